@@ -1,0 +1,102 @@
+"""The `fornada` command: a router that loads each role's commands only when they are called."""
+
+import importlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from fornada import __version__
+from fornada.errors import FornadaError
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a command is, and its line in the listing, known without importing it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+#: In the order in which a newcomer meets them.
+_COMMANDS = {
+    "demo": _Target("fornada.local.cli", "demo", "Run the main job from end to end, here and now."),
+    "up": _Target("fornada.local.cli", "up", "Start the embedded stack and keep it up."),
+    "dataset": _Target("trainer.cli", "dataset", "Write a data set's images and labels as .npy."),
+    "train": _Target("trainer.cli", "train", "Train a model and publish it."),
+    "evaluate": _Target("trainer.cli", "evaluate", "Compare probabilities with the labels."),
+    "models": _Target("model_store.cli", "models", "List and show published models."),
+    "worker": _Target("worker.cli", "worker", "Run workers that predict what is queued."),
+    "submit": _Target("producer.cli", "submit", "Submit images as a job."),
+    "jobs": _Target("producer.cli", "jobs", "List, show, watch, cancel jobs; fetch results."),
+    "doctor": _Target("fornada.doctor", "doctor", "Check settings, broker, store and model."),
+    "schemas": _Target("fornada.cli", "schemas", "Print the JSON Schemas of all messages."),
+}
+
+
+class _Router(click.Group):
+    """A group whose commands are imported when they are called, and not for `--help`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        target = _COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(target.module), target.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, target.summary) for name, target in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Router,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with `fornada demo`. Settings: docs/reference/settings.md",
+)
+@click.version_option(__version__, prog_name="fornada")
+def root() -> None:
+    """Batch inference for Keras models on Celery and S3."""
+
+
+@click.command()
+def schemas() -> None:
+    """Print the JSON Schemas of all messages as one JSON object.
+
+    Example: fornada schemas > fornada-schemas.json
+    """
+    from fornada.messages import json_schemas  # noqa: PLC0415 - `--help` does not need pydantic
+
+    click.echo(json.dumps(json_schemas(), indent=2, sort_keys=True))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; errors of ours are one line on stderr, never a traceback."""
+    try:
+        code: Any = root.main(args=argv, prog_name="fornada", standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except FornadaError as exc:
+        _fail(str(exc), exc.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,261 @@
+"""The objects of jobs: what is submitted, what has come out, and how it ended."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
+
+from fornada import keys
+from fornada.arrays import Array, from_npy, sha256_hex
+from fornada.errors import (
+    IntegrityError,
+    JobConflictError,
+    JobNotFoundError,
+    ObjectNotFoundError,
+)
+from fornada.messages import (
+    CancelRequest,
+    JobFinal,
+    JobManifest,
+    ObjectRef,
+    Record,
+    ShardOutcome,
+    now,
+)
+from fornada.object_store import ObjectStore
+
+_RecordT = TypeVar("_RecordT", bound=Record)
+_T = TypeVar("_T")
+
+#: Small reads wait on the network, not on the processor.
+READ_THREADS = 8
+
+EndState = Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+
+
+class JobStore:
+    """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
+
+    def __init__(self, *, objects: ObjectStore) -> None:
+        self.objects = objects
+
+    def create(self, manifest: JobManifest) -> JobManifest:
+        """Write the manifest if its id is new; else return the one that is there.
+
+        Raises:
+            JobConflictError: The id is taken by a job with other content.
+        """
+        if self.objects.put_if_absent(keys.job_manifest(manifest.job_id), manifest.to_json()):
+            return manifest
+        existing = self.manifest(manifest.job_id)
+        if not same_work(existing, manifest):
+            raise JobConflictError(
+                f"job {manifest.job_id!r} exists with other images, model or options; "
+                "use another idempotency key, or the images that it was first used with"
+            )
+        return existing
+
+    def manifest(self, job_id: str) -> JobManifest:
+        """The job's manifest.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        manifest = self._record(keys.job_manifest(job_id), JobManifest)
+        if manifest is None:
+            raise JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
+        return manifest
+
+    def job_ids(self) -> list[str]:
+        """All jobs, in the order of their ids."""
+        return sorted(self.objects.list_folders(keys.JOBS_PREFIX))
+
+    def commit(self, outcome: ShardOutcome) -> ShardOutcome:
+        """Write the shard's outcome unless it has one; return the one that holds.
+
+        Where the store ignores conditions, `dead` lies beside `ok`, and `ok` wins whoever comes
+        last; two `ok` carry the same bytes.
+        """
+        job_id, shard = outcome.job_id, outcome.shard
+        if outcome.status == "dead" and not self.objects.conditional_writes:
+            key = keys.job_dead(job_id, shard)
+        else:
+            key = keys.job_outcome(job_id, shard)
+        if self.objects.put_if_absent(key, outcome.to_json()):
+            return outcome
+        return self.outcome(job_id, shard) or outcome
+
+    def outcome(self, job_id: str, shard: int) -> ShardOutcome | None:
+        """The shard's outcome, if it has one."""
+        found = self._record(keys.job_outcome(job_id, shard), ShardOutcome)
+        if found is None and not self.objects.conditional_writes:
+            found = self._record(keys.job_dead(job_id, shard), ShardOutcome)
+        return found
+
+    def outcome_shards(self, job_id: str) -> set[int]:
+        """The shards that have an outcome."""
+        shards = {keys.shard_of(o.key) for o in self.objects.list(keys.job_outcomes_prefix(job_id))}
+        if not self.objects.conditional_writes:
+            dead = self.objects.list(keys.job_dead_prefix(job_id))
+            shards |= {keys.shard_of(o.key) for o in dead}
+        return shards
+
+    def outcomes(self, job_id: str, shards: Iterable[int]) -> Iterator[ShardOutcome]:
+        """The outcomes of `shards`, in that order; those without one are left out."""
+        found = in_parallel(lambda shard: self.outcome(job_id, shard), list(shards))
+        return (outcome for outcome in found if outcome is not None)
+
+    def request_cancel(self, job_id: str, reason: str) -> None:
+        """Record that the job is to be cancelled; the first request is kept."""
+        request = CancelRequest(requested_at=now(), reason=reason)
+        self.objects.put_if_absent(keys.job_control(job_id), request.to_json())
+
+    def cancel_request(self, job_id: str) -> CancelRequest | None:
+        """The request to cancel, if there is one."""
+        return self._record(keys.job_control(job_id), CancelRequest)
+
+    def final(self, job_id: str) -> JobFinal | None:
+        """How the job ended, if it has."""
+        return self._record(keys.job_final(job_id), JobFinal)
+
+    def finish_if_complete(self, manifest: JobManifest) -> JobFinal | None:
+        """End the job if every shard has an outcome; return how it ended, if it has."""
+        if self.outcome_shards(manifest.job_id) != set(range(len(manifest.shards))):
+            return self.final(manifest.job_id)
+        return self.finish(manifest, None)
+
+    def finish(
+        self, manifest: JobManifest, state: EndState | None, reason: str | None = None
+    ) -> JobFinal:
+        """End the job with what it has; return how it ended, which an earlier call may have set.
+
+        Args:
+            manifest: The job's manifest.
+            state: `None` for SUCCEEDED or FAILED, as the outcomes say.
+            reason: Why, when it is not SUCCEEDED.
+        """
+        final = summarise(manifest, self._all_outcomes(manifest), state, reason)
+        if self.objects.put_if_absent(keys.job_final(manifest.job_id), final.to_json()):
+            return final
+        return self.final(manifest.job_id) or final
+
+    def data(self, outcome: ShardOutcome) -> Array:
+        """The probabilities of an ok outcome: float32 [items, classes].
+
+        Raises:
+            IntegrityError: The bytes are not those that were committed.
+        """
+        if outcome.data is None:
+            raise IntegrityError(
+                f"shard {outcome.shard} of job {outcome.job_id} is {outcome.status} and has no "
+                "data; read its reason"
+            )
+        return from_npy(self.read_checked(outcome.data), where=outcome.data.key)
+
+    def read_checked(self, ref: ObjectRef) -> bytes:
+        """The bytes of `ref`, which are those that were meant when it was written down.
+
+        Raises:
+            IntegrityError: Size, digest or ETag differ.
+            ObjectNotFoundError: The object is gone.
+        """
+        stored = self.objects.get(ref.key, bucket=ref.bucket)
+        if len(stored.data) != ref.size_bytes:
+            raise IntegrityError(
+                f"{ref.key} has {len(stored.data)} bytes and {ref.size_bytes} were recorded; "
+                "it was changed or cut off, submit it again"
+            )
+        if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:
+            raise IntegrityError(
+                f"{ref.key} does not match its sha256; it was changed, submit it again"
+            )
+        if ref.sha256 is None and ref.etag is not None and stored.etag != ref.etag:
+            raise IntegrityError(
+                f"{ref.key} was changed after the job was submitted (ETag {stored.etag}, recorded "
+                f"{ref.etag}); submit again"
+            )
+        return stored.data
+
+    def _all_outcomes(self, manifest: JobManifest) -> list[ShardOutcome]:
+        return list(self.outcomes(manifest.job_id, sorted(self.outcome_shards(manifest.job_id))))
+
+    def _record(self, key: str, record: type[_RecordT]) -> _RecordT | None:
+        try:
+            data = self.objects.get(key).data
+        except ObjectNotFoundError:
+            return None
+        return record.from_json(data, where=key)
+
+
+def same_work(one: JobManifest, other: JobManifest) -> bool:
+    """Whether two manifests ask for the same: all is equal but the moment of submission."""
+    varying = {"created_at", "deadline"}
+    return one.model_dump(exclude=varying) == other.model_dump(exclude=varying)
+
+
+def summarise(
+    manifest: JobManifest,
+    outcomes: Sequence[ShardOutcome],
+    state: EndState | None,
+    reason: str | None,
+) -> JobFinal:
+    """How a job with these outcomes (in shard order) ends."""
+    ok = [outcome for outcome in outcomes if outcome.status == "ok"]
+    dead = [outcome for outcome in outcomes if outcome.status == "dead"]
+    if state is None:
+        state = "FAILED" if dead else "SUCCEEDED"
+        if dead:
+            first = dead[0]
+            reason = f"{len(dead)} shards are dead; shard {first.shard}: {first.detail}"
+    items_failed = sum(o.item_count for o in dead) + sum(len(o.item_errors) for o in ok)
+    return JobFinal(
+        job_id=manifest.job_id,
+        state=state,
+        reason=reason,
+        ended_at=now(),
+        last_outcome_at=max((o.committed_at for o in outcomes), default=None),
+        shards_ok=len(ok),
+        shards_dead=len(dead),
+        shards_missing=len(manifest.shards) - len(outcomes),
+        items_ok=sum(o.item_count - len(o.item_errors) for o in ok),
+        items_failed=items_failed,
+        outcome_ranges=to_ranges([o.shard for o in outcomes]),
+        outcomes_sha256=outcomes_digest(outcomes),
+    )
+
+
+def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:
+    """sha256 over a line `shard status data-sha256` for each outcome, in the order given."""
+    digest = hashlib.sha256()
+    for outcome in outcomes:
+        data = outcome.data.sha256 if outcome.data else "-"
+        digest.update(f"{outcome.shard} {outcome.status} {data}\n".encode())
+    return digest.hexdigest()
+
+
+def to_ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as inclusive ranges: 0, 1, 2, 5 → [[0, 2], [5, 5]]."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
+def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
+    """The numbers of inclusive ranges: [[0, 2], [5, 5]] → 0, 1, 2, 5."""
+    return [number for first, last in ranges for number in range(first, last + 1)]
+
+
+def in_parallel(read: Callable[[int], _T], numbers: Sequence[int]) -> Iterator[_T]:
+    """`read` of each number, in order, some reads at a time."""
+    if len(numbers) <= 1:
+        yield from map(read, numbers)
+        return
+    with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
+        step = READ_THREADS * 4
+        # In steps, so that results not yet taken never pile up.
+        for start in range(0, len(numbers), step):
+            yield from pool.map(read, numbers[start : start + step])

@@ -1,0 +1,158 @@
+"""The name of every object, Redis key, queue and task, and the rules for names: nowhere else."""
+
+import re
+
+from fornada.errors import UsageError
+
+#: The one Celery task. Producers in any language address it by this name.
+TASK_RUN_SHARD = "fornada.run_shard"
+
+MODELS_PREFIX = "models/"
+JOBS_PREFIX = "jobs/"
+
+# A key is also a path on disk-backed stores, hence no slash and no leading dot.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return `name` when it is fit to be part of a key.
+
+    Raises:
+        UsageError: It is not 1 to 128 of letters, digits, `.`, `_`, `-`, a letter or digit first.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{kind} {name!r} is not a valid name; use 1 to 128 letters, digits, '.', '_' or '-', "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
+def model_prefix(name: str) -> str:
+    """Everything of one model."""
+    return f"{MODELS_PREFIX}{name}/"
+
+
+def model_version_prefix(name: str, version: int) -> str:
+    """Everything of one version of a model."""
+    return f"{model_prefix(name)}{version}/"
+
+
+def model_claim(name: str, version: int) -> str:
+    """Who first claimed a version number."""
+    return f"{model_version_prefix(name, version)}claim.json"
+
+
+def model_manifest(name: str, version: int) -> str:
+    """The manifest; a version exists from the moment that this object does."""
+    return f"{model_version_prefix(name, version)}manifest.json"
+
+
+def model_artifact(name: str, version: int) -> str:
+    """The `.keras` file."""
+    return f"{model_version_prefix(name, version)}model.keras"
+
+
+def model_aliases_prefix(name: str) -> str:
+    """All aliases of a model."""
+    return f"{model_prefix(name)}aliases/"
+
+
+def model_alias(name: str, alias: str) -> str:
+    """Where an alias points, and where it pointed before."""
+    return f"{model_aliases_prefix(name)}{alias}.json"
+
+
+def job_prefix(job_id: str) -> str:
+    """Everything of one job."""
+    return f"{JOBS_PREFIX}{job_id}/"
+
+
+def job_manifest(job_id: str) -> str:
+    """The immutable description of a job; a job exists from the moment that this object does."""
+    return f"{job_prefix(job_id)}manifest.json"
+
+
+def job_input(job_id: str, shard: int, sha256: str) -> str:
+    """A shard's input. The digest keeps two submitters of one id out of each other's bytes."""
+    return f"{job_prefix(job_id)}input/{shard:08d}-{sha256[:16]}.npy"
+
+
+def job_item_ids(job_id: str, shard: int, sha256: str) -> str:
+    """The caller's ids of a shard's items."""
+    return f"{job_prefix(job_id)}ids/{shard:08d}-{sha256[:16]}.json"
+
+
+def job_data(job_id: str, shard: int, attempt: str) -> str:
+    """Probabilities that one attempt computed; never overwritten."""
+    return f"{job_prefix(job_id)}data/{shard:08d}/{attempt}.npy"
+
+
+def job_outcomes_prefix(job_id: str) -> str:
+    """All committed ends of a job's shards."""
+    return f"{job_prefix(job_id)}outcome/"
+
+
+def job_outcome(job_id: str, shard: int) -> str:
+    """The committed end of a shard."""
+    return f"{job_outcomes_prefix(job_id)}{shard:08d}.json"
+
+
+def job_dead_prefix(job_id: str) -> str:
+    """Dead ends of shards, on stores without conditional writes."""
+    return f"{job_prefix(job_id)}dead/"
+
+
+def job_dead(job_id: str, shard: int) -> str:
+    """A shard's dead end on a store without conditional writes, where ok must beat dead."""
+    return f"{job_dead_prefix(job_id)}{shard:08d}.json"
+
+
+def job_control(job_id: str) -> str:
+    """A request to cancel."""
+    return f"{job_prefix(job_id)}control.json"
+
+
+def job_final(job_id: str) -> str:
+    """How the job ended."""
+    return f"{job_prefix(job_id)}final.json"
+
+
+def shard_of(outcome_key: str) -> int:
+    """The shard that an outcome's or dead end's key belongs to."""
+    return int(outcome_key.rsplit("/", 1)[-1].removesuffix(".json"))
+
+
+def redis_attempts(job_id: str, shard: int) -> str:
+    """Hash: attempt id → when it began, in ms. Its length is the number of attempts."""
+    return f"fornada:attempts:{job_id}:{shard}"
+
+
+def redis_lease(job_id: str, shard: int) -> str:
+    """String: the attempt that is at work on the shard, for as long as it renews."""
+    return f"fornada:lease:{job_id}:{shard}"
+
+
+def redis_done(job_id: str) -> str:
+    """Bitmap: shards that have an outcome."""
+    return f"fornada:done:{job_id}"
+
+
+def redis_enqueued(job_id: str) -> str:
+    """Sorted set: shard → when its message was last enqueued, in ms; removed as work begins."""
+    return f"fornada:enqueued:{job_id}"
+
+
+def redis_ended(job_id: str) -> str:
+    """String: the job's end state, so that messages left in the queue cost nothing."""
+    return f"fornada:ended:{job_id}"
+
+
+#: Set: ids of jobs that have not ended. A cache: the reconciler rebuilds it from the store.
+REDIS_OPEN_JOBS = "fornada:open-jobs"
+
+#: String: present while REDIS_OPEN_JOBS is known to be complete.
+REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
+
+#: String: the reconciler that leads.
+REDIS_RECONCILER_LEASE = "fornada:reconciler"

@@ -1,0 +1,251 @@
+"""What crosses a process border: the message, and the JSON objects of a job."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from fornada.errors import MessageError
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Dtype = Literal["uint8", "float32", "int32"]
+#: Far more than any caller needs, and little enough to be read whole.
+MAX_JSON_BYTES = 512 * 1024 * 1024
+
+
+def now() -> datetime:
+    """The present moment in UTC, for stamps; durations use a monotonic clock."""
+    return datetime.now(UTC)
+
+
+class Record(BaseModel):
+    """Base of everything that is written as JSON: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> bytes:
+        """The record as UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str) -> Self:
+        """Parse `data`, which was read from `where`.
+
+        Raises:
+            MessageError: It is not JSON, or not this record; says which field is wrong.
+        """
+        if len(data) > MAX_JSON_BYTES:
+            raise MessageError(f"{where} has {len(data)} bytes, more than {MAX_JSON_BYTES}")
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as exc:
+            raise _message_error(cls, exc, where) from exc
+
+    @classmethod
+    def from_plain(cls, data: object, *, where: str) -> Self:
+        """Check an already decoded JSON value, which came from `where`.
+
+        Raises:
+            MessageError: It is not this record; says which field is wrong.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as exc:
+            raise _message_error(cls, exc, where) from exc
+
+
+def _message_error(record: type[Record], exc: ValidationError, where: str) -> MessageError:
+    problems = "; ".join(
+        f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}"
+        for error in exc.errors(include_url=False, include_input=False)[:3]
+    )
+    return MessageError(
+        f"{where} is not a valid {record.__name__} of schema version {SCHEMA_VERSION}: {problems}; "
+        "write it as docs/reference/messages.md says, or upgrade the older side"
+    )
+
+
+class ShardMessage(Record):
+    """The one argument of the Celery task; ids only, under 1 KB."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job_id: Name
+    shard: int = Field(ge=0)
+
+
+class ModelPin(Record):
+    """The exact model that a job runs on; never an alias, which may move."""
+
+    name: Name
+    version: int = Field(ge=1)
+    #: Digest of the `.keras` artifact.
+    sha256: Sha256
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
+
+
+class ObjectRef(Record):
+    """An object that the shard reads."""
+
+    key: str = Field(min_length=1)
+    #: Another bucket of the same store; left out for Fornada's own.
+    bucket: str | None = None
+    size_bytes: int = Field(ge=0)
+    #: For inputs that Fornada stored; checked before use.
+    sha256: Sha256 | None = None
+    #: For objects of others; checked before use, so that a changed object is noticed.
+    etag: str | None = None
+
+
+class ShardInput(Record):
+    """What one shard reads, and how many items are in it."""
+
+    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object an item.
+    format: Literal["npy", "image"] = "npy"
+    objects: list[ObjectRef] = Field(min_length=1)
+    item_count: int = Field(ge=1)
+    #: JSON array of strings, the caller's id of each item; left out for running numbers.
+    item_ids: ObjectRef | None = None
+
+
+class JobManifest(Record):
+    """`manifest.json`: everything about a job that never changes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job_id: Name
+    model: ModelPin
+    #: Shape of one item, without the leading axis.
+    item_shape: list[int]
+    item_dtype: Dtype
+    classes: list[str]
+    shards: list[ShardInput] = Field(min_length=1)
+    max_attempts: int = Field(ge=1, le=100)
+    created_at: datetime
+    #: After this moment by the broker's clock, unfinished shards are not begun.
+    deadline: datetime | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def item_count(self) -> int:
+        """Items in all shards."""
+        return sum(shard.item_count for shard in self.shards)
+
+
+class ItemError(Record):
+    """Why one item of a shard has no probabilities; its row is NaN."""
+
+    #: Position within the shard.
+    index: int = Field(ge=0)
+    reason: str
+
+
+class ShardOutcome(Record):
+    """`outcome/<shard>.json`: the one committed end of a shard."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job_id: Name
+    shard: int = Field(ge=0)
+    status: Literal["ok", "dead"]
+    attempt: str
+    #: float32 [items, classes] as `.npy`; only when ok.
+    data: ObjectRef | None = None
+    item_count: int = Field(ge=1)
+    item_errors: list[ItemError] = Field(default_factory=list)
+    #: Only when dead: `input`, `crash-loop`, `model` or `transient`, and the words.
+    reason: str | None = None
+    detail: str | None = None
+    model_sha256: Sha256
+    engine: str | None = None
+    #: Rows of every predict call; the same bytes come back only for the same tile.
+    tile_items: int | None = None
+    worker: str
+    began_at: datetime
+    committed_at: datetime
+    fetch_s: float = Field(ge=0, default=0.0)
+    predict_s: float = Field(ge=0, default=0.0)
+    upload_s: float = Field(ge=0, default=0.0)
+
+
+class CancelRequest(Record):
+    """`control.json`: somebody asked to cancel."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    requested_at: datetime
+    reason: str
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last four are ends, and never change."""
+
+    #: Submitted; no outcome yet.
+    QUEUED = "QUEUED"
+    #: Some shards have outcomes.
+    RUNNING = "RUNNING"
+    #: Every shard has an ok outcome.
+    SUCCEEDED = "SUCCEEDED"
+    #: A shard is dead, or the model cannot be used; what is done stays readable.
+    FAILED = "FAILED"
+    #: Cancelled; what was done stays readable.
+    CANCELLED = "CANCELLED"
+    #: The deadline passed; what was done stays readable.
+    EXPIRED = "EXPIRED"
+
+
+class JobFinal(Record):
+    """`final.json`: how a job ended; written once."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job_id: Name
+    state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+    reason: str | None = None
+    ended_at: datetime
+    #: When the last outcome that counts was committed.
+    last_outcome_at: datetime | None = None
+    shards_ok: int = Field(ge=0)
+    shards_dead: int = Field(ge=0)
+    shards_missing: int = Field(ge=0)
+    items_ok: int = Field(ge=0)
+    items_failed: int = Field(ge=0)
+    #: Ranges [first, last] of the shards whose outcomes count; later ones do not.
+    outcome_ranges: list[list[int]]
+    #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
+    outcomes_sha256: Sha256
+
+
+class AliasMove(Record):
+    """One entry of an alias's history."""
+
+    version: int = Field(ge=1)
+    moved_at: datetime
+
+
+class ModelAlias(Record):
+    """`aliases/<alias>.json`: where an alias points; the newest move is last."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    moves: list[AliasMove] = Field(min_length=1)
+
+    @property
+    def version(self) -> int:
+        """The version that the alias points to."""
+        return self.moves[-1].version
+
+
+#: Records that others write or read, by the name of their exported JSON Schema.
+PUBLIC_RECORDS: dict[str, type[Record]] = {
+    "shard-message": ShardMessage,
+    "job-manifest": JobManifest,
+    "shard-outcome": ShardOutcome,
+    "cancel-request": CancelRequest,
+    "job-final": JobFinal,
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema (draft 2020-12) of every record that crosses a border, by name."""
+    return {name: record.model_json_schema() for name, record in PUBLIC_RECORDS.items()}

@@ -1,0 +1,187 @@
+"""Every setting, read from `FORNADA_*` once, at start; an unknown one is an error."""
+
+import difflib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from fornada.errors import ConfigError
+
+PREFIX = "FORNADA_"
+
+
+class Settings(BaseSettings):
+    """What a process needs to know of the world around it."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey, 7.2 or newer: the queue, and counters that may be lost. "
+        "One deployment has the database to itself.",
+    )
+    queue: str = Field(
+        default="fornada",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="Queue that producers fill and workers empty.",
+    )
+    s3_endpoint_url: str | None = Field(
+        default=None,
+        description="The S3-compatible store, e.g. http://127.0.0.1:9000. Unset: AWS.",
+    )
+    s3_bucket: str = Field(
+        default="fornada", min_length=1, description="Bucket of models and jobs."
+    )
+    s3_region: str = Field(default="us-east-1", description="Region to sign for.")
+    s3_access_key_id: str | None = Field(
+        default=None,
+        description="Unset: boto3's own search (environment, profile, instance role).",
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        default=None, description="Belongs to FORNADA_S3_ACCESS_KEY_ID."
+    )
+    items_per_shard: int = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="Items in one shard: the unit of retry, and one message.",
+    )
+    max_shard_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        description="Largest input of a shard. A shard is in memory whole.",
+    )
+    enqueue_window: int = Field(
+        default=1000,
+        ge=1,
+        description="Messages in the queue at most; the rest of a job follows as it drains.",
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, le=100, description="Times that a shard is begun before it is dead."
+    )
+    shard_deadline_s: float = Field(
+        default=600.0,
+        gt=0,
+        description="A worker process that needs longer for a shard is stopped and replaced.",
+    )
+    max_batch_size: int = Field(
+        default=1024,
+        ge=1,
+        le=65_536,
+        description="Rows of every predict call (padded). Other rows, other low bits.",
+    )
+    max_latency_s: float = Field(
+        default=0.005,
+        ge=0,
+        le=10,
+        description="How long a batch that is not full waits for rows of other shards.",
+    )
+    worker_threads: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="Shards that one worker process fetches, feeds and uploads at a time.",
+    )
+    max_loaded_models: int = Field(
+        default=4, ge=1, description="Models that one worker process keeps in memory."
+    )
+    cache_dir: Path = Field(
+        default=Path(tempfile.gettempdir()) / "fornada-cache",
+        description="Where workers keep artifacts by digest, and their signs of life.",
+    )
+    lease_s: float = Field(
+        default=30.0,
+        ge=1,
+        description="A shard whose worker shows no life for so long is given to another.",
+    )
+    reconcile_interval_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often lost messages are looked for and enqueued again.",
+    )
+    requeue_after_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="A message that nobody began for so long, the queue empty, counts as lost.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least level that is logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, else JSON lines."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the caller alone, so that only `from_env` reads an environment."""
+        return (init_settings,)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in `environ`, which is usually `os.environ`.
+
+        Raises:
+            ConfigError: A variable is unknown or its value is wrong; names the variable.
+        """
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX)
+        }
+        for name in given:
+            if name not in cls.model_fields:
+                raise ConfigError(_unknown(name, list(cls.model_fields)))
+        try:
+            settings = cls(**_without_empty(given))
+        except ValidationError as exc:
+            error = exc.errors(include_url=False)[0]
+            variable = PREFIX + str(error["loc"][0]).upper()
+            raise ConfigError(
+                f"{variable} is not usable: {error['msg']}; see docs/reference/settings.md"
+            ) from exc
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Check what one field alone cannot tell.
+
+        Raises:
+            ConfigError: Half a credential, or a URL of the wrong kind.
+        """
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ConfigError(
+                "FORNADA_S3_ACCESS_KEY_ID and FORNADA_S3_SECRET_ACCESS_KEY belong together, and "
+                "one is missing; set both or neither"
+            )
+        scheme = self.redis_url.get_secret_value().partition("://")[0]
+        if scheme not in {"redis", "rediss", "unix"}:
+            raise ConfigError(
+                f"FORNADA_REDIS_URL begins with {scheme!r}; use redis://, rediss:// or unix://"
+            )
+        endpoint = self.s3_endpoint_url
+        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; it begins with http:// or https://"
+            )
+
+
+def _without_empty(given: dict[str, str]) -> dict[str, Any]:
+    # Compose files pass `${FORNADA_X:-}` as an empty string when nobody set it.
+    return {name: value for name, value in given.items() if value != ""}
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "unset it"
+    return f"{PREFIX}{name.upper()} is not a setting; {hint} (all: docs/reference/settings.md)"

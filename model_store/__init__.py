@@ -1,0 +1,1 @@
+"""Models by version and alias, on nothing but an object store."""

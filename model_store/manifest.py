@@ -1,0 +1,106 @@
+"""What is known of a published model version, and how one is referred to."""
+
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fornada.errors import UsageError
+from fornada.keys import check_name
+from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record
+
+_REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
+
+
+class ModelRef(BaseModel):
+    """How a caller names a model: `name`, `name:version` or `name@alias`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: int | None = None
+    alias: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelRef":
+        """Parse `fashion-mnist`, `fashion-mnist:3` or `fashion-mnist@prod`.
+
+        Raises:
+            UsageError: It is none of these.
+        """
+        match = _REF.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{text!r} is not a model; write NAME, NAME:VERSION or NAME@ALIAS")
+        name = check_name("model name", match["name"])
+        alias = check_name("alias", match["alias"]) if match["alias"] else None
+        return cls(
+            name=name, version=int(match["version"]) if match["version"] else None, alias=alias
+        )
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"{self.name}:{self.version}"
+        return f"{self.name}@{self.alias}" if self.alias else self.name
+
+
+class GoldenBatch(Record):
+    """A few items and the outputs that the model gave for them when it was published."""
+
+    #: `.npy`, item dtype [items, *item_shape].
+    inputs: ObjectRef
+    #: `.npy`, float32 [items, classes].
+    outputs: ObjectRef
+
+
+class Training(Record):
+    """How a model came about; enough to do it again."""
+
+    dataset: str
+    recipe: str
+    parameters: dict[str, Any]
+    seed: int
+    #: Of the training images and labels.
+    data_sha256: str
+    item_count: int
+    duration_s: float = Field(ge=0)
+
+
+class ModelDraft(Record):
+    """What a publisher says of a model; the store adds version, keys and digests."""
+
+    name: Name
+    item_shape: list[int]
+    item_dtype: Dtype
+    classes: list[str] = Field(min_length=1)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    training: Training | None = None
+    #: Versions of the packages that made the artifact.
+    packages: dict[str, str] = Field(default_factory=dict)
+
+
+class ModelManifest(ModelDraft):
+    """`manifest.json` of a version; immutable."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    version: int = Field(ge=1)
+    created_at: datetime
+    artifact: ObjectRef
+    golden: GoldenBatch
+    #: Everything else that lies beside the artifact, by file name.
+    files: dict[str, ObjectRef] = Field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the artifact."""
+        if self.artifact.sha256 is None:
+            raise UsageError(f"the manifest of {self.name}:{self.version} has no digest")
+        return self.artifact.sha256
+
+    @property
+    def pin(self) -> ModelPin:
+        """The exact model, as jobs name it."""
+        return ModelPin(name=self.name, version=self.version, sha256=self.digest)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
