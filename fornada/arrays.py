@@ -3,7 +3,9 @@
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -16,6 +18,19 @@ MAX_HEADER_BYTES = 10_000
 DTYPES = ("uint8", "float32", "int32")
 
 Array = NDArray[np.generic]
+
+_NPY_MAGIC = b"\x93NUMPY"
+#: Bytes of the field that tells the header's length, by format version.
+_LENGTH_BYTES = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}
+# NumPy's own parser evaluates the header as Python: it warns, and raises what it likes.
+_NPY_ENTRY = (
+    r"""["'](?:descr["']\s*:\s*["'](?P<descr>[<>|=]?[biufcmMOSUV?]\d{0,9})["']"""
+    r"""|fortran_order["']\s*:\s*(?P<fortran>True|False)"""
+    r"""|shape["']\s*:\s*\((?P<shape>[\d, L]*)\))\s*(?:,\s*)?"""
+)
+_NPY_HEADER = re.compile(r"\{\s*(?:" + _NPY_ENTRY + r"){3}\}\s*")
+_NPY_COLUMNS = re.compile(r"""["']descr["']\s*:\s*\[""")
+_MAX_DIMENSIONS = 32
 
 
 def sha256_hex(data: bytes | memoryview) -> str:
@@ -42,32 +57,56 @@ def read_npy_header(
     Raises:
         InputError: It is no `.npy` file, or holds Python objects or columns.
     """
-    stream = io.BytesIO(data[:MAX_HEADER_BYTES])
+    header, header_bytes = _npy_header_text(data[:MAX_HEADER_BYTES], where=where)
+    match = _NPY_HEADER.fullmatch(header)
     try:
-        version = npy_format.read_magic(stream)
-        read = (
-            npy_format.read_array_header_1_0
-            if version == (1, 0)
-            else npy_format.read_array_header_2_0
-        )
-        shape, fortran_order, dtype = read(stream, max_header_size=MAX_HEADER_BYTES)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as exc:
-        raise InputError(
-            f"{where} is not a readable .npy file ({_first_line(exc)}); "
-            "write it with numpy.save(..., allow_pickle=False)"
-        ) from exc
-    if dtype.hasobject or dtype.names is not None:
-        raise InputError(
-            f"{where} holds Python objects or columns (dtype {dtype}), which are never loaded; "
-            f"save a plain array of {', '.join(DTYPES)}"
-        )
-    if fortran_order and len(shape) > 1:
+        if match is None or None in match.groups():
+            raise ValueError(header)  # noqa: TRY301 - one place says what is wrong
+        shape = tuple(int(side.rstrip("L")) for side in match["shape"].split(",") if side.strip())
+        dtype = np.dtype(match["descr"])
+    except (ValueError, TypeError) as exc:
+        if _NPY_COLUMNS.search(header):
+            raise _not_plain(where, "columns") from exc
+        raise _unreadable(where, f"its header is {header[:80].strip()!r}") from exc
+    if dtype.hasobject:
+        raise _not_plain(where, "Python objects")
+    if match["fortran"] == "True" and len(shape) > 1:
         raise InputError(
             f"{where} is stored in Fortran order; save numpy.ascontiguousarray(array) instead"
         )
-    if any(side < 0 for side in shape):
-        raise InputError(f"{where} claims the impossible shape {shape}; write the file again")
-    return shape, dtype, stream.tell()
+    claimed_bytes = math.prod(side or 1 for side in shape) * dtype.itemsize
+    if len(shape) > _MAX_DIMENSIONS or claimed_bytes >= 2**63:
+        raise InputError(
+            f"{where} claims the impossible shape {str(shape)[:100]}; write the file again"
+        )
+    return shape, dtype, header_bytes
+
+
+def _npy_header_text(data: bytes, *, where: str) -> tuple[str, int]:
+    if not data.startswith(_NPY_MAGIC):
+        raise _unreadable(where, f"it begins with {bytes(data[:6])!r}")
+    version = bytes(data[6:8])
+    width = _LENGTH_BYTES.get(version)
+    if width is None:
+        raise _unreadable(where, f"its format version is {version!r}")
+    begin = len(_NPY_MAGIC) + 2 + width
+    end = begin + int.from_bytes(data[begin - width : begin], "little")
+    if len(data) < begin or len(data) < end:
+        raise _unreadable(where, f"its header of {end} bytes is cut off or far too long")
+    return bytes(data[begin:end]).decode("latin-1"), end
+
+
+def _unreadable(where: str, fact: str) -> InputError:
+    return InputError(
+        f"{where} is not a readable .npy file ({fact}); "
+        "write it with numpy.save(..., allow_pickle=False)"
+    )
+
+
+def _not_plain(where: str, what: str) -> InputError:
+    return InputError(
+        f"{where} holds {what}, which are never loaded; save a plain array of {', '.join(DTYPES)}"
+    )
 
 
 def from_npy(data: bytes, *, where: str) -> Array:
@@ -89,6 +128,44 @@ def from_npy(data: bytes, *, where: str) -> Array:
         raise InputError(f"{where} has the empty dtype {dtype}; save one of {', '.join(DTYPES)}")
     count = claimed_bytes // dtype.itemsize
     return np.frombuffer(data, dtype=dtype, count=count, offset=header_bytes).reshape(shape)
+
+
+def array_blocks(
+    stream: IO[bytes],
+    *,
+    shape: Sequence[int],
+    dtype: np.dtype[np.generic],
+    max_block_bytes: int,
+    where: str,
+) -> Iterator[Array]:
+    """The rows of an array of `shape` whose C-ordered bytes are all that is left in `stream`.
+
+    Each block is `dtype` [rows, *shape[1:]], of at most `max_block_bytes`, or one row.
+
+    Raises:
+        InputError: The stream has fewer or more bytes than the shape claims.
+    """
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    step = max(1, max_block_bytes // max(1, row_bytes))
+    for start in range(0, shape[0], step):
+        rows = min(step, shape[0] - start)
+        data = stream.read(rows * row_bytes)
+        if len(data) != rows * row_bytes:
+            raise InputError(
+                f"{where} claims {shape[0] * row_bytes} bytes of data (shape {tuple(shape)}, "
+                f"{dtype}) and has {start * row_bytes + len(data)}; it is truncated, write it again"
+            )
+        yield np.frombuffer(data, dtype=dtype).reshape(rows, *shape[1:])
+    if stream.read(1):
+        raise InputError(
+            f"{where} has more data than its shape {tuple(shape)} claims; write it again"
+        )
+
+
+def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
+    """Whether items of shape `have` are items of shape `want`, give or take a last axis of 1."""
+    one, other = tuple(have), tuple(want)
+    return one in {other, (*other, 1)} or (*one, 1) == other
 
 
 def check_items(
@@ -120,7 +197,7 @@ def check_items(
 
 def _fit_grey_axis(array: Array, want: tuple[int, ...], *, model: str, where: str) -> Array:
     have = array.shape[1:]
-    if have == (*want, 1) or (*have, 1) == want:
+    if items_fit(have, want):
         return array.reshape(len(array), *want)
     hint = (
         " (one item? give it a leading axis: images[numpy.newaxis])" if array.shape == want else ""
@@ -133,7 +210,9 @@ def _fit_grey_axis(array: Array, want: tuple[int, ...], *, model: str, where: st
 def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
     if array.dtype == want:
         return array
-    if want.kind == "f" or np.can_cast(array.dtype, want):
+    if want.kind == "f":
+        return _to_float(array, want, model=model, where=where)
+    if np.can_cast(array.dtype, want):
         return array.astype(want)
     if array.dtype.kind in "ui":
         limits = np.iinfo(want.name)
@@ -149,5 +228,12 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     )
 
 
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0][:200]
+def _to_float(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
+    with np.errstate(over="ignore"):
+        items = array.astype(want)
+    if array.dtype.kind == "f" and not np.isfinite(items).all():
+        raise InputError(
+            f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
+            "takes; scale them before you submit"
+        )
+    return items

@@ -25,6 +25,7 @@ from fornada.messages import (
 from fornada.object_store import ObjectStore
 
 _RecordT = TypeVar("_RecordT", bound=Record)
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 #: Small reads wait on the network, not on the processor.
@@ -249,13 +250,13 @@ def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
     return [number for first, last in ranges for number in range(first, last + 1)]
 
 
-def in_parallel(read: Callable[[int], _T], numbers: Sequence[int]) -> Iterator[_T]:
-    """`read` of each number, in order, some reads at a time."""
-    if len(numbers) <= 1:
-        yield from map(read, numbers)
+def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
+    """`read` of each, in order, some reads at a time."""
+    if len(wanted) <= 1:
+        yield from map(read, wanted)
         return
     with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
         step = READ_THREADS * 4
         # In steps, so that results not yet taken never pile up.
-        for start in range(0, len(numbers), step):
-            yield from pool.map(read, numbers[start : start + step])
+        for start in range(0, len(wanted), step):
+            yield from pool.map(read, wanted[start : start + step])

@@ -1,9 +1,13 @@
-"""Stand-ins for tests: an object store in memory."""
+"""Stand-ins for tests: object store and coordination in memory, kept to the real ones' tests."""
 
 import hashlib
 import threading
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
+from fornada.coordination import Begun
 from fornada.errors import ObjectNotFoundError
 from fornada.object_store import ObjectInfo, StoredObject
 
@@ -68,6 +72,148 @@ class InMemoryObjectStore:
         """Delete the object; it need not exist."""
         with self._lock:
             self._objects.pop((None, key), None)
+
+
+class InMemoryCoordination:
+    """A `Coordination` in dictionaries; the same tests hold for it and for Redis.
+
+    Args:
+        clock: Seconds since the epoch, as the server would count them.
+        queue_length: Messages that wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        queue_length: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._clock = clock
+        self._queue_length = queue_length
+        self._lock = threading.RLock()
+        self.flush()
+
+    def flush(self) -> None:
+        """Forget everything, as a wiped Redis does."""
+        with self._lock:
+            self._open_jobs: set[str] = set()
+            self._open_jobs_complete = False
+            self._ended: dict[str, str] = {}
+            self._attempts: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+            self._leases: dict[tuple[str, int], tuple[str, float]] = {}
+            self._done: dict[str, set[int]] = defaultdict(set)
+            self._enqueued: dict[str, dict[int, float]] = defaultdict(dict)
+            self._leader: tuple[str, float] | None = None
+
+    def server_time(self) -> datetime:
+        """Now, by the clock that was given."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def open_job(self, job_id: str) -> None:
+        """List the job among those that have not ended."""
+        with self._lock:
+            self._open_jobs.add(job_id)
+
+    def open_jobs(self) -> set[str] | None:
+        """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
+        with self._lock:
+            return set(self._open_jobs) if self._open_jobs_complete else None
+
+    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
+        """Add what the store knows, and declare the list complete."""
+        with self._lock:
+            self._open_jobs.update(job_ids)
+            self._open_jobs_complete = True
+
+    def drop_job(self, job_id: str) -> None:
+        """Take the job from that list; it was never submitted."""
+        with self._lock:
+            self._open_jobs.discard(job_id)
+
+    def end_job(self, job_id: str, state: str) -> None:
+        """Let messages of the job that are still queued cost nothing; forget its counters."""
+        with self._lock:
+            self._ended[job_id] = state
+            self._open_jobs.discard(job_id)
+            self._done.pop(job_id, None)
+            self._enqueued.pop(job_id, None)
+
+    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
+        """Count the attempt and take the lease, before input or model is touched."""
+        at = self.server_time()
+        with self._lock:
+            if job_id in self._ended:
+                return Begun(status="ended", attempts=0, at=at)
+            if shard in self._done[job_id]:
+                return Begun(status="done", attempts=0, at=at)
+            if self._holder(job_id, shard) not in {None, attempt}:
+                return Begun(status="leased", attempts=0, at=at)
+            self._attempts[job_id, shard].setdefault(attempt, "")
+            self._leases[job_id, shard] = (attempt, self._clock() + lease_s)
+            self._enqueued[job_id].pop(shard, None)
+            return Begun(status="begun", attempts=len(self._attempts[job_id, shard]), at=at)
+
+    def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
+        """Show life; also brings back a lease that was lost."""
+        with self._lock:
+            if self._holder(job_id, shard) in {None, attempt}:
+                self._leases[job_id, shard] = (attempt, self._clock() + lease_s)
+
+    def note_failure(self, job_id: str, shard: int, attempt: str, error: str) -> None:
+        """Remember why an attempt ended without an outcome."""
+        with self._lock:
+            self._attempts[job_id, shard][attempt] = error
+
+    def forget_attempt(self, job_id: str, shard: int, attempt: str) -> None:
+        """Do not count an attempt that failed through nobody's fault."""
+        with self._lock:
+            self._attempts[job_id, shard].pop(attempt, None)
+
+    def failures(self, job_id: str, shard: int) -> list[str]:
+        """What `note_failure` was told of the shard."""
+        with self._lock:
+            return [error for error in self._attempts[job_id, shard].values() if error]
+
+    def mark_done(self, job_id: str, shard: int) -> int:
+        """Note that the shard has an outcome; return how many of the job have."""
+        with self._lock:
+            self._done[job_id].add(shard)
+            self._attempts.pop((job_id, shard), None)
+            self._leases.pop((job_id, shard), None)
+            self._enqueued[job_id].pop(shard, None)
+            return len(self._done[job_id])
+
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
+        """Note that messages for the shards are about to be enqueued."""
+        with self._lock:
+            self._enqueued[job_id].update(dict.fromkeys(shards, self._clock()))
+
+    def in_flight(self, job_id: str, shards: Iterable[int]) -> Mapping[int, float | None]:
+        """Shards enqueued and not begun → for how many seconds; shards under lease → `None`."""
+        with self._lock:
+            flying: dict[int, float | None] = {
+                shard: self._clock() - at for shard, at in self._enqueued[job_id].items()
+            }
+            flying.update({s: None for s in shards if self._holder(job_id, s) is not None})
+            return flying
+
+    def queue_length(self, queue: str) -> int:  # noqa: ARG002 - there is one queue here
+        """Messages that wait."""
+        return self._queue_length()
+
+    def lead(self, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the one reconciler, for the next `lease_s`."""
+        with self._lock:
+            if self._leader is not None:
+                name, until = self._leader
+                if name != holder and until > self._clock():
+                    return False
+            self._leader = (holder, self._clock() + lease_s)
+            return True
+
+    def _holder(self, job_id: str, shard: int) -> str | None:
+        attempt, until = self._leases.get((job_id, shard), (None, 0.0))
+        return attempt if until > self._clock() else None
 
 
 def _etag(data: bytes) -> str:

@@ -1,0 +1,65 @@
+"""How Celery is set up, alike for producers and workers, each setting with its reason."""
+
+from typing import Any
+
+from fornada.settings import Settings
+
+#: A message that a dead worker held comes back after this. It only tidies up: the reconciler
+#: gives the shard to another worker long before.
+VISIBILITY_TIMEOUT_S = 3600
+
+
+def celery_config(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration for `settings`."""
+    return {
+        "broker_url": settings.redis_url.get_secret_value(),
+        "task_default_queue": settings.queue,
+        # JSON alone is accepted: a pickled message is code.
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        # Results are objects in the store; Celery's would expire, and be lost with Redis.
+        "result_backend": None,
+        "task_ignore_result": True,
+        # A shard is acknowledged after its outcome is committed.
+        "task_acks_late": True,
+        # `False` would delete the message of a failed task; no exception leaves ours anyway.
+        "task_acks_on_failure": True,
+        # The reconciler requeues with a count and a delay; `True` is an endless hot loop.
+        "task_reject_on_worker_lost": False,
+        # A worker holds what it works on, and one message for each thread to come.
+        "worker_prefetch_multiplier": 1,
+        # Threads, never prefork: TensorFlow that was initialised before a fork hangs.
+        "worker_pool": "threads",
+        "worker_concurrency": settings.worker_threads,
+        # Nobody reads them, and each costs Redis traffic for every message.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        # On Redis a lost connection returns no message; cancelling would waste the work.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Our own log lines already stand in our own format.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        # A worker may be up before its broker, and outlive any outage of it.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Without it, a full Redis ends the worker.
+        "broker_channel_error_retry": True,
+        # The client's own call waits, so few and short.
+        "task_publish_retry_policy": {
+            "max_retries": 3,
+            "interval_start": 0.1,
+            "interval_step": 0.3,
+            "interval_max": 1,
+        },
+        "broker_transport_options": {
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            # A worker killed while it restores must not hold up the others for 5 minutes.
+            "unacked_mutex_expire": 30,
+            # The default waits for ever on a connection that is gone.
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 15,
+        },
+    }

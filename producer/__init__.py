@@ -1,0 +1,41 @@
+"""The light client: submit images as jobs, read their probabilities; no ML framework."""
+
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    InputError,
+    JobConflictError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    ModelNotFoundError,
+    StoreError,
+    WaitTimeoutError,
+)
+from fornada.messages import JobState
+from producer.client import Client
+from producer.inputs import ItemBlock
+from producer.job import Job, JobStatus
+from producer.references import StoredImages
+from producer.results import Results, ShardResult
+
+__all__ = [
+    "BrokerError",
+    "Client",
+    "FornadaError",
+    "InputError",
+    "ItemBlock",
+    "Job",
+    "JobConflictError",
+    "JobFailedError",
+    "JobNotFinishedError",
+    "JobNotFoundError",
+    "JobState",
+    "JobStatus",
+    "ModelNotFoundError",
+    "Results",
+    "ShardResult",
+    "StoreError",
+    "StoredImages",
+    "WaitTimeoutError",
+]

@@ -1,0 +1,255 @@
+"""The client of other services: submit images, find jobs again. Needs no ML framework."""
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+import numpy as np
+
+from fornada import keys
+from fornada.arrays import Array
+from fornada.coordination import Coordination, RedisCoordination
+from fornada.errors import BrokerError, InputError, JobNotFoundError, MessageError, UsageError
+from fornada.job_store import JobStore, in_parallel
+from fornada.logs import get_logger
+from fornada.messages import JobManifest, ShardInput, ShardMessage, now
+from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.settings import Settings
+from model_store.manifest import ModelManifest, ModelRef
+from model_store.store import ModelStore
+from producer.inputs import ItemBlock
+from producer.job import Job, JobStatus
+from producer.references import StoredImages, shards_of
+from producer.sender import CelerySender, Sender
+from producer.sharding import Signature, cut, items_per_shard_for
+from producer.upload import upload
+
+log = get_logger(__name__)
+
+#: One array, a stream of them, or objects that are in the store already.
+Images = Array | Iterable[Array] | Iterable[ItemBlock] | StoredImages
+
+
+class Client:
+    """Submits jobs and finds them again. Safe to share between threads.
+
+    Example:
+        >>> job = Client.from_env().submit(images, model="fashion-mnist@prod")
+        >>> job.wait(timeout_s=60)
+        >>> job.results().probabilities  # float32 [items, classes], in submission order
+    """
+
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        coordination: Coordination,
+        sender: Sender,
+        settings: Settings,
+    ) -> None:
+        self._objects = objects
+        self._jobs = JobStore(objects=objects)
+        self._models = ModelStore(objects=objects)
+        self._coordination = coordination
+        self._sender = sender
+        self._settings = settings
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Client":
+        """A client of the deployment that `FORNADA_*` names; nothing is contacted yet.
+
+        Raises:
+            ConfigError: A variable is missing, wrong or unknown.
+        """
+        return cls.from_settings(Settings.from_env(os.environ if environ is None else environ))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Client":
+        """A client of the deployment that `settings` name; nothing is contacted yet."""
+        return cls(
+            objects=S3ObjectStore.from_settings(settings),
+            coordination=RedisCoordination.from_settings(settings),
+            sender=CelerySender.from_settings(settings),
+            settings=settings,
+        )
+
+    def submit(
+        self,
+        images: Images,
+        *,
+        model: str,
+        item_ids: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+        items_per_shard: int | None = None,
+        deadline_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Submit images as a job; when this returns, the job will end, whatever crashes.
+
+        Args:
+            images: An array, item dtype [items, *item_shape] of the model (grey images with or
+                without the last axis); or an iterable of such arrays, which is streamed and never
+                held whole; or `StoredImages`, which are read where they lie.
+            model: `name@alias`, `name:version`, or `name` for the newest version. The version is
+                fixed now: an alias that moves later does not change the job.
+            item_ids: One id an item, for a single array; left out, items are numbered.
+            idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
+            items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD if left out.
+            deadline_s: Shards that have not begun so many seconds from now are not begun.
+            tags: Kept with the job.
+
+        Raises:
+            InputError: The images do not fit the model.
+            ModelNotFoundError: There is no such model, version or alias.
+            JobConflictError: The idempotency key was used for other work.
+            BrokerError, StoreError: Redis or the store cannot be reached; nothing was submitted.
+        """
+        existing = self._existing(idempotency_key)
+        manifest = self._resolve(model, existing)
+        # Asked first: without a broker there is no use in uploading.
+        submitted_at = self._coordination.server_time()
+        job_id = idempotency_key or _new_job_id()
+        shards = self._shards(
+            images,
+            manifest,
+            job_id=job_id,
+            item_ids=item_ids,
+            items_per_shard=items_per_shard,
+            store=existing is None,
+        )
+        job_manifest = JobManifest(
+            job_id=job_id,
+            model=manifest.pin,
+            item_shape=manifest.item_shape,
+            item_dtype=manifest.item_dtype,
+            classes=manifest.classes,
+            shards=shards,
+            max_attempts=self._settings.max_attempts,
+            created_at=now(),
+            deadline=None if deadline_s is None else submitted_at + timedelta(seconds=deadline_s),
+            tags=dict(tags or {}),
+        )
+        self._coordination.open_job(job_id)
+        accepted = self._jobs.create(job_manifest)
+        if accepted is job_manifest:
+            self._enqueue(job_manifest)
+        return self._as_job(accepted)
+
+    def job(self, job_id: str) -> Job:
+        """The job with this id, submitted by whomever.
+
+        Raises:
+            JobNotFoundError: There is none.
+        """
+        return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
+
+    def jobs(self) -> list[JobStatus]:
+        """How all jobs stand, the newest first."""
+        found = in_parallel(self._status_of, self._jobs.job_ids())
+        statuses = [status for status in found if status is not None]
+        return sorted(statuses, key=lambda status: status.created_at, reverse=True)
+
+    def model(self, model: str) -> ModelManifest:
+        """What `model` (as in `submit`) takes and gives.
+
+        Raises:
+            ModelNotFoundError: There is no such model, version or alias.
+        """
+        return self._models.resolve(model)
+
+    def _existing(self, idempotency_key: str | None) -> JobManifest | None:
+        if idempotency_key is None:
+            return None
+        keys.check_name("idempotency key", idempotency_key)
+        try:
+            return self._jobs.manifest(idempotency_key)
+        except JobNotFoundError:
+            return None
+
+    def _resolve(self, model: str, existing: JobManifest | None) -> ModelManifest:
+        ref = ModelRef.parse(model)
+        if existing is not None and ref.version is None and ref.name == existing.model.name:
+            # The alias may have moved since; the caller asks for the job that he submitted.
+            return self._models.pinned(existing.model)
+        return self._models.resolve(ref)
+
+    def _shards(
+        self,
+        images: Images,
+        manifest: ModelManifest,
+        *,
+        job_id: str,
+        item_ids: Sequence[str] | None,
+        items_per_shard: int | None,
+        store: bool,
+    ) -> list[ShardInput]:
+        signature = Signature(
+            item_shape=manifest.item_shape, item_dtype=manifest.item_dtype, model=str(manifest)
+        )
+        item_count = items_per_shard_for(
+            signature,
+            items_per_shard=items_per_shard or self._settings.items_per_shard,
+            max_shard_bytes=self._settings.max_shard_bytes,
+        )
+        if isinstance(images, StoredImages):
+            return shards_of(
+                images,
+                objects=self._objects,
+                item_shape=signature.item_shape,
+                item_dtype=signature.item_dtype,
+                model=signature.model,
+                items_per_shard=item_count,
+                max_shard_bytes=self._settings.max_shard_bytes,
+            )
+        cuts = cut(_blocks(images, item_ids), signature=signature, item_count=item_count)
+        return list(upload(cuts, job_id=job_id, objects=self._objects, store=store))
+
+    def _enqueue(self, manifest: JobManifest) -> None:
+        """Enqueue what the window has room for; the workers' reconciler enqueues the rest."""
+        job_id = manifest.job_id
+        try:
+            queued = self._coordination.queue_length(self._settings.queue)
+            room = max(0, self._settings.enqueue_window - queued)
+            shards = range(min(room, len(manifest.shards)))
+            self._coordination.mark_enqueued(job_id, shards)
+            self._sender.enqueue(ShardMessage(job_id=job_id, shard=shard) for shard in shards)
+        except BrokerError as exc:
+            # The job is accepted: its manifest is stored, and the reconciler enqueues it.
+            log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))
+
+    def _status_of(self, job_id: str) -> JobStatus | None:
+        try:
+            return self._as_job(self._jobs.manifest(job_id)).status()
+        except (JobNotFoundError, MessageError):  # never submitted, or not ours to read
+            return None
+
+    def _as_job(self, manifest: JobManifest) -> Job:
+        return Job(manifest, jobs=self._jobs, coordination=self._coordination)
+
+
+def _new_job_id() -> str:
+    """A new id; ids sort by the time of submission."""
+    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
+
+
+def _blocks(
+    images: Array | Iterable[Array] | Iterable[ItemBlock], item_ids: Sequence[str] | None
+) -> Iterator[ItemBlock]:
+    if isinstance(images, np.ndarray):
+        ids = None if item_ids is None else [str(item_id) for item_id in item_ids]
+        yield ItemBlock(images=images, item_ids=ids, where="images")
+        return
+    if item_ids is not None:
+        raise UsageError(
+            "item_ids go with one array; for a stream, give ItemBlock with its own ids"
+        )
+    for number, block in enumerate(images):
+        if isinstance(block, ItemBlock):
+            yield block
+        elif isinstance(block, np.ndarray):
+            yield ItemBlock(images=block, item_ids=None, where=f"images[{number}]")
+        else:
+            raise InputError(
+                f"images[{number}] is {type(block).__name__}; a stream gives arrays of items"
+            )

@@ -1,0 +1,270 @@
+"""A submitted job, as its submitter sees it: how far it is, what came out, how to stop it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.coordination import Coordination
+from fornada.errors import JobFailedError, JobNotFinishedError, WaitTimeoutError
+from fornada.job_store import JobStore, from_ranges, in_parallel
+from fornada.messages import JobFinal, JobManifest, JobState, ShardOutcome, now
+from producer.results import Results, ShardResult
+
+#: Time between two looks at the store while waiting: short for short jobs, then longer.
+_FIRST_POLL_S = 0.05
+_LAST_POLL_S = 1.0
+_MAX_ID_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStatus:
+    """How a job stands.
+
+    `items_ok` and `items_failed` are known when the job has ended; `items_per_s` counts from the
+    first enqueue to the last outcome so far; `eta_s` is what is left at that rate.
+    """
+
+    job_id: str
+    state: JobState
+    model: str
+    model_sha256: str
+    items: int
+    items_done: int
+    items_ok: int | None
+    items_failed: int | None
+    shards: int
+    shards_done: int
+    shards_dead: int | None
+    created_at: datetime
+    ended_at: datetime | None
+    items_per_s: float | None
+    eta_s: float | None
+    reason: str | None
+    tags: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether this state is an end."""
+        return self.ended_at is not None
+
+
+class Job:
+    """A submitted job. Cheap to make; every call asks the store."""
+
+    def __init__(
+        self, manifest: JobManifest, *, jobs: JobStore, coordination: Coordination
+    ) -> None:
+        self.manifest = manifest
+        self._jobs = jobs
+        self._coordination = coordination
+
+    @property
+    def id(self) -> str:
+        """The job's id; `Client.job(id)` finds it again, in any process."""
+        return self.manifest.job_id
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    def status(self) -> JobStatus:
+        """How the job stands now.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        final = self._jobs.final(self.id)
+        if final is not None:
+            return _ended_status(self.manifest, final)
+        return _open_status(self.manifest, self._jobs.outcome_shards(self.id))
+
+    def wait(
+        self,
+        timeout_s: float | None = None,
+        *,
+        on_progress: Callable[[JobStatus], None] | None = None,
+    ) -> JobStatus:
+        """Wait until the job has ended, however it ended; return its last status.
+
+        Args:
+            timeout_s: Give up waiting after this many seconds; `None` waits for ever.
+            on_progress: Is called with the status after every look at the store.
+
+        Raises:
+            WaitTimeoutError: It has not ended in time; it goes on nevertheless.
+            StoreError: The store cannot be reached.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        poll_s = _FIRST_POLL_S
+        while True:
+            status = self.status()
+            if on_progress is not None:
+                on_progress(status)
+            if status.ended:
+                return status
+            left_s = float("inf") if deadline is None else deadline - time.monotonic()
+            if left_s <= 0:
+                raise WaitTimeoutError(
+                    f"job {self.id} has {status.shards_done} of {status.shards} shards after "
+                    f"{timeout_s:g} s; it goes on, wait again or look with "
+                    f"`fornada jobs show {self.id}` (do workers run?)"
+                )
+            time.sleep(min(poll_s, left_s))
+            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
+
+    def results(self, *, partial: bool = False) -> Results:
+        """The probabilities of all items, in memory, in the order of submission.
+
+        Args:
+            partial: Also give what there is of a job that has not ended, or not well; rows
+                without a result are NaN, and `errors` says why.
+
+        Raises:
+            JobNotFinishedError: The job has not ended, and `partial` is false.
+            JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
+            IntegrityError: Stored bytes are not those that were committed.
+        """
+        parts = list(self.shard_results(partial=partial))
+        manifest = self.manifest
+        return Results(
+            probabilities=np.concatenate([part.probabilities for part in parts]),
+            classes=list(manifest.classes),
+            item_ids=[item_id for part in parts for item_id in part.item_ids],
+            errors={
+                part.first_item + position: reason
+                for part in parts
+                for position, reason in part.errors.items()
+            },
+            model=str(manifest.model),
+        )
+
+    def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
+        """The results shard by shard, in the order of submission, for jobs beyond memory.
+
+        Raises:
+            JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
+        """
+        shards = self._readable_shards(partial=partial)
+        firsts = np.cumsum([0, *(spec.item_count for spec in self.manifest.shards)])
+        return in_parallel(
+            lambda shard: self._shard_result(shard, int(firsts[shard]), readable=shard in shards),
+            range(len(self.manifest.shards)),
+        )
+
+    def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
+        """Stop the job; what is done stays readable. A job that has ended stays as it ended.
+
+        Returns:
+            How it stands now: CANCELLED, or how it had ended before.
+        """
+        self._jobs.request_cancel(self.id, reason)
+        final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
+            self.manifest, "CANCELLED", reason
+        )
+        self._coordination.end_job(self.id, final.state)
+        return _ended_status(self.manifest, final)
+
+    def _readable_shards(self, *, partial: bool) -> set[int]:
+        final = self._jobs.final(self.id)
+        if final is None:
+            if not partial:
+                raise JobNotFinishedError(
+                    f"job {self.id} has not ended; wait for it, or ask for partial results"
+                )
+            return self._jobs.outcome_shards(self.id)
+        if final.state != "SUCCEEDED" and not partial:
+            raise JobFailedError(
+                f"job {self.id} ended {final.state}: {final.reason}; ask for partial results to "
+                f"read the {final.items_ok} of {self.manifest.item_count} items that have any"
+            )
+        return set(from_ranges(final.outcome_ranges))
+
+    def _shard_result(self, shard: int, first_item: int, *, readable: bool) -> ShardResult:
+        spec = self.manifest.shards[shard]
+        outcome = self._jobs.outcome(self.id, shard) if readable else None
+        shape = (spec.item_count, len(self.manifest.classes))
+        probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
+        if outcome is None:
+            errors = dict.fromkeys(range(spec.item_count), "not predicted: the job has not ended")
+        elif outcome.status == "dead":
+            reason = f"shard {shard} is dead ({outcome.reason}): {outcome.detail}"
+            errors = dict.fromkeys(range(spec.item_count), reason)
+        else:
+            probabilities = self._probabilities(outcome)
+            errors = {error.index: error.reason for error in outcome.item_errors}
+        return ShardResult(
+            shard=shard,
+            first_item=first_item,
+            item_ids=self._item_ids(shard, first_item),
+            probabilities=probabilities,
+            errors=errors,
+        )
+
+    def _probabilities(self, outcome: ShardOutcome) -> NDArray[np.float32]:
+        return np.asarray(self._jobs.data(outcome), dtype=np.float32)
+
+    def _item_ids(self, shard: int, first_item: int) -> list[str]:
+        spec = self.manifest.shards[shard]
+        if spec.item_ids is not None:
+            item_ids: list[str] = json.loads(self._jobs.read_checked(spec.item_ids))
+            return item_ids
+        if spec.format == "image":
+            return [ref.key for ref in spec.objects]
+        return [str(first_item + position) for position in range(spec.item_count)]
+
+
+def _ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
+    items_done = final.items_ok + final.items_failed
+    last = final.last_outcome_at
+    return JobStatus(
+        job_id=manifest.job_id,
+        state=JobState(final.state),
+        model=str(manifest.model),
+        model_sha256=manifest.model.sha256,
+        items=manifest.item_count,
+        items_done=items_done,
+        items_ok=final.items_ok,
+        items_failed=final.items_failed,
+        shards=len(manifest.shards),
+        shards_done=final.shards_ok + final.shards_dead,
+        shards_dead=final.shards_dead,
+        created_at=manifest.created_at,
+        ended_at=final.ended_at,
+        items_per_s=None if last is None else _rate(items_done, manifest.created_at, last),
+        eta_s=None,
+        reason=final.reason,
+        tags=manifest.tags,
+    )
+
+
+def _open_status(manifest: JobManifest, done: set[int]) -> JobStatus:
+    items = manifest.item_count
+    items_done = sum(manifest.shards[shard].item_count for shard in done)
+    rate = _rate(items_done, manifest.created_at, now()) if items_done else None
+    return JobStatus(
+        job_id=manifest.job_id,
+        state=JobState.RUNNING if done else JobState.QUEUED,
+        model=str(manifest.model),
+        model_sha256=manifest.model.sha256,
+        items=items,
+        items_done=items_done,
+        items_ok=None,
+        items_failed=None,
+        shards=len(manifest.shards),
+        shards_done=len(done),
+        shards_dead=None,
+        created_at=manifest.created_at,
+        ended_at=None,
+        items_per_s=rate,
+        eta_s=(items - items_done) / rate if rate else None,
+        reason=None,
+        tags=manifest.tags,
+    )
+
+
+def _rate(item_count: int, start: datetime, stop: datetime) -> float:
+    return item_count / max(1e-6, (stop - start).total_seconds())

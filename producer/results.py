@@ -1,0 +1,42 @@
+"""What came out of a job: shard by shard, or all of it in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardResult:
+    """What came out of one shard; parts of a job come in submission order."""
+
+    shard: int
+    #: Running number of its first item in the job.
+    first_item: int
+    item_ids: list[str]
+    #: float32 [items, classes]; a row is NaN where the item failed.
+    probabilities: NDArray[np.float32]
+    #: Position in the shard -> why the item failed.
+    errors: dict[int, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """All of a job's results, in submission order."""
+
+    #: float32 [items, classes]; a row is NaN where the item has no result.
+    probabilities: NDArray[np.float32]
+    classes: list[str]
+    item_ids: list[str]
+    #: Running number of an item without a result -> why.
+    errors: dict[int, str]
+    #: The model's `name:version`.
+    model: str
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The likeliest class of each item; `None` where it has no result."""
+        return [
+            None if np.isnan(row).any() else self.classes[int(np.argmax(row))]
+            for row in self.probabilities
+        ]

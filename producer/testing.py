@@ -1,0 +1,146 @@
+"""A client for callers' own tests: real objects, in memory, predicted by a function of theirs."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from fornada import keys
+from fornada.arrays import Array, sha256_hex, to_npy
+from fornada.job_store import JobStore
+from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, now
+from fornada.settings import Settings
+from fornada.shard_items import read_items
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+
+#: item dtype [items, *item_shape] → float32 [items, classes].
+Predict = Callable[[Array], Array]
+
+
+def in_memory_client(
+    *,
+    model: str,
+    item_shape: Sequence[int],
+    classes: Sequence[str],
+    predict: Predict | None = None,
+    item_dtype: str = "uint8",
+    aliases: Mapping[str, int] | None = None,
+    run_at_once: bool = True,
+) -> Client:
+    """A real `Client` whose store, broker and worker are in this process's memory.
+
+    Everything that it returns is the real thing (`Job`, `JobStatus`, `Results`, the errors), and
+    checks what the real one checks. Nothing is contacted and no thread is left behind.
+
+    Args:
+        model: The one model that is published, as version 1.
+        item_shape: What it takes, with `item_dtype`.
+        classes: What it tells apart.
+        predict: What it answers; left out, every class is equally likely.
+        item_dtype: uint8, float32 or int32.
+        aliases: Aliases of the model; left out, `prod` points to version 1.
+        run_at_once: `False` leaves jobs QUEUED for ever, to test waiting and cancelling.
+
+    Example:
+        >>> client = in_memory_client(model="m", item_shape=[28, 28], classes=["a", "b"])
+        >>> job = client.submit(np.zeros((3, 28, 28), np.uint8), model="m@prod")
+        >>> job.wait(timeout_s=1).state
+        <JobState.SUCCEEDED: 'SUCCEEDED'>
+    """
+    objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
+    draft = ModelDraft.from_plain(
+        {
+            "name": model,
+            "item_shape": list(item_shape),
+            "item_dtype": item_dtype,
+            "classes": list(classes),
+        },
+        where="in_memory_client",
+    )
+    models = ModelStore(objects=objects)
+    golden = np.zeros((1, *item_shape), item_dtype)
+    answer = predict or _equally_likely(len(classes))
+    models.publish(
+        draft,
+        artifact=b"in memory",
+        golden_inputs=golden,
+        golden_outputs=np.asarray(answer(golden), np.float32),
+        check=lambda _artifact: None,
+    )
+    for alias, version in (aliases or {"prod": 1}).items():
+        models.promote(model, version, alias)
+    jobs = JobStore(objects=objects)
+    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=answer)
+    return Client(
+        objects=objects,
+        coordination=coordination,
+        sender=sender if run_at_once else RecordingSender(),
+        settings=Settings(),
+    )
+
+
+class RecordingSender:
+    """A `Sender` that keeps what it is given in `messages`."""
+
+    def __init__(self) -> None:
+        self.messages: list[ShardMessage] = []
+
+    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+        """Keep `messages`."""
+        self.messages.extend(messages)
+
+
+class _InlineWorker:
+    """A `Sender` that runs what it is given, and commits the outcomes that a worker would."""
+
+    def __init__(
+        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: Predict
+    ) -> None:
+        self._jobs = jobs
+        self._coordination = coordination
+        self._predict = predict
+
+    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+        for message in messages:
+            self._run(message)
+
+    def _run(self, message: ShardMessage) -> None:
+        manifest = self._jobs.manifest(message.job_id)
+        spec = manifest.shards[message.shard]
+        began_at, attempt = now(), uuid.uuid4().hex
+        items = read_items(manifest, spec, jobs=self._jobs)
+        probabilities = np.full((spec.item_count, len(manifest.classes)), np.nan, np.float32)
+        if len(items.rows):
+            probabilities[items.positions] = self._predict(items.rows)
+        data = to_npy(probabilities)
+        key = keys.job_data(message.job_id, message.shard, attempt)
+        self._jobs.objects.put(key, data)
+        outcome = ShardOutcome(
+            job_id=message.job_id,
+            shard=message.shard,
+            status="ok",
+            attempt=attempt,
+            data=ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data)),
+            item_count=spec.item_count,
+            item_errors=items.errors,
+            model_sha256=manifest.model.sha256,
+            engine="in memory",
+            worker="in memory",
+            began_at=began_at,
+            committed_at=now(),
+        )
+        self._jobs.commit(outcome)
+        if self._coordination.mark_done(message.job_id, message.shard) == len(manifest.shards):
+            final = self._jobs.finish_if_complete(manifest)
+            if final is not None:
+                self._coordination.end_job(message.job_id, final.state)
+
+
+def _equally_likely(class_count: int) -> Predict:
+    def predict(images: Array) -> Array:
+        return np.full((len(images), class_count), 1 / class_count, np.float32)
+
+    return predict

@@ -1,0 +1,1 @@
+"""The consumer: takes shards from the queue, predicts them, commits their outcomes."""

@@ -1,0 +1,28 @@
+"""Run one worker process; `fornada worker` starts as many as it is told, and minds them."""
+
+import argparse
+import os
+import sys
+
+from fornada import logs
+from fornada.errors import FornadaError
+from fornada.settings import Settings
+from worker.process import run_process
+
+
+def main() -> int:
+    """Run the process that the supervisor asked for."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--threads", type=int, required=True, help="cores that predict may use")
+    threads: int = parser.parse_args().threads
+    try:
+        settings = Settings.from_env(os.environ)
+        logs.configure(level=settings.log_level, log_format=settings.log_format)
+        return run_process(settings, threads=threads)
+    except FornadaError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return exc.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

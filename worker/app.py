@@ -1,0 +1,62 @@
+"""Celery around the worker: its app, its event loop's sign of life, and how it is started."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from celery.apps.worker import Worker
+
+from fornada import keys
+from fornada.broker import celery_config
+from fornada.messages import ShardMessage
+from fornada.settings import Settings
+from worker.health import BEAT_INTERVAL_S
+
+
+def create_app(settings: Settings) -> Celery:
+    """The Celery app of a worker; nothing is contacted yet."""
+    app = Celery("fornada", set_as_current=False)
+    app.conf.update(celery_config(settings))
+    return app
+
+
+def add_heartbeat(
+    app: Celery, *, beat: Callable[[], None], expect_stop: Callable[[], None]
+) -> None:
+    """Have the consumer's event loop call `beat` while it turns, `expect_stop` before it ends."""
+
+    class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+        """Celery's way to hang something on the event loop."""
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            beat()
+            consumer.timer.call_repeatedly(BEAT_INTERVAL_S, beat)
+
+    app.steps["consumer"].add(Heartbeat)
+    signals.worker_shutting_down.connect(lambda **_: expect_stop(), weak=False)
+
+
+def enqueue(app: Celery, messages: Sequence[ShardMessage]) -> None:
+    """Put messages on the queue."""
+    for message in messages:
+        app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
+
+
+def consume(app: Celery, settings: Settings, *, name: str) -> int:
+    """Consume until a signal ends it; return the exit code. SIGTERM finishes what is held."""
+    worker = Worker(
+        app=app,
+        hostname=f"fornada@{name}",
+        pool="threads",
+        concurrency=settings.worker_threads,
+        loglevel=settings.log_level,
+        quiet=True,
+        # Workers have nothing to say to each other.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -1,0 +1,56 @@
+"""`fornada worker`."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+import click
+
+from fornada import logs
+from fornada.errors import MissingExtraError
+from fornada.settings import Settings
+from worker.cores import granted_cores
+from worker.health import live_and_stale
+from worker.supervisor import Supervisor, worker_command
+
+
+@click.command()
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Worker processes; the cores are split between them.",
+)
+@click.option(
+    "--health",
+    is_flag=True,
+    help="Start nothing: exit 0 if every worker of this machine shows life, else 1.",
+)
+def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Run workers that predict what is queued, until Ctrl-C or SIGTERM.
+
+    A worker finishes the shards that it holds before it ends; one that dies is started again.
+
+    Example: fornada worker --processes 2
+    """
+    settings = Settings.from_env(os.environ)
+    if health:
+        sys.exit(_report_health(settings))
+    _require_engine()
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    threads = max(1, granted_cores() // processes)
+    sys.exit(Supervisor(worker_command(threads=threads), count=processes).run())
+
+
+def _report_health(settings: Settings) -> int:
+    live, stale = live_and_stale(settings.cache_dir)
+    click.echo(f"{len(live)} workers show life, {len(stale)} do not")
+    return 0 if live and not stale else 1
+
+
+def _require_engine() -> None:
+    if find_spec("tensorflow") is None:
+        raise MissingExtraError(
+            "TensorFlow is not installed, and a worker needs it; pip install 'fornada[worker]'"
+        )

@@ -1,0 +1,97 @@
+"""One worker process: everything it is made of, put together and run."""
+
+import os
+
+from fornada.coordination import Coordination, RedisCoordination
+from fornada.errors import FornadaError
+from fornada.job_store import JobStore
+from fornada.logs import get_logger
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+from model_store.store import ModelStore
+from worker import app as celery_app
+from worker import tasks
+from worker.deadlines import Deadlines
+from worker.health import EXIT_RESTART, HealthFile, Watchdog, worker_name
+from worker.model_cache import ArtifactCache, ModelCache
+from worker.predictor import KerasPredictor
+from worker.reconciler import Reconciler
+from worker.service import ShardService
+
+log = get_logger(__name__)
+
+
+def run_process(settings: Settings, *, threads: int) -> int:
+    """Consume until a signal ends it; return the exit code.
+
+    Args:
+        settings: What the environment said.
+        threads: Cores that predict may use.
+    """
+    # Before the first message: importing TensorFlow takes seconds, and its threads are fixed
+    # at its first operation.
+    from model_store import keras_codec  # noqa: PLC0415 - only a worker process pays for it
+
+    keras_codec.limit_threads(threads)
+    name = worker_name()
+    objects = S3ObjectStore.from_settings(settings)
+    jobs, coordination = JobStore(objects=objects), RedisCoordination.from_settings(settings)
+    models = _model_cache(settings, ModelStore(objects=objects))
+    service = ShardService(
+        jobs=jobs,
+        models=models,
+        coordination=coordination,
+        deadlines=Deadlines(),
+        worker=name,
+        lease_s=settings.lease_s,
+        shard_deadline_s=settings.shard_deadline_s,
+    )
+    app = celery_app.create_app(settings)
+    tasks.register(app, run=service.run)
+    watchdog = Watchdog(
+        file=HealthFile(settings.cache_dir, name=name),
+        broker_answers=lambda: _answers(coordination),
+        end_process=lambda: os._exit(EXIT_RESTART),
+    )
+    celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
+    reconciler = Reconciler(
+        jobs=jobs,
+        coordination=coordination,
+        enqueue=lambda messages: celery_app.enqueue(app, messages),
+        holder=name,
+        queue=settings.queue,
+        interval_s=settings.reconcile_interval_s,
+        requeue_after_s=settings.requeue_after_s,
+        enqueue_window=settings.enqueue_window,
+    )
+    watchdog.start()
+    reconciler.start()
+    log.info("worker starts", worker=name, threads=threads, engine=keras_codec.engine_name())
+    try:
+        return celery_app.consume(app, settings, name=name)
+    finally:
+        reconciler.stop()
+        watchdog.stop()
+        models.close()
+        log.info("worker stopped", worker=name)
+
+
+def _model_cache(settings: Settings, models: ModelStore) -> ModelCache:
+    return ModelCache(
+        models=models,
+        build=lambda manifest, artifact, tile: KerasPredictor(
+            manifest, artifact, tile, models=models
+        ),
+        disk=ArtifactCache(settings.cache_dir),
+        max_models=settings.max_loaded_models,
+        max_batch_size=settings.max_batch_size,
+        max_latency_s=settings.max_latency_s,
+    )
+
+
+def _answers(coordination: Coordination) -> bool:
+    try:
+        coordination.server_time()
+    except FornadaError:
+        return False
+    return True

@@ -1,0 +1,290 @@
+"""One shard from message to committed outcome: the job protocol, without Celery or an engine."""
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
+from fornada.coordination import Coordination
+from fornada.errors import (
+    FornadaError,
+    InputError,
+    IntegrityError,
+    JobNotFoundError,
+    MessageError,
+    ModelError,
+    ObjectNotFoundError,
+)
+from fornada.job_store import EndState, JobStore
+from fornada.logs import get_logger
+from fornada.messages import (
+    JobManifest,
+    ObjectRef,
+    ShardInput,
+    ShardMessage,
+    ShardOutcome,
+    now,
+)
+from fornada.shard_items import Items, read_items
+from worker.batcher import Probabilities
+from worker.deadlines import Deadlines
+from worker.model_cache import LoadedModel, ModelCache
+
+log = get_logger(__name__)
+
+#: Manifests kept by a process; each job reads its own once.
+_KEPT_MANIFESTS = 32
+#: The shard itself is at fault, and trying again will not help.
+_INPUT_FAULTS = (InputError, IntegrityError, ObjectNotFoundError)
+
+
+class ShardService:
+    """Runs shards. Whatever happens, `run` returns, and what it did not commit may be redone."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        models: ModelCache,
+        coordination: Coordination,
+        deadlines: Deadlines,
+        worker: str,
+        lease_s: float,
+        shard_deadline_s: float,
+    ) -> None:
+        self._jobs = jobs
+        self._models = models
+        self._coordination = coordination
+        self._deadlines = deadlines
+        self._worker = worker
+        self._lease_s = lease_s
+        self._shard_deadline_s = shard_deadline_s
+        self._manifests: OrderedDict[str, JobManifest] = OrderedDict()
+        self._manifests_lock = threading.Lock()
+
+    def run(self, message: ShardMessage) -> str:
+        """Run the shard; return what came of it, for the log.
+
+        `ok`, `dead`: an outcome was committed. `ended`, `done`, `leased`: there was nothing to
+        do. `expired`, `failed`: the job was ended. `deferred`: left to the reconciler.
+
+        Raises:
+            MemoryError: The device has no memory left; the process is of no more use.
+        """
+        job_id, shard, attempt = message.job_id, message.shard, uuid.uuid4().hex
+        try:
+            manifest = self._manifest(job_id)
+            if shard >= len(manifest.shards):
+                log.error("no such shard", job_id=job_id, shard=shard, of=len(manifest.shards))
+                return "ended"
+            return self._run_attempt(manifest, shard, attempt)
+        except (JobNotFoundError, MessageError) as exc:
+            log.error("message dropped", job_id=job_id, shard=shard, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            return "ended"
+        except (FornadaError, OSError) as exc:
+            # Nobody's fault that trying later would not mend: a store or disk that fails for now.
+            return self._defer(job_id, shard, attempt, exc, counted=False)
+        except MemoryError:
+            raise
+        except Exception as exc:
+            log.exception("shard failed unexpectedly", job_id=job_id, shard=shard)
+            return self._defer(job_id, shard, attempt, exc, counted=True)
+
+    def _run_attempt(self, manifest: JobManifest, shard: int, attempt_id: str) -> str:
+        job_id = manifest.job_id
+        begun = self._coordination.begin(job_id, shard, attempt_id, lease_s=self._lease_s)
+        if begun.status != "begun":
+            return begun.status
+        if manifest.deadline is not None and begun.at > manifest.deadline:
+            self._end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            return "expired"
+        attempt = _Attempt(manifest=manifest, shard=shard, id=attempt_id, began_at=now())
+        if begun.attempts > manifest.max_attempts:
+            detail = self._crash_detail(job_id, shard, begun.attempts - 1)
+            return self._commit(manifest, self._dead(attempt, "crash-loop", detail))
+        with self._deadlines.within(self._shard_deadline_s), self._renewed(attempt):
+            try:
+                outcome = self._compute(attempt)
+            except _INPUT_FAULTS as exc:
+                outcome = self._dead(attempt, "input", str(exc))
+            except ModelError as exc:
+                # Every other shard would meet the same model.
+                self._end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+                return "failed"
+            return self._commit(manifest, outcome)
+
+    def _compute(self, attempt: "_Attempt") -> ShardOutcome:
+        manifest, spec = attempt.manifest, attempt.spec
+        with self._models.use(manifest.model) as model:
+            clock = _Stopwatch()
+            items = read_items(manifest, spec, jobs=self._jobs)
+            fetch_s = clock.lap()
+            probabilities = _predict(model, items, spec, class_count=len(manifest.classes))
+            predict_s = clock.lap()
+            data = self._put_data(attempt, probabilities)
+            return ShardOutcome(
+                job_id=manifest.job_id,
+                shard=attempt.shard,
+                status="ok",
+                attempt=attempt.id,
+                data=data,
+                item_count=spec.item_count,
+                item_errors=items.errors,
+                model_sha256=manifest.model.sha256,
+                engine=model.engine,
+                tile_items=model.batcher.tile_items,
+                worker=self._worker,
+                began_at=attempt.began_at,
+                committed_at=now(),
+                fetch_s=fetch_s,
+                predict_s=predict_s,
+                upload_s=clock.lap(),
+            )
+
+    def _put_data(self, attempt: "_Attempt", probabilities: Probabilities) -> ObjectRef:
+        data = to_npy(probabilities)
+        ref = ObjectRef(
+            key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id),
+            size_bytes=len(data),
+            sha256=sha256_hex(data),
+        )
+        self._jobs.objects.put(ref.key, data)
+        return ref
+
+    def _commit(self, manifest: JobManifest, outcome: ShardOutcome) -> str:
+        held = self._jobs.commit(outcome)
+        done_count = self._coordination.mark_done(manifest.job_id, outcome.shard)
+        log.info(
+            "shard finished",
+            job_id=manifest.job_id,
+            shard=outcome.shard,
+            status=held.status,
+            items=held.item_count,
+            predict_s=round(held.predict_s, 4),
+        )
+        if done_count >= len(manifest.shards):
+            final = self._jobs.finish_if_complete(manifest)
+            if final is not None:
+                self._coordination.end_job(manifest.job_id, final.state)
+                log.info("job ended", job_id=manifest.job_id, state=final.state)
+        return held.status
+
+    def _dead(self, attempt: "_Attempt", reason: str, detail: str) -> ShardOutcome:
+        job_id, shard = attempt.manifest.job_id, attempt.shard
+        log.error("shard is dead", job_id=job_id, shard=shard, reason=reason, why=detail)
+        return ShardOutcome(
+            job_id=job_id,
+            shard=shard,
+            status="dead",
+            attempt=attempt.id,
+            item_count=attempt.spec.item_count,
+            reason=reason,
+            detail=detail[:2000],
+            model_sha256=attempt.manifest.model.sha256,
+            worker=self._worker,
+            began_at=attempt.began_at,
+            committed_at=now(),
+        )
+
+    def _end(self, manifest: JobManifest, state: EndState, reason: str) -> None:
+        final = self._jobs.finish(manifest, state, reason)
+        self._coordination.end_job(manifest.job_id, final.state)
+        log.error("job ended", job_id=manifest.job_id, state=final.state, reason=reason)
+
+    def _defer(
+        self, job_id: str, shard: int, attempt: str, exc: Exception, *, counted: bool
+    ) -> str:
+        # The lease is kept and runs out: that is the delay before the shard is tried again.
+        log.warning("shard deferred", job_id=job_id, shard=shard, error=str(exc))
+        try:
+            if counted:
+                error = f"{type(exc).__name__}: {exc}"
+                self._coordination.note_failure(job_id, shard, attempt, error)
+            else:
+                self._coordination.forget_attempt(job_id, shard, attempt)
+        except FornadaError as redis_error:
+            log.warning("attempt not recorded", job_id=job_id, error=str(redis_error))
+        return "deferred"
+
+    def _crash_detail(self, job_id: str, shard: int, attempts: int) -> str:
+        failures = self._coordination.failures(job_id, shard)
+        seen = f"the last error was {failures[-1]}" if failures else "its worker died each time"
+        return f"begun {attempts} times without an outcome; {seen}"
+
+    def _manifest(self, job_id: str) -> JobManifest:
+        with self._manifests_lock:
+            if job_id in self._manifests:
+                self._manifests.move_to_end(job_id)
+                return self._manifests[job_id]
+        manifest = self._jobs.manifest(job_id)
+        with self._manifests_lock:
+            self._manifests[job_id] = manifest
+            while len(self._manifests) > _KEPT_MANIFESTS:
+                self._manifests.popitem(last=False)
+        return manifest
+
+    @contextmanager
+    def _renewed(self, attempt: "_Attempt") -> Iterator[None]:
+        """Renew the lease while the block runs."""
+        job_id, shard = attempt.manifest.job_id, attempt.shard
+        stop = threading.Event()
+
+        def renew() -> None:
+            while not stop.wait(self._lease_s / 3):
+                try:
+                    self._coordination.renew(job_id, shard, attempt.id, lease_s=self._lease_s)
+                except FornadaError as exc:
+                    log.warning("lease not renewed", job_id=job_id, shard=shard, error=str(exc))
+
+        thread = threading.Thread(target=renew, name=f"lease-{shard}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _predict(
+    model: LoadedModel, items: Items, spec: ShardInput, *, class_count: int
+) -> Probabilities:
+    """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
+    if len(items.rows) == spec.item_count:
+        return model.batcher.predict(items.rows)
+    probabilities = np.full((spec.item_count, class_count), np.nan, np.float32)
+    if len(items.rows):
+        probabilities[items.positions] = model.batcher.predict(items.rows)
+    return probabilities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Attempt:
+    """One try at a shard."""
+
+    manifest: JobManifest
+    shard: int
+    id: str
+    began_at: datetime
+
+    @property
+    def spec(self) -> ShardInput:
+        return self.manifest.shards[self.shard]
+
+
+class _Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        last, self._last = self._last, time.monotonic()
+        return self._last - last

@@ -1,0 +1,51 @@
+"""The one Celery task: decode, run, and never raise (a raised task is an acknowledged task)."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from fornada import keys
+from fornada.errors import MessageError
+from fornada.logs import get_logger
+from fornada.messages import ShardMessage
+from worker.health import EXIT_RESTART
+
+log = get_logger(__name__)
+
+
+def register(app: Celery, *, run: Callable[[ShardMessage], str]) -> None:
+    """Register the task that gives each message to `run`."""
+
+    def run_shard(*args: Any, **kwargs: Any) -> None:
+        try:
+            message = decode(args, kwargs)
+        except MessageError as exc:
+            # A message that cannot be read has no shard to commit an outcome for; the
+            # reconciler enqueues a good one if there is one to be had.
+            log.error("message dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            return
+        try:
+            run(message)
+        except MemoryError:
+            log.exception("out of memory, ending for a restart", job_id=message.job_id)
+            os._exit(EXIT_RESTART)
+        except Exception:
+            log.exception("shard left to the reconciler", job_id=message.job_id)
+
+    app.task(name=keys.TASK_RUN_SHARD, ignore_result=True)(run_shard)
+
+
+def decode(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShardMessage:
+    """The message among a task's arguments.
+
+    Raises:
+        MessageError: There is not exactly one argument, or it is no message.
+    """
+    if len(args) != 1 or kwargs:
+        raise MessageError(
+            f"the task {keys.TASK_RUN_SHARD} got {len(args)} arguments and the keywords "
+            f"{sorted(kwargs)}; it takes one JSON object (docs/reference/messages.md)"
+        )
+    return ShardMessage.from_plain(args[0], where="message")
