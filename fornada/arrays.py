@@ -41,7 +41,7 @@ def sha256_hex(data: bytes | memoryview) -> str:
 def to_npy(array: Array) -> bytes:
     """`array` as the bytes of a `.npy` file, in C order."""
     buffer = io.BytesIO()
-    npy_format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    npy_format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """The `fornada` command: a router that loads each role's commands only when they are called."""
 
+import errno
 import importlib
 import json
 import os
@@ -81,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; errors of ours are one line on stderr, never a traceback."""
     try:
         code: Any = root.main(args=argv, prog_name="fornada", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         _fail("interrupted", 130)
     except click.ClickException as exc:
@@ -91,10 +93,20 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has what it wanted.
+        _silence_stdout()
         sys.exit(0)
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
+        _silence_stdout()
+        _fail(f"cannot write the output: {exc.strerror}; free space or write elsewhere", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _silence_stdout() -> None:
+    # Python would try once more to write what is left, and complain, at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:

@@ -91,7 +91,8 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
             return method(*args, **kwargs)
         except (ClientError, BotoCoreError, HTTPClientError) as exc:
             store: Any = args[0]
-            raise store.explain(exc) from exc
+            bucket: Any = kwargs.get("bucket") or store.bucket
+            raise store.explain(exc, bucket=bucket) from exc
 
     return call
 
@@ -154,7 +155,7 @@ class S3ObjectStore:
         answer = self._client.get_object(Bucket=bucket or self.bucket, Key=key)
         # No range request: rclone answers 200 with everything; closing early costs less.
         with answer["Body"] as body:
-            return StoredObject(data=body.read(max_bytes), etag=answer["ETag"])
+            return StoredObject(data=body.read(max_bytes), etag=_bare(answer["ETag"]))
 
     @_translated
     def put(self, key: str, data: bytes) -> None:
@@ -186,7 +187,9 @@ class S3ObjectStore:
         )
         return iter(
             [
-                ObjectInfo(key=entry["Key"], size_bytes=entry["Size"], etag=entry.get("ETag", ""))
+                ObjectInfo(
+                    key=entry["Key"], size_bytes=entry["Size"], etag=_bare(entry.get("ETag", ""))
+                )
                 for page in pages
                 for entry in page.get("Contents", ())
             ]
@@ -220,8 +223,8 @@ class S3ObjectStore:
             if _code(exc) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                 raise
 
-    def explain(self, exc: Exception) -> StoreError:
-        """Our error for boto3's, with its remedy."""
+    def explain(self, exc: Exception, *, bucket: str) -> StoreError:
+        """Our error for boto3's while it worked on `bucket`, with its remedy."""
         where = f"object store {self.endpoint}"
         if isinstance(exc, NoCredentialsError):
             return StoreAccessError(
@@ -235,12 +238,16 @@ class S3ObjectStore:
             )
         code = _code(exc)
         if code == "NoSuchBucket":
+            if bucket != self.bucket:
+                return BucketNotFoundError(
+                    f"bucket {bucket!r} does not exist on {where}; check the s3:// address"
+                )
             return BucketNotFoundError(
-                f"bucket {self.bucket!r} does not exist on {where}; create it "
+                f"bucket {bucket!r} does not exist on {where}; create it "
                 "(`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
             )
         if code in _ABSENT:
-            return ObjectNotFoundError(f"no such object in bucket {self.bucket!r} on {where}")
+            return ObjectNotFoundError(f"no such object in bucket {bucket!r} on {where}")
         if code in _REFUSED:
             return StoreAccessError(
                 f"{where} refuses the credentials or the permission ({code}); check "
@@ -304,6 +311,11 @@ def _client_config(settings: Settings, *, plain_http: bool) -> Config:
         },
         user_agent_extra=f"fornada botocore/{botocore.__version__}",
     )
+
+
+def _bare(etag: str) -> str:
+    # Some servers quote an ETag on a read and not in a listing.
+    return etag.strip('"')
 
 
 def _code(exc: ClientError) -> str:

@@ -217,4 +217,4 @@ class InMemoryCoordination:
 
 
 def _etag(data: bytes) -> str:
-    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    return hashlib.sha256(data).hexdigest()[:32]

@@ -92,21 +92,15 @@ def shards_of(
     item_counts = dict(zip((info.key for info in arrays), read, strict=True))
     item_bytes = max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
     most_items = max(1, min(items_per_shard, max_shard_bytes // item_bytes))
-    shards: list[ShardInput] = []
-    for kind, run in groupby(infos, key=lambda info: _kind(info.key)):
-        if kind == "npy":
-            parts = [[info] for info in run]
-        else:
-            parts = _together(run, most_items=most_items, most_bytes=max_shard_bytes)
-        shards += [
-            ShardInput(
-                format=kind,
-                objects=[_ref(info, stored) for info in part],
-                item_count=item_counts.get(part[0].key, len(part)),
-            )
-            for part in parts
-        ]
-    return shards
+    parts = _parts(infos, most_items=most_items, most_bytes=max_shard_bytes)
+    return [
+        ShardInput(
+            format=_kind(part[0].key),
+            objects=[_ref(info, stored) for info in part],
+            item_count=item_counts.get(part[0].key, len(part)),
+        )
+        for part in parts
+    ]
 
 
 def _listed(stored: StoredImages, objects: ObjectStore) -> list[ObjectInfo]:
@@ -175,18 +169,22 @@ def _npy_items(
     return shape[0]
 
 
-def _together(
+def _parts(
     infos: Iterable[ObjectInfo], *, most_items: int, most_bytes: int
 ) -> list[list[ObjectInfo]]:
-    """Runs of images that make a shard each."""
+    """What makes a shard each: an array, or a run of images."""
     parts: list[list[ObjectInfo]] = []
-    part_bytes = 0
-    for info in infos:
-        if not parts or len(parts[-1]) == most_items or part_bytes + info.size_bytes > most_bytes:
-            parts.append([])
-            part_bytes = 0
-        parts[-1].append(info)
-        part_bytes += info.size_bytes
+    for kind, run in groupby(infos, key=lambda info: _kind(info.key)):
+        most = 1 if kind == "npy" else most_items
+        part: list[ObjectInfo] = []
+        part_bytes = 0
+        for info in run:
+            if part and (len(part) == most or part_bytes + info.size_bytes > most_bytes):
+                parts.append(part)
+                part, part_bytes = [], 0
+            part.append(info)
+            part_bytes += info.size_bytes
+        parts.append(part)
     return parts
 
 

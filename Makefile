@@ -1,0 +1,51 @@
+# `make demo` and `make test` need a Python 3.11 to 3.13 with venv, and nothing else.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock
+
+.PHONY: help demo test lint docs lock clean
+help:  ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime  ## Run the main job, here and now
+	@$(BIN)/fornada demo
+
+test: $(VENV)/.dev  ## Run the tests
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev  ## Write the generated reference pages anew
+	$(BIN)/python docs/generate.py
+
+lock: $(VENV)/.dev  ## Resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
+
+clean:  ## Remove what was made here, the demo's data too
+	rm -rf $(VENV) fornada-demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/uv: requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "making a virtual environment with $(PYTHON) in $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 2; }
+	@# The installer comes by its hash from the lock, like everything that it installs.
+	@sed -n '/^uv==/,/# via/p' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@touch $@
+
+$(VENV)/.runtime: $(BIN)/uv pyproject.toml requirements.lock
+	@echo "installing the locked dependencies (TensorFlow is large)"
+	@$(UV_INSTALL) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(UV_INSTALL) --group dev
+	@touch $@

@@ -1,0 +1,145 @@
+"""Real servers for the tests: each session starts its own, with credentials of its own."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from fornada.local.stack import Stack
+from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.settings import Settings
+from fornada.testing import InMemoryObjectStore
+
+_FOREIGN = ("FORNADA_", "AWS_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own deployment reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A Valkey and an S3 server (rclone) of this session's own; no workers."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    with Stack(data_dir=tmp_path_factory.mktemp("servers"), environ=environ) as stack:
+        yield stack
+
+
+@pytest.fixture
+def redis_url(servers: Stack) -> str:
+    """The URL of a Valkey that holds nothing."""
+    url = servers.settings.redis_url.get_secret_value()
+    # The random password in the URL proves that the server is ours to empty.
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@pytest.fixture
+def settings(servers: Stack, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings for an empty Valkey, a new bucket on rclone, and a new cache folder."""
+    fresh = servers.settings.model_copy(
+        update={
+            "redis_url": SecretStr(redis_url),
+            "s3_bucket": _new_bucket_name(),
+            "cache_dir": tmp_path / "cache",
+        }
+    )
+    S3ObjectStore.from_settings(fresh).create_bucket()
+    return fresh
+
+
+@pytest.fixture
+def environ(settings: Settings) -> dict[str, str]:
+    """The environment of a command that runs with `settings`."""
+    secret = settings.s3_secret_access_key
+    assert secret is not None
+    assert settings.s3_endpoint_url is not None
+    assert settings.s3_access_key_id is not None
+    return {
+        **os.environ,
+        "FORNADA_REDIS_URL": settings.redis_url.get_secret_value(),
+        "FORNADA_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+        "FORNADA_S3_BUCKET": settings.s3_bucket,
+        "FORNADA_S3_REGION": settings.s3_region,
+        "FORNADA_S3_ACCESS_KEY_ID": settings.s3_access_key_id,
+        "FORNADA_S3_SECRET_ACCESS_KEY": secret.get_secret_value(),
+        "FORNADA_CACHE_DIR": str(settings.cache_dir),
+    }
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    """An S3 server that honours `If-None-Match: *`, and checks no credentials."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - a second that few tests need
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def moto_settings(moto_endpoint: str) -> Settings:
+    """Settings for a new bucket on moto."""
+    fresh = Settings(
+        s3_endpoint_url=moto_endpoint,
+        s3_bucket=_new_bucket_name(),
+        s3_access_key_id="anybody",
+        s3_secret_access_key=SecretStr("anything"),
+    )
+    S3ObjectStore.from_settings(fresh).create_bucket()
+    return fresh
+
+
+@pytest.fixture
+def memory_objects() -> InMemoryObjectStore:
+    """An empty store in memory, with conditional writes."""
+    return InMemoryObjectStore()
+
+
+@pytest.fixture
+def rclone_objects(settings: Settings) -> S3ObjectStore:
+    """An empty bucket on rclone, which ignores conditions."""
+    return S3ObjectStore.from_settings(settings)
+
+
+@pytest.fixture
+def moto_objects(moto_settings: Settings) -> S3ObjectStore:
+    """An empty bucket on moto, which honours conditions."""
+    return S3ObjectStore.from_settings(moto_settings)
+
+
+@pytest.fixture(params=["memory", "rclone", "moto"])
+def object_store(request: pytest.FixtureRequest) -> ObjectStore:
+    """Each kind of store in turn: one in memory, one without and one with conditional writes."""
+    store: ObjectStore = request.getfixturevalue(f"{request.param}_objects")
+    return store
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """`wait_until(predicate, timeout_s=10)`: return once it is true, fail if it stays false."""
+    return _wait_until
+
+
+def _wait_until(predicate: Callable[[], object], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not predicate():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not true within {timeout_s:g} s: {predicate}")
+        time.sleep(0.02)
+
+
+def _new_bucket_name() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
