@@ -1,0 +1,327 @@
+"""Models to bytes and back, and to one compiled predict call. The only module that imports Keras.
+
+`import_keras` is the one door: it keeps TensorFlow's start-up notices off the terminal.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.arrays import Array
+from fornada.errors import (
+    ConfigError,
+    LocalDiskError,
+    MissingExtraError,
+    ModelRefusedError,
+    PredictionError,
+    UsageError,
+)
+from model_store.artifact_check import check_artifact
+
+#: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs].
+Predict = Callable[[Array], NDArray[np.float32]]
+
+#: Largest difference from a golden batch that is accepted. Kinds of CPU differ by about 1e-6 in
+#: float32, wrong weights or a wrong layer by 1e-2 and more. Absolute, and relative to the largest
+#: golden output where that is above 1 (logits, regression).
+GOLDEN_TOLERANCE = 1e-4
+
+_import_lock = threading.Lock()
+_NOTICE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: The oldest moment that a zip can hold: bytes must not depend on when they were written.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def import_keras() -> Any:
+    """The `keras` module, on TensorFlow, without TensorFlow's notices on stderr.
+
+    Raises:
+        MissingExtraError: Keras or TensorFlow is not installed.
+        ConfigError: Keras is set to another backend.
+    """
+    # Two threads that both point stderr elsewhere would leave it there.
+    with _import_lock:
+        if "keras" in sys.modules and "tensorflow" in sys.modules:
+            return sys.modules["keras"]
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if backend != "tensorflow":
+            raise ConfigError(
+                f"KERAS_BACKEND is {backend!r}, and Fornada runs Keras on TensorFlow; unset it"
+            )
+        try:
+            with _notices_held_back():
+                importlib.import_module("tensorflow")
+                return importlib.import_module("keras")
+        except ModuleNotFoundError as exc:
+            raise MissingExtraError(
+                f"{exc.name} is not installed; run: pip install 'fornada[worker]' "
+                "(or 'fornada[train]' to train)"
+            ) from exc
+
+
+def engine_name() -> str:
+    """What computes, with its version: `tensorflow 2.21.0`."""
+    return f"tensorflow {_import_tensorflow().__version__}"
+
+
+def limit_threads(count: int) -> None:
+    """Let TensorFlow use `count` threads for one operation, and run one operation at a time.
+
+    Raises:
+        UsageError: TensorFlow has begun to compute; the limit is read only before.
+    """
+    tensorflow = _import_tensorflow()
+    try:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(count)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as exc:
+        raise UsageError(
+            f"TensorFlow has begun to compute, too late for {count} threads; call limit_threads "
+            "before the first model is loaded"
+        ) from exc
+
+
+def dump_model(model: Any) -> bytes:
+    """The bytes of the `.keras` file of `model`, a built `keras.Sequential` or Functional model.
+
+    The same model object, weights and names give the same bytes, in any process: dates and memory
+    addresses that Keras writes are left out. Keras counts up automatic layer names (`dense`,
+    `dense_1`, …), so models built one after the other differ unless their layers are named; another
+    release of Keras or HDF5 may write the same model in other bytes.
+
+    Raises:
+        LocalDiskError: The temporary folder is full or not writable.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
+            path = Path(folder, "model.keras")
+            model.save(path)
+            return _without_accidents(path.read_bytes())
+    except OSError as exc:
+        raise _disk_error(exc) from exc
+
+
+def load_model(data: bytes, *, where: str) -> Any:
+    """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
+
+    Raises:
+        ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
+        LocalDiskError: The temporary folder is full or not writable.
+    """
+    check_artifact(data, where=where)
+    keras = import_keras()
+    try:
+        with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
+            path = Path(folder, "model.keras")
+            path.write_bytes(data)
+            return _load_file(keras, path, where)
+    except OSError as exc:
+        raise _disk_error(exc) from exc
+
+
+def compile_predict(
+    model: Any, *, tile_items: int, item_shape: Sequence[int], item_dtype: str
+) -> Predict:
+    """Predict as one compiled function at one fixed signature, traced here and never again.
+
+    The function takes item_dtype [tile_items, *item_shape], C-contiguous (TensorFlow then reads
+    the array where it is), and returns float32 [tile_items, outputs]. It may be called from many
+    threads. A row's bytes do not depend on the other rows of its tile.
+
+    Raises:
+        ModelRefusedError: The model does not take such items, or has other outputs.
+    """
+    tensorflow = _import_tensorflow()
+    signature = tensorflow.TensorSpec([tile_items, *item_shape], item_dtype)
+
+    def forward(items: Any) -> Any:
+        return tensorflow.cast(model(items, training=False), tensorflow.float32)
+
+    takes = f"{item_dtype} [{tile_items}, {', '.join(map(str, item_shape))}]"
+    try:
+        compiled = tensorflow.function(forward, autograph=False).get_concrete_function(signature)
+        shape = tuple(compiled.structured_outputs.shape)
+    except Exception as exc:
+        # Layers raise what they like on input that does not fit.
+        raise ModelRefusedError(
+            f"the model does not take {takes} ({_line(exc)}); publish it with the item shape and "
+            "dtype of its Input layer"
+        ) from exc
+    if len(shape) != 2 or shape[0] != tile_items or shape[1] is None:  # noqa: PLR2004 - rows, outputs
+        raise ModelRefusedError(
+            f"the model gives outputs of shape {shape} for {takes}; it must give one row of "
+            "numbers an item"
+        )
+    return _guarded(compiled, tensorflow)
+
+
+def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray[np.float32]:
+    """Run `predict` over any number of items, the last tile padded with zeros.
+
+    Args:
+        predict: From `compile_predict`, for the same `tile_items`.
+        items: item dtype [items, *item_shape].
+        tile_items: Rows of every predict call.
+
+    Returns:
+        float32 [items, outputs].
+    """
+    outputs = []
+    for first in range(0, len(items), tile_items):
+        rows = items[first : first + tile_items]
+        tile = rows
+        if len(rows) < tile_items:
+            tile = np.zeros((tile_items, *items.shape[1:]), items.dtype)
+            tile[: len(rows)] = rows
+        outputs.append(predict(np.ascontiguousarray(tile))[: len(rows)])
+    return np.concatenate(outputs)
+
+
+def check_golden(
+    predict: Predict, *, inputs: Array, outputs: Array, tile_items: int, where: str
+) -> float:
+    """Compare predictions with those that were stored when the model was published.
+
+    Args:
+        predict: From `compile_predict`, for the same `tile_items`.
+        inputs: item dtype [items, *item_shape].
+        outputs: float32 [items, outputs].
+        tile_items: Rows of every predict call.
+        where: The model, for the error message.
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        ModelRefusedError: It is over `GOLDEN_TOLERANCE`, or the shapes differ.
+    """
+    found = predict_items(predict, inputs, tile_items=tile_items)
+    if found.shape != outputs.shape:
+        raise ModelRefusedError(
+            f"{where} gives outputs of shape {found.shape}, and its golden batch has "
+            f"{outputs.shape}; publish the model again"
+        )
+    difference = float(np.max(np.abs(found - outputs.astype(np.float32))))
+    limit = GOLDEN_TOLERANCE * max(1.0, float(np.max(np.abs(outputs))))
+    # NaN compares false with everything, and must not pass.
+    if not difference <= limit:
+        raise ModelRefusedError(
+            f"{where} differs by {difference:.3g} from the outputs of its golden batch, over "
+            f"{limit:.3g}; artifact and golden batch do not belong together, or this machine "
+            "computes otherwise: publish the model again"
+        )
+    return difference
+
+
+def _import_tensorflow() -> Any:
+    import_keras()
+    return sys.modules["tensorflow"]
+
+
+def _guarded(compiled: Any, tensorflow: Any) -> Predict:
+    def predict(tile: Array) -> NDArray[np.float32]:
+        try:
+            outputs: NDArray[np.float32] = compiled(tensorflow.convert_to_tensor(tile)).numpy()
+        except tensorflow.errors.ResourceExhaustedError as exc:
+            # The device's allocator does not recover; the process is of no more use.
+            raise MemoryError(_line(exc)) from exc
+        except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
+            raise PredictionError(
+                f"predict failed on {tile.dtype} {tile.shape}: {_line(exc)}; check the worker's "
+                "memory and the model's input"
+            ) from exc
+        return outputs
+
+    return predict
+
+
+def _load_file(keras: Any, path: Path, where: str) -> Any:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as exc:
+        # Keras raises whatever the layer at fault raises.
+        raise ModelRefusedError(
+            f"{where} cannot be loaded by Keras {keras.__version__}: {_line(exc)}; publish it "
+            "again with this release of Keras or an older one"
+        ) from exc
+
+
+def _without_accidents(data: bytes) -> bytes:
+    """The same `.keras` file without dates and memory addresses."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
+        for name in sorted(given.namelist()):
+            content = given.read(name)
+            if name == "config.json":
+                content = _renumber_shared_ids(content)
+            elif name == "metadata.json":
+                content = json.dumps(
+                    {"keras_version": json.loads(content)["keras_version"]}
+                ).encode()
+            written.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
+    return buffer.getvalue()
+
+
+def _renumber_shared_ids(config: bytes) -> bytes:
+    # Keras writes id(object), and only compares them with each other.
+    numbers: dict[bytes, int] = {}
+
+    def number(match: re.Match[bytes]) -> bytes:
+        return match[1] + str(numbers.setdefault(match[2], len(numbers) + 1)).encode()
+
+    return re.sub(rb'("shared_object_id": )(\d+)', number, config)
+
+
+@contextlib.contextmanager
+def _notices_held_back() -> Iterator[None]:
+    """Keep TensorFlow's notices off stderr; everything else written meanwhile follows after.
+
+    TensorFlow 2.21 writes them from C++ before it reads `TF_CPP_MIN_LOG_LEVEL`.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        # No stderr, nobody to disturb.
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            for line in held:
+                if _NOTICE.match(line) is None:
+                    os.write(stderr, line)
+            os.close(stderr)
+
+
+def _disk_error(exc: OSError) -> LocalDiskError:
+    return LocalDiskError(
+        f"the temporary folder {tempfile.gettempdir()} cannot take a model "
+        f"({exc.strerror or exc}); free space there or set TMPDIR"
+    )
+
+
+def _line(exc: BaseException) -> str:
+    # Keras begins with a line that says nothing, and colours the ones that do.
+    text = " ".join(_COLOUR.sub("", str(exc)).split())
+    return text.removeprefix("Exception encountered when calling ")[:300] or type(exc).__name__

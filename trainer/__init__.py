@@ -1,0 +1,1 @@
+"""Train a Keras model on a known data set, and publish it."""

@@ -1,0 +1,97 @@
+"""The files that the training commands read and write: arrays, class names, pictures."""
+
+import json
+import uuid
+from pathlib import Path
+
+from fornada.arrays import Array, from_npy, to_npy
+from fornada.errors import InputError, LocalDiskError
+
+IMAGES, LABELS, CLASSES = "images.npy", "labels.npy", "classes.json"
+_MAX_CLASSES_BYTES = 10 * 1024 * 1024
+
+
+def write_dataset(folder: Path, *, images: Array, labels: Array, classes: list[str]) -> list[Path]:
+    """Write `images.npy`, `labels.npy` and `classes.json` into `folder`; return their paths.
+
+    Raises:
+        LocalDiskError: The disk is full, or refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _disk_error(folder, exc) from exc
+    contents = {
+        folder / IMAGES: to_npy(images),
+        folder / LABELS: to_npy(labels),
+        folder / CLASSES: json.dumps(classes, indent=1, ensure_ascii=False).encode(),
+    }
+    for path, data in contents.items():
+        write_file(path, data)
+    return list(contents)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data`; a regular file appears under its name only when it is whole.
+
+    Raises:
+        LocalDiskError: The disk is full, or refuses.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            # A device or pipe must stay what it is.
+            path.write_bytes(data)
+            return
+        partial = path.with_name(f".fornada-{uuid.uuid4().hex}.part")
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as exc:
+        raise _disk_error(path, exc) from exc
+
+
+def read_array(path: Path) -> Array:
+    """The array in a `.npy` file.
+
+    Raises:
+        InputError: It cannot be read, or is no array of numbers.
+    """
+    return from_npy(_read(path), where=str(path))
+
+
+def read_classes(path: Path) -> list[str]:
+    """The class names in a JSON array.
+
+    Raises:
+        InputError: It cannot be read, or is something else.
+    """
+    data = _read(path)
+    try:
+        classes = json.loads(data) if len(data) <= _MAX_CLASSES_BYTES else None
+    except (ValueError, RecursionError):
+        classes = None
+    if (
+        not isinstance(classes, list)
+        or not classes
+        or not all(isinstance(name, str) for name in classes)
+    ):
+        raise InputError(
+            f'{path} is not a JSON array of class names, such as ["cat", "dog"]; '
+            "`fornada dataset` writes one"
+        )
+    return classes
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
+
+
+def _disk_error(path: Path, exc: OSError) -> LocalDiskError:
+    return LocalDiskError(
+        f"{path} cannot be written ({exc.strerror or exc}); free space there, or name another place"
+    )
