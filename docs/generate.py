@@ -1,0 +1,218 @@
+"""Write the reference pages that follow from the code: settings, commands, errors, schemas.
+
+python docs/generate.py            writes them
+python docs/generate.py --check    exits 1 if one of them is not what the code says
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from fornada import errors
+from fornada.cli import root
+from fornada.messages import json_schemas
+from fornada.settings import PREFIX, Settings
+
+DOCS = Path(__file__).parent
+_WIDTH = 100
+_NOTE = "<!-- Written by docs/generate.py; change the code, then run it again. -->\n"
+
+_SETTINGS_HEAD = """\
+# Settings
+
+Every process reads its settings once, at its start, from environment variables. There is no
+settings file.
+
+- A variable that begins with `FORNADA_` and is not listed here is an error, so that a mistyped
+  name does not pass in silence. The message names the nearest one that exists.
+- An empty value counts as unset.
+- A value that does not fit is an error that names the variable; the exit code is 2.
+- `FORNADA_REDIS_URL` begins with `redis://`, `rediss://` or `unix://`, and
+  `FORNADA_S3_ENDPOINT_URL` with `http://` or `https://`.
+- `FORNADA_S3_ACCESS_KEY_ID` and `FORNADA_S3_SECRET_ACCESS_KEY` are set both or neither. With
+  neither, boto3 looks for credentials in its own places, such as `AWS_*` variables and profiles.
+- Units are in the names: `_S` is seconds, `_BYTES` is bytes.
+
+In Python, `Settings.from_env(os.environ)` of `fornada.settings` does the same.
+"""
+
+_CLI_HEAD = """\
+# Commands
+
+[Settings](settings.md) come from the environment. Every command takes `-h` or `--help`.
+
+- Where a command has `--json`, it prints one JSON object on stdout. Progress, logs and errors go
+  to stderr.
+- Exit codes: 0 it worked, 1 the work failed, 2 the call was wrong, 130 Ctrl-C. The code of each
+  error is in [errors.md](errors.md).
+- `fornada submit --wait` and `fornada jobs watch` exit with 1 if the job did not end SUCCEEDED.
+"""
+
+_ERRORS_HEAD = """\
+# Errors
+
+Whatever Fornada raises on purpose descends from `FornadaError`, in `fornada.errors`. A message
+states the fact with its values, then the remedy. On the command line it is one line,
+`error: …`, and no traceback.
+
+- **Exit code**: what the command ends with. 1: the work failed. 2: the call was wrong.
+- **Retryable**: the class attribute `retryable`. The same call may succeed later although nobody
+  changed anything.
+- **Also a**: the built-in exception that an `except` of your own may name instead.
+
+An indented class descends from the one above it that is less indented.
+"""
+
+
+def pages() -> dict[Path, str]:
+    """The content of every generated file, by its path below `docs/`."""
+    generated = {
+        Path("reference/settings.md"): settings_page(),
+        Path("reference/cli.md"): cli_page(),
+        Path("reference/errors.md"): errors_page(),
+    }
+    for name, schema in json_schemas().items():
+        text = json.dumps(schema, indent=2, sort_keys=True) + "\n"
+        generated[Path(f"reference/schemas/{name}.schema.json")] = text
+    return generated
+
+
+def stale(folder: Path) -> list[Path]:
+    """The generated files below `folder` that are missing or not what the code says."""
+    return [
+        path
+        for path, text in pages().items()
+        if not (folder / path).exists() or (folder / path).read_text(encoding="utf-8") != text
+    ]
+
+
+def settings_page() -> str:
+    """`reference/settings.md`."""
+    rows = ["| Variable | Default | Takes | Meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(
+            f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_takes(field)} "
+            f"| {field.description} |"
+        )
+    return "\n".join([_NOTE, _SETTINGS_HEAD, *rows]) + "\n"
+
+
+def cli_page() -> str:
+    """`reference/cli.md`."""
+    sections = [
+        f"## {path}\n\n```text\n{_help(command, path)}\n```\n" for path, command in commands()
+    ]
+    return "\n".join([_NOTE, _CLI_HEAD, *sections])
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command with its full name, groups before their members."""
+
+    def below(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+        yield path, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                member = command.get_command(context, name)
+                if member is not None:
+                    yield from below(member, f"{path} {name}")
+
+    return below(root, "fornada")
+
+
+def errors_page() -> str:
+    """`reference/errors.md`."""
+    rows = ["| Error | When | Exit code | Retryable | Also a |", "|---|---|---|---|---|"]
+    for depth, error in error_tree():
+        says = (error.__doc__ or "").strip().splitlines()[0]
+        builtin = [base.__name__ for base in error.__bases__ if base.__module__ == "builtins"]
+        also = ", ".join(f"`{name}`" for name in builtin if name != "Exception")
+        rows.append(
+            f"| {'&emsp;' * depth}`{error.__name__}` | {says} | {error.exit_code} "
+            f"| {'yes' if error.retryable else 'no'} | {also} |"
+        )
+    return "\n".join([_NOTE, _ERRORS_HEAD, *rows]) + "\n"
+
+
+def error_tree() -> Iterator[tuple[int, type[errors.FornadaError]]]:
+    """Every error and how deep it is below `FornadaError`, in the order of the tree."""
+
+    def below(error: type[errors.FornadaError], depth: int) -> Iterator[Any]:
+        yield depth, error
+        for child in error.__subclasses__():
+            if child.__module__ == errors.__name__:
+                yield from below(child, depth + 1)
+
+    return below(errors.FornadaError, 0)
+
+
+def _help(command: click.Command, path: str) -> str:
+    context = click.Context(
+        command,
+        info_name=path,
+        terminal_width=_WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    return command.get_help(context)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return "unset"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, Path):
+        # Another machine, another folder.
+        value = Path("(temporary folder)") / value.relative_to(tempfile.gettempdir())
+    return f"`{value}`"
+
+
+def _takes(field: FieldInfo) -> str:
+    schema = Settings.model_json_schema()["properties"]
+    own = schema[next(n for n, f in Settings.model_fields.items() if f is field)]
+    plain = next((kind for kind in own.get("anyOf", []) if kind["type"] != "null"), own)
+    if "enum" in plain:
+        return ", ".join(f"`{value}`" for value in plain["enum"])
+    limits = [
+        f"{word} {plain[key]}"
+        for key, word in (
+            ("minimum", "from"),
+            ("exclusiveMinimum", "over"),
+            ("maximum", "to"),
+            ("exclusiveMaximum", "under"),
+        )
+        if key in plain
+    ]
+    kinds = {"integer": "whole number", "number": "number", "string": "text"}
+    kind = "folder" if plain.get("format") == "path" else kinds[plain["type"]]
+    if "pattern" in plain:
+        kind = "1 to 128 letters, digits, `.`, `_`, `-`, a letter or digit first"
+    return " ".join([kind, *limits])
+
+
+def main() -> int:
+    """Write the pages, or with `--check` say which are stale."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if stale")
+    check = parser.parse_args().check
+    changed = stale(DOCS)
+    for path in changed:
+        if check:
+            sys.stderr.write(f"docs/{path} is stale; run: python docs/generate.py\n")
+        else:
+            (DOCS / path).parent.mkdir(parents=True, exist_ok=True)
+            (DOCS / path).write_text(pages()[path], encoding="utf-8")
+    return 1 if check and changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""The generated reference pages are what the code says, and the check notices when not."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fornada.settings import PREFIX, Settings
+
+GENERATE = Path(__file__).parents[2] / "docs" / "generate.py"
+DOCS = GENERATE.parent
+
+
+@pytest.fixture(scope="module")
+def generate() -> dict[str, Any]:
+    """The names in docs/generate.py."""
+    return runpy.run_path(str(GENERATE))
+
+
+def test_pages_are_what_the_code_says() -> None:
+    # when
+    checked = subprocess.run(
+        [sys.executable, str(GENERATE), "--check"], capture_output=True, text=True, check=False
+    )
+
+    # then
+    assert ("", 0) == (checked.stderr, checked.returncode)
+
+
+def test_a_page_that_was_edited_is_stale(generate: dict[str, Any], tmp_path: Path) -> None:
+    # given
+    for path, text in generate["pages"]().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    fresh = generate["stale"](tmp_path)
+
+    # when
+    (tmp_path / "reference/errors.md").write_text("edited", encoding="utf-8")
+    (tmp_path / "reference/settings.md").unlink()
+
+    # then
+    assert [] == fresh
+    stale = generate["stale"](tmp_path)
+    assert [Path("reference/settings.md"), Path("reference/errors.md")] == stale
+
+
+def test_no_schema_lies_there_that_is_not_generated(generate: dict[str, Any]) -> None:
+    generated = {path.name for path in generate["pages"]() if path.suffix == ".json"}
+
+    assert generated == {path.name for path in (DOCS / "reference/schemas").iterdir()}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_there_with_its_meaning(name: str, generate: dict[str, Any]) -> None:
+    page = generate["settings_page"]()
+
+    assert f"| `{PREFIX}{name.upper()}` |" in page
+    assert Settings.model_fields[name].description in page
+
+
+def test_every_command_is_there_with_an_example(generate: dict[str, Any]) -> None:
+    # when
+    commands = dict(generate["commands"]())
+
+    # then
+    assert {"fornada demo", "fornada submit", "fornada jobs results"} <= set(commands)
+    assert [] == [
+        path
+        for path, command in commands.items()
+        if not hasattr(command, "commands") and f"Example: {path}" not in (command.help or "")
+    ]
+
+
+def test_every_error_has_its_sentence(generate: dict[str, Any]) -> None:
+    page = generate["errors_page"]()
+
+    for _, error in generate["error_tree"]():
+        assert f"`{error.__name__}` | {error.__doc__.splitlines()[0]} | {error.exit_code}" in page

@@ -1,0 +1,265 @@
+"""docs/reference/messages.md is obeyed to the letter, and what comes of it is a job."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from celery import Celery
+from kombu import Queue
+
+from fornada import keys
+from fornada.arrays import Array
+from fornada.coordination import RedisCoordination
+from fornada.job_store import JobStore
+from fornada.messages import PUBLIC_RECORDS, JobState, ShardMessage
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+from producer import Client
+from worker import tasks
+from worker.app import create_app
+from worker.deadlines import Deadlines
+from worker.model_cache import ArtifactCache, ModelCache
+from worker.reconciler import Reconciler
+from worker.service import ShardService
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "reference" / "messages.md"
+
+
+def blocks(info: str) -> list[str]:
+    """The page's fenced blocks that are marked `info`, such as `sh example`."""
+    text = PAGE.read_text(encoding="utf-8")
+    return re.findall(rf"^```{re.escape(info)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+JOB_ID = "orders-0001"
+CLASSES = [f"class {number}" for number in range(10)]
+EXAMPLES = [
+    pytest.param(name, json.loads(text), id=f"{name}-{number}")
+    for name in PUBLIC_RECORDS
+    for number, text in enumerate(blocks(f"json {name}"))
+]
+
+
+class TenthEach:
+    """A predictor for which every class is equally likely."""
+
+    engine = "tenth each"
+
+    def predict_tile(self, tile: Array) -> Array:
+        """float32 [tile_items, 10]."""
+        return np.full((len(tile), len(CLASSES)), 0.1, np.float32)
+
+
+@pytest.fixture
+def model(settings: Settings) -> ModelManifest:
+    """The model that the example asks for, published in the test's bucket."""
+    draft = ModelDraft(
+        name="fashion-mnist", item_shape=[28, 28], item_dtype="uint8", classes=CLASSES
+    )
+    return ModelStore(objects=S3ObjectStore.from_settings(settings)).publish(
+        draft,
+        artifact=b"not loaded here",
+        golden_inputs=np.zeros((1, 28, 28), np.uint8),
+        golden_outputs=np.full((1, 10), 0.1, np.float32),
+        check=lambda _artifact: None,
+    )
+
+
+class Shell:
+    """A shell in a folder of its own, with `aws` and `redis-cli` on its path."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self._folder = folder
+        programs = folder / "bin"
+        programs.mkdir(parents=True)
+        for name in ("aws", "redis-cli"):
+            program = programs / name
+            stand_in = Path(__file__).with_name("commands.py")
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" {name} "$@"\n')
+            program.chmod(0o755)
+        self._environ = {**environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+    def run(self, *scripts: str) -> str:
+        """Run the scripts as one; return what they print."""
+        done = subprocess.run(
+            ["sh", "-c", "".join(scripts)],
+            cwd=self._folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert 0 == done.returncode, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environ: dict[str, str]) -> Shell:
+    """A shell on the test's servers."""
+    return Shell(tmp_path / "shell", environ)
+
+
+def consume(app: Celery, queue: str) -> list[tuple[dict[str, Any], Any]]:
+    """Headers and payload of all messages in the queue, read and acknowledged by kombu."""
+    taken: list[tuple[dict[str, Any], Any]] = []
+
+    def take(body: Any, message: Any) -> None:
+        taken.append((message.headers, body))
+        message.ack()
+
+    with app.connection_for_read() as connection:
+        waiting = connection.default_channel.client.llen(queue)
+        with connection.Consumer([Queue(queue)], callbacks=[take], accept=["json"]):
+            while len(taken) < waiting:
+                connection.drain_events(timeout=10)
+    return taken
+
+
+def one_example(name: str) -> Any:
+    (text,) = blocks(f"json {name}")
+    return json.loads(text)
+
+
+def test_every_record_has_an_example() -> None:
+    assert [] == [name for name in PUBLIC_RECORDS if not blocks(f"json {name}")]
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_examples_match_their_schemas(name: str, example: Any) -> None:
+    # given
+    schema = json.loads((DOCS / f"reference/schemas/{name}.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+
+    # then
+    validator.check_schema(schema)
+    assert [] == [error.message for error in validator.iter_errors(example)]
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_examples_are_read_and_lose_nothing(name: str, example: Any) -> None:
+    # when
+    record = PUBLIC_RECORDS[name].from_json(json.dumps(example).encode(), where=str(PAGE))
+
+    # then
+    written = json.loads(record.to_json())
+    assert example == {field: written[field] for field in example}
+
+
+def test_the_envelope_carries_the_message_of_the_page() -> None:
+    # given
+    envelope = one_example("envelope")
+
+    # when
+    body = json.loads(base64.b64decode(envelope["body"]))
+
+    # then
+    assert one_example("body") == body
+    assert [[one_example("shard-message")], {}, {}] == body
+    assert keys.TASK_RUN_SHARD == envelope["headers"]["task"]
+
+
+def test_schemas_are_what_the_command_prints() -> None:
+    # when
+    printed = subprocess.run(
+        [sys.executable, "-m", "fornada", "schemas"], capture_output=True, check=True
+    ).stdout
+
+    # then
+    kept = {
+        path.name.removesuffix(".schema.json"): json.loads(path.read_text())
+        for path in (DOCS / "reference/schemas").glob("*.json")
+    }
+    assert json.loads(printed) == kept
+
+
+def test_the_example_submits_a_job_that_runs(
+    shell: Shell, settings: Settings, model: ModelManifest, tmp_path: Path
+) -> None:
+    # given
+    jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
+    coordination = RedisCoordination.from_settings(settings)
+    models = ModelCache(
+        models=ModelStore(objects=jobs.objects),
+        build=lambda _manifest, _artifact, _tile: TenthEach(),
+        disk=ArtifactCache(tmp_path / "artifacts"),
+        max_models=1,
+        max_batch_size=4,
+        max_latency_s=0,
+    )
+    service = ShardService(
+        jobs=jobs,
+        models=models,
+        coordination=coordination,
+        deadlines=Deadlines(),
+        worker="test",
+        lease_s=30,
+        shard_deadline_s=60,
+    )
+
+    # when
+    shell.run(*blocks("sh example"))
+
+    # then
+    job = Client.from_settings(settings).job(JOB_ID)
+    assert model.pin == job.manifest.model
+    assert JobState.QUEUED == job.status().state
+    assert {0} == set(coordination.in_flight(JOB_ID, [0]))
+
+    # when
+    ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
+    message = tasks.decode(tuple(args), kwargs)
+    ended = service.run(message)
+    models.close()
+
+    # then
+    assert keys.TASK_RUN_SHARD == headers["task"]
+    assert ShardMessage(job_id=JOB_ID, shard=0) == message
+    assert "ok" == ended
+    assert 2 * ["class 0"] == job.results().labels
+    assert 0.1 == pytest.approx(job.results().probabilities)
+
+    # when
+    helpers = blocks("sh example")[0]
+    printed = shell.run(helpers, *blocks("sh results"))
+
+    # then
+    assert '"state":"SUCCEEDED"' in printed
+    assert 20 == printed.split().count("0.1")
+
+
+def test_the_reconciler_enqueues_what_the_producer_did_not(
+    shell: Shell, settings: Settings, model: ModelManifest
+) -> None:
+    # given
+    shell.run(*blocks("sh example"))
+    coordination = RedisCoordination.from_settings(settings)
+    coordination._redis.delete(settings.queue, keys.redis_enqueued(JOB_ID))
+    enqueued: list[ShardMessage] = []
+    reconciler = Reconciler(
+        jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),
+        coordination=coordination,
+        enqueue=enqueued.extend,
+        holder="test",
+        queue=settings.queue,
+        interval_s=1,
+        requeue_after_s=60,
+        enqueue_window=10,
+    )
+
+    # when
+    reconciler.round()
+
+    # then
+    assert [ShardMessage(job_id=JOB_ID, shard=0)] == enqueued
