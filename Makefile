@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock
+UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
 
 .PHONY: help demo test lint docs lock clean
 help:  ## Show what can be made

@@ -1,6 +1,7 @@
 """The object store: a Protocol, and S3 behind it. The only module that speaks boto3."""
 
 import functools
+import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,13 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import boto3
 import botocore
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 
 from fornada.errors import (
     BucketNotFoundError,
@@ -231,21 +238,15 @@ class S3ObjectStore:
                 f"no credentials for {where}; set FORNADA_S3_ACCESS_KEY_ID and "
                 "FORNADA_S3_SECRET_ACCESS_KEY"
             )
+        # Keys are ours and valid, so what boto3 refuses to ask for is the bucket.
+        if isinstance(exc, ParamValidationError) or _code(exc) == "NoSuchBucket":
+            return self._no_bucket(bucket, valid=isinstance(exc, ClientError))
         if not isinstance(exc, ClientError):
             return StoreUnavailableError(
                 f"{where} cannot be reached ({type(exc).__name__}); check FORNADA_S3_ENDPOINT_URL "
                 "and that the store runs (`fornada up` starts one)"
             )
         code = _code(exc)
-        if code == "NoSuchBucket":
-            if bucket != self.bucket:
-                return BucketNotFoundError(
-                    f"bucket {bucket!r} does not exist on {where}; check the s3:// address"
-                )
-            return BucketNotFoundError(
-                f"bucket {bucket!r} does not exist on {where}; create it "
-                "(`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
-            )
         if code in _ABSENT:
             return ObjectNotFoundError(f"no such object in bucket {bucket!r} on {where}")
         if code in _REFUSED:
@@ -256,6 +257,20 @@ class S3ObjectStore:
         return StoreUnavailableError(
             f"{where} failed ({code}: {exc.response.get('Error', {}).get('Message', '')}); "
             "try again, or look at the store's log"
+        )
+
+    def _no_bucket(self, bucket: str, *, valid: bool) -> BucketNotFoundError:
+        ours = bucket == self.bucket
+        if not valid:
+            setting = "FORNADA_S3_BUCKET" if ours else "the s3:// address"
+            return BucketNotFoundError(f"{bucket!r} is not the name of a bucket; check {setting}")
+        remedy = (
+            "create it (`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
+            if ours
+            else "check the s3:// address"
+        )
+        return BucketNotFoundError(
+            f"bucket {bucket!r} does not exist on object store {self.endpoint}; {remedy}"
         )
 
     def _read(self, key: str) -> bytes | None:
@@ -294,6 +309,7 @@ class S3ObjectStore:
 
 def _client_config(settings: Settings, *, plain_http: bool) -> Config:
     own_endpoint = settings.s3_endpoint_url is not None
+    host = urllib.parse.urlsplit(settings.s3_endpoint_url or "").hostname
     # boto3's CRC trailers break older S3 servers; we check sha256 ourselves.
     checksums = "when_required" if own_endpoint else "when_supported"
     return Config(
@@ -303,6 +319,8 @@ def _client_config(settings: Settings, *, plain_http: bool) -> Config:
         max_pool_connections=settings.worker_threads + 16,
         tcp_keepalive=True,
         signature_version="s3v4",
+        # A proxy that the environment names cannot reach this machine's loopback.
+        proxies={} if host in {"127.0.0.1", "localhost", "::1"} else None,
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         s3={
@@ -318,5 +336,7 @@ def _bare(etag: str) -> str:
     return etag.strip('"')
 
 
-def _code(exc: ClientError) -> str:
-    return str(exc.response.get("Error", {}).get("Code", ""))
+def _code(exc: Exception) -> str:
+    """The store's word for what is wrong; empty where it did not answer."""
+    response: Any = getattr(exc, "response", {})
+    return str(response.get("Error", {}).get("Code", ""))

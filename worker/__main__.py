@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 
 from fornada import logs
 from fornada.errors import FornadaError
@@ -18,10 +20,21 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
         logs.configure(level=settings.log_level, log_format=settings.log_format)
+        _stop_with_supervisor()
         return run_process(settings, threads=threads)
     except FornadaError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return exc.exit_code
+
+
+def _stop_with_supervisor() -> None:
+    """End as on SIGTERM when stdin closes: a supervisor that was killed cannot tell us."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
 
 
 if __name__ == "__main__":

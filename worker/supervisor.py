@@ -83,7 +83,10 @@ class _Slot:
             if self._clock() >= self._due_at:
                 # Its own group: a terminal's Ctrl-C reaches the supervisor alone, which stops
                 # the workers in its turn.
-                self._process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - our own command
+                # The pipe closes when the supervisor is gone, however it went.
+                self._process = subprocess.Popen(  # noqa: S603 - our own command
+                    self._command, start_new_session=True, stdin=subprocess.PIPE
+                )
                 self._started_at = self._clock()
             return None
         code = self._process.poll()
@@ -91,7 +94,8 @@ class _Slot:
             return None
         lived_s = self._clock() - self._started_at
         self._failures = 0 if lived_s > _STEADY_AFTER_S else self._failures + 1
-        backoff_s = min(_MAX_BACKOFF_S, 2.0**self._failures - 1) if self._failures else 0.0
+        # Of few failures only: a power of very many overflows.
+        backoff_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) - 1)
         log.warning("worker ended, starting another", code=code, lived_s=round(lived_s, 1))
         self._process, self._due_at = None, self._clock() + backoff_s
         return code

@@ -1,0 +1,55 @@
+"""What the embedded servers are reached with: made once for each data folder, and kept."""
+
+import secrets
+from pathlib import Path
+
+from fornada.errors import LocalDiskError
+from fornada.messages import Record
+
+
+class Credentials(Record):
+    """Random secrets, and the ports of last time so that exported settings stay valid."""
+
+    redis_password: str
+    s3_access_key_id: str
+    s3_secret_access_key: str
+    redis_port: int | None = None
+    s3_port: int | None = None
+
+
+def new_credentials() -> Credentials:
+    """Fresh random ones."""
+    return Credentials(
+        redis_password=secrets.token_urlsafe(24),
+        s3_access_key_id=secrets.token_hex(10).upper(),
+        s3_secret_access_key=secrets.token_urlsafe(30),
+    )
+
+
+def load_credentials(path: Path) -> Credentials:
+    """Those in the file, or new ones if there is no file.
+
+    Raises:
+        MessageError: The file is not one of ours.
+    """
+    if not path.exists():
+        return new_credentials()
+    return Credentials.from_json(path.read_bytes(), where=str(path))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace the file in one step; only its owner may read it.
+
+    Raises:
+        LocalDiskError: The disk refuses.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.unlink(missing_ok=True)
+        beside.touch(mode=0o600, exist_ok=False)
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as exc:
+        raise LocalDiskError(
+            f"{path} cannot be written: {exc}; free space or choose --data"
+        ) from exc

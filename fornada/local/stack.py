@@ -1,0 +1,241 @@
+"""The embedded stack: Valkey, the S3 server and workers, up together and down in order."""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fornada.errors import LocalDiskError, MissingExtraError, StackError
+from fornada.local.child import Child
+from fornada.local.children import Children
+from fornada.local.credentials import Credentials, load_credentials, write_private
+from fornada.local.ports import HOST, on_free_port
+from fornada.local.s3_server import start_s3_server
+from fornada.local.valkey import start_valkey
+from fornada.settings import PREFIX, Settings
+
+_BUCKET = "fornada"
+_REGION = "us-east-1"
+_WORKER_GRACE_S = 15.0
+_POLL_S = 0.1
+# Importing TensorFlow takes most of it, and machines differ.
+_WORKERS_TIMEOUT_S = 180.0
+
+
+class Stack:
+    """The embedded stack on one data folder; a context manager.
+
+    Servers listen on loopback alone, with random credentials that are kept in the folder. What
+    they hold is there again at the next start, on the same ports if they are free.
+
+    Args:
+        data_dir: Holds everything, logs too; made if it does not exist. One stack at a time.
+        workers: Worker processes to begin, and to wait for.
+        environ: Environment of the workers, and further settings; the stack's own win.
+
+    Raises:
+        MissingExtraError: A server or TensorFlow is not installed.
+        StackError: A part did not start, or the folder has a running stack.
+        ConfigError: `environ` has a wrong setting.
+        LocalDiskError: The folder cannot be written.
+    """
+
+    def __init__(
+        self, *, data_dir: Path, workers: int = 0, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.data_dir = data_dir.resolve()
+        self.logs_dir = self.data_dir / "logs"
+        self._cache_dir = self.data_dir / "cache"
+        self._worker_count = workers
+        self._base_environ = environ
+        self._settings: Settings | None = None
+        self._variables: dict[str, str] = {}
+        self._signs_dir = self._cache_dir / "workers"
+        self._children = Children(
+            record_path=self.data_dir / "children.json", signs_dir=self._signs_dir
+        )
+        self._services: list[Child] = []
+        self._exit = contextlib.ExitStack()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The `FORNADA_` variables that reach this stack, secrets included."""
+        return dict(self._variables)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings that reach this stack, once it is up."""
+        if self._settings is None:
+            raise StackError("the embedded stack is not up; enter it first (`with Stack(...)`)")
+        return self._settings
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as starting:
+            if self._worker_count:
+                _require_engine()
+            self._make_folders()
+            starting.enter_context(_locked(self.data_dir / "lock"))
+            starting.enter_context(self._children)
+            self._start_servers()
+            if self._worker_count:
+                self._start_workers()
+            self._exit = starting.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+
+    def check(self) -> None:
+        """Make sure that all parts live.
+
+        Raises:
+            StackError: One has ended; with the end of its log.
+        """
+        for service in self._services:
+            service.wait(lambda: True, timeout_s=0)
+
+    def run_command(self, *arguments: str, output_path: Path, share_stderr: bool = True) -> int:
+        """Run `fornada ARGUMENTS` on this stack until it ends; return its exit code.
+
+        Its stdout goes to `output_path`, its stderr where ours goes, or else there too.
+
+        Raises:
+            StackError: A part of the stack ended meanwhile.
+        """
+        command = self._children.spawn(
+            name=f"`fornada {arguments[0]}`",
+            argv=_fornada(*arguments),
+            environ=self._child_environ(),
+            output_path=output_path,
+            share_stderr=share_stderr,
+        )
+        while (code := command.exit_code()) is None:
+            self.check()
+            time.sleep(_POLL_S)
+        self._children.stop(command)
+        return code
+
+    def _make_folders(self) -> None:
+        try:
+            # Inside are secrets and everybody's images.
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs_dir.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise LocalDiskError(
+                f"{self.data_dir} cannot be used: {exc}; choose another folder with --data"
+            ) from exc
+
+    def _start_servers(self) -> None:
+        path = self.data_dir / "credentials.json"
+        kept = load_credentials(path)
+        write_private(path, kept.to_json())
+
+        def start_redis(port: int) -> tuple[int, str]:
+            valkey, url = start_valkey(
+                port=port,
+                password=kept.redis_password,
+                data_dir=self.data_dir / "valkey",
+                log_path=self.logs_dir / "valkey.log",
+                children=self._children,
+            )
+            self._services.append(valkey)
+            return port, url
+
+        redis_port, redis_url = on_free_port(start_redis, preferred=kept.redis_port)
+
+        def start_s3(port: int) -> tuple[int, Settings]:
+            self._variables = self._variables_for(kept, redis_url=redis_url, s3_port=port)
+            settings = Settings.from_env(self._worker_environ())
+            server = start_s3_server(
+                port=port,
+                settings=settings,
+                data_dir=self.data_dir / "s3",
+                log_path=self.logs_dir / "s3.log",
+                children=self._children,
+            )
+            self._services.append(server)
+            return port, settings
+
+        s3_port, self._settings = on_free_port(start_s3, preferred=kept.s3_port)
+        used = kept.model_copy(update={"redis_port": redis_port, "s3_port": s3_port})
+        write_private(path, used.to_json())
+
+    def _start_workers(self) -> None:
+        # Signs of an earlier start; their workers are gone.
+        for sign in self._signs_dir.glob("*.json"):
+            sign.unlink(missing_ok=True)
+        workers = self._children.spawn(
+            name="`fornada worker`",
+            argv=_fornada("worker", "--processes", str(self._worker_count)),
+            environ=self._worker_environ(),
+            output_path=self.logs_dir / "workers.log",
+            grace_s=_WORKER_GRACE_S,
+        )
+        workers.wait(
+            lambda: len(list(self._signs_dir.glob("*.json"))) >= self._worker_count,
+            timeout_s=_WORKERS_TIMEOUT_S,
+        )
+        self._services.append(workers)
+
+    def _variables_for(self, kept: Credentials, *, redis_url: str, s3_port: int) -> dict[str, str]:
+        values = {
+            "redis_url": redis_url,
+            "s3_endpoint_url": f"http://{HOST}:{s3_port}",
+            "s3_bucket": _BUCKET,
+            "s3_region": _REGION,
+            "s3_access_key_id": kept.s3_access_key_id,
+            "s3_secret_access_key": kept.s3_secret_access_key,
+        }
+        return {PREFIX + name.upper(): value for name, value in values.items()}
+
+    def _child_environ(self) -> dict[str, str]:
+        return {**self._base_environ, **self._variables}
+
+    def _worker_environ(self) -> dict[str, str]:
+        # Not for others: whoever shows life in this folder is taken for a worker of the stack.
+        return {**self._child_environ(), f"{PREFIX}CACHE_DIR": str(self._cache_dir)}
+
+
+def _require_engine() -> None:
+    # Looked for, not imported; else it would be found missing only after the servers' start.
+    if importlib.util.find_spec("tensorflow") is None:
+        raise MissingExtraError(
+            "TensorFlow is not installed, and workers need it; pip install 'fornada[worker]', "
+            "or start the servers alone with --workers 0"
+        )
+
+
+def _fornada(*arguments: str) -> list[str]:
+    # -P: a folder `worker` where the user happens to stand must not be imported for ours.
+    return [sys.executable, "-P", "-m", "fornada", *arguments]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Have the folder alone. The lock goes with the process, however it ends."""
+    try:
+        opened = path.open("a")
+    except OSError as exc:
+        raise LocalDiskError(
+            f"{path} cannot be written: {exc}; choose another folder with --data"
+        ) from exc
+    with opened as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StackError(
+                f"{path.parent} is in use by another embedded stack; stop that one, or choose "
+                "another folder with --data"
+            ) from exc
+        yield

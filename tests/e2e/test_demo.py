@@ -1,0 +1,172 @@
+"""`fornada demo`: the main job from end to end, on real images, and nothing left running."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fornada.local.ports import free_port
+
+_SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist-sample"
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+# Five commands import TensorFlow, and two workers do.
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.mark.skipif(not _SAMPLE.exists(), reason="the Fashion-MNIST sample is not here")
+def test_fashion_mnist_from_the_cache_goes_all_the_way(tmp_path: Path) -> None:
+    shutil.copytree(_SAMPLE, tmp_path / "keras" / "datasets" / "fashion-mnist")
+
+    done = _demo(tmp_path, "--json")
+
+    assert 0 == done.returncode, done.stderr
+    assert 1 == done.stdout.count("\n")
+    report = json.loads(done.stdout)
+    assert "fashion_mnist" == report["dataset"]
+    assert "fashion-mnist:1" == report["model"]
+    assert (120, 10) == (report["items"], report["shards"])
+    assert report["items_per_s"] > 0
+    assert 64 == len(report["model_digest"])
+    # 480 images are few to learn from; guessing gives 0.1.
+    assert report["accuracy"] > 0.3
+    _check_accuracy(tmp_path / "data", report["accuracy"])
+    _check_artifacts(tmp_path, report)
+    assert "$ fornada train --dataset fashion_mnist --name fashion-mnist" in done.stderr
+    assert [] == _processes_of(tmp_path / "data")
+
+
+def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> None:
+    done = _demo(tmp_path, "--workers", "1")
+
+    assert 0 == done.returncode, done.stderr
+    lines = done.stdout.splitlines()
+    assert 1 == len([line for line in lines if line.endswith("; going on with digits")])
+    commands = [line.split()[2] for line in lines if line.startswith("$ fornada ")]
+    expected = ["dataset", "dataset", "train", "submit", "jobs", "evaluate", "jobs"]
+    assert expected == commands
+    found = {line.split()[0]: line for line in lines if line and not line.startswith("$")}
+    assert {"accuracy", "speed", "model", "in", "job", "pictures", "look"} <= set(found)
+    assert " on 360 test images" in found["accuracy"]
+    assert "first enqueue to last durable outcome, 10 shards" in found["speed"]
+    assert [] == _processes_of(tmp_path / "data")
+
+
+def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path) -> None:
+    done = _demo(tmp_path, "--workers", "1", "--dataset", "fashion_mnist")
+
+    assert 1 == done.returncode
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: `fornada dataset fashion_mnist --split test")
+    assert str(tmp_path / "data" / "logs") in last
+    assert "Traceback" not in done.stderr
+    assert [] == _processes_of(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("number", "children"),
+    # Valkey, S3 and the workers' supervisor make three; a command that runs is the fourth.
+    [(signal.SIGTERM, 3), (signal.SIGINT, 4)],
+    ids=["SIGTERM while workers start", "SIGINT while a command runs"],
+)
+def test_an_interrupt_in_the_middle_leaves_nothing_running(
+    tmp_path: Path, number: signal.Signals, children: int, wait_until: Callable[..., None]
+) -> None:
+    data = tmp_path / "data"
+    with subprocess.Popen(
+        _argv(tmp_path, "--dataset", "digits", "--workers", "1"),
+        env=_environ(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(lambda: children == len(_recorded(data)), timeout_s=180)
+
+        process.send_signal(number)
+        _out, err = process.communicate(timeout=60)
+
+    assert 130 == process.returncode
+    assert "error: interrupted" == err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert [] == _processes_of(data)
+
+
+def _demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _argv(folder, *arguments),
+        env=_environ(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=800,
+    )
+
+
+def _argv(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "fornada", "demo", "--data", str(folder / "data"), *arguments]
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    """No data set is cached but what the test puts there, and none can be downloaded."""
+    return {
+        **os.environ,
+        "KERAS_HOME": str(folder / "keras"),
+        "https_proxy": f"http://127.0.0.1:{free_port()}",
+    }
+
+
+def _check_accuracy(data: Path, accuracy: float) -> None:
+    labels = np.load(data / "labels.npy")
+    probabilities = np.load(data / "probabilities.npy")
+    assert (len(labels), 10) == probabilities.shape
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert abs(accuracy - (probabilities.argmax(axis=1) == labels).mean()) < 1e-9
+
+
+def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
+    """Everything that the report names is there: objects as files of the S3 server's folder."""
+    artifacts = report["artifacts"]
+    assert isinstance(artifacts, dict)
+    bucket = folder / "data" / "s3" / "fornada"
+    for name in ("model", "model_manifest", "job", "job_end"):
+        assert (bucket / artifacts[name]).exists(), name
+    for name in ("predictions", "training_curve"):
+        assert Path(artifacts[name]).read_bytes().startswith(_PNG), name
+
+
+def _recorded(data: Path) -> list[int]:
+    try:
+        record = json.loads((data / "children.json").read_bytes())
+    except FileNotFoundError:
+        return []
+    return [process["pid"] for process in record["processes"]]
+
+
+def _processes_of(data: Path) -> list[int]:
+    """Processes that have the folder in their command line, environment or working folder."""
+    if not Path("/proc/self").exists():
+        return _recorded(data)
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if int(process.name) != os.getpid() and _belongs(process, str(data))
+    ]
+
+
+def _belongs(process: Path, data: str) -> bool:
+    try:
+        texts = [(process / name).read_bytes().decode(errors="replace") for name in _ABOUT]
+        texts.append(str((process / "cwd").readlink()))
+    except OSError:
+        return False
+    return any(data in text for text in texts)
+
+
+_ABOUT = ("cmdline", "environ")

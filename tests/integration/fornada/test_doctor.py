@@ -1,0 +1,147 @@
+"""`fornada doctor` as users run it, on good and on broken deployments."""
+
+import json
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from fornada.coordination import RedisCoordination
+from fornada.local.ports import free_port
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+
+
+def doctor(environ: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fornada", "doctor", *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environ,
+        timeout=120,
+    )
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Status by check; there is exactly one JSON object on stdout."""
+    return {f["check"]: f["status"] for f in json.loads(done.stdout)["findings"]}
+
+
+def test_a_good_deployment_is_well(environ: dict[str, str], settings: Settings) -> None:
+    RedisCoordination.from_settings(settings).lead("worker-1", lease_s=60)
+
+    done = doctor(environ, "--json")
+
+    assert 0 == done.returncode
+    assert {
+        "settings": "ok",
+        "broker": "ok",
+        "workers": "ok",
+        "store": "ok",
+        "conditional writes": "ok",
+        "model": "skip",
+    } == findings(done)
+
+
+def test_for_people_there_is_a_line_for_each_check(environ: dict[str, str]) -> None:
+    done = doctor(environ)
+
+    assert 0 == done.returncode
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("ok   broker: Valkey")]
+    assert "warn workers: no worker has been seen; start one with `fornada worker`" in lines
+    assert [line for line in lines if line.startswith("ok   store: http://127.0.0.1")]
+
+
+def test_it_leaves_nothing_in_the_store(environ: dict[str, str], settings: Settings) -> None:
+    doctor(environ)
+
+    assert [] == list(S3ObjectStore.from_settings(settings).list(""))
+
+
+def test_a_broker_that_is_down_fails_alone(environ: dict[str, str]) -> None:
+    url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
+
+    done = doctor({**environ, "FORNADA_REDIS_URL": url}, "--json")
+
+    assert 1 == done.returncode
+    assert ("fail", "ok") == (findings(done)["broker"], findings(done)["store"])
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_password_of_the_broker_is_told(environ: dict[str, str]) -> None:
+    host = environ["FORNADA_REDIS_URL"].rpartition("@")[2]
+
+    done = doctor({**environ, "FORNADA_REDIS_URL": f"redis://:hunter2@{host}"})
+
+    assert 1 == done.returncode
+    assert "fail broker: Redis refuses us" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_missing_bucket_is_told_with_its_remedy_which_works(environ: dict[str, str]) -> None:
+    environ = {**environ, "FORNADA_S3_BUCKET": f"new-{uuid.uuid4().hex[:8]}"}
+
+    done = doctor(environ)
+    assert 1 == done.returncode
+    assert "`fornada doctor --create-bucket`" in done.stdout
+
+    assert 0 == doctor(environ, "--create-bucket").returncode
+    assert 0 == doctor(environ).returncode
+
+
+def test_a_store_that_is_down_fails_and_the_broker_does_not(environ: dict[str, str]) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+
+    done = doctor({**environ, "FORNADA_S3_ENDPOINT_URL": endpoint}, "--json")
+
+    assert 1 == done.returncode
+    assert ("ok", "fail") == (findings(done)["broker"], findings(done)["store"])
+    assert endpoint in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["FORNADA_S3_ACCESS_KEY_ID", "FORNADA_S3_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_are_told(environ: dict[str, str], variable: str) -> None:
+    done = doctor({**environ, variable: "hunter2hunter2"}, "--json")
+
+    assert 1 == done.returncode
+    assert "fail" == findings(done)["store"]
+    assert "FORNADA_S3_SECRET_ACCESS_KEY" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_model_is_told(environ: dict[str, str]) -> None:
+    done = doctor(environ, "--model", "nobody@prod", "--json")
+
+    assert 1 == done.returncode
+    assert "fail" == findings(done)["model"]
+    assert "nobody" in done.stdout
+
+
+def test_a_wrong_setting_is_one_line_and_the_wrong_usage(environ: dict[str, str]) -> None:
+    done = doctor({**environ, "FORNADA_QUEU": "x"})
+
+    assert 2 == done.returncode
+    assert "" == done.stdout
+    assert (
+        "error: FORNADA_QUEU is not a setting; did you mean FORNADA_QUEUE? "
+        "(all: docs/reference/settings.md)\n" == done.stderr
+    )
+
+
+def test_a_store_that_honours_conditions_is_told_from_one_that_does_not(
+    environ: dict[str, str], moto_settings: Settings
+) -> None:
+    assert moto_settings.s3_endpoint_url is not None
+    on_moto = {
+        **environ,
+        "FORNADA_S3_ENDPOINT_URL": moto_settings.s3_endpoint_url,
+        "FORNADA_S3_BUCKET": moto_settings.s3_bucket,
+    }
+
+    assert "If-None-Match: * is ignored" in doctor(environ).stdout
+    assert "If-None-Match: * is honoured" in doctor(on_moto).stdout

@@ -1,0 +1,263 @@
+"""The objects of jobs on every kind of store: written once, read back, decided by one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
+from fornada.errors import (
+    IntegrityError,
+    JobConflictError,
+    JobNotFoundError,
+    MessageError,
+    ObjectNotFoundError,
+)
+from fornada.job_store import JobStore, outcomes_digest
+from fornada.messages import JobManifest, ModelPin, ObjectRef, ShardInput, ShardOutcome, now
+from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.settings import Settings
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+SHA = "a" * 64
+ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+@pytest.fixture
+def jobs(object_store: ObjectStore) -> JobStore:
+    return JobStore(objects=object_store)
+
+
+def manifest(shard_count: int = 2, *, job_id: str = "job", **changes: object) -> JobManifest:
+    ref = ObjectRef(key="k", size_bytes=1, sha256=SHA)
+    return JobManifest(
+        **{
+            "job_id": job_id,
+            "model": ModelPin(name="m", version=1, sha256=SHA),
+            "item_shape": [2],
+            "item_dtype": "uint8",
+            "classes": ["a", "b"],
+            "shards": [ShardInput(objects=[ref], item_count=3)] * shard_count,
+            "max_attempts": 3,
+            "created_at": AT,
+            **changes,
+        }
+    )
+
+
+def outcome(jobs: JobStore, shard: int, *, status: str = "ok", attempt: str = "a") -> ShardOutcome:
+    data = None
+    if status == "ok":
+        body = to_npy(ROWS)
+        key = keys.job_data("job", shard, attempt)
+        jobs.objects.put(key, body)
+        data = ObjectRef(key=key, size_bytes=len(body), sha256=sha256_hex(body))
+    return ShardOutcome(
+        job_id="job",
+        shard=shard,
+        status=status,
+        attempt=attempt,
+        data=data,
+        item_count=3,
+        model_sha256=SHA,
+        worker="w",
+        began_at=AT,
+        committed_at=now(),
+    )
+
+
+def test_a_manifest_is_read_back(jobs: JobStore) -> None:
+    created = jobs.create(manifest())
+
+    assert created == jobs.manifest("job")
+    assert ["job"] == jobs.job_ids()
+
+
+def test_creating_the_same_again_gives_the_first(jobs: JobStore) -> None:
+    first = jobs.create(manifest())
+
+    again = jobs.create(manifest(created_at=AT + timedelta(hours=1)))
+
+    assert first == again
+
+
+def test_an_id_with_other_content_is_a_conflict(jobs: JobStore) -> None:
+    first = jobs.create(manifest())
+
+    with pytest.raises(JobConflictError, match="'job' exists with other images"):
+        jobs.create(manifest(3))
+
+    assert first == jobs.manifest("job")
+
+
+def test_an_unknown_job_is_not_found(jobs: JobStore) -> None:
+    with pytest.raises(JobNotFoundError, match="'none'"):
+        jobs.manifest("none")
+
+
+def test_a_broken_manifest_names_its_key(jobs: JobStore) -> None:
+    jobs.objects.put(keys.job_manifest("job"), b"{")
+
+    with pytest.raises(MessageError, match=r"jobs/job/manifest\.json"):
+        jobs.manifest("job")
+
+
+def test_the_first_outcome_holds(jobs: JobStore) -> None:
+    first = jobs.commit(outcome(jobs, 0, attempt="first"))
+
+    second = jobs.commit(outcome(jobs, 0, attempt="second"))
+
+    assert "first" == first.attempt
+    assert first == second == jobs.outcome("job", 0)
+
+
+def test_committing_the_same_twice_is_no_loss(jobs: JobStore) -> None:
+    mine = outcome(jobs, 0)
+
+    assert mine == jobs.commit(mine) == jobs.commit(mine)
+
+
+@pytest.mark.parametrize("order", [["dead", "ok"], ["ok", "dead"]])
+def test_dead_and_ok_leave_the_same_end_for_every_reader(jobs: JobStore, order: list[str]) -> None:
+    held = [jobs.commit(outcome(jobs, 0, status=status, attempt=status)) for status in order]
+
+    # A store that decides keeps the first; on one that does not, ok wins whoever comes last.
+    expected = order[0] if jobs.objects.conditional_writes else "ok"
+    assert expected == jobs.outcome("job", 0).status
+    assert expected == held[-1].status
+    assert {0} == jobs.outcome_shards("job")
+
+
+def test_dead_alone_is_dead(jobs: JobStore) -> None:
+    jobs.commit(outcome(jobs, 1, status="dead"))
+
+    assert "dead" == jobs.outcome("job", 1).status
+    assert {1} == jobs.outcome_shards("job")
+
+
+def test_outcomes_come_in_the_order_asked_without_the_missing(jobs: JobStore) -> None:
+    for shard in (0, 2, 40):
+        jobs.commit(outcome(jobs, shard))
+
+    assert [40, 2, 0] == [o.shard for o in jobs.outcomes("job", [40, 7, 2, 0])]
+
+
+def test_a_job_is_not_finished_before_its_last_outcome(jobs: JobStore) -> None:
+    job = jobs.create(manifest())
+    jobs.commit(outcome(jobs, 0))
+
+    assert jobs.finish_if_complete(job) is None
+
+    jobs.commit(outcome(jobs, 1))
+    assert "SUCCEEDED" == jobs.finish_if_complete(job).state
+
+
+def test_the_end_has_counts_and_digest_over_the_outcomes(jobs: JobStore) -> None:
+    job = jobs.create(manifest(4))
+    committed = [
+        jobs.commit(outcome(jobs, shard, status="dead" if shard == 2 else "ok"))
+        for shard in (0, 2, 3)
+    ]
+
+    final = jobs.finish(job, "CANCELLED", "enough")
+
+    assert final == jobs.final("job")
+    assert (2, 1, 1) == (final.shards_ok, final.shards_dead, final.shards_missing)
+    assert (6, 3) == (final.items_ok, final.items_failed)
+    assert [[0, 0], [2, 3]] == final.outcome_ranges
+    assert outcomes_digest(committed) == final.outcomes_sha256
+
+
+def test_a_job_ends_once(jobs: JobStore) -> None:
+    job = jobs.create(manifest())
+    first = jobs.finish(job, "CANCELLED", "enough")
+    jobs.commit(outcome(jobs, 0))
+    jobs.commit(outcome(jobs, 1))
+
+    assert first == jobs.finish(job, "EXPIRED", "late")
+    assert first == jobs.finish_if_complete(job)
+
+
+def test_of_many_that_finish_at_once_all_see_one_end(
+    moto_settings: Settings,
+) -> None:
+    # given eight workers with clients of their own, on a store that decides
+    stores = [JobStore(objects=S3ObjectStore.from_settings(moto_settings)) for _ in range(8)]
+    job = stores[0].create(manifest(1))
+    stores[0].commit(outcome(stores[0], 0))
+
+    def finish(number: int) -> object:
+        if number % 2:
+            return stores[number].finish(job, "CANCELLED", f"by {number}")
+        return stores[number].finish_if_complete(job)
+
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(finish, range(8)))
+
+    assert [stores[0].final("job")] * 8 == ends
+
+
+def test_of_many_that_commit_at_once_all_see_one_outcome(moto_settings: Settings) -> None:
+    stores = [JobStore(objects=S3ObjectStore.from_settings(moto_settings)) for _ in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        held = list(
+            pool.map(lambda n: stores[n].commit(outcome(stores[n], 0, attempt=f"a{n}")), range(8))
+        )
+
+    assert [stores[0].outcome("job", 0)] * 8 == held
+
+
+def test_a_cancel_request_is_kept_as_it_was_first_made(jobs: JobStore) -> None:
+    assert jobs.cancel_request("job") is None
+
+    jobs.request_cancel("job", "first")
+    jobs.request_cancel("job", "second")
+
+    assert "first" == jobs.cancel_request("job").reason
+
+
+def test_data_is_read_back(jobs: JobStore) -> None:
+    np.testing.assert_array_equal(ROWS, jobs.data(outcome(jobs, 0)))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "sha256"),
+        (lambda data: data[:-1], "bytes"),
+        (lambda data: data + b"x", "bytes"),
+    ],
+)
+def test_changed_data_is_noticed(jobs: JobStore, change, why: str) -> None:  # noqa: ANN001 - a lambda
+    committed = outcome(jobs, 0)
+    jobs.objects.put(committed.data.key, change(jobs.objects.get(committed.data.key).data))
+
+    with pytest.raises(IntegrityError, match=why):
+        jobs.data(committed)
+
+
+def test_data_that_is_gone_is_named(jobs: JobStore) -> None:
+    committed = outcome(jobs, 0)
+    jobs.objects.delete(committed.data.key)
+
+    with pytest.raises(ObjectNotFoundError, match=committed.data.key):
+        jobs.data(committed)
+
+
+def test_a_dead_outcome_has_no_data(jobs: JobStore) -> None:
+    with pytest.raises(IntegrityError, match="dead and has no data"):
+        jobs.data(outcome(jobs, 0, status="dead"))
+
+
+def test_an_object_of_others_is_known_by_its_etag(jobs: JobStore) -> None:
+    jobs.objects.put("theirs.npy", b"12345")
+    ref = ObjectRef(key="theirs.npy", size_bytes=5, etag=jobs.objects.get("theirs.npy").etag)
+    assert b"12345" == jobs.read_checked(ref)
+
+    jobs.objects.put("theirs.npy", b"54321")
+
+    with pytest.raises(IntegrityError, match="was changed after the job was submitted"):
+        jobs.read_checked(ref)

@@ -1,0 +1,259 @@
+"""What every object store must do, shown on memory, rclone and moto alike."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pydantic import SecretStr
+
+from fornada.errors import (
+    BucketNotFoundError,
+    ConfigError,
+    ObjectNotFoundError,
+    StoreAccessError,
+    StoreUnavailableError,
+)
+from fornada.local.ports import free_port
+from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.settings import Settings
+from fornada.testing import InMemoryObjectStore
+
+_RACERS = 8
+
+
+def test_bytes_come_back_as_they_were_put(object_store: ObjectStore) -> None:
+    data = bytes(range(256)) * 257
+
+    object_store.put("jobs/j/input/0.npy", data)
+
+    assert data == object_store.get("jobs/j/input/0.npy").data
+
+
+def test_an_empty_object_is_an_object(object_store: ObjectStore) -> None:
+    object_store.put("jobs/j/empty", b"")
+
+    assert b"" == object_store.get("jobs/j/empty").data
+    assert [0] == [info.size_bytes for info in object_store.list("jobs/j/")]
+
+
+def test_max_bytes_reads_no_more_than_the_beginning(object_store: ObjectStore) -> None:
+    object_store.put("big", b"0123456789" * 100_000)
+
+    beginning = object_store.get("big", max_bytes=4).data
+
+    assert b"0123" == beginning
+
+
+def test_put_replaces_and_the_etag_tells(object_store: ObjectStore) -> None:
+    object_store.put("k", b"old")
+    before = object_store.get("k").etag
+
+    object_store.put("k", b"new")
+
+    assert b"new" == object_store.get("k").data
+    assert before != object_store.get("k").etag
+
+
+def test_a_listing_and_a_read_give_the_same_etag(object_store: ObjectStore) -> None:
+    object_store.put("k", b"1")
+
+    listed = next(object_store.list("k"))
+
+    assert object_store.get("k").etag == listed.etag
+
+
+def test_listing_has_all_below_the_prefix_in_key_order(object_store: ObjectStore) -> None:
+    for key in ("jobs/b/1", "jobs/a/2", "jobs/a/10", "models/a/1"):
+        object_store.put(key, key.encode())
+
+    listed = [(info.key, info.size_bytes) for info in object_store.list("jobs/")]
+
+    assert [("jobs/a/10", 9), ("jobs/a/2", 8), ("jobs/b/1", 8)] == listed
+
+
+def test_listing_goes_on_past_one_page(object_store: ObjectStore) -> None:
+    keys = [f"jobs/j/outcome/{number:08d}.json" for number in range(1005)]
+    with ThreadPoolExecutor(_RACERS) as pool:
+        list(pool.map(lambda key: object_store.put(key, b"{}"), keys))
+
+    listed = [info.key for info in object_store.list("jobs/j/outcome/")]
+
+    assert keys == listed
+
+
+def test_listing_of_nothing_is_empty(object_store: ObjectStore) -> None:
+    assert [] == list(object_store.list("jobs/"))
+    assert [] == list(object_store.list_folders("jobs/"))
+
+
+def test_folders_are_the_names_directly_below(object_store: ObjectStore) -> None:
+    for key in ("jobs/a/manifest.json", "jobs/b/input/0.npy", "jobs/loose", "models/m/1/x"):
+        object_store.put(key, b"1")
+
+    assert ["a", "b"] == list(object_store.list_folders("jobs/"))
+
+
+def test_a_folder_goes_with_its_last_object(object_store: ObjectStore) -> None:
+    object_store.put("jobs/a/input/0.npy", b"1")
+
+    object_store.delete("jobs/a/input/0.npy")
+
+    assert [] == list(object_store.list_folders("jobs/"))
+
+
+def test_deleted_objects_are_gone_and_a_second_delete_is_no_error(
+    object_store: ObjectStore,
+) -> None:
+    object_store.put("jobs/j/k", b"1")
+
+    object_store.delete("jobs/j/k")
+    object_store.delete("jobs/j/k")
+
+    assert [] == list(object_store.list("jobs/"))
+    with pytest.raises(ObjectNotFoundError):
+        object_store.get("jobs/j/k")
+
+
+def test_a_missing_key_is_object_not_found(object_store: ObjectStore) -> None:
+    with pytest.raises(ObjectNotFoundError):
+        object_store.get("jobs/none/manifest.json")
+
+
+def test_put_if_absent_writes_once_and_keeps_the_first(object_store: ObjectStore) -> None:
+    assert object_store.put_if_absent("claim", b"first")
+    assert not object_store.put_if_absent("claim", b"second")
+
+    assert b"first" == object_store.get("claim").data
+
+
+def test_put_if_absent_of_the_same_bytes_says_they_are_there(object_store: ObjectStore) -> None:
+    object_store.put_if_absent("claim", b"mine")
+
+    assert object_store.put_if_absent("claim", b"mine")
+
+
+@pytest.mark.parametrize("fixture", ["memory_objects", "moto_objects"])
+def test_of_many_racers_one_wins(fixture: str, request: pytest.FixtureRequest) -> None:
+    store: ObjectStore = request.getfixturevalue(fixture)
+
+    with ThreadPoolExecutor(_RACERS) as pool:
+        won = list(
+            pool.map(lambda racer: store.put_if_absent("claim", b"%d" % racer), range(_RACERS))
+        )
+
+    assert 1 == sum(won)
+    assert b"%d" % won.index(True) == store.get("claim").data
+
+
+def test_stores_tell_whether_they_honour_conditions(
+    memory_objects: InMemoryObjectStore,
+    moto_objects: S3ObjectStore,
+    rclone_objects: S3ObjectStore,
+) -> None:
+    assert memory_objects.conditional_writes
+    assert moto_objects.conditional_writes
+    assert not rclone_objects.conditional_writes
+
+
+def test_the_probe_for_conditions_leaves_nothing_behind(object_store: ObjectStore) -> None:
+    assert object_store.conditional_writes in {True, False}
+
+    assert [] == list(object_store.list(""))
+
+
+def test_another_client_sees_a_put_and_a_delete_at_once(settings: Settings) -> None:
+    one = S3ObjectStore.from_settings(settings)
+    other = S3ObjectStore.from_settings(settings)
+
+    for number in range(20):
+        key = f"jobs/j/outcome/{number}.json"
+        one.put(key, b"1")
+        after_put = [info.key for info in other.list("jobs/j/")]
+        one.delete(key)
+        after_delete = [info.key for info in other.list("jobs/j/")]
+
+        assert [key] == after_put
+        assert [] == after_delete
+
+
+def test_many_threads_get_what_they_put(object_store: ObjectStore) -> None:
+    def put_get_delete(number: int) -> bool:
+        data = number.to_bytes(4, "big") * (64 * 1024 // 4)
+        object_store.put(f"jobs/j/data/{number}.npy", data)
+        same = data == object_store.get(f"jobs/j/data/{number}.npy").data
+        object_store.delete(f"jobs/j/data/{number}.npy")
+        return same
+
+    with ThreadPoolExecutor(_RACERS) as pool:
+        same = list(pool.map(put_get_delete, range(100)))
+
+    assert [True] * 100 == same
+    assert [] == list(object_store.list(""))
+
+
+def test_objects_of_another_bucket_are_read_by_name(settings: Settings) -> None:
+    other = settings.model_copy(update={"s3_bucket": f"{settings.s3_bucket}-2"})
+    theirs = S3ObjectStore.from_settings(other)
+    theirs.create_bucket()
+    theirs.put("images/0.png", b"png")
+    ours = S3ObjectStore.from_settings(settings)
+
+    read = ours.get("images/0.png", bucket=other.s3_bucket)
+    listed = [info.key for info in ours.list("images/", bucket=other.s3_bucket)]
+
+    assert b"png" == read.data
+    assert ["images/0.png"] == listed
+
+
+def test_creating_a_bucket_twice_is_no_error(rclone_objects: S3ObjectStore) -> None:
+    rclone_objects.put("k", b"1")
+
+    rclone_objects.create_bucket()
+
+    assert b"1" == rclone_objects.get("k").data
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"s3_secret_access_key": SecretStr("wrong-secret")},
+        {"s3_access_key_id": "AKIAWRONGWRONG"},
+    ],
+)
+def test_wrong_credentials_are_refused(settings: Settings, wrong: dict[str, object]) -> None:
+    store = S3ObjectStore.from_settings(settings.model_copy(update=wrong))
+
+    with pytest.raises(StoreAccessError, match="FORNADA_S3_SECRET_ACCESS_KEY"):
+        store.get("k")
+    with pytest.raises(StoreAccessError):
+        store.put("k", b"1")
+    with pytest.raises(StoreAccessError):
+        list(store.list(""))
+
+
+def test_a_missing_bucket_is_named(settings: Settings, moto_settings: Settings) -> None:
+    for each in (settings, moto_settings):
+        store = S3ObjectStore.from_settings(each.model_copy(update={"s3_bucket": "nowhere"}))
+
+        with pytest.raises(BucketNotFoundError, match="'nowhere'"):
+            store.put("k", b"1")
+        with pytest.raises(BucketNotFoundError, match="'nowhere'"):
+            list(store.list(""))
+        with pytest.raises(BucketNotFoundError, match="'nowhere'"):
+            store.get("k")
+
+
+def test_a_closed_port_is_store_unavailable(settings: Settings) -> None:
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    store = S3ObjectStore.from_settings(settings.model_copy(update={"s3_endpoint_url": endpoint}))
+
+    with pytest.raises(StoreUnavailableError, match=endpoint) as caught:
+        store.get("k")
+
+    assert caught.value.retryable
+
+
+def test_an_endpoint_that_is_no_url_is_a_config_error(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"s3_endpoint_url": "http://not a host"})
+
+    with pytest.raises(ConfigError, match="FORNADA_S3_ENDPOINT_URL"):
+        S3ObjectStore.from_settings(wrong)

@@ -1,0 +1,50 @@
+"""Credentials of the embedded servers: random, private, kept."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from fornada.errors import LocalDiskError, MessageError
+from fornada.local.credentials import load_credentials, new_credentials, write_private
+
+
+def test_no_two_are_alike() -> None:
+    one, other = new_credentials(), new_credentials()
+
+    assert one.redis_password != other.redis_password
+    assert one.s3_access_key_id != other.s3_access_key_id
+    assert one.s3_secret_access_key != other.s3_secret_access_key
+
+
+def test_they_come_back_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    written = new_credentials().model_copy(update={"redis_port": 4321})
+
+    write_private(path, written.to_json())
+
+    assert written == load_credentials(path)
+
+
+def test_only_the_owner_may_read_the_file_also_if_it_was_open_to_all(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+
+    write_private(path, b"new")
+
+    assert b"new" == path.read_bytes()
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text('{"user": "me"}')
+
+    with pytest.raises(MessageError, match=r"credentials\.json"):
+        load_credentials(path)
+
+
+def test_a_disk_that_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(LocalDiskError, match="--data"):
+        write_private(tmp_path / "no-such-folder" / "file", b"1")
