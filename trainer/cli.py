@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fornada import keys, logs
-from fornada.errors import InputError, UsageError
+from fornada.errors import InputError, ModelNotFoundError, UsageError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
-from model_store.manifest import ModelManifest
+from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from trainer import datasets
 from trainer.evaluation import Evaluation
@@ -83,12 +83,16 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
+@click.option(
+    "--if-missing", is_flag=True, help="Do nothing if the model (with that alias) exists already."
+)
 @_JSON
 def train(
     dataset_name: str,
     name: str,
     promote: str | None,
-    as_json: bool,  # noqa: FBT001 - click passes flags by name
+    if_missing: bool,  # noqa: FBT001 - click passes flags by name
+    as_json: bool,  # noqa: FBT001
     **plan: Any,
 ) -> None:
     """Train a model and publish it as the next version.
@@ -100,6 +104,11 @@ def train(
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     models = ModelStore(objects=S3ObjectStore.from_settings(settings))
+    if if_missing and (existing := _existing(models, name, promote)) is not None:
+        click.echo(f"{existing} is there already; nothing to train", err=True)
+        if as_json:
+            _print_json(_published(existing, settings, promote))
+        return
     on_terminal = sys.stderr.isatty()
     manifest = job.train(
         datasets.load(dataset_name),
@@ -181,6 +190,13 @@ def _published(manifest: ModelManifest, settings: Settings, promoted: str | None
         "files": {name: ref.key for name, ref in manifest.files.items()},
         "prefix": prefix,
     }
+
+
+def _existing(models: ModelStore, name: str, alias: str | None) -> ModelManifest | None:
+    try:
+        return models.resolve(ModelRef(name=name, alias=alias))
+    except ModelNotFoundError:
+        return None
 
 
 def _print_published(answer: dict[str, Any]) -> None:

@@ -81,6 +81,14 @@ def test_a_model_is_trained_published_shown_and_evaluated(
     assert trained["digest"] in text
     assert "T-shirt/top" in text
 
+    # and training if it is missing finds it, and trains nothing
+    again = _answer(
+        *("train", "--dataset", "fashion_mnist", "--name", "fashion-mnist"),
+        *("--promote", "prod", "--if-missing"),
+        environ=environ,
+    )
+    assert trained["model"] == again["model"]
+
     # and a data set and its evaluation are written
     folder = tmp_path / "test-split"
     written = _answer("dataset", "fashion_mnist", "--output", str(folder), environ=environ)
