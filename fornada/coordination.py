@@ -149,14 +149,20 @@ class RedisCoordination:
                 settings.redis_url.get_secret_value(),
                 socket_timeout=5,
                 socket_connect_timeout=5,
-                # A few tries over a second; who waits longer does so in a loop of his own.
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 3),
+                # A few tries over a second; who waits longer does so in a loop of his own. A server
+                # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
+                retry=Retry(
+                    ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+                    3,
+                    supported_errors=(redis.ConnectionError,),
+                ),
                 health_check_interval=15,
                 decode_responses=True,
             )
         except ValueError as exc:
             raise ConfigError(
-                f"FORNADA_REDIS_URL is not usable: {exc}; give e.g. redis://127.0.0.1:6379/0"
+                "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
+                "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
             ) from exc
         return cls(client=client)
 

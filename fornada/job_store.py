@@ -79,10 +79,8 @@ class JobStore:
         """
         job_id, shard = outcome.job_id, outcome.shard
         if outcome.status == "dead" and not self.objects.conditional_writes:
-            key = keys.job_dead(job_id, shard)
-        else:
-            key = keys.job_outcome(job_id, shard)
-        if self.objects.put_if_absent(key, outcome.to_json()):
+            self.objects.put_if_absent(keys.job_dead(job_id, shard), outcome.to_json())
+        elif self.objects.put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json()):
             return outcome
         return self.outcome(job_id, shard) or outcome
 
@@ -160,7 +158,12 @@ class JobStore:
             IntegrityError: Size, digest or ETag differ.
             ObjectNotFoundError: The object is gone.
         """
-        stored = self.objects.get(ref.key, bucket=ref.bucket)
+        try:
+            stored = self.objects.get(ref.key, bucket=ref.bucket)
+        except ObjectNotFoundError as exc:
+            raise ObjectNotFoundError(
+                f"{ref.key} is gone ({exc}); put it back, or submit again"
+            ) from exc
         if len(stored.data) != ref.size_bytes:
             raise IntegrityError(
                 f"{ref.key} has {len(stored.data)} bytes and {ref.size_bytes} were recorded; "

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from fornada.errors import MessageError
 
@@ -60,7 +67,7 @@ class Record(BaseModel):
 
 def _message_error(record: type[Record], exc: ValidationError, where: str) -> MessageError:
     problems = "; ".join(
-        f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}"
+        f"{'.'.join(str(part) for part in error['loc'])[:200] or 'body'}: {error['msg'][:200]}"
         for error in exc.errors(include_url=False, include_input=False)[:3]
     )
     return MessageError(
@@ -70,7 +77,7 @@ def _message_error(record: type[Record], exc: ValidationError, where: str) -> Me
 
 
 class ShardMessage(Record):
-    """The one argument of the Celery task; ids only, under 1 KB."""
+    """The one argument of the Celery task: ids only, about 1 KB in Celery's envelope."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     job_id: Name
@@ -125,9 +132,9 @@ class JobManifest(Record):
     classes: list[str]
     shards: list[ShardInput] = Field(min_length=1)
     max_attempts: int = Field(ge=1, le=100)
-    created_at: datetime
+    created_at: AwareDatetime
     #: After this moment by the broker's clock, unfinished shards are not begun.
-    deadline: datetime | None = None
+    deadline: AwareDatetime | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
     @property
@@ -156,7 +163,7 @@ class ShardOutcome(Record):
     data: ObjectRef | None = None
     item_count: int = Field(ge=1)
     item_errors: list[ItemError] = Field(default_factory=list)
-    #: Only when dead: `input`, `crash-loop`, `model` or `transient`, and the words.
+    #: Only when dead: `input` or `crash-loop`, and the words.
     reason: str | None = None
     detail: str | None = None
     model_sha256: Sha256
@@ -164,8 +171,8 @@ class ShardOutcome(Record):
     #: Rows of every predict call; the same bytes come back only for the same tile.
     tile_items: int | None = None
     worker: str
-    began_at: datetime
-    committed_at: datetime
+    began_at: AwareDatetime
+    committed_at: AwareDatetime
     fetch_s: float = Field(ge=0, default=0.0)
     predict_s: float = Field(ge=0, default=0.0)
     upload_s: float = Field(ge=0, default=0.0)
@@ -175,7 +182,7 @@ class CancelRequest(Record):
     """`control.json`: somebody asked to cancel."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    requested_at: datetime
+    requested_at: AwareDatetime
     reason: str
 
 
@@ -203,9 +210,9 @@ class JobFinal(Record):
     job_id: Name
     state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
     reason: str | None = None
-    ended_at: datetime
+    ended_at: AwareDatetime
     #: When the last outcome that counts was committed.
-    last_outcome_at: datetime | None = None
+    last_outcome_at: AwareDatetime | None = None
     shards_ok: int = Field(ge=0)
     shards_dead: int = Field(ge=0)
     shards_missing: int = Field(ge=0)
@@ -221,7 +228,7 @@ class AliasMove(Record):
     """One entry of an alias's history."""
 
     version: int = Field(ge=1)
-    moved_at: datetime
+    moved_at: AwareDatetime
 
 
 class ModelAlias(Record):
@@ -243,6 +250,7 @@ PUBLIC_RECORDS: dict[str, type[Record]] = {
     "shard-outcome": ShardOutcome,
     "cancel-request": CancelRequest,
     "job-final": JobFinal,
+    "model-alias": ModelAlias,
 }
 
 

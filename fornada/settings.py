@@ -17,7 +17,9 @@ PREFIX = "FORNADA_"
 class Settings(BaseSettings):
     """What a process needs to know of the world around it."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -164,10 +166,11 @@ class Settings(BaseSettings):
                 "FORNADA_S3_ACCESS_KEY_ID and FORNADA_S3_SECRET_ACCESS_KEY belong together, and "
                 "one is missing; set both or neither"
             )
-        scheme = self.redis_url.get_secret_value().partition("://")[0]
-        if scheme not in {"redis", "rediss", "unix"}:
+        redis_url = self.redis_url.get_secret_value()
+        if not redis_url.startswith(("redis://", "rediss://", "unix://")):
+            # Not a word of it is shown: a URL cut short may begin with the password.
             raise ConfigError(
-                f"FORNADA_REDIS_URL begins with {scheme!r}; use redis://, rediss:// or unix://"
+                "FORNADA_REDIS_URL is not a Redis URL; begin it with redis://, rediss:// or unix://"
             )
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):

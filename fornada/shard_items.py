@@ -3,9 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fornada.arrays import Array, from_npy
-from fornada.errors import BucketNotFoundError, InputError, StoreAccessError
+from fornada.arrays import Array, from_npy, items_fit
+from fornada.errors import (
+    BucketNotFoundError,
+    InputError,
+    IntegrityError,
+    ObjectNotFoundError,
+    StoreAccessError,
+)
 from fornada.images import decode_image
 from fornada.job_store import JobStore
 from fornada.messages import ItemError, JobManifest, ObjectRef, ShardInput
@@ -19,7 +26,7 @@ class Items:
     """
 
     rows: Array
-    positions: Array
+    positions: NDArray[np.int64]
     errors: list[ItemError]
 
 
@@ -30,12 +37,18 @@ def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> I
         InputError: The whole shard is unusable: wrong shape, dtype or count.
         StoreError: An object is missing, changed, or cannot be reached.
     """
+    object_count = shard.item_count if shard.format == "image" else 1
+    if len(shard.objects) != object_count:
+        raise InputError(
+            f"a shard of {shard.item_count} items names {len(shard.objects)} objects of format "
+            f"{shard.format}, which are {object_count}; write its manifest again"
+        )
     if shard.format == "image":
         return _read_images(manifest, shard, jobs=jobs)
     ref = shard.objects[0]
     array = from_npy(_fetch(ref, jobs=jobs), where=ref.key)
     want = tuple(manifest.item_shape)
-    if array.shape[1:] != want and array.ndim and array.shape[1:] in {(*want, 1), want[:-1]}:
+    if array.ndim and items_fit(array.shape[1:], want):
         array = array.reshape(len(array), *want)
     if array.shape != (shard.item_count, *want) or array.dtype != np.dtype(manifest.item_dtype):
         raise InputError(
@@ -75,14 +88,25 @@ def _read_images(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) ->
     positions: list[int] = []
     errors: list[ItemError] = []
     for index, ref in enumerate(shard.objects):
-        data = _fetch(ref, jobs=jobs)
-        try:
-            image = decode_image(data, item_shape=manifest.item_shape, where=ref.key)
-        except InputError as exc:
-            errors.append(ItemError(index=index, reason=str(exc)[:500]))
+        image = _read_image(manifest, ref, jobs=jobs)
+        if isinstance(image, str):
+            errors.append(ItemError(index=index, reason=image[:500]))
         else:
-            images.append(image.astype(manifest.item_dtype, copy=False))
+            images.append(image)
             positions.append(index)
     shape = (0, *manifest.item_shape)
     rows = np.stack(images) if images else np.empty(shape, manifest.item_dtype)
     return Items(rows=rows, positions=np.asarray(positions, dtype=np.int64), errors=errors)
+
+
+def _read_image(manifest: JobManifest, ref: ObjectRef, *, jobs: JobStore) -> Array | str:
+    """The image in the item dtype, or why this one item has no pixels."""
+    try:
+        data = _fetch(ref, jobs=jobs)
+    except (IntegrityError, ObjectNotFoundError) as exc:
+        return str(exc)
+    try:
+        image = decode_image(data, item_shape=manifest.item_shape, where=ref.key)
+    except InputError as exc:
+        return str(exc)
+    return image.astype(manifest.item_dtype, copy=False)

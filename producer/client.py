@@ -27,6 +27,9 @@ from producer.upload import upload
 
 log = get_logger(__name__)
 
+#: Ten years; a calendar ends somewhere.
+_MAX_DEADLINE_S = 10 * 365 * 24 * 3600.0
+
 #: One array, a stream of them, or objects that are in the store already.
 Images = Array | Iterable[Array] | Iterable[ItemBlock] | StoredImages
 
@@ -101,10 +104,15 @@ class Client:
 
         Raises:
             InputError: The images do not fit the model.
+            UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
             BrokerError, StoreError: Redis or the store cannot be reached; nothing was submitted.
         """
+        if deadline_s is not None and not 0 < deadline_s <= _MAX_DEADLINE_S:
+            raise UsageError(
+                f"deadline_s is {deadline_s:g}; give seconds from now, at most {_MAX_DEADLINE_S:g}"
+            )
         existing = self._existing(idempotency_key)
         manifest = self._resolve(model, existing)
         # Asked first: without a broker there is no use in uploading.
@@ -189,10 +197,14 @@ class Client:
         )
         item_count = items_per_shard_for(
             signature,
-            items_per_shard=items_per_shard or self._settings.items_per_shard,
+            items_per_shard=(
+                self._settings.items_per_shard if items_per_shard is None else items_per_shard
+            ),
             max_shard_bytes=self._settings.max_shard_bytes,
         )
         if isinstance(images, StoredImages):
+            if item_ids is not None:
+                raise UsageError("item_ids go with one array; stored images go by their keys")
             return shards_of(
                 images,
                 objects=self._objects,
@@ -244,11 +256,16 @@ def _blocks(
         raise UsageError(
             "item_ids go with one array; for a stream, give ItemBlock with its own ids"
         )
+    if not isinstance(images, Iterable):
+        raise InputError(
+            f"images is {type(images).__name__}; give an array of items, or an iterable of arrays"
+        )
     for number, block in enumerate(images):
         if isinstance(block, ItemBlock):
             yield block
         elif isinstance(block, np.ndarray):
-            yield ItemBlock(images=block, item_ids=None, where=f"images[{number}]")
+            # A copy: a stream may fill the same array again while this block waits for its shard.
+            yield ItemBlock(images=block.copy(), item_ids=None, where=f"images[{number}]")
         else:
             raise InputError(
                 f"images[{number}] is {type(block).__name__}; a stream gives arrays of items"

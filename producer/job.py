@@ -10,15 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.coordination import Coordination
-from fornada.errors import JobFailedError, JobNotFinishedError, WaitTimeoutError
+from fornada.errors import (
+    BrokerError,
+    IntegrityError,
+    JobFailedError,
+    JobNotFinishedError,
+    WaitTimeoutError,
+)
 from fornada.job_store import JobStore, from_ranges, in_parallel
+from fornada.logs import get_logger
 from fornada.messages import JobFinal, JobManifest, JobState, ShardOutcome, now
 from producer.results import Results, ShardResult
+
+log = get_logger(__name__)
 
 #: Time between two looks at the store while waiting: short for short jobs, then longer.
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 1.0
-_MAX_ID_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,10 +156,12 @@ class Job:
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
-        shards = self._readable_shards(partial=partial)
+        shards, why_missing = self._readable_shards(partial=partial)
         firsts = np.cumsum([0, *(spec.item_count for spec in self.manifest.shards)])
         return in_parallel(
-            lambda shard: self._shard_result(shard, int(firsts[shard]), readable=shard in shards),
+            lambda shard: self._shard_result(
+                shard, int(firsts[shard]), None if shard in shards else why_missing
+            ),
             range(len(self.manifest.shards)),
         )
 
@@ -165,31 +175,37 @@ class Job:
         final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
             self.manifest, "CANCELLED", reason
         )
-        self._coordination.end_job(self.id, final.state)
+        try:
+            self._coordination.end_job(self.id, final.state)
+        except BrokerError as exc:
+            # The store has it; a worker's reconciler tells Redis.
+            log.warning("job ended, the queue is told later", job_id=self.id, error=str(exc))
         return _ended_status(self.manifest, final)
 
-    def _readable_shards(self, *, partial: bool) -> set[int]:
+    def _readable_shards(self, *, partial: bool) -> tuple[set[int], str]:
+        """The shards whose outcomes count, and why the others' do not."""
         final = self._jobs.final(self.id)
         if final is None:
             if not partial:
                 raise JobNotFinishedError(
                     f"job {self.id} has not ended; wait for it, or ask for partial results"
                 )
-            return self._jobs.outcome_shards(self.id)
+            return self._jobs.outcome_shards(self.id), "the job has not ended"
         if final.state != "SUCCEEDED" and not partial:
             raise JobFailedError(
                 f"job {self.id} ended {final.state}: {final.reason}; ask for partial results to "
                 f"read the {final.items_ok} of {self.manifest.item_count} items that have any"
             )
-        return set(from_ranges(final.outcome_ranges))
+        return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 
-    def _shard_result(self, shard: int, first_item: int, *, readable: bool) -> ShardResult:
+    def _shard_result(self, shard: int, first_item: int, why_missing: str | None) -> ShardResult:
         spec = self.manifest.shards[shard]
-        outcome = self._jobs.outcome(self.id, shard) if readable else None
+        outcome = self._jobs.outcome(self.id, shard) if why_missing is None else None
         shape = (spec.item_count, len(self.manifest.classes))
         probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
         if outcome is None:
-            errors = dict.fromkeys(range(spec.item_count), "not predicted: the job has not ended")
+            reason = f"not predicted: {why_missing}"
+            errors = dict.fromkeys(range(spec.item_count), reason)
         elif outcome.status == "dead":
             reason = f"shard {shard} is dead ({outcome.reason}): {outcome.detail}"
             errors = dict.fromkeys(range(spec.item_count), reason)
@@ -210,11 +226,30 @@ class Job:
     def _item_ids(self, shard: int, first_item: int) -> list[str]:
         spec = self.manifest.shards[shard]
         if spec.item_ids is not None:
-            item_ids: list[str] = json.loads(self._jobs.read_checked(spec.item_ids))
-            return item_ids
+            return _parse_ids(
+                self._jobs.read_checked(spec.item_ids),
+                item_count=spec.item_count,
+                where=spec.item_ids.key,
+            )
         if spec.format == "image":
             return [ref.key for ref in spec.objects]
         return [str(first_item + position) for position in range(spec.item_count)]
+
+
+def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:
+    try:
+        item_ids = json.loads(data)
+    except ValueError:
+        item_ids = None
+    if (
+        not isinstance(item_ids, list)
+        or len(item_ids) != item_count
+        or not all(isinstance(item_id, str) for item_id in item_ids)
+    ):
+        raise IntegrityError(
+            f"{where} is not a JSON array of {item_count} item ids, each a string; submit again"
+        )
+    return item_ids
 
 
 def _ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fornada.arrays import Array, check_items
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from producer.inputs import ItemBlock
 
 
@@ -36,7 +36,10 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
 
     Raises:
         InputError: Not even one item fits.
+        UsageError: `items_per_shard` is less than 1.
     """
+    if items_per_shard < 1:
+        raise UsageError(f"items_per_shard is {items_per_shard}; a shard has at least 1 item")
     item_bytes = int(np.prod(signature.item_shape)) * np.dtype(signature.item_dtype).itemsize
     if item_bytes > max_shard_bytes:
         raise InputError(

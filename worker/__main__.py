@@ -11,6 +11,8 @@ from fornada.errors import FornadaError
 from fornada.settings import Settings
 from worker.process import run_process
 
+_STDIN = 0
+
 
 def main() -> int:
     """Run the process that the supervisor asked for."""
@@ -31,7 +33,9 @@ def _stop_with_supervisor() -> None:
     """End as on SIGTERM when stdin closes: a supervisor that was killed cannot tell us."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: whoever waits in it holds its lock, and Python aborts at its end.
+        while os.read(_STDIN, 1024):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="supervisor", daemon=True).start()

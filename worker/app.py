@@ -1,16 +1,43 @@
 """Celery around the worker: its app, its event loop's sign of life, and how it is started."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.apps.worker import Worker
+from celery.worker.consumer import Consumer
 
 from fornada import keys
 from fornada.broker import celery_config
+from fornada.logs import get_logger
 from fornada.messages import ShardMessage
 from fornada.settings import Settings
 from worker.health import BEAT_INTERVAL_S
+
+log = get_logger(__name__)
+
+
+class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
+    """Drops messages that Celery cannot take apart.
+
+    Celery itself lets their errors end the worker, and gives the message back to the queue, where
+    it ends the next worker, and so on.
+    """
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """What is called with each message."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def handle_or_drop(message: Any) -> None:
+            try:
+                handle(message)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
+                # Not on_decode_error: it fails once more where there is no body at all.
+                log.error("message dropped", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - ours to explain, a stack says no more
+                message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
+
+        return handle_or_drop
 
 
 def create_app(settings: Settings) -> Celery:
@@ -50,6 +77,7 @@ def consume(app: Celery, settings: Settings, *, name: str) -> int:
         app=app,
         hostname=f"fornada@{name}",
         pool="threads",
+        consumer_cls=TolerantConsumer,
         concurrency=settings.worker_threads,
         loglevel=settings.log_level,
         quiet=True,

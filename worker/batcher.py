@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.arrays import Array
-from fornada.errors import PredictionError
+from fornada.errors import FornadaError, PredictionError
 
 Probabilities = NDArray[np.float32]
 
@@ -74,12 +74,14 @@ class Batcher:
 
         Raises:
             PredictionError: The predict call failed or answered with the wrong shape.
+            FornadaError: The batcher is closed.
             MemoryError: The device has no memory left; the process is of no more use.
         """
         request = _Request(rows)
         with self._changed:
             if self._closed:
-                raise PredictionError("the model was unloaded while it was asked; try again")
+                # No fault of the model, for which its job would end FAILED.
+                raise FornadaError("the model was unloaded while it was asked; try again")
             self._requests.append(request)
             self._changed.notify_all()
         return request.future.result()
@@ -136,7 +138,7 @@ class Batcher:
                 tile[filled : filled + len(rows)] = rows
                 filled += len(rows)
         outputs = self._predict_tile(tile)
-        if outputs.shape[0] != self.tile_items or outputs.dtype != np.float32:
+        if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
             raise PredictionError(
                 f"predict gave {outputs.dtype} {outputs.shape} for {self.tile_items} items; "
                 "a model must answer with one float32 row an item"

@@ -2,12 +2,14 @@
 
 import os
 import sys
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 
 from fornada import logs
-from fornada.errors import MissingExtraError
+from fornada.errors import LocalDiskError, MissingExtraError
 from fornada.settings import Settings
 from worker.cores import granted_cores
 from worker.health import live_and_stale
@@ -38,6 +40,7 @@ def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes
     if health:
         sys.exit(_report_health(settings))
     _require_engine()
+    _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     threads = max(1, granted_cores() // processes)
     sys.exit(Supervisor(worker_command(threads=threads), count=processes).run())
@@ -54,3 +57,16 @@ def _require_engine() -> None:
         raise MissingExtraError(
             "TensorFlow is not installed, and a worker needs it; pip install 'fornada[worker]'"
         )
+
+
+def _require_folder(folder: Path) -> None:
+    """Make sure that models and signs of life can be kept in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as exc:
+        raise LocalDiskError(
+            f"{folder} cannot be written ({exc.strerror}); free space there, or set "
+            "FORNADA_CACHE_DIR to another disk"
+        ) from exc

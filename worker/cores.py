@@ -26,4 +26,4 @@ def _quota_cores() -> int | None:
         limit = int(quota) / int(period)
     except (OSError, ValueError):  # no cgroup, or `max`: no limit
         return None
-    return round(limit) if limit > 0 else None
+    return max(1, round(limit)) if limit > 0 else None

@@ -67,8 +67,27 @@ def live_and_stale(folder: Path) -> tuple[list[str], list[str]]:
             age_s = time.time() - path.stat().st_mtime
         except FileNotFoundError:  # removed in between: it ended on purpose
             continue
-        (live if age_s < STALE_AFTER_S else stale).append(path.stem)
+        if age_s < STALE_AFTER_S:
+            live.append(path.stem)
+        elif _still_runs(path.stem):
+            stale.append(path.stem)
+        else:
+            # It was killed; its successor has a file of its own.
+            path.unlink(missing_ok=True)
     return live, stale
+
+
+def _still_runs(name: str) -> bool:
+    host, _, pid = name.rpartition("-")
+    if host != socket.gethostname() or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class Watchdog:

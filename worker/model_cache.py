@@ -18,6 +18,7 @@ from fornada.errors import (
     MessageError,
     ModelRefusedError,
     ObjectNotFoundError,
+    UsageError,
 )
 from fornada.logs import get_logger
 from fornada.messages import ModelPin
@@ -91,13 +92,16 @@ class ModelCache:
             loading = self._loading.setdefault(pin.sha256, threading.Lock())
         # Threads that need the same model wait for the one that loads it.
         with loading:
+            # Found and counted as in use in one step: in between, it could be dropped.
             with self._lock:
                 model = self._loaded.get(pin.sha256)
-            if model is None:
-                model = self._load(pin)
+                if model is not None:
+                    self._loaded.move_to_end(pin.sha256)
+                    model.users += 1
+                    return model
+            model = self._load(pin)
             with self._lock:
                 self._loaded[pin.sha256] = model
-                self._loaded.move_to_end(pin.sha256)
                 model.users += 1
             return model
 
@@ -107,7 +111,7 @@ class ModelCache:
             manifest = self._models.pinned(pin)
             artifact = self._disk.get(manifest.digest) or self._download(manifest)
             predictor = self._build(manifest, artifact, self._max_batch_size)
-        except (ObjectNotFoundError, IntegrityError, MessageError, InputError) as exc:
+        except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:
             # Left as they are, these would be taken for faults of the shard.
             raise ModelRefusedError(str(exc)) from exc
         batcher = Batcher(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.arrays import Array, from_npy
 from model_store.manifest import ModelManifest
@@ -17,7 +18,7 @@ class Predictor(Protocol):
     def engine(self) -> str:
         """What computes, with its version: `tensorflow 2.21.0`."""
 
-    def predict_tile(self, tile: Array) -> Array:
+    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
         """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
 
 
@@ -55,6 +56,6 @@ class KerasPredictor:
             where=where,
         )
 
-    def predict_tile(self, tile: Array) -> Array:
+    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
         """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
-        return np.asarray(self._predict(tile))
+        return self._predict(tile)

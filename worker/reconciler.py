@@ -5,8 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from fornada.coordination import Coordination
-from fornada.errors import FornadaError, JobNotFoundError, MessageError
-from fornada.job_store import JobStore
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    JobNotFoundError,
+    MessageError,
+    StoreError,
+)
+from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
 from fornada.messages import JobManifest, ShardMessage
 
@@ -73,7 +79,12 @@ class Reconciler:
         for job_id in sorted(open_jobs):
             if self._stop.is_set():
                 return
-            self._reconcile(job_id)
+            try:
+                self._reconcile(job_id)
+            except (StoreError, BrokerError):
+                raise
+            except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
+                log.error("job cannot be reconciled", job_id=job_id, error=str(exc))  # noqa: TRY400 - every round again
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -89,18 +100,24 @@ class Reconciler:
         self._rounds += 1
         if known is not None and self._rounds % _ROUNDS_PER_SCAN:
             return known
-        found = {job_id for job_id in self._jobs.job_ids() if self._jobs.final(job_id) is None}
+        job_ids = self._jobs.job_ids()
+        ended = in_parallel(self._has_ended, job_ids)
+        found = {job_id for job_id, over in zip(job_ids, ended, strict=True) if not over}
         self._coordination.rebuild_open_jobs(found)
         return found | (known or set())
+
+    def _has_ended(self, job_id: str) -> bool:
+        try:
+            return self._jobs.final(job_id) is not None
+        except MessageError as exc:
+            log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            return True
 
     def _reconcile(self, job_id: str) -> None:
         try:
             manifest = self._manifests.get(job_id) or self._jobs.manifest(job_id)
         except JobNotFoundError:
             self._give_up_later(job_id)
-            return
-        except MessageError as exc:
-            log.error("job cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
             return
         self._manifests[job_id] = manifest
         self._first_missed.pop(job_id, None)
@@ -110,8 +127,8 @@ class Reconciler:
         if final is None:
             if not missing:
                 final = self._jobs.finish_if_complete(manifest)
-            elif self._jobs.cancel_request(job_id) is not None:
-                final = self._jobs.finish(manifest, "CANCELLED", "cancelled on request")
+            elif (request := self._jobs.cancel_request(job_id)) is not None:
+                final = self._jobs.finish(manifest, "CANCELLED", request.reason)
             elif self._is_expired(manifest):
                 reason = f"the deadline {manifest.deadline:%FT%TZ} passed"
                 final = self._jobs.finish(manifest, "EXPIRED", reason)

@@ -21,7 +21,9 @@ from fornada.errors import (
     JobNotFoundError,
     MessageError,
     ModelError,
+    ModelRefusedError,
     ObjectNotFoundError,
+    PredictionError,
 )
 from fornada.job_store import EndState, JobStore
 from fornada.logs import get_logger
@@ -34,6 +36,7 @@ from fornada.messages import (
     now,
 )
 from fornada.shard_items import Items, read_items
+from model_store.manifest import ModelManifest
 from worker.batcher import Probabilities
 from worker.deadlines import Deadlines
 from worker.model_cache import LoadedModel, ModelCache
@@ -124,6 +127,7 @@ class ShardService:
     def _compute(self, attempt: "_Attempt") -> ShardOutcome:
         manifest, spec = attempt.manifest, attempt.spec
         with self._models.use(manifest.model) as model:
+            _check_signature(manifest, model.manifest)
             clock = _Stopwatch()
             items = read_items(manifest, spec, jobs=self._jobs)
             fetch_s = clock.lap()
@@ -195,7 +199,10 @@ class ShardService:
         )
 
     def _end(self, manifest: JobManifest, state: EndState, reason: str) -> None:
-        final = self._jobs.finish(manifest, state, reason)
+        # A late message must not undo that every shard has its outcome.
+        final = self._jobs.finish_if_complete(manifest) or self._jobs.finish(
+            manifest, state, reason
+        )
         self._coordination.end_job(manifest.job_id, final.state)
         log.error("job ended", job_id=manifest.job_id, state=final.state, reason=reason)
 
@@ -253,15 +260,30 @@ class ShardService:
             thread.join()
 
 
+def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
+    # Any producer may have written the job's; NumPy would fit wrong items into a tile silently.
+    have = f"{manifest.item_dtype} {manifest.item_shape}"
+    want = f"{model.item_dtype} {model.item_shape}"
+    if have != want:
+        raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
+
+
 def _predict(
     model: LoadedModel, items: Items, spec: ShardInput, *, class_count: int
 ) -> Probabilities:
     """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
-    if len(items.rows) == spec.item_count:
-        return model.batcher.predict(items.rows)
     probabilities = np.full((spec.item_count, class_count), np.nan, np.float32)
-    if len(items.rows):
-        probabilities[items.positions] = model.batcher.predict(items.rows)
+    if not len(items.rows):
+        return probabilities
+    outputs = model.batcher.predict(items.rows)
+    if outputs.shape[1] != class_count:
+        raise PredictionError(
+            f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
+            "it with one class for each output"
+        )
+    if len(items.rows) == spec.item_count:
+        return outputs
+    probabilities[items.positions] = outputs
     return probabilities
 
 

@@ -97,6 +97,7 @@ class _Slot:
         # Of few failures only: a power of very many overflows.
         backoff_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) - 1)
         log.warning("worker ended, starting another", code=code, lived_s=round(lived_s, 1))
+        self.wait()
         self._process, self._due_at = None, self._clock() + backoff_s
         return code
 
@@ -109,6 +110,8 @@ class _Slot:
         """Wait for the process to end."""
         if self._process is not None:
             self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
 
 
 def worker_command(*, threads: int) -> list[str]:

@@ -34,7 +34,8 @@ def register(app: Celery, *, run: Callable[[ShardMessage], str]) -> None:
         except Exception:
             log.exception("shard left to the reconciler", job_id=message.job_id)
 
-    app.task(name=keys.TASK_RUN_SHARD, ignore_result=True)(run_shard)
+    # Shared, it would be registered with every other Celery app of the process too.
+    app.task(name=keys.TASK_RUN_SHARD, ignore_result=True, shared=False)(run_shard)
 
 
 def decode(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ShardMessage:

@@ -1,0 +1,45 @@
+"""Runs `fornada` commands in forked processes, of which none has to import everything anew.
+
+Each command is a process of its own and goes through `fornada.cli.main`, as `fornada` itself
+does. A line of stdin is a command as JSON: `arguments`, `environ`, `cwd`, and the files `stdout`
+and `stderr` to write; a line of stdout is how it ended, as `os.waitstatus_to_exitcode` says.
+"""
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+from fornada import cli
+
+
+def serve() -> None:
+    """Run one command after the other until stdin ends."""
+    for target in cli._COMMANDS.values():
+        importlib.import_module(target.module)
+    for line in sys.stdin:
+        command = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(command)
+            cli.main(command["arguments"])
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _become(command: dict[str, Any]) -> None:
+    """Give this process the command's environment, folder and streams."""
+    os.environ.clear()
+    os.environ.update(command["environ"])
+    os.chdir(command["cwd"])
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    for number, path in enumerate((os.devnull, command["stdout"], command["stderr"])):
+        opened = os.open(path, os.O_RDONLY if number == 0 else flags, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
+
+
+if __name__ == "__main__":
+    serve()

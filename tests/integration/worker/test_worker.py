@@ -1,0 +1,265 @@
+"""Real workers on real servers: right to the byte, and nothing lost when they are stopped."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+
+from fornada import keys
+from fornada.coordination import RedisCoordination
+from fornada.job_store import JobStore
+from fornada.messages import JobState
+
+#: TensorFlow's import and the model's load, on a busy machine.
+START_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (300, 6, 6), np.uint8)
+
+
+def _push(deployment: Any, body: bytes, **changes: object) -> None:
+    """Enqueue as a producer in another language does: one LPUSH."""
+    task_id = str(uuid.uuid4())
+    queue = deployment.settings.queue
+    envelope = {
+        "body": base64.b64encode(body).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {
+            "lang": "js",
+            "task": keys.TASK_RUN_SHARD,
+            "id": task_id,
+            "root_id": task_id,
+            "argsrepr": "",
+            "kwargsrepr": "",
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "delivery_mode": 2,
+            "delivery_tag": str(uuid.uuid4()),
+            "body_encoding": "base64",
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": 0,
+        },
+        **changes,
+    }
+    with _redis(deployment) as client:
+        client.lpush(queue, json.dumps(envelope))
+
+
+def _redis(deployment: Any) -> redis.Redis:
+    return redis.Redis.from_url(
+        deployment.settings.redis_url.get_secret_value(), decode_responses=True
+    )
+
+
+def _body(*args: object, **kwargs: object) -> bytes:
+    return json.dumps([list(args), kwargs, {}]).encode()
+
+
+def _same_bytes(deployment: Any, job: Any, images: np.ndarray) -> bool:
+    expected = deployment.model.predict(images)
+    return expected.tobytes() == job.results().probabilities.tobytes()
+
+
+def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
+    shared: Any, images: np.ndarray
+) -> None:
+    job = shared.client.submit(images, model="m", items_per_shard=37)
+
+    status = job.wait(timeout_s=START_S)
+
+    assert JobState.SUCCEEDED == status.state, shared.log()
+    assert (300, 0) == (status.items_ok, status.items_failed)
+    assert _same_bytes(shared, job, images)
+
+
+def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np.ndarray) -> None:
+    jobs = [shared.client.submit(images, model="m", items_per_shard=n) for n in (7, 64, 300)]
+
+    for job in jobs:
+        assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
+
+    assert 1 == len({job.results().probabilities.tobytes() for job in jobs})
+
+
+def test_a_message_pushed_with_one_raw_command_is_run(shared: Any, images: np.ndarray) -> None:
+    # given a job whose producer never called the client's queue
+    ready = shared.client.submit(images[:10], model="m")
+    ready.wait(timeout_s=START_S)
+    raw = ready.manifest.model_copy(update={"job_id": "from-node"})
+    JobStore(objects=shared.objects).create(raw)
+
+    _push(shared, _body({"schema_version": 1, "job_id": "from-node", "shard": 0}))
+
+    job = shared.client.job("from-node")
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state
+    assert _same_bytes(shared, job, images[:10])
+
+
+def test_bad_messages_are_dropped_and_the_next_job_runs(
+    shared: Any, images: np.ndarray, wait_until: Callable[..., None]
+) -> None:
+    # given a worker that is up, and messages of every wrong kind
+    shared.client.submit(images[:3], model="m").wait(timeout_s=START_S)
+    (pid,) = shared.worker_pids()
+    good = {"schema_version": 1, "job_id": "nobody", "shard": 0}
+    for body in (
+        _body(good),
+        _body({**good, "more": 1}),
+        _body({**good, "schema_version": 2}),
+        _body({**good, "shard": -1}),
+        _body(good, good),
+        _body(**good),
+        _body(),
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"7",
+    ):
+        _push(shared, body)
+    _push(shared, _body(good), headers={})
+    _push(shared, _body(good), headers={"task": keys.TASK_RUN_SHARD})
+    _push(shared, _body(good), headers={"task": keys.TASK_RUN_SHARD, "id": "1", "eta": "later"})
+    _push(shared, _body(good), headers={"task": [keys.TASK_RUN_SHARD], "id": "1"})
+    _push(shared, _body(good), headers={"task": "other.task", "id": "1"})
+    _push(shared, b"gASVCgAAAAAAAACMBnBvc2l4", **{"content-type": "application/x-python-serialize"})
+
+    # when a good one follows
+    job = shared.client.submit(images, model="m", items_per_shard=50)
+
+    # then it is run by the same process, and the bad ones are gone
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
+    assert [pid] == shared.worker_pids()
+    with _redis(shared) as client:
+        wait_until(lambda: 0 == client.llen(shared.settings.queue))
+    assert "Traceback" not in "".join(
+        line for line in shared.log().splitlines() if '"logger": "worker' in line
+    )
+
+
+def test_an_element_that_is_no_envelope_at_all_stops_nobody_for_long(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    deployment, start = deploy()
+    start()
+    deployment.client.submit(images[:3], model="m").wait(timeout_s=START_S)
+    with _redis(deployment) as client:
+        client.lpush(deployment.settings.queue, "no envelope")
+
+    job = deployment.client.submit(images[:9], model="m", items_per_shard=3)
+
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+
+
+def test_the_health_check_sees_the_worker(shared: Any, images: np.ndarray) -> None:
+    shared.client.submit(images[:3], model="m").wait(timeout_s=START_S)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fornada", "worker", "--health"],
+        check=False,
+        env=shared.environ,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (0, "1 workers show life, 0 do not\n") == (done.returncode, done.stdout)
+
+
+def test_sigterm_finishes_what_is_held_and_gives_the_rest_back(
+    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
+) -> None:
+    # given a worker in the middle of a job
+    deployment, start = deploy(requeue_after_s=3600.0)
+    first = start()
+    job = deployment.client.submit(images, model="m", items_per_shard=1)
+    wait_until(lambda: job.status().shards_done >= 5, START_S)
+
+    # when it is told to stop
+    first.send_signal(signal.SIGTERM)
+    code = first.wait(30)
+
+    # then it ends well, holds nothing, and every shard has an outcome or waits in the queue
+    assert 0 == code
+    assert "Fatal Python error" not in deployment.log()
+    assert [] == deployment.worker_pids()
+    queue = deployment.settings.queue
+    done = job.status().shards_done
+    with _redis(deployment) as client:
+        assert [] == list(client.scan_iter(f"fornada:lease:{job.id}:*"))
+        assert len(images) - done == client.llen(queue)
+    assert done < len(images)
+
+    # and another goes on from there
+    start()
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+    assert _same_bytes(deployment, job, images)
+
+
+def test_another_process_finishes_what_a_killed_one_held(
+    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
+) -> None:
+    # given a worker in the middle of a job, and short leases
+    deployment, start = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
+    start()
+    job = deployment.client.submit(images, model="m", items_per_shard=1)
+    wait_until(lambda: job.status().shards_done >= 5, START_S)
+    before = {
+        outcome.shard: outcome
+        for outcome in JobStore(objects=deployment.objects).outcomes(job.id, range(len(images)))
+    }
+
+    # when it is killed
+    (pid,) = deployment.worker_pids()
+    os.kill(pid, signal.SIGKILL)
+
+    # then the supervisor starts another, which finishes the job
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+    assert _same_bytes(deployment, job, images)
+    # and no outcome that was committed has changed
+    jobs = JobStore(objects=deployment.objects)
+    assert before == {shard: jobs.outcome(job.id, shard) for shard in before}
+
+
+def test_a_wrong_setting_ends_the_command_with_one_line(shared: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fornada", "worker"],
+        check=False,
+        env={**shared.environ, "FORNADA_LEASE_S": "0"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert 2 == done.returncode
+    assert done.stderr.startswith("error: FORNADA_LEASE_S is not usable")
+    assert 1 == len(done.stderr.splitlines())
+
+
+def test_a_worker_outlives_a_broker_that_forgot_everything(
+    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
+) -> None:
+    # given a worker in the middle of a job
+    deployment, start = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
+    start()
+    job = deployment.client.submit(images, model="m", items_per_shard=1)
+    wait_until(lambda: job.status().shards_done >= 5, START_S)
+
+    # when Redis is wiped
+    with _redis(deployment) as client:
+        client.flushdb()
+
+    # then the job ends all the same, and a new one too
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+    assert _same_bytes(deployment, job, images)
+    assert RedisCoordination.from_settings(deployment.settings).leader() is not None

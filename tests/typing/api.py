@@ -1,0 +1,100 @@
+"""The public API as callers use it. It is type-checked by mypy, and never run."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer import (
+    Client,
+    FornadaError,
+    InputError,
+    ItemBlock,
+    Job,
+    JobConflictError,
+    JobFailedError,
+    JobState,
+    JobStatus,
+    Results,
+    ShardResult,
+    StoredImages,
+    WaitTimeoutError,
+)
+from producer.testing import RecordingSender, in_memory_client
+
+
+def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    job = Client.from_env().submit(images, model="fashion-mnist@prod")
+    assert_type(job, Job)
+    assert_type(job.wait(timeout_s=60), JobStatus)
+    assert_type(job.results(), Results)
+    return job.results().probabilities
+
+
+def submit_everything_else(client: Client, blocks: list[NDArray[np.float32]]) -> list[Job]:
+    def stream() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((1, 28, 28), np.uint8)
+
+    def named() -> Iterator[ItemBlock]:
+        yield ItemBlock(images=np.zeros((1, 28, 28), np.uint8), item_ids=["a"], where="camera")
+
+    return [
+        client.submit(stream(), model="m"),
+        client.submit(named(), model="m"),
+        client.submit(blocks, model="m", items_per_shard=10, deadline_s=60.0),
+        client.submit(tuple(blocks), model="m:3", idempotency_key="night", tags={"a": "b"}),
+        client.submit(StoredImages.parse("s3://bucket/prefix/"), model="m"),
+        client.submit(blocks[0], model="m", item_ids=("a", "b")),
+    ]
+
+
+def look(client: Client) -> None:
+    def show(status: JobStatus) -> None:
+        assert_type(status.state, JobState)
+        assert_type(status.ended_at, datetime | None)
+        assert_type(status.items_per_s, float | None)
+        assert_type(status.tags, dict[str, str])
+
+    for status in client.jobs():
+        show(status)
+    job = client.job("night")
+    job.wait(on_progress=show)
+    for part in job.shard_results(partial=True):
+        assert_type(part, ShardResult)
+        assert_type(part.errors, dict[int, str])
+    assert_type(job.results(partial=True).labels, list[str | None])
+    assert_type(job.cancel("wrong images"), JobStatus)
+
+
+def handle(client: Client, images: NDArray[np.uint8]) -> str:
+    try:
+        client.submit(images, model="m").wait(timeout_s=1)
+    except (InputError, JobConflictError) as exc:
+        return str(exc)
+    except (JobFailedError, WaitTimeoutError):
+        return "later"
+    except FornadaError as exc:
+        assert_type(exc.exit_code, int)
+        return "again" if exc.retryable else "no"
+    return "ok"
+
+
+def in_their_tests() -> None:
+    def predict(images: NDArray[np.generic]) -> NDArray[np.generic]:
+        return np.zeros((len(images), 2), np.float32)
+
+    client = in_memory_client(
+        model="m", item_shape=(28, 28), classes=("a", "b"), predict=predict, run_at_once=True
+    )
+    assert_type(client, Client)
+    assert_type(len(RecordingSender().messages), int)
+
+
+def what_is_wrong(client: Client, images: NDArray[np.uint8]) -> None:
+    client.submit(images)  # type: ignore[call-arg]  # a model must be named
+    client.submit(images, "m")  # type: ignore[call-arg]  # and by its keyword
+    client.submit(3, model="m")  # type: ignore[arg-type]  # images are arrays
+    client.submit(images, model="m", tags={"a": 1})  # type: ignore[dict-item]  # tags are text
+    client.job(7)  # type: ignore[arg-type]  # ids are text

@@ -1,0 +1,63 @@
+"""Names of objects and Redis keys: fixed, since other languages and older workers know them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fornada import keys
+from fornada.errors import UsageError
+
+SHA = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("expected", "key"),
+    [
+        ("fornada.run_shard", keys.TASK_RUN_SHARD),
+        ("models/m/3/claim.json", keys.model_claim("m", 3)),
+        ("models/m/3/manifest.json", keys.model_manifest("m", 3)),
+        ("models/m/3/model.keras", keys.model_artifact("m", 3)),
+        ("models/m/aliases/prod.json", keys.model_alias("m", "prod")),
+        ("jobs/j/manifest.json", keys.job_manifest("j")),
+        ("jobs/j/input/00000007-0123456789abcdef.npy", keys.job_input("j", 7, SHA)),
+        ("jobs/j/ids/00000007-0123456789abcdef.json", keys.job_item_ids("j", 7, SHA)),
+        ("jobs/j/data/00000007/a1.npy", keys.job_data("j", 7, "a1")),
+        ("jobs/j/outcome/00000007.json", keys.job_outcome("j", 7)),
+        ("jobs/j/dead/00000007.json", keys.job_dead("j", 7)),
+        ("jobs/j/control.json", keys.job_control("j")),
+        ("jobs/j/final.json", keys.job_final("j")),
+        ("fornada:attempts:j:7", keys.redis_attempts("j", 7)),
+        ("fornada:lease:j:7", keys.redis_lease("j", 7)),
+        ("fornada:done:j", keys.redis_done("j")),
+        ("fornada:enqueued:j", keys.redis_enqueued("j")),
+        ("fornada:ended:j", keys.redis_ended("j")),
+    ],
+)
+def test_names_stay_as_they_are(expected: str, key: str) -> None:
+    assert expected == key
+
+
+@given(shard=st.integers(0, 10**9))
+def test_a_shard_is_found_again_in_its_keys(shard: int) -> None:
+    assert shard == keys.shard_of(keys.job_outcome("j", shard))
+    assert shard == keys.shard_of(keys.job_dead("j", shard))
+
+
+def test_keys_sort_as_their_shards_do() -> None:
+    outcomes = [keys.job_outcome("j", shard) for shard in range(0, 20_000, 7)]
+
+    assert outcomes == sorted(outcomes)
+
+
+@pytest.mark.parametrize("name", ["a", "A1", "fashion-mnist", "v1.2_x", "0", "a" * 128])
+def test_names_that_are_fit(name: str) -> None:
+    assert name == keys.check_name("job id", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".hidden", "-x", "_x", "a/b", "a b", "a\n", "ä", "a" * 129, "a\0b", "a:b"],
+)
+def test_names_that_are_not_are_named(name: str) -> None:
+    with pytest.raises(UsageError, match=r"job id .* is not a valid name"):
+        keys.check_name("job id", name)

@@ -1,0 +1,55 @@
+"""Log lines: on stderr alone, in one format, of libraries too."""
+
+import json
+import subprocess
+import sys
+
+_CODE = """
+import logging
+from fornada import logs
+logs.configure(level={level!r}, log_format={log_format!r})
+log = logs.get_logger("worker.service")
+log.debug("hardly", shard=1)
+log.info("shard finished", shard=3, duration_s=0.41)
+logging.getLogger("botocore").warning("retry %d", 2)
+try:
+    raise ValueError("who knows")
+except ValueError:
+    log.exception("failed")
+"""
+
+
+def _run(level: str, log_format: str) -> subprocess.CompletedProcess[str]:
+    # Of its own process: logging is set up for all of it.
+    code = _CODE.format(level=level, log_format=log_format)
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+def test_off_a_terminal_each_line_is_one_json_object() -> None:
+    done = _run("INFO", "auto")
+
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert ["shard finished", "retry 2", "failed"] == [line["event"] for line in lines]
+    assert ("worker.service", "info", 3, 0.41) == tuple(
+        lines[0][name] for name in ("logger", "level", "shard", "duration_s")
+    )
+    assert lines[0]["timestamp"].endswith("Z")
+    assert ("botocore", "warning") == (lines[1]["logger"], lines[1]["level"])
+    assert "ValueError: who knows" in lines[2]["exception"]
+    assert "" == done.stdout
+
+
+def test_for_people_a_line_begins_with_the_time_and_is_not_json() -> None:
+    done = _run("INFO", "console")
+
+    first = done.stderr.splitlines()[0]
+    assert "shard finished" in first
+    assert "duration_s=0.41" in first
+    assert "\x1b" not in done.stderr
+    assert "" == done.stdout
+
+
+def test_less_than_the_level_is_not_logged() -> None:
+    lines = [json.loads(line)["event"] for line in _run("WARNING", "json").stderr.splitlines()]
+
+    assert ["retry 2", "failed"] == lines

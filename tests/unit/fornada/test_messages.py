@@ -1,0 +1,234 @@
+"""Records: what is written is read back, and nothing else is obeyed."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import jsonschema
+import pytest
+
+from fornada.errors import MessageError
+from fornada.messages import (
+    PUBLIC_RECORDS,
+    AliasMove,
+    CancelRequest,
+    ItemError,
+    JobFinal,
+    JobManifest,
+    ModelAlias,
+    ModelPin,
+    ObjectRef,
+    Record,
+    ShardInput,
+    ShardMessage,
+    ShardOutcome,
+    json_schemas,
+)
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+SHA = "0123456789abcdef" * 4
+REF = ObjectRef(key="jobs/job/input/0.npy", size_bytes=7, sha256=SHA)
+PIN = ModelPin(name="m", version=3, sha256=SHA)
+MANIFEST = JobManifest(
+    job_id="job",
+    model=PIN,
+    item_shape=[28, 28],
+    item_dtype="uint8",
+    classes=["a", "ß", "日"],
+    shards=[
+        ShardInput(objects=[REF], item_count=4, item_ids=REF),
+        ShardInput(
+            format="image",
+            objects=[ObjectRef(key="x.png", bucket="theirs", size_bytes=0, etag='"e"')],
+            item_count=1,
+        ),
+    ],
+    max_attempts=5,
+    created_at=AT,
+    deadline=AT,
+    tags={"team": "vision"},
+)
+OUTCOME = ShardOutcome(
+    job_id="job",
+    shard=1,
+    status="ok",
+    attempt="a1",
+    data=REF,
+    item_count=4,
+    item_errors=[ItemError(index=2, reason="NaN")],
+    model_sha256=SHA,
+    engine="tensorflow 2.21.0",
+    tile_items=1024,
+    worker="host-7",
+    began_at=AT,
+    committed_at=AT,
+    fetch_s=0.1,
+    predict_s=0.2,
+    upload_s=0.3,
+)
+FINAL = JobFinal(
+    job_id="job",
+    state="SUCCEEDED",
+    ended_at=AT,
+    last_outcome_at=AT,
+    shards_ok=2,
+    shards_dead=0,
+    shards_missing=0,
+    items_ok=4,
+    items_failed=1,
+    outcome_ranges=[[0, 1]],
+    outcomes_sha256=SHA,
+)
+RECORDS = [
+    ShardMessage(job_id="job", shard=3),
+    MANIFEST,
+    OUTCOME,
+    OUTCOME.model_copy(update={"status": "dead", "data": None, "reason": "input", "detail": "x"}),
+    CancelRequest(requested_at=AT, reason="enough"),
+    FINAL,
+    ModelAlias(moves=[AliasMove(version=1, moved_at=AT), AliasMove(version=2, moved_at=AT)]),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_what_is_written_is_read_back(record: Record) -> None:
+    assert record == type(record).from_json(record.to_json(), where="here")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [record for record in RECORDS if type(record) in PUBLIC_RECORDS.values()],
+    ids=lambda record: type(record).__name__,
+)
+def test_what_is_written_fits_the_published_schema(record: Record) -> None:
+    import json  # noqa: PLC0415 - beside its one use
+
+    name = next(n for n, kind in PUBLIC_RECORDS.items() if kind is type(record))
+    schema = json_schemas()[name]
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(record.to_json()), schema)
+
+
+def test_a_message_of_the_longest_id_stays_under_a_kilobyte() -> None:
+    assert 1024 > len(ShardMessage(job_id="j" * 128, shard=10**9).to_json())
+
+
+def test_times_keep_microseconds_and_offset() -> None:
+    offset = timezone(timedelta(hours=5, minutes=30))
+    request = CancelRequest(requested_at=AT.astimezone(offset), reason="x")
+
+    read = CancelRequest.from_json(request.to_json(), where="here")
+
+    assert AT == read.requested_at
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ('"job_id":"job","more":1', "more"),
+        ('"job_id":"job","schema_version":2', "schema_version"),
+        ('"job_id":"job","schema_version":"1"', "schema_version"),
+        ('"job_id":7', "job_id"),
+        ('"job_id":"a/b"', "job_id"),
+        ('"job_id":".hidden"', "job_id"),
+        ('"job_id":""', "job_id"),
+        ('"job_id":"job","item_dtype":"object"', "item_dtype"),
+        ('"job_id":"job","item_shape":"28"', "item_shape"),
+        ('"job_id":"job","item_shape":[28.5]', "item_shape.0"),
+        ('"job_id":"job","shards":[]', "shards"),
+        ('"job_id":"job","shards":[{"objects":[],"item_count":1}]', "shards.0.objects"),
+        ('"job_id":"job","max_attempts":0', "max_attempts"),
+        ('"job_id":"job","max_attempts":101', "max_attempts"),
+        ('"job_id":"job","max_attempts":"5"', "max_attempts"),
+        ('"job_id":"job","created_at":"yesterday"', "created_at"),
+        ('"job_id":"job","created_at":"2026-01-01T00:00:00"', "created_at"),
+        ('"job_id":"job","deadline":"2026-01-01T00:00:00"', "deadline"),
+        ('"job_id":"job","tags":{"a":1}', "tags.a"),
+        ('"job_id":"job","model":{"name":"m","version":0,"sha256":""}', "model.version"),
+        ('"job_id":"job","model":{"name":"m","version":1,"sha256":"abc"}', "model.sha256"),
+    ],
+)
+def test_a_wrong_field_is_refused_and_named(change: str, field: str) -> None:
+    # The last of two equal names is the one that is read.
+    text = MANIFEST.to_json().decode()[:-1] + "," + change + "}"
+
+    with pytest.raises(MessageError, match="not a valid JobManifest") as caught:
+        JobManifest.from_json(text.encode(), where="jobs/job/manifest.json")
+
+    assert f" {field}: " in str(caught.value)
+    assert "jobs/job/manifest.json" in str(caught.value)
+    assert "docs/reference/messages.md" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"job_id": "\xff", "shard": 1}',
+        b'{"job_id": "\\ud800", "shard": 1}',
+        b'{"job_id": "job", "shard": NaN}',
+        b'{"job_id": "job", "shard": 1e3}',
+        b'{"job_id": "job", "shard": ' + b"9" * 10_000 + b"}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+    ids=lambda data: repr(data[:30]),
+)
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    with pytest.raises(MessageError, match="not a valid ShardMessage"):
+        ShardMessage.from_json(data, where="here")
+
+
+def test_the_error_stays_short_whatever_was_sent() -> None:
+    data = b'{"job_id": "job", "shard": 1, "' + b"x" * 1_000_000 + b'": 1}'
+
+    with pytest.raises(MessageError) as caught:
+        ShardMessage.from_json(data, where="here")
+
+    assert 1000 > len(str(caught.value))
+
+
+def test_a_message_does_not_show_other_values_than_it_must() -> None:
+    with pytest.raises(MessageError) as caught:
+        ShardMessage.from_plain({"job_id": "job", "shard": "hunter2"}, where="here")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_negative_times_are_no_outcome() -> None:
+    with pytest.raises(MessageError, match="predict_s"):
+        ShardOutcome.from_json(
+            OUTCOME.to_json().replace(b'"predict_s":0.2', b'"predict_s":-1.0'), where="here"
+        )
+
+
+def test_records_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        FINAL.state = "FAILED"
+
+
+def test_a_manifest_counts_its_items() -> None:
+    assert 5 == MANIFEST.item_count
+
+
+def test_a_pin_is_written_as_callers_write_it() -> None:
+    assert "m:3" == str(PIN)
+
+
+def test_an_alias_points_where_it_was_moved_last() -> None:
+    moves = [AliasMove(version=3, moved_at=AT), AliasMove(version=1, moved_at=AT)]
+
+    assert 1 == ModelAlias(moves=moves).version
+
+
+def test_every_public_record_has_a_schema_that_refuses_more() -> None:
+    schemas = json_schemas()
+
+    assert set(PUBLIC_RECORDS) == set(schemas)
+    for schema in schemas.values():
+        assert schema["additionalProperties"] is False

@@ -1,0 +1,368 @@
+"""A job as its submitter sees it: status, waiting, results, cancelling."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
+from fornada.errors import (
+    BrokerError,
+    IntegrityError,
+    JobFailedError,
+    JobNotFinishedError,
+    WaitTimeoutError,
+)
+from fornada.job_store import JobStore
+from fornada.messages import ItemError, JobState, ObjectRef, ShardOutcome, now
+from producer.client import Client
+from producer.job import Job, JobStatus
+from producer.testing import in_memory_client
+
+IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
+
+
+class _World:
+    """A job of ten images in shards of four, four and two, and a worker's hand on its shards."""
+
+    def __init__(self, client: Client, **options: object) -> None:
+        self.client = client
+        self.jobs: JobStore = client._jobs
+        self.job: Job = client.submit(IMAGES, model="m", items_per_shard=4, **options)
+
+    def commit(self, shard: int, *, bad: tuple[int, ...] = (), dead: bool = False) -> ShardOutcome:
+        """Commit row number in the job and its square as the probabilities of each item."""
+        spec = self.job.manifest.shards[shard]
+        first = np.arange(4 * shard, 4 * shard + spec.item_count, dtype=np.float32)
+        rows = np.stack([first, first**2], axis=1)
+        rows[list(bad)] = np.nan
+        data = to_npy(rows)
+        key = keys.job_data(self.job.id, shard, "a")
+        self.jobs.objects.put(key, data)
+        at = now()
+        return self.jobs.commit(
+            ShardOutcome(
+                job_id=self.job.id,
+                shard=shard,
+                status="dead" if dead else "ok",
+                attempt="a",
+                data=None
+                if dead
+                else ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data)),
+                item_count=spec.item_count,
+                item_errors=[ItemError(index=index, reason="broken PNG") for index in bad],
+                reason="input" if dead else None,
+                detail="it was cut off" if dead else None,
+                model_sha256=self.job.manifest.model.sha256,
+                worker="w",
+                began_at=at,
+                committed_at=at,
+            )
+        )
+
+    def finish(self, state: str | None = None, reason: str | None = None) -> None:
+        self.jobs.finish(self.job.manifest, state, reason)
+
+
+@pytest.fixture
+def client() -> Client:
+    return in_memory_client(model="m", item_shape=[2, 2], classes=["a", "b"], run_at_once=False)
+
+
+@pytest.fixture
+def world(client: Client) -> _World:
+    return _World(client)
+
+
+# Status.
+
+
+def test_a_new_job_is_queued(world: _World) -> None:
+    status = world.job.status()
+
+    assert (JobState.QUEUED, 10, 0, 3, 0) == (
+        status.state,
+        status.items,
+        status.items_done,
+        status.shards,
+        status.shards_done,
+    )
+    assert not status.ended
+    assert status.ended_at is status.items_per_s is status.eta_s is status.reason is None
+    assert ("m:1", world.job.manifest.model.sha256) == (status.model, status.model_sha256)
+
+
+def test_a_job_with_an_outcome_runs_and_tells_its_rate(world: _World) -> None:
+    world.commit(2)
+
+    status = world.job.status()
+
+    assert (JobState.RUNNING, 2, 1) == (status.state, status.items_done, status.shards_done)
+    assert status.items_per_s > 0
+    assert pytest.approx(8 / status.items_per_s) == status.eta_s
+
+
+def test_a_job_that_ended_well_tells_its_counts(client: Client) -> None:
+    world = _World(client, tags={"team": "vision"})
+    world.commit(0, bad=(1,))
+    world.commit(1)
+    last = world.commit(2)
+    world.finish()
+
+    status = world.job.status()
+
+    assert (JobState.SUCCEEDED, 10, 9, 1) == (
+        status.state,
+        status.items_done,
+        status.items_ok,
+        status.items_failed,
+    )
+    assert (3, 0, {"team": "vision"}) == (status.shards_done, status.shards_dead, status.tags)
+    took_s = (last.committed_at - world.job.manifest.created_at) / timedelta(seconds=1)
+    assert pytest.approx(10 / max(1e-6, took_s)) == status.items_per_s
+    assert status.ended
+    assert status.ended_at >= last.committed_at
+
+
+def test_a_job_that_failed_says_why(world: _World) -> None:
+    world.commit(0)
+    world.commit(1, dead=True)
+    world.commit(2)
+    world.finish()
+
+    status = world.job.status()
+
+    assert (JobState.FAILED, 6, 4, 1) == (
+        status.state,
+        status.items_ok,
+        status.items_failed,
+        status.shards_dead,
+    )
+    assert "1 shards are dead; shard 1: it was cut off" == status.reason
+
+
+# Waiting.
+
+
+def test_waiting_returns_the_last_status(world: _World) -> None:
+    world.finish("EXPIRED", "late")
+
+    assert JobState.EXPIRED == world.job.wait(timeout_s=0).state
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.1])
+def test_waiting_gives_up_and_says_how_far_it_is(world: _World, timeout_s: float) -> None:
+    world.commit(0)
+
+    with pytest.raises(WaitTimeoutError, match=f"has 1 of 3 shards after {timeout_s:g} s"):
+        world.job.wait(timeout_s=timeout_s)
+
+
+def test_waiting_sees_the_end_and_shows_the_progress(world: _World) -> None:
+    # given shards that are done one by one as the waiting goes on
+    seen: list[JobStatus] = []
+    steps: list[Callable[[], object]] = [
+        lambda: world.commit(0),
+        lambda: world.commit(1),
+        lambda: world.commit(2),
+        world.finish,
+    ]
+
+    def work(status: JobStatus) -> None:
+        seen.append(status)
+        if steps:
+            steps.pop(0)()
+
+    status = world.job.wait(timeout_s=30, on_progress=work)
+
+    assert JobState.SUCCEEDED == status.state
+    assert [0, 4, 8, 10, 10] == [status.items_done for status in seen]
+
+
+# Results.
+
+
+def test_results_are_in_the_order_of_submission(world: _World) -> None:
+    for shard in (2, 0, 1):
+        world.commit(shard)
+    world.finish()
+
+    results = world.job.results()
+
+    numbers = np.arange(10, dtype=np.float32)
+    np.testing.assert_array_equal(np.stack([numbers, numbers**2], axis=1), results.probabilities)
+    assert np.float32 == results.probabilities.dtype
+    assert (["a", "b"], "m:1", {}) == (results.classes, results.model, results.errors)
+    assert [str(n) for n in range(10)] == results.item_ids
+    assert ["a", "a"] == results.labels[:2]
+    assert ["b"] * 8 == results.labels[2:]
+
+
+def test_items_without_a_result_are_nan_with_a_reason(world: _World) -> None:
+    world.commit(0, bad=(0, 3))
+    world.commit(1, bad=(1,))
+    world.commit(2)
+    world.finish()
+
+    results = world.job.results()
+
+    assert {0: "broken PNG", 3: "broken PNG", 5: "broken PNG"} == results.errors
+    assert [0, 3, 5] == list(np.flatnonzero(np.isnan(results.probabilities).any(axis=1)))
+    assert [None, None, None] == [results.labels[n] for n in (0, 3, 5)]
+
+
+def test_results_of_a_job_at_work_are_refused_unless_partial(world: _World) -> None:
+    world.commit(1)
+
+    with pytest.raises(JobNotFinishedError, match="has not ended"):
+        world.job.results()
+    results = world.job.results(partial=True)
+
+    assert [4, 5, 6, 7] == list(np.flatnonzero(~np.isnan(results.probabilities).any(axis=1)))
+    assert {0, 1, 2, 3, 8, 9} == set(results.errors)
+    assert "not predicted: the job has not ended" == results.errors[0]
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED"])
+def test_results_of_a_job_that_ended_otherwise_are_refused_unless_partial(
+    world: _World, state: str
+) -> None:
+    world.commit(1)
+    world.finish(state, "for a reason")
+
+    with pytest.raises(JobFailedError, match=f"ended {state}: for a reason.* 4 of 10 items"):
+        world.job.results()
+    results = world.job.results(partial=True)
+
+    assert f"not predicted: the job ended {state}" == results.errors[0]
+    assert {0, 1, 2, 3, 8, 9} == set(results.errors)
+
+
+def test_items_of_a_dead_shard_say_why(world: _World) -> None:
+    for shard in range(3):
+        world.commit(shard, dead=shard == 2)
+    world.finish()
+
+    results = world.job.results(partial=True)
+
+    assert dict.fromkeys((8, 9), "shard 2 is dead (input): it was cut off") == results.errors
+
+
+def test_outcomes_that_came_after_the_end_do_not_count(world: _World) -> None:
+    world.commit(0)
+    world.finish("CANCELLED", "enough")
+    world.commit(1)
+
+    results = world.job.results(partial=True)
+
+    assert set(range(4, 10)) == set(results.errors)
+    assert 4 == world.job.status().items_done
+
+
+def test_changed_data_is_noticed(world: _World) -> None:
+    for shard in range(3):
+        outcome = world.commit(shard)
+    world.finish()
+    world.jobs.objects.put(outcome.data.key, to_npy(np.zeros((2, 2), np.float32)))
+
+    with pytest.raises(IntegrityError, match="sha256"):
+        world.job.results()
+
+
+def test_shards_come_one_by_one_with_their_first_item(world: _World) -> None:
+    for shard in range(3):
+        world.commit(shard)
+    world.finish()
+
+    parts = list(world.job.shard_results())
+
+    assert [(0, 0), (1, 4), (2, 8)] == [(part.shard, part.first_item) for part in parts]
+    assert [4, 4, 2] == [len(part.probabilities) for part in parts]
+
+
+def test_callers_ids_come_back(client: Client) -> None:
+    ids = [f"ünïcode-{n}" for n in range(10)]
+    world = _World(client, item_ids=ids)
+
+    assert ids == world.job.results(partial=True).item_ids
+
+
+@pytest.mark.parametrize("ids", [b'["a"]', b'{"a": 1}', b"7", b"[1, 2, 3, 4]", b"{"])
+def test_ids_of_another_producer_that_are_none_are_refused(client: Client, ids: bytes) -> None:
+    # given a manifest that names an object of item ids, which is no list of four strings
+    world = _World(client, item_ids=[str(n) for n in range(10)])
+    ref = world.job.manifest.shards[0].item_ids
+    world.jobs.objects.put("other", ids)
+    wrong = ref.model_copy(
+        update={"key": "other", "size_bytes": len(ids), "sha256": sha256_hex(ids)}
+    )
+    world.job.manifest.shards[0] = world.job.manifest.shards[0].model_copy(
+        update={"item_ids": wrong}
+    )
+
+    with pytest.raises(IntegrityError, match="4 item ids"):
+        world.job.results(partial=True)
+
+
+# Cancelling.
+
+
+def test_a_cancelled_job_keeps_what_is_done(world: _World) -> None:
+    world.commit(1)
+
+    status = world.job.cancel("wrong images")
+
+    assert (JobState.CANCELLED, "wrong images", 4) == (
+        status.state,
+        status.reason,
+        status.items_ok,
+    )
+    assert status == world.job.status()
+    assert [4, 5, 6, 7] == list(
+        np.flatnonzero(~np.isnan(world.job.results(partial=True).probabilities).any(axis=1))
+    )
+
+
+def test_cancelling_is_told_to_the_workers(world: _World) -> None:
+    world.job.cancel()
+
+    begun = world.client._coordination.begin(world.job.id, 0, "a", lease_s=1)
+    assert "ended" == begun.status
+
+
+def test_a_job_that_was_complete_has_succeeded_all_the_same(world: _World) -> None:
+    for shard in range(3):
+        world.commit(shard)
+
+    assert JobState.SUCCEEDED == world.job.cancel().state
+
+
+def test_a_job_that_has_ended_stays_as_it_ended(world: _World) -> None:
+    world.finish("EXPIRED", "late")
+
+    assert JobState.EXPIRED == world.job.cancel().state
+    assert "late" == world.job.status().reason
+
+
+def test_cancelling_twice_keeps_the_first_reason(world: _World) -> None:
+    world.job.cancel("first")
+
+    assert "first" == world.job.cancel("second").reason
+
+
+def test_a_cancel_holds_also_while_the_broker_is_away(
+    world: _World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise BrokerError("away")
+
+    monkeypatch.setattr(world.client._coordination, "end_job", fail)
+
+    assert JobState.CANCELLED == world.job.cancel().state
+    assert JobState.CANCELLED == world.job.status().state
+
+
+def test_a_job_shows_its_id(world: _World) -> None:
+    assert f"Job({world.job.id!r})" == repr(world.job)

@@ -1,0 +1,103 @@
+"""The client for callers' own tests does what the real one does."""
+
+import doctest
+import threading
+
+import numpy as np
+import pytest
+
+import producer.testing
+from fornada.errors import (
+    InputError,
+    JobNotFinishedError,
+    MessageError,
+    ModelNotFoundError,
+    WaitTimeoutError,
+)
+from producer import JobState
+from producer.testing import RecordingSender, in_memory_client
+
+IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    light = images.reshape(len(images), -1).mean(axis=1) / 255
+    return np.stack([1 - light, light], axis=1)
+
+
+def test_a_job_is_done_at_once_with_the_callers_predictions() -> None:
+    client = in_memory_client(
+        model="m", item_shape=[2, 2], classes=["dark", "light"], predict=brightness
+    )
+
+    job = client.submit(IMAGES, model="m@prod", items_per_shard=3)
+
+    assert JobState.SUCCEEDED == job.wait(timeout_s=0).state
+    np.testing.assert_array_equal(
+        brightness(IMAGES).astype(np.float32), job.results().probabilities
+    )
+
+
+def test_without_a_function_every_class_is_equally_likely() -> None:
+    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a", "b", "c", "d"])
+
+    results = client.submit(IMAGES, model="m:1").results()
+
+    assert (10, 4) == results.probabilities.shape
+    assert {0.25} == set(results.probabilities.ravel().tolist())
+
+
+def test_it_checks_what_the_real_one_checks() -> None:
+    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"])
+
+    with pytest.raises(InputError):
+        client.submit(IMAGES.astype(np.float64), model="m")
+    with pytest.raises(ModelNotFoundError):
+        client.submit(IMAGES, model="m@canary")
+    with pytest.raises(MessageError, match="item_dtype"):
+        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
+
+
+def test_aliases_are_those_that_were_given() -> None:
+    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"], aliases={"canary": 1})
+
+    assert "m:1" == client.submit(IMAGES, model="m@canary").status().model
+
+
+def test_jobs_may_be_left_undone() -> None:
+    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"], run_at_once=False)
+    job = client.submit(IMAGES, model="m")
+
+    with pytest.raises(WaitTimeoutError):
+        job.wait(timeout_s=0)
+    with pytest.raises(JobNotFinishedError):
+        job.results()
+    assert JobState.CANCELLED == job.cancel().state
+
+
+def test_two_clients_share_nothing_and_leave_no_thread() -> None:
+    before = threading.active_count()
+    one, other = (in_memory_client(model="m", item_shape=[2, 2], classes=["a"]) for _ in range(2))
+
+    one.submit(IMAGES, model="m")
+
+    assert (1, 0) == (len(one.jobs()), len(other.jobs()))
+    assert before == threading.active_count()
+
+
+def test_a_recording_sender_keeps_what_it_is_given() -> None:
+    sender = RecordingSender()
+
+    sender.enqueue(iter([]))
+
+    assert [] == sender.messages
+
+
+def test_its_example_is_true() -> None:
+    example = doctest.DocTestFinder().find(
+        producer.testing.in_memory_client,
+        globs={"in_memory_client": in_memory_client, "np": np},
+    )[0]
+
+    assert 0 == doctest.DocTestRunner().run(example).failed
+    assert len(example.examples) >= 3

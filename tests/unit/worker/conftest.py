@@ -1,0 +1,260 @@
+"""A worker's world in memory: store, counters on a clock of the test's own, and a fake engine."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+
+from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
+from fornada.job_store import JobStore
+from fornada.messages import JobManifest, ObjectRef, ShardInput, ShardMessage, ShardOutcome, now
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+from worker.deadlines import Deadlines
+from worker.model_cache import ArtifactCache, ModelCache
+from worker.reconciler import Reconciler
+from worker.service import ShardService
+
+TILE_ITEMS = 4
+ITEM_SHAPE = [3]
+CLASSES = ["a", "b"]
+LEASE_S = 30.0
+
+
+class _FlakyObjectStore(InMemoryObjectStore):
+    """Calls `before(operation, key)` before every operation; the test raises there."""
+
+    def __init__(self, *, conditional_writes: bool) -> None:
+        super().__init__(conditional_writes=conditional_writes)
+        self.before: Callable[[str, str], None] = lambda _operation, _key: None
+
+    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
+        self.before("get", key)
+        return super().get(key, bucket=bucket, max_bytes=max_bytes)
+
+    def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
+        self.before("put", key)
+        super().put(key, data, bucket=bucket)
+
+    def put_if_absent(self, key, data):  # noqa: ANN001, ANN202 - as the base
+        self.before("put_if_absent", key)
+        return super().put_if_absent(key, data)
+
+    def list(self, prefix, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
+        self.before("list", prefix)
+        return super().list(prefix, bucket=bucket)
+
+
+class _Engine:
+    """Builds predictors that answer row sums; counts, and fails when it is told to."""
+
+    engine = "fake 1"
+
+    def __init__(self) -> None:
+        self.tiles: list[np.ndarray] = []
+        self.builds: list[str] = []
+        self.build_error: Exception | None = None
+        self.predict_error: Exception | None = None
+        self.output_count = len(CLASSES)
+        self._lock = threading.Lock()
+
+    def build(self, manifest: ModelManifest, _artifact: bytes, _tile_items: int) -> "_Engine":
+        with self._lock:
+            self.builds.append(str(manifest))
+        if self.build_error is not None:
+            raise self.build_error
+        return self
+
+    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
+        if self.predict_error is not None:
+            raise self.predict_error
+        self.tiles.append(tile.copy())
+        return row_sums(tile, self.output_count)
+
+
+def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
+    sums = rows.reshape(len(rows), -1).astype(np.float32).sum(axis=1)
+    return np.stack([sums * (k + 1) for k in range(output_count)], axis=1).astype(np.float32)
+
+
+class _World:
+    """Everything around a worker, and the worker."""
+
+    def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
+        self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+        self.queue: list[ShardMessage] = []
+        self.objects = _FlakyObjectStore(conditional_writes=conditional_writes)
+        self.coordination = InMemoryCoordination(
+            clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
+        )
+        self.jobs = JobStore(objects=self.objects)
+        self.models = ModelStore(objects=self.objects)
+        self.engine = _Engine()
+        self.cache = ModelCache(
+            models=self.models,
+            build=self.engine.build,
+            disk=ArtifactCache(folder),
+            max_models=2,
+            max_batch_size=TILE_ITEMS,
+            max_latency_s=0.0,
+        )
+        self.service = self.new_service("worker-1")
+        self.row_sums = row_sums
+        self.lease_s = LEASE_S
+
+    def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
+        return ShardService(
+            jobs=self.jobs,
+            models=self.cache,
+            coordination=self.coordination,
+            deadlines=Deadlines(),
+            worker=worker,
+            lease_s=lease_s,
+            shard_deadline_s=600.0,
+        )
+
+    def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
+        return Reconciler(
+            jobs=self.jobs,
+            coordination=self.coordination,
+            enqueue=self.queue.extend,
+            holder=holder,
+            queue="fornada",
+            **{
+                "interval_s": 5.0,
+                "requeue_after_s": 60.0,
+                "enqueue_window": 1000,
+                **options,
+            },
+        )
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def publish(
+        self,
+        name: str = "m",
+        artifact: bytes = b"weights",
+        *,
+        item_shape: Sequence[int] = ITEM_SHAPE,
+    ) -> ModelManifest:
+        draft = ModelDraft(
+            name=name, item_shape=list(item_shape), item_dtype="float32", classes=list(CLASSES)
+        )
+        golden = np.zeros((1, *item_shape), np.float32)
+        return self.models.publish(
+            draft,
+            artifact=artifact,
+            golden_inputs=golden,
+            golden_outputs=row_sums(golden),
+            check=lambda _artifact: None,
+        )
+
+    def stored(self, key: str, data: bytes) -> ObjectRef:
+        self.objects.put(key, data)
+        return ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data))
+
+    def submit(
+        self,
+        parts: Sequence[np.ndarray] | None = None,
+        *,
+        job_id: str = "job",
+        shards: list[ShardInput] | None = None,
+        deadline_s: float | None = None,
+        max_attempts: int = 3,
+        **changes: object,
+    ) -> JobManifest:
+        model = self.models.resolve("m") if self.models.versions("m") else self.publish()
+        if shards is None:
+            parts = [np.ones((2, *ITEM_SHAPE), np.float32)] if parts is None else parts
+            shards = [
+                ShardInput(
+                    objects=[self.stored(f"jobs/{job_id}/input/{index}.npy", to_npy(part))],
+                    item_count=len(part),
+                )
+                for index, part in enumerate(parts)
+            ]
+        at = datetime.fromtimestamp(self.now_s, UTC)
+        manifest = JobManifest(
+            **{
+                "job_id": job_id,
+                "model": model.pin,
+                "item_shape": model.item_shape,
+                "item_dtype": model.item_dtype,
+                "classes": model.classes,
+                "shards": shards,
+                "max_attempts": max_attempts,
+                "created_at": at,
+                "deadline": None if deadline_s is None else at + timedelta(seconds=deadline_s),
+                **changes,
+            }
+        )
+        self.coordination.open_job(job_id)
+        return self.jobs.create(manifest)
+
+    def run(self, shard: int = 0, job_id: str = "job", service: ShardService | None = None) -> str:
+        return (service or self.service).run(ShardMessage(job_id=job_id, shard=shard))
+
+    def outcome(self, shard: int = 0, job_id: str = "job") -> ShardOutcome:
+        outcome = self.jobs.outcome(job_id, shard)
+        assert outcome is not None
+        return outcome
+
+    def data(self, shard: int = 0, job_id: str = "job") -> np.ndarray:
+        return self.jobs.data(self.outcome(shard, job_id))
+
+    def attempts(self, shard: int = 0, job_id: str = "job") -> int:
+        """How many attempts are counted, seen by one more that is not."""
+        self.advance(LEASE_S + 1)
+        begun = self.coordination.begin(job_id, shard, "probe", lease_s=0.001)
+        self.coordination.forget_attempt(job_id, shard, "probe")
+        self.advance(1)
+        return begun.attempts - 1
+
+    def commit(self, shard: int = 0, *, status: str = "ok", attempt: str = "other") -> ShardOutcome:
+        """What another worker commits for the shard; its probabilities are NaN."""
+        manifest = self.jobs.manifest("job")
+        items = manifest.shards[shard].item_count
+        data = None
+        if status == "ok":
+            array = np.full((items, len(CLASSES)), np.nan, np.float32)
+            data = self.stored(keys.job_data("job", shard, attempt), to_npy(array))
+        return self.jobs.commit(
+            ShardOutcome(
+                job_id="job",
+                shard=shard,
+                status=status,
+                attempt=attempt,
+                data=data,
+                item_count=items,
+                reason=None if status == "ok" else "crash-loop",
+                model_sha256=manifest.model.sha256,
+                worker="worker-2",
+                began_at=now(),
+                committed_at=now(),
+            )
+        )
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """Log lines without stacks painted in colour, which take longer than all the tests."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture(params=[True, False], ids=["conditional", "unconditional"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_World]:
+    """A world whose store honours conditional writes, and one whose store ignores them."""
+    made = _World(conditional_writes=request.param, folder=tmp_path)
+    yield made
+    made.cache.close()

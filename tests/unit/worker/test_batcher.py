@@ -1,0 +1,271 @@
+"""The batcher: fixed tiles, rows back to whom they belong, errors to whom they concern."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fornada.errors import FornadaError, PredictionError
+from worker.batcher import Batcher
+
+TILE = 8
+
+
+class _Model:
+    """Row-wise predict that keeps the tiles it was given, and can be held up."""
+
+    def __init__(self) -> None:
+        self.tiles: list[np.ndarray] = []
+        #: Number of the call that fails -> with what.
+        self.errors: dict[int, Exception] = {}
+        self.may_go = threading.Event()
+        self.may_go.set()
+        self.entered = threading.Semaphore(0)
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        self.entered.release()
+        assert self.may_go.wait(10)
+        self.tiles.append(tile.copy())
+        if error := self.errors.get(len(self.tiles)):
+            raise error
+        return answers(tile)
+
+
+def answers(rows: np.ndarray) -> np.ndarray:
+    wide = rows.reshape(len(rows), -1).astype(np.float32)
+    return np.stack([wide.sum(axis=1), wide.max(axis=1)], axis=1)
+
+
+def numbered(first: int, count: int) -> np.ndarray:
+    """Rows that can be told apart: float32 [count, 2]."""
+    return np.stack([np.arange(first, first + count)] * 2, axis=1).astype(np.float32) + 1
+
+
+@pytest.fixture
+def model() -> _Model:
+    return _Model()
+
+
+@pytest.fixture
+def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
+    made: list[Batcher] = []
+
+    def build(predict: Callable = model, *, max_latency_s: float = 0.0) -> Batcher:
+        made.append(
+            Batcher(
+                predict,
+                tile_items=TILE,
+                item_shape=[2],
+                item_dtype="float32",
+                max_latency_s=max_latency_s,
+            )
+        )
+        return made[-1]
+
+    yield build
+    model.may_go.set()
+    for batcher in made:
+        batcher.close()
+
+
+def test_rows_of_many_threads_come_back_to_their_callers_in_order(
+    new_batcher: Callable[..., Batcher],
+) -> None:
+    batcher = new_batcher(max_latency_s=0.001)
+    asked = [numbered(100 * caller, 1 + caller % 21) for caller in range(64)]
+
+    with ThreadPoolExecutor(16) as pool:
+        given_back = list(pool.map(batcher.predict, asked))
+
+    for rows, outputs in zip(asked, given_back, strict=True):
+        np.testing.assert_array_equal(answers(rows), outputs)
+
+
+@pytest.mark.parametrize("count", [1, TILE - 1, TILE, TILE + 1, 5 * TILE, 5 * TILE + 3])
+def test_every_tile_has_the_same_shape_and_zeros_after_the_rows(
+    count: int, model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    new_batcher().predict(numbered(0, count))
+
+    assert {(TILE, 2)} == {tile.shape for tile in model.tiles}
+    assert {np.dtype(np.float32)} == {tile.dtype for tile in model.tiles}
+    assert -(-count // TILE) == len(model.tiles)
+    padding = np.concatenate(model.tiles)[count:]
+    assert not padding.any()
+
+
+def test_rows_of_several_callers_share_a_tile(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a predict call under way, and four callers that come meanwhile
+    batcher = new_batcher(max_latency_s=5.0)
+    model.may_go.clear()
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
+
+        # when it ends
+        model.may_go.set()
+        first.result(timeout=10)
+
+        # then the four have one tile between them
+        for n, other in enumerate(others, start=1):
+            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=10))
+    assert 2 == len(model.tiles)
+
+
+def test_a_tile_that_is_not_full_goes_after_the_latency(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    outputs = new_batcher(max_latency_s=0.01).predict(numbered(0, 1))
+
+    np.testing.assert_array_equal(answers(numbered(0, 1)), outputs)
+    assert 1 == len(model.tiles)
+
+
+def test_an_error_reaches_all_in_the_tile_and_the_batcher_goes_on(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a second tile with rows of two callers, of whom one has more rows than fit
+    batcher = new_batcher(max_latency_s=5.0)
+    model.errors[2] = PredictionError("out of order")
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        others = [pool.submit(batcher.predict, numbered(0, count)) for count in (2, 3 * TILE)]
+        _until_asked(batcher, 2)
+
+        # when that tile fails
+        model.may_go.set()
+
+        # then both are told, the first caller is not, and the next one is served
+        assert 2 == len(first.result(timeout=10)[0])
+        for other in others:
+            with pytest.raises(PredictionError, match="out of order"):
+                other.result(timeout=10)
+    np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
+    assert 3 == len(model.tiles)
+
+
+def test_after_an_error_the_rest_of_the_request_is_not_predicted(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher()
+    model.errors[1] = PredictionError("out of order")
+
+    with pytest.raises(PredictionError, match="out of order"):
+        batcher.predict(numbered(0, 10 * TILE))
+    batcher.predict(numbered(0, 1))
+
+    assert 2 == len(model.tiles)
+
+
+def test_memory_errors_reach_the_caller_as_they_are(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    model.errors[1] = MemoryError("device")
+
+    with pytest.raises(MemoryError):
+        new_batcher().predict(numbered(0, 1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda tile: answers(tile)[:-1],
+        lambda tile: answers(tile).astype(np.float64),
+        lambda tile: answers(tile)[:, 0],
+        lambda tile: answers(tile)[:, :, np.newaxis],
+    ],
+    ids=["a row less", "float64", "no outputs axis", "an axis more"],
+)
+def test_outputs_of_another_shape_or_dtype_are_refused(
+    wrong: Callable, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher(wrong)
+
+    for _ in range(2):
+        with pytest.raises(PredictionError, match="float32 row an item"):
+            batcher.predict(numbered(0, 2))
+
+
+def test_close_finishes_what_was_asked_for(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a call under way and another that waits for more rows for a long time
+    batcher = new_batcher(max_latency_s=60.0)
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        running = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
+        _until_asked(batcher, 1)
+
+        # when it is closed
+        closing = pool.submit(batcher.close)
+        model.may_go.set()
+
+        # then both have their rows, and nobody waited out the latency
+        closing.result(timeout=10)
+        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=1))
+        np.testing.assert_array_equal(
+            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=1)
+        )
+
+
+def _until_asked(batcher: Batcher, count: int) -> None:
+    with batcher._changed:
+        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=10)
+
+
+def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Batcher]) -> None:
+    batcher = new_batcher()
+    batcher.close()
+
+    with pytest.raises(FornadaError, match="unloaded") as caught:
+        batcher.predict(numbered(0, 1))
+
+    # A PredictionError would end the caller's whole job.
+    assert not isinstance(caught.value, PredictionError)
+
+
+def test_closing_twice_is_no_error(new_batcher: Callable[..., Batcher]) -> None:
+    batcher = new_batcher()
+
+    batcher.close()
+    batcher.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    tile=st.integers(1, 17),
+    latency_ms=st.integers(0, 2),
+    seed=st.integers(0, 2**16),
+)
+def test_however_items_are_split_the_outputs_are_those_of_one_call(
+    rows: list[int], tile: int, latency_ms: int, seed: int
+) -> None:
+    items = np.random.default_rng(seed).random((sum(rows), 5)).astype(np.float32)
+    batcher = Batcher(
+        answers,
+        tile_items=tile,
+        item_shape=[5],
+        item_dtype="float32",
+        max_latency_s=latency_ms / 1000,
+    )
+    try:
+        whole = batcher.predict(items)
+        stops = np.cumsum(rows)
+        with ThreadPoolExecutor(4) as pool:
+            split = list(pool.map(batcher.predict, np.split(items, stops[:-1])))
+    finally:
+        batcher.close()
+
+    assert whole.tobytes() == np.concatenate(split).tobytes()

@@ -1,0 +1,416 @@
+"""The reconciler: what was lost is enqueued again, what is over is ended, nothing else happens."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.errors import BrokerError, StoreUnavailableError
+from fornada.messages import ShardMessage
+
+ONE = np.ones((1, 3), np.float32)
+
+
+def _queued(world: Any, job_id: str = "job") -> list[int]:
+    return [message.shard for message in world.queue if message.job_id == job_id]
+
+
+def _take_all(world: Any) -> list[ShardMessage]:
+    taken = list(world.queue)
+    world.queue.clear()
+    return taken
+
+
+# What is enqueued.
+
+
+def test_shards_that_were_never_enqueued_are_enqueued(world: Any) -> None:
+    world.submit([ONE] * 3)
+
+    world.new_reconciler().round()
+
+    assert [0, 1, 2] == _queued(world)
+
+
+def test_a_second_round_enqueues_nothing_again(world: Any) -> None:
+    world.submit([ONE] * 3)
+    reconciler = world.new_reconciler()
+    reconciler.round()
+
+    reconciler.round()
+
+    assert [0, 1, 2] == _queued(world)
+
+
+def test_no_more_are_enqueued_than_the_window_has_room_for(world: Any) -> None:
+    # given a job of more shards than the window
+    world.submit([ONE] * 7)
+    reconciler = world.new_reconciler(enqueue_window=3)
+
+    # when it goes round while workers take what is queued
+    rounds = []
+    for _ in range(4):
+        reconciler.round()
+        rounds.append(_queued(world))
+        for message in _take_all(world):
+            world.service.run(message)
+
+    assert [[0, 1, 2], [3, 4, 5], [6], []] == rounds
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_the_window_counts_what_others_have_queued(world: Any) -> None:
+    world.submit([ONE] * 7)
+    world.queue.extend(ShardMessage(job_id="other", shard=shard) for shard in range(2))
+
+    world.new_reconciler(enqueue_window=3).round()
+
+    assert [0] == _queued(world)
+
+
+def test_two_jobs_share_the_window(world: Any) -> None:
+    world.submit([ONE] * 3, job_id="a")
+    world.submit([ONE] * 3, job_id="b")
+
+    world.new_reconciler(enqueue_window=4).round()
+
+    assert [0, 1, 2] == _queued(world, "a")
+    assert [0] == _queued(world, "b")
+
+
+def test_a_message_that_nobody_began_counts_as_lost_after_a_while(world: Any) -> None:
+    # given messages that left the queue and never came to a worker
+    world.submit([ONE] * 2)
+    reconciler = world.new_reconciler(requeue_after_s=60)
+    reconciler.round()
+    _take_all(world)
+
+    # when not enough time has passed, then they are waited for
+    world.advance(60)
+    reconciler.round()
+    assert [] == _queued(world)
+
+    # when it has, then they are enqueued
+    world.advance(1)
+    reconciler.round()
+    assert [0, 1] == _queued(world)
+
+
+def test_a_queue_that_is_never_empty_needs_more_patience_and_not_for_ever(world: Any) -> None:
+    # given two lost messages, and a queue in which others wait
+    world.submit([ONE] * 2)
+    reconciler = world.new_reconciler(requeue_after_s=60)
+    reconciler.round()
+    _take_all(world)
+    world.queue.append(ShardMessage(job_id="other", shard=0))
+
+    # when they may still be waiting in the queue, then nothing is done
+    world.advance(600)
+    reconciler.round()
+    assert [] == _queued(world)
+
+    # when that is no longer likely
+    world.advance(1)
+    reconciler.round()
+    assert [0, 1] == _queued(world)
+
+
+def test_a_shard_at_work_is_left_alone(world: Any) -> None:
+    world.submit([ONE])
+    world.coordination.begin("job", 0, "attempt", lease_s=world.lease_s)
+
+    world.new_reconciler().round()
+
+    assert [] == _queued(world)
+
+
+def test_a_shard_whose_lease_ran_out_is_enqueued_at_once(world: Any) -> None:
+    world.submit([ONE])
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    _take_all(world)
+    world.coordination.begin("job", 0, "attempt", lease_s=world.lease_s)
+
+    world.advance(world.lease_s + 1)
+    reconciler.round()
+
+    assert [0] == _queued(world)
+
+
+def test_shards_with_an_outcome_are_not_enqueued(world: Any) -> None:
+    world.submit([ONE] * 3)
+    world.commit(1)
+
+    world.new_reconciler().round()
+
+    assert [0, 2] == _queued(world)
+
+
+# Who leads.
+
+
+def test_only_the_leader_enqueues(world: Any) -> None:
+    world.submit([ONE] * 2)
+    world.new_reconciler("leader").round()
+    _take_all(world)
+    world.advance(5)
+
+    world.new_reconciler("other", requeue_after_s=1).round()
+
+    assert [] == _queued(world)
+
+
+def test_another_leads_when_the_leader_shows_no_life(world: Any) -> None:
+    world.new_reconciler("leader").round()
+    world.submit([ONE] * 2)
+    world.advance(16)
+
+    world.new_reconciler("other").round()
+
+    assert [0, 1] == _queued(world)
+
+
+def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
+    # given a leader, and a Redis that forgot both him and what was enqueued but not the queue
+    world.submit([ONE] * 2)
+    for holder in ("one", "other"):
+        world.new_reconciler(holder).round()
+        world.coordination._leader = None
+
+    assert [0, 1] == _queued(world)
+
+
+# What Redis forgot.
+
+
+def test_open_jobs_are_found_again_after_redis_was_wiped(world: Any) -> None:
+    # given an open job and one that has ended
+    world.submit([ONE] * 2)
+    world.submit([ONE], job_id="over")
+    world.jobs.finish(world.jobs.manifest("over"), "CANCELLED", "enough")
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    _take_all(world)
+
+    # when Redis is wiped
+    world.coordination.flush()
+    reconciler.round()
+
+    # then the open one goes on, and the other stays ended
+    assert [0, 1] == _queued(world)
+    assert [] == _queued(world, "over")
+    assert {"job"} == world.coordination.open_jobs()
+
+
+def test_a_job_that_redis_never_heard_of_is_found_in_the_end(world: Any) -> None:
+    # given a list of open jobs that is said to be complete, and a job that is not in it
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    world.submit([ONE])
+    world.coordination.drop_job("job")
+
+    # when it goes round often enough to look through the store
+    for _ in range(119):
+        reconciler.round()
+
+    assert [0] == _queued(world)
+
+
+# What is over.
+
+
+def test_a_job_whose_outcomes_are_all_there_is_ended(world: Any) -> None:
+    world.submit([ONE] * 2)
+    world.commit(0)
+    world.commit(1)
+
+    world.new_reconciler().round()
+
+    assert "SUCCEEDED" == world.jobs.final("job").state
+    assert set() == world.coordination.open_jobs()
+    assert "ended" == world.run()
+
+
+def test_a_dead_shard_makes_the_job_failed(world: Any) -> None:
+    world.submit([ONE] * 2)
+    world.commit(0)
+    world.commit(1, status="dead")
+
+    world.new_reconciler().round()
+
+    final = world.jobs.final("job")
+    assert ("FAILED", 1, 1) == (final.state, final.shards_ok, final.shards_dead)
+
+
+def test_a_cancel_that_nobody_finished_is_finished_with_its_reason(world: Any) -> None:
+    # given a producer that died between its request and the job's end
+    world.submit([ONE] * 2)
+    world.commit(1)
+    world.jobs.request_cancel("job", "wrong images")
+
+    world.new_reconciler().round()
+
+    final = world.jobs.final("job")
+    assert ("CANCELLED", "wrong images", [[1, 1]]) == (
+        final.state,
+        final.reason,
+        final.outcome_ranges,
+    )
+    assert [] == _queued(world)
+
+
+def test_a_cancel_that_comes_after_the_last_outcome_is_too_late(world: Any) -> None:
+    world.submit([ONE])
+    world.commit(0)
+    world.jobs.request_cancel("job", "wrong images")
+
+    world.new_reconciler().round()
+
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_a_job_past_its_deadline_is_ended(world: Any) -> None:
+    world.submit([ONE] * 2, deadline_s=60)
+    reconciler = world.new_reconciler()
+    world.advance(60)
+    reconciler.round()
+    assert world.jobs.final("job") is None
+
+    world.advance(1)
+    reconciler.round()
+
+    assert "EXPIRED" == world.jobs.final("job").state
+
+
+def test_an_end_that_redis_was_not_told_of_is_told(world: Any) -> None:
+    # given a producer that died after it wrote the end
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    manifest = world.submit([ONE])
+    world.jobs.finish(manifest, "CANCELLED", "enough")
+
+    reconciler.round()
+
+    assert set() == world.coordination.open_jobs()
+    assert "ended" == world.run()
+    assert [] == _queued(world)
+
+
+def test_a_job_that_was_never_submitted_is_forgotten_after_an_hour(world: Any) -> None:
+    # given a producer that died before it wrote the manifest
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    world.coordination.open_job("ghost")
+    reconciler.round()
+
+    world.advance(3600)
+    reconciler.round()
+    assert {"ghost"} == world.coordination.open_jobs()
+
+    world.advance(1)
+    reconciler.round()
+    assert set() == world.coordination.open_jobs()
+
+
+def test_a_manifest_that_comes_late_is_still_in_time(world: Any) -> None:
+    world.coordination.open_job("job")
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    world.advance(3500)
+    world.submit([ONE])
+
+    reconciler.round()
+
+    assert [0] == _queued(world)
+
+
+# What is broken.
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"manifest.json": b"{}"},
+        {"final.json": b"{}"},
+        {"outcome/00000000.json": b"no outcome"},
+        {"outcome/notes.txt": b"somebody's"},
+        {"control.json": b'{"schema_version": 2}'},
+    ],
+    ids=lambda broken: next(iter(broken)),
+)
+@pytest.mark.parametrize("wiped", [True, False])
+def test_a_job_that_cannot_be_read_does_not_hold_up_the_others(
+    world: Any,
+    broken: dict[str, bytes],
+    wiped: bool,  # noqa: FBT001
+) -> None:
+    # given a broken job between two others
+    for job_id in ("a", "b", "c"):
+        world.submit([ONE], job_id=job_id)
+    for name, data in broken.items():
+        world.objects.put(f"jobs/b/{name}", data)
+    if wiped:
+        world.coordination.flush()
+
+    world.new_reconciler().round()
+
+    assert [0] == _queued(world, "a")
+    assert [0] == _queued(world, "c")
+
+
+def test_a_folder_that_is_no_job_does_not_hold_up_the_others(world: Any) -> None:
+    world.objects.put("jobs/.DS Store/manifest.json", b"Bud1")
+    world.submit([ONE])
+
+    world.new_reconciler().round()
+
+    assert [0] == _queued(world)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("503"), BrokerError("away")])
+def test_a_round_that_fails_is_made_up_for_by_the_next(world: Any, error: Exception) -> None:
+    world.submit([ONE])
+    reconciler = world.new_reconciler()
+
+    def fail(_operation: str, _key: str) -> None:
+        raise error
+
+    world.objects.before = fail
+    with pytest.raises(type(error)):
+        reconciler.round()
+    world.objects.before = lambda _operation, _key: None
+
+    reconciler.round()
+
+    assert [0] == _queued(world)
+
+
+def test_manifests_are_read_once_while_it_leads(world: Any) -> None:
+    world.submit([ONE])
+    reads: list[str] = []
+    world.objects.before = lambda _operation, key: reads.append(key)
+    reconciler = world.new_reconciler()
+
+    for _ in range(5):
+        reconciler.round()
+
+    assert 1 == reads.count(keys.job_manifest("job"))
+
+
+def test_the_thread_goes_round_until_it_is_stopped(world: Any, wait_until: Any) -> None:
+    world.submit([ONE])
+    failures = [StoreUnavailableError("once"), ValueError("unexpected")]
+
+    def fail_at_first(_operation: str, _key: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    world.objects.before = fail_at_first
+    reconciler = world.new_reconciler(interval_s=0.01)
+
+    reconciler.start()
+    wait_until(lambda: _queued(world))
+    reconciler.stop()
+
+    assert not reconciler._thread.is_alive()
