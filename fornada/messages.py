@@ -159,6 +159,10 @@ class ShardOutcome(Record):
     shard: int = Field(ge=0)
     status: Literal["ok", "dead"]
     attempt: str
+    #: How many times the shard was begun, this time included.
+    attempts: int = Field(ge=1, default=1)
+    #: Predicted in a process of its own, after earlier attempts ended their workers.
+    isolated: bool = False
     #: float32 [items, classes] as `.npy`; only when ok.
     data: ObjectRef | None = None
     item_count: int = Field(ge=1)

@@ -66,7 +66,7 @@ class _Shard:
         manifest = self._models.pinned(self._manifest.model)
         artifact = self._models.fetch(manifest.artifact)
         self._predictor = KerasPredictor(manifest, artifact, self._tile_items, models=self._models)
-        return {}
+        return {"engine": self._predictor.engine, "tile_items": self._tile_items}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Predict a run of items into a file; say which of them failed."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -44,11 +45,11 @@ def bisect(
     item among n costs about log2(n) processes.
 
     Raises:
-        ProcessDiedError: More than `MAX_DEATHS` processes died.
+        ProcessDiedError: More than `MAX_DEATHS` processes died, or one over every single item.
     """
     rows: list[Probabilities] = []
     errors: list[ItemError] = []
-    deaths = 0
+    deaths = killers = 0
     pending = [(0, item_count)]
     while pending:
         first, count = pending.pop()
@@ -63,6 +64,10 @@ def bisect(
                 # The later half goes below: answers come in the items' order.
                 pending += [(first + half, count - half), (first, half)]
                 continue
+            killers += 1
+            if killers == item_count:
+                # Not the items' doing, then.
+                raise ProcessDiedError(f"a process died over every item; the last: {exc}") from exc
             probabilities = np.full((1, class_count), np.nan, np.float32)
             failed = [ItemError(index=first, reason=f"its worker died over it: {exc}")]
         rows.append(probabilities)
@@ -82,6 +87,9 @@ class IsolatedProcess:
         self._command = list(command)
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
+        #: What computes, and with how many rows a call; known once it has answered.
+        self.engine: str | None = None
+        self.tile_items: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +147,9 @@ class IsolatedProcess:
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             with contextlib.suppress(ProcessDiedError):
-                _raise_failure(self._ask(self._process, {"load": True}))
+                answer = self._ask(self._process, {"load": True})
+                _raise_failure(answer)
+                self.engine, self.tile_items = answer["engine"], answer["tile_items"]
                 return self._process
         raise ModelRefusedError("the process that loads it dies; try it with `fornada doctor`")
 
@@ -169,6 +179,11 @@ class IsolatedProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+
+def isolated_command(job_id: str, shard: int) -> list[str]:
+    """The command of a process that predicts runs of this shard's items."""
+    return [sys.executable, "-P", "-m", "worker.isolated", job_id, str(shard)]
 
 
 def _raise_failure(answer: dict[str, Any]) -> None:

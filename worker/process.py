@@ -13,6 +13,7 @@ from worker import app as celery_app
 from worker import tasks
 from worker.deadlines import Deadlines
 from worker.health import EXIT_RESTART, HealthFile, Watchdog, worker_name
+from worker.isolation import IsolatedProcess, isolated_command
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.predictor import KerasPredictor
 from worker.reconciler import Reconciler
@@ -42,6 +43,9 @@ def run_process(settings: Settings, *, threads: int) -> int:
         models=models,
         coordination=coordination,
         deadlines=Deadlines(),
+        isolate=lambda job_id, shard: IsolatedProcess(
+            isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
+        ),
         worker=name,
         lease_s=settings.lease_s,
         shard_deadline_s=settings.shard_deadline_s,

@@ -1,18 +1,11 @@
 """One shard from message to committed outcome: the job protocol, without Celery or an engine."""
 
 import threading
-import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 
-import numpy as np
-
-from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
 from fornada.coordination import Coordination
 from fornada.errors import (
     FornadaError,
@@ -21,30 +14,23 @@ from fornada.errors import (
     JobNotFoundError,
     MessageError,
     ModelError,
-    ModelRefusedError,
     ObjectNotFoundError,
-    PredictionError,
 )
 from fornada.job_store import EndState, JobStore
 from fornada.logs import get_logger
-from fornada.messages import (
-    JobManifest,
-    ObjectRef,
-    ShardInput,
-    ShardMessage,
-    ShardOutcome,
-    now,
-)
-from fornada.shard_items import Items, read_items
-from model_store.manifest import ModelManifest
-from worker.batcher import Probabilities
+from fornada.messages import JobManifest, ShardMessage, ShardOutcome, now
+from worker.computation import Attempt, Computation
 from worker.deadlines import Deadlines
-from worker.model_cache import LoadedModel, ModelCache
+from worker.isolation import IsolatedProcess, ProcessDiedError
+from worker.model_cache import ModelCache
 
 log = get_logger(__name__)
 
 #: Manifests kept by a process; each job reads its own once.
 _KEPT_MANIFESTS = 32
+#: Attempts in a process of its own, after those that a job allows, before a shard is dead: what
+#: ends this one's worker is then not its items.
+_ISOLATED_ATTEMPTS = 2
 #: The shard itself is at fault, and trying again will not help.
 _INPUT_FAULTS = (InputError, IntegrityError, ObjectNotFoundError)
 
@@ -59,17 +45,22 @@ class ShardService:
         models: ModelCache,
         coordination: Coordination,
         deadlines: Deadlines,
+        isolate: Callable[[str, int], IsolatedProcess],
         worker: str,
         lease_s: float,
         shard_deadline_s: float,
     ) -> None:
         self._jobs = jobs
-        self._models = models
         self._coordination = coordination
-        self._deadlines = deadlines
-        self._worker = worker
         self._lease_s = lease_s
-        self._shard_deadline_s = shard_deadline_s
+        self._computation = Computation(
+            jobs=jobs,
+            models=models,
+            deadlines=deadlines,
+            isolate=isolate,
+            worker=worker,
+            shard_deadline_s=shard_deadline_s,
+        )
         self._manifests: OrderedDict[str, JobManifest] = OrderedDict()
         self._manifests_lock = threading.Lock()
 
@@ -109,59 +100,30 @@ class ShardService:
         if manifest.deadline is not None and begun.at > manifest.deadline:
             self._end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
             return "expired"
-        attempt = _Attempt(manifest=manifest, shard=shard, id=attempt_id, began_at=now())
-        if begun.attempts > manifest.max_attempts:
+        attempt = Attempt(
+            manifest=manifest,
+            shard=shard,
+            id=attempt_id,
+            number=begun.attempts,
+            began_at=now(),
+        )
+        if attempt.number > manifest.max_attempts + _ISOLATED_ATTEMPTS:
             detail = self._crash_detail(job_id, shard, begun.attempts - 1)
-            return self._commit(manifest, self._dead(attempt, "crash-loop", detail))
-        with self._deadlines.within(self._shard_deadline_s), self._renewed(attempt):
+            return self._commit(manifest, self._computation.dead(attempt, "crash-loop", detail))
+        with self._renewed(attempt):
             try:
-                outcome = self._compute(attempt)
+                outcome = self._computation.run(attempt)
             except _INPUT_FAULTS as exc:
-                outcome = self._dead(attempt, "input", str(exc))
+                outcome = self._computation.dead(attempt, "input", str(exc))
+            except ProcessDiedError as exc:
+                detail = self._crash_detail(job_id, shard, begun.attempts - 1)
+                detail = f"{detail}; in a process of its own: {exc}"
+                outcome = self._computation.dead(attempt, "crash-loop", detail)
             except ModelError as exc:
                 # Every other shard would meet the same model.
                 self._end(manifest, "FAILED", f"model {manifest.model}: {exc}")
                 return "failed"
             return self._commit(manifest, outcome)
-
-    def _compute(self, attempt: "_Attempt") -> ShardOutcome:
-        manifest, spec = attempt.manifest, attempt.spec
-        with self._models.use(manifest.model) as model:
-            _check_signature(manifest, model.manifest)
-            clock = _Stopwatch()
-            items = read_items(manifest, spec, jobs=self._jobs)
-            fetch_s = clock.lap()
-            probabilities = _predict(model, items, spec, class_count=len(manifest.classes))
-            predict_s = clock.lap()
-            data = self._put_data(attempt, probabilities)
-            return ShardOutcome(
-                job_id=manifest.job_id,
-                shard=attempt.shard,
-                status="ok",
-                attempt=attempt.id,
-                data=data,
-                item_count=spec.item_count,
-                item_errors=items.errors,
-                model_sha256=manifest.model.sha256,
-                engine=model.engine,
-                tile_items=model.batcher.tile_items,
-                worker=self._worker,
-                began_at=attempt.began_at,
-                committed_at=now(),
-                fetch_s=fetch_s,
-                predict_s=predict_s,
-                upload_s=clock.lap(),
-            )
-
-    def _put_data(self, attempt: "_Attempt", probabilities: Probabilities) -> ObjectRef:
-        data = to_npy(probabilities)
-        ref = ObjectRef(
-            key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id),
-            size_bytes=len(data),
-            sha256=sha256_hex(data),
-        )
-        self._jobs.objects.put(ref.key, data)
-        return ref
 
     def _commit(self, manifest: JobManifest, outcome: ShardOutcome) -> str:
         held = self._jobs.commit(outcome)
@@ -180,23 +142,6 @@ class ShardService:
                 self._coordination.end_job(manifest.job_id, final.state)
                 log.info("job ended", job_id=manifest.job_id, state=final.state)
         return held.status
-
-    def _dead(self, attempt: "_Attempt", reason: str, detail: str) -> ShardOutcome:
-        job_id, shard = attempt.manifest.job_id, attempt.shard
-        log.error("shard is dead", job_id=job_id, shard=shard, reason=reason, why=detail)
-        return ShardOutcome(
-            job_id=job_id,
-            shard=shard,
-            status="dead",
-            attempt=attempt.id,
-            item_count=attempt.spec.item_count,
-            reason=reason,
-            detail=detail[:2000],
-            model_sha256=attempt.manifest.model.sha256,
-            worker=self._worker,
-            began_at=attempt.began_at,
-            committed_at=now(),
-        )
 
     def _end(self, manifest: JobManifest, state: EndState, reason: str) -> None:
         # A late message must not undo that every shard has its outcome.
@@ -239,7 +184,7 @@ class ShardService:
         return manifest
 
     @contextmanager
-    def _renewed(self, attempt: "_Attempt") -> Iterator[None]:
+    def _renewed(self, attempt: Attempt) -> Iterator[None]:
         """Renew the lease while the block runs."""
         job_id, shard = attempt.manifest.job_id, attempt.shard
         stop = threading.Event()
@@ -258,55 +203,3 @@ class ShardService:
         finally:
             stop.set()
             thread.join()
-
-
-def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
-    # Any producer may have written the job's; NumPy would fit wrong items into a tile silently.
-    have = f"{manifest.item_dtype} {manifest.item_shape}"
-    want = f"{model.item_dtype} {model.item_shape}"
-    if have != want:
-        raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
-
-
-def _predict(
-    model: LoadedModel, items: Items, spec: ShardInput, *, class_count: int
-) -> Probabilities:
-    """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
-    probabilities = np.full((spec.item_count, class_count), np.nan, np.float32)
-    if not len(items.rows):
-        return probabilities
-    outputs = model.batcher.predict(items.rows)
-    if outputs.shape[1] != class_count:
-        raise PredictionError(
-            f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
-            "it with one class for each output"
-        )
-    if len(items.rows) == spec.item_count:
-        return outputs
-    probabilities[items.positions] = outputs
-    return probabilities
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Attempt:
-    """One try at a shard."""
-
-    manifest: JobManifest
-    shard: int
-    id: str
-    began_at: datetime
-
-    @property
-    def spec(self) -> ShardInput:
-        return self.manifest.shards[self.shard]
-
-
-class _Stopwatch:
-    """Seconds between laps."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def lap(self) -> float:
-        last, self._last = self._last, time.monotonic()
-        return self._last - last

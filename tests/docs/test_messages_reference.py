@@ -203,6 +203,7 @@ def test_the_example_submits_a_job_that_runs(
         models=models,
         coordination=coordination,
         deadlines=Deadlines(),
+        isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
         worker="test",
         lease_s=30,
         shard_deadline_s=60,

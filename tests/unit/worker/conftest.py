@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.deadlines import Deadlines
+from worker.isolation import ProcessDiedError
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.reconciler import Reconciler
 from worker.service import ShardService
@@ -83,6 +85,28 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
     return np.stack([sums * (k + 1) for k in range(output_count)], axis=1).astype(np.float32)
 
 
+class _Isolated:
+    """An `IsolatedProcess` that dies over some items, at first over every one."""
+
+    engine, tile_items = "isolated", 4
+
+    def __init__(self, deadly: Sequence[int] | None = None) -> None:
+        self._deadly = deadly
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def predict(self, first: int, count: int) -> tuple[Any, list[Any]]:
+        """One in every class for each item that does not kill."""
+        run = range(first, first + count)
+        if self._deadly is None or set(self._deadly) & set(run):
+            raise ProcessDiedError("signal 9")
+        return np.ones((count, len(CLASSES)), np.float32), []
+
+
 class _World:
     """Everything around a worker, and the worker."""
 
@@ -104,6 +128,9 @@ class _World:
             max_batch_size=TILE_ITEMS,
             max_latency_s=0.0,
         )
+        #: What a process of its own answers; without more, it dies over every item.
+        self.isolated: Any = _Isolated()
+        self.isolate_over = lambda *deadly: setattr(self, "isolated", _Isolated(deadly))
         self.service = self.new_service("worker-1")
         self.row_sums = row_sums
         self.lease_s = LEASE_S
@@ -114,6 +141,7 @@ class _World:
             models=self.cache,
             coordination=self.coordination,
             deadlines=Deadlines(),
+            isolate=lambda _job_id, _shard: self.isolated,
             worker=worker,
             lease_s=lease_s,
             shard_deadline_s=600.0,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fornada.errors import InputError, ModelRefusedError
@@ -22,7 +22,7 @@ for line in sys.stdin:
     request = json.loads(line)
     if "load" in request:
         {on_load}
-        print("{{}}", flush=True)
+        print(json.dumps({{"engine": "none", "tile_items": 1}}), flush=True)
         continue
     first, count = request["first"], request["count"]
     if first <= 2 < first + count:
@@ -47,6 +47,8 @@ def test_every_item_but_the_poisonous_ones_gets_its_own_row(
     item_count: int, poison: set[int]
 ) -> None:
     # given
+    assume(not set(range(item_count)) <= poison)
+
     def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
         if poison & set(range(first, first + count)):
             raise ProcessDiedError("signal 9")
@@ -94,6 +96,16 @@ def test_a_shard_of_poison_alone_comes_to_an_end() -> None:
 
     # then
     assert MAX_DEATHS + 1 == deaths
+
+
+def test_a_process_that_dies_over_every_item_is_not_the_items_fault() -> None:
+    # given
+    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        raise ProcessDiedError("signal 9")
+
+    # when / then
+    with pytest.raises(ProcessDiedError, match="a process died over every item"):
+        bisect(4, predict, class_count=1)
 
 
 def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: Path) -> None:

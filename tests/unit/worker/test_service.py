@@ -225,7 +225,7 @@ def test_a_shard_begun_too_often_is_dead_with_the_last_failure(world: Any) -> No
         assert "deferred" == world.run()
         world.advance(world.lease_s + 1)
 
-    # when it comes again
+    # when it comes again, and dies in a process of its own too
     tiles = len(world.engine.tiles)
     assert "dead" == world.run()
 
@@ -233,8 +233,8 @@ def test_a_shard_begun_too_often_is_dead_with_the_last_failure(world: Any) -> No
     outcome, final = world.outcome(), world.jobs.final("job")
     assert ("dead", "crash-loop", None) == (outcome.status, outcome.reason, outcome.data)
     assert (
-        "begun 3 times without an outcome; the last error was ZeroDivisionError: failure 2"
-        == outcome.detail
+        "begun 3 times without an outcome; the last error was ZeroDivisionError: failure 2; in a "
+        "process of its own: a process died over every item; the last: signal 9" == outcome.detail
     )
     assert tiles == len(world.engine.tiles)
     assert ("FAILED", 1, 10) == (final.state, final.shards_dead, final.items_failed)
@@ -250,7 +250,50 @@ def test_a_shard_whose_workers_die_is_dead_in_the_end(world: Any) -> None:
 
     assert "dead" == world.run()
 
-    assert "begun 2 times without an outcome; its worker died each time" == world.outcome().detail
+    assert world.outcome().detail.startswith(
+        "begun 2 times without an outcome; its worker died each time; in a process of its own: "
+    )
+
+
+def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kills(
+    world: Any,
+) -> None:
+    # given workers that died over a shard, one item of which kills
+    world.submit([ITEMS], max_attempts=1)
+    world.coordination.begin("job", 0, "died", lease_s=world.lease_s)
+    world.advance(world.lease_s + 1)
+    world.isolate_over(3)
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    outcome = world.outcome()
+    assert (True, 2, "isolated", 4) == (
+        outcome.isolated,
+        outcome.attempts,
+        outcome.engine,
+        outcome.tile_items,
+    )
+    assert [3] == [error.index for error in outcome.item_errors]
+    assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
+    assert [3] == list(np.flatnonzero(np.isnan(world.jobs.data(outcome)).all(axis=1)))
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any) -> None:
+    # given workers that died over it, also while they minded its own processes
+    world.submit([ITEMS], max_attempts=1)
+    for number in range(3):
+        world.coordination.begin("job", 0, f"died-{number}", lease_s=world.lease_s)
+        world.advance(world.lease_s + 1)
+    world.isolate_over()
+
+    # when
+    assert "dead" == world.run()
+
+    # then
+    assert "begun 3 times without an outcome; its worker died each time" == world.outcome().detail
 
 
 def test_an_unexpected_error_is_deferred_and_counted(world: Any) -> None:

@@ -1,0 +1,201 @@
+"""Compute one attempt at a shard: fetch, predict, store; in this process or in one of its own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
+from fornada.errors import ModelRefusedError, PredictionError
+from fornada.job_store import JobStore
+from fornada.logs import get_logger
+from fornada.messages import JobManifest, ObjectRef, ShardInput, ShardOutcome, now
+from fornada.shard_items import Items, read_items
+from model_store.manifest import ModelManifest
+from worker.batcher import Probabilities
+from worker.deadlines import Deadlines
+from worker.isolation import IsolatedProcess, bisect
+from worker.model_cache import LoadedModel, ModelCache
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One try at a shard."""
+
+    manifest: JobManifest
+    shard: int
+    id: str
+    number: int
+    began_at: datetime
+
+    @property
+    def spec(self) -> ShardInput:
+        """What the shard reads."""
+        return self.manifest.shards[self.shard]
+
+    def identity(self, worker: str) -> dict[str, Any]:
+        """What every outcome of this attempt says of it."""
+        return {
+            "job_id": self.manifest.job_id,
+            "shard": self.shard,
+            "attempt": self.id,
+            "attempts": self.number,
+            "model_sha256": self.manifest.model.sha256,
+            "worker": worker,
+            "began_at": self.began_at,
+        }
+
+
+class Computation:
+    """Turns attempts into outcomes; commits nothing."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        models: ModelCache,
+        deadlines: Deadlines,
+        isolate: Callable[[str, int], IsolatedProcess],
+        worker: str,
+        shard_deadline_s: float,
+    ) -> None:
+        self._jobs = jobs
+        self._models = models
+        self._deadlines = deadlines
+        self._isolate = isolate
+        self._worker = worker
+        self._shard_deadline_s = shard_deadline_s
+
+    def run(self, attempt: Attempt) -> ShardOutcome:
+        """Compute the shard; store its probabilities; return the outcome to commit.
+
+        Raises:
+            InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
+            ModelError: The model is at fault.
+            ProcessDiedError: Even processes of its own died over the shard.
+            FornadaError: It may go better another time.
+        """
+        if attempt.number > attempt.manifest.max_attempts:
+            # It may have ended this many workers; the next one shall not be ours.
+            return self._compute_isolated(attempt)
+        with self._deadlines.within(self._shard_deadline_s):
+            return self._compute(attempt)
+
+    def _compute(self, attempt: Attempt) -> ShardOutcome:
+        manifest, spec = attempt.manifest, attempt.spec
+        with self._models.use(manifest.model) as model:
+            _check_signature(manifest, model.manifest)
+            clock = _Stopwatch()
+            items = read_items(manifest, spec, jobs=self._jobs)
+            fetch_s = clock.lap()
+            probabilities = _predict(model, items, spec, class_count=len(manifest.classes))
+            predict_s = clock.lap()
+            data = self._put_data(attempt, probabilities)
+            return self._ok(
+                attempt,
+                data=data,
+                item_errors=items.errors,
+                engine=model.engine,
+                tile_items=model.batcher.tile_items,
+                fetch_s=fetch_s,
+                predict_s=predict_s,
+                upload_s=clock.lap(),
+            )
+
+    def _compute_isolated(self, attempt: Attempt) -> ShardOutcome:
+        """Predict in a process of its own, and halve what it dies over, down to the item."""
+        manifest, item_count = attempt.manifest, attempt.spec.item_count
+        log.warning("shard isolated", job_id=manifest.job_id, shard=attempt.shard)
+        with self._isolate(manifest.job_id, attempt.shard) as process:
+            clock = _Stopwatch()
+            probabilities, errors = bisect(
+                item_count, process.predict, class_count=len(manifest.classes)
+            )
+            predict_s = clock.lap()
+            data = self._put_data(attempt, probabilities)
+            return self._ok(
+                attempt,
+                data=data,
+                item_errors=errors,
+                isolated=True,
+                engine=process.engine,
+                tile_items=process.tile_items,
+                predict_s=predict_s,
+                upload_s=clock.lap(),
+            )
+
+    def _ok(self, attempt: Attempt, **found: Any) -> ShardOutcome:
+        return ShardOutcome(
+            status="ok",
+            item_count=attempt.spec.item_count,
+            committed_at=now(),
+            **attempt.identity(self._worker),
+            **found,
+        )
+
+    def _put_data(self, attempt: Attempt, probabilities: Probabilities) -> ObjectRef:
+        data = to_npy(probabilities)
+        ref = ObjectRef(
+            key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id),
+            size_bytes=len(data),
+            sha256=sha256_hex(data),
+        )
+        self._jobs.objects.put(ref.key, data)
+        return ref
+
+    def dead(self, attempt: Attempt, reason: str, detail: str) -> ShardOutcome:
+        """The outcome of a shard that will not be tried again."""
+        job_id, shard = attempt.manifest.job_id, attempt.shard
+        log.error("shard is dead", job_id=job_id, shard=shard, reason=reason, why=detail)
+        return ShardOutcome(
+            status="dead",
+            item_count=attempt.spec.item_count,
+            reason=reason,
+            detail=detail[:2000],
+            committed_at=now(),
+            **attempt.identity(self._worker),
+        )
+
+
+def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
+    # Any producer may have written the job's; NumPy would fit wrong items into a tile silently.
+    have = f"{manifest.item_dtype} {manifest.item_shape}"
+    want = f"{model.item_dtype} {model.item_shape}"
+    if have != want:
+        raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
+
+
+def _predict(
+    model: LoadedModel, items: Items, spec: ShardInput, *, class_count: int
+) -> Probabilities:
+    """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
+    probabilities = np.full((spec.item_count, class_count), np.nan, np.float32)
+    if not len(items.rows):
+        return probabilities
+    outputs = model.batcher.predict(items.rows)
+    if outputs.shape[1] != class_count:
+        raise PredictionError(
+            f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
+            "it with one class for each output"
+        )
+    if len(items.rows) == spec.item_count:
+        return outputs
+    probabilities[items.positions] = outputs
+    return probabilities
+
+
+class _Stopwatch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def lap(self) -> float:
+        last, self._last = self._last, time.monotonic()
+        return self._last - last
