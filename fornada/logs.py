@@ -1,8 +1,12 @@
-"""Log lines: readable on a terminal, one JSON object a line elsewhere."""
+"""Log lines through Python's own logging, so that an application that embeds us decides on them.
+
+A process of ours calls `configure`: lines are then readable on a terminal, and one JSON object
+each elsewhere.
+"""
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, cast
 
 import structlog
 
@@ -10,30 +14,27 @@ import structlog
 def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> None:
     """Send all log lines, also those of libraries, to stderr in one format."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         if console
         else structlog.processors.JSONRenderer()
     )
+    # The console renderer draws exceptions itself.
+    exceptions: list[structlog.typing.Processor] = (
+        [] if console else [structlog.processors.format_exc_info]
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info if not console else _unchanged,
+                *exceptions,
                 renderer,
             ],
         )
@@ -43,12 +44,15 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module; `log.info("shard finished", shard=3, duration_s=0.41)`."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
-    return logger
+    """The logger of a module; `log.info("shard finished", shard=3, duration_s=0.41)`.
 
-
-def _unchanged(
-    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    return event
+    Fields travel as logging's `extra`. structlog's own configuration, which may be the embedding
+    application's, is neither read nor changed.
+    """
+    logger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+    )
+    return cast("structlog.stdlib.BoundLogger", logger)

@@ -95,16 +95,23 @@ class Batcher:
 
     def _run(self) -> None:
         while parts := self._next_parts():
-            try:
-                outputs = self._call([rows for _, rows in parts])
-            except Exception as exc:  # noqa: BLE001 - handed to every caller in the tile
-                for request, _ in parts:
-                    self._fail(request, exc)
-                continue
-            start = 0
-            for request, rows in parts:
-                self._deliver(request, outputs[start : start + len(rows)])
-                start += len(rows)
+            self._serve(parts)
+
+    def _serve(self, parts: list[tuple[_Request, Array]]) -> None:
+        try:
+            outputs = self._call([rows for _, rows in parts])
+        except Exception as exc:  # noqa: BLE001 - handed to the caller whose rows they are
+            if len(parts) == 1:
+                self._fail(parts[0][0], exc)
+                return
+            # Rows of one caller must not fail those of another, whose job would end for it.
+            for part in parts:
+                self._serve([part])
+            return
+        start = 0
+        for request, rows in parts:
+            self._deliver(request, outputs[start : start + len(rows)])
+            start += len(rows)
 
     def _next_parts(self) -> list[tuple[_Request, Array]]:
         """Rows for one tile, oldest request first; empty when closed and drained."""

@@ -53,3 +53,20 @@ def test_less_than_the_level_is_not_logged() -> None:
     lines = [json.loads(line)["event"] for line in _run("WARNING", "json").stderr.splitlines()]
 
     assert ["retry 2", "failed"] == lines
+
+
+def test_in_another_application_lines_go_where_its_logging_sends_them() -> None:
+    # given an application that has set up logging, and structlog for itself
+    code = (
+        "import logging, structlog, sys\n"
+        "logging.basicConfig(format='%(name)s %(message)s %(shard)s', stream=sys.stderr)\n"
+        "structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(ValueError)])\n"
+        "from fornada import logs\n"
+        "logs.get_logger('producer.client').warning('enqueued later', shard=3)\n"
+    )
+
+    # when
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    # then
+    assert ("", "producer.client enqueued later 3\n") == (done.stdout, done.stderr)

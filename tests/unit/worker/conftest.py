@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
-import structlog
 
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
@@ -268,16 +267,6 @@ class _World:
                 committed_at=now(),
             )
         )
-
-
-@pytest.fixture(autouse=True)
-def _plain_logs() -> Iterator[None]:
-    """Log lines without stacks painted in colour, which take longer than all the tests."""
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(params=[True, False], ids=["conditional", "unconditional"])

@@ -128,29 +128,31 @@ def test_a_tile_that_is_not_full_goes_after_the_latency(
     assert 1 == len(model.tiles)
 
 
-def test_an_error_reaches_all_in_the_tile_and_the_batcher_goes_on(
+def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     # given a second tile with rows of two callers, of whom one has more rows than fit
     batcher = new_batcher(max_latency_s=5.0)
-    model.errors[2] = PredictionError("out of order")
+    model.errors[2] = PredictionError("out of order, together")
+    model.errors[3] = PredictionError("out of order, alone")
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=10)
-        others = [pool.submit(batcher.predict, numbered(0, count)) for count in (2, 3 * TILE)]
+        few = pool.submit(batcher.predict, numbered(0, 2))
+        _until_asked(batcher, 1)
+        many = pool.submit(batcher.predict, numbered(0, 3 * TILE))
         _until_asked(batcher, 2)
 
-        # when that tile fails
+        # when that tile fails, and the rows of one of them fail alone too
         model.may_go.set()
 
-        # then both are told, the first caller is not, and the next one is served
+        # then that one is told, and the others are served
         assert 2 == len(first.result(timeout=10)[0])
-        for other in others:
-            with pytest.raises(PredictionError, match="out of order"):
-                other.result(timeout=10)
+        with pytest.raises(PredictionError, match="out of order, alone"):
+            few.result(timeout=10)
+        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=10))
     np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
-    assert 3 == len(model.tiles)
 
 
 def test_after_an_error_the_rest_of_the_request_is_not_predicted(
