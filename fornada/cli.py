@@ -33,7 +33,7 @@ _COMMANDS = {
     "models": _Target("model_store.cli", "models", "List and show published models."),
     "worker": _Target("worker.cli", "worker", "Run workers that predict what is queued."),
     "submit": _Target("producer.cli", "submit", "Submit images as a job."),
-    "jobs": _Target("producer.cli", "jobs", "List, show, watch, cancel jobs; fetch results."),
+    "jobs": _Target("producer.jobs_cli", "jobs", "List, show, cancel jobs; fetch results."),
     "doctor": _Target("fornada.doctor", "doctor", "Check settings, broker, store and model."),
     "schemas": _Target("fornada.cli", "schemas", "Print the JSON Schemas of all messages."),
 }

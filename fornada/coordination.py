@@ -63,7 +63,7 @@ class Coordination(Protocol):
         """Now, by the one clock that deadlines are measured with."""
 
     def open_job(self, job_id: str) -> None:
-        """List the job among those that have not ended."""
+        """List the job among those that have not ended, also if one of that id had ended."""
 
     def open_jobs(self) -> set[str] | None:
         """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
@@ -197,8 +197,12 @@ class RedisCoordination:
 
     @_translated
     def open_job(self, job_id: str) -> None:
-        """List the job among those that have not ended."""
-        self._redis.sadd(keys.REDIS_OPEN_JOBS, job_id)
+        """List the job among those that have not ended, also if one of that id had ended."""
+        with self._redis.pipeline() as pipe:
+            pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+            # Of a job that was purged: messages of the new one would count for nothing.
+            pipe.delete(keys.redis_ended(job_id))
+            pipe.execute()
 
     @_translated
     def open_jobs(self) -> set[str] | None:

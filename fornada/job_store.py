@@ -138,6 +138,16 @@ class JobStore:
             return final
         return self.final(manifest.job_id) or final
 
+    def delete(self, job_id: str) -> None:
+        """Delete everything of the job; broken off, it is still there to be deleted again."""
+        manifest, final = keys.job_manifest(job_id), keys.job_final(job_id)
+        below = [info.key for info in self.objects.list(keys.job_prefix(job_id))]
+        for _ in in_parallel(self.objects.delete, [k for k in below if k not in {manifest, final}]):
+            pass
+        # The manifest last: without it the job would not be found again.
+        self.objects.delete(final)
+        self.objects.delete(manifest)
+
     def data(self, outcome: ShardOutcome) -> Array:
         """The probabilities of an ok outcome: float32 [items, classes].
 

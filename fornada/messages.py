@@ -118,6 +118,9 @@ class ShardInput(Record):
     item_count: int = Field(ge=1)
     #: JSON array of strings, the caller's id of each item; left out for running numbers.
     item_ids: ObjectRef | None = None
+    #: Running number of the first item, where it is not the count of items before: a shard that
+    #: is tried again in another job keeps its numbers.
+    first_item: int | None = Field(ge=0, default=None)
 
 
 class JobManifest(Record):

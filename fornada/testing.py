@@ -110,9 +110,10 @@ class InMemoryCoordination:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def open_job(self, job_id: str) -> None:
-        """List the job among those that have not ended."""
+        """List the job among those that have not ended, also if one of that id had ended."""
         with self._lock:
             self._open_jobs.add(job_id)
+            self._ended.pop(job_id, None)
 
     def open_jobs(self) -> set[str] | None:
         """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""

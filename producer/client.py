@@ -21,6 +21,8 @@ from model_store.store import ModelStore
 from producer.inputs import ItemBlock
 from producer.job import Job, JobStatus
 from producer.references import StoredImages, shards_of
+from producer.retention import purge
+from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
 from producer.sharding import Signature, cut, items_per_shard_for
 from producer.upload import upload
@@ -141,7 +143,7 @@ class Client:
         self._coordination.open_job(job_id)
         accepted = self._jobs.create(job_manifest)
         if accepted is job_manifest:
-            self._enqueue(job_manifest)
+            self._enqueue(job_manifest, range(len(shards)))
         return self._as_job(accepted)
 
     def job(self, job_id: str) -> Job:
@@ -157,6 +159,56 @@ class Client:
         found = in_parallel(self._status_of, self._jobs.job_ids())
         statuses = [status for status in found if status is not None]
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
+
+    def resume(self, job_id: str) -> Job:
+        """Enqueue what the job still misses, now; the workers' reconciler would, in its time.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has ended.
+            BrokerError, StoreError: Redis or the store cannot be reached.
+        """
+        job = self.job(job_id)
+        final = self._jobs.final(job_id)
+        if final is not None:
+            raise UsageError(
+                f"job {job_id} has ended {final.state}, which never changes; make a job of what "
+                "it did not get done with retry_failed (`fornada jobs retry-failed`)"
+            )
+        self._coordination.open_job(job_id)
+        done = self._jobs.outcome_shards(job_id)
+        missing = [shard for shard in range(len(job.manifest.shards)) if shard not in done]
+        flying = self._coordination.in_flight(job_id, missing)
+        self._enqueue(job.manifest, [shard for shard in missing if shard not in flying])
+        return job
+
+    def retry_failed(self, job_id: str) -> Job:
+        """Make a job of the shards that an ended job did not get done; the images stay in place.
+
+        Its id is the job's with `-retry` behind it, so that calling again finds the same job.
+        Item ids and numbers stay those of the first job.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has not ended, or has no such shard.
+            BrokerError, StoreError: Redis or the store cannot be reached.
+        """
+        manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
+        self._coordination.open_job(manifest.job_id)
+        accepted = self._jobs.create(manifest)
+        if accepted is manifest:
+            self._enqueue(manifest, range(len(manifest.shards)))
+        return self._as_job(accepted)
+
+    def purge(self, older_than: timedelta) -> list[str]:
+        """Delete jobs that ended longer ago than `older_than`; return their ids.
+
+        A job that has not ended is never deleted, nor one whose images an open retry reads.
+
+        Raises:
+            StoreError: The store cannot be reached; call again to go on.
+        """
+        return purge(self._jobs, older_than=older_than)
 
     def model(self, model: str) -> ModelManifest:
         """What `model` (as in `submit`) takes and gives.
@@ -217,15 +269,14 @@ class Client:
         cuts = cut(_blocks(images, item_ids), signature=signature, item_count=item_count)
         return list(upload(cuts, job_id=job_id, objects=self._objects, store=store))
 
-    def _enqueue(self, manifest: JobManifest) -> None:
+    def _enqueue(self, manifest: JobManifest, shards: Sequence[int]) -> None:
         """Enqueue what the window has room for; the workers' reconciler enqueues the rest."""
         job_id = manifest.job_id
         try:
             queued = self._coordination.queue_length(self._settings.queue)
-            room = max(0, self._settings.enqueue_window - queued)
-            shards = range(min(room, len(manifest.shards)))
-            self._coordination.mark_enqueued(job_id, shards)
-            self._sender.enqueue(ShardMessage(job_id=job_id, shard=shard) for shard in shards)
+            first = shards[: max(0, self._settings.enqueue_window - queued)]
+            self._coordination.mark_enqueued(job_id, first)
+            self._sender.enqueue(ShardMessage(job_id=job_id, shard=shard) for shard in first)
         except BrokerError as exc:
             # The job is accepted: its manifest is stored, and the reconciler enqueues it.
             log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))

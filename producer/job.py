@@ -233,7 +233,8 @@ class Job:
             )
         if spec.format == "image":
             return [ref.key for ref in spec.objects]
-        return [str(first_item + position) for position in range(spec.item_count)]
+        first_number = first_item if spec.first_item is None else spec.first_item
+        return [str(first_number + position) for position in range(spec.item_count)]
 
 
 def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Real servers for the tests: each session starts its own, with credentials of its own."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,13 @@ def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_reaches_commands() -> None:
+    """Under nohup or behind `&`, SIGINT is ignored, and every command of a test inherits that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ _LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
     [
         "producer",
         "producer.cli",
+        "producer.jobs_cli",
         "producer.testing",
         "fornada.doctor",
         "fornada.local.cli",

@@ -25,6 +25,7 @@ _CELLS = [
     re.findall(r"`([^`]+)`", row.split("|")[1]) for row in _TABLE.splitlines()[4:] if "|" in row
 ]
 _LONG_RUNNING = ("fornada up", "fornada worker")
+_NOT_OF_A_JOB_THAT_WENT_WELL = ("fornada jobs retry-failed", "fornada jobs resume")
 
 pytestmark = pytest.mark.skipif(not _SAMPLE.exists(), reason="needs the Fashion-MNIST sample")
 
@@ -72,7 +73,8 @@ def test_commands_of_the_table_work_one_after_the_other(
     job_id = ""
 
     for command in _commands():
-        if command.startswith(_LONG_RUNNING) or command == "fornada jobs cancel JOB":
+        # A job that went well cannot be retried or resumed; tests of their own show both.
+        if command.startswith((*_LONG_RUNNING, *_NOT_OF_A_JOB_THAT_WENT_WELL)):
             continue
 
         # When

@@ -1,0 +1,46 @@
+"""Delete jobs by age."""
+
+import re
+from datetime import timedelta
+
+from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.job_store import JobStore
+from fornada.messages import now
+from producer.retry import RETRY_OF
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_age(text: str) -> timedelta:
+    """`90m`, `12h`, `30d` or `2w` as a span of time.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", text)
+    if match is None:
+        raise UsageError(f"{text!r} is not an age; write a number and m, h, d or w, such as 30d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
+    """Delete jobs that ended longer ago than `older_than`; return their ids.
+
+    A job that has not ended is never deleted, nor one whose images an open retry reads.
+    """
+    limit = now() - older_than
+    old: list[str] = []
+    in_use: set[str] = set()
+    for job_id in jobs.job_ids():
+        try:
+            final = jobs.final(job_id)
+            if final is None:
+                in_use.add(jobs.manifest(job_id).tags.get(RETRY_OF, ""))
+            elif final.ended_at < limit:
+                old.append(job_id)
+        except (JobNotFoundError, MessageError):  # being submitted, or not ours to read
+            continue
+    purged = [job_id for job_id in old if job_id not in in_use]
+    for job_id in purged:
+        jobs.delete(job_id)
+    return purged
