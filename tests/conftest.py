@@ -28,10 +28,12 @@ def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_reaches_commands() -> None:
-    """Under nohup or behind `&`, SIGINT is ignored, and every command of a test inherits that."""
+def _signals_reach_commands() -> None:
+    """Under nohup or behind `&` some are ignored, and every command of a test inherits that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

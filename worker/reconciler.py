@@ -153,7 +153,11 @@ class Reconciler:
             shard
             for shard in missing
             if shard not in flying or ((age_s := flying[shard]) is not None and age_s > patience_s)
-        ][:room]
+        ]
+        if lost:
+            # What was finished since `missing` was listed has no lease any more either.
+            done = self._jobs.outcome_shards(job_id)
+            lost = [shard for shard in lost if shard not in done][:room]
         if lost:
             log.info("enqueueing shards", job_id=job_id, shards=len(lost), missing=len(missing))
             self._coordination.mark_enqueued(job_id, lost)
