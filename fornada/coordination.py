@@ -298,10 +298,11 @@ class RedisCoordination:
         wanted = list(shards)
         at_ms = self.server_time().timestamp() * 1e3
         with self._redis.pipeline(transaction=False) as pipe:
+            # First what is enqueued: a shard goes from there to its lease, and is not missed.
+            pipe.zrange(keys.redis_enqueued(job_id), 0, -1, withscores=True)
             for shard in wanted:
                 pipe.exists(keys.redis_lease(job_id, shard))
-            pipe.zrange(keys.redis_enqueued(job_id), 0, -1, withscores=True)
-            *leased, enqueued = pipe.execute()
+            enqueued, *leased = pipe.execute()
         flying: dict[int, float | None] = {int(s): (at_ms - ms) / 1e3 for s, ms in enqueued}
         flying.update({shard: None for shard, held in zip(wanted, leased, strict=True) if held})
         return flying

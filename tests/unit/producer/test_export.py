@@ -1,5 +1,6 @@
 """Results as files: every format reads back as the same float32, and a full disk is one line."""
 
+import contextlib
 import csv
 import json
 import re
@@ -259,20 +260,25 @@ def test_a_full_disk_is_one_line(fmt: Format) -> None:
         write(Path("/dev/full"), fmt)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files() -> Iterator[None]:
-    """The system refuses files of more than 4 KB, as it does on a full disk."""
+    """The system refuses files of more than 4 KB, as it does on a full disk.
+
+    No fixture: pytest's own report may go to a file, and is written before fixtures end.
+    """
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits here")
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_disk_that_refuses_midway_is_one_line_and_leaves_nothing(
-    tmp_path: Path, fmt: Format, small_files: None
+    tmp_path: Path, fmt: Format
 ) -> None:
     random = np.random.default_rng(0).random((3000, 3), dtype=np.float32)
     part = ShardResult(
@@ -283,7 +289,10 @@ def test_a_disk_that_refuses_midway_is_one_line_and_leaves_nothing(
         errors={},
     )
 
-    with pytest.raises(LocalDiskError, match=r"r cannot be written \(File too large\); free space"):
+    with (
+        pytest.raises(LocalDiskError, match=r"r cannot be written \(File too large\); free space"),
+        small_files(),
+    ):
         write_results(
             [part], path=tmp_path / "r", fmt=fmt, classes=CLASSES, item_count=3000, model="m:1"
         )
