@@ -236,7 +236,7 @@ def _check_weights(data: bytes, where: str) -> None:
             declared_bytes = _check_group(h5py, file, where)
     except ModelRefusedError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as exc:
+    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as exc:
         raise _refused(where, f"has {_WEIGHTS} that HDF5 cannot read: {_line(exc)}") from exc
     limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * len(data))
     if declared_bytes > limit_bytes:

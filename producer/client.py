@@ -109,7 +109,8 @@ class Client:
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
-            BrokerError, StoreError: Redis or the store cannot be reached; nothing was submitted.
+            BrokerError, StoreError: Redis or the store cannot be reached. If that was while the
+                manifest was written, the job may run; with an idempotency key, submit again.
         """
         if deadline_s is not None and not 0 < deadline_s <= _MAX_DEADLINE_S:
             raise UsageError(

@@ -1,0 +1,213 @@
+"""What must hold of a job whatever happened to it: one checker, for every fault test."""
+
+import itertools
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada import keys
+from fornada.job_store import JobStore, from_ranges, outcomes_digest
+from fornada.messages import JobFinal, JobManifest, ShardOutcome
+from fornada.object_store import ObjectInfo, ObjectStore, StoredObject
+from worker.service import _ISOLATED_ATTEMPTS
+
+_WATCHED = ("/outcome/", "/dead/", "/final.json")
+
+
+def check_job(
+    objects: ObjectStore,
+    job_id: str,
+    *,
+    expected_probabilities: NDArray[np.float32],
+    max_attempts: int,
+) -> None:
+    """Check all that Fornada promises of a job that has ended.
+
+    Args:
+        objects: The store that the job ended on.
+        job_id: The job.
+        expected_probabilities: float32 [items, classes] of an undisturbed run.
+        max_attempts: As in the job's manifest; what comes on top is the protocol's own.
+    """
+    jobs = JobStore(objects=objects)
+    manifest, final = jobs.manifest(job_id), jobs.final(job_id)
+    assert final is not None, f"{job_id} has no final.json"
+    outcomes = {o.shard: o for o in jobs.outcomes(job_id, sorted(jobs.outcome_shards(job_id)))}
+    _check_completeness(manifest, final, outcomes)
+    firsts = [0, *itertools.accumulate(shard.item_count for shard in manifest.shards)]
+    assert (firsts[-1], len(manifest.classes)) == expected_probabilities.shape
+    for shard, outcome in outcomes.items():
+        check_outcome(
+            jobs,
+            manifest,
+            outcome,
+            expected=expected_probabilities[firsts[shard] : firsts[shard + 1]],
+        )
+        # The last one only commits that the shard is dead.
+        assert outcome.attempts <= max_attempts + _ISOLATED_ATTEMPTS + 1, outcome
+    if final.state == "SUCCEEDED":
+        joined = np.concatenate([jobs.data(outcomes[shard]) for shard in sorted(outcomes)])
+        assert expected_probabilities.tobytes() == joined.tobytes()
+    _check_final(jobs, manifest, final, outcomes)
+
+
+def check_outcome(
+    jobs: JobStore, manifest: JobManifest, outcome: ShardOutcome, *, expected: NDArray[np.float32]
+) -> None:
+    """Check one outcome and the bytes behind it: `expected` is float32 [items, classes]."""
+    spec = manifest.shards[outcome.shard]
+    assert manifest.job_id == outcome.job_id
+    assert spec.item_count == outcome.item_count
+    assert manifest.model.sha256 == outcome.model_sha256
+    if outcome.status == "dead":
+        assert outcome.data is None
+        assert outcome.reason in {"input", "crash-loop"}, outcome
+        assert outcome.detail
+        return
+    assert outcome.data is not None
+    assert outcome.data.sha256 is not None
+    assert outcome.attempt in outcome.data.key, "the data is another attempt's"
+    # Reading checks size and sha256.
+    data = jobs.data(outcome)
+    assert np.float32 == data.dtype
+    assert expected.shape == data.shape
+    assert expected.tobytes() == data.tobytes(), f"{manifest.job_id}/{outcome.shard} differs"
+
+
+def _check_completeness(
+    manifest: JobManifest, final: JobFinal, outcomes: dict[int, ShardOutcome]
+) -> None:
+    shards = set(range(len(manifest.shards)))
+    counted = set(from_ranges(final.outcome_ranges))
+    assert set(outcomes) <= shards, "outcomes of shards that are none"
+    assert counted <= set(outcomes), "the end counts outcomes that are not there"
+    by_model = final.state == "FAILED" and (final.reason or "").startswith("model ")
+    if final.state in {"SUCCEEDED", "FAILED"} and not by_model:
+        assert shards == counted, f"{manifest.job_id} ended {final.state} without all outcomes"
+
+
+def _check_final(
+    jobs: JobStore, manifest: JobManifest, final: JobFinal, outcomes: dict[int, ShardOutcome]
+) -> None:
+    """Counts and digest are those of the outcomes that count."""
+    counted = from_ranges(final.outcome_ranges)
+    for held in _held_at_end(jobs, [outcomes[shard] for shard in counted]):
+        if outcomes_digest(held) == final.outcomes_sha256:
+            break
+    else:
+        raise AssertionError(f"outcomes_sha256 of {manifest.job_id} is not that of its outcomes")
+    ok = [outcome for outcome in held if outcome.status == "ok"]
+    item_errors = sum(len(outcome.item_errors) for outcome in ok)
+    items_dead = sum(outcome.item_count for outcome in held if outcome.status == "dead")
+    assert len(ok) == final.shards_ok
+    assert len(held) - len(ok) == final.shards_dead
+    assert len(manifest.shards) - len(held) == final.shards_missing
+    assert sum(outcome.item_count for outcome in ok) - item_errors == final.items_ok
+    assert items_dead + item_errors == final.items_failed
+    if final.state == "SUCCEEDED":
+        assert (len(manifest.shards), 0) == (final.shards_ok, final.shards_dead)
+
+
+def _held_at_end(
+    jobs: JobStore, outcomes: list[ShardOutcome]
+) -> Iterator[tuple[ShardOutcome, ...]]:
+    """What the outcomes may have been when the job ended.
+
+    On a store without conditional writes, ok beats dead even where it comes after the end.
+    """
+    choices: list[list[ShardOutcome]] = [[outcome] for outcome in outcomes]
+    if not jobs.objects.conditional_writes:
+        dead_keys = {
+            info.key for info in jobs.objects.list(keys.JOBS_PREFIX) if "/dead/" in info.key
+        }
+        for choice in choices:
+            key = keys.job_dead(choice[0].job_id, choice[0].shard)
+            if choice[0].status == "ok" and key in dead_keys:
+                choice.append(ShardOutcome.from_json(jobs.objects.get(key).data, where=key))
+    return itertools.product(*choices)
+
+
+class OutcomeHistory:
+    """An `ObjectStore` that remembers every version of the outcomes and ends written through it.
+
+    Where other processes write, call `observe` while they do, as often as is wanted.
+    """
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+        self._lock = threading.Lock()
+        #: Key → every different version that was there, oldest first.
+        self.versions: dict[str, list[bytes]] = defaultdict(list)
+
+    @property
+    def conditional_writes(self) -> bool:
+        """As the store says."""
+        return self._objects.conditional_writes
+
+    def get(
+        self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> StoredObject:
+        """As the store."""
+        return self._objects.get(key, bucket=bucket, max_bytes=max_bytes)
+
+    def put(self, key: str, data: bytes) -> None:
+        """As the store; remembers `data`."""
+        self._objects.put(key, data)
+        self._remember(key, data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """As the store; remembers what is there then."""
+        written = self._objects.put_if_absent(key, data)
+        if _is_watched(key):
+            self._remember(key, self._objects.get(key).data)
+        return written
+
+    def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
+        """As the store."""
+        return self._objects.list(prefix, bucket=bucket)
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """As the store."""
+        return self._objects.list_folders(prefix)
+
+    def delete(self, key: str) -> None:
+        """As the store; what was committed is never deleted while its job is looked at."""
+        assert not _is_watched(key), f"{key} was deleted"
+        self._objects.delete(key)
+
+    def observe(self, job_id: str) -> None:
+        """Remember what is there of the job now."""
+        for info in self._objects.list(keys.job_prefix(job_id)):
+            if _is_watched(info.key):
+                self._remember(info.key, self._objects.get(info.key).data)
+
+    def check(self) -> None:
+        """No committed outcome ever changed, and a job ended once.
+
+        Where the store ignores conditions, an outcome may be written again by another attempt
+        that came to the same: same status, same bytes.
+        """
+        for key, versions in self.versions.items():
+            if self.conditional_writes or key.endswith("/final.json"):
+                assert 1 == len(versions), f"{key} changed: {versions}"
+            else:
+                meanings = {_meaning(key, version) for version in versions}
+                assert 1 == len(meanings), f"{key} changed: {versions}"
+
+    def _remember(self, key: str, data: bytes) -> None:
+        if _is_watched(key):
+            with self._lock:
+                if data not in self.versions[key]:
+                    self.versions[key].append(data)
+
+
+def _is_watched(key: str) -> bool:
+    return key.startswith(keys.JOBS_PREFIX) and any(part in key for part in _WATCHED)
+
+
+def _meaning(key: str, data: bytes) -> tuple[str, str | None]:
+    outcome = ShardOutcome.from_json(data, where=key)
+    return outcome.status, outcome.data.sha256 if outcome.data else None

@@ -1,0 +1,21 @@
+"""How long Hypothesis looks for faults: HYPOTHESIS_PROFILE=soak for as long as it is worth."""
+
+from hypothesis import HealthCheck, settings
+
+# Fixed examples: a run of the tests finds the same twice, and a soak finds others.
+settings.register_profile(
+    "faults",
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile(
+    "soak",
+    parent=settings.get_profile("faults"),
+    max_examples=5000,
+    stateful_step_count=80,
+    derandomize=False,
+)

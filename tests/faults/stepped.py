@@ -1,0 +1,211 @@
+"""Calls of the protocol that take one step at a time, and can be refused or killed at any."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, StoreUnavailableError
+from fornada.messages import ShardMessage
+from fornada.object_store import ObjectStore
+from fornada.testing import InMemoryCoordination
+
+_STUCK_S = 60.0
+
+
+class Crash(BaseException):
+    """The process is gone: nothing of it runs any more, and nothing is tidied up."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to a call at its step number `at`: counted from 1.
+
+    `crash`: it dies before the step. `refused`: the step fails. `answer lost`: the step is
+    done, and fails nevertheless.
+    """
+
+    kind: Literal["crash", "refused", "answer lost"]
+    at: int
+
+
+class Activity:
+    """A call in a thread of its own, which runs only while `advance` waits for it."""
+
+    def __init__(
+        self,
+        call: Callable[[], object],
+        *,
+        fault: Fault | None = None,
+        message: ShardMessage | None = None,
+    ) -> None:
+        self.fault = fault
+        self.message = message
+        self.ended = False
+        self.crashed = False
+        self.killed = False
+        #: Of a shard's attempt that has begun: its id, and which attempt it is.
+        self.attempt: str | None = None
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._call = call
+        self._steps_left: int | None = 0
+        self._steps = 0
+        self._granted = threading.Semaphore(0)
+        self._yielded = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, name="activity", daemon=True)
+        self._thread.start()
+
+    def advance(self, steps: int | None) -> None:
+        """Let it take so many steps, or all that are left; return when it has."""
+        if self.ended:
+            return
+        self._steps_left = steps
+        self._granted.release()
+        assert self._yielded.acquire(timeout=_STUCK_S), "an activity hangs"
+        if self.ended:
+            self._thread.join()
+
+    def kill(self) -> None:
+        """End it before its next step."""
+        self.killed = True
+        self.advance(None)
+
+    @contextmanager
+    def step(self, refusal: type[FornadaError], *, is_down: bool) -> Iterator[None]:
+        """One step of the protocol: a call of the store, the broker or the queue."""
+        while self._steps_left == 0 and not self.killed:
+            self._yielded.release()
+            self._granted.acquire()
+        self._steps += 1
+        kind = self.fault.kind if self.fault and self.fault.at == self._steps else None
+        self.killed = self.killed or kind == "crash"
+        if self.killed:
+            raise Crash
+        if self._steps_left is not None:
+            self._steps_left -= 1
+        if is_down or kind == "refused":
+            raise refusal("refused by the test")
+        yield
+        if kind == "answer lost":
+            raise refusal("the answer was lost by the test")
+
+    def _run(self) -> None:
+        self._granted.acquire()
+        try:
+            self.result = self._call()
+        except Crash:
+            self.crashed = True
+        except BaseException as exc:  # noqa: BLE001 - the machine looks at it
+            self.error = exc
+        self.ended = True
+        self._yielded.release()
+
+
+class Port:
+    """Store, broker and queue as one process sees them; each call is a step of its activity."""
+
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        coordination: InMemoryCoordination,
+        queue: list[ShardMessage],
+        on_begin: Callable[[str, int, str, int], None],
+    ) -> None:
+        self.activity: Activity | None = None
+        self.store_is_down: Callable[[], bool] = lambda: False
+        self.broker_is_down: Callable[[], bool] = lambda: False
+        self.objects: Any = _SteppedObjects(self, objects)
+        self.coordination: Any = _SteppedCoordination(self, coordination, on_begin)
+        self._queue = queue
+
+    def enqueue(self, messages: Sequence[ShardMessage]) -> None:
+        """Enqueue them one by one."""
+        for message in messages:
+            with self.broker_step():
+                self._queue.append(message)
+
+    @contextmanager
+    def store_step(self) -> Iterator[None]:
+        """A step that needs the store."""
+        assert self.activity is not None
+        with self.activity.step(StoreUnavailableError, is_down=self.store_is_down()):
+            yield
+
+    @contextmanager
+    def broker_step(self) -> Iterator[None]:
+        """A step that needs Redis."""
+        assert self.activity is not None
+        with self.activity.step(BrokerError, is_down=self.broker_is_down()):
+            yield
+
+
+class _SteppedObjects:
+    """An `ObjectStore` each call of which is a step."""
+
+    def __init__(self, port: Port, objects: ObjectStore) -> None:
+        self._port = port
+        self._objects = objects
+        self.conditional_writes = objects.conditional_writes
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._objects, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._port.store_step():
+                return method(*args, **kwargs)
+
+        return call
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        # Ends are exempt: without conditions two of them within a moment cannot be told apart.
+        if self.conditional_writes or key.endswith("/final.json"):
+            with self._port.store_step():
+                return self._objects.put_if_absent(key, data)
+        # As `S3ObjectStore` does it where conditions are ignored: others come in between.
+        if self._read(key) is None:
+            with self._port.store_step():
+                self._objects.put(key, data)
+        return self._read(key) == data
+
+    def _read(self, key: str) -> bytes | None:
+        with self._port.store_step():
+            try:
+                return self._objects.get(key).data
+            except ObjectNotFoundError:
+                return None
+
+
+class _SteppedCoordination:
+    """A `Coordination` each call of which is a step."""
+
+    def __init__(
+        self,
+        port: Port,
+        coordination: InMemoryCoordination,
+        on_begin: Callable[[str, int, str, int], None],
+    ) -> None:
+        self._port = port
+        self._coordination = coordination
+        self._on_begin = on_begin
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._coordination, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._port.broker_step():
+                return method(*args, **kwargs)
+
+        return call
+
+    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Any:
+        with self._port.broker_step():
+            begun = self._coordination.begin(job_id, shard, attempt, lease_s=lease_s)
+            if begun.status == "begun":
+                self._on_begin(job_id, shard, attempt, begun.attempts)
+            return begun
+
+    def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
+        """Nothing: its thread goes by the real clock; a rule of the machine renews."""

@@ -1,0 +1,305 @@
+"""Parsers of untrusted bytes: whatever comes, they answer soon, with our errors or a record.
+
+Arrays, IDX files and images are fuzzed beside their other tests.
+"""
+
+import io
+import json
+import os
+import resource
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import h5py
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from fornada.errors import FornadaError, MessageError, ModelRefusedError
+from fornada.messages import (
+    PUBLIC_RECORDS,
+    JobFinal,
+    JobManifest,
+    ModelPin,
+    ObjectRef,
+    Record,
+    ShardInput,
+    ShardMessage,
+    ShardOutcome,
+)
+from model_store.artifact_check import check_artifact
+from model_store.manifest import ModelManifest
+from worker import tasks
+
+_SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+#: The deadline is far above what the slowest of these takes, and below what is called a hang.
+_SOON = settings(
+    settings.get_profile("faults"),
+    max_examples=5000 if _SOAKING else 120,
+    derandomize=not _SOAKING,
+    deadline=timedelta(seconds=5),
+)
+#: Memory that a parser may take on top of what the process had, for inputs of a few KB.
+_MEMORY_KB = 300 * 1024
+_AT = datetime(2026, 1, 2, tzinfo=UTC)
+_SHA = "0123456789abcdef" * 4
+_REF = ObjectRef(key="jobs/job/input/0.npy", size_bytes=7, sha256=_SHA)
+
+RECORDS: list[Record] = [
+    ShardMessage(job_id="job", shard=3),
+    JobManifest(
+        job_id="job",
+        model=ModelPin(name="m", version=3, sha256=_SHA),
+        item_shape=[28, 28],
+        item_dtype="uint8",
+        classes=["a", "b"],
+        shards=[ShardInput(objects=[_REF], item_count=4, item_ids=_REF)],
+        max_attempts=5,
+        created_at=_AT,
+        deadline=_AT,
+        tags={"team": "vision"},
+    ),
+    ShardOutcome(
+        job_id="job",
+        shard=1,
+        status="ok",
+        attempt="a1",
+        data=_REF,
+        item_count=4,
+        model_sha256=_SHA,
+        worker="host-7",
+        began_at=_AT,
+        committed_at=_AT,
+    ),
+    JobFinal(
+        job_id="job",
+        state="SUCCEEDED",
+        ended_at=_AT,
+        shards_ok=2,
+        shards_dead=0,
+        shards_missing=0,
+        items_ok=4,
+        items_failed=1,
+        outcome_ranges=[[0, 1]],
+        outcomes_sha256=_SHA,
+    ),
+]
+KINDS = sorted({*PUBLIC_RECORDS.values(), ModelManifest}, key=lambda kind: kind.__name__)
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+#: Where, how many bytes are taken out, and what is put in.
+_Edit = tuple[int, int, bytes]
+_EDITS: st.SearchStrategy[list[_Edit]] = st.lists(
+    st.tuples(
+        st.integers(0, 2**16),
+        st.sampled_from([0, 1, 1, 2, 4, 8, 8, 200]),
+        st.binary(max_size=8)
+        | st.sampled_from([b"\xff", b"\xff" * 8, b"\0" * 8, b"9" * 400, b"[" * 400])
+        # An offset or a length where eight bytes stand for one.
+        | st.integers(0, 2**64 - 1).map(lambda number: number.to_bytes(8, "little")),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def _edited(data: bytes, edits: list[_Edit]) -> bytes:
+    edited = bytearray(data)
+    for at, length, replacement in edits:
+        first = at % (len(edited) + 1)
+        edited[first : first + length] = replacement
+    return bytes(edited)
+
+
+@st.composite
+def _changed_record(draw: st.DrawFn) -> tuple[type[Record], bytes]:
+    """A record one value of which, at any depth, is any JSON value."""
+    record = draw(st.sampled_from(RECORDS))
+    body = json.loads(record.to_json())
+    node: Any = body
+    while True:
+        places = sorted(node) if isinstance(node, dict) else list(range(len(node)))
+        place = draw(st.sampled_from(places))
+        inner = node[place]
+        if not isinstance(inner, dict | list) or not inner or draw(st.booleans()):
+            break
+        node = inner
+    if isinstance(node, dict) and draw(st.booleans()):
+        del node[place]
+    else:
+        node[place] = draw(_JSON)
+    return type(record), json.dumps(body).encode()
+
+
+def _obeys(parse: Callable[[], Any], refusal: type[FornadaError]) -> Any:
+    """What `parse` gives, or `None` where it refuses as it should; anything else is raised."""
+    try:
+        return parse()
+    except refusal as exc:
+        message = str(exc)
+    assert 0 < len(message) < 2000
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < _MEMORY_KB
+
+
+# Records.
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@given(data=st.binary(max_size=400) | _JSON.map(lambda value: json.dumps(value).encode()))
+@_SOON
+def test_any_bytes_are_a_record_or_refused(kind: type[Record], data: bytes) -> None:
+    record = _obeys(lambda: kind.from_json(data, where="here"), MessageError)
+
+    assert record is None or isinstance(record, kind)
+
+
+@given(record=st.sampled_from(RECORDS), edits=_EDITS)
+@_SOON
+def test_a_damaged_record_is_a_record_or_refused(record: Record, edits: list[_Edit]) -> None:
+    damaged = _edited(record.to_json(), edits)
+
+    read = _obeys(lambda: type(record).from_json(damaged, where="here"), MessageError)
+
+    # What is obeyed can be written, and means the same again.
+    assert read is None or read == type(record).from_json(read.to_json(), where="here")
+
+
+@given(changed=_changed_record())
+@_SOON
+def test_a_record_with_another_value_is_a_record_or_refused(
+    changed: tuple[type[Record], bytes],
+) -> None:
+    kind, data = changed
+
+    read = _obeys(lambda: kind.from_json(data, where="here"), MessageError)
+
+    assert read is None or read == kind.from_json(read.to_json(), where="here")
+
+
+# What Celery hands to the task: any decoded JSON.
+
+
+@given(
+    args=st.lists(_JSON, max_size=3).map(tuple),
+    kwargs=st.dictionaries(st.text(max_size=10), _JSON, max_size=2),
+)
+@_SOON
+def test_any_arguments_are_a_message_or_refused(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    message = _obeys(lambda: tasks.decode(args, kwargs), MessageError)
+
+    assert message is None or isinstance(message, ShardMessage)
+
+
+@given(
+    message=st.fixed_dictionaries(
+        {"job_id": st.text(max_size=140) | _JSON, "shard": st.integers() | _JSON},
+        optional={"schema_version": st.integers(0, 2) | _JSON, "more": _JSON},
+    )
+)
+@_SOON
+def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) -> None:
+    read = _obeys(lambda: tasks.decode((message,), {}), MessageError)
+
+    if read is not None:
+        assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
+
+
+# The check of `.keras` files, before Keras sees them.
+
+
+@cache
+def _weights() -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        variables = file.create_group("layers/dense/vars")
+        variables["0"] = np.ones((4, 3), np.float32)
+        variables.create_dataset("1", data=np.ones(64, np.float32), compression="gzip")
+    return buffer.getvalue()
+
+
+@cache
+def _config() -> bytes:
+    dense = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}}
+    config = {"module": "keras", "class_name": "Sequential", "config": {"layers": [dense]}}
+    return json.dumps(config).encode()
+
+
+def _artifact(*, config: bytes, weights: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", config)
+        archive.writestr("model.weights.h5", weights)
+    return buffer.getvalue()
+
+
+def test_the_artifact_that_is_damaged_below_is_accepted_whole() -> None:
+    check_artifact(_artifact(config=_config(), weights=_weights()), where="here")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@given(edits=_EDITS)
+@_SOON
+def test_a_damaged_zip_is_accepted_or_refused(edits: list[_Edit], compression: int) -> None:
+    whole = _artifact(config=_config(), weights=_weights(), compression=compression)
+    damaged = _edited(whole, edits)
+
+    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+
+
+@given(edits=_EDITS)
+@_SOON
+def test_damaged_weights_are_accepted_or_refused(edits: list[_Edit]) -> None:
+    damaged = _artifact(config=_config(), weights=_edited(_weights(), edits))
+
+    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+
+
+def test_weights_that_point_beyond_every_file_are_refused() -> None:
+    # given weights whose superblock has the address of a driver block that no file reaches
+    weights = bytearray(_weights())
+    weights[48:56] = 0x80FFFFFFFFFFFFFF.to_bytes(8, "little")
+    damaged = _artifact(config=_config(), weights=bytes(weights))
+
+    # then this is a refusal, and not the OverflowError that h5py makes of it
+    with pytest.raises(ModelRefusedError):
+        check_artifact(damaged, where="here")
+
+
+@given(
+    config=_EDITS.map(lambda edits: _edited(_config(), edits))
+    | _JSON.map(lambda value: json.dumps(value).encode())
+)
+@_SOON
+def test_a_damaged_configuration_is_accepted_or_refused(config: bytes) -> None:
+    damaged = _artifact(config=config, weights=_weights())
+
+    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+
+
+@given(data=st.binary(max_size=400))
+@_SOON
+def test_any_bytes_are_refused_as_an_artifact(data: bytes) -> None:
+    with pytest.raises(ModelRefusedError):
+        check_artifact(b"PK\x03\x04" + data, where="here")

@@ -1,0 +1,573 @@
+"""The job protocol under every order of faults that Hypothesis can think of, in memory."""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import structlog
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from numpy.typing import NDArray
+
+from fornada.errors import BrokerError, JobNotFoundError, StoreUnavailableError
+from fornada.job_store import JobStore
+from fornada.messages import JobManifest, ShardMessage
+from fornada.settings import Settings
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+from worker.deadlines import Deadlines
+from worker.model_cache import ArtifactCache, ModelCache
+from worker.reconciler import Reconciler
+from worker.service import _ISOLATED_ATTEMPTS, ShardService
+
+from .checker import OutcomeHistory, check_job, check_outcome
+from .stepped import Activity, Fault, Port
+
+MAX_ATTEMPTS = 2
+LEASE_S = 30.0
+WINDOW = 2
+DEADLINE_S = 100.0
+#: Calls at work at a time.
+MOST_ACTIVITIES = 5
+#: The reconciler looks through the whole store every 120 rounds; the rest are the jobs' own.
+FAIR_ROUNDS = 200
+JOBS = ("a", "b", "c")
+WORKERS = ("worker-1", "worker-2")
+_OUTAGES = (BrokerError, StoreUnavailableError)
+
+_STEPS = st.none() | st.integers(1, 8)
+_FAULTS = st.none() | st.builds(
+    Fault, st.sampled_from(["crash", "crash", "refused", "answer lost"]), st.integers(1, 10)
+)
+
+
+class _Engine:
+    """A model that cannot but give the same for the same item."""
+
+    engine = "fake 1"
+
+    def predict_tile(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        return predicted(tile)
+
+
+def predicted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 [items, 2] of [items, 3]."""
+    sums = rows.sum(axis=1, dtype=np.float32)
+    return np.stack([sums, np.sqrt(sums)], axis=1)
+
+
+class _Isolated:
+    """Stands in for a process of its own: predicts what the shard's input would give."""
+
+    engine = "fake 1"
+    tile_items = 4
+
+    def __init__(self, probabilities: NDArray[np.float32]) -> None:
+        self._probabilities = probabilities
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def predict(self, first: int, count: int) -> tuple[NDArray[np.float32], list[Any]]:
+        return self._probabilities[first : first + count], []
+
+
+class ProtocolMachine(RuleBasedStateMachine):
+    """Producers, workers and reconcilers on one store and one Redis, each call step by step."""
+
+    def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
+        super().__init__()
+        self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+        self.queue: list[ShardMessage] = []
+        self.unacknowledged: list[ShardMessage] = []
+        self.store_is_down = self.broker_is_down = False
+        self.history = OutcomeHistory(InMemoryObjectStore(conditional_writes=conditional_writes))
+        self.coordination = InMemoryCoordination(
+            clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
+        )
+        self.jobs = JobStore(objects=self.history)
+        self.models = self._new_models(folder)
+        self.activities: list[Activity] = []
+        self.reconcilers: dict[str, tuple[Port, Reconciler]] = {}
+        self.submissions: dict[str, dict[str, Any]] = {}
+        self.begun: Counter[tuple[str, int]] = Counter()
+        self.damaged: set[str] = set()
+        self.cancelled: set[str] = set()
+        self.deadly: dict[tuple[str, int], str] = {}
+        self.sound = True
+
+    # What the rules do.
+
+    @initialize(items=st.integers(1, 7), items_per_shard=st.integers(1, 2))
+    def submit_first(self, items: int, items_per_shard: int) -> None:
+        """There is a job to begin with."""
+        self.submit(
+            job=JOBS[0],
+            items=items,
+            items_per_shard=items_per_shard,
+            deadline_s=None,
+            steps=None,
+            fault=None,
+        )
+
+    @rule(
+        job=st.sampled_from(JOBS),
+        items=st.integers(1, 7),
+        items_per_shard=st.integers(1, 2),
+        deadline_s=st.none() | st.none() | st.just(DEADLINE_S),
+        steps=_STEPS,
+        fault=_FAULTS,
+    )
+    def submit(
+        self,
+        *,
+        job: str,
+        items: int,
+        items_per_shard: int,
+        deadline_s: float | None,
+        steps: int | None,
+        fault: Fault | None,
+    ) -> None:
+        """Submit; the same again where the key was used before."""
+        options = self.submissions.setdefault(
+            job, {"items": items, "items_per_shard": items_per_shard, "deadline_s": deadline_s}
+        )
+        client, port = self._new_client()
+        images = images_of(job, options["items"])
+        self._start(
+            port,
+            lambda: client.submit(
+                images,
+                model="m",
+                idempotency_key=job,
+                items_per_shard=options["items_per_shard"],
+                deadline_s=options["deadline_s"],
+            ),
+            steps,
+            fault,
+        )
+
+    @precondition(lambda self: self.queue)
+    @rule(position=st.integers(0, 20), steps=_STEPS, fault=_FAULTS)
+    def deliver(self, position: int, steps: int | None, fault: Fault | None) -> None:
+        """A worker takes a message, not always the oldest."""
+        message = self.queue.pop(position % len(self.queue))
+        port = self._new_port()
+        service = self._new_service(port)
+        self._start(port, lambda: service.run(message), steps, fault, message=message)
+
+    @precondition(lambda self: self.queue)
+    @rule(fault=_FAULTS)
+    def deliver_all(self, fault: Fault | None) -> None:
+        """Workers take what is queued, one after the other, all with one fault."""
+        for _ in range(len(self.queue)):
+            self.deliver(0, None, fault)
+
+    @precondition(lambda self: self.queue)
+    @rule(position=st.integers(0, 20), steps=st.integers(2, 7), damage=st.booleans())
+    def overtake(self, position: int, steps: int, *, damage: bool) -> None:
+        """An attempt is held until its lease is over, and another one does the work."""
+        message = self.queue[position % len(self.queue)]
+        self.deliver(position, steps, None)
+        self.now_s += LEASE_S + 1
+        if damage:
+            self._damage(self.jobs.manifest(message.job_id), message.shard)
+        self.queue.append(message)
+        self.deliver(len(self.queue) - 1, None, None)
+
+    @precondition(lambda self: self.activities)
+    @rule(which=st.integers(0, MOST_ACTIVITIES), steps=_STEPS)
+    def go_on(self, which: int, steps: int | None) -> None:
+        """A call that was held in its midst takes some more steps."""
+        self._advance(self._activity(which), steps)
+
+    @precondition(lambda self: self.activities)
+    @rule(which=st.integers(0, MOST_ACTIVITIES))
+    def kill(self, which: int) -> None:
+        """A process dies between two steps."""
+        activity = self._activity(which)
+        activity.kill()
+        self._advance(activity, None)
+
+    @precondition(lambda self: self.queue or self.unacknowledged or self.activities)
+    @rule(
+        what=st.sampled_from(["lose", "repeat", "restore", "restore", "renew"]),
+        position=st.integers(0, 20),
+    )
+    def shake(self, what: str, position: int) -> None:
+        """Redis loses, repeats or gives back messages, or attempts renew their leases."""
+        if what == "restore":
+            self._restore()
+        elif what == "renew":
+            self._renew_leases()
+        elif self.queue and what == "lose":
+            del self.queue[position % len(self.queue)]
+        elif self.queue:
+            self.queue += [self.queue[position % len(self.queue)]] * 2
+
+    @rule(holder=st.sampled_from(WORKERS), steps=_STEPS, fault=_FAULTS)
+    def reconcile(self, holder: str, steps: int | None, fault: Fault | None) -> None:
+        """A worker's reconciler goes round, or on with the round that it is in."""
+        port, reconciler = self._reconciler(holder)
+        if port.activity is not None and not port.activity.ended:
+            self._advance(port.activity, steps)
+        else:
+            self._start(port, reconciler.round, steps, fault)
+
+    @rule(seconds=st.sampled_from([1, 16, 31, 61, 700]))
+    def wait(self, seconds: int) -> None:
+        """Time passes, and what was out of order works again."""
+        self.now_s += seconds
+        self.store_is_down = self.broker_is_down = False
+
+    @precondition(lambda self: self._accepted())
+    @rule(
+        what=st.sampled_from(
+            [
+                "flush",
+                "store down",
+                "broker down",
+                "cancel",
+                "damage",
+                "deadly",
+                "deadly to workers",
+            ]
+        ),
+        which=st.integers(0, 2),
+        shard=st.integers(0, 6),
+        steps=_STEPS,
+        fault=_FAULTS,
+    )
+    def disturb(
+        self, what: str, which: int, shard: int, steps: int | None, fault: Fault | None
+    ) -> None:
+        """Redis comes back empty; a server fails; somebody cancels; an input turns out bad."""
+        accepted = self._accepted()
+        manifest = accepted[which % len(accepted)]
+        shard %= len(manifest.shards)
+        if what == "flush":
+            self.coordination.flush()
+            self.queue.clear()
+            self.unacknowledged.clear()
+        elif what == "store down":
+            self.store_is_down = True
+        elif what == "broker down":
+            self.broker_is_down = True
+        elif what == "cancel":
+            self._cancel(manifest.job_id, steps, fault)
+        elif what == "damage":
+            self._damage(manifest, shard)
+        else:
+            self.deadly[manifest.job_id, shard] = what
+
+    # What must hold at all times.
+
+    @invariant()
+    def nothing_committed_changes(self) -> None:
+        """No outcome changes, and a job ends once."""
+        self.sound = False
+        self.history.check()
+        self.sound = True
+
+    @invariant()
+    def outcomes_are_right(self) -> None:
+        """Every outcome has the bytes of an undisturbed run, or died for a reason."""
+        self.sound = False
+        for manifest in self._accepted():
+            shards = self.jobs.outcome_shards(manifest.job_id)
+            for outcome in self.jobs.outcomes(manifest.job_id, sorted(shards)):
+                check_outcome(
+                    self.jobs, manifest, outcome, expected=self._expected(manifest, outcome.shard)
+                )
+                self._check_death(outcome.job_id, outcome.shard, outcome.reason)
+        self.sound = True
+
+    @invariant()
+    def ends_are_earned(self) -> None:
+        """A job ended as its outcomes, its deadline and its submitter had it end."""
+        self.sound = False
+        for manifest in self._accepted():
+            final = self.jobs.final(manifest.job_id)
+            if final is None:
+                continue
+            if final.state == "SUCCEEDED":
+                shards = set(range(len(manifest.shards)))
+                assert shards == self.jobs.outcome_shards(manifest.job_id)
+                assert (len(shards), 0) == (final.shards_ok, final.shards_dead)
+            elif final.state == "FAILED":
+                assert final.shards_dead
+            elif final.state == "CANCELLED":
+                assert manifest.job_id in self.cancelled
+            else:
+                assert manifest.deadline is not None
+                assert self.now_s > manifest.deadline.timestamp()
+        self.sound = True
+
+    def teardown(self) -> None:
+        """Faults stop: every job that was accepted comes to its end, and to the right one."""
+        try:
+            if self.sound:
+                self._end_fairly()
+        finally:
+            for activity in self.activities:
+                activity.kill()
+            self.models.close()
+
+    def _end_fairly(self) -> None:
+        self.store_is_down = self.broker_is_down = False
+        for activity in list(self.activities):
+            activity.fault = None
+            self._advance(activity, None)
+        rounds = 0
+        while any(self.jobs.final(manifest.job_id) is None for manifest in self._accepted()):
+            rounds += 1
+            assert rounds <= FAIR_ROUNDS, "a job does not end"
+            self._restore()
+            while self.queue:
+                self.deliver(0, None, None)
+            self.reconcile(WORKERS[0], None, None)
+            self.now_s += 20
+        self.nothing_committed_changes()
+        self.outcomes_are_right()
+        self.ends_are_earned()
+        for manifest in self._accepted():
+            expected = predicted(images_of(manifest.job_id, manifest.item_count))
+            check_job(
+                self.history,
+                manifest.job_id,
+                expected_probabilities=expected,
+                max_attempts=MAX_ATTEMPTS,
+            )
+
+    # How it is put together.
+
+    def _new_models(self, folder: Path) -> ModelCache:
+        store = ModelStore(objects=self.history)
+        golden = np.zeros((1, 3), np.float32)
+        store.publish(
+            ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
+            artifact=b"weights",
+            golden_inputs=golden,
+            golden_outputs=predicted(golden),
+            check=lambda _artifact: None,
+        )
+        return ModelCache(
+            models=store,
+            build=lambda _manifest, _artifact, _tile_items: _Engine(),
+            disk=ArtifactCache(folder),
+            max_models=1,
+            max_batch_size=4,
+            max_latency_s=0.0,
+        )
+
+    def _new_port(self) -> Port:
+        port = Port(
+            objects=self.history,
+            coordination=self.coordination,
+            queue=self.queue,
+            on_begin=lambda *begun: self._on_begin(port, *begun),
+        )
+        port.store_is_down = lambda: self.store_is_down
+        port.broker_is_down = lambda: self.broker_is_down
+        return port
+
+    def _new_client(self) -> tuple[Client, Port]:
+        port = self._new_port()
+        client = Client(
+            objects=port.objects,
+            coordination=port.coordination,
+            sender=port,
+            settings=Settings(enqueue_window=WINDOW, max_attempts=MAX_ATTEMPTS),
+        )
+        return client, port
+
+    def _new_service(self, port: Port) -> ShardService:
+        return ShardService(
+            jobs=JobStore(objects=port.objects),
+            models=self.models,
+            coordination=port.coordination,
+            deadlines=Deadlines(),
+            isolate=self._isolate,
+            worker="worker",
+            lease_s=LEASE_S,
+            shard_deadline_s=600.0,
+        )
+
+    def _isolate(self, job_id: str, shard: int) -> Any:
+        return _Isolated(self._expected(self.jobs.manifest(job_id), shard))
+
+    def _reconciler(self, holder: str) -> tuple[Port, Reconciler]:
+        port, reconciler = self.reconcilers.get(holder, (None, None))
+        if port is not None and reconciler is not None:
+            crashed = port.activity is not None and port.activity.crashed
+            if not crashed:
+                return port, reconciler
+        port = self._new_port()
+        reconciler = Reconciler(
+            jobs=JobStore(objects=port.objects),
+            coordination=port.coordination,
+            enqueue=port.enqueue,
+            holder=holder,
+            queue="fornada",
+            interval_s=5.0,
+            requeue_after_s=60.0,
+            enqueue_window=WINDOW,
+        )
+        self.reconcilers[holder] = (port, reconciler)
+        return port, reconciler
+
+    def _start(
+        self,
+        port: Port,
+        call: Callable[[], object],
+        steps: int | None,
+        fault: Fault | None,
+        *,
+        message: ShardMessage | None = None,
+    ) -> None:
+        if len(self.activities) >= MOST_ACTIVITIES:
+            self._advance(self.activities[0], None)
+        activity = port.activity = Activity(call, fault=fault, message=message)
+        self.activities.append(activity)
+        self._advance(activity, steps)
+
+    def _advance(self, activity: Activity, steps: int | None) -> None:
+        activity.advance(steps)
+        if not activity.ended:
+            return
+        self.activities.remove(activity)
+        if activity.message is not None:
+            # Nothing but the end of its process may leave a shard's run.
+            assert activity.error is None, repr(activity.error)
+            if activity.crashed:
+                self.unacknowledged.append(activity.message)
+        elif activity.error is not None and not isinstance(activity.error, _OUTAGES):
+            raise activity.error
+
+    def _cancel(self, job_id: str, steps: int | None, fault: Fault | None) -> None:
+        client, port = self._new_client()
+        self.cancelled.add(job_id)
+        self._start(port, lambda: client.job(job_id).cancel(), steps, fault)
+
+    def _damage(self, manifest: JobManifest, shard: int) -> None:
+        self.history.put(manifest.shards[shard].objects[0].key, b"damaged")
+        self.damaged.add(manifest.job_id)
+
+    def _restore(self) -> None:
+        """The visibility timeout passes, also of messages that somebody works on."""
+        at_work = [activity.message for activity in self.activities if activity.message]
+        self.queue += self.unacknowledged + at_work
+        self.unacknowledged.clear()
+
+    def _renew_leases(self) -> None:
+        for activity in self.activities:
+            if activity.attempt and activity.message:
+                job_id, shard = activity.message.job_id, activity.message.shard
+                self.coordination.renew(job_id, shard, activity.attempt, lease_s=LEASE_S)
+
+    def _activity(self, which: int) -> Activity:
+        return self.activities[which % len(self.activities)]
+
+    def _on_begin(self, port: Port, job_id: str, shard: int, attempt: str, number: int) -> None:
+        assert port.activity is not None
+        port.activity.attempt = attempt
+        self.begun[job_id, shard] += 1
+        allowed = {"deadly to workers": MAX_ATTEMPTS, "deadly": MAX_ATTEMPTS + _ISOLATED_ATTEMPTS}
+        # What is deadly ends its worker, but for the attempt that only says that it is dead.
+        if number <= allowed.get(self.deadly.get((job_id, shard), ""), 0):
+            port.activity.killed = True
+
+    def _accepted(self) -> list[JobManifest]:
+        manifests = []
+        for job_id in sorted(self.submissions):
+            try:
+                manifests.append(self.jobs.manifest(job_id))
+            except JobNotFoundError:
+                continue
+        return manifests
+
+    def _expected(self, manifest: JobManifest, shard: int) -> NDArray[np.float32]:
+        first = sum(spec.item_count for spec in manifest.shards[:shard])
+        images = images_of(manifest.job_id, manifest.item_count)
+        return predicted(images[first : first + manifest.shards[shard].item_count])
+
+    def _check_death(self, job_id: str, shard: int, reason: str | None) -> None:
+        if reason == "input":
+            assert job_id in self.damaged
+        if reason == "crash-loop":
+            assert self.begun[job_id, shard] > MAX_ATTEMPTS + _ISOLATED_ATTEMPTS
+
+
+def images_of(job: str, items: int) -> NDArray[np.float32]:
+    """A job's own images: float32 [items, 3]."""
+    first = 100 * (1 + JOBS.index(job))
+    return np.arange(first, first + 3 * items, dtype=np.float32).reshape(items, 3)
+
+
+class _InOrder:
+    """A thread pool that uses the caller's thread, so that steps have one order."""
+
+    def __init__(self, *, max_workers: int) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def map(self, function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+        return map(function, values)
+
+
+@pytest.fixture(autouse=True)
+def _silent_logs() -> Iterator[None]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("conditional_writes", [True, False], ids=["conditional", "unconditional"])
+@pytest.mark.timeout(3600)
+def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
+    conditional_writes: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fornada.job_store.ThreadPoolExecutor", _InOrder)
+    monkeypatch.setattr("producer.upload.ThreadPoolExecutor", _InOrder)
+
+    run_state_machine_as_test(
+        lambda: ProtocolMachine(conditional_writes=conditional_writes, folder=tmp_path),
+        settings=settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "faults")),
+    )
