@@ -1,0 +1,248 @@
+"""A deployment of its own with real worker processes, for the tests that break parts of it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from fornada import keys
+from fornada.coordination import RedisCoordination
+from fornada.job_store import JobStore
+from fornada.local.children import Children
+from fornada.local.stack import Stack
+from fornada.local.valkey import start_valkey
+from fornada.messages import ShardMessage
+from fornada.object_store import S3ObjectStore
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+from producer.job import Job
+from producer.sender import CelerySender, Sender
+
+from .checker import OutcomeHistory, check_job
+
+WORKERS = 3
+#: So many that no number of kills in a test makes a shard dead.
+MAX_ATTEMPTS = 50
+ITEM_SHAPE = [8, 8]
+ITEMS_PER_SHARD = 8
+CLASSES = ["a", "b", "c"]
+_TILE_ITEMS = 16
+#: What is right comes out after seconds; a machine that is busy with other tests needs longer.
+END_WITHIN_S = 120.0
+_ENVIRON = {
+    "FORNADA_LEASE_S": "2",
+    "FORNADA_RECONCILE_INTERVAL_S": "1",
+    "FORNADA_REQUEUE_AFTER_S": "2",
+    "FORNADA_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+    "FORNADA_MAX_BATCH_SIZE": str(_TILE_ITEMS),
+    "FORNADA_ITEMS_PER_SHARD": str(ITEMS_PER_SHARD),
+}
+
+
+class Deployment:
+    """Servers, three worker processes, a published model, and what it predicts undisturbed."""
+
+    def __init__(self, stack: Stack, *, restarted: Children) -> None:
+        self.stack = stack
+        self.settings = stack.settings
+        self.objects = S3ObjectStore.from_settings(self.settings)
+        self.jobs = JobStore(objects=self.objects)
+        self.redis: Any = redis.Redis.from_url(
+            self.settings.redis_url.get_secret_value(), decode_responses=True
+        )
+        self.coordination = RedisCoordination.from_settings(self.settings)
+        #: Every worker process that was ever seen.
+        self.seen_pids: set[int] = set()
+        self._restarted = restarted
+        self._predict = self._publish()
+
+    @property
+    def queue(self) -> str:
+        """The Redis list that workers take from."""
+        return self.settings.queue
+
+    def images(self, items: int) -> NDArray[np.uint8]:
+        """uint8 [items, height, width], no two alike."""
+        return np.random.default_rng(items).integers(0, 256, (items, *ITEM_SHAPE), np.uint8)
+
+    def client(self, sender: Sender | None = None) -> Client:
+        """A client, which enqueues by `sender`."""
+        return Client(
+            objects=self.objects,
+            coordination=self.coordination,
+            sender=sender or CelerySender.from_settings(self.settings),
+            settings=self.settings,
+        )
+
+    def submit(
+        self, shards: int, *, sender: Sender | None = None, job_id: str | None = None
+    ) -> Job:
+        """A job of so many shards."""
+        images = self.images(shards * ITEMS_PER_SHARD)
+        return self.client(sender).submit(images, model="m:1", idempotency_key=job_id)
+
+    def done_count(self, job: Job) -> int:
+        """Shards that have an outcome."""
+        return len(self.jobs.outcome_shards(job.id))
+
+    def final_bytes(self, job: Job) -> bytes:
+        """How the job ended, as it is stored."""
+        return self.objects.get(keys.job_final(job.id)).data
+
+    def check(self, job: Job) -> None:
+        """All that must hold of a job that has ended, and the right bytes of each item."""
+        expected = self._predict(self.images(job.manifest.item_count))
+        check_job(self.objects, job.id, expected_probabilities=expected, max_attempts=MAX_ATTEMPTS)
+
+    def check_undisturbed(self, job: Job, history: OutcomeHistory) -> None:
+        """The job ends SUCCEEDED, as if nothing had happened, and nothing in it ever changed."""
+        status = job.wait(timeout_s=END_WITHIN_S)
+        history.observe(job.id)
+        assert "SUCCEEDED" == status.state, status
+        history.check()
+        self.check(job)
+
+    def worker_pids(self) -> set[int]:
+        """Worker processes that consume."""
+        signs = (self.stack.data_dir / "cache" / "workers").glob("*.json")
+        pids = {pid for sign in signs if lives(pid := int(sign.stem.rpartition("-")[2]))}
+        self.seen_pids |= pids
+        return pids
+
+    def waiting_count(self) -> int:
+        """Connections that wait for a message."""
+        return int(self.redis.info("clients")["blocked_clients"])
+
+    def leader_pid(self) -> int | None:
+        """The worker whose reconciler leads, if it lives."""
+        holder = self.coordination.leader()
+        pid = int(holder.rpartition("-")[2]) if holder else 0
+        return pid if pid in self.worker_pids() else None
+
+    def kill_valkey(self) -> int:
+        """SIGKILL; returns its process id."""
+        pid = int(self.redis.info("server")["process_id"])
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def start_valkey(self, *, keep_data: bool) -> None:
+        """The same again on the same port, with what it held or without."""
+        url = urlsplit(self.settings.redis_url.get_secret_value())
+        assert url.port is not None
+        assert url.password is not None
+        data_dir = self.stack.data_dir / "valkey"
+        if not keep_data:
+            shutil.rmtree(data_dir)
+        start_valkey(
+            port=url.port,
+            password=url.password,
+            data_dir=data_dir,
+            log_path=self.stack.logs_dir / "valkey-restarted.log",
+            children=self._restarted,
+        )
+
+    def _publish(self) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        from model_store import keras_codec  # noqa: PLC0415 - seconds
+
+        keras = keras_codec.import_keras()
+        keras.utils.set_random_seed(7)
+        model = keras.Sequential(
+            [
+                keras.Input(ITEM_SHAPE, dtype="uint8"),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                keras.layers.Dense(16, activation="relu"),
+                keras.layers.Dense(len(CLASSES), activation="softmax"),
+            ]
+        )
+        compiled = keras_codec.compile_predict(
+            model, tile_items=_TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
+        )
+
+        def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return keras_codec.predict_items(compiled, images, tile_items=_TILE_ITEMS)
+
+        golden = self.images(2)
+        ModelStore(objects=self.objects).publish(
+            ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
+            artifact=keras_codec.dump_model(model),
+            golden_inputs=golden,
+            golden_outputs=predict(golden),
+            check=lambda _artifact: None,
+        )
+        return predict
+
+
+class SenderBy:
+    """A `Sender` that does what it is told with the messages."""
+
+    def __init__(self, enqueue: Callable[[list[ShardMessage]], None]) -> None:
+        self._enqueue = enqueue
+
+    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+        """Do it."""
+        self._enqueue(list(messages))
+
+
+@contextlib.contextmanager
+def deployed(folder: Path) -> Iterator[Deployment]:
+    """A deployment, all of whose processes are gone afterwards."""
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
+    # Left last: workers end in order while their broker is there.
+    with contextlib.ExitStack() as left_last:
+        restarted = left_last.enter_context(
+            Children(record_path=folder / "restarted.json", signs_dir=folder / "no-workers")
+        )
+        with Stack(
+            data_dir=folder / "stack", workers=WORKERS, environ={**kept, **_ENVIRON}
+        ) as stack:
+            deployment = Deployment(stack, restarted=restarted)
+            yield deployment
+            deployment.worker_pids()
+            deployment.redis.close()
+    assert [] == [pid for pid in deployment.seen_pids if lives(pid)]
+
+
+@contextlib.contextmanager
+def repeatedly(act: Callable[[], object], *, interval_s: float) -> Iterator[None]:
+    """Do it again and again beside the block."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(interval_s):
+            act()
+
+    thread = threading.Thread(target=run, name="nemesis", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process has taken a SIGSTOP."""
+    return _state(pid) == "T"
+
+
+def lives(pid: int) -> bool:
+    """Whether the process still runs."""
+    return _state(pid) not in {None, "Z", "X"}
+
+
+def _state(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None

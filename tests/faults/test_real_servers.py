@@ -1,0 +1,268 @@
+"""The job protocol on real servers and with real worker processes, while parts of them fail."""
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fornada.messages import ShardMessage
+from producer.sender import CelerySender
+
+from .checker import OutcomeHistory
+from .deployment import WORKERS, Deployment, SenderBy, deployed, is_stopped, lives, repeatedly
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(300),
+]
+
+#: Enough that a job is still at work when something happens to it.
+SHARDS = 200
+#: Workers that were killed import TensorFlow again.
+STARTED_WITHIN_S = 90.0
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def _deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("faults")) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
+    """All workers consume, and one of them leads, whatever the test before has done to them."""
+    wait_until(lambda: len(_deployment.worker_pids()) == WORKERS, timeout_s=STARTED_WITHIN_S)
+    # A worker that lost its connection is late to take up another.
+    wait_until(lambda: _deployment.waiting_count() == WORKERS, timeout_s=STARTED_WITHIN_S)
+    wait_until(lambda: _deployment.leader_pid() is not None, timeout_s=STARTED_WITHIN_S)
+    return _deployment
+
+
+@pytest.fixture
+def history(_deployment: Deployment) -> OutcomeHistory:
+    """Every version of what was committed, where the test looks."""
+    return OutcomeHistory(_deployment.objects)
+
+
+class _ProducerDiedError(BaseException):
+    """Nothing of the producer runs after this."""
+
+
+def test_the_end_of_a_cancel_that_races_success_stands(
+    deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
+) -> None:
+    # given: jobs cancelled at every number of shards done
+    shards = 5
+    jobs = []
+    for index in range(4 * (shards + 1)):
+        job = deployment.submit(shards, job_id=f"cancelled-{index}")
+        least = index % (shards + 1)
+        wait_until(lambda job=job, least=least: deployment.done_count(job) >= least, timeout_s=60)
+        status = job.cancel()
+        assert status.state in ({"SUCCEEDED"} if least == shards else {"SUCCEEDED", "CANCELLED"})
+        jobs.append(job)
+    # On a store that ignores conditions, two who end a job in the same moment may both write, so
+    # the race is let run out: the worker's side of it was over before this job began.
+    deployment.check_undisturbed(deployment.submit(shards), history)
+    wait_until(lambda: _is_idle(deployment))
+    ends = [deployment.final_bytes(job) for job in jobs]
+    states = [job.status().state for job in jobs]
+
+    # when: late messages, and late cancels
+    CelerySender.from_settings(deployment.settings).enqueue(
+        [ShardMessage(job_id=job.id, shard=shard) for job in jobs for shard in range(shards)]
+    )
+    assert states == [job.cancel().state for job in jobs]
+    wait_until(lambda: _is_idle(deployment), timeout_s=60)
+
+    # then
+    assert ends == [deployment.final_bytes(job) for job in jobs]
+    assert {"SUCCEEDED", "CANCELLED"} == set(states)
+    for job in jobs:
+        deployment.check(job)
+
+
+def test_messages_that_come_ten_times_and_in_any_order_count_once(
+    deployment: Deployment, history: OutcomeHistory
+) -> None:
+    # given
+    real = CelerySender.from_settings(deployment.settings)
+    chance = random.Random(5)
+
+    def send_all_ten_times(messages: list[ShardMessage]) -> None:
+        real.enqueue(chance.sample(messages * 10, len(messages) * 10))
+
+    # when
+    job = deployment.submit(50, sender=SenderBy(send_all_ten_times))
+
+    # then
+    history.observe(job.id)
+    deployment.check_undisturbed(job, history)
+
+
+@pytest.mark.parametrize("redis_knows", [True, False], ids=["listed as open", "unknown to Redis"])
+def test_a_job_whose_producer_died_before_it_enqueued_anything_is_done(
+    redis_knows: bool,  # noqa: FBT001 - a parameter of the test
+    deployment: Deployment,
+    history: OutcomeHistory,
+) -> None:
+    # given: the manifest is stored
+    def die(_messages: list[ShardMessage]) -> None:
+        if not redis_knows:
+            deployment.redis.flushall()
+        raise _ProducerDiedError
+
+    # when
+    job_id = f"orphan-{redis_knows}"
+    with pytest.raises(_ProducerDiedError):
+        deployment.submit(20, sender=SenderBy(die), job_id=job_id)
+
+    # then
+    deployment.check_undisturbed(deployment.client().job(job_id), history)
+
+
+def test_a_redis_that_is_full_for_a_while_loses_nothing(
+    deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
+) -> None:
+    # given
+    job = deployment.submit(SHARDS)
+    wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=60)
+    refusals = _refusals(deployment.redis)
+
+    # when
+    deployment.redis.config_set("maxmemory", 1)
+    try:
+        wait_until(lambda: _refusals(deployment.redis) >= refusals + 20, timeout_s=60)
+        history.observe(job.id)
+        assert deployment.done_count(job) < SHARDS
+    finally:
+        deployment.redis.config_set("maxmemory", 0)
+
+    # then
+    deployment.check_undisturbed(job, history)
+
+
+def test_connections_killed_every_200_ms_lose_nothing(
+    deployment: Deployment, history: OutcomeHistory
+) -> None:
+    # given
+    killed: list[int] = []
+    job = deployment.submit(SHARDS)
+
+    # when
+    with repeatedly(
+        lambda: killed.append(deployment.redis.client_kill_filter(_type="normal", skipme=True)),
+        interval_s=0.2,
+    ):
+        # then
+        deployment.check_undisturbed(job, history)
+    assert sum(killed) > WORKERS
+
+
+def test_a_redis_emptied_in_the_midst_of_a_job_loses_nothing(
+    deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
+) -> None:
+    # given
+    job = deployment.submit(SHARDS)
+    for least in (20, 60, 100):
+        wait_until(lambda least=least: deployment.done_count(job) >= least, timeout_s=60)
+
+        # when
+        deployment.redis.flushall()
+
+        assert deployment.done_count(job) < SHARDS
+
+    # then
+    history.observe(job.id)
+    deployment.check_undisturbed(job, history)
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["append-only file", "all forgotten"])
+def test_a_redis_killed_in_the_midst_of_a_job_loses_nothing(
+    keep_data: bool,  # noqa: FBT001 - a parameter of the test
+    deployment: Deployment,
+    history: OutcomeHistory,
+    wait_until: WaitUntil,
+) -> None:
+    # given
+    job = deployment.submit(SHARDS)
+    wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=60)
+
+    # when
+    killed = deployment.kill_valkey()
+    wait_until(lambda: not lives(killed))
+    deployment.start_valkey(keep_data=keep_data)
+
+    # then
+    assert deployment.done_count(job) < SHARDS
+    history.observe(job.id)
+    deployment.check_undisturbed(job, history)
+
+
+def test_messages_popped_by_idle_workers_that_were_killed_come_again(
+    deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
+) -> None:
+    # given: workers that wait in BRPOP, and cannot record what it gives them
+    shards = 12
+    workers = deployment.worker_pids()
+    leader = deployment.leader_pid()
+    held_before = deployment.redis.hlen("unacked")
+    real = CelerySender.from_settings(deployment.settings)
+
+    def freeze_and_send(messages: list[ShardMessage]) -> None:
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: all(is_stopped(pid) for pid in workers))
+        real.enqueue(messages)
+
+    try:
+        job = deployment.submit(shards, sender=SenderBy(freeze_and_send))
+        # Two gone from Redis: at least one was given to a worker that dies now.
+        assert deployment.redis.llen(deployment.queue) <= shards - 2
+        assert held_before == deployment.redis.hlen("unacked")
+
+        # when
+        for pid in workers - {leader}:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        for pid in workers & deployment.worker_pids():
+            os.kill(pid, signal.SIGCONT)
+
+    # then
+    deployment.check_undisturbed(job, history)
+
+
+def test_workers_killed_again_and_again_lose_nothing(
+    deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
+) -> None:
+    # given
+    chance = random.Random(11)
+    job = deployment.submit(SHARDS)
+    for least in sorted(chance.sample(range(1, SHARDS - 40), 6)):
+        wait_until(lambda least=least: deployment.done_count(job) >= least, timeout_s=60)
+        wait_until(deployment.worker_pids, timeout_s=STARTED_WITHIN_S)
+        assert deployment.done_count(job) < SHARDS
+
+        # when
+        os.kill(chance.choice(sorted(deployment.worker_pids())), signal.SIGKILL)
+
+        history.observe(job.id)
+
+    # then
+    deployment.check_undisturbed(job, history)
+
+
+def _is_idle(deployment: Deployment) -> bool:
+    """Whether no message waits, and no worker holds one."""
+    return not deployment.redis.llen(deployment.queue) and not deployment.redis.hlen("unacked")
+
+
+def _refusals(client: Any) -> int:
+    """Writes that the server refused, for it was full."""
+    return int(client.info("errorstats").get("errorstat_OOM", {"count": 0})["count"])
