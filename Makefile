@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
 
-.PHONY: help demo test lint docs lock clean
+.PHONY: help demo test soak lint docs lock clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -15,6 +15,9 @@ demo: $(VENV)/.runtime  ## Run the main job, here and now
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/pytest
+
+soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults
 
 lint: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from .checker import OutcomeHistory
 from .deployment import WORKERS, Deployment, SenderBy, deployed, is_stopped, lives, repeatedly
 
 pytestmark = [
+    pytest.mark.soak,
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
     pytest.mark.timeout(300),
 ]
