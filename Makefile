@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime  ## Run the main job, here and now
 	@$(BIN)/fornada demo
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults
@@ -23,6 +23,7 @@ lint: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/api.py
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.dev  ## Write the generated reference pages anew
