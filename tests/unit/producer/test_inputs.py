@@ -103,7 +103,7 @@ def test_npz_is_read_in_the_archives_order(tmp_path: Path, save: object) -> None
 @pytest.mark.parametrize("name", ["images-idx3-ubyte", "images-idx3-ubyte.gz"])
 def test_idx_is_read_in_blocks(tmp_path: Path, name: str) -> None:
     data = to_idx(IMAGES)
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    (tmp_path / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith("gz") else data)
 
     blocks = read(tmp_path / name, max_block_bytes=40)
 
@@ -247,10 +247,18 @@ HUGE = (
         ("a.npz", npz_bytes("notes.txt", b"hello"), "a.npz:notes.txt is not a readable .npy"),
         ("a.npz", npz_bytes("a", b"")[:0] + b"PK\5\6" + bytes(18), "is an empty archive"),
         ("a-ubyte", to_idx(IMAGES)[:-1], "claims 120 bytes .* and has 119"),
-        ("a-ubyte.gz", gzip.compress(to_idx(IMAGES))[:-9], "damaged gzip file"),
-        ("a-ubyte.gz", gzip.compress(to_idx(IMAGES)[:-1]), "claims 120 bytes .* and has 119"),
-        ("a-ubyte.gz", gzip.compress(b"hello"), "is not an IDX file"),
-        ("labels.gz", gzip.compress(to_idx(IMAGES[0, 0])), r"items of shape \(\), but the model"),
+        ("a-ubyte.gz", gzip.compress(to_idx(IMAGES), mtime=0)[:-9], "damaged gzip file"),
+        (
+            "a-ubyte.gz",
+            gzip.compress(to_idx(IMAGES)[:-1], mtime=0),
+            "claims 120 bytes .* and has 119",
+        ),
+        ("a-ubyte.gz", gzip.compress(b"hello", mtime=0), "is not an IDX file"),
+        (
+            "labels.gz",
+            gzip.compress(to_idx(IMAGES[0, 0]), mtime=0),
+            r"items of shape \(\), but the model",
+        ),
         ("a.png", b"\x89PNG\r\n\x1a\n", "truncated PNG"),
         ("a.gif", b"GIF89a", r"is of no kind that can be read .*; give one of \.npy"),
         ("a.csv", b"1,2,3", "is of no kind that can be read"),
