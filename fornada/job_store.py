@@ -99,6 +99,11 @@ class JobStore:
             shards |= {keys.shard_of(o.key) for o in dead}
         return shards
 
+    def missing_shards(self, manifest: JobManifest) -> list[int]:
+        """The shards of the job that have no outcome, in order."""
+        done = self.outcome_shards(manifest.job_id)
+        return [shard for shard in range(len(manifest.shards)) if shard not in done]
+
     def outcomes(self, job_id: str, shards: Iterable[int]) -> Iterator[ShardOutcome]:
         """The outcomes of `shards`, in that order; those without one are left out."""
         found = in_parallel(lambda shard: self.outcome(job_id, shard), list(shards))

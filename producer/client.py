@@ -141,11 +141,7 @@ class Client:
             deadline=None if deadline_s is None else submitted_at + timedelta(seconds=deadline_s),
             tags=dict(tags or {}),
         )
-        self._coordination.open_job(job_id)
-        accepted = self._jobs.create(job_manifest)
-        if accepted is job_manifest:
-            self._enqueue(job_manifest, range(len(shards)))
-        return self._as_job(accepted)
+        return self._accept(job_manifest)
 
     def job(self, job_id: str) -> Job:
         """The job with this id, submitted by whomever.
@@ -177,8 +173,7 @@ class Client:
                 "it did not get done with retry_failed (`fornada jobs retry-failed`)"
             )
         self._coordination.open_job(job_id)
-        done = self._jobs.outcome_shards(job_id)
-        missing = [shard for shard in range(len(job.manifest.shards)) if shard not in done]
+        missing = self._jobs.missing_shards(job.manifest)
         flying = self._coordination.in_flight(job_id, missing)
         self._enqueue(job.manifest, [shard for shard in missing if shard not in flying])
         return job
@@ -194,12 +189,7 @@ class Client:
             UsageError: It has not ended, or has no such shard.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
-        self._coordination.open_job(manifest.job_id)
-        accepted = self._jobs.create(manifest)
-        if accepted is manifest:
-            self._enqueue(manifest, range(len(manifest.shards)))
-        return self._as_job(accepted)
+        return self._accept(retry_of(self.job(job_id).manifest, jobs=self._jobs))
 
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
@@ -269,6 +259,15 @@ class Client:
             )
         cuts = cut(_blocks(images, item_ids), signature=signature, item_count=item_count)
         return list(upload(cuts, job_id=job_id, objects=self._objects, store=store))
+
+    def _accept(self, manifest: JobManifest) -> Job:
+        """Make the job exist and enqueue it, unless one of that id does already."""
+        # Listed first: from the manifest on, the reconciler must know of the job.
+        self._coordination.open_job(manifest.job_id)
+        accepted = self._jobs.create(manifest)
+        if accepted is manifest:
+            self._enqueue(manifest, range(len(manifest.shards)))
+        return self._as_job(accepted)
 
     def _enqueue(self, manifest: JobManifest, shards: Sequence[int]) -> None:
         """Enqueue what the window has room for; the workers' reconciler enqueues the rest."""

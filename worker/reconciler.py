@@ -14,7 +14,7 @@ from fornada.errors import (
 )
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
-from fornada.messages import JobManifest, ShardMessage
+from fornada.messages import JobFinal, JobManifest, ShardMessage
 
 log = get_logger(__name__)
 
@@ -122,21 +122,26 @@ class Reconciler:
         self._manifests[job_id] = manifest
         self._first_missed.pop(job_id, None)
         final = self._jobs.final(job_id)
-        done = self._jobs.outcome_shards(job_id)
-        missing = [shard for shard in range(len(manifest.shards)) if shard not in done]
+        missing: list[int] = []
         if final is None:
-            if not missing:
-                final = self._jobs.finish_if_complete(manifest)
-            elif (request := self._jobs.cancel_request(job_id)) is not None:
-                final = self._jobs.finish(manifest, "CANCELLED", request.reason)
-            elif self._is_expired(manifest):
-                reason = f"the deadline {manifest.deadline:%FT%TZ} passed"
-                final = self._jobs.finish(manifest, "EXPIRED", reason)
+            missing = self._jobs.missing_shards(manifest)
+            final = self._end_if_over(manifest, missing)
         if final is not None:
             self._coordination.end_job(job_id, final.state)
             log.info("job ended", job_id=job_id, state=final.state)
         else:
             self._enqueue_lost(job_id, missing)
+
+    def _end_if_over(self, manifest: JobManifest, missing: list[int]) -> JobFinal | None:
+        if not missing:
+            return self._jobs.finish_if_complete(manifest)
+        request = self._jobs.cancel_request(manifest.job_id)
+        if request is not None:
+            return self._jobs.finish(manifest, "CANCELLED", request.reason)
+        if self._is_expired(manifest):
+            reason = f"the deadline {manifest.deadline:%FT%TZ} passed"
+            return self._jobs.finish(manifest, "EXPIRED", reason)
+        return None
 
     def _is_expired(self, manifest: JobManifest) -> bool:
         deadline = manifest.deadline
