@@ -2,15 +2,14 @@
 
 import json
 import os
-import sys
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fornada import logs
+from fornada.console import console
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
@@ -48,7 +47,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
             "" if accuracy is None else f"{accuracy:.4f}",
             f"{newest.created_at:%F %T}Z",
         )
-    _console().print(table if found else "no models yet; `fornada train` publishes one")
+    console().print(table if found else "no models yet; `fornada train` publishes one")
 
 
 @models.command()
@@ -72,7 +71,7 @@ def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flag
     for fact, value in _facts(manifest, aliases).items():
         # Names and notes of others are text, not markup.
         table.add_row(fact, Text(value))
-    _console().print(table)
+    console().print(table)
 
 
 def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
@@ -115,11 +114,6 @@ def _store() -> ModelStore:
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     return ModelStore(objects=S3ObjectStore.from_settings(settings))
-
-
-def _console() -> Console:
-    # A pipe has no width; a table cut off at 80 columns is of no use to a program.
-    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def _print_json(answer: dict[str, Any]) -> None:

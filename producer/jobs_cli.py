@@ -7,11 +7,12 @@ import click
 from rich.table import Table
 
 from fornada import logs
+from fornada.console import console
 from fornada.settings import Settings
 from producer.client import Client
 from producer.export import Format, write_results
 from producer.retention import parse_age
-from producer.status_view import console, finish, plain, print_json, print_status
+from producer.status_view import finish, plain, print_json, print_status
 from producer.status_view import watch as watch_job
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

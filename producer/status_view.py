@@ -10,16 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fornada.console import console
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.job import Job, JobStatus
 
 log = get_logger(__name__)
-
-
-def console() -> Console:
-    """Where tables go. A pipe has no width; one cut off at 80 columns is of no use to a program."""
-    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def watch(job: Job, *, timeout_s: float | None) -> JobStatus:

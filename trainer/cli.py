@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from fornada import keys, logs
+from fornada.console import console
 from fornada.errors import InputError, ModelNotFoundError, UsageError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
@@ -237,8 +237,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     for row in evaluation.classes:
         recall = "-" if row.recall is None else f"{row.recall:.4f}"
         table.add_row(row.name, str(row.items), str(row.right), recall)
-    # A pipe has no width; a table cut off at 80 columns is of no use to a program.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console().print(table)
 
 
 def _print_json(answer: dict[str, Any]) -> None:
