@@ -13,9 +13,9 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from fornada.coordination import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 
 #: Redis 7.2 is the oldest that is tested; kombu needs 6.2.

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Literal, TypeVar
 
 from fornada import keys
@@ -32,13 +33,23 @@ _T = TypeVar("_T")
 READ_THREADS = 8
 
 EndState = Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+#: Job id, when it was created, the end proposed → the end that holds.
+DecideEnd = Callable[[str, datetime, bytes], bytes]
 
 
 class JobStore:
     """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
 
-    def __init__(self, *, objects: ObjectStore) -> None:
+    def __init__(self, *, objects: ObjectStore, decide_end: DecideEnd | None = None) -> None:
+        """Read and write through `objects`.
+
+        Args:
+            objects: The store.
+            decide_end: `Coordination.decide_end`, of whoever may end jobs: where the store
+                ignores conditions it cannot tell which of two ends came first.
+        """
         self.objects = objects
+        self._decide_end = decide_end
 
     def create(self, manifest: JobManifest) -> JobManifest:
         """Write the manifest if its id is new; else return the one that is there.
@@ -84,12 +95,19 @@ class JobStore:
             return outcome
         return self.outcome(job_id, shard) or outcome
 
-    def outcome(self, job_id: str, shard: int) -> ShardOutcome | None:
-        """The shard's outcome, if it has one."""
-        found = self._record(keys.job_outcome(job_id, shard), ShardOutcome)
-        if found is None and not self.objects.conditional_writes:
-            found = self._record(keys.job_dead(job_id, shard), ShardOutcome)
-        return found
+    def outcome(self, job_id: str, shard: int, *, dead: bool = False) -> ShardOutcome | None:
+        """The shard's outcome, if it has one.
+
+        Args:
+            job_id: The job.
+            shard: The shard.
+            dead: The job ended with this shard dead; an ok that came later does not count.
+        """
+        where = [keys.job_outcome(job_id, shard)]
+        if not self.objects.conditional_writes:
+            where.insert(0 if dead else 1, keys.job_dead(job_id, shard))
+        found = (self._record(key, ShardOutcome) for key in where)
+        return next((outcome for outcome in found if outcome is not None), None)
 
     def outcome_shards(self, job_id: str) -> set[int]:
         """The shards that have an outcome."""
@@ -138,10 +156,18 @@ class JobStore:
             state: `None` for SUCCEEDED or FAILED, as the outcomes say.
             reason: Why, when it is not SUCCEEDED.
         """
+        job_id, key = manifest.job_id, keys.job_final(manifest.job_id)
+        known = self.final(job_id)
+        if known is not None:
+            return known
         final = summarise(manifest, self._all_outcomes(manifest), state, reason)
-        if self.objects.put_if_absent(keys.job_final(manifest.job_id), final.to_json()):
+        if self._decide_end is not None and not self.objects.conditional_writes:
+            # Whoever writes now writes the same.
+            decided = self._decide_end(job_id, manifest.created_at, final.to_json())
+            final = JobFinal.from_json(decided, where=key)
+        if self.objects.put_if_absent(key, final.to_json()):
             return final
-        return self.final(manifest.job_id) or final
+        return self.final(job_id) or final
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; broken off, it is still there to be deleted again."""
@@ -231,6 +257,7 @@ def summarise(
         job_id=manifest.job_id,
         state=state,
         reason=reason,
+        started_at=min((o.began_at for o in outcomes), default=None),
         ended_at=now(),
         last_outcome_at=max((o.committed_at for o in outcomes), default=None),
         shards_ok=len(ok),
@@ -238,7 +265,9 @@ def summarise(
         shards_missing=len(manifest.shards) - len(outcomes),
         items_ok=sum(o.item_count - len(o.item_errors) for o in ok),
         items_failed=items_failed,
-        outcome_ranges=to_ranges([o.shard for o in outcomes]),
+        attempts=sum(o.attempts for o in outcomes),
+        outcome_ranges=to_ranges(o.shard for o in outcomes),
+        dead_ranges=to_ranges(o.shard for o in dead),
         outcomes_sha256=outcomes_digest(outcomes),
     )
 

@@ -1,6 +1,7 @@
 """The name of every object, Redis key, queue and task, and the rules for names: nowhere else."""
 
 import re
+from datetime import datetime
 
 from fornada.errors import UsageError
 
@@ -123,19 +124,24 @@ def shard_of(outcome_key: str) -> int:
     return int(outcome_key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
-def redis_attempts(job_id: str, shard: int) -> str:
-    """Hash: attempt id → when it began, in ms. Its length is the number of attempts."""
-    return f"fornada:attempts:{job_id}:{shard}"
+def redis_job(job_id: str) -> str:
+    """Hash: `counted` while nothing was lost since submission, attempts, when work began, in ms."""
+    return f"fornada:job:{job_id}"
 
 
-def redis_lease(job_id: str, shard: int) -> str:
-    """String: the attempt that is at work on the shard, for as long as it renews."""
-    return f"fornada:lease:{job_id}:{shard}"
+def redis_attempts(job_id: str) -> str:
+    """Hash: shard without an outcome → ids of its attempts, a space between."""
+    return f"fornada:attempts:{job_id}"
 
 
-def redis_done(job_id: str) -> str:
-    """Bitmap: shards that have an outcome."""
-    return f"fornada:done:{job_id}"
+def redis_errors(job_id: str) -> str:
+    """Hash: shard without an outcome → the last error of an attempt that ended without one."""
+    return f"fornada:errors:{job_id}"
+
+
+def redis_leases(job_id: str) -> str:
+    """Hash: shard → the attempt that is at work on it, and until when it renews no more, in ms."""
+    return f"fornada:leases:{job_id}"
 
 
 def redis_enqueued(job_id: str) -> str:
@@ -143,9 +149,30 @@ def redis_enqueued(job_id: str) -> str:
     return f"fornada:enqueued:{job_id}"
 
 
+def redis_done(job_id: str) -> str:
+    """Bitmap: shards that have an outcome."""
+    return f"fornada:done:{job_id}"
+
+
+def redis_failed(job_id: str) -> str:
+    """Hash: shard that is dead → `dead`; shard with failed items → how many."""
+    return f"fornada:failed:{job_id}"
+
+
+def redis_counters(job_id: str) -> list[str]:
+    """All of the above: what is of no use once the job has ended."""
+    named = (redis_job, redis_attempts, redis_errors, redis_leases, redis_enqueued)
+    return [key(job_id) for key in (*named, redis_done, redis_failed)]
+
+
 def redis_ended(job_id: str) -> str:
     """String: the job's end state, so that messages left in the queue cost nothing."""
     return f"fornada:ended:{job_id}"
+
+
+def redis_end(job_id: str, created_at: datetime) -> str:
+    """String: `final.json` as it is to be, where the store cannot decide it."""
+    return f"fornada:end:{job_id}:{created_at.timestamp():.6f}"
 
 
 #: Set: ids of jobs that have not ended. A cache: the reconciler rebuilds it from the store.

@@ -217,6 +217,8 @@ class JobFinal(Record):
     job_id: Name
     state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
     reason: str | None = None
+    #: When the first shard that has an outcome was begun.
+    started_at: AwareDatetime | None = None
     ended_at: AwareDatetime
     #: When the last outcome that counts was committed.
     last_outcome_at: AwareDatetime | None = None
@@ -225,8 +227,12 @@ class JobFinal(Record):
     shards_missing: int = Field(ge=0)
     items_ok: int = Field(ge=0)
     items_failed: int = Field(ge=0)
+    #: How many times the shards whose outcomes count were begun.
+    attempts: int = Field(ge=0, default=0)
     #: Ranges [first, last] of the shards whose outcomes count; later ones do not.
     outcome_ranges: list[list[int]]
+    #: Those of them that are dead, whatever comes later.
+    dead_ranges: list[list[int]] = Field(default_factory=list)
     #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
     outcomes_sha256: Sha256
 

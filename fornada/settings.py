@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         description="A shard whose worker shows no life for so long is given to another.",
     )
     reconcile_interval_s: float = Field(
-        default=5.0,
+        default=1.0,
         gt=0,
         description="How often lost messages are looked for and enqueued again.",
     )

@@ -4,10 +4,10 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
-from fornada.coordination import Begun
+from fornada.coordination import Begun, Progress
 from fornada.errors import ObjectNotFoundError
 from fornada.object_store import ObjectInfo, StoredObject
 
@@ -99,21 +99,21 @@ class InMemoryCoordination:
             self._open_jobs: set[str] = set()
             self._open_jobs_complete = False
             self._ended: dict[str, str] = {}
-            self._attempts: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
-            self._leases: dict[tuple[str, int], tuple[str, float]] = {}
-            self._done: dict[str, set[int]] = defaultdict(set)
-            self._enqueued: dict[str, dict[int, float]] = defaultdict(dict)
+            self._ends: dict[tuple[str, datetime], bytes] = {}
+            self._jobs: dict[str, _Counters] = defaultdict(_Counters)
             self._leader: tuple[str, float] | None = None
 
     def server_time(self) -> datetime:
         """Now, by the clock that was given."""
         return datetime.fromtimestamp(self._clock(), UTC)
 
-    def open_job(self, job_id: str) -> None:
+    def open_job(self, job_id: str, *, new: bool = False) -> None:
         """List the job among those that have not ended, also if one of that id had ended."""
         with self._lock:
             self._open_jobs.add(job_id)
             self._ended.pop(job_id, None)
+            if new:
+                self._jobs[job_id] = _Counters(counted=True)
 
     def open_jobs(self) -> set[str] | None:
         """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
@@ -131,72 +131,101 @@ class InMemoryCoordination:
         with self._lock:
             self._open_jobs.discard(job_id)
 
+    def decide_end(self, job_id: str, created_at: datetime, final: bytes) -> bytes:
+        """Of all ends proposed for the job that was created then, the first."""
+        with self._lock:
+            return self._ends.setdefault((job_id, created_at), final)
+
     def end_job(self, job_id: str, state: str) -> None:
         """Let messages of the job that are still queued cost nothing; forget its counters."""
         with self._lock:
             self._ended[job_id] = state
             self._open_jobs.discard(job_id)
-            self._done.pop(job_id, None)
-            self._enqueued.pop(job_id, None)
+            self._jobs.pop(job_id, None)
 
     def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
         """Count the attempt and take the lease, before input or model is touched."""
         at = self.server_time()
         with self._lock:
+            job = self._jobs[job_id]
             if job_id in self._ended:
                 return Begun(status="ended", attempts=0, at=at)
-            if shard in self._done[job_id]:
+            if shard in job.done:
                 return Begun(status="done", attempts=0, at=at)
             if self._holder(job_id, shard) not in {None, attempt}:
                 return Begun(status="leased", attempts=0, at=at)
-            self._attempts[job_id, shard].setdefault(attempt, "")
-            self._leases[job_id, shard] = (attempt, self._clock() + lease_s)
-            self._enqueued[job_id].pop(shard, None)
-            return Begun(status="begun", attempts=len(self._attempts[job_id, shard]), at=at)
+            if attempt not in job.attempts[shard]:
+                job.attempts[shard].append(attempt)
+                job.attempt_count += 1
+                job.started_at = job.started_at or at
+            job.leases[shard] = (attempt, self._clock() + lease_s)
+            job.enqueued.pop(shard, None)
+            return Begun(status="begun", attempts=len(job.attempts[shard]), at=at)
 
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
         """Show life; also brings back a lease that was lost."""
         with self._lock:
             if self._holder(job_id, shard) in {None, attempt}:
-                self._leases[job_id, shard] = (attempt, self._clock() + lease_s)
+                self._jobs[job_id].leases[shard] = (attempt, self._clock() + lease_s)
 
-    def note_failure(self, job_id: str, shard: int, attempt: str, error: str) -> None:
+    def note_failure(self, job_id: str, shard: int, error: str) -> None:
         """Remember why an attempt ended without an outcome."""
         with self._lock:
-            self._attempts[job_id, shard][attempt] = error
+            self._jobs[job_id].errors[shard] = error
 
     def forget_attempt(self, job_id: str, shard: int, attempt: str) -> None:
         """Do not count an attempt that failed through nobody's fault."""
         with self._lock:
-            self._attempts[job_id, shard].pop(attempt, None)
+            job = self._jobs[job_id]
+            if attempt in job.attempts[shard]:
+                job.attempts[shard].remove(attempt)
+                job.attempt_count -= 1
 
-    def failures(self, job_id: str, shard: int) -> list[str]:
-        """What `note_failure` was told of the shard."""
+    def last_error(self, job_id: str, shard: int) -> str | None:
+        """What `note_failure` was last told of the shard."""
         with self._lock:
-            return [error for error in self._attempts[job_id, shard].values() if error]
+            return self._jobs[job_id].errors.get(shard)
 
-    def mark_done(self, job_id: str, shard: int) -> int:
-        """Note that the shard has an outcome; return how many of the job have."""
+    def mark_done(
+        self, job_id: str, shard: int, *, dead: bool = False, item_errors: int = 0
+    ) -> int:
+        """Note that the shard has an outcome, and which; return how many of the job have one."""
         with self._lock:
-            self._done[job_id].add(shard)
-            self._attempts.pop((job_id, shard), None)
-            self._leases.pop((job_id, shard), None)
-            self._enqueued[job_id].pop(shard, None)
-            return len(self._done[job_id])
+            job = self._jobs[job_id]
+            job.done.add(shard)
+            for known in (job.attempts, job.errors, job.leases, job.enqueued):
+                known.pop(shard, None)
+            if dead:
+                job.dead.add(shard)
+            elif item_errors:
+                job.item_errors[shard] = item_errors
+            return len(job.done)
+
+    def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Note what the store says has an outcome, where that was forgotten."""
+        with self._lock:
+            self._jobs[job_id].done.update(shards)
 
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that messages for the shards are about to be enqueued."""
+        """Note that messages for the shards are about to be enqueued; the job is open, then."""
         with self._lock:
-            self._enqueued[job_id].update(dict.fromkeys(shards, self._clock()))
+            self._open_jobs.add(job_id)
+            self._jobs[job_id].enqueued.update(dict.fromkeys(shards, self._clock()))
 
-    def in_flight(self, job_id: str, shards: Iterable[int]) -> Mapping[int, float | None]:
-        """Shards enqueued and not begun → for how many seconds; shards under lease → `None`."""
+    def progress(self, job_id: str) -> Progress:
+        """How far the job is."""
         with self._lock:
-            flying: dict[int, float | None] = {
-                shard: self._clock() - at for shard, at in self._enqueued[job_id].items()
-            }
-            flying.update({s: None for s in shards if self._holder(job_id, s) is not None})
-            return flying
+            job = self._jobs[job_id]
+            return Progress(
+                done=set(job.done),
+                running={shard for shard in job.leases if self._holder(job_id, shard)},
+                enqueued={shard: self._clock() - at for shard, at in job.enqueued.items()},
+                dead=set(job.dead),
+                item_errors=sum(job.item_errors.values()),
+                attempts=job.attempt_count,
+                started_at=job.started_at,
+                counted=job.counted,
+            )
 
     def queue_length(self, queue: str) -> int:  # noqa: ARG002 - there is one queue here
         """Messages that wait."""
@@ -213,8 +242,24 @@ class InMemoryCoordination:
             return True
 
     def _holder(self, job_id: str, shard: int) -> str | None:
-        attempt, until = self._leases.get((job_id, shard), (None, 0.0))
+        attempt, until = self._jobs[job_id].leases.get(shard, (None, 0.0))
         return attempt if until > self._clock() else None
+
+
+class _Counters:
+    """What is kept of an open job."""
+
+    def __init__(self, *, counted: bool = False) -> None:
+        self.counted = counted
+        self.attempt_count = 0
+        self.started_at: datetime | None = None
+        self.attempts: dict[int, list[str]] = defaultdict(list)
+        self.errors: dict[int, str] = {}
+        self.leases: dict[int, tuple[str, float]] = {}
+        self.enqueued: dict[int, float] = {}
+        self.done: set[int] = set()
+        self.dead: set[int] = set()
+        self.item_errors: dict[int, int] = {}
 
 
 def _etag(data: bytes) -> str:

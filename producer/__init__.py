@@ -13,15 +13,19 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.messages import JobState
+from producer.backlog import Backlog
 from producer.client import Client
 from producer.inputs import ItemBlock
-from producer.job import Job, JobStatus
+from producer.job import DeadShard, Job
+from producer.job_status import JobStatus
 from producer.references import StoredImages
 from producer.results import Results, ShardResult
 
 __all__ = [
+    "Backlog",
     "BrokerError",
     "Client",
+    "DeadShard",
     "FornadaError",
     "InputError",
     "ItemBlock",

@@ -1,25 +1,27 @@
 """The client of other services: submit images, find jobs again. Needs no ML framework."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-import numpy as np
-
 from fornada import keys
 from fornada.arrays import Array
-from fornada.coordination import Coordination, RedisCoordination
-from fornada.errors import BrokerError, InputError, JobNotFoundError, MessageError, UsageError
+from fornada.coordination import Coordination
+from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
 from fornada.messages import JobManifest, ShardInput, ShardMessage, now
 from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs import ItemBlock
-from producer.job import Job, JobStatus
+from producer.backlog import Backlog, backlog_of
+from producer.inputs import ItemBlock, blocks_of
+from producer.job import Job
+from producer.job_status import JobStatus
 from producer.references import StoredImages, shards_of
 from producer.retention import purge
 from producer.retry import retry_of
@@ -54,7 +56,7 @@ class Client:
         settings: Settings,
     ) -> None:
         self._objects = objects
-        self._jobs = JobStore(objects=objects)
+        self._jobs = JobStore(objects=objects, decide_end=coordination.decide_end)
         self._models = ModelStore(objects=objects)
         self._coordination = coordination
         self._sender = sender
@@ -141,7 +143,7 @@ class Client:
             deadline=None if deadline_s is None else submitted_at + timedelta(seconds=deadline_s),
             tags=dict(tags or {}),
         )
-        return self._accept(job_manifest)
+        return self._accept(job_manifest, new=existing is None)
 
     def job(self, job_id: str) -> Job:
         """The job with this id, submitted by whomever.
@@ -156,6 +158,16 @@ class Client:
         found = in_parallel(self._status_of, self._jobs.job_ids())
         statuses = [status for status in found if status is not None]
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
+
+    def backlog(self) -> Backlog:
+        """What is still to be done of all jobs, in shards and in items.
+
+        Raises:
+            BrokerError, StoreError: Redis or the store cannot be reached.
+        """
+        return backlog_of(
+            self._open_manifests(), coordination=self._coordination, sender=self._sender
+        )
 
     def resume(self, job_id: str) -> Job:
         """Enqueue what the job still misses, now; the workers' reconciler would, in its time.
@@ -174,8 +186,9 @@ class Client:
             )
         self._coordination.open_job(job_id)
         missing = self._jobs.missing_shards(job.manifest)
-        flying = self._coordination.in_flight(job_id, missing)
-        self._enqueue(job.manifest, [shard for shard in missing if shard not in flying])
+        progress = self._coordination.progress(job_id)
+        under_way = progress.running | progress.enqueued.keys()
+        self._enqueue(job.manifest, [shard for shard in missing if shard not in under_way])
         return job
 
     def retry_failed(self, job_id: str) -> Job:
@@ -189,7 +202,8 @@ class Client:
             UsageError: It has not ended, or has no such shard.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        return self._accept(retry_of(self.job(job_id).manifest, jobs=self._jobs))
+        manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
+        return self._accept(manifest, new=self._existing(manifest.job_id) is None)
 
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
@@ -257,13 +271,13 @@ class Client:
                 items_per_shard=item_count,
                 max_shard_bytes=self._settings.max_shard_bytes,
             )
-        cuts = cut(_blocks(images, item_ids), signature=signature, item_count=item_count)
+        cuts = cut(blocks_of(images, item_ids), signature=signature, item_count=item_count)
         return list(upload(cuts, job_id=job_id, objects=self._objects, store=store))
 
-    def _accept(self, manifest: JobManifest) -> Job:
+    def _accept(self, manifest: JobManifest, *, new: bool) -> Job:
         """Make the job exist and enqueue it, unless one of that id does already."""
         # Listed first: from the manifest on, the reconciler must know of the job.
-        self._coordination.open_job(manifest.job_id)
+        self._coordination.open_job(manifest.job_id, new=new)
         accepted = self._jobs.create(manifest)
         if accepted is manifest:
             self._enqueue(manifest, range(len(manifest.shards)))
@@ -281,6 +295,16 @@ class Client:
             # The job is accepted: its manifest is stored, and the reconciler enqueues it.
             log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))
 
+    def _open_manifests(self) -> Iterator[JobManifest]:
+        job_ids = self._coordination.open_jobs()
+        if job_ids is None:
+            # Redis was emptied, and no reconciler has been through the store yet.
+            job_ids = {j for j in self._jobs.job_ids() if self._jobs.final(j) is None}
+        for job_id in sorted(job_ids):
+            # Listed before it exists, it may not exist yet.
+            with contextlib.suppress(JobNotFoundError):
+                yield self._jobs.manifest(job_id)
+
     def _status_of(self, job_id: str) -> JobStatus | None:
         try:
             return self._as_job(self._jobs.manifest(job_id)).status()
@@ -294,30 +318,3 @@ class Client:
 def _new_job_id() -> str:
     """A new id; ids sort by the time of submission."""
     return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
-
-
-def _blocks(
-    images: Array | Iterable[Array] | Iterable[ItemBlock], item_ids: Sequence[str] | None
-) -> Iterator[ItemBlock]:
-    if isinstance(images, np.ndarray):
-        ids = None if item_ids is None else [str(item_id) for item_id in item_ids]
-        yield ItemBlock(images=images, item_ids=ids, where="images")
-        return
-    if item_ids is not None:
-        raise UsageError(
-            "item_ids go with one array; for a stream, give ItemBlock with its own ids"
-        )
-    if not isinstance(images, Iterable):
-        raise InputError(
-            f"images is {type(images).__name__}; give an array of items, or an iterable of arrays"
-        )
-    for number, block in enumerate(images):
-        if isinstance(block, ItemBlock):
-            yield block
-        elif isinstance(block, np.ndarray):
-            # A copy: a stream may fill the same array again while this block waits for its shard.
-            yield ItemBlock(images=block.copy(), item_ids=None, where=f"images[{number}]")
-        else:
-            raise InputError(
-                f"images[{number}] is {type(block).__name__}; a stream gives arrays of items"
-            )

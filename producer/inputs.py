@@ -3,7 +3,7 @@
 import glob
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, takewhile
 from pathlib import Path
@@ -229,3 +229,36 @@ def _name(file: _File, root: Path) -> str:
 def _text(path: Path) -> str:
     """The path as text that can be printed and stored, whatever bytes it has."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+def blocks_of(
+    images: Array | Iterable[Array] | Iterable[ItemBlock], item_ids: Sequence[str] | None
+) -> Iterator[ItemBlock]:
+    """One array, or a stream of them, as blocks.
+
+    Raises:
+        UsageError: `item_ids` came with a stream.
+        InputError: It is neither.
+    """
+    if isinstance(images, np.ndarray):
+        ids = None if item_ids is None else [str(item_id) for item_id in item_ids]
+        yield ItemBlock(images=images, item_ids=ids, where="images")
+        return
+    if item_ids is not None:
+        raise UsageError(
+            "item_ids go with one array; for a stream, give ItemBlock with its own ids"
+        )
+    if not isinstance(images, Iterable):
+        raise InputError(
+            f"images is {type(images).__name__}; give an array of items, or an iterable of arrays"
+        )
+    for number, block in enumerate(images):
+        if isinstance(block, ItemBlock):
+            yield block
+        elif isinstance(block, np.ndarray):
+            # A copy: a stream may fill the same array again while this block waits for its shard.
+            yield ItemBlock(images=block.copy(), item_ids=None, where=f"images[{number}]")
+        else:
+            raise InputError(
+                f"images[{number}] is {type(block).__name__}; a stream gives arrays of items"
+            )

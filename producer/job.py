@@ -1,15 +1,15 @@
 """A submitted job, as its submitter sees it: how far it is, what came out, how to stop it."""
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.coordination import Coordination
+from fornada.coordination import Coordination, Progress
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -19,7 +19,8 @@ from fornada.errors import (
 )
 from fornada.job_store import JobStore, from_ranges, in_parallel
 from fornada.logs import get_logger
-from fornada.messages import JobFinal, JobManifest, JobState, ShardOutcome, now
+from fornada.messages import JobFinal, JobManifest, ShardOutcome
+from producer.job_status import JobStatus, ended_status, open_status
 from producer.results import Results, ShardResult
 
 log = get_logger(__name__)
@@ -30,35 +31,15 @@ _LAST_POLL_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JobStatus:
-    """How a job stands.
+class DeadShard:
+    """A shard that will not be tried again, and why; `retry_failed` makes a job of them."""
 
-    `items_ok` and `items_failed` are known when the job has ended; `items_per_s` counts from the
-    first enqueue to the last outcome so far; `eta_s` is what is left at that rate.
-    """
-
-    job_id: str
-    state: JobState
-    model: str
-    model_sha256: str
-    items: int
-    items_done: int
-    items_ok: int | None
-    items_failed: int | None
-    shards: int
-    shards_done: int
-    shards_dead: int | None
-    created_at: datetime
-    ended_at: datetime | None
-    items_per_s: float | None
-    eta_s: float | None
-    reason: str | None
-    tags: dict[str, str]
-
-    @property
-    def ended(self) -> bool:
-        """Whether this state is an end."""
-        return self.ended_at is not None
+    shard: int
+    first_item: int
+    item_count: int
+    #: `input`: it is missing, changed or does not fit. `crash-loop`: its workers died over it.
+    reason: str
+    detail: str
 
 
 class Job:
@@ -87,8 +68,8 @@ class Job:
         """
         final = self._jobs.final(self.id)
         if final is not None:
-            return _ended_status(self.manifest, final)
-        return _open_status(self.manifest, self._jobs.outcome_shards(self.id))
+            return ended_status(self.manifest, final)
+        return open_status(self.manifest, self._progress())
 
     def wait(
         self,
@@ -156,14 +137,18 @@ class Job:
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
-        shards, why_missing = self._readable_shards(partial=partial)
-        firsts = np.cumsum([0, *(spec.item_count for spec in self.manifest.shards)])
-        return in_parallel(
-            lambda shard: self._shard_result(
-                shard, int(firsts[shard]), None if shard in shards else why_missing
-            ),
-            range(len(self.manifest.shards)),
-        )
+        final = self._jobs.final(self.id)
+        shards, why_missing = self._readable_shards(final, partial=partial)
+        dead = set(from_ranges(final.dead_ranges)) if final else set()
+        firsts = self._first_items()
+
+        def read(shard: int) -> ShardResult:
+            if shard not in shards:
+                return self._shard_result(shard, firsts[shard], None, why_missing)
+            outcome = self._jobs.outcome(self.id, shard, dead=shard in dead)
+            return self._shard_result(shard, firsts[shard], outcome, "its outcome is gone")
+
+        return in_parallel(read, range(len(self.manifest.shards)))
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; what is done stays readable. A job that has ended stays as it ended.
@@ -180,11 +165,45 @@ class Job:
         except BrokerError as exc:
             # The store has it; a worker's reconciler tells Redis.
             log.warning("job ended, the queue is told later", job_id=self.id, error=str(exc))
-        return _ended_status(self.manifest, final)
+        return ended_status(self.manifest, final)
 
-    def _readable_shards(self, *, partial: bool) -> tuple[set[int], str]:
-        """The shards whose outcomes count, and why the others' do not."""
+    def dead_shards(self) -> Iterator[DeadShard]:
+        """The dead shards of the job, in order; while it is open, those that Redis knows of.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
         final = self._jobs.final(self.id)
+        shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
+        firsts = self._first_items()
+        for outcome in in_parallel(lambda s: self._jobs.outcome(self.id, s, dead=True), shards):
+            if outcome is not None and outcome.status == "dead":
+                yield DeadShard(
+                    shard=outcome.shard,
+                    first_item=firsts[outcome.shard],
+                    item_count=outcome.item_count,
+                    reason=outcome.reason or "",
+                    detail=outcome.detail or "",
+                )
+
+    def _progress(self) -> Progress:
+        """How far the open job is: as Redis has counted, or else as the store's listing says."""
+        try:
+            progress = self._coordination.progress(self.id)
+        except BrokerError as exc:
+            log.warning("progress is read from the store", job_id=self.id, error=str(exc))
+            return Progress(done=self._jobs.outcome_shards(self.id))
+        if progress.counted:
+            return progress
+        return replace(progress, done=self._jobs.outcome_shards(self.id))
+
+    def _first_items(self) -> list[int]:
+        """For each shard, how many items come before it."""
+        counts = (spec.item_count for spec in self.manifest.shards)
+        return list(itertools.accumulate(counts, initial=0))
+
+    def _readable_shards(self, final: JobFinal | None, *, partial: bool) -> tuple[set[int], str]:
+        """The shards whose outcomes count, and why the others' do not."""
         if final is None:
             if not partial:
                 raise JobNotFinishedError(
@@ -198,9 +217,10 @@ class Job:
             )
         return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 
-    def _shard_result(self, shard: int, first_item: int, why_missing: str | None) -> ShardResult:
+    def _shard_result(
+        self, shard: int, first_item: int, outcome: ShardOutcome | None, why_missing: str
+    ) -> ShardResult:
         spec = self.manifest.shards[shard]
-        outcome = self._jobs.outcome(self.id, shard) if why_missing is None else None
         shape = (spec.item_count, len(self.manifest.classes))
         probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
         if outcome is None:
@@ -251,56 +271,3 @@ def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:
             f"{where} is not a JSON array of {item_count} item ids, each a string; submit again"
         )
     return item_ids
-
-
-def _ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
-    items_done = final.items_ok + final.items_failed
-    last = final.last_outcome_at
-    return JobStatus(
-        job_id=manifest.job_id,
-        state=JobState(final.state),
-        model=str(manifest.model),
-        model_sha256=manifest.model.sha256,
-        items=manifest.item_count,
-        items_done=items_done,
-        items_ok=final.items_ok,
-        items_failed=final.items_failed,
-        shards=len(manifest.shards),
-        shards_done=final.shards_ok + final.shards_dead,
-        shards_dead=final.shards_dead,
-        created_at=manifest.created_at,
-        ended_at=final.ended_at,
-        items_per_s=None if last is None else _rate(items_done, manifest.created_at, last),
-        eta_s=None,
-        reason=final.reason,
-        tags=manifest.tags,
-    )
-
-
-def _open_status(manifest: JobManifest, done: set[int]) -> JobStatus:
-    items = manifest.item_count
-    items_done = sum(manifest.shards[shard].item_count for shard in done)
-    rate = _rate(items_done, manifest.created_at, now()) if items_done else None
-    return JobStatus(
-        job_id=manifest.job_id,
-        state=JobState.RUNNING if done else JobState.QUEUED,
-        model=str(manifest.model),
-        model_sha256=manifest.model.sha256,
-        items=items,
-        items_done=items_done,
-        items_ok=None,
-        items_failed=None,
-        shards=len(manifest.shards),
-        shards_done=len(done),
-        shards_dead=None,
-        created_at=manifest.created_at,
-        ended_at=None,
-        items_per_s=rate,
-        eta_s=(items - items_done) / rate if rate else None,
-        reason=None,
-        tags=manifest.tags,
-    )
-
-
-def _rate(item_count: int, start: datetime, stop: datetime) -> float:
-    return item_count / max(1e-6, (stop - start).total_seconds())

@@ -1,6 +1,7 @@
 """`fornada jobs`."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -52,11 +53,32 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
 @click.argument("job_id", metavar="JOB")
 @JSON_OPTION
 def show(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Show how a job stands.
+    """Show how a job stands: items, shards, attempts, times, and why shards are dead.
 
     Example: fornada jobs show 20261123T154100-9f2c1e07ab
     """
-    print_status(client_from_env().job(job_id).status(), as_json=as_json)
+    job = client_from_env().job(job_id)
+    status = job.status()
+    dead = [] if status.shards_dead == 0 else list(job.dead_shards())
+    print_status(status, dead=dead, as_json=as_json)
+
+
+@jobs.command()
+@JSON_OPTION
+def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Show what is still to be done, over all jobs: what to scale workers by.
+
+    Example: fornada jobs backlog --json
+    """
+    found = client_from_env().backlog()
+    if as_json:
+        print_json(asdict(found) | {"total": asdict(found.total)})
+        return
+    table = Table("", "shards", "items", box=None)
+    for name in ("waiting", "queued", "reserved", "running", "total"):
+        amount = getattr(found, name)
+        table.add_row(name, str(amount.shards), str(amount.items))
+    console().print(table)
 
 
 @jobs.command()

@@ -21,8 +21,7 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     final = jobs.final(job_id)
     if final is None:
         raise UsageError(f"job {job_id} has not ended; wait for it, or cancel it first")
-    outcomes = jobs.outcomes(job_id, from_ranges(final.outcome_ranges))
-    done = {outcome.shard for outcome in outcomes if outcome.status == "ok"}
+    done = set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges))
     counts = [spec.item_count for spec in manifest.shards]
     firsts = itertools.accumulate(counts, initial=0)
     shards = [

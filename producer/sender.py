@@ -1,5 +1,7 @@
 """Put messages on the queue through Celery, which is named nowhere else in the producer."""
 
+import base64
+import json
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -8,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from fornada import keys
 from fornada.broker import celery_config
-from fornada.errors import BrokerError
+from fornada.errors import BrokerError, MessageError
 from fornada.messages import ShardMessage
 from fornada.settings import Settings
 
@@ -21,6 +23,13 @@ class Sender(Protocol):
 
         Raises:
             BrokerError: Some may be on the queue, and some not.
+        """
+
+    def reserved(self) -> set[ShardMessage]:
+        """What workers have taken from the queue and not acknowledged, begun or not.
+
+        Raises:
+            BrokerError: The queue cannot be reached.
         """
 
 
@@ -47,7 +56,36 @@ class CelerySender:
             for message in messages:
                 self._app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
         except OperationalError as exc:
-            raise BrokerError(
-                f"the queue cannot be reached ({exc}); check FORNADA_REDIS_URL and that the server "
-                "runs (`fornada up` starts one)"
-            ) from exc
+            raise _unreachable(exc) from exc
+
+    def reserved(self) -> set[ShardMessage]:
+        """What workers have taken from the queue and not acknowledged, begun or not.
+
+        Raises:
+            BrokerError: The queue cannot be reached.
+        """
+        try:
+            with self._app.connection_for_read() as connection:
+                channel = connection.default_channel
+                bodies = channel.client.hvals(channel.unacked_key)
+        except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:
+            raise _unreachable(exc) from exc
+        return {message for body in bodies if (message := _message_in(body)) is not None}
+
+
+def _message_in(unacknowledged: bytes) -> ShardMessage | None:
+    """Ours, in what kombu's Redis transport keeps of a message until it is acknowledged."""
+    try:
+        message, _exchange, _routing_key = json.loads(unacknowledged)
+        arguments = json.loads(base64.b64decode(message["body"]))[0]
+        return ShardMessage.from_plain(arguments[0], where="message")
+    except (LookupError, MessageError, TypeError, ValueError):
+        # Somebody else's, which a worker drops.
+        return None
+
+
+def _unreachable(exc: Exception) -> BrokerError:
+    return BrokerError(
+        f"the queue cannot be reached ({exc}); check FORNADA_REDIS_URL and that the server "
+        "runs (`fornada up` starts one)"
+    )

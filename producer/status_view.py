@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,9 +15,13 @@ from rich.table import Table
 from fornada.console import console
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
-from producer.job import Job, JobStatus
+from producer.job import DeadShard, Job
+from producer.job_status import JobStatus
 
 log = get_logger(__name__)
+
+#: Dead shards of which a table tells.
+_DEAD_SHOWN = 10
 
 
 def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
@@ -68,37 +74,60 @@ def finish(status: JobStatus, *, as_json: bool) -> None:
         )
 
 
-def print_status(status: JobStatus, *, as_json: bool) -> None:
-    """Print how the job stands."""
+def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: bool) -> None:
+    """Print how the job stands, and why shards of it are dead."""
     if as_json:
-        print_json(plain(status))
+        print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]})
         return
     table = Table(show_header=False, box=None)
-    rows = {
+    for name, value in _rows(status).items():
+        if value:
+            table.add_row(name, value)
+    for shard in dead[:_DEAD_SHOWN]:
+        last_item = shard.first_item + shard.item_count - 1
+        table.add_row(
+            f"dead shard {shard.shard}",
+            f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}",
+        )
+    if len(dead) > _DEAD_SHOWN:
+        table.add_row("", f"and {len(dead) - _DEAD_SHOWN} more, see --json")
+    console().print(table)
+
+
+def _rows(status: JobStatus) -> dict[str, str | None]:
+    unfinished = f"{status.shards_running} running, {status.shards_queued} queued"
+    return {
         "job": status.job_id,
         "state": status.state,
         "model": f"{status.model} (sha256 {status.model_sha256[:12]}…)",
-        "items": f"{status.items_done} of {status.items} done",
-        "failed items": status.items_failed,
-        "shards": f"{status.shards_done} of {status.shards} done",
-        "dead shards": status.shards_dead,
-        "submitted": f"{status.created_at:%F %T}Z",
-        "ended": f"{status.ended_at:%F %T}Z" if status.ended_at else None,
+        "items": f"{status.items_done} of {status.items} done, {_known(status.items_ok)} ok, "
+        f"{_known(status.items_failed)} failed",
+        "shards": f"{status.shards_done} of {status.shards} done, {_known(status.shards_dead)} "
+        "dead" + ("" if status.ended else f", {unfinished}"),
+        "attempts": _known(status.attempts),
+        "submitted": _moment(status.created_at),
+        "begun": _moment(status.started_at),
+        "ended": _moment(status.ended_at),
         "rate": f"{status.items_per_s:,.0f} items/s" if status.items_per_s else None,
         "left": f"about {status.eta_s:,.0f} s" if status.eta_s else None,
         "reason": status.reason,
         **{f"tag {key}": value for key, value in status.tags.items()},
     }
-    for name, value in rows.items():
-        if value not in {None, ""}:
-            table.add_row(name, str(value))
-    console().print(table)
+
+
+def _known(count: int | None) -> str:
+    # Redis was emptied while the job was open; at its end the store has counted.
+    return "not known how many" if count is None else str(count)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%F %T}Z"
 
 
 def plain(status: JobStatus) -> dict[str, Any]:
     """The status as JSON values."""
     values = asdict(status)
-    for name in ("created_at", "ended_at"):
+    for name in ("created_at", "started_at", "ended_at"):
         values[name] = values[name] and values[name].isoformat()
     return values
 

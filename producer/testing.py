@@ -92,6 +92,10 @@ class RecordingSender:
         """Keep `messages`."""
         self.messages.extend(messages)
 
+    def reserved(self) -> set[ShardMessage]:
+        """Nothing: nobody takes them."""
+        return set()
+
 
 class _InlineWorker:
     """A `Sender` that runs what it is given, and commits the outcomes that a worker would."""
@@ -106,6 +110,9 @@ class _InlineWorker:
     def enqueue(self, messages: Iterable[ShardMessage]) -> None:
         for message in messages:
             self._run(message)
+
+    def reserved(self) -> set[ShardMessage]:
+        return set()
 
     def _run(self, message: ShardMessage) -> None:
         manifest = self._jobs.manifest(message.job_id)
@@ -133,7 +140,10 @@ class _InlineWorker:
             committed_at=now(),
         )
         self._jobs.commit(outcome)
-        if self._coordination.mark_done(message.job_id, message.shard) == len(manifest.shards):
+        done_count = self._coordination.mark_done(
+            message.job_id, message.shard, item_errors=len(items.errors)
+        )
+        if done_count == len(manifest.shards):
             final = self._jobs.finish_if_complete(manifest)
             if final is not None:
                 self._coordination.end_job(message.job_id, final.state)

@@ -2,11 +2,12 @@
 
 import os
 
-from fornada.coordination import Coordination, RedisCoordination
+from fornada.coordination import Coordination
 from fornada.errors import FornadaError
 from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.store import ModelStore
 from worker import app as celery_app
@@ -36,7 +37,8 @@ def run_process(settings: Settings, *, threads: int) -> int:
     keras_codec.limit_threads(threads)
     name = worker_name()
     objects = S3ObjectStore.from_settings(settings)
-    jobs, coordination = JobStore(objects=objects), RedisCoordination.from_settings(settings)
+    coordination = RedisCoordination.from_settings(settings)
+    jobs = JobStore(objects=objects, decide_end=coordination.decide_end)
     models = _model_cache(settings, ModelStore(objects=objects))
     service = ShardService(
         jobs=jobs,

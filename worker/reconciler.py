@@ -1,10 +1,12 @@
 """Enqueue what Redis lost, end what is over: a thread in every worker, one of them leading."""
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from fornada.coordination import Coordination
+from fornada.coordination import Coordination, Progress
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -18,12 +20,25 @@ from fornada.messages import JobFinal, JobManifest, ShardMessage
 
 log = get_logger(__name__)
 
+#: Rounds between two looks at what the store has of a job; Redis tells of it in between.
+_ROUNDS_PER_LOOK = 30
 #: Rounds between two looks through the whole store for jobs that Redis does not know of.
-_ROUNDS_PER_SCAN = 120
+_ROUNDS_PER_SCAN = 600
+#: No look takes more than this share of the time.
+_LOOKING_SHARE = 0.05
 #: A queue that is never empty hides lost messages; this many times longer, and they count as lost.
 _PATIENCE = 10
 #: A job listed as open whose manifest does not appear for so long was never submitted.
 _MANIFEST_GRACE = timedelta(hours=1)
+
+
+@dataclass(kw_only=True)
+class _OpenJob:
+    """What the leader remembers of an open job."""
+
+    manifest: JobManifest
+    rounds_to_look: int = 0
+    look_due_at: float = 0.0
 
 
 class Reconciler:
@@ -32,6 +47,9 @@ class Reconciler:
     Redis loses messages (a worker that dies between BRPOP and its record of it, a full or wiped
     server), and so does a producer that dies between manifest and queue. The store does not, so
     a shard with neither an outcome, nor a lease, nor a message on its way is enqueued again.
+
+    A round asks Redis alone, which knows how far a job is. The store is looked at when Redis says
+    that a job is over, after Redis has forgotten, and now and then.
     """
 
     def __init__(
@@ -57,7 +75,8 @@ class Reconciler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
-        self._manifests: dict[str, JobManifest] = {}
+        self._open: dict[str, _OpenJob] = {}
+        self._ended: set[str] = set()
         self._first_missed: dict[str, float] = {}
 
     def start(self) -> None:
@@ -71,20 +90,27 @@ class Reconciler:
 
     def round(self) -> None:
         """One round, if this is the reconciler that leads."""
-        if not self._coordination.lead(self._holder, lease_s=max(15.0, 3 * self._interval_s)):
-            self._manifests.clear()
+        if not self._leads():
+            self._open.clear()
             return
         open_jobs = self._open_jobs()
-        self._manifests = {j: m for j, m in self._manifests.items() if j in open_jobs}
+        self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
+        lost: dict[str, list[int]] = {}
+        queued = self._coordination.queue_length(self._queue)
         for job_id in sorted(open_jobs):
-            if self._stop.is_set():
+            # A round of many jobs must not outlive the lease.
+            if self._stop.is_set() or not self._leads():
                 return
             try:
-                self._reconcile(job_id)
+                lost[job_id] = self._reconcile(job_id, queued)
             except (StoreError, BrokerError):
                 raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
                 log.error("job cannot be reconciled", job_id=job_id, error=str(exc))  # noqa: TRY400 - every round again
+        self._enqueue_fairly(lost, room=self._enqueue_window - queued)
+
+    def _leads(self) -> bool:
+        return self._coordination.lead(self._holder, lease_s=max(5.0, 3 * self._interval_s))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -98,11 +124,17 @@ class Reconciler:
     def _open_jobs(self) -> set[str]:
         known = self._coordination.open_jobs()
         self._rounds += 1
-        if known is not None and self._rounds % _ROUNDS_PER_SCAN:
+        if known is None:
+            # What Redis says of the jobs' progress is lost too.
+            self._open.clear()
+        elif self._rounds % _ROUNDS_PER_SCAN:
             return known
         job_ids = self._jobs.job_ids()
-        ended = in_parallel(self._has_ended, job_ids)
-        found = {job_id for job_id, over in zip(job_ids, ended, strict=True) if not over}
+        unknown = [job_id for job_id in job_ids if job_id not in self._ended]
+        over = dict(zip(unknown, in_parallel(self._has_ended, unknown), strict=True))
+        self._ended.update(job_id for job_id, ended in over.items() if ended)
+        self._ended.intersection_update(job_ids)
+        found = {job_id for job_id, ended in over.items() if not ended}
         self._coordination.rebuild_open_jobs(found)
         return found | (known or set())
 
@@ -113,24 +145,48 @@ class Reconciler:
             log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
             return True
 
-    def _reconcile(self, job_id: str) -> None:
-        try:
-            manifest = self._manifests.get(job_id) or self._jobs.manifest(job_id)
-        except JobNotFoundError:
-            self._give_up_later(job_id)
-            return
-        self._manifests[job_id] = manifest
+    def _reconcile(self, job_id: str, queued: int) -> list[int]:
+        """End the job if it is over; return the shards that nothing will be heard of."""
+        job = self._open.get(job_id)
+        if job is None:
+            try:
+                job = self._open[job_id] = _OpenJob(manifest=self._jobs.manifest(job_id))
+            except JobNotFoundError:
+                self._give_up_later(job_id)
+                return []
         self._first_missed.pop(job_id, None)
-        final = self._jobs.final(job_id)
-        missing: list[int] = []
+        progress = self._coordination.progress(job_id)
+        if self._is_look_due(job, progress):
+            final = self._look(job)
+            if final is not None:
+                self._coordination.end_job(job_id, final.state)
+                log.info("job ended", job_id=job_id, state=final.state)
+                return []
+            progress = self._coordination.progress(job_id)
+        patience_s = self._requeue_after_s * (_PATIENCE if queued else 1)
+        under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
+        shards = range(len(job.manifest.shards))
+        return list(set(shards) - progress.done - progress.running - under_way)
+
+    def _is_look_due(self, job: _OpenJob, progress: Progress) -> bool:
+        job.rounds_to_look -= 1
+        if len(progress.done) >= len(job.manifest.shards) or self._is_expired(job.manifest):
+            return True
+        return job.rounds_to_look < 0 and time.monotonic() >= job.look_due_at
+
+    def _look(self, job: _OpenJob) -> JobFinal | None:
+        """Ask the store how the job stands, and tell Redis what it should know."""
+        began_at = time.monotonic()
+        manifest = job.manifest
+        final = self._jobs.final(manifest.job_id)
         if final is None:
-            missing = self._jobs.missing_shards(manifest)
+            done = self._jobs.outcome_shards(manifest.job_id)
+            self._coordination.restore_done(manifest.job_id, done)
+            missing = [shard for shard in range(len(manifest.shards)) if shard not in done]
             final = self._end_if_over(manifest, missing)
-        if final is not None:
-            self._coordination.end_job(job_id, final.state)
-            log.info("job ended", job_id=job_id, state=final.state)
-        else:
-            self._enqueue_lost(job_id, missing)
+        job.rounds_to_look = _ROUNDS_PER_LOOK
+        job.look_due_at = began_at + (time.monotonic() - began_at) / _LOOKING_SHARE
+        return final
 
     def _end_if_over(self, manifest: JobManifest, missing: list[int]) -> JobFinal | None:
         if not missing:
@@ -147,26 +203,17 @@ class Reconciler:
         deadline = manifest.deadline
         return deadline is not None and self._coordination.server_time() > deadline
 
-    def _enqueue_lost(self, job_id: str, missing: list[int]) -> None:
-        queued = self._coordination.queue_length(self._queue)
-        room = self._enqueue_window - queued
-        if room <= 0:
-            return
-        flying = self._coordination.in_flight(job_id, missing)
-        patience_s = self._requeue_after_s * (_PATIENCE if queued else 1)
-        lost = [
-            shard
-            for shard in missing
-            if shard not in flying or ((age_s := flying[shard]) is not None and age_s > patience_s)
-        ]
-        if lost:
-            # What was finished since `missing` was listed has no lease any more either.
-            done = self._jobs.outcome_shards(job_id)
-            lost = [shard for shard in lost if shard not in done][:room]
-        if lost:
-            log.info("enqueueing shards", job_id=job_id, shards=len(lost), missing=len(missing))
-            self._coordination.mark_enqueued(job_id, lost)
-            self._enqueue([ShardMessage(job_id=job_id, shard=shard) for shard in lost])
+    def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
+        """Share the window's room: a small job does not wait until a large one is through."""
+        waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
+        for position, job_id in enumerate(waiting):
+            shards = sorted(lost[job_id])[: max(0, room) // (len(waiting) - position)]
+            if not shards:
+                continue
+            room -= len(shards)
+            log.info("enqueueing shards", job_id=job_id, shards=len(shards), of=len(lost[job_id]))
+            self._coordination.mark_enqueued(job_id, shards)
+            self._enqueue([ShardMessage(job_id=job_id, shard=shard) for shard in shards])
 
     def _give_up_later(self, job_id: str) -> None:
         """A producer lists a job before it writes the manifest; some never come to that."""

@@ -107,6 +107,12 @@ class ShardService:
             number=begun.attempts,
             began_at=now(),
         )
+        if attempt.number > 1:
+            # The attempt before may have died between its commit and telling Redis.
+            held = self._jobs.outcome(job_id, shard)
+            if held is not None:
+                self._mark_done(manifest, held)
+                return "done"
         if attempt.number > manifest.max_attempts + _ISOLATED_ATTEMPTS:
             detail = self._crash_detail(job_id, shard, begun.attempts - 1)
             return self._commit(manifest, self._computation.dead(attempt, "crash-loop", detail))
@@ -127,7 +133,6 @@ class ShardService:
 
     def _commit(self, manifest: JobManifest, outcome: ShardOutcome) -> str:
         held = self._jobs.commit(outcome)
-        done_count = self._coordination.mark_done(manifest.job_id, outcome.shard)
         log.info(
             "shard finished",
             job_id=manifest.job_id,
@@ -136,12 +141,22 @@ class ShardService:
             items=held.item_count,
             predict_s=round(held.predict_s, 4),
         )
+        self._mark_done(manifest, held)
+        return held.status
+
+    def _mark_done(self, manifest: JobManifest, held: ShardOutcome) -> None:
+        """Tell Redis of the outcome, and end the job with its last one."""
+        done_count = self._coordination.mark_done(
+            manifest.job_id,
+            held.shard,
+            dead=held.status == "dead",
+            item_errors=len(held.item_errors),
+        )
         if done_count >= len(manifest.shards):
             final = self._jobs.finish_if_complete(manifest)
             if final is not None:
                 self._coordination.end_job(manifest.job_id, final.state)
                 log.info("job ended", job_id=manifest.job_id, state=final.state)
-        return held.status
 
     def _end(self, manifest: JobManifest, state: EndState, reason: str) -> None:
         # A late message must not undo that every shard has its outcome.
@@ -159,7 +174,7 @@ class ShardService:
         try:
             if counted:
                 error = f"{type(exc).__name__}: {exc}"
-                self._coordination.note_failure(job_id, shard, attempt, error)
+                self._coordination.note_failure(job_id, shard, error)
             else:
                 self._coordination.forget_attempt(job_id, shard, attempt)
         except FornadaError as redis_error:
@@ -167,8 +182,8 @@ class ShardService:
         return "deferred"
 
     def _crash_detail(self, job_id: str, shard: int, attempts: int) -> str:
-        failures = self._coordination.failures(job_id, shard)
-        seen = f"the last error was {failures[-1]}" if failures else "its worker died each time"
+        error = self._coordination.last_error(job_id, shard)
+        seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempts} times without an outcome; {seen}"
 
     def _manifest(self, job_id: str) -> JobManifest:

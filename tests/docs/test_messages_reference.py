@@ -17,10 +17,10 @@ from kombu import Queue
 
 from fornada import keys
 from fornada.arrays import Array
-from fornada.coordination import RedisCoordination
 from fornada.job_store import JobStore
 from fornada.messages import PUBLIC_RECORDS, JobState, ShardMessage
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
@@ -216,7 +216,7 @@ def test_the_example_submits_a_job_that_runs(
     job = Client.from_settings(settings).job(JOB_ID)
     assert model.pin == job.manifest.model
     assert JobState.QUEUED == job.status().state
-    assert {0} == set(coordination.in_flight(JOB_ID, [0]))
+    assert {0} == set(coordination.progress(JOB_ID).enqueued)
 
     # when
     ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)

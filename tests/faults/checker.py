@@ -93,41 +93,28 @@ def _check_final(
     jobs: JobStore, manifest: JobManifest, final: JobFinal, outcomes: dict[int, ShardOutcome]
 ) -> None:
     """Counts and digest are those of the outcomes that count."""
-    counted = from_ranges(final.outcome_ranges)
-    for held in _held_at_end(jobs, [outcomes[shard] for shard in counted]):
-        if outcomes_digest(held) == final.outcomes_sha256:
-            break
-    else:
-        raise AssertionError(f"outcomes_sha256 of {manifest.job_id} is not that of its outcomes")
+    counted, died = from_ranges(final.outcome_ranges), set(from_ranges(final.dead_ranges))
+    held = [_held_at_end(jobs, outcomes[shard], dead=shard in died) for shard in counted]
+    assert outcomes_digest(held) == final.outcomes_sha256
     ok = [outcome for outcome in held if outcome.status == "ok"]
     item_errors = sum(len(outcome.item_errors) for outcome in ok)
     items_dead = sum(outcome.item_count for outcome in held if outcome.status == "dead")
     assert len(ok) == final.shards_ok
-    assert len(held) - len(ok) == final.shards_dead
+    assert len(held) - len(ok) == final.shards_dead == len(died)
     assert len(manifest.shards) - len(held) == final.shards_missing
     assert sum(outcome.item_count for outcome in ok) - item_errors == final.items_ok
     assert items_dead + item_errors == final.items_failed
+    assert sum(outcome.attempts for outcome in held) == final.attempts
     if final.state == "SUCCEEDED":
         assert (len(manifest.shards), 0) == (final.shards_ok, final.shards_dead)
 
 
-def _held_at_end(
-    jobs: JobStore, outcomes: list[ShardOutcome]
-) -> Iterator[tuple[ShardOutcome, ...]]:
-    """What the outcomes may have been when the job ended.
-
-    On a store without conditional writes, ok beats dead even where it comes after the end.
-    """
-    choices: list[list[ShardOutcome]] = [[outcome] for outcome in outcomes]
-    if not jobs.objects.conditional_writes:
-        dead_keys = {
-            info.key for info in jobs.objects.list(keys.JOBS_PREFIX) if "/dead/" in info.key
-        }
-        for choice in choices:
-            key = keys.job_dead(choice[0].job_id, choice[0].shard)
-            if choice[0].status == "ok" and key in dead_keys:
-                choice.append(ShardOutcome.from_json(jobs.objects.get(key).data, where=key))
-    return itertools.product(*choices)
+def _held_at_end(jobs: JobStore, outcome: ShardOutcome, *, dead: bool) -> ShardOutcome:
+    """The outcome that counts: without conditional writes, an ok may have come after the end."""
+    held = jobs.outcome(outcome.job_id, outcome.shard, dead=dead)
+    assert held is not None
+    assert ("dead" if dead else "ok") == held.status
+    return held
 
 
 class OutcomeHistory:

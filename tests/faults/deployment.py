@@ -15,13 +15,13 @@ import redis
 from numpy.typing import NDArray
 
 from fornada import keys
-from fornada.coordination import RedisCoordination
 from fornada.job_store import JobStore
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.local.valkey import start_valkey
 from fornada.messages import ShardMessage
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client

@@ -160,8 +160,7 @@ class _SteppedObjects:
         return call
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        # Ends are exempt: without conditions two of them within a moment cannot be told apart.
-        if self.conditional_writes or key.endswith("/final.json"):
+        if self.conditional_writes:
             with self._port.store_step():
                 return self._objects.put_if_absent(key, data)
         # As `S3ObjectStore` does it where conditions are ignored: others come in between.

@@ -46,8 +46,8 @@ WINDOW = 2
 DEADLINE_S = 100.0
 #: Calls at work at a time.
 MOST_ACTIVITIES = 5
-#: The reconciler looks through the whole store every 120 rounds; the rest are the jobs' own.
-FAIR_ROUNDS = 200
+#: The reconciler looks through the whole store every 600 rounds; the rest are the jobs' own.
+FAIR_ROUNDS = 800
 JOBS = ("a", "b", "c")
 WORKERS = ("worker-1", "worker-2")
 _OUTAGES = (BrokerError, StoreUnavailableError)
@@ -408,7 +408,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
-            jobs=JobStore(objects=port.objects),
+            jobs=JobStore(objects=port.objects, decide_end=port.coordination.decide_end),
             models=self.models,
             coordination=port.coordination,
             deadlines=Deadlines(),
@@ -429,7 +429,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 return port, reconciler
         port = self._new_port()
         reconciler = Reconciler(
-            jobs=JobStore(objects=port.objects),
+            jobs=JobStore(objects=port.objects, decide_end=port.coordination.decide_end),
             coordination=port.coordination,
             enqueue=port.enqueue,
             holder=holder,

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.coordination import Coordination, RedisCoordination
+from fornada.coordination import Coordination, Progress
 from fornada.errors import BrokerError, ConfigError
 from fornada.local.ports import free_port
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination
 
@@ -144,19 +145,31 @@ def test_renewing_does_not_take_a_lease_from_another(coordination: Coordination)
     assert "leased" == coordination.begin("job", 0, "a", lease_s=LONG_S).status
 
 
-def test_failures_are_remembered_and_counted(coordination: Coordination) -> None:
+def test_the_last_error_is_remembered_beside_the_count(coordination: Coordination) -> None:
     for attempt in ("a", "b", "c"):
         coordination.begin("job", 0, attempt, lease_s=0.001)
         _let_pass(0.01)
-    coordination.note_failure("job", 0, "a", "ValueError: no")
-    coordination.note_failure("job", 0, "b", "KeyError: ü")
+    coordination.note_failure("job", 0, "ValueError: no")
+    coordination.note_failure("job", 0, "KeyError: ü")
 
-    assert {"ValueError: no", "KeyError: ü"} == set(coordination.failures("job", 0))
+    assert "KeyError: ü" == coordination.last_error("job", 0)
     assert 4 == coordination.begin("job", 0, "d", lease_s=LONG_S).attempts
 
 
-def test_no_failures_are_none(coordination: Coordination) -> None:
-    assert [] == coordination.failures("job", 0)
+def test_no_error_is_none(coordination: Coordination) -> None:
+    assert coordination.last_error("job", 0) is None
+
+
+def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordination) -> None:
+    for attempt in ("aa", "a", "ba"):
+        begun = coordination.begin("job", 0, attempt, lease_s=0.001)
+        _let_pass(0.01)
+    assert 3 == begun.attempts
+
+    coordination.forget_attempt("job", 0, "a")
+
+    assert 3 == coordination.begin("job", 0, "c", lease_s=LONG_S).attempts
+    assert 3 == coordination.begin("job", 0, "c", lease_s=LONG_S).attempts
 
 
 def test_a_forgotten_attempt_does_not_count(coordination: Coordination) -> None:
@@ -182,13 +195,14 @@ def test_done_shards_are_counted_once_each(coordination: Coordination) -> None:
 def test_a_done_shard_is_not_begun_and_its_counters_are_gone(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
     coordination.begin("job", 0, "a", lease_s=LONG_S)
-    coordination.note_failure("job", 0, "a", "x")
+    coordination.note_failure("job", 0, "x")
 
     coordination.mark_done("job", 0)
 
     assert "done" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
-    assert [] == coordination.failures("job", 0)
-    assert {} == dict(coordination.in_flight("job", [0]))
+    assert coordination.last_error("job", 0) is None
+    progress = coordination.progress("job")
+    assert ({0}, set(), {}) == (progress.done, progress.running, progress.enqueued)
 
 
 def test_nothing_of_an_ended_job_is_begun(coordination: Coordination) -> None:
@@ -200,21 +214,78 @@ def test_nothing_of_an_ended_job_is_begun(coordination: Coordination) -> None:
 
     for shard in (0, 1):
         assert "ended" == coordination.begin("job", shard, "a", lease_s=LONG_S).status
-    assert {} == dict(coordination.in_flight("job", [0, 1]))
+    assert Progress(done=set(), running=set(), dead=set()) == coordination.progress("job")
     assert "begun" == coordination.begin("other", 0, "a", lease_s=LONG_S).status
 
 
-# In flight.
+# The end, where the store cannot decide it.
+
+
+def test_of_two_ends_the_first_holds(coordination: Coordination) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    told = [coordination.decide_end("job", at, end) for end in (b'{"a": "\xc3\xbc"}', b"{}")]
+
+    assert [b'{"a": "\xc3\xbc"}'] * 2 == told
+
+
+def test_a_job_of_the_same_id_created_later_has_an_end_of_its_own(
+    coordination: Coordination,
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    coordination.decide_end("job", at, b"1")
+
+    assert b"2" == coordination.decide_end("job", at + timedelta(microseconds=1), b"2")
+
+
+# Progress.
+
+
+def test_nothing_is_known_of_an_unknown_job(coordination: Coordination) -> None:
+    assert Progress(done=set(), running=set(), dead=set()) == coordination.progress("job")
+
+
+def test_a_shard_goes_from_enqueued_to_running_to_done(coordination: Coordination) -> None:
+    seen = []
+    for step in (
+        lambda: coordination.mark_enqueued("job", [5]),
+        lambda: coordination.begin("job", 5, "a", lease_s=LONG_S),
+        lambda: coordination.mark_done("job", 5),
+    ):
+        step()
+        progress = coordination.progress("job")
+        seen.append((set(progress.enqueued), progress.running, progress.done))
+
+    assert [({5}, set(), set()), (set(), {5}, set()), (set(), set(), {5})] == seen
+
+
+def test_many_done_shards_are_those_that_were_marked(coordination: Coordination) -> None:
+    shards = {0, 1, 7, 8, 100, 4095, 4096, 65_535, 100_000}
+    for shard in shards:
+        coordination.mark_done("job", shard)
+
+    assert shards == coordination.progress("job").done
+
+
+def test_what_the_store_knows_is_added_to_what_is_done(coordination: Coordination) -> None:
+    coordination.mark_done("job", 3)
+    coordination.mark_done("job", 1000)
+
+    coordination.restore_done("job", [0, 9, 17])
+    coordination.restore_done("job", [])
+
+    assert {0, 3, 9, 17, 1000} == coordination.progress("job").done
+    assert 6 == coordination.mark_done("job", 4)
 
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 5])
     _let_pass(0.05)
 
-    flying = coordination.in_flight("job", [0, 1, 5])
+    enqueued = coordination.progress("job").enqueued
 
-    assert {0, 5} == set(flying)
-    assert 0.04 <= flying[5] < 5
+    assert {0, 5} == set(enqueued)
+    assert 0.04 <= enqueued[5] < 5
 
 
 def test_enqueueing_again_makes_a_shard_young_again(coordination: Coordination) -> None:
@@ -223,33 +294,75 @@ def test_enqueueing_again_makes_a_shard_young_again(coordination: Coordination) 
 
     coordination.mark_enqueued("job", [0])
 
-    assert coordination.in_flight("job", [0])[0] < 0.2
+    assert coordination.progress("job").enqueued[0] < 0.2
 
 
-def test_enqueueing_nothing_is_no_error(coordination: Coordination) -> None:
+def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordination) -> None:
+    # given a list of jobs that was lost after the job was put on it
+    coordination.rebuild_open_jobs([])
+
     coordination.mark_enqueued("job", [])
 
-    assert {} == dict(coordination.in_flight("job", []))
+    assert {"job"} == coordination.open_jobs()
+    assert {} == coordination.progress("job").enqueued
 
 
-def test_shards_under_lease_have_no_age_and_stop_waiting(coordination: Coordination) -> None:
-    coordination.mark_enqueued("job", [0, 1])
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
-
-    flying = coordination.in_flight("job", [0, 1, 2])
-
-    assert flying[0] is None
-    assert flying[1] is not None
-    assert 2 not in flying
-
-
-def test_a_begun_shard_whose_lease_ran_out_is_not_in_flight(
+def test_a_begun_shard_whose_lease_ran_out_is_on_no_way(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
     coordination.mark_enqueued("job", [0])
     coordination.begin("job", 0, "a", lease_s=SHORT_S)
 
-    wait_until(lambda: {} == dict(coordination.in_flight("job", [0])))
+    wait_until(lambda: set() == coordination.progress("job").running)
+
+    assert {} == coordination.progress("job").enqueued
+
+
+def test_attempts_and_the_first_beginning_are_counted_for_the_job(
+    coordination: Coordination,
+) -> None:
+    before = coordination.server_time()
+    for shard, attempt in ((0, "a"), (1, "b"), (1, "b"), (2, "c")):
+        coordination.begin("job", shard, attempt, lease_s=LONG_S)
+    coordination.mark_done("job", 0)
+    coordination.forget_attempt("job", 2, "c")
+
+    progress = coordination.progress("job")
+
+    assert 2 == progress.attempts
+    assert progress.started_at is not None
+    assert -0.002 <= (progress.started_at - before).total_seconds() < 5
+
+
+def test_dead_shards_and_failed_items_are_counted_once_each(coordination: Coordination) -> None:
+    for _ in range(2):
+        coordination.mark_done("job", 0, dead=True)
+        coordination.mark_done("job", 1, item_errors=3)
+        coordination.mark_done("job", 2, item_errors=1)
+        coordination.mark_done("job", 3)
+
+    progress = coordination.progress("job")
+
+    assert ({0}, 4, {0, 1, 2, 3}) == (progress.dead, progress.item_errors, progress.done)
+
+
+def test_only_a_job_that_was_new_is_wholly_counted(coordination: Coordination) -> None:
+    coordination.open_job("new", new=True)
+    coordination.open_job("new")
+    coordination.open_job("old")
+
+    assert coordination.progress("new").counted
+    assert not coordination.progress("old").counted
+
+
+def test_a_new_job_inherits_nothing_from_one_of_the_same_id(coordination: Coordination) -> None:
+    coordination.mark_done("job", 0)
+    coordination.begin("job", 1, "a", lease_s=LONG_S)
+
+    coordination.open_job("job", new=True)
+
+    begun = [coordination.begin("job", shard, "b", lease_s=LONG_S) for shard in (0, 1)]
+    assert [("begun", 1)] * 2 == [(b.status, b.attempts) for b in begun]
 
 
 # Leading.
@@ -287,7 +400,11 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     coordination.rebuild_open_jobs(["job"])
     coordination.mark_enqueued("job", [0, 1])
     coordination.begin("job", 0, "a", lease_s=LONG_S)
-    coordination.mark_done("job", 2)
+    coordination.note_failure("job", 0, "x")
+    coordination.mark_done("job", 2, item_errors=1)
+    coordination.restore_done("job", [3])
+    coordination.open_job("new", new=True)
+    coordination.decide_end("over", coordination.server_time(), b"{}")
     coordination.end_job("over", "FAILED")
     coordination.lead("a", lease_s=LONG_S)
 
@@ -300,9 +417,9 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
 def test_a_failure_text_is_kept_short(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
 
-    coordination.note_failure("job", 0, "a", "x" * 100_000)
+    coordination.note_failure("job", 0, "x" * 100_000)
 
-    assert 500 == len(coordination.failures("job", 0)[0])
+    assert "x" * 500 == coordination.last_error("job", 0)
 
 
 def test_the_server_says_what_it_is(redis_url: str) -> None:
@@ -368,12 +485,14 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "end_job": lambda c: c.end_job("job", "FAILED"),
     "begin": lambda c: c.begin("job", 0, "a", lease_s=1),
     "renew": lambda c: c.renew("job", 0, "a", lease_s=1),
-    "note_failure": lambda c: c.note_failure("job", 0, "a", "x"),
+    "note_failure": lambda c: c.note_failure("job", 0, "x"),
     "forget_attempt": lambda c: c.forget_attempt("job", 0, "a"),
-    "failures": lambda c: c.failures("job", 0),
+    "last_error": lambda c: c.last_error("job", 0),
+    "decide_end": lambda c: c.decide_end("job", datetime.now(UTC), b"{}"),
     "mark_done": lambda c: c.mark_done("job", 0),
     "mark_enqueued": lambda c: c.mark_enqueued("job", [0]),
-    "in_flight": lambda c: c.in_flight("job", [0]),
+    "restore_done": lambda c: c.restore_done("job", [0]),
+    "progress": lambda c: c.progress("job"),
     "queue_length": lambda c: c.queue_length("fornada"),
     "lead": lambda c: c.lead("a", lease_s=1),
 }

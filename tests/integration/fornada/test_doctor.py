@@ -7,9 +7,9 @@ import uuid
 
 import pytest
 
-from fornada.coordination import RedisCoordination
 from fornada.local.ports import free_port
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 
 

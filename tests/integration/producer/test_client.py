@@ -10,7 +10,6 @@ import redis
 from pydantic import SecretStr
 
 from fornada.arrays import to_npy
-from fornada.coordination import RedisCoordination
 from fornada.errors import (
     BrokerError,
     BucketNotFoundError,
@@ -21,9 +20,11 @@ from fornada.errors import (
 from fornada.local.ports import free_port
 from fornada.messages import JobState, ShardMessage
 from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from producer.backlog import Amount, Backlog
 from producer.client import Client
 from producer.references import StoredImages
 from producer.sender import CelerySender
@@ -211,3 +212,51 @@ def test_a_full_broker_is_a_broker_error(settings: Settings, broker: redis.Redis
             sender.enqueue([ShardMessage(job_id="job", shard=0)])
     finally:
         broker.config_set("maxmemory", before)
+
+
+def test_the_backlog_tells_what_waits_is_queued_and_is_held(
+    settings: Settings, rclone_objects: S3ObjectStore
+) -> None:
+    # given a window of three for four shards, and a worker that has taken one and begun another
+    publish(rclone_objects)
+    client = Client.from_settings(settings.model_copy(update={"enqueue_window": 3}))
+    job = client.submit(IMAGES, model="m", items_per_shard=3)
+    coordination = RedisCoordination.from_settings(settings)
+    with client._sender._app.connection_for_read() as connection:
+        consumer = connection.SimpleQueue(settings.queue)
+        taken = [consumer.get(timeout=10) for _ in range(2)]
+        coordination.begin(job.id, 1, "a", lease_s=60)
+
+        backlog = client.backlog()
+
+        for message in taken:
+            message.ack()
+        consumer.close()
+    assert (
+        Backlog(
+            waiting=Amount(shards=1, items=1),
+            queued=Amount(shards=1, items=3),
+            reserved=Amount(shards=1, items=3),
+            running=Amount(shards=1, items=3),
+        )
+        == backlog
+    )
+
+
+def test_what_others_leave_in_the_queues_books_is_no_backlog(
+    client: Client, broker: redis.Redis
+) -> None:
+    for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
+        broker.hset("unacked", str(number), body)
+
+    assert Backlog() == client.backlog()
+
+
+def test_a_queue_that_is_away_is_a_broker_error(settings: Settings) -> None:
+    url = SecretStr(f"redis://:hunter2@127.0.0.1:{free_port()}/0")
+    sender = CelerySender.from_settings(settings.model_copy(update={"redis_url": url}))
+
+    with pytest.raises(BrokerError, match="cannot be reached") as caught:
+        sender.reserved()
+
+    assert "hunter2" not in str(caught.value)

@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fornada.job_store import JobStore
 from fornada.local.ports import free_port
+from fornada.messages import ShardOutcome, now
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
+from fornada.settings import Settings
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 
@@ -68,6 +72,10 @@ def test_a_job_is_submitted_shown_listed_cancelled_and_read(
     ]
     assert "night" in run("jobs", "list").stdout
 
+    backlog = json.loads(run("jobs", "backlog", "--json").stdout)
+    assert {"shards": 3, "items": 10} == backlog["queued"] == backlog["total"]
+    assert ["total", "3", "10"] == run("jobs", "backlog").stdout.splitlines()[-1].split()
+
     # when it is waited for without a worker, then that is said in one line
     waited = run("jobs", "watch", "night", "--timeout", "0.1")
     assert 1 == waited.returncode
@@ -84,6 +92,56 @@ def test_a_job_is_submitted_shown_listed_cancelled_and_read(
     assert "CANCELLED" == json.loads(run("jobs", "cancel", "night", "--json").stdout)["state"]
     watched = run("jobs", "watch", "night", "--json")
     assert (1, "CANCELLED") == (watched.returncode, json.loads(watched.stdout)["state"])
+
+
+def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    settings: Settings,
+    rclone_objects: S3ObjectStore,
+) -> None:
+    # given a job of twenty shards, of which twelve are dead and one is at work
+    run("submit", "images.npy", "images.npy", "--model", "m", "--items-per-shard", "1",
+        "--idempotency-key", "night")  # fmt: skip
+    coordination = RedisCoordination.from_settings(settings)
+    jobs = JobStore(objects=rclone_objects)
+    model = jobs.manifest("night").model
+    for shard in range(12):
+        coordination.begin("night", shard, "a", lease_s=60)
+        jobs.commit(
+            ShardOutcome(
+                job_id="night",
+                shard=shard,
+                status="dead",
+                attempt="a",
+                item_count=1,
+                reason="input",
+                detail=f"it is gone {shard}",
+                model_sha256=model.sha256,
+                worker="w",
+                began_at=now(),
+                committed_at=now(),
+            )
+        )
+        coordination.mark_done("night", shard, dead=True)
+    coordination.begin("night", 12, "b", lease_s=60)
+
+    # when
+    shown = run("jobs", "show", "night").stdout
+    as_json = json.loads(run("jobs", "show", "night", "--json").stdout)
+
+    # then
+    assert "12 of 20 done, 0 ok, 12 failed" in shown
+    assert "12 of 20 done, 12 dead, 1 running, 7 queued" in shown
+    assert "items 9 to 9, input: it is gone 9" in shown
+    assert "it is gone 10" not in shown
+    assert "and 2 more, see --json" in shown
+    assert ("RUNNING", 13, 12, 1, 7) == tuple(
+        as_json[n] for n in ("state", "attempts", "shards_dead", "shards_running", "shards_queued")
+    )
+    assert as_json["created_at"] < as_json["started_at"]
+    assert [(n, "input", f"it is gone {n}") for n in range(12)] == [
+        (dead["shard"], dead["reason"], dead["detail"]) for dead in as_json["dead"]
+    ]
 
 
 @pytest.mark.parametrize(

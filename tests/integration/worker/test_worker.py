@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from fornada import keys
-from fornada.coordination import RedisCoordination
 from fornada.job_store import JobStore
 from fornada.messages import JobState
+from fornada.redis_coordination import RedisCoordination
 
 #: TensorFlow's import and the model's load, on a busy machine.
 START_S = 90.0

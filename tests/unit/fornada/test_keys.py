@@ -1,5 +1,7 @@
 """Names of objects and Redis keys: fixed, since other languages and older workers know them."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,9 @@ from fornada import keys
 from fornada.errors import UsageError
 
 SHA = "0123456789abcdef" * 4
+
+
+_CREATED_AT = datetime(1970, 1, 2, microsecond=500_000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +31,12 @@ SHA = "0123456789abcdef" * 4
         ("jobs/j/dead/00000007.json", keys.job_dead("j", 7)),
         ("jobs/j/control.json", keys.job_control("j")),
         ("jobs/j/final.json", keys.job_final("j")),
-        ("fornada:attempts:j:7", keys.redis_attempts("j", 7)),
-        ("fornada:lease:j:7", keys.redis_lease("j", 7)),
+        ("fornada:job:j", keys.redis_job("j")),
+        ("fornada:attempts:j", keys.redis_attempts("j")),
+        ("fornada:errors:j", keys.redis_errors("j")),
+        ("fornada:leases:j", keys.redis_leases("j")),
+        ("fornada:failed:j", keys.redis_failed("j")),
+        ("fornada:end:j:86400.500000", keys.redis_end("j", _CREATED_AT)),
         ("fornada:done:j", keys.redis_done("j")),
         ("fornada:enqueued:j", keys.redis_enqueued("j")),
         ("fornada:ended:j", keys.redis_ended("j")),

@@ -53,9 +53,9 @@ class _Broker(InMemoryCoordination):
         self._maybe_fail("server_time")
         return super().server_time()
 
-    def open_job(self, job_id: str) -> None:
+    def open_job(self, job_id: str, *, new: bool = False) -> None:
         self._maybe_fail("open_job")
-        super().open_job(job_id)
+        super().open_job(job_id, new=new)
 
     def queue_length(self, queue: str) -> int:
         self._maybe_fail("queue_length")
@@ -265,7 +265,7 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: _World)
     noted: list[dict[int, float | None]] = []
 
     def look(messages: Iterable[ShardMessage]) -> None:
-        noted.extend(dict(world.coordination.in_flight(m.job_id, [])) for m in messages)
+        noted.extend(dict(world.coordination.progress(m.job_id).enqueued) for m in messages)
 
     world.sender.enqueue = look
 

@@ -8,6 +8,7 @@ import pytest
 
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
+from fornada.coordination import Progress
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -18,7 +19,8 @@ from fornada.errors import (
 from fornada.job_store import JobStore
 from fornada.messages import ItemError, JobState, ObjectRef, ShardOutcome, now
 from producer.client import Client
-from producer.job import Job, JobStatus
+from producer.job import DeadShard, Job
+from producer.job_status import JobStatus
 from producer.testing import in_memory_client
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
@@ -42,7 +44,7 @@ class _World:
         key = keys.job_data(self.job.id, shard, "a")
         self.jobs.objects.put(key, data)
         at = now()
-        return self.jobs.commit(
+        held = self.jobs.commit(
             ShardOutcome(
                 job_id=self.job.id,
                 shard=shard,
@@ -61,6 +63,10 @@ class _World:
                 committed_at=at,
             )
         )
+        self.client._coordination.mark_done(
+            self.job.id, shard, dead=dead, item_errors=len(held.item_errors)
+        )
+        return held
 
     def finish(self, state: str | None = None, reason: str | None = None) -> None:
         self.jobs.finish(self.job.manifest, state, reason)
@@ -102,6 +108,92 @@ def test_a_job_with_an_outcome_runs_and_tells_its_rate(world: _World) -> None:
     assert (JobState.RUNNING, 2, 1) == (status.state, status.items_done, status.shards_done)
     assert status.items_per_s > 0
     assert pytest.approx(8 / status.items_per_s) == status.eta_s
+
+
+def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> None:
+    # given a dead shard, and one at work
+    world.commit(0, dead=True)
+    world.client._coordination.begin(world.job.id, 1, "b", lease_s=60)
+
+    status = world.job.status()
+
+    assert (1, 1, 1, 1) == (
+        status.shards_done,
+        status.shards_dead,
+        status.shards_running,
+        status.shards_queued,
+    )
+    assert (4, 0, 4, 1) == (
+        status.items_done,
+        status.items_ok,
+        status.items_failed,
+        status.attempts,
+    )
+    assert status.started_at is not None
+
+
+def test_a_job_that_was_begun_and_has_no_outcome_yet_runs(world: _World) -> None:
+    world.client._coordination.begin(world.job.id, 1, "b", lease_s=60)
+
+    assert JobState.RUNNING == world.job.status().state
+
+
+@pytest.mark.parametrize("lost", ["emptied", "away"])
+def test_without_redis_the_store_tells_how_far_a_job_is(
+    world: _World, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    world.commit(0, bad=(1,))
+    world.commit(1)
+    if lost == "emptied":
+        world.client._coordination.flush()
+    else:
+        monkeypatch.setattr(world.client._coordination, "progress", _away)
+
+    status = world.job.status()
+
+    assert (JobState.RUNNING, 2, 8) == (status.state, status.shards_done, status.items_done)
+    # What was in the outcomes is counted when the job ends.
+    assert status.items_ok is status.items_failed is status.shards_dead is status.attempts is None
+
+
+def _away(_job_id: str) -> Progress:
+    raise BrokerError("away")
+
+
+def test_the_dead_say_why(world: _World) -> None:
+    # given
+    expected = DeadShard(
+        shard=1, first_item=4, item_count=4, reason="input", detail="it was cut off"
+    )
+    world.commit(0)
+    world.commit(1, dead=True)
+    assert [expected] == list(world.job.dead_shards())
+
+    # when the job has ended
+    world.commit(2)
+    world.finish()
+
+    assert [expected] == list(world.job.dead_shards())
+
+
+def test_an_ok_that_comes_after_the_end_does_not_count(client: Client) -> None:
+    # given a store that ignores conditions, on which ok lies beside dead
+    client._objects._conditional_writes = False
+    world = _World(client)
+    world.commit(0)
+    world.commit(1, dead=True)
+    world.commit(2)
+    world.finish()
+    world.commit(1)
+
+    parts = list(world.job.shard_results(partial=True))
+
+    assert [0, 4, 0] == [len(part.errors) for part in parts]
+    assert [1] == [shard.shard for shard in world.job.dead_shards()]
+    assert [1] == [
+        s.first_item // 4 for s in world.client.retry_failed(world.job.id).manifest.shards
+    ]
 
 
 def test_a_job_that_ended_well_tells_its_counts(client: Client) -> None:

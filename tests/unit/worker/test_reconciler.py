@@ -8,6 +8,7 @@ import pytest
 from fornada import keys
 from fornada.errors import BrokerError, StoreUnavailableError
 from fornada.messages import ShardMessage
+from worker.reconciler import _ROUNDS_PER_LOOK, _ROUNDS_PER_SCAN
 
 ONE = np.ones((1, 3), np.float32)
 
@@ -69,14 +70,14 @@ def test_the_window_counts_what_others_have_queued(world: Any) -> None:
     assert [0] == _queued(world)
 
 
-def test_two_jobs_share_the_window(world: Any) -> None:
-    world.submit([ONE] * 3, job_id="a")
-    world.submit([ONE] * 3, job_id="b")
+def test_jobs_share_the_window_evenly_and_small_ones_leave_the_rest(world: Any) -> None:
+    world.submit([ONE] * 30, job_id="a")
+    world.submit([ONE] * 30, job_id="b")
+    world.submit([ONE], job_id="c")
 
-    world.new_reconciler(enqueue_window=4).round()
+    world.new_reconciler(enqueue_window=10).round()
 
-    assert [0, 1, 2] == _queued(world, "a")
-    assert [0] == _queued(world, "b")
+    assert [4, 5, 1] == [len(_queued(world, job_id)) for job_id in "abc"]
 
 
 def test_a_message_that_nobody_began_counts_as_lost_after_a_while(world: Any) -> None:
@@ -211,7 +212,7 @@ def test_a_job_that_redis_never_heard_of_is_found_in_the_end(world: Any) -> None
     world.coordination.drop_job("job")
 
     # when it goes round often enough to look through the store
-    for _ in range(119):
+    for _ in range(_ROUNDS_PER_SCAN - 1):
         reconciler.round()
 
     assert [0] == _queued(world)
@@ -384,6 +385,42 @@ def test_a_round_that_fails_is_made_up_for_by_the_next(world: Any, error: Except
     reconciler.round()
 
     assert [0] == _queued(world)
+
+
+def test_a_round_asks_the_store_nothing_while_redis_knows(world: Any) -> None:
+    # given a job of which some is done, some at work, and some enqueued
+    world.submit([ONE] * 4)
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    world.run(0)
+    world.coordination.begin("job", 1, "attempt", lease_s=10_000)
+    reads: list[str] = []
+    world.objects.before = lambda operation, key: reads.append(f"{operation} {key}")
+
+    for _ in range(_ROUNDS_PER_LOOK):
+        reconciler.round()
+    assert [] == reads
+
+    # when it looks now and then, then it sees what Redis was not told
+    world.commit(2)
+    world.jobs.request_cancel("job", "enough")
+    reconciler.round()
+    assert "CANCELLED" == world.jobs.final("job").state
+
+
+def test_after_a_flush_what_is_done_is_read_from_the_store(world: Any) -> None:
+    world.submit([ONE] * 3)
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    for shard in (0, 2):
+        world.run(shard)
+    _take_all(world)
+
+    world.coordination.flush()
+    reconciler.round()
+
+    assert [1] == _queued(world)
+    assert {0, 2} == world.coordination.progress("job").done
 
 
 def test_manifests_are_read_once_while_it_leads(world: Any) -> None:

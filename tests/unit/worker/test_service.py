@@ -303,7 +303,7 @@ def test_an_unexpected_error_is_deferred_and_counted(world: Any) -> None:
     assert "deferred" == world.run()
 
     assert 1 == world.attempts()
-    assert ["RuntimeError: who knows"] == world.coordination.failures("job", 0)
+    assert "RuntimeError: who knows" == world.coordination.last_error("job", 0)
     assert world.jobs.final("job") is None
 
 

@@ -1,0 +1,116 @@
+"""How a job stands, from what its store and Redis say of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fornada.coordination import Progress
+from fornada.messages import JobFinal, JobManifest, JobState, now
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStatus:
+    """How a job stands.
+
+    Of shards, `done` are those that have an outcome, `dead` those of them that will not be tried
+    again, `running` those that a worker is at, and `queued` the rest. `items_ok`, `items_failed`
+    and `shards_dead` are `None` while the job is open and Redis has forgotten what it counted.
+    `items_per_s` counts from the submission to the last outcome so far; `eta_s` is what is left at
+    the rate since the first shard was begun.
+    """
+
+    job_id: str
+    state: JobState
+    model: str
+    model_sha256: str
+    items: int
+    items_done: int
+    items_ok: int | None
+    items_failed: int | None
+    shards: int
+    shards_done: int
+    shards_dead: int | None
+    shards_running: int
+    shards_queued: int
+    #: Times that shards were begun.
+    attempts: int | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    items_per_s: float | None
+    eta_s: float | None
+    reason: str | None
+    tags: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether this state is an end."""
+        return self.ended_at is not None
+
+
+def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
+    """How a job ended."""
+    items_done = final.items_ok + final.items_failed
+    last = final.last_outcome_at
+    return JobStatus(
+        job_id=manifest.job_id,
+        state=JobState(final.state),
+        model=str(manifest.model),
+        model_sha256=manifest.model.sha256,
+        items=manifest.item_count,
+        items_done=items_done,
+        items_ok=final.items_ok,
+        items_failed=final.items_failed,
+        shards=len(manifest.shards),
+        shards_done=final.shards_ok + final.shards_dead,
+        shards_dead=final.shards_dead,
+        shards_running=0,
+        shards_queued=0,
+        attempts=final.attempts,
+        created_at=manifest.created_at,
+        started_at=final.started_at,
+        ended_at=final.ended_at,
+        items_per_s=None if last is None else _rate(items_done, manifest.created_at, last),
+        eta_s=None,
+        reason=final.reason,
+        tags=manifest.tags,
+    )
+
+
+def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
+    """How a job that has not ended stands."""
+    specs = manifest.shards
+    items, shards, done = manifest.item_count, len(specs), progress.done
+    items_done = sum(specs[shard].item_count for shard in done)
+    items_dead = sum(specs[shard].item_count for shard in progress.dead)
+    items_failed = items_dead + progress.item_errors if progress.counted else None
+    running = len(progress.running - done)
+    started_at = progress.started_at or manifest.created_at
+    at = now()
+    rate = _rate(items_done, started_at, at) if items_done else None
+    return JobStatus(
+        job_id=manifest.job_id,
+        state=JobState.RUNNING if done or running else JobState.QUEUED,
+        model=str(manifest.model),
+        model_sha256=manifest.model.sha256,
+        items=items,
+        items_done=items_done,
+        items_ok=None if items_failed is None else items_done - items_failed,
+        items_failed=items_failed,
+        shards=shards,
+        shards_done=len(done),
+        shards_dead=len(progress.dead) if progress.counted else None,
+        shards_running=running,
+        shards_queued=shards - len(done) - running,
+        attempts=progress.attempts if progress.counted else None,
+        created_at=manifest.created_at,
+        started_at=progress.started_at,
+        ended_at=None,
+        items_per_s=_rate(items_done, manifest.created_at, at) if items_done else None,
+        eta_s=(items - items_done) / rate if rate else None,
+        reason=None,
+        tags=manifest.tags,
+    )
+
+
+def _rate(item_count: int, start: datetime, stop: datetime) -> float:
+    return item_count / max(1e-6, (stop - start).total_seconds())
