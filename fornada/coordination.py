@@ -107,3 +107,6 @@ class Coordination(Protocol):
 
     def lead(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
+
+    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""

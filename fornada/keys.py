@@ -170,6 +170,11 @@ def redis_ended(job_id: str) -> str:
     return f"fornada:ended:{job_id}"
 
 
+def redis_end_lease(job_id: str) -> str:
+    """String: who adds up the job's outcomes, for as long as he renews."""
+    return f"fornada:end-lease:{job_id}"
+
+
 def redis_end(job_id: str, created_at: datetime) -> str:
     """String: `final.json` as it is to be, where the store cannot decide it."""
     return f"fornada:end:{job_id}:{created_at.timestamp():.6f}"

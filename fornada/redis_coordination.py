@@ -285,7 +285,15 @@ class RedisCoordination:
     @_translated
     def lead(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
-        key, ttl_ms = keys.REDIS_RECONCILER_LEASE, round(lease_s * 1000)
+        return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
+
+    @_translated
+    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
+        return self._hold(keys.redis_end_lease(job_id), holder, lease_s)
+
+    def _hold(self, key: str, holder: str, lease_s: float) -> bool:
+        ttl_ms = round(lease_s * 1000)
         if self._redis.set(key, holder, nx=True, px=ttl_ms):
             return True
         if self._redis.get(key) != holder:

@@ -101,7 +101,8 @@ class InMemoryCoordination:
             self._ended: dict[str, str] = {}
             self._ends: dict[tuple[str, datetime], bytes] = {}
             self._jobs: dict[str, _Counters] = defaultdict(_Counters)
-            self._leader: tuple[str, float] | None = None
+            #: Of jobs' ends, and under `None` the reconciler.
+            self._leaders: dict[str | None, tuple[str, float]] = {}
 
     def server_time(self) -> datetime:
         """Now, by the clock that was given."""
@@ -233,12 +234,18 @@ class InMemoryCoordination:
 
     def lead(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
+        return self._hold(None, holder, lease_s)
+
+    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
+        return self._hold(job_id, holder, lease_s)
+
+    def _hold(self, what: str | None, holder: str, lease_s: float) -> bool:
         with self._lock:
-            if self._leader is not None:
-                name, until = self._leader
-                if name != holder and until > self._clock():
-                    return False
-            self._leader = (holder, self._clock() + lease_s)
+            name, until = self._leaders.get(what, (holder, 0.0))
+            if name != holder and until > self._clock():
+                return False
+            self._leaders[what] = (holder, self._clock() + lease_s)
             return True
 
     def _holder(self, job_id: str, shard: int) -> str | None:

@@ -69,6 +69,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         interval_s=settings.reconcile_interval_s,
         requeue_after_s=settings.requeue_after_s,
         enqueue_window=settings.enqueue_window,
+        lease_s=settings.lease_s,
     )
     watchdog.start()
     reconciler.start()

@@ -16,7 +16,8 @@ from fornada.errors import (
 )
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
-from fornada.messages import JobFinal, JobManifest, ShardMessage
+from fornada.messages import JobManifest, ShardMessage
+from worker.ending import Ending
 
 log = get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Reconciler:
         interval_s: float,
         requeue_after_s: float,
         enqueue_window: int,
+        lease_s: float,
     ) -> None:
         self._jobs = jobs
         self._coordination = coordination
@@ -72,6 +74,7 @@ class Reconciler:
         self._interval_s = interval_s
         self._requeue_after_s = requeue_after_s
         self._enqueue_window = enqueue_window
+        self._ending = Ending(jobs=jobs, coordination=coordination, worker=holder, lease_s=lease_s)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
@@ -157,10 +160,7 @@ class Reconciler:
         self._first_missed.pop(job_id, None)
         progress = self._coordination.progress(job_id)
         if self._is_look_due(job, progress):
-            final = self._look(job)
-            if final is not None:
-                self._coordination.end_job(job_id, final.state)
-                log.info("job ended", job_id=job_id, state=final.state)
+            if self._look(job):
                 return []
             progress = self._coordination.progress(job_id)
         patience_s = self._requeue_after_s * (_PATIENCE if queued else 1)
@@ -174,30 +174,37 @@ class Reconciler:
             return True
         return job.rounds_to_look < 0 and time.monotonic() >= job.look_due_at
 
-    def _look(self, job: _OpenJob) -> JobFinal | None:
-        """Ask the store how the job stands, and tell Redis what it should know."""
+    def _look(self, job: _OpenJob) -> bool:
+        """Ask the store how the job stands, and tell Redis what it should know.
+
+        Returns:
+            Whether the job is over: ended, or being ended by somebody else.
+        """
         began_at = time.monotonic()
-        manifest = job.manifest
-        final = self._jobs.final(manifest.job_id)
-        if final is None:
-            done = self._jobs.outcome_shards(manifest.job_id)
-            self._coordination.restore_done(manifest.job_id, done)
-            missing = [shard for shard in range(len(manifest.shards)) if shard not in done]
-            final = self._end_if_over(manifest, missing)
+        manifest, job_id = job.manifest, job.manifest.job_id
+        final = self._jobs.final(job_id)
+        if final is not None:
+            self._coordination.end_job(job_id, final.state)
+            return True
+        done = self._jobs.outcome_shards(job_id)
+        self._coordination.restore_done(job_id, done)
+        is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = _ROUNDS_PER_LOOK
         job.look_due_at = began_at + (time.monotonic() - began_at) / _LOOKING_SHARE
-        return final
+        return is_over
 
-    def _end_if_over(self, manifest: JobManifest, missing: list[int]) -> JobFinal | None:
-        if not missing:
-            return self._jobs.finish_if_complete(manifest)
+    def _end_if_over(self, manifest: JobManifest, done: set[int]) -> bool:
+        if len(done) == len(manifest.shards):
+            self._ending.end_if_complete(manifest)
+            return True
         request = self._jobs.cancel_request(manifest.job_id)
         if request is not None:
-            return self._jobs.finish(manifest, "CANCELLED", request.reason)
-        if self._is_expired(manifest):
-            reason = f"the deadline {manifest.deadline:%FT%TZ} passed"
-            return self._jobs.finish(manifest, "EXPIRED", reason)
-        return None
+            self._ending.end(manifest, "CANCELLED", request.reason)
+        elif self._is_expired(manifest):
+            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+        else:
+            return False
+        return True
 
     def _is_expired(self, manifest: JobManifest) -> bool:
         deadline = manifest.deadline

@@ -3,8 +3,8 @@
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from fornada.coordination import Coordination
 from fornada.errors import (
@@ -16,11 +16,12 @@ from fornada.errors import (
     ModelError,
     ObjectNotFoundError,
 )
-from fornada.job_store import EndState, JobStore
+from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.messages import JobManifest, ShardMessage, ShardOutcome, now
 from worker.computation import Attempt, Computation
 from worker.deadlines import Deadlines
+from worker.ending import Ending, renewed
 from worker.isolation import IsolatedProcess, ProcessDiedError
 from worker.model_cache import ModelCache
 
@@ -53,6 +54,7 @@ class ShardService:
         self._jobs = jobs
         self._coordination = coordination
         self._lease_s = lease_s
+        self._ending = Ending(jobs=jobs, coordination=coordination, worker=worker, lease_s=lease_s)
         self._computation = Computation(
             jobs=jobs,
             models=models,
@@ -98,7 +100,7 @@ class ShardService:
         if begun.status != "begun":
             return begun.status
         if manifest.deadline is not None and begun.at > manifest.deadline:
-            self._end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
             return "expired"
         attempt = Attempt(
             manifest=manifest,
@@ -116,7 +118,7 @@ class ShardService:
         if attempt.number > manifest.max_attempts + _ISOLATED_ATTEMPTS:
             detail = self._crash_detail(job_id, shard, begun.attempts - 1)
             return self._commit(manifest, self._computation.dead(attempt, "crash-loop", detail))
-        with self._renewed(attempt):
+        with self._renewed(job_id, shard, attempt_id):
             try:
                 outcome = self._computation.run(attempt)
             except _INPUT_FAULTS as exc:
@@ -127,7 +129,7 @@ class ShardService:
                 outcome = self._computation.dead(attempt, "crash-loop", detail)
             except ModelError as exc:
                 # Every other shard would meet the same model.
-                self._end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+                self._ending.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
                 return "failed"
             return self._commit(manifest, outcome)
 
@@ -153,18 +155,7 @@ class ShardService:
             item_errors=len(held.item_errors),
         )
         if done_count >= len(manifest.shards):
-            final = self._jobs.finish_if_complete(manifest)
-            if final is not None:
-                self._coordination.end_job(manifest.job_id, final.state)
-                log.info("job ended", job_id=manifest.job_id, state=final.state)
-
-    def _end(self, manifest: JobManifest, state: EndState, reason: str) -> None:
-        # A late message must not undo that every shard has its outcome.
-        final = self._jobs.finish_if_complete(manifest) or self._jobs.finish(
-            manifest, state, reason
-        )
-        self._coordination.end_job(manifest.job_id, final.state)
-        log.error("job ended", job_id=manifest.job_id, state=final.state, reason=reason)
+            self._ending.end_if_complete(manifest)
 
     def _defer(
         self, job_id: str, shard: int, attempt: str, exc: Exception, *, counted: bool
@@ -198,23 +189,10 @@ class ShardService:
                 self._manifests.popitem(last=False)
         return manifest
 
-    @contextmanager
-    def _renewed(self, attempt: Attempt) -> Iterator[None]:
+    def _renewed(self, job_id: str, shard: int, attempt: str) -> AbstractContextManager[None]:
         """Renew the lease while the block runs."""
-        job_id, shard = attempt.manifest.job_id, attempt.shard
-        stop = threading.Event()
-
-        def renew() -> None:
-            while not stop.wait(self._lease_s / 3):
-                try:
-                    self._coordination.renew(job_id, shard, attempt.id, lease_s=self._lease_s)
-                except FornadaError as exc:
-                    log.warning("lease not renewed", job_id=job_id, shard=shard, error=str(exc))
-
-        thread = threading.Thread(target=renew, name=f"lease-{shard}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return renewed(
+            lambda: self._coordination.renew(job_id, shard, attempt, lease_s=self._lease_s),
+            interval_s=self._lease_s / 3,
+            name=f"lease-{shard}",
+        )

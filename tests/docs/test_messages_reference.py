@@ -257,6 +257,7 @@ def test_the_reconciler_enqueues_what_the_producer_did_not(
         interval_s=1,
         requeue_after_s=60,
         enqueue_window=10,
+        lease_s=30,
     )
 
     # when

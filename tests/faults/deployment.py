@@ -99,9 +99,11 @@ class Deployment:
         """How the job ended, as it is stored."""
         return self.objects.get(keys.job_final(job.id)).data
 
-    def check(self, job: Job) -> None:
+    def check(self, job: Job, *, images: NDArray[np.uint8] | None = None) -> None:
         """All that must hold of a job that has ended, and the right bytes of each item."""
-        expected = self._predict(self.images(job.manifest.item_count))
+        if images is None:
+            images = self.images(job.manifest.item_count)
+        expected = self._predict(images)
         check_job(self.objects, job.id, expected_probabilities=expected, max_attempts=MAX_ATTEMPTS)
 
     def check_undisturbed(self, job: Job, history: OutcomeHistory) -> None:

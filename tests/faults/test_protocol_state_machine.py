@@ -437,6 +437,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             interval_s=5.0,
             requeue_after_s=60.0,
             enqueue_window=WINDOW,
+            lease_s=LEASE_S,
         )
         self.reconcilers[holder] = (port, reconciler)
         return port, reconciler

@@ -384,6 +384,17 @@ def test_another_leads_when_the_leader_is_silent(
     assert not coordination.lead("a", lease_s=LONG_S)
 
 
+def test_each_jobs_end_has_a_leader_of_its_own(coordination: Coordination) -> None:
+    coordination.lead("a", lease_s=LONG_S)
+
+    told = [
+        coordination.lead_end(job_id, holder, lease_s=LONG_S)
+        for job_id, holder in (("job", "b"), ("job", "c"), ("job", "b"), ("other", "c"))
+    ]
+
+    assert [True, False, True, True] == told
+
+
 # Redis alone.
 
 
@@ -495,6 +506,7 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "progress": lambda c: c.progress("job"),
     "queue_length": lambda c: c.queue_length("fornada"),
     "lead": lambda c: c.lead("a", lease_s=1),
+    "lead_end": lambda c: c.lead_end("job", "a", lease_s=1),
 }
 
 

@@ -36,6 +36,7 @@ _CREATED_AT = datetime(1970, 1, 2, microsecond=500_000, tzinfo=UTC)
         ("fornada:errors:j", keys.redis_errors("j")),
         ("fornada:leases:j", keys.redis_leases("j")),
         ("fornada:failed:j", keys.redis_failed("j")),
+        ("fornada:end-lease:j", keys.redis_end_lease("j")),
         ("fornada:end:j:86400.500000", keys.redis_end("j", _CREATED_AT)),
         ("fornada:done:j", keys.redis_done("j")),
         ("fornada:enqueued:j", keys.redis_enqueued("j")),

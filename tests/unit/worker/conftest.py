@@ -157,6 +157,7 @@ class _World:
                 "interval_s": 5.0,
                 "requeue_after_s": 60.0,
                 "enqueue_window": 1000,
+                "lease_s": LEASE_S,
                 **options,
             },
         )

@@ -177,7 +177,7 @@ def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
         world.new_reconciler(holder).round()
-        world.coordination._leader = None
+        world.coordination._leaders.clear()
 
     assert [0, 1] == _queued(world)
 

@@ -1,0 +1,78 @@
+"""A job of 100,000 shards on real servers: it ends, in bounded memory, once."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .deployment import ITEM_SHAPE, WORKERS, Deployment, deployed
+
+SHARDS = 100_000
+#: Ten times what it takes on two quiet cores.
+END_WITHIN_S = 4 * 3600.0
+#: A manifest of so many shards, and what reading it costs; the rest of a worker does not grow.
+MOST_GROWTH_MIB = 600
+#: The window's messages, a bitmap, and what is noted of shards at work.
+MOST_REDIS_MIB = 16
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(END_WITHIN_S + 3600),
+]
+
+
+def test_a_job_of_very_many_shards_ends_in_bounded_memory(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # given
+    images = np.random.default_rng(1).integers(0, 256, (SHARDS, *ITEM_SHAPE), np.uint8)
+    tell = request.config.get_terminal_writer().line
+    with deployed(tmp_path) as deployment:
+        worker_mib_before, own_mib_before = _worker_mib(deployment), _resident_mib(os.getpid())
+
+        # when
+        began_at = time.monotonic()
+        job = deployment.client().submit(images, model="m:1", items_per_shard=1)
+        submitted_at = time.monotonic()
+        most_redis_mib = 0
+        most_queued = 0
+
+        def watch(_status: object) -> None:
+            nonlocal most_redis_mib, most_queued
+            most_redis_mib = max(most_redis_mib, deployment.redis.info("memory")["used_memory"])
+            most_queued = max(most_queued, deployment.redis.llen(deployment.queue))
+
+        status = job.wait(timeout_s=END_WITHIN_S, on_progress=watch)
+
+        # then
+        ended_at = time.monotonic()
+        worker_mib, own_mib = _worker_mib(deployment), _resident_mib(os.getpid())
+        most_redis_mib //= 2**20
+        tell(
+            f"\n{SHARDS} shards: submitted in {submitted_at - began_at:.0f} s, done in "
+            f"{ended_at - submitted_at:.0f} s; MiB: worker {worker_mib_before} -> {worker_mib}, "
+            f"producer {own_mib_before} -> {own_mib}, Redis at most {most_redis_mib}; "
+            f"queue at most {most_queued}; manifest {len(job.manifest.to_json()) / 1e6:.0f} MB"
+        )
+        assert ("SUCCEEDED", SHARDS) == (status.state, status.items_ok)
+        assert worker_mib - worker_mib_before < MOST_GROWTH_MIB
+        assert own_mib - own_mib_before < MOST_GROWTH_MIB
+        assert most_redis_mib < MOST_REDIS_MIB
+        assert most_queued <= deployment.settings.enqueue_window
+        deployment.check(job, images=images)
+
+
+def _worker_mib(deployment: Deployment) -> int:
+    """Of the worker process that has most."""
+    pids = deployment.worker_pids()
+    assert WORKERS == len(pids)
+    return max(_resident_mib(pid) for pid in pids)
+
+
+def _resident_mib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) // 1024

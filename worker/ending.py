@@ -1,0 +1,80 @@
+"""End a job with its last outcome: one worker at a time adds them up."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fornada.coordination import Coordination
+from fornada.errors import FornadaError
+from fornada.job_store import EndState, JobStore
+from fornada.logs import get_logger
+from fornada.messages import JobFinal, JobManifest
+
+log = get_logger(__name__)
+
+
+class Ending:
+    """Ends jobs in the store, and tells Redis.
+
+    Adding up reads every outcome, which takes minutes for 10^5 shards; that two do it would be
+    right and wasteful, so it is done under a lease.
+    """
+
+    def __init__(
+        self, *, jobs: JobStore, coordination: Coordination, worker: str, lease_s: float
+    ) -> None:
+        self._jobs = jobs
+        self._coordination = coordination
+        self._worker = worker
+        self._lease_s = lease_s
+
+    def end_if_complete(self, manifest: JobManifest) -> JobFinal | None:
+        """End the job if every shard has an outcome and nobody else is at it; return how."""
+        return self._led(manifest, lambda: self._jobs.finish_if_complete(manifest))
+
+    def end(self, manifest: JobManifest, state: EndState, reason: str) -> JobFinal | None:
+        """End the job as it is, or as complete if it is, unless somebody else is at it."""
+        return self._led(
+            manifest,
+            # A late message must not undo that every shard has its outcome.
+            lambda: (
+                self._jobs.finish_if_complete(manifest)
+                or self._jobs.finish(manifest, state, reason)
+            ),
+        )
+
+    def _led(self, manifest: JobManifest, finish: Callable[[], JobFinal | None]) -> JobFinal | None:
+        job_id = manifest.job_id
+
+        def lead() -> bool:
+            return self._coordination.lead_end(job_id, self._worker, lease_s=self._lease_s)
+
+        if not lead():
+            return None
+        with renewed(lead, interval_s=self._lease_s / 3, name=f"end-{job_id}"):
+            final = finish()
+        if final is not None:
+            self._coordination.end_job(job_id, final.state)
+            log.info("job ended", job_id=job_id, state=final.state, reason=final.reason)
+        return final
+
+
+@contextmanager
+def renewed(renew: Callable[[], object], *, interval_s: float, name: str) -> Iterator[None]:
+    """Call `renew` every `interval_s` while the block runs."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(interval_s):
+            try:
+                renew()
+            except FornadaError as exc:
+                log.warning("lease not renewed", lease=name, error=str(exc))
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
