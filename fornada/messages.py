@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -22,6 +23,24 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,1
 Dtype = Literal["uint8", "float32", "int32"]
 #: Far more than any caller needs, and little enough to be read whole.
 MAX_JSON_BYTES = 512 * 1024 * 1024
+#: A manifest of more shards would have more bytes than that.
+MAX_SHARDS = 4_000_000
+
+
+def _ascending(ranges: list[list[int]]) -> list[list[int]]:
+    """Refuse what is no set of shards, before anybody counts through it."""
+    before = -1
+    for first, last in ranges:
+        if not before < first <= last < MAX_SHARDS:
+            raise ValueError(f"[{first}, {last}] is no range of shards after {before}")
+        before = last
+    return ranges
+
+
+#: Shards as ranges [first, last], ascending.
+ShardRanges = Annotated[
+    list[Annotated[list[int], Field(min_length=2, max_length=2)]], AfterValidator(_ascending)
+]
 
 
 def now() -> datetime:
@@ -133,7 +152,7 @@ class JobManifest(Record):
     item_shape: list[int]
     item_dtype: Dtype
     classes: list[str]
-    shards: list[ShardInput] = Field(min_length=1)
+    shards: list[ShardInput] = Field(min_length=1, max_length=MAX_SHARDS)
     max_attempts: int = Field(ge=1, le=100)
     created_at: AwareDatetime
     #: After this moment by the broker's clock, unfinished shards are not begun.
@@ -230,9 +249,9 @@ class JobFinal(Record):
     #: How many times the shards whose outcomes count were begun.
     attempts: int = Field(ge=0, default=0)
     #: Ranges [first, last] of the shards whose outcomes count; later ones do not.
-    outcome_ranges: list[list[int]]
+    outcome_ranges: ShardRanges
     #: Those of them that are dead, whatever comes later.
-    dead_ranges: list[list[int]] = Field(default_factory=list)
+    dead_ranges: ShardRanges = Field(default_factory=list)
     #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
     outcomes_sha256: Sha256
 

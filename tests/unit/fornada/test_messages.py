@@ -94,6 +94,21 @@ def test_what_is_written_is_read_back(record: Record) -> None:
 
 
 @pytest.mark.parametrize(
+    "ranges",
+    [[[0, 10**18]], [[3, 2]], [[-1, 0]], [[0, 1], [1, 2]], [[5, 6], [0, 1]], [[0]], [[0, 1, 2]]],
+    ids=str,
+)
+@pytest.mark.parametrize("field", ["outcome_ranges", "dead_ranges"])
+def test_ranges_that_are_no_set_of_shards_are_refused_before_they_are_counted(
+    field: str, ranges: list[list[int]]
+) -> None:
+    written = FINAL.model_copy(update={field: ranges}).to_json()
+
+    with pytest.raises(MessageError, match=field):
+        JobFinal.from_json(written, where="final.json")
+
+
+@pytest.mark.parametrize(
     "record",
     [record for record in RECORDS if type(record) in PUBLIC_RECORDS.values()],
     ids=lambda record: type(record).__name__,
