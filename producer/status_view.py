@@ -32,15 +32,22 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("images  {task.fields[rate]}"),
+        TextColumn("images  {task.fields[rate]}{task.fields[failed]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("QUEUED", total=job.manifest.item_count, rate="")
+        task = progress.add_task("QUEUED", total=job.manifest.item_count, rate="", failed="")
 
         def update(status: JobStatus) -> None:
             rate = f"{status.items_per_s:,.0f}/s" if status.items_per_s else ""
-            progress.update(task, description=status.state, completed=status.items_done, rate=rate)
+            failed = f"  [red]{status.items_failed:,} failed[/]" if status.items_failed else ""
+            progress.update(
+                task,
+                description=status.state,
+                completed=status.items_done,
+                rate=rate,
+                failed=failed,
+            )
 
         return job.wait(timeout_s, on_progress=update)
 
@@ -56,7 +63,12 @@ class _ChangeLogger:
         if seen != self._last:
             self._last = seen
             log.info(
-                "job progress", job_id=status.job_id, state=status.state, items=status.items_done
+                "job progress",
+                job_id=status.job_id,
+                state=status.state,
+                items=status.items_done,
+                failed=status.items_failed,
+                running_shards=status.shards_running,
             )
 
 
