@@ -1,5 +1,6 @@
 """Celery around the worker: its app, its event loop's sign of life, and how it is started."""
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,11 +26,16 @@ class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     it ends the next worker, and so on.
     """
 
+    def __init__(self, *args: Any, on_message: Callable[[], None], **kwargs: Any) -> None:
+        self._on_message = on_message
+        super().__init__(*args, **kwargs)
+
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """What is called with each message."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_or_drop(message: Any) -> None:
+            self._on_message()
             try:
                 handle(message)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
@@ -71,13 +77,16 @@ def enqueue(app: Celery, messages: Sequence[ShardMessage]) -> None:
         app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
 
 
-def consume(app: Celery, settings: Settings, *, name: str) -> int:
-    """Consume until a signal ends it; return the exit code. SIGTERM finishes what is held."""
+def consume(app: Celery, settings: Settings, *, name: str, on_message: Callable[[], None]) -> int:
+    """Consume until a signal ends it; return the exit code. SIGTERM finishes what is at work.
+
+    `on_message` is called with every message that comes, also with those that are dropped.
+    """
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
         pool="threads",
-        consumer_cls=TolerantConsumer,
+        consumer_cls=functools.partial(TolerantConsumer, on_message=on_message),
         concurrency=settings.worker_threads,
         loglevel=settings.log_level,
         quiet=True,

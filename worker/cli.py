@@ -32,7 +32,7 @@ from worker.supervisor import Supervisor, worker_command
 def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Run workers that predict what is queued, until Ctrl-C or SIGTERM.
 
-    A worker finishes the shards that it holds before it ends; one that dies is started again.
+    A worker finishes the shards that it holds before it ends; one that dies or hangs is replaced.
 
     Example: fornada worker --processes 2
     """
@@ -43,7 +43,10 @@ def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     threads = max(1, granted_cores() // processes)
-    sys.exit(Supervisor(worker_command(threads=threads), count=processes).run())
+    supervisor = Supervisor(
+        worker_command(threads=threads), count=processes, cache_dir=settings.cache_dir
+    )
+    sys.exit(supervisor.run())
 
 
 def _report_health(settings: Settings) -> int:

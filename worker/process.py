@@ -13,7 +13,7 @@ from model_store.store import ModelStore
 from worker import app as celery_app
 from worker import tasks
 from worker.deadlines import Deadlines
-from worker.health import EXIT_RESTART, HealthFile, Watchdog, worker_name
+from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
 from worker.isolation import IsolatedProcess, isolated_command
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.predictor import KerasPredictor
@@ -53,10 +53,12 @@ def run_process(settings: Settings, *, threads: int) -> int:
         shard_deadline_s=settings.shard_deadline_s,
     )
     app = celery_app.create_app(settings)
-    tasks.register(app, run=service.run)
+    activity = Activity()
+    tasks.register(app, run=service.run, activity=activity)
     watchdog = Watchdog(
         file=HealthFile(settings.cache_dir, name=name),
-        broker_answers=lambda: _answers(coordination),
+        activity=activity,
+        queue_length=lambda: _queue_length(coordination, settings.queue),
         end_process=lambda: os._exit(EXIT_RESTART),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
@@ -75,7 +77,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     reconciler.start()
     log.info("worker starts", worker=name, threads=threads, engine=keras_codec.engine_name())
     try:
-        return celery_app.consume(app, settings, name=name)
+        return celery_app.consume(app, settings, name=name, on_message=activity.take)
     finally:
         reconciler.stop()
         watchdog.stop()
@@ -96,9 +98,8 @@ def _model_cache(settings: Settings, models: ModelStore) -> ModelCache:
     )
 
 
-def _answers(coordination: Coordination) -> bool:
+def _queue_length(coordination: Coordination, queue: str) -> int | None:
     try:
-        coordination.server_time()
+        return coordination.queue_length(queue)
     except FornadaError:
-        return False
-    return True
+        return None

@@ -10,13 +10,13 @@ from fornada import keys
 from fornada.errors import MessageError
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
-from worker.health import EXIT_RESTART
+from worker.health import EXIT_RESTART, Activity
 
 log = get_logger(__name__)
 
 
-def register(app: Celery, *, run: Callable[[ShardMessage], str]) -> None:
-    """Register the task that gives each message to `run`."""
+def register(app: Celery, *, run: Callable[[ShardMessage], str], activity: Activity) -> None:
+    """Register the task that gives each message to `run`, and tells `activity` of it."""
 
     def run_shard(*args: Any, **kwargs: Any) -> None:
         try:
@@ -27,7 +27,8 @@ def register(app: Celery, *, run: Callable[[ShardMessage], str]) -> None:
             log.error("message dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
             return
         try:
-            run(message)
+            with activity.running():
+                run(message)
         except MemoryError:
             log.exception("out of memory, ending for a restart", job_id=message.job_id)
             os._exit(EXIT_RESTART)

@@ -1,5 +1,7 @@
 """The supervisor on real processes: restart with back-off, stop in order, no use of trying."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from worker import supervisor
+from worker.health import HealthFile
 from worker.supervisor import _Slot, worker_command
 
 _LIVES = """
@@ -20,26 +24,44 @@ signal.signal(signal.SIGTERM, stop)
 (folder / f"alive-{threading.get_native_id()}").touch()
 threading.Event().wait()
 """
+_BEATS = """
+import os, pathlib, signal, socket, sys, threading
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+(folder / f"alive-{os.getpid()}").touch()
+sign = folder / "workers" / f"{socket.gethostname()}-{os.getpid()}.json"
+sign.parent.mkdir(exist_ok=True)
+while True:
+    sign.touch()
+    with (folder / f"beats-{os.getpid()}").open("a") as beats:
+        beats.write(".")
+    threading.Event().wait(0.05)
+"""
 _DIES = """
 import pathlib, sys, uuid
 pathlib.Path(sys.argv[1], f"died-{uuid.uuid4()}").touch()
 sys.exit(int(sys.argv[2]))
 """
 _SUPERVISE = """
-import sys
+import json, pathlib, sys
 from worker.supervisor import Supervisor
-command = [sys.executable, "-I", "-S", "-c", *sys.argv[2:]]
-sys.exit(Supervisor(command, count=int(sys.argv[1])).run())
+count, cache_dir, limits, *code = sys.argv[1:]
+command = [sys.executable, "-I", "-S", "-c", *code]
+supervisor = Supervisor(
+    command, count=int(count), cache_dir=pathlib.Path(cache_dir), **json.loads(limits)
+)
+sys.exit(supervisor.run())
 """
 
 
 @pytest.fixture
-def supervise() -> Iterator[Callable[..., subprocess.Popen]]:
+def supervise(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Begin a supervisor of so many children that run `code`."""
     begun: list[subprocess.Popen] = []
 
-    def begin(count: int, code: str, *arguments: object) -> subprocess.Popen:
-        command = [sys.executable, "-c", _SUPERVISE, str(count), code, *map(str, arguments)]
+    def begin(count: int, code: str, *arguments: object, **limits: float) -> subprocess.Popen:
+        given = [str(count), str(tmp_path), json.dumps(limits), code, *map(str, arguments)]
+        command = [sys.executable, "-c", _SUPERVISE, *given]
         begun.append(
             subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         )
@@ -96,6 +118,109 @@ def test_a_child_that_dies_at_once_is_started_again_and_again(
     assert supervisor.poll() is None
 
 
+def _pids(folder: Path) -> list[int]:
+    return [int(path.name.removeprefix("alive-")) for path in folder.glob("alive-*")]
+
+
+def _beats(folder: Path, pid: int) -> int:
+    path = folder / f"beats-{pid}"
+    return path.stat().st_size if path.exists() else 0
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_child_that_shows_life_is_left_alone_and_one_that_is_stopped_is_replaced(
+    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    # given a child that has lived longer than it may be silent
+    supervise(1, _BEATS, tmp_path, stale_after_s=2, start_limit_s=60)
+    wait_until(lambda: _pids(tmp_path))
+    (first,) = _pids(tmp_path)
+    wait_until(lambda: _beats(tmp_path, first) >= 80, 60)
+    assert [first] == _pids(tmp_path)
+
+    # when it is stopped
+    os.kill(first, signal.SIGSTOP)
+
+    # then there is another in its place, and nothing left of the first
+    wait_until(lambda: 2 == len(_pids(tmp_path)), 60)
+    assert not _runs(first)
+    assert not list((tmp_path / "workers").glob(f"*-{first}.json"))
+
+
+def test_a_child_that_never_shows_life_is_replaced_after_the_limit_for_a_start(
+    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    supervise(1, _LIVES, tmp_path, stale_after_s=60, start_limit_s=0.5)
+    wait_until(lambda: _pids(tmp_path))
+    (first,) = _pids(tmp_path)
+
+    wait_until(lambda: 2 == len(_pids(tmp_path)), 60)
+
+    assert not _runs(first)
+
+
+def test_a_child_that_takes_long_to_start_is_waited_for(
+    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    # given one that shows its first sign long after a running one would be killed
+    late = f"import threading; threading.Event().wait(2.5); {_BEATS.strip()}"
+    supervise(1, late, tmp_path, stale_after_s=1.5, start_limit_s=60)
+    wait_until(lambda: _pids(tmp_path), 60)
+    (first,) = _pids(tmp_path)
+
+    wait_until(lambda: _beats(tmp_path, first) >= 2)
+
+    assert [first] == _pids(tmp_path)
+
+
+@pytest.mark.parametrize("code", [_BEATS, _LIVES], ids=["has shown life", "has shown none"])
+def test_a_child_that_cannot_heed_the_signal_does_not_hold_up_the_end(
+    code: str,
+    supervise: Callable[..., subprocess.Popen],
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+) -> None:
+    # given one child that is stopped and one that is not
+    supervisor = supervise(2, code, tmp_path, stale_after_s=1, start_limit_s=3600)
+    wait_until(lambda: 2 == len(_pids(tmp_path)))
+    stopped, other = _pids(tmp_path)
+    os.kill(stopped, signal.SIGSTOP)
+
+    supervisor.send_signal(signal.SIGTERM)
+
+    assert 0 == supervisor.wait(60)
+    assert not _runs(stopped)
+    assert not _runs(other)
+
+
+def test_more_signals_while_it_stops_change_nothing(
+    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    # given a child that takes its time to end, showing life
+    takes_time = _BEATS.replace("lambda *_: sys.exit(0)", "lambda *_: (folder / 'told').touch()")
+    takes_time = takes_time.replace("while True", "while not (folder / 'free').exists()")
+    supervisor = supervise(1, takes_time, tmp_path, stale_after_s=60)
+    wait_until(lambda: _pids(tmp_path))
+    (child,) = _pids(tmp_path)
+
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        supervisor.send_signal(number)
+        wait_until((tmp_path / "told").exists)
+        so_far = _beats(tmp_path, child)
+        wait_until(lambda so_far=so_far: _beats(tmp_path, child) > so_far)
+    assert supervisor.poll() is None
+    (tmp_path / "free").touch()
+
+    assert 0 == supervisor.wait(10)
+
+
 class _Clock:
     """Seconds that the test lets pass."""
 
@@ -111,6 +236,11 @@ def clock() -> _Clock:
     return _Clock()
 
 
+def _slot(folder: Path, clock: _Clock, code: str = "raise SystemExit(1)") -> _Slot:
+    command = [sys.executable, "-I", "-S", "-c", code]
+    return _Slot(command, cache_dir=folder, stale_after_s=60, start_limit_s=60, clock=clock)
+
+
 def _end(slot: _Slot, wait_until: Callable[..., None]) -> int | None:
     """Tend the slot until its process has ended; return the exit code."""
     codes: list[int] = []
@@ -119,10 +249,10 @@ def _end(slot: _Slot, wait_until: Callable[..., None]) -> int | None:
 
 
 def test_the_back_off_doubles_up_to_half_a_minute(
-    clock: _Clock, wait_until: Callable[..., None]
+    clock: _Clock, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     # given a process that dies at once, every time
-    slot = _Slot([sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"], clock)
+    slot = _slot(tmp_path, clock)
     waited: list[float] = []
 
     # when it is tended as soon as it is due
@@ -136,9 +266,9 @@ def test_the_back_off_doubles_up_to_half_a_minute(
 
 
 def test_the_back_off_survives_a_night_of_failures(
-    clock: _Clock, wait_until: Callable[..., None]
+    clock: _Clock, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    slot = _Slot([sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"], clock)
+    slot = _slot(tmp_path, clock)
     slot._failures = 5000
     slot.tend()
 
@@ -148,9 +278,9 @@ def test_the_back_off_survives_a_night_of_failures(
 
 
 def test_a_process_is_not_started_before_it_is_due(
-    clock: _Clock, wait_until: Callable[..., None]
+    clock: _Clock, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
-    slot = _Slot([sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"], clock)
+    slot = _slot(tmp_path, clock)
     slot.tend()
     _end(slot, wait_until)
 
@@ -160,18 +290,46 @@ def test_a_process_is_not_started_before_it_is_due(
     assert slot._process is None
 
 
-def test_a_process_that_lived_long_is_started_again_at_once(
-    clock: _Clock, wait_until: Callable[..., None]
+@pytest.mark.parametrize(
+    ("code", "lived_s", "waits_s"),
+    [(_BEATS, 11, 0), (_BEATS, 9, 30), (_LIVES, 11, 30)],
+    ids=["lived", "died at once", "never showed life"],
+)
+def test_only_a_process_that_showed_life_and_lived_a_while_is_started_again_at_once(
+    code: str, lived_s: float, waits_s: float, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     # given one that failed before, and then ran for a while
-    slot = _Slot([sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"], clock)
+    clock = _Clock()
+    slot = _slot(tmp_path, clock, code)
+    slot._command.append(str(tmp_path))
     slot._failures = 4
     slot.tend()
-    clock.now_s += 31
+    wait_until(lambda: slot.tend() is None and (code == _BEATS) == slot._pulse.was_seen)
+    clock.now_s += lived_s
 
+    slot._process.kill()
     _end(slot, wait_until)
 
-    assert slot._due_at == clock.now_s
+    assert waits_s == slot._due_at - clock.now_s
+
+
+def test_a_sign_left_by_an_earlier_process_of_that_number_is_no_sign_of_life(
+    clock: _Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., None],
+) -> None:
+    left = HealthFile(tmp_path, name="one")
+    left.beat()
+    monkeypatch.setattr(supervisor, "worker_name", lambda _pid: "one")
+    slot = _slot(tmp_path, clock, "import threading; threading.Event().wait()")
+
+    slot.tend()
+    slot.tend()
+    slot._process.kill()
+    _end(slot, wait_until)
+
+    assert not slot._pulse.was_seen
 
 
 def test_a_folder_named_worker_where_the_user_stands_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The Celery task: what is no message is refused, and nothing is raised."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from fornada import keys
 from fornada.errors import MessageError
 from fornada.messages import ShardMessage
 from worker import tasks
+from worker.health import Activity
 
 GOOD = {"schema_version": 1, "job_id": "job", "shard": 3}
 
@@ -64,9 +66,9 @@ class _Calls:
         return "ok"
 
 
-def _task(run: _Calls) -> Any:
+def _task(run: Callable[[ShardMessage], str], activity: Activity | None = None) -> Any:
     app = Celery("test", set_as_current=False)
-    tasks.register(app, run=run)
+    tasks.register(app, run=run, activity=activity or Activity())
     return app.tasks[keys.TASK_RUN_SHARD]
 
 
@@ -93,6 +95,22 @@ def test_no_exception_leaves_the_task() -> None:
     _task(run)(GOOD)
 
     assert 1 == len(run.messages)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("who knows")])
+def test_a_shard_is_at_work_while_it_runs_however_it_ends(error: Exception | None) -> None:
+    activity = Activity()
+    seen: list[int] = []
+
+    def run(_message: ShardMessage) -> str:
+        seen.append(activity.running_count)
+        if error is not None:
+            raise error
+        return "ok"
+
+    _task(run, activity)(GOOD)
+
+    assert ([1], 0) == (seen, activity.running_count)
 
 
 def test_out_of_memory_ends_the_process_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
