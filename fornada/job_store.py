@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Literal, TypeVar
 
 from fornada import keys
-from fornada.arrays import Array, from_npy, sha256_hex
+from fornada.arrays import Array, from_npy
+from fornada.checked_reads import read_checked
 from fornada.errors import (
     IntegrityError,
     JobConflictError,
@@ -196,30 +197,10 @@ class JobStore:
         """The bytes of `ref`, which are those that were meant when it was written down.
 
         Raises:
-            IntegrityError: Size, digest or ETag differ.
+            IntegrityError: Size, digest or ETag differ, in two reads.
             ObjectNotFoundError: The object is gone.
         """
-        try:
-            stored = self.objects.get(ref.key, bucket=ref.bucket)
-        except ObjectNotFoundError as exc:
-            raise ObjectNotFoundError(
-                f"{ref.key} is gone ({exc}); put it back, or submit again"
-            ) from exc
-        if len(stored.data) != ref.size_bytes:
-            raise IntegrityError(
-                f"{ref.key} has {len(stored.data)} bytes and {ref.size_bytes} were recorded; "
-                "it was changed or cut off, submit it again"
-            )
-        if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:
-            raise IntegrityError(
-                f"{ref.key} does not match its sha256; it was changed, submit it again"
-            )
-        if ref.sha256 is None and ref.etag is not None and stored.etag != ref.etag:
-            raise IntegrityError(
-                f"{ref.key} was changed after the job was submitted (ETag {stored.etag}, recorded "
-                f"{ref.etag}); submit again"
-            )
-        return stored.data
+        return read_checked(self.objects, ref, remedy="submit it again")
 
     def _all_outcomes(self, manifest: JobManifest) -> list[ShardOutcome]:
         return list(self.outcomes(manifest.job_id, sorted(self.outcome_shards(manifest.job_id))))

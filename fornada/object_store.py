@@ -1,47 +1,25 @@
-"""The object store: a Protocol, and S3 behind it. The only module that speaks boto3."""
+"""The object store: a Protocol, and S3 behind it; beside `s3_*`, no other module speaks boto3."""
 
 import functools
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import boto3
 import botocore
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    ParamValidationError,
-)
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
-from fornada.errors import (
-    BucketNotFoundError,
-    ConfigError,
-    ObjectNotFoundError,
-    StoreAccessError,
-    StoreError,
-    StoreUnavailableError,
-)
+from fornada import s3_errors
+from fornada.errors import ConfigError, ObjectNotFoundError
+from fornada.s3_limits import Limits, Pace, pace_puts, read_body, read_whole
 from fornada.settings import Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_ABSENT = {"NoSuchKey", "404", "NotFound"}
-_REFUSED = {
-    "AccessDenied",
-    "403",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-}
-_EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,10 +74,12 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return method(*args, **kwargs)
-        except (ClientError, BotoCoreError, HTTPClientError) as exc:
+        except s3_errors.RAISED as exc:
             store: Any = args[0]
             bucket: Any = kwargs.get("bucket") or store.bucket
-            raise store.explain(exc, bucket=bucket) from exc
+            raise s3_errors.explain(
+                exc, endpoint=store.endpoint, bucket=bucket, own_bucket=bucket == store.bucket
+            ) from exc
 
     return call
 
@@ -111,20 +91,26 @@ class S3ObjectStore:
     put, and the job protocol checks its own sha256 of everything that it reads.
     """
 
-    def __init__(self, *, client: Any, bucket: str, endpoint: str) -> None:
+    def __init__(self, *, client: Any, bucket: str, endpoint: str, limits: Limits) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
         self._client = client
+        self._limits = limits
         self._conditional_writes: bool | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "S3ObjectStore":
+    def from_settings(cls, settings: Settings, *, limits: Limits | None = None) -> "S3ObjectStore":
         """The store that the settings name; nothing is contacted yet.
+
+        Args:
+            settings: Where it is, and who we are.
+            limits: How long it may take; `None` for the defaults.
 
         Raises:
             ConfigError: The endpoint is not a URL.
         """
         secret = settings.s3_secret_access_key
+        limits = limits or Limits()
         plain_http = (settings.s3_endpoint_url or "").startswith("http://")
         try:
             client = boto3.session.Session().client(
@@ -133,14 +119,15 @@ class S3ObjectStore:
                 region_name=settings.s3_region,
                 aws_access_key_id=settings.s3_access_key_id,
                 aws_secret_access_key=secret.get_secret_value() if secret else None,
-                config=_client_config(settings, plain_http=plain_http),
+                config=_client_config(settings, limits, plain_http=plain_http),
             )
         except ValueError as exc:
             raise ConfigError(
                 f"FORNADA_S3_ENDPOINT_URL is not usable: {exc}; give e.g. http://127.0.0.1:9000"
             ) from exc
+        pace_puts(client, limits)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
-        return cls(client=client, bucket=settings.s3_bucket, endpoint=endpoint)
+        return cls(client=client, bucket=settings.s3_bucket, endpoint=endpoint, limits=limits)
 
     @property
     def conditional_writes(self) -> bool:
@@ -157,12 +144,17 @@ class S3ObjectStore:
 
         Raises:
             ObjectNotFoundError: There is none.
-            StoreError: The store cannot be reached or refuses.
+            StoreError: The store cannot be reached, breaks off, is too slow, or refuses.
         """
-        answer = self._client.get_object(Bucket=bucket or self.bucket, Key=key)
-        # No range request: rclone answers 200 with everything; closing early costs less.
-        with answer["Body"] as body:
-            return StoredObject(data=body.read(max_bytes), etag=_bare(answer["ETag"]))
+        pace = Pace(self._limits)
+
+        def read() -> StoredObject:
+            answer = self._client.get_object(Bucket=bucket or self.bucket, Key=key)
+            # No range request: rclone answers 200 with everything; closing early costs less.
+            data = read_body(answer["Body"], max_bytes=max_bytes, pace=pace)
+            return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
+
+        return read_whole(read, self._limits)
 
     @_translated
     def put(self, key: str, data: bytes) -> None:
@@ -188,16 +180,12 @@ class S3ObjectStore:
     @_translated
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
         """All objects whose keys begin with `prefix`, in key order."""
-        # Read whole: errors of a lazy iterator would escape the translation.
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket or self.bucket, Prefix=prefix
-        )
         return iter(
             [
                 ObjectInfo(
                     key=entry["Key"], size_bytes=entry["Size"], etag=_bare(entry.get("ETag", ""))
                 )
-                for page in pages
+                for page in self._pages(Bucket=bucket or self.bucket, Prefix=prefix)
                 for entry in page.get("Contents", ())
             ]
         )
@@ -205,13 +193,10 @@ class S3ObjectStore:
     @_translated
     def list_folders(self, prefix: str) -> Iterator[str]:
         """The names directly below `prefix` (which ends in `/`) that hold objects."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=prefix, Delimiter="/"
-        )
         return iter(
             [
                 entry["Prefix"].removeprefix(prefix).rstrip("/")
-                for page in pages
+                for page in self._pages(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
                 for entry in page.get("CommonPrefixes", ())
             ]
         )
@@ -227,68 +212,31 @@ class S3ObjectStore:
         try:
             self._client.create_bucket(Bucket=self.bucket)
         except ClientError as exc:
-            if _code(exc) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+            if not s3_errors.says_own_bucket(exc):
                 raise
 
-    def explain(self, exc: Exception, *, bucket: str) -> StoreError:
-        """Our error for boto3's while it worked on `bucket`, with its remedy."""
-        where = f"object store {self.endpoint}"
-        if isinstance(exc, NoCredentialsError):
-            return StoreAccessError(
-                f"no credentials for {where}; set FORNADA_S3_ACCESS_KEY_ID and "
-                "FORNADA_S3_SECRET_ACCESS_KEY"
-            )
-        # Keys are ours and valid, so what boto3 refuses to ask for is the bucket.
-        if isinstance(exc, ParamValidationError) or _code(exc) == "NoSuchBucket":
-            return self._no_bucket(bucket, valid=isinstance(exc, ClientError))
-        if not isinstance(exc, ClientError):
-            return StoreUnavailableError(
-                f"{where} cannot be reached ({type(exc).__name__}); check FORNADA_S3_ENDPOINT_URL "
-                "and that the store runs (`fornada up` starts one)"
-            )
-        code = _code(exc)
-        if code in _ABSENT:
-            return ObjectNotFoundError(f"no such object in bucket {bucket!r} on {where}")
-        if code in _REFUSED:
-            return StoreAccessError(
-                f"{where} refuses the credentials or the permission ({code}); check "
-                "FORNADA_S3_ACCESS_KEY_ID, FORNADA_S3_SECRET_ACCESS_KEY and the bucket's policy"
-            )
-        return StoreUnavailableError(
-            f"{where} failed ({code}: {exc.response.get('Error', {}).get('Message', '')}); "
-            "try again, or look at the store's log"
-        )
+    def _pages(self, **asked: str) -> Sequence[dict[str, Any]]:
+        def read() -> Sequence[dict[str, Any]]:
+            # Read whole: errors of a lazy iterator would escape the translation.
+            pages = list(self._client.get_paginator("list_objects_v2").paginate(**asked))
+            if not all("IsTruncated" in page for page in pages):
+                # To boto3 an answer that broke off before its first byte is an empty listing.
+                raise ResponseParserError("an answer is no listing")
+            return pages
 
-    def _no_bucket(self, bucket: str, *, valid: bool) -> BucketNotFoundError:
-        ours = bucket == self.bucket
-        if not valid:
-            setting = "FORNADA_S3_BUCKET" if ours else "the s3:// address"
-            return BucketNotFoundError(f"{bucket!r} is not the name of a bucket; check {setting}")
-        remedy = (
-            "create it (`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
-            if ours
-            else "check the s3:// address"
-        )
-        return BucketNotFoundError(
-            f"bucket {bucket!r} does not exist on object store {self.endpoint}; {remedy}"
-        )
+        return read_whole(read, self._limits)
 
     def _read(self, key: str) -> bytes | None:
         try:
-            answer = self._client.get_object(Bucket=self.bucket, Key=key)
-            with answer["Body"] as body:
-                data: bytes = body.read()
-        except ClientError as exc:
-            if _code(exc) in _ABSENT:
-                return None
-            raise
-        return data
+            return self.get(key).data
+        except ObjectNotFoundError:
+            return None
 
     def _put_new(self, key: str, data: bytes) -> bool:
         try:
             self._client.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
         except ClientError as exc:
-            if _code(exc) in _EXISTS:
+            if s3_errors.says_exists(exc):
                 return False
             raise
         return True
@@ -297,25 +245,25 @@ class S3ObjectStore:
     def _probe(self) -> bool:
         key = f"probe/{uuid.uuid4().hex}"
         try:
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=b"1", IfNoneMatch="*")
-            return not self._put_new(key, b"2")
+            # The first is refused where its answer was lost, and boto3 met its own object.
+            return not (self._put_new(key, b"1") and self._put_new(key, b"2"))
         except ClientError as exc:
-            if _code(exc) in {"NotImplemented", "501"}:
+            if s3_errors.says_unknown_condition(exc):
                 return False
             raise
         finally:
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
 
-def _client_config(settings: Settings, *, plain_http: bool) -> Config:
+def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> Config:
     own_endpoint = settings.s3_endpoint_url is not None
     host = urllib.parse.urlsplit(settings.s3_endpoint_url or "").hostname
     # boto3's CRC trailers break older S3 servers; we check sha256 ourselves.
     checksums = "when_required" if own_endpoint else "when_supported"
     return Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
-        connect_timeout=5,
-        read_timeout=30,
+        retries={"mode": "standard", "total_max_attempts": limits.attempts},
+        connect_timeout=limits.connect_timeout_s,
+        read_timeout=limits.read_timeout_s,
         max_pool_connections=settings.worker_threads + 16,
         tcp_keepalive=True,
         signature_version="s3v4",
@@ -334,9 +282,3 @@ def _client_config(settings: Settings, *, plain_http: bool) -> Config:
 def _bare(etag: str) -> str:
     # Some servers quote an ETag on a read and not in a listing.
     return etag.strip('"')
-
-
-def _code(exc: Exception) -> str:
-    """The store's word for what is wrong; empty where it did not answer."""
-    response: Any = getattr(exc, "response", {})
-    return str(response.get("Error", {}).get("Code", ""))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from fornada import keys
 from fornada.arrays import Array, sha256_hex, to_npy
+from fornada.checked_reads import read_checked
 from fornada.errors import (
-    IntegrityError,
     ModelNotFoundError,
     ModelRefusedError,
     ObjectNotFoundError,
@@ -141,15 +141,10 @@ class ModelStore:
         """The bytes of an object that a manifest names.
 
         Raises:
-            IntegrityError: They do not match the digest.
+            IntegrityError: They do not match what the manifest says, in two reads.
+            ObjectNotFoundError: The object is gone.
         """
-        data = self.objects.get(ref.key).data
-        if sha256_hex(data) != ref.sha256:
-            raise IntegrityError(
-                f"{ref.key} does not match the digest in its manifest; it was changed or damaged, "
-                "publish the model again"
-            )
-        return data
+        return read_checked(self.objects, ref, remedy="publish the model again")
 
     def _claim_version(self, name: str) -> int:
         token = uuid.uuid4().hex.encode()

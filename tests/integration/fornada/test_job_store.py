@@ -259,5 +259,5 @@ def test_an_object_of_others_is_known_by_its_etag(jobs: JobStore) -> None:
 
     jobs.objects.put("theirs.npy", b"54321")
 
-    with pytest.raises(IntegrityError, match="was changed after the job was submitted"):
+    with pytest.raises(IntegrityError, match="was changed after it was recorded"):
         jobs.read_checked(ref)

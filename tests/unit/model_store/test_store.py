@@ -229,7 +229,11 @@ def test_a_changed_artifact_is_noticed(store: ModelStore, objects: InMemoryObjec
     manifest = _publish(store)
     objects.put(manifest.artifact.key, b"changed by hand")
 
-    with pytest.raises(IntegrityError, match=r"models/m/1/model\.keras does not match the digest"):
+    with pytest.raises(IntegrityError, match=r"models/m/1/model\.keras has more than 8 bytes"):
+        store.fetch(manifest.artifact)
+
+    objects.put(manifest.artifact.key, b"ARTIFACT")
+    with pytest.raises(IntegrityError, match=r"model\.keras does not match its sha256"):
         store.fetch(manifest.artifact)
 
 

@@ -1,0 +1,310 @@
+"""A small HTTP proxy before an S3 server, which breaks the requests that a test tells it to."""
+
+import contextlib
+import http.client
+import re
+import socket
+import struct
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+_PIECES_PER_S = 20
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+@dataclass(kw_only=True, eq=False)
+class Rule:
+    """What happens to the requests that it fits, the next `times` of them."""
+
+    method: str = ""
+    #: A pattern that is searched for in path and query.
+    key: str = ""
+    times: int | None = None
+    #: Whether each path is hit but once.
+    once: bool = False
+    #: Paths that were hit, in the order of their coming.
+    hit: list[str] = field(default_factory=list, init=False)
+
+    @property
+    def count(self) -> int:
+        """How often it happened."""
+        return len(self.hit)
+
+    def fits(self, method: str, path: str) -> bool:
+        """Whether this request is next."""
+        return (
+            self.times != self.count
+            and self.method in {"", method}
+            and re.search(self.key, path) is not None
+            and not (self.once and path in self.hit)
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class Refuse(Rule):
+    """Answers with an error, and the server never sees the request."""
+
+    status: int = 503
+    code: str = "SlowDown"
+
+
+@dataclass(kw_only=True, eq=False)
+class BreakOff(Rule):
+    """The answer ends after so many bytes of its body: closed as if complete, or reset."""
+
+    after_bytes: int = 0
+    reset: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class Stall(Rule):
+    """The answer stands still after so many bytes of its body, the connection open."""
+
+    after_bytes: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class Trickle(Rule):
+    """The body of the answer, or of the request, goes through this fast."""
+
+    bytes_per_s: float = 1000.0
+    request: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class NoAnswer(Rule):
+    """Takes the request and never answers: a connection that is half open."""
+
+
+@dataclass(kw_only=True, eq=False)
+class LoseAnswer(Rule):
+    """The server does what it is asked, and its answer is lost."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Corrupt(Rule):
+    """One byte of the body of the answer is another."""
+
+    at: int = 0
+
+
+@dataclass(kw_only=True, eq=False)
+class DropHeader(Rule):
+    """The server never sees this header."""
+
+    header: str = "If-None-Match"
+
+
+_RuleT = TypeVar("_RuleT", bound=Rule)
+
+
+class S3Proxy:
+    """Listens on an ephemeral port of loopback and forwards to `upstream`, a URL.
+
+    Hosts and headers pass as they came, so that signatures hold. Of several rules that fit a
+    request, the last that was added happens.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = urlsplit(upstream).netloc
+        #: What went wrong in the proxy itself.
+        self.errors: list[str] = []
+        self.closing = threading.Event()
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="s3-proxy")
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def add(self, rule: _RuleT) -> _RuleT:
+        """Let it happen from now on."""
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def heal(self) -> None:
+        """Forward everything from now on; what is held stays so."""
+        with self._lock:
+            self._rules.clear()
+
+    def remove(self, rule: Rule) -> None:
+        """Let it happen no more."""
+        with self._lock:
+            self._rules.remove(rule)
+
+    def take(self, method: str, path: str) -> Rule | None:
+        """The rule for this request; counts it."""
+        with self._lock:
+            for rule in reversed(self._rules):
+                if rule.fits(method, path):
+                    rule.hit.append(path)
+                    return rule
+        return None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.end_connections()
+        # Joins the threads of all connections.
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def __init__(self, proxy: S3Proxy) -> None:
+        self.proxy = proxy
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def server_bind(self) -> None:
+        # A sender is held up soon, as on a line that is slow and not through a large buffer.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        super().server_bind()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        threading.current_thread().name = "s3-proxy-connection"
+        super().process_request_thread(request, client_address)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        with self._connections_lock:
+            self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        # Without the shutdown of the original, which would end a connection before its reset.
+        with self._connections_lock:
+            self._connections.discard(request)
+        request.close()
+
+    def end_connections(self) -> None:
+        with self._connections_lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exception()
+        # Clients that give up close while they are answered.
+        if not isinstance(error, ConnectionError):
+            self.proxy.errors.append(repr(error))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _handle(self) -> None:
+        proxy = self.server.proxy
+        rule = proxy.take(self.command, self.path)
+        body = self._read_request(rule)
+        if isinstance(rule, Refuse):
+            error = f"<Error><Code>{rule.code}</Code><Message>by the proxy</Message></Error>"
+            self._answer(rule.status, [("Content-Type", "application/xml")], error.encode())
+        elif isinstance(rule, NoAnswer):
+            proxy.closing.wait()
+            self.close_connection = True
+        else:
+            dropped = rule.header.lower() if isinstance(rule, DropHeader) else ""
+            self._answer(*self._forward(body, dropped=dropped), rule=rule)
+
+    do_DELETE = do_GET = do_PUT = _handle  # noqa: N815 - http.server's names
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def _read_request(self, rule: Rule | None) -> bytes:
+        missing = int(self.headers.get("Content-Length", 0))
+        if not (isinstance(rule, Trickle) and rule.request):
+            return self.rfile.read(missing)
+        pieces = []
+        while missing and not self.server.proxy.closing.wait(1 / _PIECES_PER_S):
+            pieces.append(self.rfile.read(min(missing, _piece_bytes(rule))))
+            missing -= len(pieces[-1])
+            if not pieces[-1]:
+                break
+        if missing:
+            raise ConnectionAbortedError
+        return b"".join(pieces)
+
+    def _forward(self, body: bytes, *, dropped: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        server = http.client.HTTPConnection(self.server.proxy.upstream, timeout=60)
+        try:
+            server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() != dropped:
+                    server.putheader(name, value)
+            server.endheaders(body or None)
+            answer = server.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            server.close()
+
+    def _answer(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        *,
+        rule: Rule | None = None,
+    ) -> None:
+        if isinstance(rule, LoseAnswer):
+            self.close_connection = True
+            return
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        if status != http.HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self._send_body(body, rule)
+
+    def _send_body(self, body: bytes, rule: Rule | None) -> None:
+        if isinstance(rule, Corrupt) and body:
+            at = min(rule.at, len(body) - 1)
+            body = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        if isinstance(rule, Trickle) and not rule.request:
+            step = _piece_bytes(rule)
+            for start in range(0, len(body), step):
+                if self.server.proxy.closing.wait(1 / _PIECES_PER_S):
+                    break
+                self.wfile.write(body[start : start + step])
+        elif isinstance(rule, (BreakOff, Stall)):
+            # Less than all, however short it is.
+            self.wfile.write(body[: min(rule.after_bytes, max(len(body) - 1, 0))])
+            self.close_connection = True
+            if isinstance(rule, Stall):
+                self.server.proxy.closing.wait()
+            elif rule.reset:
+                # Closing sends RST and drops what was not sent.
+                self.connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        else:
+            self.wfile.write(body)
+
+
+def _piece_bytes(rule: Trickle) -> int:
+    return max(1, round(rule.bytes_per_s / _PIECES_PER_S))

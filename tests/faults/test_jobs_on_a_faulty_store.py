@@ -1,0 +1,215 @@
+"""Jobs of a real worker process whose store fails in every way, for a while."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from fornada.local.children import Children
+from fornada.local.stack import Stack
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+
+from .checker import OutcomeHistory
+from .deployment import _ENVIRON, Deployment, lives
+from .s3_proxy import (
+    BreakOff,
+    Corrupt,
+    DropHeader,
+    LoseAnswer,
+    NoAnswer,
+    Refuse,
+    Rule,
+    S3Proxy,
+    Trickle,
+)
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(600),
+]
+
+SHARDS = 120
+STARTED_WITHIN_S = 120.0
+_IGNORED = "moto, conditions ignored"
+
+WaitUntil = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a `Deployment` needs to know of a stack."""
+
+    settings: Settings
+    data_dir: Path
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A deployment whose worker, unlike its client, speaks to the store through the proxy."""
+
+    deployment: Deployment
+    proxy: S3Proxy
+    #: Sees the store as the worker does.
+    through: S3ObjectStore
+    log: Path
+
+
+@pytest.fixture(scope="module", params=["rclone", "moto", _IGNORED])
+def line(
+    request: pytest.FixtureRequest, servers: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_Line]:
+    """One worker process, on each kind of store."""
+    folder = tmp_path_factory.mktemp("store")
+    moto = None if request.param == "rclone" else request.getfixturevalue("moto_endpoint")
+    direct = _settings(servers, folder, endpoint=moto, database=1 + request.param_index)
+    S3ObjectStore.from_settings(direct).create_bucket()
+    assert direct.s3_endpoint_url is not None
+    restarted = Children(record_path=folder / "restarted.json", signs_dir=folder / "none")
+    deployment = Deployment(_Place(settings=direct, data_dir=folder), restarted=restarted)  # type: ignore[arg-type] - of a stack it needs no more
+    log = folder / "worker.log"
+    with S3Proxy(direct.s3_endpoint_url) as proxy:
+        through = direct.model_copy(update={"s3_endpoint_url": proxy.url})
+        _heal(proxy, request.param)
+        process = _start_worker(through, log)
+        try:
+            yield _Line(deployment, proxy, S3ObjectStore.from_settings(through), log)
+        finally:
+            deployment.worker_pids()
+            _end(process, deployment)
+            deployment.redis.close()
+    assert [] == proxy.errors
+    assert [] == [pid for pid in deployment.seen_pids if lives(pid)]
+    assert [] == [t.name for t in threading.enumerate() if "s3-proxy" in t.name]
+
+
+@pytest.fixture
+def ready(line: _Line, request: pytest.FixtureRequest, wait_until: WaitUntil) -> _Line:
+    """The worker consumes, and nothing is broken."""
+    _heal(line.proxy, request.node.callspec.params["line"])
+    wait_until(line.deployment.worker_pids, timeout_s=STARTED_WITHIN_S)
+    wait_until(line.deployment.waiting_count, timeout_s=STARTED_WITHIN_S)
+    return line
+
+
+#: Each has to happen so often before it ends.
+_FAULTS = [
+    pytest.param(lambda: Refuse(status=500, code="InternalError"), 40, id="500"),
+    pytest.param(Refuse, 40, id="503 SlowDown"),
+    pytest.param(lambda: BreakOff(method="GET", after_bytes=60, reset=True), 40, id="reset"),
+    pytest.param(lambda: BreakOff(method="GET", after_bytes=60), 40, id="truncated"),
+    pytest.param(lambda: Trickle(method="GET", bytes_per_s=1000), 20, id="1 KB/s down"),
+    pytest.param(lambda: Trickle(method="PUT", bytes_per_s=1000, request=True), 20, id="1 KB/s up"),
+    pytest.param(lambda: NoAnswer(times=4), 4, id="half open"),
+    pytest.param(lambda: Corrupt(method="GET", key="/input/", at=300, once=True), 10, id="corrupt"),
+    pytest.param(
+        lambda: LoseAnswer(method="PUT", key="/(outcome|data)/", once=True), 40, id="answer lost"
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "least"), _FAULTS)
+def test_a_store_that_fails_for_a_while_loses_and_changes_nothing(
+    make: Callable[[], Rule], least: int, ready: _Line, wait_until: WaitUntil
+) -> None:
+    # given
+    deployment = ready.deployment
+    history = OutcomeHistory(ready.through)
+    job = deployment.submit(SHARDS, job_id=f"job-{uuid.uuid4().hex[:8]}")
+    wait_until(lambda: deployment.done_count(job) >= 3, timeout_s=60)
+
+    # when
+    rule = ready.proxy.add(make())
+    wait_until(lambda: rule.count >= least, timeout_s=120)
+    assert deployment.done_count(job) < SHARDS
+    ready.proxy.remove(rule)
+
+    # then
+    history.observe(job.id)
+    deployment.check_undisturbed(job, history)
+    assert "unexpectedly" not in ready.log.read_text()
+    assert "Traceback" not in ready.log.read_text()
+
+
+def test_every_answer_to_a_write_of_a_job_may_be_lost(ready: _Line) -> None:
+    # given
+    rule = ready.proxy.add(LoseAnswer(method="PUT", key="/jobs/", once=True))
+
+    # when
+    job = ready.deployment.submit(SHARDS // 3, job_id=f"job-{uuid.uuid4().hex[:8]}")
+
+    # then
+    history = OutcomeHistory(ready.through)
+    ready.deployment.check_undisturbed(job, history)
+    assert any(path.endswith("/final.json") for path in rule.hit)
+    assert 2 * (SHARDS // 3) <= rule.count
+
+
+def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line) -> None:
+    # given: the worker has asked already, and was told otherwise
+    if not ready.through.conditional_writes:
+        pytest.skip("this store ignores them from the beginning")
+    rule = ready.proxy.add(DropHeader(method="PUT", key="/jobs/"))
+
+    # when
+    job = ready.deployment.submit(SHARDS // 3, job_id=f"job-{uuid.uuid4().hex[:8]}")
+
+    # then
+    ready.deployment.check_undisturbed(job, OutcomeHistory(ready.deployment.objects))
+    assert SHARDS // 3 <= rule.count
+
+
+def _settings(servers: Stack, folder: Path, *, endpoint: str | None, database: int) -> Settings:
+    server = servers.settings.redis_url.get_secret_value().rpartition("/")[0]
+    quick = Settings.from_env({**servers.environ, **_ENVIRON})
+    return quick.model_copy(
+        update={
+            "redis_url": SecretStr(f"{server}/{database}"),
+            "s3_endpoint_url": endpoint or quick.s3_endpoint_url,
+            "s3_bucket": f"test-{uuid.uuid4().hex[:12]}",
+            "cache_dir": folder / "cache",
+        }
+    )
+
+
+def _heal(proxy: S3Proxy, kind: str) -> None:
+    proxy.heal()
+    if kind == _IGNORED:
+        proxy.add(DropHeader(method="PUT"))
+
+
+def _start_worker(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    given = {
+        f"FORNADA_{name.upper()}": value.get_secret_value()
+        if isinstance(value, SecretStr)
+        else str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fornada", "worker", "--processes", "1"],
+            env={**kept, **given},
+            stdout=out,
+            stderr=out,
+        )
+
+
+def _end(process: subprocess.Popen[bytes], deployment: Deployment) -> None:
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        for pid in deployment.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
