@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
 
-.PHONY: help demo test soak lint docs lock clean
+.PHONY: help demo test soak mutation-check lint docs lock clean
 help:  ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime  ## Run the main job, here and now
 	@$(BIN)/fornada demo
@@ -18,6 +18,9 @@ test: $(VENV)/.dev  ## Run the tests
 
 soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults
+
+mutation-check: $(VENV)/.dev  ## See that the fault tests go red when the protocol is broken
+	$(BIN)/python tests/faults/mutation_check.py
 
 lint: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -166,7 +166,7 @@ def test_the_end_has_counts_and_digest_over_the_outcomes(jobs: JobStore) -> None
     assert final == jobs.final("job")
     assert (2, 1, 1) == (final.shards_ok, final.shards_dead, final.shards_missing)
     assert (6, 3) == (final.items_ok, final.items_failed)
-    assert [[0, 0], [2, 3]] == final.outcome_ranges
+    assert ([[0, 0], [2, 3]], [[2, 2]]) == (final.outcome_ranges, final.dead_ranges)
     assert outcomes_digest(committed) == final.outcomes_sha256
 
 

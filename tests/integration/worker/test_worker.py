@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,19 @@ import redis
 
 from fornada import keys
 from fornada.job_store import JobStore
-from fornada.messages import JobState
+from fornada.messages import JobState, ShardMessage
+from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
+from fornada.settings import Settings
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+
+from .held_worker import GO_ON, HELD_AT
 
 #: TensorFlow's import and the model's load, on a busy machine.
 START_S = 90.0
+ITEM_SHAPE = [6, 6]
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +272,106 @@ def test_a_worker_outlives_a_broker_that_forgot_everything(
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
     assert _same_bytes(deployment, job, images)
     assert RedisCoordination.from_settings(deployment.settings).leader() is not None
+
+
+# The protocol alone, with a fake engine.
+
+
+class _LosingSender:
+    """A `Sender` whose messages are lost."""
+
+    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+        """Lose them."""
+
+    def reserved(self) -> set[ShardMessage]:
+        """None."""
+        return set()
+
+
+@pytest.fixture
+def start_held_worker(
+    settings: Settings, environ: dict[str, str], tmp_path: Path
+) -> Iterator[Callable[[], None]]:
+    """Publish a model, and start `held_worker.py` when called; it is ended after the test."""
+    golden = np.zeros((1, *ITEM_SHAPE), np.uint8)
+    ModelStore(objects=S3ObjectStore.from_settings(settings)).publish(
+        ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=["a"]),
+        artifact=b"weights",
+        golden_inputs=golden,
+        golden_outputs=np.zeros((1, 1), np.float32),
+        check=lambda _artifact: None,
+    )
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with (tmp_path / "held.log").open("wb") as log:
+            program = Path(__file__).with_name("held_worker.py")
+            command = [sys.executable, str(program)]
+            quick = {"FORNADA_RECONCILE_INTERVAL_S": "0.2"}
+            started.append(
+                subprocess.Popen(command, env={**environ, **quick}, stdout=log, stderr=log)
+            )
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_message_is_acknowledged_after_its_outcome_is_committed_and_not_before(
+    settings: Settings,
+    start_held_worker: Callable[[], None],
+    images: np.ndarray,
+    wait_until: Callable[..., None],
+) -> None:
+    url = settings.redis_url.get_secret_value()
+    with redis.Redis.from_url(url, decode_responses=True, socket_timeout=2 * START_S) as client:
+        # given a shard at work
+        job = Client.from_settings(settings).submit(images[:3], model="m")
+        start_held_worker()
+        assert "predict" == _where_held(client)
+        assert (1, 0) == (client.hlen("unacked"), job.status().shards_done)
+
+        # when its outcome is committed, and the task has not returned
+        client.lpush(GO_ON, "")
+        assert "ok" == _where_held(client)
+        assert JobState.SUCCEEDED == job.status().state
+        assert 1 == client.hlen("unacked")
+
+        # then it is acknowledged as the task returns
+        client.lpush(GO_ON, "")
+        wait_until(lambda: 0 == client.hlen("unacked"), 30)
+
+
+def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(
+    settings: Settings,
+    start_held_worker: Callable[[], None],
+    images: np.ndarray,
+    wait_until: Callable[..., None],
+) -> None:
+    url = settings.redis_url.get_secret_value()
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        # given a worker that has done a job, and a job of which no message came to the queue
+        client.lpush(GO_ON, *[""] * 100)
+        start_held_worker()
+        first = Client.from_settings(settings).submit(images[:3], model="m")
+        assert JobState.SUCCEEDED == first.wait(timeout_s=START_S).state
+        coordination = RedisCoordination.from_settings(settings)
+        jobs = S3ObjectStore.from_settings(settings)
+        lost = Client(
+            objects=jobs, coordination=coordination, sender=_LosingSender(), settings=settings
+        )
+
+        # when
+        job = lost.submit(images[3:5], model="m")
+        client.delete(keys.redis_enqueued(job.id))
+
+        # then
+        wait_until(lambda: JobState.SUCCEEDED == job.status().state, 30)
+
+
+def _where_held(client: redis.Redis) -> str:
+    """Where `held_worker.py` is held next."""
+    popped = client.brpop([HELD_AT], START_S)
+    assert popped is not None, "it does not come there"
+    return popped[1]

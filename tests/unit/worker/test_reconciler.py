@@ -253,6 +253,7 @@ def test_a_cancel_that_nobody_finished_is_finished_with_its_reason(world: Any) -
     world.new_reconciler().round()
 
     final = world.jobs.final("job")
+    assert final is not None
     assert ("CANCELLED", "wrong images", [[1, 1]]) == (
         final.state,
         final.reason,

@@ -652,6 +652,77 @@ def test_dead_and_ok_at_once_leave_one_end(world: Any, dead_first: bool) -> None
     assert expected == came
 
 
+def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: Any) -> None:
+    # given an attempt on a machine that computes other low bits, whose lease is over
+    world.submit([ITEMS])
+    real, difference = world.engine.predict_tile, [1.0]
+    world.engine.predict_tile = lambda tile: real(tile) + np.float32(difference[0])
+    came: list[str] = []
+
+    def be_overtaken(done: str, key: str) -> None:
+        if done == "put" and "/data/" in key and not came:
+            came.append("overtaken")
+            difference[0] = 0.0
+            world.advance(world.lease_s + 1)
+            came.append(world.run(service=world.new_service("worker-2")))
+
+    # when another one does the work before this one stores what it computed
+    world.objects.before = be_overtaken
+    came.append(world.run())
+
+    # then the bytes that were committed are there
+    outcome = world.outcome()
+    assert ["overtaken", "ok", "ok"] == came
+    assert "worker-2" == outcome.worker
+    assert to_npy(world.row_sums(ITEMS)) == world.objects.get(outcome.data.key).data
+
+
+@pytest.mark.parametrize("world", [True], indirect=True, ids=["conditional"])
+def test_two_who_end_a_job_at_once_believe_the_first(world: Any) -> None:
+    # given a cancel that comes between this worker's look at the end and its write
+    manifest = world.submit([ITEMS])
+    ended: list[str] = []
+
+    def cancel(done: str, key: str) -> None:
+        if "put" in done and key.endswith("final.json") and not ended:
+            ended.append("cancelled")
+            world.jobs.finish(manifest, "CANCELLED", "enough")
+
+    world.objects.before = cancel
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    assert ["cancelled"] == ended
+    assert "CANCELLED" == world.jobs.final("job").state
+    assert {"job": "CANCELLED"} == world.coordination._ended
+
+
+@pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
+def test_two_who_end_a_job_at_once_write_the_same_where_both_may(world: Any) -> None:
+    # given a store on which two who look at the same time both write
+    manifest = world.submit([ITEMS])
+    written: list[bytes] = []
+
+    def write(key: str, data: bytes) -> bool:
+        if key.endswith("final.json"):
+            written.append(data)
+            if len(written) == 1:
+                world.jobs.finish(manifest, "CANCELLED", "enough")
+        world.objects.put(key, data)
+        return True
+
+    world.objects.put_if_absent = write
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    assert 2 == len(written)
+    assert 1 == len(set(written))
+
+
 @pytest.mark.parametrize("step", ["manifest.json", "/input/", "/data/", "/outcome/", "final.json"])
 def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
     # given Redis wiped while a shard runs

@@ -1,0 +1,287 @@
+"""Faults to put into the protocol, one at a time, each with the tests that must see it."""
+
+from dataclasses import dataclass
+
+_SERVICE = "tests/unit/worker/test_service.py::test_"
+_RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
+_WORKER = "tests/integration/worker/test_worker.py::test_"
+_JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
+_COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
+_OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
+_JOB = "tests/unit/producer/test_job.py::test_"
+_CLIENT = "tests/unit/producer/test_client.py::test_"
+_MACHINE = (
+    "tests/faults/test_protocol_state_machine.py::"
+    "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """A replacement in one file of the product.
+
+    Args:
+        name: What it is called on the command line.
+        path: The file, relative to the repository's root.
+        old: Text that is there exactly once.
+        new: What takes its place.
+        tests: Node ids of tests, each of which must fail.
+        raises: What these fail with, where it is no assertion of theirs.
+    """
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    raises: str | None = None
+
+
+MUTATIONS = (
+    # The commit.
+    Mutation(
+        name="commit-overwrites",
+        path="fornada/job_store.py",
+        old="elif self.objects.put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json()):",
+        new="else:\n"
+        "            self.objects.put(keys.job_outcome(job_id, shard), outcome.to_json())",
+        tests=(
+            f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",
+            f"{_JOB_STORE}the_first_outcome_holds[rclone]",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="condition-not-sent",
+        path="fornada/object_store.py",
+        old='Key=key, Body=data, IfNoneMatch="*")',
+        new="Key=key, Body=data)",
+        tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
+    ),
+    Mutation(
+        name="refused-commit-not-read-back",
+        path="fornada/job_store.py",
+        old="return self.outcome(job_id, shard) or outcome",
+        new="return outcome",
+        tests=(
+            f"{_SERVICE}dead_and_ok_at_once_leave_one_end[conditional-True]",
+            f"{_JOB_STORE}the_first_outcome_holds[memory]",
+        ),
+    ),
+    Mutation(
+        name="lost-answer-not-read-back",
+        path="fornada/object_store.py",
+        old="return self._read(key) == data",
+        new="return not self.conditional_writes",
+        tests=(f"{_OBJECT_STORE}put_if_absent_of_the_same_bytes_says_they_are_there[moto]",),
+    ),
+    Mutation(
+        name="one-data-key-a-shard",
+        path="worker/computation.py",
+        old="key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id)",
+        new='key=keys.job_data(attempt.manifest.job_id, attempt.shard, "data")',
+        tests=(
+            f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="dead-beats-ok",
+        path="fornada/job_store.py",
+        old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
+        new="where.insert(0, keys.job_dead(job_id, shard))",
+        tests=(
+            f"{_SERVICE}dead_and_ok_at_once_leave_one_end[unconditional-True]",
+            f"{_JOB_STORE}dead_and_ok_leave_the_same_end_for_every_reader[rclone-order0]",
+        ),
+    ),
+    Mutation(
+        name="late-ok-beats-the-end",
+        path="fornada/job_store.py",
+        old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
+        new="where.insert(1, keys.job_dead(job_id, shard))",
+        tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
+    ),
+    # The end of a job.
+    Mutation(
+        name="end-overwrites",
+        path="fornada/job_store.py",
+        old="if self.objects.put_if_absent(key, final.to_json()):",
+        new="self.objects.put(key, final.to_json())\n        if True:",
+        tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
+    ),
+    Mutation(
+        name="refused-end-not-read-back",
+        path="fornada/job_store.py",
+        old="return self.final(job_id) or final",
+        new="return final",
+        tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
+    ),
+    Mutation(
+        name="end-not-decided-in-redis",
+        path="fornada/job_store.py",
+        old="if self._decide_end is not None and not self.objects.conditional_writes:",
+        new="if False:",
+        tests=(
+            f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="redis-decides-for-the-last",
+        path="fornada/redis_coordination.py",
+        old="self._redis.set(key, final, nx=True, get=True, px=FORGET_AFTER_MS)",
+        new="self._redis.set(key, final, px=FORGET_AFTER_MS) and None",
+        tests=(f"{_COORDINATION}of_two_ends_the_first_holds[redis]",),
+    ),
+    Mutation(
+        name="end-before-the-last-outcome",
+        path="fornada/job_store.py",
+        old="if self.outcome_shards(manifest.job_id) != set(range(len(manifest.shards))):",
+        new="if not self.outcome_shards(manifest.job_id):",
+        tests=(f"{_JOB_STORE}a_job_is_not_finished_before_its_last_outcome[memory]",),
+    ),
+    Mutation(
+        name="end-does-not-list-the-dead",
+        path="fornada/job_store.py",
+        old="dead_ranges=to_ranges(o.shard for o in dead),",
+        new="dead_ranges=[],",
+        tests=(
+            f"{_JOB_STORE}the_end_has_counts_and_digest_over_the_outcomes[memory]",
+            f"{_JOB}the_dead_say_why",
+            _MACHINE,
+        ),
+    ),
+    # What is told when.
+    Mutation(
+        name="acknowledged-before-the-commit",
+        path="fornada/broker.py",
+        old='"task_acks_late": True,',
+        new='"task_acks_late": False,',
+        tests=(
+            f"{_WORKER}a_message_is_acknowledged_after_its_outcome_is_committed_and_not_before",
+        ),
+    ),
+    Mutation(
+        name="marked-done-before-the-commit",
+        path="worker/service.py",
+        old="        held = self._jobs.commit(outcome)\n",
+        new="        self._mark_done(manifest, outcome)\n"
+        "        held = self._jobs.commit(outcome)\n",
+        tests=(
+            f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="exceptions-leave-the-task",
+        path="worker/tasks.py",
+        old='log.exception("shard left to the reconciler", job_id=message.job_id)',
+        new="raise",
+        tests=("tests/unit/worker/test_tasks.py::test_no_exception_leaves_the_task",),
+        raises="RuntimeError: who knows",
+    ),
+    # Attempts and leases.
+    Mutation(
+        name="attempts-counted-after-the-work",
+        path="worker/service.py",
+        old="                outcome = self._computation.run(attempt)\n",
+        new="                self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
+        "                outcome = self._computation.run(attempt)\n"
+        "                self._coordination.begin(\n"
+        "                    job_id, shard, attempt.id, lease_s=self._lease_s\n"
+        "                )\n",
+        tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
+    ),
+    Mutation(
+        name="attempts-not-heeded",
+        path="worker/service.py",
+        old="number=begun.attempts,",
+        new="number=1,",
+        tests=(f"{_SERVICE}a_shard_whose_workers_die_is_dead_in_the_end[conditional]",),
+    ),
+    Mutation(
+        name="attempts-not-counted",
+        path="fornada/redis_scripts.py",
+        old="  redis.call('HSET', attempts, shard, ids)\n",
+        new="",
+        tests=(f"{_COORDINATION}attempts_are_counted[redis]",),
+    ),
+    Mutation(
+        name="lease-ignored",
+        path="fornada/redis_scripts.py",
+        old="if holder and holder ~= attempt then return {{'leased', 0, now_ms}} end\n",
+        new="",
+        tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
+    ),
+    Mutation(
+        name="lease-ignored-in-memory",
+        path="fornada/testing.py",
+        old="if self._holder(job_id, shard) not in {None, attempt}:",
+        new="if False:",
+        tests=(
+            f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
+            f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it[conditional]",
+        ),
+    ),
+    Mutation(
+        name="input-not-checked",
+        path="fornada/job_store.py",
+        old="if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:",
+        new="if False:",
+        tests=(
+            f"{_SERVICE}a_changed_input_is_dead_at_once[conditional-<lambda>1]",
+            f"{_JOB_STORE}changed_data_is_noticed[memory-<lambda>-sha256]",
+        ),
+    ),
+    # The reconciler.
+    Mutation(
+        name="reconciler-enqueues-nothing",
+        path="worker/reconciler.py",
+        old="self._enqueue([ShardMessage(job_id=job_id, shard=shard) for shard in shards])",
+        new="pass",
+        tests=(
+            f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="reconciler-not-started",
+        path="worker/process.py",
+        old="    reconciler.start()\n",
+        new="",
+        tests=(f"{_WORKER}a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone",),
+    ),
+    Mutation(
+        name="window-not-heeded",
+        path="worker/reconciler.py",
+        old="room=self._enqueue_window - queued",
+        new="room=1_000_000",
+        tests=(
+            f"{_RECONCILER}no_more_are_enqueued_than_the_window_has_room_for[conditional]",
+            f"{_RECONCILER}the_window_counts_what_others_have_queued[conditional]",
+        ),
+    ),
+    Mutation(
+        name="window-not-heeded-by-producers",
+        path="producer/client.py",
+        old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
+        new="first = shards",
+        tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
+    ),
+    Mutation(
+        name="done-not-restored-after-a-flush",
+        path="worker/reconciler.py",
+        old="            self._coordination.restore_done(manifest.job_id, done)\n",
+        new="",
+        tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
+    ),
+    Mutation(
+        name="cancel-request-ignored",
+        path="worker/reconciler.py",
+        old="request = self._jobs.cancel_request(manifest.job_id)",
+        new="request = None",
+        tests=(
+            f"{_RECONCILER}a_cancel_that_nobody_finished_is_finished_with_its_reason[conditional]",
+        ),
+    ),
+)

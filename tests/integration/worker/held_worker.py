@@ -1,0 +1,68 @@
+"""A worker that waits for the test at two points of each shard; of a worker, the engine is fake.
+
+It is held in the predict call, and once more after the outcome is committed and before the
+task returns. Where it is held, it says in the Redis list HELD_AT; an element of the list GO_ON
+lets it go on. Run as a program, with a worker's environment.
+"""
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import redis
+
+import model_store
+from fornada.messages import ShardMessage
+from fornada.settings import Settings
+from worker import process
+from worker.service import ShardService
+
+HELD_AT = "test:held-at"
+GO_ON = "test:go-on"
+
+
+def _hold(where: str) -> None:
+    url = Settings.from_env(os.environ).redis_url.get_secret_value()
+    with redis.Redis.from_url(url, socket_timeout=None) as client:
+        client.lpush(HELD_AT, where)
+        client.blpop([GO_ON], 0)
+
+
+class _HeldPredictor:
+    """Answers zeros."""
+
+    engine = "fake 1"
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        """Any model will do."""
+
+    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
+        if tile.any():
+            _hold("predict")
+        return np.zeros((len(tile), 1), np.float32)
+
+
+class _HeldService(ShardService):
+    """Waits once more, as its outcome is committed."""
+
+    def run(self, message: ShardMessage) -> str:
+        came = super().run(message)
+        _hold(came)
+        return came
+
+
+def main() -> int:
+    """Consume until a signal ends it."""
+    # Without TensorFlow: its import takes seconds.
+    model_store.keras_codec = SimpleNamespace(
+        limit_threads=lambda _threads: None, engine_name=lambda: "fake 1"
+    )
+    process.KerasPredictor = _HeldPredictor
+    process.ShardService = _HeldService
+    return process.run_process(Settings.from_env(os.environ), threads=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
