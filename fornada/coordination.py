@@ -67,8 +67,8 @@ class Coordination(Protocol):
     def drop_job(self, job_id: str) -> None:
         """Take the job from that list; it was never submitted."""
 
-    def decide_end(self, job_id: str, created_at: datetime, final: bytes) -> bytes:
-        """Of all ends proposed for the job that was created then, the first."""
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """Of all answers that were proposed within the last minutes, the first."""
 
     def end_job(self, job_id: str, state: str) -> None:
         """Let messages of the job that are still queued cost nothing; forget its counters."""

@@ -1,13 +1,14 @@
 """The objects of jobs: what is submitted, what has come out, and how it ended."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from typing import Literal, TypeVar
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import AwareDatetime
 
 from fornada import keys
-from fornada.arrays import Array, from_npy
+from fornada.arrays import Array, from_npy, sha256_hex
 from fornada.checked_reads import read_checked
 from fornada.errors import (
     IntegrityError,
@@ -15,12 +16,14 @@ from fornada.errors import (
     JobNotFoundError,
     ObjectNotFoundError,
 )
+from fornada.job_summary import EndState, summarise
 from fornada.messages import (
     CancelRequest,
     JobFinal,
     JobManifest,
     ObjectRef,
     Record,
+    Sha256,
     ShardOutcome,
     now,
 )
@@ -30,27 +33,27 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 _K = TypeVar("_K")
 _T = TypeVar("_T")
 
+_NO_TIME = datetime.fromtimestamp(0, UTC)
 #: Small reads wait on the network, not on the processor.
 READ_THREADS = 8
 
-EndState = Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
-#: Job id, when it was created, the end proposed → the end that holds.
-DecideEnd = Callable[[str, datetime, bytes], bytes]
+#: A question, the answer proposed → the answer that was proposed first.
+Decide = Callable[[str, bytes], bytes]
 
 
 class JobStore:
     """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
 
-    def __init__(self, *, objects: ObjectStore, decide_end: DecideEnd | None = None) -> None:
+    def __init__(self, *, objects: ObjectStore, decide: Decide | None = None) -> None:
         """Read and write through `objects`.
 
         Args:
             objects: The store.
-            decide_end: `Coordination.decide_end`, of whoever may end jobs: where the store
-                ignores conditions it cannot tell which of two ends came first.
+            decide: `Coordination.decide`, of whoever may create or end jobs: where the store
+                ignores conditions it cannot tell which of two writers came first.
         """
         self.objects = objects
-        self._decide_end = decide_end
+        self._decide = decide
 
     def create(self, manifest: JobManifest) -> JobManifest:
         """Write the manifest if its id is new; else return the one that is there.
@@ -58,15 +61,37 @@ class JobStore:
         Raises:
             JobConflictError: The id is taken by a job with other content.
         """
+        manifest = self._first_created(manifest)
         if self.objects.put_if_absent(keys.job_manifest(manifest.job_id), manifest.to_json()):
             return manifest
         existing = self.manifest(manifest.job_id)
-        if not same_work(existing, manifest):
-            raise JobConflictError(
-                f"job {manifest.job_id!r} exists with other images, model or options; "
-                "use another idempotency key, or the images that it was first used with"
-            )
+        if work_of(existing) != work_of(manifest):
+            raise _conflict(manifest)
         return existing
+
+    def _first_created(self, manifest: JobManifest) -> JobManifest:
+        """The manifest as the first who creates the job writes it, who may be another.
+
+        Raises:
+            JobConflictError: The first one writes other content.
+        """
+        if self._decide is None or self.objects.conditional_writes:
+            return manifest
+        job_id = manifest.job_id
+        proposed = _Created(
+            work_sha256=work_of(manifest),
+            created_at=manifest.created_at,
+            deadline=manifest.deadline,
+        )
+        decided = self._decide(f"manifest of {job_id}", proposed.to_json())
+        first = _Created.from_json(decided, where=f"decision on {job_id}")
+        if first == proposed:
+            return manifest
+        if first.work_sha256 != proposed.work_sha256:
+            raise _conflict(manifest)
+        return manifest.model_copy(
+            update={"created_at": first.created_at, "deadline": first.deadline}
+        )
 
     def manifest(self, job_id: str) -> JobManifest:
         """The job's manifest.
@@ -162,9 +187,10 @@ class JobStore:
         if known is not None:
             return known
         final = summarise(manifest, self._all_outcomes(manifest), state, reason)
-        if self._decide_end is not None and not self.objects.conditional_writes:
-            # Whoever writes now writes the same.
-            decided = self._decide_end(job_id, manifest.created_at, final.to_json())
+        if self._decide is not None and not self.objects.conditional_writes:
+            # Whoever writes now writes the same. A job of that id may have been purged before.
+            question = f"end of {job_id} of {manifest.created_at:%FT%T.%f}"
+            decided = self._decide(question, final.to_json())
             final = JobFinal.from_json(decided, where=key)
         if self.objects.put_if_absent(key, final.to_json()):
             return final
@@ -213,69 +239,25 @@ class JobStore:
         return record.from_json(data, where=key)
 
 
-def same_work(one: JobManifest, other: JobManifest) -> bool:
-    """Whether two manifests ask for the same: all is equal but the moment of submission."""
-    varying = {"created_at", "deadline"}
-    return one.model_dump(exclude=varying) == other.model_dump(exclude=varying)
+class _Created(Record):
+    """What is decided when a job is created: what it asks for, and since when."""
+
+    work_sha256: Sha256
+    created_at: AwareDatetime
+    deadline: AwareDatetime | None = None
 
 
-def summarise(
-    manifest: JobManifest,
-    outcomes: Sequence[ShardOutcome],
-    state: EndState | None,
-    reason: str | None,
-) -> JobFinal:
-    """How a job with these outcomes (in shard order) ends."""
-    ok = [outcome for outcome in outcomes if outcome.status == "ok"]
-    dead = [outcome for outcome in outcomes if outcome.status == "dead"]
-    if state is None:
-        state = "FAILED" if dead else "SUCCEEDED"
-        if dead:
-            first = dead[0]
-            reason = f"{len(dead)} shards are dead; shard {first.shard}: {first.detail}"
-    items_failed = sum(o.item_count for o in dead) + sum(len(o.item_errors) for o in ok)
-    return JobFinal(
-        job_id=manifest.job_id,
-        state=state,
-        reason=reason,
-        started_at=min((o.began_at for o in outcomes), default=None),
-        ended_at=now(),
-        last_outcome_at=max((o.committed_at for o in outcomes), default=None),
-        shards_ok=len(ok),
-        shards_dead=len(dead),
-        shards_missing=len(manifest.shards) - len(outcomes),
-        items_ok=sum(o.item_count - len(o.item_errors) for o in ok),
-        items_failed=items_failed,
-        attempts=sum(o.attempts for o in outcomes),
-        outcome_ranges=to_ranges(o.shard for o in outcomes),
-        dead_ranges=to_ranges(o.shard for o in dead),
-        outcomes_sha256=outcomes_digest(outcomes),
+def work_of(manifest: JobManifest) -> Sha256:
+    """sha256 of what the manifest asks for: of all but the moment of submission."""
+    work = manifest.model_copy(update={"created_at": _NO_TIME, "deadline": None})
+    return sha256_hex(work.to_json())
+
+
+def _conflict(manifest: JobManifest) -> JobConflictError:
+    return JobConflictError(
+        f"job {manifest.job_id!r} exists with other images, model or options; "
+        "use another idempotency key, or the images that it was first used with"
     )
-
-
-def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:
-    """sha256 over a line `shard status data-sha256` for each outcome, in the order given."""
-    digest = hashlib.sha256()
-    for outcome in outcomes:
-        data = outcome.data.sha256 if outcome.data else "-"
-        digest.update(f"{outcome.shard} {outcome.status} {data}\n".encode())
-    return digest.hexdigest()
-
-
-def to_ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """Ascending numbers as inclusive ranges: 0, 1, 2, 5 → [[0, 2], [5, 5]]."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ranges
-
-
-def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
-    """The numbers of inclusive ranges: [[0, 2], [5, 5]] → 0, 1, 2, 5."""
-    return [number for first, last in ranges for number in range(first, last + 1)]
 
 
 def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:

@@ -1,7 +1,6 @@
 """The name of every object, Redis key, queue and task, and the rules for names: nowhere else."""
 
 import re
-from datetime import datetime
 
 from fornada.errors import UsageError
 
@@ -175,9 +174,9 @@ def redis_end_lease(job_id: str) -> str:
     return f"fornada:end-lease:{job_id}"
 
 
-def redis_end(job_id: str, created_at: datetime) -> str:
-    """String: `final.json` as it is to be, where the store cannot decide it."""
-    return f"fornada:end:{job_id}:{created_at.timestamp():.6f}"
+def redis_decision(question: str) -> str:
+    """String: the first answer to what the store cannot decide."""
+    return f"fornada:decided:{question}"
 
 
 #: Set: ids of jobs that have not ended. A cache: the reconciler rebuilds it from the store.

@@ -20,6 +20,8 @@ _R = TypeVar("_R")
 
 #: Counters of a job that nobody touches for so long are dropped.
 FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
+#: Longer than any write to the store takes; from then on the store tells what was decided.
+_DECIDED_MS = 5 * 60 * 1000
 
 
 def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -148,11 +150,11 @@ class RedisCoordination:
         self._redis.srem(keys.REDIS_OPEN_JOBS, job_id)
 
     @_translated
-    def decide_end(self, job_id: str, created_at: datetime, final: bytes) -> bytes:
-        """Of all ends proposed for the job that was created then, the first."""
-        key = keys.redis_end(job_id, created_at)
-        first: str | None = self._redis.set(key, final, nx=True, get=True, px=FORGET_AFTER_MS)
-        return final if first is None else first.encode()
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """Of all answers that were proposed within the last minutes, the first."""
+        key = keys.redis_decision(question)
+        first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
+        return answer if first is None else first.encode()
 
     @_translated
     def end_job(self, job_id: str, state: str) -> None:

@@ -11,6 +11,9 @@ from fornada.coordination import Begun, Progress
 from fornada.errors import ObjectNotFoundError
 from fornada.object_store import ObjectInfo, StoredObject
 
+#: As in Redis.
+_DECIDED_S = 300.0
+
 
 class InMemoryObjectStore:
     """An `ObjectStore` in a dictionary; the same tests hold for it and for S3.
@@ -99,7 +102,7 @@ class InMemoryCoordination:
             self._open_jobs: set[str] = set()
             self._open_jobs_complete = False
             self._ended: dict[str, str] = {}
-            self._ends: dict[tuple[str, datetime], bytes] = {}
+            self._decided: dict[str, tuple[bytes, float]] = {}
             self._jobs: dict[str, _Counters] = defaultdict(_Counters)
             #: Of jobs' ends, and under `None` the reconciler.
             self._leaders: dict[str | None, tuple[str, float]] = {}
@@ -132,10 +135,14 @@ class InMemoryCoordination:
         with self._lock:
             self._open_jobs.discard(job_id)
 
-    def decide_end(self, job_id: str, created_at: datetime, final: bytes) -> bytes:
-        """Of all ends proposed for the job that was created then, the first."""
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """Of all answers that were proposed within the last minutes, the first."""
         with self._lock:
-            return self._ends.setdefault((job_id, created_at), final)
+            first, until = self._decided.get(question, (answer, 0.0))
+            if until > self._clock():
+                return first
+            self._decided[question] = (answer, self._clock() + _DECIDED_S)
+            return answer
 
     def end_job(self, job_id: str, state: str) -> None:
         """Let messages of the job that are still queued cost nothing; forget its counters."""

@@ -56,7 +56,7 @@ class Client:
         settings: Settings,
     ) -> None:
         self._objects = objects
-        self._jobs = JobStore(objects=objects, decide_end=coordination.decide_end)
+        self._jobs = JobStore(objects=objects, decide=coordination.decide)
         self._models = ModelStore(objects=objects)
         self._coordination = coordination
         self._sender = sender

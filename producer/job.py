@@ -17,7 +17,8 @@ from fornada.errors import (
     JobNotFinishedError,
     WaitTimeoutError,
 )
-from fornada.job_store import JobStore, from_ranges, in_parallel
+from fornada.job_store import JobStore, in_parallel
+from fornada.job_summary import from_ranges
 from fornada.logs import get_logger
 from fornada.messages import JobFinal, JobManifest, ShardOutcome
 from producer.job_status import JobStatus, ended_status, open_status

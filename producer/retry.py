@@ -4,7 +4,8 @@ import itertools
 
 from fornada import keys
 from fornada.errors import UsageError
-from fornada.job_store import JobStore, from_ranges
+from fornada.job_store import JobStore
+from fornada.job_summary import from_ranges
 from fornada.messages import JobManifest, now
 
 #: The tag of a retry that names the job whose images it reads.

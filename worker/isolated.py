@@ -113,7 +113,8 @@ def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
         return {"failed": "input", "message": str(exc)}
     except ModelError as exc:
         return {"failed": "model", "message": str(exc)}
-    except FornadaError as exc:
+    except (FornadaError, OSError) as exc:
+        # A full disk too: dying of it, this process would have it taken for the items' doing.
         return {"failed": "transient", "message": str(exc)}
 
 

@@ -27,6 +27,8 @@ log = get_logger(__name__)
 MAX_DEATHS = 64
 #: Deaths before the first answer that are taken for the model's doing, and not for chance.
 _DEATHS_AT_LOAD = 2
+#: The least time for a load: a worker has imported TensorFlow before its shards' deadlines begin.
+_LOAD_WITHIN_S = 180.0
 
 #: From the first item on, so many: float32 [items, classes], and what failed among them.
 PredictRange = Callable[[int, int], tuple[Probabilities, list[ItemError]]]
@@ -115,17 +117,19 @@ class IsolatedProcess:
         with tempfile.TemporaryDirectory(prefix="fornada-isolated-") as folder:
             output = Path(folder) / "probabilities.npy"
             request = {"first": first, "count": count, "output": str(output)}
-            answer = self._ask(process, request)
+            answer = self._ask(process, request, timeout_s=self._timeout_s)
             _raise_failure(answer)
             data = output.read_bytes()
         probabilities = np.array(from_npy(data, where="isolated prediction"), np.float32)
         errors = [ItemError.from_plain(e, where="isolated prediction") for e in answer["errors"]]
         return probabilities, errors
 
-    def _ask(self, process: "subprocess.Popen[bytes]", request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self, process: "subprocess.Popen[bytes]", request: dict[str, Any], *, timeout_s: float
+    ) -> dict[str, Any]:
         if process.stdin is None or process.stdout is None:
             raise ProcessDiedError("it has no pipes")
-        with self._limited(process):
+        with _limited(process, timeout_s=timeout_s):
             # A process that is gone does not read; what it answers is then nothing.
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -147,20 +151,15 @@ class IsolatedProcess:
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             with contextlib.suppress(ProcessDiedError):
-                answer = self._ask(self._process, {"load": True})
+                answer = self._ask(
+                    self._process,
+                    {"load": True},
+                    timeout_s=max(_LOAD_WITHIN_S, self._timeout_s),
+                )
                 _raise_failure(answer)
                 self.engine, self.tile_items = answer["engine"], answer["tile_items"]
                 return self._process
         raise ModelRefusedError("the process that loads it dies; try it with `fornada doctor`")
-
-    @contextmanager
-    def _limited(self, process: "subprocess.Popen[bytes]") -> Iterator[None]:
-        timer = threading.Timer(self._timeout_s, process.kill)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _how_it_ended(self) -> str:
         code = self._end()
@@ -179,6 +178,17 @@ class IsolatedProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
+
+
+@contextmanager
+def _limited(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> Iterator[None]:
+    """Kill the process unless the block is left in time."""
+    timer = threading.Timer(timeout_s, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def isolated_command(job_id: str, shard: int) -> list[str]:

@@ -38,7 +38,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     name = worker_name()
     objects = S3ObjectStore.from_settings(settings)
     coordination = RedisCoordination.from_settings(settings)
-    jobs = JobStore(objects=objects, decide_end=coordination.decide_end)
+    jobs = JobStore(objects=objects, decide=coordination.decide)
     models = _model_cache(settings, ModelStore(objects=objects))
     service = ShardService(
         jobs=jobs,

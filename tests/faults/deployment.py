@@ -5,8 +5,9 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,11 @@ CLASSES = ["a", "b", "c"]
 _TILE_ITEMS = 16
 #: What is right comes out after seconds; a machine that is busy with other tests needs longer.
 END_WITHIN_S = 120.0
+#: Workers that were killed import TensorFlow again, and the supervisor waits before it starts them.
+STARTED_WITHIN_S = 90.0
+
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
 _ENVIRON = {
     "FORNADA_LEASE_S": "2",
     "FORNADA_RECONCILE_INTERVAL_S": "1",
@@ -64,7 +70,8 @@ class Deployment:
         #: Every worker process that was ever seen.
         self.seen_pids: set[int] = set()
         self._restarted = restarted
-        self._predict = self._publish()
+        #: Of model m, the model of most tests.
+        self.predict = self.publish("m", seed=7)
 
     @property
     def queue(self) -> str:
@@ -75,13 +82,13 @@ class Deployment:
         """uint8 [items, height, width], no two alike."""
         return np.random.default_rng(items).integers(0, 256, (items, *ITEM_SHAPE), np.uint8)
 
-    def client(self, sender: Sender | None = None) -> Client:
+    def client(self, sender: Sender | None = None, *, max_attempts: int = MAX_ATTEMPTS) -> Client:
         """A client, which enqueues by `sender`."""
         return Client(
             objects=self.objects,
             coordination=self.coordination,
             sender=sender or CelerySender.from_settings(self.settings),
-            settings=self.settings,
+            settings=self.settings.model_copy(update={"max_attempts": max_attempts}),
         )
 
     def submit(
@@ -103,7 +110,7 @@ class Deployment:
         """All that must hold of a job that has ended, and the right bytes of each item."""
         if images is None:
             images = self.images(job.manifest.item_count)
-        expected = self._predict(images)
+        expected = self.predict(images)
         check_job(self.objects, job.id, expected_probabilities=expected, max_attempts=MAX_ATTEMPTS)
 
     def check_undisturbed(self, job: Job, history: OutcomeHistory) -> None:
@@ -113,6 +120,17 @@ class Deployment:
         assert "SUCCEEDED" == status.state, status
         history.check()
         self.check(job)
+
+    def wait_until_ready(self, wait_until: Callable[..., None]) -> None:
+        """All workers consume, and one of them leads, whatever was done to them before."""
+        wait_until(lambda: len(self.worker_pids()) == WORKERS, timeout_s=STARTED_WITHIN_S)
+        # A worker that lost its connection is late to take up another.
+        wait_until(lambda: self.waiting_count() == WORKERS, timeout_s=STARTED_WITHIN_S)
+        wait_until(lambda: self.leader_pid() is not None, timeout_s=STARTED_WITHIN_S)
+
+    def worker_log(self) -> str:
+        """What workers and their supervisor have logged."""
+        return (self.stack.logs_dir / "workers.log").read_text(errors="replace")
 
     def worker_pids(self) -> set[int]:
         """Worker processes that consume."""
@@ -153,11 +171,12 @@ class Deployment:
             children=self._restarted,
         )
 
-    def _publish(self) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def publish(self, name: str, *, seed: int) -> Predict:
+        """Publish a new model; return what it predicts: uint8 [items, …] -> float32 [items, 3]."""
         from model_store import keras_codec  # noqa: PLC0415 - seconds
 
         keras = keras_codec.import_keras()
-        keras.utils.set_random_seed(7)
+        keras.utils.set_random_seed(seed)
         model = keras.Sequential(
             [
                 keras.Input(ITEM_SHAPE, dtype="uint8"),
@@ -176,7 +195,7 @@ class Deployment:
 
         golden = self.images(2)
         ModelStore(objects=self.objects).publish(
-            ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
+            ModelDraft(name=name, item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
             artifact=keras_codec.dump_model(model),
             golden_inputs=golden,
             golden_outputs=predict(golden),
@@ -197,8 +216,16 @@ class SenderBy:
 
 
 @contextlib.contextmanager
-def deployed(folder: Path) -> Iterator[Deployment]:
-    """A deployment, all of whose processes are gone afterwards."""
+def deployed(
+    folder: Path, *, environ: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Deployment]:
+    """A deployment, all of whose processes are gone afterwards, and our threads too.
+
+    Args:
+        folder: Holds everything; the embedded stack is in `stack`.
+        environ: More of the workers' environment.
+    """
+    threads = set(threading.enumerate())
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
     # Left last: workers end in order while their broker is there.
     with contextlib.ExitStack() as left_last:
@@ -206,13 +233,16 @@ def deployed(folder: Path) -> Iterator[Deployment]:
             Children(record_path=folder / "restarted.json", signs_dir=folder / "no-workers")
         )
         with Stack(
-            data_dir=folder / "stack", workers=WORKERS, environ={**kept, **_ENVIRON}
+            data_dir=folder / "stack",
+            workers=WORKERS,
+            environ={**kept, **_ENVIRON, **environ},
         ) as stack:
             deployment = Deployment(stack, restarted=restarted)
             yield deployment
             deployment.worker_pids()
             deployment.redis.close()
     assert [] == [pid for pid in deployment.seen_pids if lives(pid)]
+    assert [] == [thread for thread in threading.enumerate() if thread not in threads]
 
 
 @contextlib.contextmanager

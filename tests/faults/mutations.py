@@ -120,18 +120,27 @@ MUTATIONS = (
     Mutation(
         name="end-not-decided-in-redis",
         path="fornada/job_store.py",
-        old="if self._decide_end is not None and not self.objects.conditional_writes:",
+        old="if self._decide is not None and not self.objects.conditional_writes:",
         new="if False:",
         tests=(
             f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
         ),
     ),
     Mutation(
+        name="creation-not-decided-in-redis",
+        path="fornada/job_store.py",
+        old="if self._decide is None or self.objects.conditional_writes:",
+        new="if True:",
+        tests=(
+            "tests/unit/fornada/test_job_store.py::test_of_two_who_create_a_job_at_once_one_holds",
+        ),
+    ),
+    Mutation(
         name="redis-decides-for-the-last",
         path="fornada/redis_coordination.py",
-        old="self._redis.set(key, final, nx=True, get=True, px=FORGET_AFTER_MS)",
-        new="self._redis.set(key, final, px=FORGET_AFTER_MS) and None",
-        tests=(f"{_COORDINATION}of_two_ends_the_first_holds[redis]",),
+        old="self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)",
+        new="self._redis.set(key, answer, px=_DECIDED_MS) and None",
+        tests=(f"{_COORDINATION}of_two_answers_the_first_holds[redis]",),
     ),
     Mutation(
         name="end-before-the-last-outcome",
@@ -142,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="end-does-not-list-the-dead",
-        path="fornada/job_store.py",
+        path="fornada/job_summary.py",
         old="dead_ranges=to_ranges(o.shard for o in dead),",
         new="dead_ranges=[],",
         tests=(
@@ -225,7 +234,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="input-not-checked",
-        path="fornada/job_store.py",
+        path="fornada/checked_reads.py",
         old="if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:",
         new="if False:",
         tests=(
@@ -271,7 +280,7 @@ MUTATIONS = (
     Mutation(
         name="done-not-restored-after-a-flush",
         path="worker/reconciler.py",
-        old="            self._coordination.restore_done(manifest.job_id, done)\n",
+        old="        self._coordination.restore_done(job_id, done)\n",
         new="",
         tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
     ),

@@ -408,7 +408,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
-            jobs=JobStore(objects=port.objects, decide_end=port.coordination.decide_end),
+            jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
             models=self.models,
             coordination=port.coordination,
             deadlines=Deadlines(),
@@ -429,7 +429,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 return port, reconciler
         port = self._new_port()
         reconciler = Reconciler(
-            jobs=JobStore(objects=port.objects, decide_end=port.coordination.decide_end),
+            jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
             coordination=port.coordination,
             enqueue=port.enqueue,
             holder=holder,

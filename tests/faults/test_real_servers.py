@@ -13,7 +13,16 @@ from fornada.messages import ShardMessage
 from producer.sender import CelerySender
 
 from .checker import OutcomeHistory
-from .deployment import WORKERS, Deployment, SenderBy, deployed, is_stopped, lives, repeatedly
+from .deployment import (
+    STARTED_WITHIN_S,
+    WORKERS,
+    Deployment,
+    SenderBy,
+    deployed,
+    is_stopped,
+    lives,
+    repeatedly,
+)
 
 pytestmark = [
     pytest.mark.soak,
@@ -23,8 +32,6 @@ pytestmark = [
 
 #: Enough that a job is still at work when something happens to it.
 SHARDS = 200
-#: Workers that were killed import TensorFlow again.
-STARTED_WITHIN_S = 90.0
 
 WaitUntil = Callable[..., None]
 
@@ -37,11 +44,8 @@ def _deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment
 
 @pytest.fixture
 def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
-    """All workers consume, and one of them leads, whatever the test before has done to them."""
-    wait_until(lambda: len(_deployment.worker_pids()) == WORKERS, timeout_s=STARTED_WITHIN_S)
-    # A worker that lost its connection is late to take up another.
-    wait_until(lambda: _deployment.waiting_count() == WORKERS, timeout_s=STARTED_WITHIN_S)
-    wait_until(lambda: _deployment.leader_pid() is not None, timeout_s=STARTED_WITHIN_S)
+    """Whole again, whatever the test before has done to it."""
+    _deployment.wait_until_ready(wait_until)
     return _deployment
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -218,24 +218,14 @@ def test_nothing_of_an_ended_job_is_begun(coordination: Coordination) -> None:
     assert "begun" == coordination.begin("other", 0, "a", lease_s=LONG_S).status
 
 
-# The end, where the store cannot decide it.
+# What the store cannot decide.
 
 
-def test_of_two_ends_the_first_holds(coordination: Coordination) -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-
-    told = [coordination.decide_end("job", at, end) for end in (b'{"a": "\xc3\xbc"}', b"{}")]
+def test_of_two_answers_the_first_holds(coordination: Coordination) -> None:
+    told = [coordination.decide("end of job", a) for a in (b'{"a": "\xc3\xbc"}', b"{}")]
 
     assert [b'{"a": "\xc3\xbc"}'] * 2 == told
-
-
-def test_a_job_of_the_same_id_created_later_has_an_end_of_its_own(
-    coordination: Coordination,
-) -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    coordination.decide_end("job", at, b"1")
-
-    assert b"2" == coordination.decide_end("job", at + timedelta(microseconds=1), b"2")
+    assert b"{}" == coordination.decide("end of other", b"{}")
 
 
 # Progress.
@@ -415,7 +405,7 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     coordination.mark_done("job", 2, item_errors=1)
     coordination.restore_done("job", [3])
     coordination.open_job("new", new=True)
-    coordination.decide_end("over", coordination.server_time(), b"{}")
+    coordination.decide("end of over", b"{}")
     coordination.end_job("over", "FAILED")
     coordination.lead("a", lease_s=LONG_S)
 
@@ -499,7 +489,7 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "note_failure": lambda c: c.note_failure("job", 0, "x"),
     "forget_attempt": lambda c: c.forget_attempt("job", 0, "a"),
     "last_error": lambda c: c.last_error("job", 0),
-    "decide_end": lambda c: c.decide_end("job", datetime.now(UTC), b"{}"),
+    "decide": lambda c: c.decide("end of job", b"{}"),
     "mark_done": lambda c: c.mark_done("job", 0),
     "mark_enqueued": lambda c: c.mark_enqueued("job", [0]),
     "restore_done": lambda c: c.restore_done("job", [0]),

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -9,14 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fornada.job_store import (
-    from_ranges,
-    in_parallel,
-    outcomes_digest,
-    same_work,
-    summarise,
-    to_ranges,
-)
+from fornada.errors import JobConflictError
+from fornada.job_store import JobStore, in_parallel, work_of
+from fornada.job_summary import from_ranges, outcomes_digest, summarise, to_ranges
 from fornada.messages import (
     ItemError,
     JobManifest,
@@ -25,6 +21,7 @@ from fornada.messages import (
     ShardInput,
     ShardOutcome,
 )
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "a" * 64
@@ -135,7 +132,7 @@ def test_a_job_stopped_before_anything_came_out_has_no_last_outcome() -> None:
 def test_the_same_work_at_another_time_is_the_same() -> None:
     later = {"created_at": AT + timedelta(days=1), "deadline": AT}
 
-    assert same_work(manifest(4), manifest(4, **later))
+    assert work_of(manifest(4)) == work_of(manifest(4, **later))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +145,83 @@ def test_the_same_work_at_another_time_is_the_same() -> None:
     ],
 )
 def test_other_work_is_not_the_same(change: dict[str, object]) -> None:
-    assert not same_work(manifest(4), manifest(4, **change))
-    assert not same_work(manifest(4), manifest(5))
-    assert not same_work(manifest(4), manifest(4, 4))
+    assert work_of(manifest(4)) != work_of(manifest(4, **change))
+    assert work_of(manifest(4)) != work_of(manifest(5))
+    assert work_of(manifest(4)) != work_of(manifest(4, 4))
+
+
+class _Racing(InMemoryObjectStore):
+    """Ignores conditions; between its look and its write, once, somebody else comes through."""
+
+    def __init__(self) -> None:
+        super().__init__(conditional_writes=False)
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        absent = not list(self.list(key))
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        if absent:
+            self.put(key, data)
+        return self.get(key).data == data
+
+
+def test_of_two_who_create_a_job_at_once_one_holds() -> None:
+    # given one who comes through while another is about to write
+    objects, decide = _Racing(), InMemoryCoordination().decide
+    mine, other = manifest(4), manifest(5)
+    told: list[Exception] = []
+
+    def create_other() -> None:
+        try:
+            JobStore(objects=objects, decide=decide).create(other)
+        except JobConflictError as exc:
+            told.append(exc)
+
+    objects.meanwhile.append(create_other)
+
+    # when
+    jobs = JobStore(objects=objects, decide=decide)
+    created = jobs.create(mine)
+
+    # then
+    assert mine is created
+    assert mine == jobs.manifest("job")
+    assert ["exists with other images"] == [str(exc)[10:34] for exc in told]
+
+
+def test_of_two_who_create_the_same_job_at_once_both_write_the_same() -> None:
+    # given
+    objects, decide = _Racing(), InMemoryCoordination().decide
+    jobs = JobStore(objects=objects, decide=decide)
+    first, later = manifest(4), manifest(4, created_at=AT + timedelta(seconds=1), deadline=AT)
+    others: list[JobManifest] = []
+    objects.meanwhile.append(lambda: others.append(jobs.create(later)))
+
+    # when
+    created = jobs.create(first)
+
+    # then: only the first one is to enqueue it
+    assert first is created
+    assert [first] == others
+    assert others[0] is not later
+
+
+def test_a_creator_who_died_before_he_wrote_blocks_nobody_with_the_same_work() -> None:
+    objects, decide = InMemoryObjectStore(conditional_writes=False), InMemoryCoordination().decide
+    objects.put_if_absent = _die
+    with pytest.raises(KeyboardInterrupt):
+        JobStore(objects=objects, decide=decide).create(manifest(4))
+    del objects.put_if_absent
+
+    jobs = JobStore(objects=objects, decide=decide)
+    jobs.create(manifest(4, created_at=AT + timedelta(seconds=1)))
+
+    assert manifest(4) == jobs.manifest("job")
+
+
+def _die(_key: str, _data: bytes) -> bool:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 100])

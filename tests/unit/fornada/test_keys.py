@@ -1,7 +1,5 @@
 """Names of objects and Redis keys: fixed, since other languages and older workers know them."""
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +8,6 @@ from fornada import keys
 from fornada.errors import UsageError
 
 SHA = "0123456789abcdef" * 4
-
-
-_CREATED_AT = datetime(1970, 1, 2, microsecond=500_000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +32,7 @@ _CREATED_AT = datetime(1970, 1, 2, microsecond=500_000, tzinfo=UTC)
         ("fornada:leases:j", keys.redis_leases("j")),
         ("fornada:failed:j", keys.redis_failed("j")),
         ("fornada:end-lease:j", keys.redis_end_lease("j")),
-        ("fornada:end:j:86400.500000", keys.redis_end("j", _CREATED_AT)),
+        ("fornada:decided:end of j", keys.redis_decision("end of j")),
         ("fornada:done:j", keys.redis_done("j")),
         ("fornada:enqueued:j", keys.redis_enqueued("j")),
         ("fornada:ended:j", keys.redis_ended("j")),

@@ -116,7 +116,7 @@ class _World:
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
-        self.jobs = JobStore(objects=self.objects, decide_end=self.coordination.decide_end)
+        self.jobs = JobStore(objects=self.objects, decide=self.coordination.decide)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
         self.cache = ModelCache(

@@ -1,8 +1,11 @@
 """A shard that kills its process is halved down to the item that does it."""
 
+import errno
+import os
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from fornada.errors import InputError, ModelRefusedError
 from fornada.messages import ItemError
+from worker import isolated
 from worker.batcher import Probabilities
 from worker.isolation import MAX_DEATHS, IsolatedProcess, ProcessDiedError, bisect
 
@@ -126,6 +130,28 @@ def test_a_process_that_hangs_counts_as_dead(tmp_path: Path) -> None:
     # then
     np.testing.assert_array_equal([0, 1, np.nan], probabilities[:, 0])
     assert [2] == [error.index for error in errors]
+
+
+def test_a_process_that_is_slow_to_load_its_model_is_waited_for(tmp_path: Path) -> None:
+    # when
+    with _process(tmp_path, on_load="time.sleep(1.5)", timeout_s=1.0) as process:
+        probabilities, errors = process.predict(0, 2)
+
+    # then
+    np.testing.assert_array_equal([0, 1], probabilities[:, 0])
+    assert [] == errors
+
+
+def test_a_full_disk_is_not_the_items_doing(tmp_path: Path) -> None:
+    # given
+    def predict() -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # when
+    answer = isolated._answered(predict)
+
+    # then: what IsolatedProcess takes for a store that fails for now
+    assert {"failed": "transient", "message": "[Errno 28] No space left on device"} == answer
 
 
 def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path) -> None:

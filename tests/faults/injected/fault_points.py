@@ -1,0 +1,186 @@
+"""What a worker process does to itself when a test says so, by files in a folder.
+
+kill-at/<point>: the process that removes it first, on its way past that point, kills itself.
+killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
+ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
+Items that begin with POISON kill the process that predicts them, those with HANG stop it for
+ever; a model named `poison` kills the process that loads it.
+"""
+
+import ctypes
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: First rows of items of 8 by 8.
+POISON = b"POISON!!"
+HANG = b"HANGS!!!"
+
+_FINAL = "/final.json"
+_FOR_EVER_S = 10_000_000
+
+
+class FaultPoints:
+    """The points of one process, and the folder that says which of them are live."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def at(self, point: str) -> None:
+        """Die here, if a test wants somebody to, and nobody was faster."""
+        try:
+            (self._folder / "kill-at" / point).unlink()
+        except FileNotFoundError:
+            return
+        self.die(point)
+
+    def die(self, point: str) -> None:
+        """Die here."""
+        # -P -m MODULE
+        self._note(f"killed/{point}", sys.orig_argv[3].encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def note_end(self, key: str, data: bytes) -> None:
+        """Record that a job's end was written."""
+        self._note(f"ends/{key.split('/')[-2]}", data)
+
+    def _note(self, name: str, data: bytes) -> None:
+        part = self._folder / f"{name}.{os.getpid()}-{threading.get_ident()}.part"
+        part.write_bytes(data)
+        part.replace(self._folder / f"{name}.{time.time_ns()}")
+
+
+def install(folder: Path) -> None:
+    """Have the product's modules patched as they are imported."""
+    sys.meta_path.insert(0, _PatchingFinder(FaultPoints(folder)))
+
+
+class _PatchingFinder(MetaPathFinder):
+    """Finds what the finders behind it find; some of that is patched when it has run."""
+
+    def __init__(self, points: FaultPoints) -> None:
+        self._points = points
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a module that is to be patched, else nothing."""
+        patch = _PATCHES.get(fullname)
+        if patch is None:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, found), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_patch(module: ModuleType) -> None:
+                execute(module)
+                patch(module, self._points)
+
+            spec.loader.exec_module = execute_and_patch
+        return spec
+
+
+def _wrap(
+    owner: Any,
+    name: str,
+    *,
+    before: Callable[..., None] = lambda *_: None,
+    after: Callable[..., None] = lambda *_: None,
+) -> None:
+    """Call `before(*arguments)` and `after(result, *arguments)` around a function of `owner`."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        before(*args)
+        result = original(*args, **kwargs)
+        after(result, *args)
+        return result
+
+    setattr(owner, name, call)
+
+
+def _patch_coordination(module: Any, points: FaultPoints) -> None:
+    def begun(result: Any, *_: Any) -> None:
+        if result.status == "begun":
+            points.at("begun")
+
+    redis = module.RedisCoordination
+    _wrap(redis, "begin", before=lambda *_: points.at("before-begin"), after=begun)
+    _wrap(redis, "mark_done", after=lambda *_: points.at("marked-done"))
+
+
+def _patch_object_store(module: Any, points: FaultPoints) -> None:
+    def before(_store: Any, key: str, _data: bytes) -> None:
+        if key.endswith(_FINAL):
+            points.at("before-final")
+
+    def after(written: bool | None, _store: Any, key: str, data: bytes) -> None:  # noqa: FBT001 - what the method answers
+        if key.endswith(_FINAL) and written is not False:
+            points.note_end(key, data)
+            points.at("final-put")
+        elif "/data/" in key:
+            points.at("data-put")
+
+    for name in ("put", "put_if_absent"):
+        _wrap(module.S3ObjectStore, name, before=before, after=after)
+
+
+def _patch_job_store(module: Any, points: FaultPoints) -> None:
+    _wrap(
+        module.JobStore,
+        "commit",
+        before=lambda *_: points.at("before-commit"),
+        after=lambda *_: points.at("committed"),
+    )
+
+
+def _patch_computation(module: Any, points: FaultPoints) -> None:
+    _wrap(module, "read_items", after=lambda *_: points.at("input-read"))
+
+
+def _patch_batcher(module: Any, points: FaultPoints) -> None:
+    _wrap(module.Batcher, "predict", after=lambda *_: points.at("predicted"))
+
+
+def _patch_predictor(module: Any, points: FaultPoints) -> None:
+    def load(_predictor: Any, manifest: Any, *_: Any) -> None:
+        if manifest.name == "poison":
+            points.die("poison-model")
+
+    def predict_tile(_predictor: Any, tile: Any) -> None:
+        firsts = {row.tobytes() for row in tile[:, 0]}
+        if POISON in firsts:
+            points.die("poison-item")
+        if HANG in firsts:
+            # Unlike CDLL, it keeps the GIL: no thread of the process runs on.
+            ctypes.PyDLL(None).sleep(_FOR_EVER_S)
+
+    _wrap(module.KerasPredictor, "__init__", before=load)
+    _wrap(module.KerasPredictor, "predict_tile", before=predict_tile)
+
+
+def _patch_service(module: Any, points: FaultPoints) -> None:
+    _wrap(module.ShardService, "run", after=lambda *_: points.at("before-ack"))
+
+
+_PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {
+    "fornada.redis_coordination": _patch_coordination,
+    "fornada.job_store": _patch_job_store,
+    "fornada.object_store": _patch_object_store,
+    "worker.batcher": _patch_batcher,
+    "worker.computation": _patch_computation,
+    "worker.predictor": _patch_predictor,
+    "worker.service": _patch_service,
+}

@@ -1,0 +1,118 @@
+"""Disks that are full for a while: the store's, and the one where workers keep models."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fornada import keys
+from fornada.errors import StoreUnavailableError
+from fornada.local import s3_server
+
+from .checker import OutcomeHistory
+from .deployment import STARTED_WITHIN_S, Deployment, deployed
+from .tiny_disk import TinyDisk, tiny_disk
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs mount namespaces"),
+    pytest.mark.timeout(600),
+]
+
+SHARDS = 200
+_MIB = 1024 * 1024
+_FILLER = "filler"
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[TinyDisk]:
+    """Room for the store of one job of SHARDS shards."""
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+    with tiny_disk(mount_point, size_bytes=16 * _MIB) as found:
+        yield found
+
+
+def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
+    disk: TinyDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    # given: the S3 server's folder is the disk
+    command = s3_server._command
+    monkeypatch.setattr(
+        s3_server,
+        "_command",
+        # Resolved, the path would lead to the empty folder outside the namespace.
+        lambda port, folder: [*command(port, folder)[:-1], str(disk.folder)],
+    )
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "s3").symlink_to(disk.folder)
+    with deployed(tmp_path) as deployment:
+        history = OutcomeHistory(deployment.objects)
+        # The server does not notice files that others make; this one grows.
+        deployment.objects.put(_FILLER, b"")
+        job = deployment.submit(SHARDS)
+        wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=STARTED_WITHIN_S)
+
+        # when
+        disk.fill(f"{deployment.objects.bucket}/{_FILLER}")
+
+        # then: shards wait, and new work is refused
+        wait_until(lambda: _deferrals(deployment, "object store") >= 5, timeout_s=STARTED_WITHIN_S)
+        with pytest.raises(StoreUnavailableError, match="failed"):
+            deployment.submit(1, job_id="refused")
+        history.observe(job.id)
+        assert deployment.done_count(job) < SHARDS
+        assert [] == list(deployment.objects.list(keys.job_dead_prefix(job.id)))
+
+        # when: there is room again
+        deployment.objects.delete(_FILLER)
+
+        # then
+        deployment.check_undisturbed(job, history)
+        deployment.check_undisturbed(deployment.submit(1, job_id="refused"), history)
+
+
+def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
+    disk: TinyDisk, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    # given: workers that have loaded no model yet
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "cache").symlink_to(disk.folder)
+    with deployed(tmp_path) as deployment:
+        history = OutcomeHistory(deployment.objects)
+
+        # when
+        disk.fill(_FILLER)
+        job = deployment.submit(SHARDS)
+
+        # then: no worker ends for it, and no shard either
+        wait_until(lambda: _deferrals(deployment, "cannot keep a model") >= 5, timeout_s=60)
+        wait_until(lambda: "health file not written" in deployment.worker_log(), timeout_s=60)
+        assert 0 == deployment.done_count(job)
+        assert "worker ended" not in deployment.worker_log()
+
+        # when: one is started while the disk is full
+        workers = deployment.worker_pids()
+        os.kill(min(workers), signal.SIGKILL)
+        started = deployment.worker_log().count("worker starts")
+        wait_until(
+            lambda: deployment.worker_log().count("worker starts") > started,
+            timeout_s=STARTED_WITHIN_S,
+        )
+        assert workers > deployment.worker_pids()
+        (disk.folder / _FILLER).unlink()
+
+        # then
+        deployment.check_undisturbed(job, history)
+        deployment.wait_until_ready(wait_until)
+
+
+def _deferrals(deployment: Deployment, why: str) -> int:
+    """Shards that were left for later, for a reason that says `why`."""
+    lines = deployment.worker_log().splitlines()
+    return len([line for line in lines if "shard deferred" in line and why in line])

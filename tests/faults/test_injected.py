@@ -1,0 +1,53 @@
+"""What is put into worker processes does what a test says, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .fault_control import FaultControl
+
+_COMMIT = "from fornada.job_store import JobStore; JobStore(objects=None).commit(None)"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes kill themselves")
+
+
+def test_only_an_armed_point_kills_and_only_once(tmp_path: Path) -> None:
+    # given
+    faults = FaultControl(tmp_path / "control")
+    environ = {**os.environ, **faults.environ}
+    command = [sys.executable, "-P", "-c", _COMMIT]
+
+    # when
+    faults.arm("before-commit")
+    codes = [
+        subprocess.run(command, env=environ, stderr=subprocess.DEVNULL).returncode for _ in range(2)
+    ]
+
+    # then: the second dies of its arguments
+    assert [-signal.SIGKILL, 1] == codes
+    assert 1 == faults.kills("before-commit", process=_COMMIT)
+
+
+def test_it_hides_no_other_sitecustomize_and_is_still_where_no_folder_is_named(
+    tmp_path: Path,
+) -> None:
+    # given
+    faults = FaultControl(tmp_path / "control")
+    (tmp_path / "sitecustomize.py").write_text("print('the other one ran')")
+    path = os.pathsep.join([faults.environ["PYTHONPATH"], str(tmp_path)])
+    command = [sys.executable, "-c", "import sys; print('fault_points' in sys.modules)"]
+
+    # when
+    outputs = [
+        subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path, **more}, stdout=subprocess.PIPE
+        ).stdout.decode()
+        for more in ({}, {"FAULT_POINTS_DIR": str(tmp_path / "control")})
+    ]
+
+    # then
+    assert ["the other one ran\nFalse\n", "the other one ran\nTrue\n"] == outputs

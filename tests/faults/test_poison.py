@@ -1,0 +1,205 @@
+"""Items, shards and a model that end every process that touches them, on real servers."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from producer.job import Job, JobStatus
+
+from .checker import check_job
+from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, deployed
+from .fault_control import FaultControl
+from .injected.fault_points import HANG, POISON
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(900),
+]
+
+SHARDS = 6
+MAX_ATTEMPTS = 2
+#: Longer than a worker needs to load TensorFlow, which a process of its own does within it.
+SHARD_DEADLINE_S = 30
+#: Each process that dies costs the import of TensorFlow, and the supervisor's wait.
+END_WITHIN_S = 600.0
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
+    """Knows which processes died of what."""
+    return FaultControl(tmp_path_factory.mktemp("fault-points"))
+
+
+@pytest.fixture(scope="module")
+def _deployment(
+    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl
+) -> Iterator[Deployment]:
+    environ = {**faults.environ, "FORNADA_SHARD_DEADLINE_S": str(SHARD_DEADLINE_S)}
+    with deployed(tmp_path_factory.mktemp("poison"), environ=environ) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
+    """Whole again, whatever the test before has done to it."""
+    _deployment.wait_until_ready(wait_until)
+    return _deployment
+
+
+@pytest.fixture
+def restarts(deployment: Deployment) -> Callable[[], int]:
+    """How often the supervisor has started a worker again since the test began."""
+    before = _restarts(deployment)
+    return lambda: _restarts(deployment) - before
+
+
+def test_an_item_that_kills_its_process_is_named_and_the_rest_complete(
+    deployment: Deployment, faults: FaultControl, restarts: Callable[[], int]
+) -> None:
+    # given
+    bad_shard, bad_position = 2, 5
+    bad_item = bad_shard * ITEMS_PER_SHARD + bad_position
+    images = _with(deployment.images(SHARDS * ITEMS_PER_SHARD), {bad_item: POISON})
+
+    # when
+    job, status = _run(deployment, images)
+
+    # then
+    assert ("SUCCEEDED", 1, len(images) - 1) == (
+        status.state,
+        status.items_failed,
+        status.items_ok,
+    )
+    _check_rows(deployment, job, images, failed=[bad_item])
+    assert "its worker died over it: signal 9" in job.results().errors[bad_item]
+    outcome = deployment.jobs.outcome(job.id, bad_shard)
+    assert outcome is not None
+    assert outcome.isolated
+    assert [bad_position] == [error.index for error in outcome.item_errors]
+    assert MAX_ATTEMPTS == faults.kills("poison-item") == restarts()
+    # Eight items, then the half with it, and so on.
+    assert 4 == faults.kills("poison-item", process="worker.isolated")
+
+
+def test_items_that_kill_in_many_shards_take_no_other_item_along(
+    deployment: Deployment, restarts: Callable[[], int]
+) -> None:
+    # given
+    bad_items = [shard * 2 + 1 for shard in range(0, 20, 4)]
+    images = _with(deployment.images(40), dict.fromkeys(bad_items, POISON))
+
+    # when
+    job, status = _run(deployment, images, items_per_shard=2)
+
+    # then
+    assert ("SUCCEEDED", len(bad_items)) == (status.state, status.items_failed)
+    _check_rows(deployment, job, images, failed=bad_items)
+    assert restarts() <= MAX_ATTEMPTS * len(bad_items)
+
+
+def test_a_shard_whose_every_item_kills_is_dead_and_the_others_stay_readable(
+    deployment: Deployment, faults: FaultControl, restarts: Callable[[], int]
+) -> None:
+    # given
+    killed_before = faults.kills("poison-item", process="worker.isolated")
+    images = _with(deployment.images(10), dict.fromkeys([2, 3], POISON))
+
+    # when
+    job, status = _run(deployment, images, items_per_shard=2)
+
+    # then
+    assert ("FAILED", 1, 2) == (status.state, status.shards_dead, status.items_failed)
+    outcome = deployment.jobs.outcome(job.id, 1)
+    assert outcome is not None
+    assert ("dead", "crash-loop") == (outcome.status, outcome.reason)
+    assert MAX_ATTEMPTS + 1 == outcome.attempts
+    _check_rows(deployment, job, images, failed=[2, 3])
+    assert MAX_ATTEMPTS == restarts()
+    # Both, then each.
+    assert 3 == faults.kills("poison-item", process="worker.isolated") - killed_before
+
+
+def test_a_model_that_kills_its_process_is_named_and_a_good_one_works_afterwards(
+    deployment: Deployment, faults: FaultControl, restarts: Callable[[], int]
+) -> None:
+    # given
+    deployment.publish("poison", seed=8)
+    images = deployment.images(SHARDS * ITEMS_PER_SHARD)
+
+    # when
+    job, status = _run(deployment, images, model="poison:1")
+
+    # then
+    assert "FAILED" == status.state
+    assert (status.reason or "").startswith("model poison:1: the process that loads it dies")
+    assert {} == {s: o for s in range(SHARDS) if (o := deployment.jobs.outcome(job.id, s))}
+    # Each death takes at least one attempt of a shard with it.
+    assert MAX_ATTEMPTS <= restarts() <= MAX_ATTEMPTS * SHARDS
+    assert faults.kills("poison-model", process="worker.isolated") <= 2 * WORKERS * 4
+    good, good_status = _run(deployment, images)
+    assert "SUCCEEDED" == good_status.state
+    _check_rows(deployment, good, images, failed=[])
+
+
+def test_an_item_that_hangs_its_process_for_ever_is_named_and_the_rest_complete(
+    deployment: Deployment, restarts: Callable[[], int]
+) -> None:
+    # given
+    images = _with(deployment.images(10), {5: HANG})
+
+    # when
+    job, status = _run(deployment, images, items_per_shard=2)
+
+    # then
+    assert ("SUCCEEDED", 1) == (status.state, status.items_failed)
+    _check_rows(deployment, job, images, failed=[5])
+    outcome = deployment.jobs.outcome(job.id, 2)
+    assert outcome is not None
+    assert outcome.isolated
+    assert "its worker died over it: signal 9" in job.results().errors[5]
+    assert MAX_ATTEMPTS == restarts()
+
+
+def _run(
+    deployment: Deployment,
+    images: NDArray[np.uint8],
+    *,
+    model: str = "m:1",
+    items_per_shard: int = ITEMS_PER_SHARD,
+) -> tuple[Job, JobStatus]:
+    client = deployment.client(max_attempts=MAX_ATTEMPTS)
+    job = client.submit(images, model=model, items_per_shard=items_per_shard)
+    return job, job.wait(timeout_s=END_WITHIN_S)
+
+
+def _with(images: NDArray[np.uint8], marks: dict[int, bytes]) -> NDArray[np.uint8]:
+    for item, mark in marks.items():
+        images[item, 0] = np.frombuffer(mark, np.uint8)
+    return images
+
+
+def _check_rows(
+    deployment: Deployment, job: Job, images: NDArray[np.uint8], *, failed: list[int]
+) -> None:
+    """Those that failed, and no others, have no row and a reason; the others have their bytes."""
+    expected = deployment.predict(images)
+    expected[failed] = np.nan
+    results = job.results(partial=True)
+    assert failed == sorted(results.errors)
+    assert expected.tobytes() == results.probabilities.tobytes()
+    check_job(
+        deployment.objects,
+        job.id,
+        expected_probabilities=expected,
+        max_attempts=MAX_ATTEMPTS,
+    )
+
+
+def _restarts(deployment: Deployment) -> int:
+    return deployment.worker_log().count("worker ended, starting another")

@@ -1,0 +1,76 @@
+"""Two producers under one key, where the store itself decides between them."""
+
+import numpy as np
+import pytest
+
+from fornada.arrays import from_npy
+from fornada.coordination import RedisCoordination
+from fornada.job_store import JobStore
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from producer.client import Client
+from producer.job import Job
+from producer.testing import RecordingSender
+
+from .rivals import check_one_job_each, submit_at_once
+
+ROUNDS = 20
+ITEM_SHAPE = [8, 8]
+
+
+@pytest.fixture
+def clients(moto_settings: Settings, settings: Settings) -> list[Client]:
+    """Two producers, each with connections of its own; no worker runs."""
+    golden = np.zeros((1, *ITEM_SHAPE), np.uint8)
+    ModelStore(objects=S3ObjectStore.from_settings(moto_settings)).publish(
+        ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=["a", "b"]),
+        artifact=b"never loaded",
+        golden_inputs=golden,
+        golden_outputs=np.full((1, 2), 0.5, np.float32),
+        check=lambda _artifact: None,
+    )
+    return [
+        Client(
+            objects=S3ObjectStore.from_settings(moto_settings),
+            coordination=RedisCoordination.from_settings(settings),
+            sender=RecordingSender(),
+            settings=settings,
+        )
+        for _ in range(2)
+    ]
+
+
+def test_one_of_two_with_different_images_wins_and_its_images_are_the_jobs(
+    clients: list[Client], moto_objects: S3ObjectStore
+) -> None:
+    # given
+    images = np.random.default_rng(1).integers(0, 256, (16, *ITEM_SHAPE), np.uint8)
+    both = [images, 255 - images]
+
+    # when
+    answers = [submit_at_once(clients, both, key=f"job-{number}") for number in range(ROUNDS)]
+
+    # then
+    check_one_job_each(answers)
+    jobs = JobStore(objects=moto_objects)
+    for number, pair in enumerate(answers):
+        stored = jobs.manifest(f"job-{number}")
+        inputs = [from_npy(jobs.read_checked(s.objects[0]), where="input") for s in stored.shards]
+        winner = 0 if isinstance(pair[0], Job) else 1
+        assert both[winner].tobytes() == np.concatenate(inputs).tobytes()
+
+
+def test_two_with_the_same_images_get_one_job(clients: list[Client]) -> None:
+    # given
+    images = np.random.default_rng(2).integers(0, 256, (16, *ITEM_SHAPE), np.uint8)
+    for number in range(ROUNDS):
+        # when
+        answers = submit_at_once(clients, [images, images], key=f"job-{number}")
+
+        # then
+        first, second = answers
+        assert isinstance(first, Job)
+        assert isinstance(second, Job)
+        assert first.manifest == second.manifest
