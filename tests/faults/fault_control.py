@@ -11,7 +11,7 @@ class FaultControl:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for name in ("kill-at", "killed", "ends"):
+        for name in ("kill-at", "killed", "ends", "leased"):
             (folder / name).mkdir(parents=True)
         #: To be added to the workers' environment.
         path = [str(_INJECTED), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -34,3 +34,7 @@ class FaultControl:
     def ends(self, job_id: str) -> list[bytes]:
         """What workers wrote as the job's end, oldest first."""
         return [p.read_bytes() for p in sorted((self._folder / "ends").glob(f"{job_id}.*[0-9]"))]
+
+    def leased_count(self, job_id: str) -> int:
+        """How many messages found another attempt at work on their shard."""
+        return len(list((self._folder / "leased").glob(f"{job_id}.*[0-9]")))

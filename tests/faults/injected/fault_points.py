@@ -3,8 +3,10 @@
 kill-at/<point>: the process that removes it first, on its way past that point, kills itself.
 killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
+leased/<job>.<ns>: one was told that another is at the shard.
 Items that begin with POISON kill the process that predicts them, those with HANG stop it for
-ever; a model named `poison` kills the process that loads it.
+ever, those with SLOW take longer; a model named `poison` kills the process that loads it.
+FAULT_VISIBILITY_TIMEOUT_S: what a worker holds for so long is delivered again.
 """
 
 import ctypes
@@ -24,9 +26,11 @@ from typing import Any
 #: First rows of items of 8 by 8.
 POISON = b"POISON!!"
 HANG = b"HANGS!!!"
+SLOW = b"SLOW!!!!"
 
 _FINAL = "/final.json"
 _FOR_EVER_S = 10_000_000
+_SLOW_S = 6
 
 
 class FaultPoints:
@@ -48,6 +52,10 @@ class FaultPoints:
         # -P -m MODULE
         self._note(f"killed/{point}", sys.orig_argv[3].encode())
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def note_leased(self, job_id: str) -> None:
+        """Record that a shard's second message found the first one's attempt at work."""
+        self._note(f"leased/{job_id}", b"")
 
     def note_end(self, key: str, data: bytes) -> None:
         """Record that a job's end was written."""
@@ -112,13 +120,28 @@ def _wrap(
 
 
 def _patch_coordination(module: Any, points: FaultPoints) -> None:
-    def begun(result: Any, *_: Any) -> None:
+    def begun(result: Any, _coordination: Any, job_id: str, *_: Any) -> None:
         if result.status == "begun":
             points.at("begun")
+        elif result.status == "leased":
+            points.note_leased(job_id)
 
     redis = module.RedisCoordination
     _wrap(redis, "begin", before=lambda *_: points.at("before-begin"), after=begun)
     _wrap(redis, "mark_done", after=lambda *_: points.at("marked-done"))
+
+
+def _patch_broker(module: Any, _points: FaultPoints) -> None:
+    timeout_s = os.environ.get("FAULT_VISIBILITY_TIMEOUT_S")
+    if timeout_s is None:
+        return
+    # Looked for every second, and not every hundred.
+    often = {"unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+
+    def shorten(config: dict[str, Any], *_: Any) -> None:
+        config["broker_transport_options"] |= {"visibility_timeout": int(timeout_s), **often}
+
+    _wrap(module, "celery_config", after=shorten)
 
 
 def _patch_object_store(module: Any, points: FaultPoints) -> None:
@@ -166,6 +189,8 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
         if HANG in firsts:
             # Unlike CDLL, it keeps the GIL: no thread of the process runs on.
             ctypes.PyDLL(None).sleep(_FOR_EVER_S)
+        if SLOW in firsts:
+            time.sleep(_SLOW_S)
 
     _wrap(module.KerasPredictor, "__init__", before=load)
     _wrap(module.KerasPredictor, "predict_tile", before=predict_tile)
@@ -177,6 +202,7 @@ def _patch_service(module: Any, points: FaultPoints) -> None:
 
 _PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {
     "fornada.redis_coordination": _patch_coordination,
+    "fornada.broker": _patch_broker,
     "fornada.job_store": _patch_job_store,
     "fornada.object_store": _patch_object_store,
     "worker.batcher": _patch_batcher,

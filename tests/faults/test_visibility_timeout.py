@@ -1,0 +1,65 @@
+"""Shards that outlast the visibility timeout are delivered again while they are at work."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from .checker import OutcomeHistory, check_job
+from .deployment import END_WITHIN_S, ITEMS_PER_SHARD, MAX_ATTEMPTS, Deployment, deployed
+from .fault_control import FaultControl
+from .injected.fault_points import SLOW
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(300),
+]
+
+SHARDS = 24
+VISIBILITY_TIMEOUT_S = 1
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture
+def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
+    """Knows which messages came while their shard was at work."""
+    return FaultControl(tmp_path_factory.mktemp("fault-points"))
+
+
+@pytest.fixture
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl, wait_until: WaitUntil
+) -> Iterator[Deployment]:
+    environ = {**faults.environ, "FAULT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S)}
+    with deployed(tmp_path_factory.mktemp("visibility"), environ=environ) as deployment:
+        deployment.wait_until_ready(wait_until)
+        yield deployment
+
+
+def test_messages_that_come_again_while_their_shard_is_at_work_are_sent_away(
+    deployment: Deployment, faults: FaultControl
+) -> None:
+    # given: an item in each shard over which predict takes six times as long
+    images = deployment.images(SHARDS * ITEMS_PER_SHARD)
+    images[::ITEMS_PER_SHARD, 0] = np.frombuffer(SLOW, np.uint8)
+    history = OutcomeHistory(deployment.objects)
+
+    # when
+    job = deployment.client().submit(images, model="m:1")
+    status = job.wait(timeout_s=END_WITHIN_S)
+
+    # then
+    assert ("SUCCEEDED", SHARDS) == (status.state, status.shards_done)
+    assert faults.leased_count(job.id) > 0
+    assert SHARDS == status.attempts
+    history.observe(job.id)
+    history.check()
+    check_job(
+        deployment.objects,
+        job.id,
+        expected_probabilities=deployment.predict(images),
+        max_attempts=MAX_ATTEMPTS,
+    )
