@@ -5,6 +5,7 @@ import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import boto3
@@ -29,6 +30,8 @@ class ObjectInfo:
     key: str
     size_bytes: int
     etag: str
+    #: By the store's clock.
+    modified_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +186,10 @@ class S3ObjectStore:
         return iter(
             [
                 ObjectInfo(
-                    key=entry["Key"], size_bytes=entry["Size"], etag=_bare(entry.get("ETag", ""))
+                    key=entry["Key"],
+                    size_bytes=entry["Size"],
+                    etag=_bare(entry.get("ETag", "")),
+                    modified_at=entry["LastModified"],
                 )
                 for page in self._pages(Bucket=bucket or self.bucket, Prefix=prefix)
                 for entry in page.get("Contents", ())

@@ -20,12 +20,17 @@ class InMemoryObjectStore:
 
     Args:
         conditional_writes: `False` to behave like a store that ignores `If-None-Match`.
+        clock: Seconds since the epoch, as the store would count them.
     """
 
-    def __init__(self, *, conditional_writes: bool = True) -> None:
+    def __init__(
+        self, *, conditional_writes: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
         self._conditional_writes = conditional_writes
+        self._clock = clock
         self._objects: dict[tuple[str | None, str], bytes] = {}
-        self._lock = threading.Lock()
+        self._modified_at: dict[tuple[str | None, str], datetime] = {}
+        self._lock = threading.RLock()
 
     @property
     def conditional_writes(self) -> bool:
@@ -46,21 +51,27 @@ class InMemoryObjectStore:
         """Write `data`, replacing what was there."""
         with self._lock:
             self._objects[bucket, key] = bytes(data)
+            self._modified_at[bucket, key] = datetime.fromtimestamp(self._clock(), UTC)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write `data` if the key is free; return whether these bytes are there now."""
         with self._lock:
-            return self._objects.setdefault((None, key), bytes(data)) == data
+            if (None, key) not in self._objects:
+                self.put(key, data)
+            return self._objects[None, key] == data
 
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
         """All objects whose keys begin with `prefix`, in key order."""
         with self._lock:
             found = sorted(
-                (key, data)
+                (key, data, self._modified_at[in_bucket, key])
                 for (in_bucket, key), data in self._objects.items()
                 if in_bucket == bucket and key.startswith(prefix)
             )
-        return (ObjectInfo(key=key, size_bytes=len(d), etag=_etag(d)) for key, d in found)
+        return (
+            ObjectInfo(key=key, size_bytes=len(data), etag=_etag(data), modified_at=modified_at)
+            for key, data, modified_at in found
+        )
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """The names directly below `prefix` (which ends in `/`) that hold objects."""

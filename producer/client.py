@@ -208,7 +208,8 @@ class Client:
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-        A job that has not ended is never deleted, nor one whose images an open retry reads.
+        A job that has not ended is never deleted, nor one whose images an open retry reads. What a
+        submission left behind that ended before there was a job goes after a day at least.
 
         Raises:
             StoreError: The store cannot be reached; call again to go on.

@@ -1,13 +1,16 @@
 """Delete jobs by age."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from fornada import keys
 from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.job_store import JobStore
 from fornada.messages import now
 from producer.retry import RETRY_OF
 
+#: A stream of images may pause, and is uploaded before there is a job.
+_LEAST_LEFT_OVER = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -26,7 +29,8 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    A job that has not ended is never deleted, nor one whose images an open retry reads.
+    A job that has not ended is never deleted, nor one whose images an open retry reads. What a
+    submission left behind that ended before there was a job goes too.
     """
     limit = now() - older_than
     old: list[str] = []
@@ -38,9 +42,18 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
                 in_use.add(jobs.manifest(job_id).tags.get(RETRY_OF, ""))
             elif final.ended_at < limit:
                 old.append(job_id)
-        except (JobNotFoundError, MessageError):  # being submitted, or not ours to read
+        except JobNotFoundError:
+            if _is_left_over(jobs, job_id, limit=min(limit, now() - _LEAST_LEFT_OVER)):
+                old.append(job_id)
+        except MessageError:  # not ours to read
             continue
     purged = [job_id for job_id in old if job_id not in in_use]
     for job_id in purged:
         jobs.delete(job_id)
     return purged
+
+
+def _is_left_over(jobs: JobStore, job_id: str, *, limit: datetime) -> bool:
+    """Whether nothing was added to what has no manifest since `limit`."""
+    found = jobs.objects.list(keys.job_prefix(job_id))
+    return max((info.modified_at for info in found), default=limit) < limit

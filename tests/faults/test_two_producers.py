@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fornada.arrays import from_npy
-from fornada.coordination import RedisCoordination
 from fornada.job_store import JobStore
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore

@@ -1,6 +1,7 @@
 """What every object store must do, shown on memory, rclone and moto alike."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -51,6 +52,14 @@ def test_put_replaces_and_the_etag_tells(object_store: ObjectStore) -> None:
 
     assert b"new" == object_store.get("k").data
     assert before != object_store.get("k").etag
+
+
+def test_a_listing_tells_when_an_object_was_put(object_store: ObjectStore) -> None:
+    object_store.put("k", b"1")
+
+    (listed,) = object_store.list("k")
+
+    assert abs(datetime.now(UTC) - listed.modified_at) < timedelta(minutes=1)
 
 
 def test_a_listing_and_a_read_give_the_same_etag(object_store: ObjectStore) -> None:

@@ -9,10 +9,10 @@ from fornada import keys
 from fornada.errors import JobNotFoundError, UsageError
 from fornada.job_store import JobStore
 from fornada.messages import ShardMessage, ShardOutcome, now
-from fornada.testing import InMemoryCoordination
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from producer.client import Client
 from producer.job import Job
-from producer.retention import parse_age
+from producer.retention import parse_age, purge
 from producer.testing import RecordingSender, in_memory_client
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
@@ -179,6 +179,32 @@ def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job
     assert [] == client.purge(timedelta(0))
     retry.cancel()
     assert [job.id, retry.id] == client.purge(timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("last_put", "older_than", "goes"),
+    [
+        (timedelta(hours=25), timedelta(0), True),
+        (timedelta(hours=23), timedelta(0), False),
+        (timedelta(hours=25), timedelta(days=2), False),
+        (timedelta(hours=49), timedelta(days=2), True),
+    ],
+)
+def test_what_a_submission_left_that_became_no_job_is_purged_after_a_day(
+    last_put: timedelta,
+    older_than: timedelta,
+    goes: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    # given images of which the last came so long ago, and no manifest
+    put_at = iter([now() - timedelta(days=3), now() - last_put])
+    objects = InMemoryObjectStore(clock=lambda: next(put_at).timestamp())
+    objects.put(keys.job_input("broken", 0, "a" * 64), b"1")
+    objects.put(keys.job_input("broken", 1, "a" * 64), b"1")
+
+    purged = purge(JobStore(objects=objects), older_than=older_than)
+
+    assert (["broken"] if goes else []) == purged
+    assert (0 if goes else 2) == len(list(objects.list("jobs/")))
 
 
 def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
