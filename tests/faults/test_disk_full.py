@@ -99,6 +99,9 @@ def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
         # when: one is started while the disk is full, and has no room for its sign of life
         workers = deployment.worker_pids()
         os.kill(min(workers), signal.SIGKILL)
+        wait_until(lambda: "worker ended" in deployment.worker_log(), timeout_s=60)
+        # The sign of life of the one that was killed is gone by now, and has left room.
+        disk.fill(_FILLER)
         started = deployment.worker_log().count("worker starts")
         wait_until(
             lambda: deployment.worker_log().count("worker starts") > started,
