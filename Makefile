@@ -17,7 +17,7 @@ test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
-	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker
 
 mutation-check: $(VENV)/.dev  ## See that the fault tests go red when the protocol is broken
 	$(BIN)/python tests/faults/mutation_check.py

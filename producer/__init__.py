@@ -20,12 +20,14 @@ from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
 from producer.references import StoredImages
 from producer.results import Results, ShardResult
+from producer.verification import Difference, Verification
 
 __all__ = [
     "Backlog",
     "BrokerError",
     "Client",
     "DeadShard",
+    "Difference",
     "FornadaError",
     "InputError",
     "ItemBlock",
@@ -41,5 +43,6 @@ __all__ = [
     "ShardResult",
     "StoreError",
     "StoredImages",
+    "Verification",
     "WaitTimeoutError",
 ]

@@ -28,6 +28,7 @@ from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
 from producer.sharding import Signature, cut, items_per_shard_for
 from producer.upload import upload
+from producer.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
 
@@ -204,6 +205,34 @@ class Client:
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
         return self._accept(manifest, new=self._existing(manifest.job_id) is None)
+
+    def verify(
+        self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
+    ) -> Verification:
+        """Run shards of an ended job once more, and compare what comes out, byte by byte.
+
+        The same artifact, item, engine and tile give the same bytes on the same kind of machine,
+        whatever the split, workers, threads and retries.
+
+        Args:
+            job_id: The job.
+            sample: So many shards at most, the same ones each time.
+            timeout_s: Give up waiting after this many seconds.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has not ended, or has no shard to run again.
+            WaitTimeoutError: They have not run in time; they do nevertheless.
+            JobFailedError: A shard could not be run again.
+            BrokerError, StoreError: Redis or the store cannot be reached.
+        """
+        if sample < 1:
+            raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
+        manifest = self.job(job_id).manifest
+        again = verification_of(manifest, jobs=self._jobs, sample=sample)
+        job = self._accept(again, new=True)
+        job.wait(timeout_s)
+        return compare(manifest, job.manifest, jobs=self._jobs)
 
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.

@@ -13,7 +13,7 @@ from fornada.settings import Settings
 from producer.client import Client
 from producer.export import Format, write_results
 from producer.retention import parse_age
-from producer.status_view import finish, plain, print_json, print_status
+from producer.status_view import finish, plain, print_json, print_status, require_same
 from producer.status_view import watch as watch_job
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
@@ -168,6 +168,26 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
         finish(watch_job(job, timeout_s=None), as_json=as_json)
     else:
         print_status(job.status(), as_json=as_json)
+
+
+@jobs.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--sample", type=click.IntRange(1), default=16, show_default=True, help="Shards.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wait no longer.")
+@JSON_OPTION
+def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001 - as above
+    """Run shards of an ended job once more, and compare every byte.
+
+    Exits 1 when one differs, and names the first value that does.
+
+    Example: fornada jobs verify 20261123T154100-9f2c1e07ab --sample 4
+    """
+    found = client_from_env().verify(job_id, sample=sample, timeout_s=timeout_s)
+    if as_json:
+        print_json({"same": found.same, **asdict(found)})
+    elif found.same:
+        click.echo(f"{found.items} items in {found.shards} shards came out the same to the byte")
+    require_same(found)
 
 
 @jobs.command()

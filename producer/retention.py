@@ -8,6 +8,7 @@ from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.job_store import JobStore
 from fornada.messages import now
 from producer.retry import RETRY_OF
+from producer.verification import VERIFIES
 
 #: A stream of images may pause, and is uploaded before there is a job.
 _LEAST_LEFT_OVER = timedelta(days=1)
@@ -29,8 +30,8 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    A job that has not ended is never deleted, nor one whose images an open retry reads. What a
-    submission left behind that ended before there was a job goes too.
+    A job that has not ended is never deleted, nor one whose images an open retry or verification
+    reads. What a submission left behind that ended before there was a job goes too.
     """
     limit = now() - older_than
     old: list[str] = []
@@ -39,7 +40,8 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
         try:
             final = jobs.final(job_id)
             if final is None:
-                in_use.add(jobs.manifest(job_id).tags.get(RETRY_OF, ""))
+                tags = jobs.manifest(job_id).tags
+                in_use.update(tags[name] for name in (RETRY_OF, VERIFIES) if name in tags)
             elif final.ended_at < limit:
                 old.append(job_id)
         except JobNotFoundError:

@@ -1,6 +1,7 @@
 """Describe a job of what another one did not get done."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 from fornada import keys
 from fornada.errors import UsageError
@@ -23,26 +24,43 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     if final is None:
         raise UsageError(f"job {job_id} has not ended; wait for it, or cancel it first")
     done = set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges))
-    counts = [spec.item_count for spec in manifest.shards]
-    firsts = itertools.accumulate(counts, initial=0)
-    shards = [
-        # A retry of a retry still counts from the first job.
-        spec.model_copy(
-            update={"first_item": first if spec.first_item is None else spec.first_item}
-        )
-        for shard, (spec, first) in enumerate(zip(manifest.shards, firsts, strict=False))
-        if shard not in done
-    ]
+    shards = [shard for shard in range(len(manifest.shards)) if shard not in done]
     if not shards:
         raise UsageError(
             f"job {job_id} ended {final.state} with every shard done; nothing to retry"
         )
+    return job_of_shards(
+        manifest,
+        shards,
+        job_id=keys.check_name("job id", f"{job_id}-retry"),
+        tags={RETRY_OF: job_id},
+    )
+
+
+def job_of_shards(
+    manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
+) -> JobManifest:
+    """A job of some shards of another one: images stay in place, items keep their numbers."""
+    firsts = first_items(manifest)
     return manifest.model_copy(
         update={
-            "job_id": keys.check_name("job id", f"{job_id}-retry"),
-            "shards": shards,
+            "job_id": job_id,
+            "shards": [
+                manifest.shards[shard].model_copy(update={"first_item": firsts[shard]})
+                for shard in shards
+            ],
             "created_at": now(),
             "deadline": None,
-            "tags": {**manifest.tags, RETRY_OF: job_id},
+            "tags": {**manifest.tags, **tags},
         }
     )
+
+
+def first_items(manifest: JobManifest) -> list[int]:
+    """The running number of each shard's first item; of a retry, in the first job."""
+    counts = [spec.item_count for spec in manifest.shards]
+    before = itertools.accumulate(counts, initial=0)
+    return [
+        count if spec.first_item is None else spec.first_item
+        for spec, count in zip(manifest.shards, before, strict=False)
+    ]

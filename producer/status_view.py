@@ -17,6 +17,7 @@ from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
+from producer.verification import Verification
 
 log = get_logger(__name__)
 
@@ -84,6 +85,25 @@ def finish(status: JobStatus, *, as_json: bool) -> None:
             f"job {status.job_id} ended {status.state}: {status.reason}; see "
             f"`fornada jobs results {status.job_id} --partial`"
         )
+
+
+def require_same(found: Verification) -> None:
+    """Say what differs.
+
+    Raises:
+        JobFailedError: Something does.
+    """
+    first = found.first_difference
+    if first is None:
+        return
+    remedy = "look at the workers' machines and versions"
+    if found.engines is not None:
+        remedy = f"it was computed on {found.engines[0]}, and now on {found.engines[1]}"
+    raise JobFailedError(
+        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} come out "
+        f"otherwise: shard {first.shard}, item {first.item}, class {first.class_name!r} was "
+        f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
+    )
 
 
 def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: bool) -> None:

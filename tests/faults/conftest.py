@@ -15,7 +15,7 @@ settings.register_profile(
 settings.register_profile(
     "soak",
     parent=settings.get_profile("faults"),
-    max_examples=5000,
+    max_examples=1000,
     stateful_step_count=80,
     derandomize=False,
 )

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from fornada import keys
+from fornada.arrays import sha256_hex, to_npy
 from fornada.job_store import JobStore
 from fornada.messages import JobState, ShardMessage
 from fornada.object_store import S3ObjectStore
@@ -101,6 +102,49 @@ def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np
         assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
 
     assert 1 == len({job.results().probabilities.tobytes() for job in jobs})
+
+
+def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarray) -> None:
+    # given a job, and a command
+    job = shared.client.submit(images, model="m", items_per_shard=37)
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
+
+    def verify(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fornada", "jobs", "verify", job.id, *options],
+            env=shared.environ,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+
+    # when nothing was changed
+    same = verify()
+    assert (0, "300 items in 9 shards came out the same to the byte\n") == (
+        same.returncode,
+        same.stdout,
+    )
+
+    # when one value is not what the model gives
+    outcome = JobStore(objects=shared.objects).outcome(job.id, 3)
+    forged = np.array(JobStore(objects=shared.objects).data(outcome))
+    forged[5, 1] += 0.25
+    data = to_npy(forged)
+    ref = outcome.data.model_copy(update={"sha256": sha256_hex(data)})
+    shared.objects.put(ref.key, data)
+    forged_outcome = outcome.model_copy(update={"data": ref})
+    shared.objects.put(keys.job_outcome(job.id, 3), forged_outcome.to_json())
+    other = verify("--json")
+
+    # then it is named
+    assert 1 == other.returncode
+    told = json.loads(other.stdout)
+    assert (False, 1) == (told["same"], told["shards_differing"])
+    assert (3, 116, "b") == tuple(
+        told["first_difference"][name] for name in ("shard", "item", "class_name")
+    )
+    assert "error: 1 of 9 shards of job" in other.stderr
+    assert "Traceback" not in other.stderr
 
 
 def test_a_message_pushed_with_one_raw_command_is_run(shared: Any, images: np.ndarray) -> None:
