@@ -149,7 +149,7 @@ class Reconciler:
             return True
 
     def _reconcile(self, job_id: str, queued: int) -> list[int]:
-        """End the job if it is over; return the shards that nothing will be heard of."""
+        """End the job if it is over; return the shards to enqueue, if there is room for any."""
         job = self._open.get(job_id)
         if job is None:
             try:
@@ -163,6 +163,8 @@ class Reconciler:
             if self._look(job):
                 return []
             progress = self._coordination.progress(job_id)
+        if queued >= self._enqueue_window:
+            return []
         patience_s = self._requeue_after_s * (_PATIENCE if queued else 1)
         under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
         shards = range(len(job.manifest.shards))
