@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+import fornada
 from fornada import s3_errors
 from fornada.errors import ConfigError, ObjectNotFoundError
 from fornada.s3_limits import Limits, Pace, pace_puts, read_body, read_whole
@@ -281,7 +282,8 @@ def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> C
             "addressing_style": "path" if own_endpoint else "auto",
             "payload_signing_enabled": not plain_http,
         },
-        user_agent_extra=f"fornada botocore/{botocore.__version__}",
+        # Whole: boto3 would put one together anew for each call, a fifth of its own time.
+        user_agent=f"fornada/{fornada.__version__} botocore/{botocore.__version__}",
     )
 
 
