@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from .deployment import ITEM_SHAPE, WORKERS, Deployment, deployed
+from fornada.arrays import sha256_hex, to_npy
+from fornada.messages import JobManifest, ObjectRef, ShardInput, now
+from producer.job import Job
+
+from .deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed
 
 SHARDS = 100_000
 #: Ten times what it takes on two quiet cores.
@@ -29,14 +34,13 @@ def test_a_job_of_very_many_shards_ends_in_bounded_memory(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     # given
-    images = np.random.default_rng(1).integers(0, 256, (SHARDS, *ITEM_SHAPE), np.uint8)
     tell = request.config.get_terminal_writer().line
     with deployed(tmp_path) as deployment:
         worker_mib_before, own_mib_before = _worker_mib(deployment), _resident_mib(os.getpid())
 
         # when
         began_at = time.monotonic()
-        job = deployment.client().submit(images, model="m:1", items_per_shard=1)
+        job = _submit(deployment)
         submitted_at = time.monotonic()
         most_redis_mib = 0
         most_queued = 0
@@ -63,7 +67,30 @@ def test_a_job_of_very_many_shards_ends_in_bounded_memory(
         assert own_mib - own_mib_before < MOST_GROWTH_MIB
         assert most_redis_mib < MOST_REDIS_MIB
         assert most_queued <= deployment.settings.enqueue_window
-        deployment.check(job, images=images)
+        deployment.check(job, images=np.repeat(_item(), SHARDS, axis=0))
+
+
+def _item() -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (1, *ITEM_SHAPE), np.uint8)
+
+
+def _submit(deployment: Deployment) -> Job:
+    """A job each shard of which reads the same object, as any producer may write one."""
+    client, data = deployment.client(), to_npy(_item())
+    deployment.objects.put("images/one.npy", data)
+    image = ObjectRef(key="images/one.npy", size_bytes=len(data), sha256=sha256_hex(data))
+    model = client.model("m:1")
+    manifest = JobManifest(
+        job_id="many",
+        model=model.pin,
+        item_shape=model.item_shape,
+        item_dtype=model.item_dtype,
+        classes=model.classes,
+        shards=[ShardInput(objects=[image], item_count=1)] * SHARDS,
+        max_attempts=MAX_ATTEMPTS,
+        created_at=now(),
+    )
+    return client._accept(manifest, new=True)
 
 
 def _worker_mib(deployment: Deployment) -> int:
