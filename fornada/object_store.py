@@ -1,7 +1,6 @@
 """The object store: a Protocol, and S3 behind it; beside `s3_*`, no other module speaks boto3."""
 
 import functools
-import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,13 @@ import fornada
 from fornada import s3_errors
 from fornada.errors import ConfigError, ObjectNotFoundError
 from fornada.s3_limits import Limits, Pace, pace_puts, read_body, read_whole
+from fornada.s3_wire import Wire, is_loopback, wire_to
 from fornada.settings import Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+_USER_AGENT = f"fornada/{fornada.__version__} botocore/{botocore.__version__}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +97,14 @@ class S3ObjectStore:
     put, and the job protocol checks its own sha256 of everything that it reads.
     """
 
-    def __init__(self, *, client: Any, bucket: str, endpoint: str, limits: Limits) -> None:
+    def __init__(
+        self, *, client: Any, wire: Wire | None, bucket: str, endpoint: str, limits: Limits
+    ) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
         self._client = client
+        #: Asked first; where it has no answer, boto3 is asked, with its retries and errors.
+        self._wire = wire
         self._limits = limits
         self._conditional_writes: bool | None = None
 
@@ -131,7 +137,13 @@ class S3ObjectStore:
             ) from exc
         pace_puts(client, limits)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
-        return cls(client=client, bucket=settings.s3_bucket, endpoint=endpoint, limits=limits)
+        return cls(
+            client=client,
+            wire=wire_to(settings, limits, user_agent=_USER_AGENT),
+            bucket=settings.s3_bucket,
+            endpoint=endpoint,
+            limits=limits,
+        )
 
     @property
     def conditional_writes(self) -> bool:
@@ -150,10 +162,15 @@ class S3ObjectStore:
             ObjectNotFoundError: There is none.
             StoreError: The store cannot be reached, breaks off, is too slow, or refuses.
         """
+        bucket = bucket or self.bucket
+        if self._wire is not None:
+            found = self._wire.get(bucket, key, max_bytes=max_bytes)
+            if found is not None:
+                return StoredObject(data=found[0], etag=_bare(found[1]))
         pace = Pace(self._limits)
 
         def read() -> StoredObject:
-            answer = self._client.get_object(Bucket=bucket or self.bucket, Key=key)
+            answer = self._client.get_object(Bucket=bucket, Key=key)
             # No range request: rclone answers 200 with everything; closing early costs less.
             data = read_body(answer["Body"], max_bytes=max_bytes, pace=pace)
             return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
@@ -163,7 +180,8 @@ class S3ObjectStore:
     @_translated
     def put(self, key: str, data: bytes) -> None:
         """Write `data`, replacing what was there."""
-        self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
+        if self._wire is None or not self._wire.put(self.bucket, key, data, only_if_absent=False):
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
 
     @_translated
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -178,7 +196,7 @@ class S3ObjectStore:
             if self._put_new(key, data):
                 return True
         elif self._read(key) is None:
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
+            self.put(key, data)
         return self._read(key) == data
 
     @_translated
@@ -240,6 +258,10 @@ class S3ObjectStore:
             return None
 
     def _put_new(self, key: str, data: bytes) -> bool:
+        if self._wire is not None:
+            written = self._wire.put(self.bucket, key, data, only_if_absent=True)
+            if written is not None:
+                return written
         try:
             self._client.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
         except ClientError as exc:
@@ -264,7 +286,6 @@ class S3ObjectStore:
 
 def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> Config:
     own_endpoint = settings.s3_endpoint_url is not None
-    host = urllib.parse.urlsplit(settings.s3_endpoint_url or "").hostname
     # boto3's CRC trailers break older S3 servers; we check sha256 ourselves.
     checksums = "when_required" if own_endpoint else "when_supported"
     return Config(
@@ -275,7 +296,7 @@ def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> C
         tcp_keepalive=True,
         signature_version="s3v4",
         # A proxy that the environment names cannot reach this machine's loopback.
-        proxies={} if host in {"127.0.0.1", "localhost", "::1"} else None,
+        proxies={} if is_loopback(settings.s3_endpoint_url or "") else None,
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         s3={
@@ -283,7 +304,7 @@ def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> C
             "payload_signing_enabled": not plain_http,
         },
         # Whole: boto3 would put one together anew for each call, a fifth of its own time.
-        user_agent=f"fornada/{fornada.__version__} botocore/{botocore.__version__}",
+        user_agent=_USER_AGENT,
     )
 
 

@@ -32,7 +32,7 @@ _PIECE_BYTES = 16 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How long the store may take. The defaults bound a call that gets no answer to a minute."""
+    """How long the store may take. The defaults bound a call without an answer to 75 s."""
 
     #: Each for as long as the timeouts say; between them boto3 waits, for SlowDown up to 7 s.
     attempts: int = 4

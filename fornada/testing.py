@@ -49,15 +49,13 @@ class InMemoryObjectStore:
 
     def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
         """Write `data`, replacing what was there."""
-        with self._lock:
-            self._objects[bucket, key] = bytes(data)
-            self._modified_at[bucket, key] = datetime.fromtimestamp(self._clock(), UTC)
+        self._write((bucket, key), data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write `data` if the key is free; return whether these bytes are there now."""
         with self._lock:
             if (None, key) not in self._objects:
-                self.put(key, data)
+                self._write((None, key), data)
             return self._objects[None, key] == data
 
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
@@ -86,6 +84,11 @@ class InMemoryObjectStore:
         """Delete the object; it need not exist."""
         with self._lock:
             self._objects.pop((None, key), None)
+
+    def _write(self, where: tuple[str | None, str], data: bytes) -> None:
+        with self._lock:
+            self._objects[where] = bytes(data)
+            self._modified_at[where] = datetime.fromtimestamp(self._clock(), UTC)
 
 
 class InMemoryCoordination:

@@ -127,7 +127,7 @@ def test_jobs_are_listed_shown_and_watched(live: Any, job_id: str) -> None:
     listed = {job["job_id"]: job for job in live.answer("jobs", "list")["jobs"]}
 
     assert ("SUCCEEDED", 3, {"team": "orders"}) == (shown["state"], shown["shards"], shown["tags"])
-    assert shown == watched == listed[job_id]
+    assert shown == watched == {**listed[job_id], "dead": []}
     for arguments in (["jobs", "list"], ["jobs", "show", job_id], ["jobs", "watch", job_id]):
         done = live.run(*arguments)
         assert 0 == done.returncode, done.stderr

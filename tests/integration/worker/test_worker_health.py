@@ -277,30 +277,6 @@ def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
     assert pid not in deployment.worker_pids()
 
 
-def test_a_worker_goes_on_by_itself_after_its_broker_was_away_for_longer_than_its_watchdog_waits(
-    deploy: Callable[..., Any],
-    supervise: Callable[..., Any],
-    broker: _Broker,
-    images: np.ndarray,
-    wait_until: Callable[..., None],
-) -> None:
-    # given a worker, and a broker that is killed
-    deployment, _ = deploy()
-    supervise(deployment, _script(_QUICK))
-    pid = _warm(deployment, images)
-    with broker.gone():
-        over_s = time.monotonic() + 5 * STUCK_AFTER_S
-        wait_until(lambda: time.monotonic() > over_s, 60)
-        assert 0 == _health(deployment)
-
-    # when it is back
-    job = deployment.client.submit(images, model="m", items_per_shard=5)
-
-    # then the same process takes the job
-    _assert_right(deployment, job, images)
-    assert [pid] == deployment.worker_pids()
-
-
 @pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["gone", "silent"])
