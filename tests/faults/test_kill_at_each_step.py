@@ -1,12 +1,12 @@
 """Worker processes killed at every step of the protocol, on real servers."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from .checker import OutcomeHistory
-from .deployment import STARTED_WITHIN_S, Deployment, deployed
+from .deployment import STARTED_WITHIN_S, Deployment
 from .fault_control import FaultControl
 
 pytestmark = [
@@ -15,35 +15,11 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-SHARDS = 200
+SHARDS = 400
 #: A worker is killed at each of these, once in every job.
 DONE_AT_KILLS = (10, 60, 110)
 
 WaitUntil = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
-    """Kills the workers of this module's deployment."""
-    return FaultControl(tmp_path_factory.mktemp("fault-points"))
-
-
-@pytest.fixture(scope="module")
-def _deployment(
-    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl
-) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("kills"), environ=faults.environ) as deployment:
-        yield deployment
-
-
-@pytest.fixture
-def deployment(
-    _deployment: Deployment, faults: FaultControl, wait_until: WaitUntil
-) -> Iterator[Deployment]:
-    """Whole again, whatever the test before has done to it."""
-    _deployment.wait_until_ready(wait_until)
-    yield _deployment
-    faults.disarm()
 
 
 @pytest.mark.parametrize(
@@ -73,8 +49,8 @@ def test_workers_killed_at_a_step_of_a_shard_lose_nothing(
         faults.arm(point)
         wait_until(lambda: faults.kills(point) == kills, timeout_s=STARTED_WITHIN_S)  # noqa: B023 - called before the next
 
-        history.observe(job.id)
         assert deployment.done_count(job) < SHARDS
+        history.observe(job.id)
 
     # then
     deployment.check_undisturbed(job, history)

@@ -1,7 +1,7 @@
 """Items, shards and a model that end every process that touches them, on real servers."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from producer.job import Job, JobStatus
 
 from .checker import check_job
-from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, deployed
+from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment
 from .fault_control import FaultControl
 from .injected.fault_points import HANG, POISON
 
@@ -31,25 +31,9 @@ WaitUntil = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
-    """Knows which processes died of what."""
-    return FaultControl(tmp_path_factory.mktemp("fault-points"))
-
-
-@pytest.fixture(scope="module")
-def _deployment(
-    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl
-) -> Iterator[Deployment]:
-    environ = {**faults.environ, "FORNADA_SHARD_DEADLINE_S": str(SHARD_DEADLINE_S)}
-    with deployed(tmp_path_factory.mktemp("poison"), environ=environ) as deployment:
-        yield deployment
-
-
-@pytest.fixture
-def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
-    """Whole again, whatever the test before has done to it."""
-    _deployment.wait_until_ready(wait_until)
-    return _deployment
+def worker_environ() -> dict[str, str]:
+    """A shard that hangs does so for half a minute."""
+    return {"FORNADA_SHARD_DEADLINE_S": str(SHARD_DEADLINE_S)}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +18,6 @@ from .deployment import (
     WORKERS,
     Deployment,
     SenderBy,
-    deployed,
     is_stopped,
     lives,
     repeatedly,
@@ -36,23 +35,10 @@ SHARDS = 200
 WaitUntil = Callable[..., None]
 
 
-@pytest.fixture(scope="module")
-def _deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("faults")) as deployment:
-        yield deployment
-
-
 @pytest.fixture
-def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
-    """Whole again, whatever the test before has done to it."""
-    _deployment.wait_until_ready(wait_until)
-    return _deployment
-
-
-@pytest.fixture
-def history(_deployment: Deployment) -> OutcomeHistory:
+def history(module_deployment: Deployment) -> OutcomeHistory:
     """Every version of what was committed, where the test looks."""
-    return OutcomeHistory(_deployment.objects)
+    return OutcomeHistory(module_deployment.objects)
 
 
 class _ProducerDiedError(BaseException):

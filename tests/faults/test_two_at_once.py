@@ -1,7 +1,7 @@
 """Two who do the same in the same moment, on real servers: submit under one key, end one job."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,7 +12,6 @@ from .deployment import (
     END_WITHIN_S,
     ITEMS_PER_SHARD,
     Deployment,
-    deployed,
     repeatedly,
 )
 from .fault_control import FaultControl
@@ -29,27 +28,6 @@ SHARDS = 2
 SMALL_JOBS = 100
 
 WaitUntil = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
-    """Knows what workers wrote as the ends of jobs."""
-    return FaultControl(tmp_path_factory.mktemp("fault-points"))
-
-
-@pytest.fixture(scope="module")
-def _deployment(
-    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl
-) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("two"), environ=faults.environ) as deployment:
-        yield deployment
-
-
-@pytest.fixture
-def deployment(_deployment: Deployment, wait_until: WaitUntil) -> Deployment:
-    """Whole again, whatever the test before has done to it."""
-    _deployment.wait_until_ready(wait_until)
-    return _deployment
 
 
 def test_two_producers_with_one_key_and_the_same_images_get_one_job(

@@ -1,13 +1,13 @@
 """Shards that outlast the visibility timeout are delivered again while they are at work."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from .checker import OutcomeHistory, check_job
-from .deployment import END_WITHIN_S, ITEMS_PER_SHARD, MAX_ATTEMPTS, Deployment, deployed
+from .deployment import END_WITHIN_S, ITEMS_PER_SHARD, MAX_ATTEMPTS, Deployment
 from .fault_control import FaultControl
 from .injected.fault_points import SLOW
 
@@ -23,20 +23,10 @@ VISIBILITY_TIMEOUT_S = 1
 WaitUntil = Callable[..., None]
 
 
-@pytest.fixture
-def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
-    """Knows which messages came while their shard was at work."""
-    return FaultControl(tmp_path_factory.mktemp("fault-points"))
-
-
-@pytest.fixture
-def deployment(
-    tmp_path_factory: pytest.TempPathFactory, faults: FaultControl, wait_until: WaitUntil
-) -> Iterator[Deployment]:
-    environ = {**faults.environ, "FAULT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S)}
-    with deployed(tmp_path_factory.mktemp("visibility"), environ=environ) as deployment:
-        deployment.wait_until_ready(wait_until)
-        yield deployment
+@pytest.fixture(scope="module")
+def worker_environ() -> dict[str, str]:
+    """What is held for a second comes again."""
+    return {"FAULT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S)}
 
 
 def test_messages_that_come_again_while_their_shard_is_at_work_are_sent_away(
