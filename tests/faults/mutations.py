@@ -53,10 +53,17 @@ MUTATIONS = (
     ),
     Mutation(
         name="condition-not-sent",
+        path="fornada/s3_wire.py",
+        old='{"If-None-Match": "*"} if only_if_absent else {}',
+        new="{}",
+        tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
+    ),
+    Mutation(
+        name="condition-not-sent-by-boto3",
         path="fornada/object_store.py",
         old='Key=key, Body=data, IfNoneMatch="*")',
         new="Key=key, Body=data)",
-        tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
+        tests=(f"{_OBJECT_STORE}boto3_alone_sends_the_condition_too",),
     ),
     Mutation(
         name="refused-commit-not-read-back",

@@ -153,6 +153,15 @@ def test_of_many_racers_one_wins(fixture: str, request: pytest.FixtureRequest) -
     assert b"%d" % won.index(True) == store.get("claim").data
 
 
+def test_boto3_alone_sends_the_condition_too(moto_settings: Settings) -> None:
+    # given a store that is reached as AWS and stores behind TLS are
+    store = S3ObjectStore.from_settings(moto_settings)
+    store._wire = None
+
+    assert store.conditional_writes
+    assert [True, False] == [store.put_if_absent("boto3/k", data) for data in (b"1", b"2")]
+
+
 def test_stores_tell_whether_they_honour_conditions(
     memory_objects: InMemoryObjectStore,
     moto_objects: S3ObjectStore,
