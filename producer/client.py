@@ -329,7 +329,9 @@ class Client:
         job_ids = self._coordination.open_jobs()
         if job_ids is None:
             # Redis was emptied, and no reconciler has been through the store yet.
-            job_ids = {j for j in self._jobs.job_ids() if self._jobs.final(j) is None}
+            known = self._jobs.job_ids()
+            finals = in_parallel(self._jobs.final, known)
+            job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
         for job_id in sorted(job_ids):
             # Listed before it exists, it may not exist yet.
             with contextlib.suppress(JobNotFoundError):
