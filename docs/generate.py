@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from fornada import errors
 from fornada.cli import root
-from fornada.messages import json_schemas
+from fornada.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
 
 DOCS = Path(__file__).parent

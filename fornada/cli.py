@@ -73,7 +73,7 @@ def schemas() -> None:
 
     Example: fornada schemas > fornada-schemas.json
     """
-    from fornada.messages import json_schemas  # noqa: PLC0415 - `--help` does not need pydantic
+    from fornada.schemas import json_schemas  # noqa: PLC0415 - `--help` does not need pydantic
 
     click.echo(json.dumps(json_schemas(), indent=2, sort_keys=True))
 

@@ -16,17 +16,9 @@ from fornada.errors import (
     JobNotFoundError,
     ObjectNotFoundError,
 )
+from fornada.job_manifest import JobManifest
 from fornada.job_summary import EndState, summarise
-from fornada.messages import (
-    CancelRequest,
-    JobFinal,
-    JobManifest,
-    ObjectRef,
-    Record,
-    Sha256,
-    ShardOutcome,
-    now,
-)
+from fornada.messages import CancelRequest, JobFinal, ObjectRef, Record, Sha256, ShardOutcome, now
 from fornada.object_store import ObjectStore
 
 _RecordT = TypeVar("_RecordT", bound=Record)
@@ -168,9 +160,13 @@ class JobStore:
 
     def finish_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome; return how it ended, if it has."""
-        if self.outcome_shards(manifest.job_id) != set(range(len(manifest.shards))):
-            return self.final(manifest.job_id)
-        return self.finish(manifest, None)
+        known = self.final(manifest.job_id)
+        if known is not None:
+            return known
+        shards = self.outcome_shards(manifest.job_id)
+        if shards != set(range(len(manifest.shards))):
+            return None
+        return self._finish(manifest, None, None, shards)
 
     def finish(
         self, manifest: JobManifest, state: EndState | None, reason: str | None = None
@@ -182,11 +178,16 @@ class JobStore:
             state: `None` for SUCCEEDED or FAILED, as the outcomes say.
             reason: Why, when it is not SUCCEEDED.
         """
-        job_id, key = manifest.job_id, keys.job_final(manifest.job_id)
-        known = self.final(job_id)
+        known = self.final(manifest.job_id)
         if known is not None:
             return known
-        final = summarise(manifest, self._all_outcomes(manifest), state, reason)
+        return self._finish(manifest, state, reason, self.outcome_shards(manifest.job_id))
+
+    def _finish(
+        self, manifest: JobManifest, state: EndState | None, reason: str | None, shards: set[int]
+    ) -> JobFinal:
+        job_id, key = manifest.job_id, keys.job_final(manifest.job_id)
+        final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
         if self._decide is not None and not self.objects.conditional_writes:
             # Whoever writes now writes the same. A job of that id may have been purged before.
             question = f"end of {job_id} of {manifest.created_at:%FT%T.%f}"
@@ -227,9 +228,6 @@ class JobStore:
             ObjectNotFoundError: The object is gone.
         """
         return read_checked(self.objects, ref, remedy="submit it again")
-
-    def _all_outcomes(self, manifest: JobManifest) -> list[ShardOutcome]:
-        return list(self.outcomes(manifest.job_id, sorted(self.outcome_shards(manifest.job_id))))
 
     def _record(self, key: str, record: type[_RecordT]) -> _RecordT | None:
         try:

@@ -2,45 +2,76 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
-from fornada.messages import JobFinal, JobManifest, ShardOutcome, now
+from fornada.job_manifest import JobManifest
+from fornada.messages import JobFinal, ShardOutcome, now
 
 EndState = Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
 
 
 def summarise(
     manifest: JobManifest,
-    outcomes: Sequence[ShardOutcome],
+    outcomes: Iterable[ShardOutcome],
     state: EndState | None,
     reason: str | None,
 ) -> JobFinal:
-    """How a job with these outcomes (in shard order) ends."""
-    ok = [outcome for outcome in outcomes if outcome.status == "ok"]
-    dead = [outcome for outcome in outcomes if outcome.status == "dead"]
+    """How a job with these outcomes (in shard order) ends; they are taken one at a time."""
+    tally = _Tally()
+    digest = outcomes_digest(map(tally.count, outcomes))
     if state is None:
-        state = "FAILED" if dead else "SUCCEEDED"
-        if dead:
-            first = dead[0]
-            reason = f"{len(dead)} shards are dead; shard {first.shard}: {first.detail}"
-    items_failed = sum(o.item_count for o in dead) + sum(len(o.item_errors) for o in ok)
+        state = "FAILED" if tally.dead else "SUCCEEDED"
+        if tally.first_dead is not None:
+            first = tally.first_dead
+            reason = f"{len(tally.dead)} shards are dead; shard {first.shard}: {first.detail}"
     return JobFinal(
         job_id=manifest.job_id,
         state=state,
         reason=reason,
-        started_at=min((o.began_at for o in outcomes), default=None),
+        started_at=tally.began_at,
         ended_at=now(),
-        last_outcome_at=max((o.committed_at for o in outcomes), default=None),
-        shards_ok=len(ok),
-        shards_dead=len(dead),
-        shards_missing=len(manifest.shards) - len(outcomes),
-        items_ok=sum(o.item_count - len(o.item_errors) for o in ok),
-        items_failed=items_failed,
-        attempts=sum(o.attempts for o in outcomes),
-        outcome_ranges=to_ranges(o.shard for o in outcomes),
-        dead_ranges=to_ranges(o.shard for o in dead),
-        outcomes_sha256=outcomes_digest(outcomes),
+        last_outcome_at=tally.last_outcome_at,
+        shards_ok=len(tally.shards) - len(tally.dead),
+        shards_dead=len(tally.dead),
+        shards_missing=len(manifest.shards) - len(tally.shards),
+        items_ok=tally.items_ok,
+        items_failed=tally.items_failed,
+        attempts=tally.attempts,
+        outcome_ranges=to_ranges(tally.shards),
+        dead_ranges=to_ranges(tally.dead),
+        outcomes_sha256=digest,
     )
+
+
+@dataclass
+class _Tally:
+    """What is counted of the outcomes that went by."""
+
+    shards: list[int] = field(default_factory=list)
+    dead: list[int] = field(default_factory=list)
+    first_dead: ShardOutcome | None = None
+    items_ok: int = 0
+    items_failed: int = 0
+    attempts: int = 0
+    began_at: datetime | None = None
+    last_outcome_at: datetime | None = None
+
+    def count(self, outcome: ShardOutcome) -> ShardOutcome:
+        self.shards.append(outcome.shard)
+        is_dead = outcome.status == "dead"
+        if is_dead:
+            self.dead.append(outcome.shard)
+            self.first_dead = self.first_dead or outcome
+        failed = outcome.item_count if is_dead else len(outcome.item_errors)
+        self.items_failed += failed
+        self.items_ok += outcome.item_count - failed
+        self.attempts += outcome.attempts
+        began, committed = outcome.began_at, outcome.committed_at
+        self.began_at = min(self.began_at or began, began)
+        self.last_outcome_at = max(self.last_outcome_at or committed, committed)
+        return outcome
 
 
 def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:

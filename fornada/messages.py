@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -128,43 +128,6 @@ class ObjectRef(Record):
     etag: str | None = None
 
 
-class ShardInput(Record):
-    """What one shard reads, and how many items are in it."""
-
-    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object an item.
-    format: Literal["npy", "image"] = "npy"
-    objects: list[ObjectRef] = Field(min_length=1)
-    item_count: int = Field(ge=1)
-    #: JSON array of strings, the caller's id of each item; left out for running numbers.
-    item_ids: ObjectRef | None = None
-    #: Running number of the first item, where it is not the count of items before: a shard that
-    #: is tried again in another job keeps its numbers.
-    first_item: int | None = Field(ge=0, default=None)
-
-
-class JobManifest(Record):
-    """`manifest.json`: everything about a job that never changes."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    job_id: Name
-    model: ModelPin
-    #: Shape of one item, without the leading axis.
-    item_shape: list[int]
-    item_dtype: Dtype
-    classes: list[str]
-    shards: list[ShardInput] = Field(min_length=1, max_length=MAX_SHARDS)
-    max_attempts: int = Field(ge=1, le=100)
-    created_at: AwareDatetime
-    #: After this moment by the broker's clock, unfinished shards are not begun.
-    deadline: AwareDatetime | None = None
-    tags: dict[str, str] = Field(default_factory=dict)
-
-    @property
-    def item_count(self) -> int:
-        """Items in all shards."""
-        return sum(shard.item_count for shard in self.shards)
-
-
 class ItemError(Record):
     """Why one item of a shard has no probabilities; its row is NaN."""
 
@@ -273,19 +236,3 @@ class ModelAlias(Record):
     def version(self) -> int:
         """The version that the alias points to."""
         return self.moves[-1].version
-
-
-#: Records that others write or read, by the name of their exported JSON Schema.
-PUBLIC_RECORDS: dict[str, type[Record]] = {
-    "shard-message": ShardMessage,
-    "job-manifest": JobManifest,
-    "shard-outcome": ShardOutcome,
-    "cancel-request": CancelRequest,
-    "job-final": JobFinal,
-    "model-alias": ModelAlias,
-}
-
-
-def json_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema (draft 2020-12) of every record that crosses a border, by name."""
-    return {name: record.model_json_schema() for name, record in PUBLIC_RECORDS.items()}

@@ -14,8 +14,9 @@ from fornada.errors import (
     StoreAccessError,
 )
 from fornada.images import decode_image
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
-from fornada.messages import ItemError, JobManifest, ObjectRef, ShardInput
+from fornada.messages import ItemError, ObjectRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from fornada.coordination import Coordination
-from fornada.messages import JobManifest, ShardInput, ShardMessage
+from fornada.job_manifest import JobManifest
+from fornada.messages import ShardMessage
 from producer.sender import Sender
 
 
@@ -63,18 +64,19 @@ def _of_job(
     manifest: JobManifest, reserved: Collection[ShardMessage], coordination: Coordination
 ) -> Backlog:
     progress = coordination.progress(manifest.job_id)
-    left = set(range(len(manifest.shards))) - progress.done
+    item_counts = manifest.shards.item_counts
+    left = set(range(len(item_counts))) - progress.done
     running = left & progress.running
     held = {message.shard for message in reserved if message.job_id == manifest.job_id}
     held &= left - running
     queued = left & progress.enqueued.keys() - held
     return Backlog(
-        waiting=_amount(manifest.shards, left - running - held - queued),
-        queued=_amount(manifest.shards, queued),
-        reserved=_amount(manifest.shards, held),
-        running=_amount(manifest.shards, running),
+        waiting=_amount(item_counts, left - running - held - queued),
+        queued=_amount(item_counts, queued),
+        reserved=_amount(item_counts, held),
+        running=_amount(item_counts, running),
     )
 
 
-def _amount(specs: Sequence[ShardInput], shards: Collection[int]) -> Amount:
-    return Amount(shards=len(shards), items=sum(specs[shard].item_count for shard in shards))
+def _amount(item_counts: Sequence[int], shards: Collection[int]) -> Amount:
+    return Amount(shards=len(shards), items=sum(item_counts[shard] for shard in shards))

@@ -2,41 +2,30 @@
 
 import contextlib
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from fornada import keys
-from fornada.arrays import Array
 from fornada.coordination import Coordination
-from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
+from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
-from fornada.messages import JobManifest, ShardInput, ShardMessage, now
 from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
-from model_store.manifest import ModelManifest, ModelRef
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.backlog import Backlog, backlog_of
-from producer.inputs import ItemBlock, blocks_of
 from producer.job import Job
 from producer.job_status import JobStatus
-from producer.references import StoredImages, shards_of
 from producer.retention import purge
 from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
-from producer.sharding import Signature, cut, items_per_shard_for
-from producer.upload import upload
+from producer.submission import Images, Submitter
 from producer.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
-
-#: Ten years; a calendar ends somewhere.
-_MAX_DEADLINE_S = 10 * 365 * 24 * 3600.0
-
-#: One array, a stream of them, or objects that are in the store already.
-Images = Array | Iterable[Array] | Iterable[ItemBlock] | StoredImages
 
 
 class Client:
@@ -56,12 +45,17 @@ class Client:
         sender: Sender,
         settings: Settings,
     ) -> None:
-        self._objects = objects
         self._jobs = JobStore(objects=objects, decide=coordination.decide)
         self._models = ModelStore(objects=objects)
         self._coordination = coordination
         self._sender = sender
-        self._settings = settings
+        self._submitter = Submitter(
+            jobs=self._jobs,
+            models=self._models,
+            coordination=coordination,
+            sender=sender,
+            settings=settings,
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Client":
@@ -115,36 +109,17 @@ class Client:
             BrokerError, StoreError: Redis or the store cannot be reached. If that was while the
                 manifest was written, the job may run; with an idempotency key, submit again.
         """
-        if deadline_s is not None and not 0 < deadline_s <= _MAX_DEADLINE_S:
-            raise UsageError(
-                f"deadline_s is {deadline_s:g}; give seconds from now, at most {_MAX_DEADLINE_S:g}"
+        return self._as_job(
+            self._submitter.submit(
+                images,
+                model=model,
+                item_ids=item_ids,
+                idempotency_key=idempotency_key,
+                items_per_shard=items_per_shard,
+                deadline_s=deadline_s,
+                tags=tags,
             )
-        existing = self._existing(idempotency_key)
-        manifest = self._resolve(model, existing)
-        # Asked first: without a broker there is no use in uploading.
-        submitted_at = self._coordination.server_time()
-        job_id = idempotency_key or _new_job_id()
-        shards = self._shards(
-            images,
-            manifest,
-            job_id=job_id,
-            item_ids=item_ids,
-            items_per_shard=items_per_shard,
-            store=existing is None,
         )
-        job_manifest = JobManifest(
-            job_id=job_id,
-            model=manifest.pin,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
-            classes=manifest.classes,
-            shards=shards,
-            max_attempts=self._settings.max_attempts,
-            created_at=now(),
-            deadline=None if deadline_s is None else submitted_at + timedelta(seconds=deadline_s),
-            tags=dict(tags or {}),
-        )
-        return self._accept(job_manifest, new=existing is None)
 
     def job(self, job_id: str) -> Job:
         """The job with this id, submitted by whomever.
@@ -189,7 +164,8 @@ class Client:
         missing = self._jobs.missing_shards(job.manifest)
         progress = self._coordination.progress(job_id)
         under_way = progress.running | progress.enqueued.keys()
-        self._enqueue(job.manifest, [shard for shard in missing if shard not in under_way])
+        lost = [shard for shard in missing if shard not in under_way]
+        self._submitter.enqueue(job.manifest, lost)
         return job
 
     def retry_failed(self, job_id: str) -> Job:
@@ -204,7 +180,8 @@ class Client:
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
-        return self._accept(manifest, new=self._existing(manifest.job_id) is None)
+        new = self._submitter.existing(manifest.job_id) is None
+        return self._as_job(self._submitter.accept(manifest, new=new))
 
     def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
@@ -230,7 +207,7 @@ class Client:
             raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
-        job = self._accept(again, new=True)
+        job = self._as_job(self._submitter.accept(again, new=True))
         job.wait(timeout_s)
         return compare(manifest, job.manifest, jobs=self._jobs)
 
@@ -253,78 +230,6 @@ class Client:
         """
         return self._models.resolve(model)
 
-    def _existing(self, idempotency_key: str | None) -> JobManifest | None:
-        if idempotency_key is None:
-            return None
-        keys.check_name("idempotency key", idempotency_key)
-        try:
-            return self._jobs.manifest(idempotency_key)
-        except JobNotFoundError:
-            return None
-
-    def _resolve(self, model: str, existing: JobManifest | None) -> ModelManifest:
-        ref = ModelRef.parse(model)
-        if existing is not None and ref.version is None and ref.name == existing.model.name:
-            # The alias may have moved since; the caller asks for the job that he submitted.
-            return self._models.pinned(existing.model)
-        return self._models.resolve(ref)
-
-    def _shards(
-        self,
-        images: Images,
-        manifest: ModelManifest,
-        *,
-        job_id: str,
-        item_ids: Sequence[str] | None,
-        items_per_shard: int | None,
-        store: bool,
-    ) -> list[ShardInput]:
-        signature = Signature(
-            item_shape=manifest.item_shape, item_dtype=manifest.item_dtype, model=str(manifest)
-        )
-        item_count = items_per_shard_for(
-            signature,
-            items_per_shard=(
-                self._settings.items_per_shard if items_per_shard is None else items_per_shard
-            ),
-            max_shard_bytes=self._settings.max_shard_bytes,
-        )
-        if isinstance(images, StoredImages):
-            if item_ids is not None:
-                raise UsageError("item_ids go with one array; stored images go by their keys")
-            return shards_of(
-                images,
-                objects=self._objects,
-                item_shape=signature.item_shape,
-                item_dtype=signature.item_dtype,
-                model=signature.model,
-                items_per_shard=item_count,
-                max_shard_bytes=self._settings.max_shard_bytes,
-            )
-        cuts = cut(blocks_of(images, item_ids), signature=signature, item_count=item_count)
-        return list(upload(cuts, job_id=job_id, objects=self._objects, store=store))
-
-    def _accept(self, manifest: JobManifest, *, new: bool) -> Job:
-        """Make the job exist and enqueue it, unless one of that id does already."""
-        # Listed first: from the manifest on, the reconciler must know of the job.
-        self._coordination.open_job(manifest.job_id, new=new)
-        accepted = self._jobs.create(manifest)
-        if accepted is manifest:
-            self._enqueue(manifest, range(len(manifest.shards)))
-        return self._as_job(accepted)
-
-    def _enqueue(self, manifest: JobManifest, shards: Sequence[int]) -> None:
-        """Enqueue what the window has room for; the workers' reconciler enqueues the rest."""
-        job_id = manifest.job_id
-        try:
-            queued = self._coordination.queue_length(self._settings.queue)
-            first = shards[: max(0, self._settings.enqueue_window - queued)]
-            self._coordination.mark_enqueued(job_id, first)
-            self._sender.enqueue(ShardMessage(job_id=job_id, shard=shard) for shard in first)
-        except BrokerError as exc:
-            # The job is accepted: its manifest is stored, and the reconciler enqueues it.
-            log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))
-
     def _open_manifests(self) -> Iterator[JobManifest]:
         job_ids = self._coordination.open_jobs()
         if job_ids is None:
@@ -345,8 +250,3 @@ class Client:
 
     def _as_job(self, manifest: JobManifest) -> Job:
         return Job(manifest, jobs=self._jobs, coordination=self._coordination)
-
-
-def _new_job_id() -> str:
-    """A new id; ids sort by the time of submission."""
-    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"

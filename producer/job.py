@@ -1,6 +1,5 @@
 """A submitted job, as its submitter sees it: how far it is, what came out, how to stop it."""
 
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +16,11 @@ from fornada.errors import (
     JobNotFinishedError,
     WaitTimeoutError,
 )
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore, in_parallel
 from fornada.job_summary import from_ranges
 from fornada.logs import get_logger
-from fornada.messages import JobFinal, JobManifest, ShardOutcome
+from fornada.messages import JobFinal, ShardOutcome
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.results import Results, ShardResult
 
@@ -141,13 +141,13 @@ class Job:
         final = self._jobs.final(self.id)
         shards, why_missing = self._readable_shards(final, partial=partial)
         dead = set(from_ranges(final.dead_ranges)) if final else set()
-        firsts = self._first_items()
+        starts = self.manifest.shards.starts
 
         def read(shard: int) -> ShardResult:
             if shard not in shards:
-                return self._shard_result(shard, firsts[shard], None, why_missing)
+                return self._shard_result(shard, starts[shard], None, why_missing)
             outcome = self._jobs.outcome(self.id, shard, dead=shard in dead)
-            return self._shard_result(shard, firsts[shard], outcome, "its outcome is gone")
+            return self._shard_result(shard, starts[shard], outcome, "its outcome is gone")
 
         return in_parallel(read, range(len(self.manifest.shards)))
 
@@ -176,12 +176,12 @@ class Job:
         """
         final = self._jobs.final(self.id)
         shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
-        firsts = self._first_items()
+        starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda s: self._jobs.outcome(self.id, s, dead=True), shards):
             if outcome is not None and outcome.status == "dead":
                 yield DeadShard(
                     shard=outcome.shard,
-                    first_item=firsts[outcome.shard],
+                    first_item=starts[outcome.shard],
                     item_count=outcome.item_count,
                     reason=outcome.reason or "",
                     detail=outcome.detail or "",
@@ -197,11 +197,6 @@ class Job:
         if progress.counted:
             return progress
         return replace(progress, done=self._jobs.outcome_shards(self.id))
-
-    def _first_items(self) -> list[int]:
-        """For each shard, how many items come before it."""
-        counts = (spec.item_count for spec in self.manifest.shards)
-        return list(itertools.accumulate(counts, initial=0))
 
     def _readable_shards(self, final: JobFinal | None, *, partial: bool) -> tuple[set[int], str]:
         """The shards whose outcomes count, and why the others' do not."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fornada.coordination import Progress
-from fornada.messages import JobFinal, JobManifest, JobState, now
+from fornada.job_manifest import JobManifest
+from fornada.messages import JobFinal, JobState, now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +79,10 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
 
 def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
     """How a job that has not ended stands."""
-    specs = manifest.shards
-    items, shards, done = manifest.item_count, len(specs), progress.done
-    items_done = sum(specs[shard].item_count for shard in done)
-    items_dead = sum(specs[shard].item_count for shard in progress.dead)
+    item_counts = manifest.shards.item_counts
+    items, shards, done = manifest.item_count, len(item_counts), progress.done
+    items_done = sum(item_counts[shard] for shard in done)
+    items_dead = sum(item_counts[shard] for shard in progress.dead)
     items_failed = items_dead + progress.item_errors if progress.counted else None
     running = len(progress.running - done)
     started_at = progress.started_at or manifest.created_at

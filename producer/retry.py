@@ -1,13 +1,13 @@
 """Describe a job of what another one did not get done."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 from fornada import keys
 from fornada.errors import UsageError
+from fornada.job_manifest import JobManifest, Shards
 from fornada.job_store import JobStore
 from fornada.job_summary import from_ranges
-from fornada.messages import JobManifest, now
+from fornada.messages import now
 
 #: The tag of a retry that names the job whose images it reads.
 RETRY_OF = "retry_of"
@@ -41,26 +41,16 @@ def job_of_shards(
     manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
 ) -> JobManifest:
     """A job of some shards of another one: images stay in place, items keep their numbers."""
-    firsts = first_items(manifest)
+    firsts = manifest.shards.first_items
     return manifest.model_copy(
         update={
             "job_id": job_id,
-            "shards": [
+            "shards": Shards(
                 manifest.shards[shard].model_copy(update={"first_item": firsts[shard]})
                 for shard in shards
-            ],
+            ),
             "created_at": now(),
             "deadline": None,
             "tags": {**manifest.tags, **tags},
         }
     )
-
-
-def first_items(manifest: JobManifest) -> list[int]:
-    """The running number of each shard's first item; of a retry, in the first job."""
-    counts = [spec.item_count for spec in manifest.shards]
-    before = itertools.accumulate(counts, initial=0)
-    return [
-        count if spec.first_item is None else spec.first_item
-        for spec, count in zip(manifest.shards, before, strict=False)
-    ]

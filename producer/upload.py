@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
-from fornada.messages import ObjectRef, ShardInput
+from fornada.job_manifest import ShardInput
+from fornada.messages import ObjectRef
 from fornada.object_store import ObjectStore
 from producer.sharding import Shard
 

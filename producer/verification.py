@@ -9,10 +9,11 @@ from itertools import islice
 import numpy as np
 
 from fornada.errors import JobFailedError, UsageError
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.job_summary import from_ranges
-from fornada.messages import JobManifest, ShardOutcome
-from producer.retry import first_items, job_of_shards
+from fornada.messages import ShardOutcome
+from producer.retry import job_of_shards
 
 #: The tag of a verification that names the job whose images it reads.
 VERIFIES = "verifies"
@@ -108,8 +109,8 @@ def _pairs(
     manifest: JobManifest, again: JobManifest, jobs: JobStore
 ) -> Iterator[tuple[int, ShardOutcome, ShardOutcome]]:
     """Each shard of `again`, what was recorded of it, and what came out now."""
-    shard_of = {first: shard for shard, first in enumerate(first_items(manifest))}
-    for shard, first in enumerate(first_items(again)):
+    shard_of = {first: shard for shard, first in enumerate(manifest.shards.first_items)}
+    for shard, first in enumerate(again.shards.first_items):
         recorded = jobs.outcome(manifest.job_id, shard_of[first])
         recomputed = jobs.outcome(again.job_id, shard)
         if recorded is None or recomputed is None or recomputed.status != "ok":
@@ -134,7 +135,7 @@ def _first_difference(
     position, class_index = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
     return Difference(
         shard=recorded.shard,
-        item=first_items(again)[shard] + int(position),
+        item=again.shards.first_items[shard] + int(position),
         class_name=again.classes[class_index],
         recorded=float(then[position, class_index]),
         recomputed=float(now[position, class_index]),

@@ -11,9 +11,10 @@ import numpy as np
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
 from fornada.errors import ModelRefusedError, PredictionError
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
 from fornada.logs import get_logger
-from fornada.messages import JobManifest, ObjectRef, ShardInput, ShardOutcome, now
+from fornada.messages import ObjectRef, ShardOutcome, now
 from fornada.shard_items import Items, read_items
 from model_store.manifest import ModelManifest
 from worker.batcher import Probabilities

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 
 from fornada.coordination import Coordination
 from fornada.errors import FornadaError
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.job_summary import EndState
 from fornada.logs import get_logger
-from fornada.messages import JobFinal, JobManifest
+from fornada.messages import JobFinal
 
 log = get_logger(__name__)
 

@@ -19,8 +19,9 @@ from fornada.errors import (
     ModelError,
     ObjectNotFoundError,
 )
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
-from fornada.messages import ItemError, JobManifest
+from fornada.messages import ItemError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from fornada.shard_items import Items, read_items

@@ -14,9 +14,10 @@ from fornada.errors import (
     MessageError,
     StoreError,
 )
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
-from fornada.messages import JobManifest, ShardMessage
+from fornada.messages import ShardMessage
 from worker.ending import Ending
 
 log = get_logger(__name__)

@@ -16,9 +16,10 @@ from fornada.errors import (
     ModelError,
     ObjectNotFoundError,
 )
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.logs import get_logger
-from fornada.messages import JobManifest, ShardMessage, ShardOutcome, now
+from fornada.messages import ShardMessage, ShardOutcome, now
 from worker.computation import Attempt, Computation
 from worker.deadlines import Deadlines
 from worker.ending import Ending, renewed

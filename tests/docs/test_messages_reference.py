@@ -18,9 +18,10 @@ from kombu import Queue
 from fornada import keys
 from fornada.arrays import Array
 from fornada.job_store import JobStore
-from fornada.messages import PUBLIC_RECORDS, JobState, ShardMessage
+from fornada.messages import JobState, ShardMessage
 from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
+from fornada.schemas import PUBLIC_RECORDS
 from fornada.settings import Settings
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore

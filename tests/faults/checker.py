@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada import keys
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.job_summary import from_ranges, outcomes_digest
-from fornada.messages import JobFinal, JobManifest, ShardOutcome
+from fornada.messages import JobFinal, ShardOutcome
 from fornada.object_store import ObjectInfo, ObjectStore, StoredObject
 from worker.service import _ISOLATED_ATTEMPTS
 

@@ -279,7 +279,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/client.py",
+        path="producer/submission.py",
         old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),

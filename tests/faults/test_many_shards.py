@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fornada.arrays import sha256_hex, to_npy
-from fornada.messages import JobManifest, ObjectRef, ShardInput, now
+from fornada.job_manifest import JobManifest, ShardInput, Shards
+from fornada.messages import ObjectRef, now
 from producer.job import Job
 
 from .deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed
@@ -86,11 +88,12 @@ def _submit(deployment: Deployment) -> Job:
         item_shape=model.item_shape,
         item_dtype=model.item_dtype,
         classes=model.classes,
-        shards=[ShardInput(objects=[image], item_count=1)] * SHARDS,
+        shards=Shards(repeat(ShardInput(objects=[image], item_count=1), SHARDS)),
         max_attempts=MAX_ATTEMPTS,
         created_at=now(),
     )
-    return client._accept(manifest, new=True)
+    client._submitter.accept(manifest, new=True)
+    return client.job(manifest.job_id)
 
 
 def _worker_mib(deployment: Deployment) -> int:

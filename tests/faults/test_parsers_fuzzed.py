@@ -20,17 +20,9 @@ import pytest
 from hypothesis import given, settings
 
 from fornada.errors import FornadaError, MessageError, ModelRefusedError
-from fornada.messages import (
-    PUBLIC_RECORDS,
-    JobFinal,
-    JobManifest,
-    ModelPin,
-    ObjectRef,
-    Record,
-    ShardInput,
-    ShardMessage,
-    ShardOutcome,
-)
+from fornada.job_manifest import JobManifest, ShardInput
+from fornada.messages import JobFinal, ModelPin, ObjectRef, Record, ShardMessage, ShardOutcome
+from fornada.schemas import PUBLIC_RECORDS
 from model_store.artifact_check import check_artifact
 from model_store.manifest import ModelManifest
 from worker import tasks

@@ -25,8 +25,9 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from fornada.errors import BrokerError, JobNotFoundError, StoreUnavailableError
+from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
-from fornada.messages import JobManifest, ShardMessage
+from fornada.messages import ShardMessage
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft

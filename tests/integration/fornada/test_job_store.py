@@ -15,9 +15,10 @@ from fornada.errors import (
     MessageError,
     ObjectNotFoundError,
 )
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
 from fornada.job_summary import outcomes_digest
-from fornada.messages import JobManifest, ModelPin, ObjectRef, ShardInput, ShardOutcome, now
+from fornada.messages import ModelPin, ObjectRef, ShardOutcome, now
 from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.settings import Settings
 

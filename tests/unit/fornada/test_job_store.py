@@ -11,16 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fornada.errors import JobConflictError
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore, in_parallel, work_of
 from fornada.job_summary import from_ranges, outcomes_digest, summarise, to_ranges
-from fornada.messages import (
-    ItemError,
-    JobManifest,
-    ModelPin,
-    ObjectRef,
-    ShardInput,
-    ShardOutcome,
-)
+from fornada.messages import ItemError, ModelPin, ObjectRef, ShardOutcome
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,27 +1,26 @@
 """Records: what is written is read back, and nothing else is obeyed."""
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
 import jsonschema
 import pytest
 
 from fornada.errors import MessageError
+from fornada.job_manifest import JobManifest, ShardInput, Shards
 from fornada.messages import (
-    PUBLIC_RECORDS,
     AliasMove,
     CancelRequest,
     ItemError,
     JobFinal,
-    JobManifest,
     ModelAlias,
     ModelPin,
     ObjectRef,
     Record,
-    ShardInput,
     ShardMessage,
     ShardOutcome,
-    json_schemas,
 )
+from fornada.schemas import PUBLIC_RECORDS, json_schemas
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -247,3 +246,51 @@ def test_every_public_record_has_a_schema_that_refuses_more() -> None:
     assert set(PUBLIC_RECORDS) == set(schemas)
     for schema in schemas.values():
         assert schema["additionalProperties"] is False
+
+
+def test_shards_are_read_one_by_one_and_as_a_slice() -> None:
+    # given
+    specs = [ShardInput(objects=[REF], item_count=count) for count in (4, 1, 3)]
+
+    # when
+    shards = Shards(specs)
+
+    # then
+    assert specs == list(shards) == shards[:]
+    assert specs[-1] == shards[-1]
+    assert specs[1:] == shards[1:]
+    assert [4, 1, 3] == list(shards.item_counts)
+    with pytest.raises(IndexError):
+        shards[3]
+
+
+def test_shards_without_numbers_of_their_own_count_on() -> None:
+    # given a shard that is tried again, between two that are not
+    specs = [
+        ShardInput(objects=[REF], item_count=4),
+        ShardInput(objects=[REF], item_count=2, first_item=70),
+        ShardInput(objects=[REF], item_count=1),
+    ]
+
+    # when
+    shards = Shards(specs)
+
+    # then
+    assert [0, 4, 6] == shards.starts
+    assert [0, 70, 6] == shards.first_items
+
+
+def test_many_shards_take_little_more_memory_than_their_json() -> None:
+    # given
+    specs = (ShardInput(objects=[REF], item_count=1, first_item=i) for i in range(2_000))
+    data = MANIFEST.model_copy(update={"shards": Shards(specs)}).to_json()
+
+    # when
+    tracemalloc.start()
+    manifest = JobManifest.from_json(data, where="here")
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # then
+    assert 2_000 == len(manifest.shards)
+    assert held_bytes < 2 * len(data)

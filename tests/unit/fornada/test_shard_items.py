@@ -18,8 +18,9 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
-from fornada.messages import JobManifest, ModelPin, ObjectRef, ShardInput
+from fornada.messages import ModelPin, ObjectRef
 from fornada.shard_items import read_items
 from fornada.testing import InMemoryObjectStore
 

@@ -19,7 +19,8 @@ from fornada.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from fornada.messages import JobManifest, JobState, ShardMessage
+from fornada.job_manifest import JobManifest
+from fornada.messages import JobState, ShardMessage
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft

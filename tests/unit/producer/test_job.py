@@ -16,6 +16,7 @@ from fornada.errors import (
     JobNotFinishedError,
     WaitTimeoutError,
 )
+from fornada.job_manifest import Shards
 from fornada.job_store import JobStore
 from fornada.messages import ItemError, JobState, ObjectRef, ShardOutcome, now
 from producer.client import Client
@@ -179,7 +180,7 @@ def test_the_dead_say_why(world: _World) -> None:
 
 def test_an_ok_that_comes_after_the_end_does_not_count(client: Client) -> None:
     # given a store that ignores conditions, on which ok lies beside dead
-    client._objects._conditional_writes = False
+    client._jobs.objects._conditional_writes = False
     world = _World(client)
     world.commit(0)
     world.commit(1, dead=True)
@@ -390,9 +391,9 @@ def test_ids_of_another_producer_that_are_none_are_refused(client: Client, ids: 
     wrong = ref.model_copy(
         update={"key": "other", "size_bytes": len(ids), "sha256": sha256_hex(ids)}
     )
-    world.job.manifest.shards[0] = world.job.manifest.shards[0].model_copy(
-        update={"item_ids": wrong}
-    )
+    first, *rest = world.job.manifest.shards
+    shards = Shards([first.model_copy(update={"item_ids": wrong}), *rest])
+    world.job.manifest = world.job.manifest.model_copy(update={"shards": shards})
 
     with pytest.raises(IntegrityError, match="4 item ids"):
         world.job.results(partial=True)

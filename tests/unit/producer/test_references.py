@@ -7,7 +7,7 @@ import pytest
 
 from fornada.arrays import to_npy
 from fornada.errors import InputError, UsageError
-from fornada.messages import ShardInput
+from fornada.job_manifest import ShardInput
 from fornada.testing import InMemoryObjectStore
 from producer.references import StoredImages, shards_of
 

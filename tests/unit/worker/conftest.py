@@ -11,8 +11,9 @@ import pytest
 
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
+from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
-from fornada.messages import JobManifest, ObjectRef, ShardInput, ShardMessage, ShardOutcome, now
+from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, now
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore

@@ -20,7 +20,8 @@ from fornada.errors import (
     PredictionError,
     StoreUnavailableError,
 )
-from fornada.messages import ObjectRef, ShardInput, now
+from fornada.job_manifest import ShardInput
+from fornada.messages import ObjectRef, now
 
 ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)
 

@@ -1,0 +1,134 @@
+"""`manifest.json`: everything about a job that never changes."""
+
+import itertools
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, overload
+
+from pydantic import AwareDatetime, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from fornada.messages import (
+    MAX_SHARDS,
+    SCHEMA_VERSION,
+    Dtype,
+    ModelPin,
+    Name,
+    ObjectRef,
+    Record,
+)
+
+
+class ShardInput(Record):
+    """What one shard reads, and how many items are in it."""
+
+    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object an item.
+    format: Literal["npy", "image"] = "npy"
+    objects: list[ObjectRef] = Field(min_length=1)
+    item_count: int = Field(ge=1)
+    #: JSON array of strings, the caller's id of each item; left out for running numbers.
+    item_ids: ObjectRef | None = None
+    #: Running number of the first item, where it is not the count of items before: a shard that
+    #: is tried again in another job keeps its numbers.
+    first_item: int | None = Field(ge=0, default=None)
+
+
+class Shards(Sequence[ShardInput]):
+    """What the shards of a job read, kept as the JSON that it is written as.
+
+    As records, 100,000 of them fill half a gigabyte in every process that knows the job.
+    """
+
+    def __init__(self, shards: Iterable[ShardInput]) -> None:
+        #: Items in each shard.
+        self.item_counts = array("q")
+        self._given_first_items = array("q")
+        self._ends = array("q")
+        written = bytearray()
+        for shard in shards:
+            written += b"," if written else b""
+            written += shard.to_json()
+            self._ends.append(len(written))
+            self.item_counts.append(shard.item_count)
+            self._given_first_items.append(-1 if shard.first_item is None else shard.first_item)
+        self._json = bytes(written)
+
+    @property
+    def starts(self) -> list[int]:
+        """How many items of the job come before each shard."""
+        return list(itertools.accumulate(self.item_counts, initial=0))[:-1]
+
+    @property
+    def first_items(self) -> list[int]:
+        """The running number of each shard's first item; of a retry, in the first job."""
+        numbered = zip(self._given_first_items, self.starts, strict=True)
+        return [start if given < 0 else given for given, start in numbered]
+
+    def to_json(self) -> bytes:
+        """The shards as a JSON array."""
+        return b"[" + self._json + b"]"
+
+    @overload
+    def __getitem__(self, index: int) -> ShardInput: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ShardInput]: ...
+    def __getitem__(self, index: int | slice) -> ShardInput | list[ShardInput]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        index = range(len(self))[index]
+        start = self._ends[index - 1] + 1 if index else 0
+        return ShardInput.model_validate_json(self._json[start : self._ends[index]])
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shards) and self._json == other._json
+
+    def __hash__(self) -> int:
+        return hash(self._json)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # One record at a time: the list of all would be the half gigabyte.
+        one_by_one = core_schema.generator_schema(
+            handler.generate_schema(ShardInput), min_length=1, max_length=MAX_SHARDS
+        )
+        parsed = core_schema.no_info_after_validator_function(cls, one_by_one)
+        return core_schema.json_or_python_schema(
+            json_schema=parsed,
+            python_schema=core_schema.union_schema(
+                [core_schema.is_instance_schema(cls), parsed], mode="left_to_right"
+            ),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                list, return_schema=core_schema.list_schema(handler.generate_schema(ShardInput))
+            ),
+        )
+
+
+class JobManifest(Record):
+    """`manifest.json`: everything about a job that never changes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    job_id: Name
+    model: ModelPin
+    #: Shape of one item, without the leading axis.
+    item_shape: list[int]
+    item_dtype: Dtype
+    classes: list[str]
+    shards: Shards
+    max_attempts: int = Field(ge=1, le=100)
+    created_at: AwareDatetime
+    #: After this moment by the broker's clock, unfinished shards are not begun.
+    deadline: AwareDatetime | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def item_count(self) -> int:
+        """Items in all shards."""
+        return sum(self.shards.item_counts)
+
+    def to_json(self) -> bytes:
+        """The manifest as UTF-8 JSON."""
+        rest = self.model_dump_json(exclude={"shards"}, exclude_none=True).encode()
+        return rest.removesuffix(b"}") + b',"shards":' + self.shards.to_json() + b"}"

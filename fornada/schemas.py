@@ -1,0 +1,28 @@
+"""The JSON Schemas of the records that others write or read."""
+
+from typing import Any
+
+from fornada.job_manifest import JobManifest
+from fornada.messages import (
+    CancelRequest,
+    JobFinal,
+    ModelAlias,
+    Record,
+    ShardMessage,
+    ShardOutcome,
+)
+
+#: Records that others write or read, by the name of their exported JSON Schema.
+PUBLIC_RECORDS: dict[str, type[Record]] = {
+    "shard-message": ShardMessage,
+    "job-manifest": JobManifest,
+    "shard-outcome": ShardOutcome,
+    "cancel-request": CancelRequest,
+    "job-final": JobFinal,
+    "model-alias": ModelAlias,
+}
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema (draft 2020-12) of every record that crosses a border, by name."""
+    return {name: record.model_json_schema() for name, record in PUBLIC_RECORDS.items()}
