@@ -15,6 +15,7 @@ from worker import tasks
 from worker.deadlines import Deadlines
 from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
 from worker.isolation import IsolatedProcess, isolated_command
+from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.predictor import KerasPredictor
 from worker.reconciler import Reconciler
@@ -39,9 +40,11 @@ def run_process(settings: Settings, *, threads: int) -> int:
     objects = S3ObjectStore.from_settings(settings)
     coordination = RedisCoordination.from_settings(settings)
     jobs = JobStore(objects=objects, decide=coordination.decide)
+    manifests = Manifests(jobs=jobs)
     models = _model_cache(settings, ModelStore(objects=objects))
     service = ShardService(
         jobs=jobs,
+        manifests=manifests,
         models=models,
         coordination=coordination,
         deadlines=Deadlines(),
@@ -64,6 +67,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     reconciler = Reconciler(
         jobs=jobs,
+        manifests=manifests,
         coordination=coordination,
         enqueue=lambda messages: celery_app.enqueue(app, messages),
         holder=name,

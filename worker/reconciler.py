@@ -19,6 +19,7 @@ from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
 from worker.ending import Ending
+from worker.manifests import Manifests
 
 log = get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Reconciler:
         self,
         *,
         jobs: JobStore,
+        manifests: Manifests,
         coordination: Coordination,
         enqueue: Callable[[Sequence[ShardMessage]], None],
         holder: str,
@@ -68,6 +70,7 @@ class Reconciler:
         lease_s: float,
     ) -> None:
         self._jobs = jobs
+        self._manifests = manifests
         self._coordination = coordination
         self._enqueue = enqueue
         self._holder = holder
@@ -154,7 +157,7 @@ class Reconciler:
         job = self._open.get(job_id)
         if job is None:
             try:
-                job = self._open[job_id] = _OpenJob(manifest=self._jobs.manifest(job_id))
+                job = self._open[job_id] = _OpenJob(manifest=self._manifests.get(job_id))
             except JobNotFoundError:
                 self._give_up_later(job_id)
                 return []

@@ -1,8 +1,6 @@
 """One shard from message to committed outcome: the job protocol, without Celery or an engine."""
 
-import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -24,12 +22,11 @@ from worker.computation import Attempt, Computation
 from worker.deadlines import Deadlines
 from worker.ending import Ending, renewed
 from worker.isolation import IsolatedProcess, ProcessDiedError
+from worker.manifests import Manifests
 from worker.model_cache import ModelCache
 
 log = get_logger(__name__)
 
-#: Manifests kept by a process; each job reads its own once.
-_KEPT_MANIFESTS = 32
 #: Attempts in a process of its own, after those that a job allows, before a shard is dead: what
 #: ends this one's worker is then not its items.
 _ISOLATED_ATTEMPTS = 2
@@ -44,6 +41,7 @@ class ShardService:
         self,
         *,
         jobs: JobStore,
+        manifests: Manifests,
         models: ModelCache,
         coordination: Coordination,
         deadlines: Deadlines,
@@ -53,6 +51,7 @@ class ShardService:
         shard_deadline_s: float,
     ) -> None:
         self._jobs = jobs
+        self._manifests = manifests
         self._coordination = coordination
         self._lease_s = lease_s
         self._ending = Ending(jobs=jobs, coordination=coordination, worker=worker, lease_s=lease_s)
@@ -64,8 +63,6 @@ class ShardService:
             worker=worker,
             shard_deadline_s=shard_deadline_s,
         )
-        self._manifests: OrderedDict[str, JobManifest] = OrderedDict()
-        self._manifests_lock = threading.Lock()
 
     def run(self, message: ShardMessage) -> str:
         """Run the shard; return what came of it, for the log.
@@ -78,7 +75,7 @@ class ShardService:
         """
         job_id, shard, attempt = message.job_id, message.shard, uuid.uuid4().hex
         try:
-            manifest = self._manifest(job_id)
+            manifest = self._manifests.get(job_id)
             if shard >= len(manifest.shards):
                 log.error("no such shard", job_id=job_id, shard=shard, of=len(manifest.shards))
                 return "ended"
@@ -177,18 +174,6 @@ class ShardService:
         error = self._coordination.last_error(job_id, shard)
         seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempts} times without an outcome; {seen}"
-
-    def _manifest(self, job_id: str) -> JobManifest:
-        with self._manifests_lock:
-            if job_id in self._manifests:
-                self._manifests.move_to_end(job_id)
-                return self._manifests[job_id]
-        manifest = self._jobs.manifest(job_id)
-        with self._manifests_lock:
-            self._manifests[job_id] = manifest
-            while len(self._manifests) > _KEPT_MANIFESTS:
-                self._manifests.popitem(last=False)
-        return manifest
 
     def _renewed(self, job_id: str, shard: int, attempt: str) -> AbstractContextManager[None]:
         """Renew the lease while the block runs."""

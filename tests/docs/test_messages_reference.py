@@ -29,6 +29,7 @@ from producer import Client
 from worker import tasks
 from worker.app import create_app
 from worker.deadlines import Deadlines
+from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.reconciler import Reconciler
 from worker.service import ShardService
@@ -201,6 +202,7 @@ def test_the_example_submits_a_job_that_runs(
     )
     service = ShardService(
         jobs=jobs,
+        manifests=Manifests(jobs=jobs),
         models=models,
         coordination=coordination,
         deadlines=Deadlines(),
@@ -251,6 +253,7 @@ def test_the_reconciler_enqueues_what_the_producer_did_not(
     enqueued: list[ShardMessage] = []
     reconciler = Reconciler(
         jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),
+        manifests=Manifests(jobs=JobStore(objects=S3ObjectStore.from_settings(settings))),
         coordination=coordination,
         enqueue=enqueued.extend,
         holder="test",

@@ -34,6 +34,7 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 from worker.deadlines import Deadlines
+from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.reconciler import Reconciler
 from worker.service import _ISOLATED_ATTEMPTS, ShardService
@@ -410,6 +411,9 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
             jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
+            manifests=Manifests(
+                jobs=JobStore(objects=port.objects, decide=port.coordination.decide)
+            ),
             models=self.models,
             coordination=port.coordination,
             deadlines=Deadlines(),
@@ -431,6 +435,9 @@ class ProtocolMachine(RuleBasedStateMachine):
         port = self._new_port()
         reconciler = Reconciler(
             jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
+            manifests=Manifests(
+                jobs=JobStore(objects=port.objects, decide=port.coordination.decide)
+            ),
             coordination=port.coordination,
             enqueue=port.enqueue,
             holder=holder,

@@ -19,6 +19,7 @@ from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.deadlines import Deadlines
 from worker.isolation import ProcessDiedError
+from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.reconciler import Reconciler
 from worker.service import ShardService
@@ -138,6 +139,7 @@ class _World:
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
             jobs=self.jobs,
+            manifests=Manifests(jobs=self.jobs),
             models=self.cache,
             coordination=self.coordination,
             deadlines=Deadlines(),
@@ -150,6 +152,7 @@ class _World:
     def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
         return Reconciler(
             jobs=self.jobs,
+            manifests=Manifests(jobs=self.jobs),
             coordination=self.coordination,
             enqueue=self.queue.extend,
             holder=holder,
