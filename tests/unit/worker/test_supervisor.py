@@ -341,3 +341,27 @@ def test_a_folder_named_worker_where_the_user_stands_is_not_taken_for_ours(tmp_p
     )
 
     assert b"--threads" in done.stdout
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "33554432"), ("1", "1")])
+def test_children_keep_the_memory_of_a_shard_unless_the_operator_says_otherwise(
+    given: str | None,
+    expected: str,
+    supervise: Callable[..., subprocess.Popen],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a child that is wrongly started, so that the supervisor ends with it
+    if given is not None:
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", given)
+    tells = (
+        "import os, pathlib, sys;"
+        "pathlib.Path(sys.argv[1], 'told').write_text(os.environ['MALLOC_MMAP_THRESHOLD_']);"
+        "sys.exit(2)"
+    )
+
+    # when
+    assert 2 == supervise(1, tells, tmp_path).wait(10)
+
+    # then
+    assert expected == (tmp_path / "told").read_text()
