@@ -10,6 +10,9 @@ TASK_RUN_SHARD = "fornada.run_shard"
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
 
+#: What S3 lists in one page; as many as share the first five of a shard's eight digits.
+_BLOCK_SHARDS = 1000
+
 # A key is also a path on disk-backed stores, hence no slash and no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -91,6 +94,14 @@ def job_data(job_id: str, shard: int, attempt: str) -> str:
 def job_outcomes_prefix(job_id: str) -> str:
     """All committed ends of a job's shards."""
     return f"{job_prefix(job_id)}outcome/"
+
+
+def job_outcome_blocks(job_id: str, shard_count: int | None) -> list[str]:
+    """Prefixes that have all outcomes of so many shards between them, each of a page at most."""
+    prefix = job_outcomes_prefix(job_id)
+    if shard_count is None or shard_count <= _BLOCK_SHARDS:
+        return [prefix]
+    return [f"{prefix}{block:05d}" for block in range(-(-shard_count // _BLOCK_SHARDS))]
 
 
 def job_outcome(job_id: str, shard: int) -> str:

@@ -193,10 +193,13 @@ class Job:
             progress = self._coordination.progress(self.id)
         except BrokerError as exc:
             log.warning("progress is read from the store", job_id=self.id, error=str(exc))
-            return Progress(done=self._jobs.outcome_shards(self.id))
+            return Progress(done=self._outcome_shards())
         if progress.counted:
             return progress
-        return replace(progress, done=self._jobs.outcome_shards(self.id))
+        return replace(progress, done=self._outcome_shards())
+
+    def _outcome_shards(self) -> set[int]:
+        return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))
 
     def _readable_shards(self, final: JobFinal | None, *, partial: bool) -> tuple[set[int], str]:
         """The shards whose outcomes count, and why the others' do not."""
@@ -205,7 +208,7 @@ class Job:
                 raise JobNotFinishedError(
                     f"job {self.id} has not ended; wait for it, or ask for partial results"
                 )
-            return self._jobs.outcome_shards(self.id), "the job has not ended"
+            return self._outcome_shards(), "the job has not ended"
         if final.state != "SUCCEEDED" and not partial:
             raise JobFailedError(
                 f"job {self.id} ended {final.state}: {final.reason}; ask for partial results to "

@@ -192,7 +192,7 @@ class Reconciler:
         if final is not None:
             self._coordination.end_job(job_id, final.state)
             return True
-        done = self._jobs.outcome_shards(job_id)
+        done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
         self._coordination.restore_done(job_id, done)
         is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = _ROUNDS_PER_LOOK

@@ -39,7 +39,12 @@ def check_job(
     jobs = JobStore(objects=objects)
     manifest, final = jobs.manifest(job_id), jobs.final(job_id)
     assert final is not None, f"{job_id} has no final.json"
-    outcomes = {o.shard: o for o in jobs.outcomes(job_id, sorted(jobs.outcome_shards(job_id)))}
+    outcomes = {
+        o.shard: o
+        for o in jobs.outcomes(
+            job_id, sorted(jobs.outcome_shards(job_id, shard_count=len(manifest.shards)))
+        )
+    }
     _check_completeness(manifest, final, outcomes)
     firsts = [0, *itertools.accumulate(shard.item_count for shard in manifest.shards)]
     assert (firsts[-1], len(manifest.classes)) == expected_probabilities.shape

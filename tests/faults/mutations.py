@@ -152,14 +152,14 @@ MUTATIONS = (
     Mutation(
         name="end-before-the-last-outcome",
         path="fornada/job_store.py",
-        old="if self.outcome_shards(manifest.job_id) != set(range(len(manifest.shards))):",
-        new="if not self.outcome_shards(manifest.job_id):",
+        old="if shards != set(range(len(manifest.shards))):",
+        new="if not shards:",
         tests=(f"{_JOB_STORE}a_job_is_not_finished_before_its_last_outcome[memory]",),
     ),
     Mutation(
         name="end-does-not-list-the-dead",
         path="fornada/job_summary.py",
-        old="dead_ranges=to_ranges(o.shard for o in dead),",
+        old="dead_ranges=to_ranges(tally.dead),",
         new="dead_ranges=[],",
         tests=(
             f"{_JOB_STORE}the_end_has_counts_and_digest_over_the_outcomes[memory]",

@@ -139,6 +139,16 @@ def test_dead_alone_is_dead(jobs: JobStore) -> None:
     assert {1} == jobs.outcome_shards("job")
 
 
+def test_many_shards_are_listed_whole_in_blocks(jobs: JobStore) -> None:
+    # given outcomes at the borders of blocks, one of them dead
+    for shard in (0, 999, 1000, 2001):
+        jobs.commit(outcome(jobs, shard, status="dead" if shard == 1000 else "ok"))
+
+    # then
+    assert {0, 999, 1000, 2001} == jobs.outcome_shards("job", shard_count=2002)
+    assert {0, 999, 1000, 2001} == jobs.outcome_shards("job")
+
+
 def test_outcomes_come_in_the_order_asked_without_the_missing(jobs: JobStore) -> None:
     for shard in (0, 2, 40):
         jobs.commit(outcome(jobs, shard))

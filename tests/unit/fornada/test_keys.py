@@ -54,6 +54,29 @@ def test_keys_sort_as_their_shards_do() -> None:
     assert outcomes == sorted(outcomes)
 
 
+@pytest.mark.parametrize("shard_count", [1, 999, 1000, 1001, 2000, 123_456])
+def test_every_outcome_is_in_one_block_of_a_page_at_most(shard_count: int) -> None:
+    # given
+    prefixes = keys.job_outcome_blocks("j", shard_count)
+
+    # when
+    last = keys.job_outcome("j", shard_count - 1)
+    found = [
+        sum(keys.job_outcome("j", shard).startswith(prefix) for shard in range(shard_count))
+        for prefix in (prefixes[0], prefixes[-1])
+    ]
+
+    # then
+    assert -(-shard_count // 1000) == len(prefixes) == len(set(prefixes))
+    assert min(shard_count, 1000) == found[0]
+    assert (shard_count - 1) % 1000 + 1 == found[-1]
+    assert last.startswith(prefixes[-1])
+
+
+def test_where_the_number_of_shards_is_not_known_all_outcomes_are_one_block() -> None:
+    assert [keys.job_outcomes_prefix("j")] == keys.job_outcome_blocks("j", None)
+
+
 @pytest.mark.parametrize("name", ["a", "A1", "fashion-mnist", "v1.2_x", "0", "a" * 128])
 def test_names_that_are_fit(name: str) -> None:
     assert name == keys.check_name("job id", name)
