@@ -42,6 +42,19 @@ def test_objects_are_plain_files(servers: Stack) -> None:
 
 
 @pytest.mark.skipif(not _LINUX, reason="only /proc tells every command line")
+def test_keys_that_look_alike_and_are_other_bytes_are_two_objects(servers: Stack) -> None:
+    # given: an e with an accent, and an e followed by one
+    objects = S3ObjectStore.from_settings(servers.settings)
+
+    # when
+    objects.put("alike/caf\u00e9", b"one")
+    objects.put("alike/cafe\u0301", b"two")
+
+    # then
+    assert b"one" == objects.get("alike/caf\u00e9").data
+    assert b"two" == objects.get("alike/cafe\u0301").data
+
+
 def test_no_secret_is_in_a_command_line_and_none_in_a_file_for_others(servers: Stack) -> None:
     secrets = [
         servers.environ["FORNADA_S3_SECRET_ACCESS_KEY"],
