@@ -13,6 +13,8 @@ from fornada.errors import ConfigError
 
 PREFIX = "FORNADA_"
 
+EngineName = Literal["keras", "openvino", "openvino-bf16"]
+
 
 class Settings(BaseSettings):
     """What a process needs to know of the world around it."""
@@ -87,6 +89,11 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="Shards that one worker process fetches, feeds and uploads at a time.",
+    )
+    engine: EngineName = Field(
+        default="keras",
+        description="What workers predict with: keras (TensorFlow), openvino (CPU, without "
+        "TensorFlow), openvino-bf16 (in bfloat16: faster, less exact).",
     )
     max_loaded_models: int = Field(
         default=4, ge=1, description="Models that one worker process keeps in memory."

@@ -1,18 +1,16 @@
-"""Models to bytes and back, and to one compiled predict call. The only module that imports Keras.
+"""Models to bytes and back, and to one compiled predict call, by Keras on TensorFlow.
 
-`import_keras` is the one door: it keeps TensorFlow's start-up notices off the terminal.
+`import_keras` is the one door: it keeps TensorFlow's start-up notices off the terminal. Beside
+`openvino_codec`, this is the only module that imports Keras.
 """
 
 import contextlib
 import importlib
-import io
-import json
 import os
 import re
 import sys
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from fornada.errors import (
     UsageError,
 )
 from model_store.artifact_check import check_artifact
+from model_store.keras_archive import without_accidents
 
 #: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs].
 Predict = Callable[[Array], NDArray[np.float32]]
@@ -44,8 +43,6 @@ _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-#: The oldest moment that a zip can hold: bytes must not depend on when they were written.
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def import_keras() -> Any:
@@ -60,13 +57,8 @@ def import_keras() -> Any:
         if "keras" in sys.modules and "tensorflow" in sys.modules:
             return sys.modules["keras"]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        if backend != "tensorflow":
-            raise ConfigError(
-                f"KERAS_BACKEND is {backend!r}, and Fornada runs Keras on TensorFlow; unset it"
-            )
         try:
-            with _notices_held_back():
+            with keras_set_to("tensorflow"), _notices_held_back():
                 importlib.import_module("tensorflow")
                 return importlib.import_module("keras")
         except ModuleNotFoundError as exc:
@@ -77,8 +69,10 @@ def import_keras() -> Any:
 
 
 def engine_name() -> str:
-    """What computes, with its version: `tensorflow 2.21.0`."""
-    return f"tensorflow {_import_tensorflow().__version__}"
+    """What computes, with its version: `tensorflow 2.21.0`, and ` gpu` where it does so on one."""
+    tensorflow = _import_tensorflow()
+    gpu = " gpu" if tensorflow.config.list_physical_devices("GPU") else ""
+    return f"tensorflow {tensorflow.__version__}{gpu}"
 
 
 def limit_threads(count: int) -> None:
@@ -98,6 +92,21 @@ def limit_threads(count: int) -> None:
         ) from exc
 
 
+def set_up_gpus() -> None:
+    """Let TensorFlow take a GPU's memory as it needs it, and compute there in full float32.
+
+    By itself it takes all memory at once, multiplies with 10 bits of the mantissa, and may add up
+    in another order each time. Does nothing without a GPU.
+    """
+    config = _import_tensorflow().config
+    gpus = config.list_physical_devices("GPU")
+    for gpu in gpus:
+        config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's signature
+    if gpus:
+        config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003 - as above
+        config.experimental.enable_op_determinism()
+
+
 def dump_model(model: Any) -> bytes:
     """The bytes of the `.keras` file of `model`, a built `keras.Sequential` or Functional model.
 
@@ -113,7 +122,7 @@ def dump_model(model: Any) -> bytes:
         with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             model.save(path)
-            return _without_accidents(path.read_bytes())
+            return without_accidents(path.read_bytes())
     except OSError as exc:
         raise _disk_error(exc) from exc
 
@@ -125,8 +134,12 @@ def load_model(data: bytes, *, where: str) -> Any:
         ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
         LocalDiskError: The temporary folder is full or not writable.
     """
+    return read_model(import_keras(), data, where=where)
+
+
+def read_model(keras: Any, data: bytes, *, where: str) -> Any:
+    """As `load_model`, into a `keras` on whatever backend."""
     check_artifact(data, where=where)
-    keras = import_keras()
     try:
         with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
@@ -161,15 +174,24 @@ def compile_predict(
     except Exception as exc:
         # Layers raise what they like on input that does not fit.
         raise ModelRefusedError(
-            f"the model does not take {takes} ({_line(exc)}); publish it with the item shape and "
-            "dtype of its Input layer"
+            f"the model does not take {takes} ({error_line(exc)}); publish it with the item shape "
+            "and dtype of its Input layer"
         ) from exc
+    check_output_shape(shape, tile_items=tile_items, takes=takes)
+    return _guarded(compiled, tensorflow)
+
+
+def check_output_shape(shape: Sequence[int | None], *, tile_items: int, takes: str) -> None:
+    """Check that a model gives one row of numbers an item.
+
+    Raises:
+        ModelRefusedError: It does not; `takes` says for what.
+    """
     if len(shape) != 2 or shape[0] != tile_items or shape[1] is None:  # noqa: PLR2004 - rows, outputs
         raise ModelRefusedError(
-            f"the model gives outputs of shape {shape} for {takes}; it must give one row of "
+            f"the model gives outputs of shape {tuple(shape)} for {takes}; it must give one row of "
             "numbers an item"
         )
-    return _guarded(compiled, tensorflow)
 
 
 def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray[np.float32]:
@@ -195,7 +217,13 @@ def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray
 
 
 def check_golden(
-    predict: Predict, *, inputs: Array, outputs: Array, tile_items: int, where: str
+    predict: Predict,
+    *,
+    inputs: Array,
+    outputs: Array,
+    tile_items: int,
+    where: str,
+    tolerance: float = GOLDEN_TOLERANCE,
 ) -> float:
     """Compare predictions with those that were stored when the model was published.
 
@@ -205,12 +233,13 @@ def check_golden(
         outputs: float32 [items, outputs].
         tile_items: Rows of every predict call.
         where: The model, for the error message.
+        tolerance: What the difference may be; times the largest output, where that is above 1.
 
     Returns:
         The largest absolute difference.
 
     Raises:
-        ModelRefusedError: It is over `GOLDEN_TOLERANCE`, or the shapes differ.
+        ModelRefusedError: It is over the tolerance, or the shapes differ.
     """
     found = predict_items(predict, inputs, tile_items=tile_items)
     if found.shape != outputs.shape:
@@ -219,7 +248,7 @@ def check_golden(
             f"{outputs.shape}; publish the model again"
         )
     difference = float(np.max(np.abs(found - outputs.astype(np.float32))))
-    limit = GOLDEN_TOLERANCE * max(1.0, float(np.max(np.abs(outputs))))
+    limit = tolerance * max(1.0, float(np.max(np.abs(outputs))))
     # NaN compares false with everything, and must not pass.
     if not difference <= limit:
         raise ModelRefusedError(
@@ -241,11 +270,11 @@ def _guarded(compiled: Any, tensorflow: Any) -> Predict:
             outputs: NDArray[np.float32] = compiled(tensorflow.convert_to_tensor(tile)).numpy()
         except tensorflow.errors.ResourceExhaustedError as exc:
             # The device's allocator does not recover; the process is of no more use.
-            raise MemoryError(_line(exc)) from exc
+            raise MemoryError(error_line(exc)) from exc
         except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
             raise PredictionError(
-                f"predict failed on {tile.dtype} {tile.shape}: {_line(exc)}; check the worker's "
-                "memory and the model's input"
+                f"predict failed on {tile.dtype} {tile.shape}: {error_line(exc)}; check the "
+                "worker's memory and the model's input"
             ) from exc
         return outputs
 
@@ -258,35 +287,25 @@ def _load_file(keras: Any, path: Path, where: str) -> Any:
     except Exception as exc:
         # Keras raises whatever the layer at fault raises.
         raise ModelRefusedError(
-            f"{where} cannot be loaded by Keras {keras.__version__}: {_line(exc)}; publish it "
+            f"{where} cannot be loaded by Keras {keras.__version__}: {error_line(exc)}; publish it "
             "again with this release of Keras or an older one"
         ) from exc
 
 
-def _without_accidents(data: bytes) -> bytes:
-    """The same `.keras` file without dates and memory addresses."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
-        for name in sorted(given.namelist()):
-            content = given.read(name)
-            if name == "config.json":
-                content = _renumber_shared_ids(content)
-            elif name == "metadata.json":
-                content = json.dumps(
-                    {"keras_version": json.loads(content)["keras_version"]}
-                ).encode()
-            written.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
-    return buffer.getvalue()
-
-
-def _renumber_shared_ids(config: bytes) -> bytes:
-    # Keras writes id(object), and only compares them with each other.
-    numbers: dict[bytes, int] = {}
-
-    def number(match: re.Match[bytes]) -> bytes:
-        return match[1] + str(numbers.setdefault(match[2], len(numbers) + 1)).encode()
-
-    return re.sub(rb'("shared_object_id": )(\d+)', number, config)
+@contextlib.contextmanager
+def keras_set_to(backend: str) -> Iterator[None]:
+    """Have Keras run on `backend` if it is imported in the block; ConfigError if it must not."""
+    given = os.environ.get("KERAS_BACKEND")
+    if given not in {None, backend}:
+        raise ConfigError(
+            f"KERAS_BACKEND is {given!r}, and this process runs Keras on {backend}; unset it"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["KERAS_BACKEND"]
 
 
 @contextlib.contextmanager
@@ -321,7 +340,8 @@ def _disk_error(exc: OSError) -> LocalDiskError:
     )
 
 
-def _line(exc: BaseException) -> str:
+def error_line(exc: BaseException) -> str:
+    """What Keras said, as one line; it begins with the class of the layer at fault."""
     # Keras begins with a line that says nothing, and colours the ones that do.
     text = " ".join(_COLOUR.sub("", str(exc)).split())
     return text.removeprefix("Exception encountered when calling ")[:300] or type(exc).__name__

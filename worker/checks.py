@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from fornada.doctor import Finding
+from fornada.errors import MissingExtraError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from model_store.store import ModelStore
-from worker.predictor import KerasPredictor
+from worker.cores import granted_cores
+from worker.engines import Engine, open_engine, require_engine
+from worker.predictor import EnginePredictor
 
 
 def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
@@ -23,25 +25,31 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         yield Finding(
             check="model", status="skip", detail="none is published; `fornada train` publishes one"
         )
-    elif find_spec("tensorflow") is None:
-        yield Finding(
-            check="model", status="skip", detail="no TensorFlow here; workers load models, not this"
-        )
-    else:
-        for name in refs:
-            yield _load_and_predict(settings, models, name)
+        return
+    try:
+        require_engine(settings.engine)
+    except MissingExtraError as exc:
+        yield Finding(check="model", status="skip", detail=f"workers load models, not this: {exc}")
+        return
+    engine = open_engine(settings.engine, threads=granted_cores())
+    for name in refs:
+        yield _load_and_predict(settings, models, name, engine)
 
 
-def _load_and_predict(settings: Settings, models: ModelStore, ref: str) -> Finding:
+def _load_and_predict(settings: Settings, models: ModelStore, ref: str, engine: Engine) -> Finding:
     manifest = models.resolve(ref)
     began = time.monotonic()
     # Loading predicts the golden batch, and refuses the model if its outputs differ.
-    predictor = KerasPredictor(
-        manifest, models.fetch(manifest.artifact), settings.max_batch_size, models=models
+    EnginePredictor(
+        manifest,
+        models.fetch(manifest.artifact),
+        settings.max_batch_size,
+        engine=engine,
+        models=models,
     )
     return Finding(
         check="model",
         status="ok",
         detail=f"{manifest} loads and predicts its golden batch in "
-        f"{time.monotonic() - began:.1f} s on {predictor.engine}",
+        f"{time.monotonic() - began:.1f} s on {engine.name}",
     )

@@ -3,15 +3,16 @@
 import os
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from fornada import logs
-from fornada.errors import LocalDiskError, MissingExtraError
+from fornada.errors import LocalDiskError
 from fornada.settings import Settings
 from worker.cores import granted_cores
+from worker.engines import require_engine
+from worker.gpus import gpu_of_each, visible_gpus
 from worker.health import live_and_stale
 from worker.supervisor import Supervisor, worker_command
 
@@ -20,16 +21,14 @@ from worker.supervisor import Supervisor, worker_command
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Worker processes; the cores are split between them.",
+    help="Worker processes; the cores are split between them.  [default: 1, or one for each GPU]",
 )
 @click.option(
     "--health",
     is_flag=True,
     help="Start nothing: exit 0 if every worker of this machine shows life, else 1.",
 )
-def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def worker(processes: int | None, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Run workers that predict what is queued, until Ctrl-C or SIGTERM.
 
     A worker finishes the shards that it holds before it ends; one that dies or hangs is replaced.
@@ -39,12 +38,14 @@ def worker(processes: int, health: bool) -> None:  # noqa: FBT001 - click passes
     settings = Settings.from_env(os.environ)
     if health:
         sys.exit(_report_health(settings))
-    _require_engine()
+    require_engine(settings.engine)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    threads = max(1, granted_cores() // processes)
+    gpus = visible_gpus(os.environ) if settings.engine == "keras" else []
+    environs = gpu_of_each(gpus, processes=processes or len(gpus) or 1)
+    threads = max(1, granted_cores() // len(environs))
     supervisor = Supervisor(
-        worker_command(threads=threads), count=processes, cache_dir=settings.cache_dir
+        worker_command(threads=threads), environs=environs, cache_dir=settings.cache_dir
     )
     sys.exit(supervisor.run())
 
@@ -53,13 +54,6 @@ def _report_health(settings: Settings) -> int:
     live, stale = live_and_stale(settings.cache_dir)
     click.echo(f"{len(live)} workers show life, {len(stale)} do not")
     return 0 if live and not stale else 1
-
-
-def _require_engine() -> None:
-    if find_spec("tensorflow") is None:
-        raise MissingExtraError(
-            "TensorFlow is not installed, and a worker needs it; pip install 'fornada[worker]'"
-        )
 
 
 def _require_folder(folder: Path) -> None:

@@ -28,7 +28,9 @@ from fornada.shard_items import Items, read_items
 from model_store.keras_codec import predict_items
 from model_store.store import ModelStore
 from worker.batcher import Probabilities
-from worker.predictor import KerasPredictor, Predictor
+from worker.cores import granted_cores
+from worker.engines import open_engine
+from worker.predictor import EnginePredictor, Predictor
 
 
 def main() -> None:
@@ -56,6 +58,7 @@ class _Shard:
         objects = S3ObjectStore.from_settings(settings)
         self._jobs = JobStore(objects=objects)
         self._models = ModelStore(objects=objects)
+        self._engine_name = settings.engine
         self._tile_items = settings.max_batch_size
         self._manifest: JobManifest = self._jobs.manifest(job_id)
         self._spec = self._manifest.shards[shard]
@@ -66,7 +69,13 @@ class _Shard:
         """Load the model."""
         manifest = self._models.pinned(self._manifest.model)
         artifact = self._models.fetch(manifest.artifact)
-        self._predictor = KerasPredictor(manifest, artifact, self._tile_items, models=self._models)
+        self._predictor = EnginePredictor(
+            manifest,
+            artifact,
+            self._tile_items,
+            engine=open_engine(self._engine_name, threads=granted_cores()),
+            models=self._models,
+        )
         return {"engine": self._predictor.engine, "tile_items": self._tile_items}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:

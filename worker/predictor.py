@@ -1,4 +1,4 @@
-"""What a worker needs of an engine, and Keras on TensorFlow behind it."""
+"""What a worker's batcher asks: one model of the store, on the engine, checked and warm."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.arrays import Array, from_npy
+from model_store.keras_codec import check_golden
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from worker.engines import Engine
 
 
 class Predictor(Protocol):
@@ -26,34 +28,28 @@ class Predictor(Protocol):
 PredictorFactory = Callable[[ModelManifest, bytes, int], Predictor]
 
 
-class KerasPredictor:
-    """A `.keras` model as one compiled function of one fixed shape; never `model.predict`.
-
-    `model.predict` builds an iterator and callbacks for some 50 ms a call; a `tf.function`
-    with a fixed signature costs half a millisecond and is traced once.
-    """
+class EnginePredictor:
+    """A model on `engine`, accepted only if it gives the outputs of its golden batch."""
 
     def __init__(
-        self, manifest: ModelManifest, artifact: bytes, tile_items: int, *, models: ModelStore
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        tile_items: int,
+        *,
+        engine: Engine,
+        models: ModelStore,
     ) -> None:
-        from model_store import keras_codec  # noqa: PLC0415 - seconds, and hundreds of MB
-
-        where = f"model {manifest}"
-        model = keras_codec.load_model(artifact, where=where)
-        self._predict = keras_codec.compile_predict(
-            model,
-            tile_items=tile_items,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
-        )
-        self.engine = keras_codec.engine_name()
+        self._predict = engine.compile(manifest, artifact, tile_items)
+        self.engine = engine.name
         golden = manifest.golden
-        keras_codec.check_golden(
+        check_golden(
             self._predict,
             inputs=from_npy(models.fetch(golden.inputs), where=golden.inputs.key),
             outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
             tile_items=tile_items,
-            where=where,
+            where=f"model {manifest} on {engine.name}",
+            tolerance=engine.tolerance,
         )
 
     def predict_tile(self, tile: Array) -> NDArray[np.float32]:

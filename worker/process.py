@@ -13,11 +13,12 @@ from model_store.store import ModelStore
 from worker import app as celery_app
 from worker import tasks
 from worker.deadlines import Deadlines
+from worker.engines import Engine, open_engine
 from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
 from worker.isolation import IsolatedProcess, isolated_command
 from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
-from worker.predictor import KerasPredictor
+from worker.predictor import EnginePredictor
 from worker.reconciler import Reconciler
 from worker.service import ShardService
 
@@ -31,17 +32,14 @@ def run_process(settings: Settings, *, threads: int) -> int:
         settings: What the environment said.
         threads: Cores that predict may use.
     """
-    # Before the first message: importing TensorFlow takes seconds, and its threads are fixed
-    # at its first operation.
-    from model_store import keras_codec  # noqa: PLC0415 - only a worker process pays for it
-
-    keras_codec.limit_threads(threads)
+    # Before the first message: importing TensorFlow takes seconds.
+    engine = open_engine(settings.engine, threads=threads)
     name = worker_name()
     objects = S3ObjectStore.from_settings(settings)
     coordination = RedisCoordination.from_settings(settings)
     jobs = JobStore(objects=objects, decide=coordination.decide)
     manifests = Manifests(jobs=jobs)
-    models = _model_cache(settings, ModelStore(objects=objects))
+    models = _model_cache(settings, ModelStore(objects=objects), engine)
     service = ShardService(
         jobs=jobs,
         manifests=manifests,
@@ -79,7 +77,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     )
     watchdog.start()
     reconciler.start()
-    log.info("worker starts", worker=name, threads=threads, engine=keras_codec.engine_name())
+    log.info("worker starts", worker=name, threads=threads, engine=engine.name)
     try:
         return celery_app.consume(app, settings, name=name, on_message=activity.take)
     finally:
@@ -89,11 +87,11 @@ def run_process(settings: Settings, *, threads: int) -> int:
         log.info("worker stopped", worker=name)
 
 
-def _model_cache(settings: Settings, models: ModelStore) -> ModelCache:
+def _model_cache(settings: Settings, models: ModelStore, engine: Engine) -> ModelCache:
     return ModelCache(
         models=models,
-        build=lambda manifest, artifact, tile: KerasPredictor(
-            manifest, artifact, tile, models=models
+        build=lambda manifest, artifact, tile: EnginePredictor(
+            manifest, artifact, tile, engine=engine, models=models
         ),
         disk=ArtifactCache(settings.cache_dir),
         max_models=settings.max_loaded_models,

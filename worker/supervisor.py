@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -28,7 +28,7 @@ _MALLOC = {
 
 
 class Supervisor:
-    """Keeps `count` processes of `command` running until it is told to stop.
+    """Keeps processes of `command` running until it is told to stop.
 
     A process that exits with 2 was started wrongly; another start would not help, so all stop.
     One that shows no life any more (it was stopped, or native code holds the interpreter) can
@@ -36,7 +36,7 @@ class Supervisor:
 
     Args:
         command: Starts one process.
-        count: How many to keep.
+        environs: One process for each; what it has in its environment beside ours.
         cache_dir: Where they show life.
         stale_after_s: How long a process may show no life.
         start_limit_s: How long it may take until it first does.
@@ -46,7 +46,7 @@ class Supervisor:
         self,
         command: Sequence[str],
         *,
-        count: int,
+        environs: Sequence[Mapping[str, str]],
         cache_dir: Path,
         stale_after_s: float = STALE_AFTER_S,
         start_limit_s: float = START_LIMIT_S,
@@ -54,11 +54,12 @@ class Supervisor:
         self._slots = [
             _Slot(
                 command,
+                environ=environ,
                 cache_dir=cache_dir,
                 stale_after_s=stale_after_s,
                 start_limit_s=start_limit_s,
             )
-            for _ in range(count)
+            for environ in environs
         ]
         self._stopping = threading.Event()
 
@@ -106,12 +107,14 @@ class _Slot:
         self,
         command: Sequence[str],
         *,
+        environ: Mapping[str, str],
         cache_dir: Path,
         stale_after_s: float,
         start_limit_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = list(command)
+        self._environ = dict(environ)
         self._cache_dir = cache_dir
         self._stale_after_s = stale_after_s
         self._start_limit_s = start_limit_s
@@ -156,7 +159,7 @@ class _Slot:
             self._command,
             start_new_session=True,
             stdin=subprocess.PIPE,
-            env={**_MALLOC, **os.environ},
+            env={**_MALLOC, **os.environ, **self._environ},
         )
         self._sign = HealthFile(self._cache_dir, name=worker_name(self._process.pid))
         # Of an earlier process of that number; numbers start anew with a container.

@@ -192,8 +192,8 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
         if SLOW in firsts:
             time.sleep(_SLOW_S)
 
-    _wrap(module.KerasPredictor, "__init__", before=load)
-    _wrap(module.KerasPredictor, "predict_tile", before=predict_tile)
+    _wrap(module.EnginePredictor, "__init__", before=load)
+    _wrap(module.EnginePredictor, "predict_tile", before=predict_tile)
 
 
 def _patch_service(module: Any, points: FaultPoints) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import redis
 
-import model_store
 from fornada.messages import ShardMessage
 from fornada.settings import Settings
 from worker import process
@@ -56,10 +55,8 @@ class _HeldService(ShardService):
 def main() -> int:
     """Consume until a signal ends it."""
     # Without TensorFlow: its import takes seconds.
-    model_store.keras_codec = SimpleNamespace(
-        limit_threads=lambda _threads: None, engine_name=lambda: "fake 1"
-    )
-    process.KerasPredictor = _HeldPredictor
+    process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", threads=threads)
+    process.EnginePredictor = _HeldPredictor
     process.ShardService = _HeldService
     return process.run_process(Settings.from_env(os.environ), threads=1)
 

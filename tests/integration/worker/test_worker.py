@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,29 @@ def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
     assert JobState.SUCCEEDED == status.state, shared.log()
     assert (300, 0) == (status.items_ok, status.items_failed)
     assert _same_bytes(shared, job, images)
+
+
+def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given
+    deployment, start = deploy(engine="openvino")
+    start()
+
+    # when
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+    status = job.wait(timeout_s=START_S)
+
+    # then
+    assert JobState.SUCCEEDED == status.state, deployment.log()
+    np.testing.assert_allclose(
+        deployment.model.predict(images), job.results().probabilities, rtol=0, atol=1e-6
+    )
+    outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
+    assert outcome is not None
+    assert f"openvino {version('openvino')} float32" == outcome.engine
+    (pid,) = deployment.worker_pids()
+    assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np.ndarray) -> None:

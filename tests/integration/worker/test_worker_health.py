@@ -33,7 +33,7 @@ from pathlib import Path
 from worker.supervisor import Supervisor
 cache_dir, stale_after_s, *command = sys.argv[1:]
 supervisor = Supervisor(
-    command, count=1, cache_dir=Path(cache_dir), stale_after_s=float(stale_after_s)
+    command, environs=[{}], cache_dir=Path(cache_dir), stale_after_s=float(stale_after_s)
 )
 sys.exit(supervisor.run())
 """

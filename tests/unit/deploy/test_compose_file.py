@@ -98,7 +98,7 @@ def test_our_services_are_built_from_stages_that_exist(service: str) -> None:
     assert "deploy/Dockerfile" == build["dockerfile"]
 
     # then
-    assert _stage(build["target"])
+    assert _stage(_with_defaults(build["target"]))
 
 
 def test_a_worker_that_stops_may_finish_its_shards() -> None:
@@ -143,7 +143,7 @@ def test_the_images_run_as_a_numeric_user_that_is_not_root() -> None:
     # then: Kubernetes checks `runAsNonRoot` by the number
     assert ["10001:10001"] == users
     assert "USER 10001:10001" in _stage("runtime")
-    for target in ("producer", "worker", "trainer"):
+    for target in ("producer", "worker", "trainer", "worker-openvino"):
         assert f"FROM runtime AS {target}\n" in _DOCKERFILE
 
 
@@ -158,6 +158,18 @@ def test_the_producer_is_built_without_any_framework() -> None:
     ]
 
 
+def test_the_openvino_worker_is_built_without_tensorflow_and_told_its_engine() -> None:
+    # given
+    stage = _stage("worker-openvino")
+    sources = re.findall(r"--from=(\S+)", stage)
+
+    # then
+    assert ["build-worker-openvino", "build-own"] == sources
+    assert ["openvino"] == re.findall(r"--extra (\S+)", _stage("build-worker-openvino"))
+    assert "FROM build AS build-worker-openvino\n" in _DOCKERFILE
+    assert "ENV FORNADA_ENGINE=openvino\n" in stage
+
+
 def test_the_dockerfile_needs_no_buildkit() -> None:
     assert [] == re.findall(r"--mount|--chmod|--link|<<|^# syntax", _DOCKERFILE, re.MULTILINE)
 
@@ -168,7 +180,7 @@ def test_every_install_is_held_to_the_lock() -> None:
     held = ("--require-hashes", "--constraints requirements.lock", "--build-constraints requirem")
 
     # then
-    assert 5 == len(installs)
+    assert 6 == len(installs)
     assert [] == [line for line in installs if not any(flag in line for flag in held)]
 
 

@@ -252,6 +252,34 @@ def test_threads_cannot_be_limited_after_the_first_operation(predict: keras_code
         keras_codec.limit_threads(1)
 
 
+def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
+    keras: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two GPUs, as TensorFlow lists them
+    import tensorflow as tf  # noqa: PLC0415 - seconds
+
+    config, told = tf.config, []
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    for name in (
+        "set_memory_growth",
+        "enable_tensor_float_32_execution",
+        "enable_op_determinism",
+    ):
+        monkeypatch.setattr(
+            config.experimental, name, lambda *given, name=name: told.append((name, *given))
+        )
+
+    keras_codec.set_up_gpus()
+
+    assert [
+        ("set_memory_growth", "GPU:0", True),
+        ("set_memory_growth", "GPU:1", True),
+        ("enable_tensor_float_32_execution", False),
+        ("enable_op_determinism",),
+    ] == told
+    assert keras_codec.engine_name().endswith(" gpu")
+
+
 def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],

@@ -48,7 +48,10 @@ from worker.supervisor import Supervisor
 count, cache_dir, limits, *code = sys.argv[1:]
 command = [sys.executable, "-I", "-S", "-c", *code]
 supervisor = Supervisor(
-    command, count=int(count), cache_dir=pathlib.Path(cache_dir), **json.loads(limits)
+    command,
+    environs=[{"PROCESS": str(number)} for number in range(int(count))],
+    cache_dir=pathlib.Path(cache_dir),
+    **json.loads(limits),
 )
 sys.exit(supervisor.run())
 """
@@ -87,6 +90,16 @@ def test_a_signal_stops_all_children_and_the_end_is_clean(
 
     assert 0 == supervisor.wait(10)
     assert 3 == len(list(tmp_path.glob("stopped-*")))
+
+
+def test_each_child_has_its_own_addition_to_the_environment(
+    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    code = _LIVES.replace("alive-{threading.get_native_id()}", "alive-{os.environ['PROCESS']}")
+
+    supervise(2, f"import os{code}", tmp_path)
+
+    wait_until(lambda: (tmp_path / "alive-0").exists() and (tmp_path / "alive-1").exists())
 
 
 def test_a_killed_child_is_started_again(
@@ -238,7 +251,8 @@ def clock() -> _Clock:
 
 def _slot(folder: Path, clock: _Clock, code: str = "raise SystemExit(1)") -> _Slot:
     command = [sys.executable, "-I", "-S", "-c", code]
-    return _Slot(command, cache_dir=folder, stale_after_s=60, start_limit_s=60, clock=clock)
+    limits = {"stale_after_s": 60, "start_limit_s": 60}
+    return _Slot(command, environ={}, cache_dir=folder, clock=clock, **limits)
 
 
 def _end(slot: _Slot, wait_until: Callable[..., None]) -> int | None:

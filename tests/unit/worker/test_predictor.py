@@ -1,0 +1,57 @@
+"""A model is accepted only if the engine gives the outputs of its golden batch."""
+
+import numpy as np
+import pytest
+
+from fornada.errors import ModelRefusedError
+from fornada.testing import InMemoryObjectStore
+from model_store.keras_codec import Predict
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+from worker.predictor import EnginePredictor
+
+_GOLDEN = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+class _Engine:
+    """Answers the items, and something more."""
+
+    name = "fake 1 float16"
+    tolerance = 0.01
+
+    def __init__(self, *, off_by: float) -> None:
+        self._off_by = np.float32(off_by)
+
+    def compile(self, _manifest: ModelManifest, _artifact: bytes, _tile_items: int) -> Predict:
+        return lambda tile: tile.astype(np.float32) + self._off_by
+
+
+def _predictor(*, off_by: float) -> EnginePredictor:
+    models = ModelStore(objects=InMemoryObjectStore())
+    manifest = models.publish(
+        ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
+        artifact=b"weights",
+        golden_inputs=_GOLDEN,
+        golden_outputs=_GOLDEN,
+        check=lambda _artifact: None,
+    )
+    return EnginePredictor(manifest, b"weights", 4, engine=_Engine(off_by=off_by), models=models)
+
+
+def test_a_difference_within_the_engines_tolerance_is_accepted() -> None:
+    # 0.01 times 5, the largest of the golden outputs
+    predictor = _predictor(off_by=0.045)
+
+    assert "fake 1 float16" == predictor.engine
+    np.testing.assert_array_equal(_GOLDEN + np.float32(0.045), predictor.predict_tile(_GOLDEN))
+
+
+@pytest.mark.parametrize(("off_by", "figure"), [(0.055, "0.055"), (float("nan"), "nan")])
+def test_a_larger_one_is_refused_with_the_figures_and_the_engine(
+    off_by: float, figure: str
+) -> None:
+    with pytest.raises(ModelRefusedError) as refusal:
+        _predictor(off_by=off_by)
+
+    fact = f"model m:1 on fake 1 float16 differs by {figure} from the outputs of its golden batch"
+    assert f"{fact}, over 0.05;" in str(refusal.value)

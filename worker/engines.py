@@ -1,0 +1,115 @@
+"""The engines that a worker predicts with, behind one Protocol."""
+
+from importlib.util import find_spec
+from typing import Protocol
+
+from fornada.errors import MissingExtraError
+from fornada.settings import EngineName
+from model_store import keras_codec, openvino_codec
+from model_store.keras_codec import Predict
+from model_store.manifest import ModelManifest
+
+
+class Engine(Protocol):
+    """What computes in this process: one for all of its models."""
+
+    @property
+    def name(self) -> str:
+        """What outcomes say of it, with version and precision: `openvino 2026.4.1 float32`."""
+
+    @property
+    def tolerance(self) -> float:
+        """How far a golden batch's outputs may be off; times the largest, where that is above 1."""
+
+    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+        """The model as one function of one fixed shape.
+
+        Raises:
+            ModelRefusedError: It is not safe, or the engine cannot run it.
+            LocalDiskError: The temporary folder is full or not writable.
+        """
+
+
+class KerasEngine:
+    """Keras on TensorFlow, in float32; never `model.predict`.
+
+    `model.predict` builds an iterator and callbacks for some 50 ms a call; a `tf.function` with a
+    fixed signature costs half a millisecond and is traced once.
+    """
+
+    tolerance = keras_codec.GOLDEN_TOLERANCE
+
+    def __init__(self, *, threads: int) -> None:
+        keras_codec.limit_threads(threads)
+        keras_codec.set_up_gpus()
+        self.name = keras_codec.engine_name()
+
+    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+        """The model as one `tf.function`."""
+        return keras_codec.compile_predict(
+            keras_codec.load_model(artifact, where=f"model {manifest}"),
+            tile_items=tile_items,
+            item_shape=manifest.item_shape,
+            item_dtype=manifest.item_dtype,
+        )
+
+
+class OpenVINOEngine:
+    """The same artifacts on OpenVINO, on CPUs; without TensorFlow."""
+
+    def __init__(self, *, threads: int, precision: openvino_codec.Precision) -> None:
+        openvino_codec.check_precision(precision)
+        self._threads, self._precision = threads, precision
+        self.name = openvino_codec.engine_name(precision)
+        self.tolerance = (
+            keras_codec.GOLDEN_TOLERANCE
+            if precision == "float32"
+            else openvino_codec.BFLOAT16_TOLERANCE
+        )
+
+    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+        """The model as one compiled graph."""
+        return openvino_codec.compile_predict(
+            openvino_codec.load_model(artifact, where=f"model {manifest}"),
+            tile_items=tile_items,
+            item_shape=manifest.item_shape,
+            item_dtype=manifest.item_dtype,
+            threads=self._threads,
+            precision=self._precision,
+        )
+
+
+def open_engine(name: EngineName, *, threads: int) -> Engine:
+    """Import what FORNADA_ENGINE names, which takes up to seconds; once in a process.
+
+    Args:
+        name: The setting.
+        threads: Cores that predict may use.
+
+    Raises:
+        MissingExtraError: It is not installed.
+        ConfigError: This machine or process cannot run it.
+        UsageError: TensorFlow has begun to compute in this process.
+    """
+    require_engine(name)
+    match name:
+        case "keras":
+            return KerasEngine(threads=threads)
+        case "openvino":
+            return OpenVINOEngine(threads=threads, precision="float32")
+        case "openvino-bf16":
+            return OpenVINOEngine(threads=threads, precision="bfloat16")
+
+
+def require_engine(name: EngineName) -> None:
+    """Check that what FORNADA_ENGINE names is installed, without importing it.
+
+    Raises:
+        MissingExtraError: It is not; says what to install.
+    """
+    package, extra = ("tensorflow", "worker") if name == "keras" else ("openvino", "openvino")
+    if find_spec(package) is None:
+        raise MissingExtraError(
+            f"{package} is not installed, and a worker with FORNADA_ENGINE={name} needs it; "
+            f"pip install 'fornada[{extra}]', or set FORNADA_ENGINE to the engine that is here"
+        )
