@@ -132,9 +132,9 @@ class JobStore:
 
         Args:
             job_id: The job.
-            shard_count: How many it has, if that is known: many are listed in blocks, some blocks
-                at a time. A listing of all comes page by page, and for each page rclone reads and
-                hashes every object of the folder: of 100,000 outcomes, each a hundred times.
+            shard_count: How many it has, if that is known: they are listed folder by folder, some
+                at a time. For each page of one listing of all, rclone reads and hashes every
+                object that is there: of 100,000 outcomes, each a hundred times.
         """
         blocks = keys.job_outcome_blocks(job_id, shard_count)
         listed = list(in_parallel(self.objects.list, blocks))

@@ -10,7 +10,7 @@ TASK_RUN_SHARD = "fornada.run_shard"
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
 
-#: What S3 lists in one page; as many as share the first five of a shard's eight digits.
+#: What S3 lists in one page.
 _BLOCK_SHARDS = 1000
 
 # A key is also a path on disk-backed stores, hence no slash and no leading dot.
@@ -98,15 +98,19 @@ def job_outcomes_prefix(job_id: str) -> str:
 
 def job_outcome_blocks(job_id: str, shard_count: int | None) -> list[str]:
     """Prefixes that have all outcomes of so many shards between them, each of a page at most."""
-    prefix = job_outcomes_prefix(job_id)
-    if shard_count is None or shard_count <= _BLOCK_SHARDS:
-        return [prefix]
-    return [f"{prefix}{block:05d}" for block in range(-(-shard_count // _BLOCK_SHARDS))]
+    if shard_count is None:
+        return [job_outcomes_prefix(job_id)]
+    return [_outcome_block(job_id, shard) for shard in range(0, shard_count, _BLOCK_SHARDS)]
+
+
+def _outcome_block(job_id: str, shard: int) -> str:
+    # Stores on disk keep a folder for it, and read and sort all of a folder for each page.
+    return f"{job_outcomes_prefix(job_id)}{shard // _BLOCK_SHARDS:05d}/"
 
 
 def job_outcome(job_id: str, shard: int) -> str:
     """The committed end of a shard."""
-    return f"{job_outcomes_prefix(job_id)}{shard:08d}.json"
+    return f"{_outcome_block(job_id, shard)}{shard:08d}.json"
 
 
 def job_dead_prefix(job_id: str) -> str:

@@ -137,7 +137,7 @@ class ItemError(Record):
 
 
 class ShardOutcome(Record):
-    """`outcome/<shard>.json`: the one committed end of a shard."""
+    """`outcome/<block>/<shard>.json`: the one committed end of a shard."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     job_id: Name

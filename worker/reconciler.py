@@ -18,7 +18,7 @@ from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore, in_parallel
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
-from worker.ending import Ending
+from worker.ending import Ending, renewed
 from worker.manifests import Manifests
 
 log = get_logger(__name__)
@@ -78,7 +78,11 @@ class Reconciler:
         self._interval_s = interval_s
         self._requeue_after_s = requeue_after_s
         self._enqueue_window = enqueue_window
-        self._ending = Ending(jobs=jobs, coordination=coordination, worker=holder, lease_s=lease_s)
+        self._lead_s = max(5.0, 3 * interval_s)
+        # Not the worker's own name: it may be adding up the same job.
+        self._ending = Ending(
+            jobs=jobs, coordination=coordination, worker=f"{holder}-reconciler", lease_s=lease_s
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
@@ -100,13 +104,18 @@ class Reconciler:
         if not self._leads():
             self._open.clear()
             return
+        # Listing what a large job has takes longer than the lease, and a second leader would do the
+        # same beside this one.
+        with renewed(self._leads, interval_s=self._lead_s / 3, name="reconciler"):
+            self._reconcile_all()
+
+    def _reconcile_all(self) -> None:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
         lost: dict[str, list[int]] = {}
         queued = self._coordination.queue_length(self._queue)
         for job_id in sorted(open_jobs):
-            # A round of many jobs must not outlive the lease.
-            if self._stop.is_set() or not self._leads():
+            if self._stop.is_set():
                 return
             try:
                 lost[job_id] = self._reconcile(job_id, queued)
@@ -117,7 +126,7 @@ class Reconciler:
         self._enqueue_fairly(lost, room=self._enqueue_window - queued)
 
     def _leads(self) -> bool:
-        return self._coordination.lead(self._holder, lease_s=max(5.0, 3 * self._interval_s))
+        return self._coordination.lead(self._holder, lease_s=self._lead_s)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):

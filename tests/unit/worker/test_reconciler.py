@@ -335,7 +335,7 @@ def test_a_manifest_that_comes_late_is_still_in_time(world: Any) -> None:
     [
         {"manifest.json": b"{}"},
         {"final.json": b"{}"},
-        {"outcome/00000000.json": b"no outcome"},
+        {"outcome/00000/00000000.json": b"no outcome"},
         {"outcome/notes.txt": b"somebody's"},
         {"control.json": b'{"schema_version": 2}'},
     ],
