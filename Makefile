@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
 
-.PHONY: help demo test soak mutation-check lint docs lock clean
+.PHONY: help demo test bench bench-quick bench-scale soak mutation-check lint docs lock clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -15,6 +15,15 @@ demo: $(VENV)/.runtime  ## Run the main job, here and now
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+bench: $(VENV)/.dev  ## Measure Fornada and others on the same work (15 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.dev  ## The same with little work: does everything run? (2 minutes)
+	$(BIN)/python -m benchmarks --quick
+
+bench-scale: $(VENV)/.dev  ## Measure throughput by workers and shard size, and what a shard costs
+	$(BIN)/python -m benchmarks.scale
 
 soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker
@@ -37,7 +46,7 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew into requirements.lock
 		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
 
 clean:  ## Remove what was made here, the demo's data too
-	rm -rf $(VENV) fornada-demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) benchmarks/.cache fornada-demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/uv: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }

@@ -1,0 +1,1 @@
+"""Fornada beside others on the same work: `make bench`."""

@@ -1,0 +1,129 @@
+"""`make bench`: measure Fornada and others on the same work, in one run."""
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from benchmarks import chart, machine, process_tree, table
+from benchmarks.measurement import Measurement
+from benchmarks.prepare import prepared
+from benchmarks.record import record_of
+from benchmarks.registry import ENGINES, Contender, contenders
+from benchmarks.rounds import find_pythons, run_rounds
+from benchmarks.servers import started_servers
+from benchmarks.workloads import FULL, QUICK, Sizes
+
+_FOLDER = Path(__file__).parent
+_CACHE = _FOLDER / ".cache"
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="One round of little work: does everything run?")
+@click.option("--only", multiple=True, help="Contenders by name; all if left out.")
+@click.option("--rounds", type=click.IntRange(1, 100), help="In place of the usual number.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_FOLDER / "results",
+    help="Where the record and the chart go.",
+)
+def main(quick: bool, only: tuple[str, ...], rounds: int | None, output: Path) -> None:  # noqa: FBT001 - click passes flags by name
+    """Measure Fornada and others on the same work; print a table, write a record and a chart.
+
+    Example: python -m benchmarks --quick
+    """
+    # As on Ctrl-C: contenders and servers are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sizes = QUICK if quick else FULL
+    began = time.monotonic()
+    chosen, left_out = contenders()
+    if only:
+        unknown = set(only) - {contender.name for contender in chosen}
+        if unknown:
+            raise click.UsageError(f"not to be measured here: {', '.join(sorted(unknown))}")
+        chosen = [contender for contender in chosen if contender.name in only]
+    record = measure_all(
+        chosen,
+        sizes=sizes,
+        rounds=rounds or sizes.rounds,
+        left_out=left_out,
+        cache=_CACHE,
+    )
+    record["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(f"\n{table.report_of(record)}\n\n{record['minutes']} minutes")
+    written = _write(record, output=output, suffix="-quick" if quick else "")
+    print(f"written: {', '.join(os.path.relpath(path) for path in written)}")
+    sys.exit(1 if record["failed"] else 0)
+
+
+def measure_all(
+    chosen: list[Contender],
+    *,
+    sizes: Sizes,
+    rounds: int,
+    left_out: dict[str, str],
+    cache: Path,
+) -> dict[str, object]:
+    """Measure the contenders on servers of their own; return the record."""
+    pythons = find_pythons(chosen, cache=cache, left_out=left_out)
+    chosen = [contender for contender in chosen if contender.name in pythons]
+    data = prepared(sizes, cache=cache)
+    about = {
+        "machine": machine.describe(),
+        "load_before": machine.load(),
+        "commit": machine.commit(_FOLDER.parent),
+        "sizes": {**sizes.to_json(), "rounds": rounds},
+    }
+    cache.mkdir(parents=True, exist_ok=True)
+    logs = cache / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    with (
+        process_tree.orphans_adopted(),
+        tempfile.TemporaryDirectory(prefix="run-", dir=cache, ignore_cleanup_errors=True) as folder,
+        started_servers(folder=Path(folder, "servers"), data=data, sizes=sizes) as servers,
+    ):
+        measurement = Measurement(servers, sizes, folder=Path(folder))
+        found, failed = run_rounds(
+            chosen,
+            rounds=rounds,
+            measure=lambda contender, python, log_path: measurement.measure(
+                contender, python=python, log_path=log_path
+            ),
+            pythons=pythons,
+            logs=logs,
+        )
+        about["servers"] = servers.versions()
+    names = {contender.name for contender in chosen}
+    return record_of(
+        chosen,
+        found,
+        failed=failed,
+        left_out=left_out,
+        engines=[engine for engine in ENGINES if f"fornada-{engine}" in names],
+        about=about,
+    )
+
+
+def _write(record: dict[str, object], *, output: Path, suffix: str) -> list[Path]:
+    described = record["machine"]
+    assert isinstance(described, dict)
+    today = dt.datetime.now(dt.UTC).date()
+    stem = output / f"{today:%Y-%m-%d}-{machine.slug(described)}{suffix}"
+    output.mkdir(parents=True, exist_ok=True)
+    written = [stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.png")]
+    written[0].write_text(json.dumps(record, indent=1) + "\n")
+    written[1].write_bytes(chart.draw(record))
+    return written
+
+
+if __name__ == "__main__":
+    main()

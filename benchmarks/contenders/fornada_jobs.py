@@ -1,0 +1,118 @@
+"""Fornada with one worker process and its default settings: jobs, small jobs, and predict."""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from os.path import commonpath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import contract
+from benchmarks.contenders import fornada_worker
+from benchmarks.contenders.fornada_worker import TIMEOUT_S, Worker
+from benchmarks.contract import BUCKET, Done, Harness, Task
+from producer import Client, Job, StoredImages
+
+_CALLERS = 64
+_SUBMITTING_THREADS = 8
+#: Every so many of the small jobs is read back and compared; all must have succeeded.
+_READ_EVERY = 10
+_SMALL_MODEL = "mlp"
+
+
+def main() -> None:
+    """Serve the harness."""
+    engine = sys.argv[1]
+    harness = Harness()
+    with fornada_worker.worker() as worker:
+        runs = _Runs(harness, fornada_worker.client(), worker)
+        harness.serve(
+            runs.run,
+            packages=[*fornada_worker.PACKAGES, _package(engine)],
+            service_pid=worker.pid,
+            notes=f"engine {engine}, one worker process, default settings",
+        )
+
+
+def _package(engine: str) -> str:
+    return "openvino" if engine == "openvino" else "tensorflow-cpu"
+
+
+class _Runs:
+    """The workloads, each by its own way in."""
+
+    def __init__(self, harness: Harness, client: Client, worker: Worker) -> None:
+        self._client = client
+        self._worker = worker
+        self._images: NDArray[np.uint8] = harness.images(_SMALL_MODEL)
+        self._by_workload: dict[str, Callable[[Task], Done]] = {
+            "mlp": self._objects,
+            "cnn": self._objects,
+            "predict": self._predict,
+            "submit": self._submit,
+        }
+
+    def run(self, task: Task) -> Done:
+        return self._by_workload[task.workload](task)
+
+    def _objects(self, task: Task) -> Done:
+        """A job over objects that lie in the store."""
+        stored = StoredImages(bucket=BUCKET, prefix=commonpath(task.keys))
+        job = self._client.submit(stored, model=task.workload)
+        statuses = fornada_worker.wait([job])
+        finished_at = fornada_worker.last_outcome_at(statuses)
+        np.save(task.answers_path, job.results().probabilities)
+        return Done(
+            items=statuses[0].items,
+            finished_at=finished_at,
+            answers="file",
+            figures={"since_worker_start_s": finished_at - self._worker.started_at},
+        )
+
+    def _predict(self, task: Task) -> Done:
+        """One call an image, from so many threads; nothing is stored."""
+        # `registry` leaves this workload out where the client has no such method.
+        client: Any = self._client
+
+        def call(number: int) -> NDArray[np.float32]:
+            image = self._images[number : number + 1]
+            answer: NDArray[np.float32] = client.predict(
+                image, model=_SMALL_MODEL, timeout_s=TIMEOUT_S
+            )
+            return answer
+
+        with ThreadPoolExecutor(_CALLERS) as pool:
+            answers = list(pool.map(call, range(task.count)))
+        finished_at = contract.now()
+        np.save(task.answers_path, np.concatenate(answers))
+        return Done(items=len(answers), finished_at=finished_at, answers="file")
+
+    def _submit(self, task: Task) -> Done:
+        """One durable job an image, from this process."""
+        jobs = self._submit_all([self._images[i : i + 1] for i in range(task.count)])
+        # The last one first: asking after each while they run would cost what is measured.
+        fornada_worker.wait(jobs[-1:])
+        with ThreadPoolExecutor(_SUBMITTING_THREADS) as pool:
+            statuses = list(pool.map(lambda job: fornada_worker.wait([job])[0], jobs))
+            read = pool.map(lambda job: job.results().probabilities, jobs[::_READ_EVERY])
+            np.save(task.answers_path, np.concatenate(list(read)))
+        return Done(
+            items=len(statuses),
+            finished_at=fornada_worker.last_outcome_at(statuses),
+            answers="file",
+            answers_step=_READ_EVERY,
+        )
+
+    def _submit_all(self, images: list[NDArray[np.uint8]]) -> list[Job]:
+        submit_many = getattr(self._client, "submit_many", None)
+        if submit_many is not None:
+            return list(submit_many(images, model=_SMALL_MODEL))
+        with ThreadPoolExecutor(_SUBMITTING_THREADS) as pool:
+            submitted = pool.map(lambda rows: self._client.submit(rows, model=_SMALL_MODEL), images)
+            return list(submitted)
+
+
+if __name__ == "__main__":
+    main()

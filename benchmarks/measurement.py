@@ -1,0 +1,211 @@
+"""One contender, once: started, its workloads run and checked, its figures taken."""
+
+import contextlib
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
+from benchmarks.conversation import ContenderError, Conversation, started
+from benchmarks.registry import Contender
+from benchmarks.servers import Servers, input_key
+from benchmarks.workloads import MODELS, Sizes
+
+_ROOT = Path(__file__).parents[1]
+#: Largest difference from `keras predict`: float32 in another order, and no more.
+TOLERANCE = 1e-4
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a contender may take."""
+
+    #: Until it says that it is ready; and from then to its first result.
+    start_s: float = 120.0
+    task_s: float = 180.0
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What came of one contender in one round."""
+
+    cold_start_s: float = 0.0
+    rss_mib: float = 0.0
+    #: Of the process that serves and all below it, after the first workload.
+    service_rss_mib: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: str = ""
+    #: By workload: items/s (the median of its passes), passes, largest difference, more.
+    workloads: dict[str, Figures] = field(default_factory=dict)
+
+
+class Measurement:
+    """Measures contenders on the servers that are up."""
+
+    def __init__(
+        self, servers: Servers, sizes: Sizes, *, folder: Path, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self._servers = servers
+        self._sizes = sizes
+        self._folder = folder
+
+    def measure(self, contender: Contender, *, python: Path, log_path: Path) -> Measured:
+        """Start the contender, run its workloads, end it.
+
+        Raises:
+            ContenderError: It failed, was too slow, or its outputs are wrong.
+        """
+        command = [str(python), "-m", contender.module]
+        with contextlib.ExitStack() as stack:
+            prefix = stack.enter_context(self._servers.output_prefix())
+            environ = {**self._servers.environ, "PYTHONPATH": str(_ROOT)}
+            self._servers.empty_redis()
+            if contender.kind in {"fornada", "store"}:
+                deployment = stack.enter_context(self._servers.deployment(self._folder))
+                environ |= deployment | dict(contender.settings)
+            conversation = stack.enter_context(
+                started(
+                    [*command, *contender.arguments],
+                    environ=environ,
+                    folder=self._folder,
+                    log_path=log_path,
+                )
+            )
+            return _Visit(self, contender, conversation, prefix).run()
+
+    def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:
+        """All of the workload that is the contender's, or a little of it."""
+        model = MODELS[workload]
+        objects, _ = self._sizes.objects(model)
+        if not self._sizes.calls(workload):
+            count = 1 if warm else min(objects, contender.at_most.get(workload, objects))
+            keys = [input_key(model, number) for number in range(count)]
+            calls = 0
+        else:
+            keys = []
+            calls = self._sizes.calls(workload)
+            calls = 1 if warm else min(calls, contender.at_most.get(workload, calls))
+        return Task(
+            workload=workload,
+            keys=keys,
+            count=calls,
+            output_prefix=f"{prefix}{workload}/",
+            answers_path=str(self._folder / "answers.npy"),
+        )
+
+    def expected_items(self, contender: Contender, task: Task) -> int:
+        """How many items the task has."""
+        if contender.kind == "limit":
+            return self._sizes.images(MODELS[task.workload])
+        return task.count or len(task.keys) * self._sizes.objects(task.workload)[1]
+
+    def difference(self, task: Task, done: Done) -> float | None:
+        """The largest absolute difference from `keras predict`; `None` where nothing is predicted.
+
+        Raises:
+            ContenderError: It is over the tolerance, or outputs are missing.
+        """
+        if done.answers == "none":
+            return None
+        answers = np.load(task.answers_path) if done.answers == "file" else self._outputs(task)
+        reference = np.load(self._servers.data / f"{MODELS[task.workload]}-reference.npy")
+        expected = reference[: done.items][:: done.answers_step]
+        if answers.shape != expected.shape:
+            raise ContenderError(f"its outputs are {answers.shape}, not {expected.shape}")
+        difference = float(np.max(np.abs(answers - expected)))
+        # NaN compares false with everything, and must not pass.
+        if not difference <= TOLERANCE:
+            raise ContenderError(f"its outputs for {task.workload} differ by {difference:.3g}")
+        return difference
+
+    def is_enough(self, passes: list[Figures]) -> bool:
+        """Whether so many passes do for a round."""
+        spent_s = sum(one["seconds"] for one in passes)
+        return spent_s >= self._sizes.pass_s or len(passes) >= self._sizes.most_passes
+
+    def _outputs(self, task: Task) -> NDArray[np.float32]:
+        objects = self._servers.objects
+        keys = [output_key(task, key) for key in task.keys]
+        return np.concatenate([from_npy(objects.get(key, bucket=BUCKET).data) for key in keys])
+
+
+class _Visit:
+    """The course of one measurement."""
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        contender: Contender,
+        conversation: Conversation,
+        prefix: str,
+    ) -> None:
+        self._measurement = measurement
+        self._contender = contender
+        self._conversation = conversation
+        self._prefix = prefix
+
+    def run(self) -> Measured:
+        limits = self._measurement.limits
+        ready = self._conversation.ready(timeout_s=limits.start_s)
+        memory = self._conversation.memory
+        memory.service_pid = ready["service_pid"]
+        measured = Measured(versions=ready["versions"], notes=ready["notes"])
+        for workload in self._contender.workloads:
+            first, _, _ = self._ask(workload, warm=True, timeout_s=limits.start_s)
+            if not measured.workloads:
+                measured.cold_start_s = first.finished_at - self._conversation.started_at
+            warm = first.figures
+            measured.workloads[workload] = self._passes(workload)
+            if "since_worker_start_s" in warm:
+                # Of the first task only: later ones find the worker up.
+                measured.workloads[workload]["since_worker_start_s"] = warm["since_worker_start_s"]
+            if len(measured.workloads) == 1:
+                measured.service_rss_mib = memory.service_peak_mib
+        measured.rss_mib = memory.peak_mib
+        return measured
+
+    def _passes(self, workload: str) -> Figures:
+        timeout_s = self._measurement.limits.task_s
+        passes: list[Figures] = []
+        while not passes or not self._measurement.is_enough(passes):
+            done, seconds, difference = self._ask(workload, warm=False, timeout_s=timeout_s)
+            passes.append(
+                {
+                    **done.figures,
+                    "items": done.items,
+                    "seconds": seconds,
+                    "rate": done.items / seconds,
+                    "difference": difference,
+                }
+            )
+        return combined(passes)
+
+    def _ask(
+        self, workload: str, *, warm: bool, timeout_s: float
+    ) -> tuple[Done, float, float | None]:
+        task = self._measurement.task(self._contender, workload, prefix=self._prefix, warm=warm)
+        done, seconds = self._conversation.ask(task, timeout_s=timeout_s)
+        expected = self._measurement.expected_items(self._contender, task)
+        if done.items != expected:
+            raise ContenderError(f"it did {done.items} items of {workload}, not {expected}")
+        return done, seconds, self._measurement.difference(task, done)
+
+
+def combined(passes: list[Figures]) -> Figures:
+    """Passes as one figure each: the median, and of differences the largest."""
+    names = [name for name in passes[0] if name not in {"difference", "items", "seconds"}]
+    found: Figures = {name: statistics.median(one[name] for one in passes) for name in names}
+    differences = [one["difference"] for one in passes if one["difference"] is not None]
+    return {
+        **found,
+        "items": passes[0]["items"],
+        "passes": [{"seconds": round(one["seconds"], 4)} for one in passes],
+        "max_abs_diff": max(differences, default=None),
+    }

@@ -1,0 +1,106 @@
+"""Make models, images and what `keras predict` says of them; a process of its own, for TensorFlow.
+
+`python -m benchmarks.prepare FOLDER MODEL=IMAGES …`
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.workloads import Sizes
+from model_store import keras_codec
+from trainer import recipes
+
+_ROOT = Path(__file__).parents[1]
+_SEED = 1
+#: Of which golden batches are made; so many images there are of every model.
+GOLDEN_ITEMS = 32
+_BATCH_SIZE = 4096
+ITEM_SHAPES = {"mlp": (28, 28), "cnn": (32, 32, 3), "empty": (1,)}
+CLASS_COUNTS = {"mlp": 10, "cnn": 10, "empty": 1}
+
+
+def prepared(sizes: Sizes, *, cache: Path) -> Path:
+    """A folder with models, images and references for these sizes; made if it is not there."""
+    counts = {model: max(GOLDEN_ITEMS, sizes.images(model)) for model in ITEM_SHAPES}
+    name = "-".join(f"{model}{count}" for model, count in counts.items())
+    folder = cache / "data" / name
+    if not (folder / "done").exists():
+        print("making models, images and what keras predict says of them", flush=True)
+        arguments = [f"{model}={count}" for model, count in counts.items()]
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.prepare", str(folder), *arguments],
+            check=True,
+            cwd=_ROOT,
+            stdout=subprocess.DEVNULL,
+        )
+        (folder / "done").touch()
+    return folder
+
+
+def main() -> None:
+    """Write `<model>.keras`, `<model>.npy` and `<model>-reference.npy` for each model."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for argument in sys.argv[2:]:
+        model, _, count = argument.partition("=")
+        _write(folder, model, int(count))
+
+
+def _write(folder: Path, name: str, count: int) -> None:
+    keras = keras_codec.import_keras()
+    keras.utils.set_random_seed(_SEED)
+    model = _MAKERS[name](keras)
+    rng = np.random.default_rng(_SEED)
+    images = rng.integers(0, 256, (count, *ITEM_SHAPES[name]), np.uint8)
+    (folder / f"{name}.keras").write_bytes(keras_codec.dump_model(model))
+    np.save(folder / f"{name}.npy", images)
+    np.save(folder / f"{name}-reference.npy", model.predict(images, _BATCH_SIZE, verbose=0))
+
+
+def _mlp(_keras: Any) -> Any:
+    """The trainer's Fashion-MNIST recipe; weights as they begin, which cost the same."""
+    return recipes.build(
+        "mlp", item_shape=ITEM_SHAPES["mlp"], class_count=CLASS_COUNTS["mlp"], learning_rate=0.001
+    )
+
+
+def _cnn(keras: Any) -> Any:
+    """The CIFAR-10 network of TensorFlow's tutorial; some 4.5 million multiplications an image."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(ITEM_SHAPES["cnn"], dtype="uint8", name="pixels"),
+            layers.Rescaling(1 / 255, name="scale"),
+            layers.Conv2D(32, 3, activation="relu", name="conv1"),
+            layers.MaxPooling2D(name="pool1"),
+            layers.Conv2D(64, 3, activation="relu", name="conv2"),
+            layers.MaxPooling2D(name="pool2"),
+            layers.Conv2D(64, 3, activation="relu", name="conv3"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(64, activation="relu", name="hidden"),
+            layers.Dense(CLASS_COUNTS["cnn"], activation="softmax", name="probabilities"),
+        ],
+        name="cnn",
+    )
+
+
+def _empty(keras: Any) -> Any:
+    """Next to no computing: one pixel, scaled."""
+    layers = [
+        keras.Input(ITEM_SHAPES["empty"], dtype="uint8", name="pixels"),
+        keras.layers.Rescaling(1 / 255, name="scale"),
+    ]
+    return keras.Sequential(layers, name="empty")
+
+
+_MAKERS = {"mlp": _mlp, "cnn": _cnn, "empty": _empty}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    main()

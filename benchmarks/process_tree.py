@@ -1,0 +1,134 @@
+"""The processes below a process: their memory, and their end. Linux alone tells all of it."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+_MIB = 2**20
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_INTERVAL_S = 0.25
+_GRACE_S = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@contextlib.contextmanager
+def orphans_adopted() -> Iterator[None]:
+    """Be the parent of grandchildren whose parent ends in the block, so that none gets away."""
+    _set_subreaper(1)
+    try:
+        yield
+    finally:
+        _set_subreaper(0)
+
+
+def _set_subreaper(value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, value, 0, 0, 0)
+
+
+def below(pid: int) -> set[int]:
+    """All processes that descend from `pid`, it not included."""
+    return _below(pid, _children())
+
+
+def _children() -> dict[int, list[int]]:
+    """The children of every process that has any."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    return children
+
+
+def _below(pid: int, children: dict[int, list[int]]) -> set[int]:
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        fresh = [child for child in children.get(todo.pop(), []) if child not in found]
+        found.update(fresh)
+        todo += fresh
+    return found
+
+
+def end_all(pids: set[int]) -> None:
+    """End processes that ought to have ended: SIGTERM, and SIGKILL after a grace."""
+    deadline = time.monotonic() + _GRACE_S
+    _signal(pids, signal.SIGTERM)
+    while alive := {pid for pid in pids if _lives(pid)}:
+        if time.monotonic() > deadline:
+            _signal(alive, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _lives(pid: int) -> bool:
+    # One that was adopted is ours to reap.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return Path(f"/proc/{pid}").exists()
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, IndexError):
+        return 0
+
+
+class MemoryWatch:
+    """Watches the resident memory of a process and all below it; a context manager.
+
+    Shared pages are counted for each process that has them.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        #: The process that serves, and all below it; another peak is kept for these.
+        self.service_pid: int | None = None
+        self._peak_bytes = 0
+        self._service_peak_bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
+
+    @property
+    def peak_mib(self) -> float:
+        """The most of all processes together, so far."""
+        return self._peak_bytes / _MIB
+
+    @property
+    def service_peak_mib(self) -> float:
+        """The most of the processes that serve, so far."""
+        return self._service_peak_bytes / _MIB
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_INTERVAL_S):
+            children = _children()
+            self._peak_bytes = max(self._peak_bytes, _resident_of_tree(self._pid, children))
+            if self.service_pid is not None:
+                resident = _resident_of_tree(self.service_pid, children)
+                self._service_peak_bytes = max(self._service_peak_bytes, resident)
+
+
+def _resident_of_tree(pid: int, children: dict[int, list[int]]) -> int:
+    return sum(map(_resident_bytes, {pid} | _below(pid, children)))

@@ -1,0 +1,166 @@
+"""Who is measured, on what, in which environment; and who is left out, with the reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+
+from fornada.settings import Settings
+from producer.client import Client
+
+ENGINES = ("keras", "openvino")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A program that does some of the workloads."""
+
+    name: str
+    #: As tables and charts call it.
+    label: str
+    #: What is run, and its arguments.
+    module: str
+    arguments: tuple[str, ...] = ()
+    #: In the order in which they are run.
+    workloads: tuple[str, ...]
+    #: `limit`, `store`, `peer` or `fornada`.
+    kind: str
+    #: A folder of `benchmarks/peers`; `None`: the project's own environment.
+    environment: str | None = None
+    #: It is given so many objects, or images, of a workload and not all: it is slow.
+    at_most: Mapping[str, int] = field(default_factory=dict)
+    #: Settings of its Fornada deployment.
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def contenders() -> tuple[list[Contender], dict[str, str]]:
+    """Those that can run here, and why others, or parts of them, are left out."""
+    left_out: dict[str, str] = {}
+    able = [engine for engine in ENGINES if _able(engine, left_out)]
+    found = [_limit(engine) for engine in ENGINES if _installed(engine)]
+    found += _STORES + _PEERS
+    for engine in able:
+        found += [_fornada(engine, left_out), _shards(engine)]
+    return found, left_out
+
+
+def _installed(engine: str) -> bool:
+    return find_spec({"keras": "tensorflow"}.get(engine, engine)) is not None
+
+
+def _able(engine: str, left_out: dict[str, str]) -> bool:
+    if not _installed(engine):
+        left_out[f"in-process and fornada, {engine}"] = f"{engine} is not installed"
+        return False
+    if engine != "keras" and "engine" not in Settings.model_fields:
+        left_out[f"fornada, {engine}"] = "this Fornada has no setting FORNADA_ENGINE"
+        return False
+    return True
+
+
+def _limit(engine: str) -> Contender:
+    return Contender(
+        name=f"limit-{engine}",
+        label=f"in-process limit, {engine}",
+        module="benchmarks.contenders.in_process",
+        arguments=(engine,),
+        workloads=("mlp", "cnn"),
+        kind="limit",
+    )
+
+
+_STORES = [
+    Contender(
+        name="store-boto3",
+        label="store path alone, boto3",
+        module="benchmarks.contenders.store_path",
+        arguments=("boto3",),
+        workloads=("mlp", "cnn"),
+        kind="store",
+    ),
+    Contender(
+        name="store-fornada",
+        label="store path alone, Fornada's client",
+        module="benchmarks.contenders.store_path",
+        arguments=("fornada",),
+        workloads=("mlp", "cnn"),
+        kind="store",
+    ),
+]
+
+_PEERS = [
+    Contender(
+        name="plain",
+        label="plain script",
+        module="benchmarks.contenders.plain_script",
+        workloads=("mlp", "cnn"),
+        kind="peer",
+    ),
+    Contender(
+        name="ray",
+        label="Ray Data",
+        module="benchmarks.contenders.ray_data",
+        workloads=("mlp",),
+        kind="peer",
+        environment="ray",
+    ),
+    Contender(
+        name="bentoml",
+        label="BentoML",
+        module="benchmarks.contenders.bento",
+        workloads=("mlp", "predict"),
+        kind="peer",
+        environment="bentoml",
+    ),
+    Contender(
+        name="litserve",
+        label="LitServe",
+        module="benchmarks.contenders.lit",
+        workloads=("mlp", "predict"),
+        kind="peer",
+        environment="litserve",
+    ),
+    Contender(
+        name="template",
+        label="Celery template, JSON",
+        module="benchmarks.contenders.celery_template",
+        workloads=("mlp", "predict"),
+        kind="peer",
+        at_most={"mlp": 1, "predict": 200},
+    ),
+]
+
+
+def _engine_setting(engine: str) -> dict[str, str]:
+    return {"FORNADA_ENGINE": engine} if "engine" in Settings.model_fields else {}
+
+
+def _fornada(engine: str, left_out: dict[str, str]) -> Contender:
+    workloads: tuple[str, ...] = ("mlp", "cnn", "predict", "submit")
+    if not hasattr(Client, "predict"):
+        left_out[f"fornada-{engine}, predict"] = "this Fornada's client has no method predict"
+        workloads = ("mlp", "cnn", "submit")
+    return Contender(
+        name=f"fornada-{engine}",
+        label=f"Fornada, {engine}",
+        module="benchmarks.contenders.fornada_jobs",
+        arguments=(engine,),
+        workloads=workloads,
+        kind="fornada",
+        settings=_engine_setting(engine),
+    )
+
+
+def _shards(engine: str) -> Contender:
+    return Contender(
+        name=f"shards-{engine}",
+        label=f"Fornada, {engine}, shard by shard",
+        module="benchmarks.contenders.fornada_shards",
+        arguments=(engine,),
+        workloads=("shards",),
+        kind="fornada",
+        settings={
+            **_engine_setting(engine),
+            "FORNADA_WORKER_THREADS": "1",
+            "FORNADA_MAX_BATCH_SIZE": "1",
+        },
+    )

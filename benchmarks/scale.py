@@ -1,0 +1,292 @@
+"""`make bench-scale`: throughput by workers and shard size; what a shard costs the servers.
+
+Writes the figures of docs/capacity.md.
+"""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import redis
+
+from benchmarks import machine, process_tree
+from benchmarks.capacity import Station, capacity
+from benchmarks.contenders import fornada_worker
+from benchmarks.contract import BUCKET, to_npy
+from benchmarks.prepare import prepared
+from benchmarks.s3_counter import S3Counter
+from benchmarks.servers import Servers, started_servers
+from benchmarks.table import lined_up, rate
+from benchmarks.workloads import FULL
+from fornada.messages import ShardMessage
+from fornada.settings import Settings
+from producer import Client, Job, StoredImages
+from producer.sender import CelerySender
+
+_FOLDER = Path(__file__).parent
+_CACHE = _FOLDER / ".cache"
+_PROCESSES = (1, 2)
+_ITEMS_PER_SHARD = (64, 256, 1024, 4096, 10_000)
+#: Items of one size of shard; small shards get fewer, for they take longer.
+_MOST_ITEMS, _MOST_SHARDS = 100_000, 400
+#: A difference of two jobs is what shards cost; what a job costs once falls out.
+_FEW, _MANY = 50, 250
+_FEW_LARGE, _MANY_LARGE = 4, 24
+#: A window so small that refilling it is what limits.
+_WINDOW, _WINDOW_SHARDS = 20, 140
+_MESSAGES = 1000
+_WORKERS = (10, 100, 1000)
+_LARGE_SHARD = 4096
+#: Seconds of a worker for a shard, and what such shards cost the servers.
+_LENGTHS = {0.1: "small_shard", 1.0: "large_shard", 10.0: "large_shard"}
+#: Less of a kind of request a shard is what a job has once.
+_LEAST_REQUESTS = 0.05
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=_FOLDER / "results")
+def main(output: Path) -> None:
+    """Measure how throughput scales, and what a shard costs Redis and the store.
+
+    Example: python -m benchmarks.scale
+    """
+    # As on Ctrl-C: worker and servers are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    data = prepared(FULL, cache=_CACHE)
+    _CACHE.mkdir(exist_ok=True)
+    with (
+        process_tree.orphans_adopted(),
+        tempfile.TemporaryDirectory(prefix="run-", dir=_CACHE, ignore_cleanup_errors=True) as name,
+        started_servers(folder=Path(name, "servers"), data=data, sizes=FULL) as servers,
+    ):
+        scale = _Scale(servers, folder=Path(name))
+        found: dict[str, Any] = {
+            "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%MZ}",
+            "commit": machine.commit(_FOLDER.parent),
+            "machine": machine.describe(),
+            "load_before": machine.load(),
+            "servers": servers.versions(),
+            "by_processes": {n: scale.items_per_s(processes=n) for n in _PROCESSES},
+            "by_shard_size": {n: scale.items_per_s(shard_items=n) for n in _ITEMS_PER_SHARD},
+            "requests_per_shard": scale.requests(),
+            "small_shard": scale.costs("empty", few=_FEW, many=_MANY),
+            "large_shard": scale.costs("mlp", few=_FEW_LARGE, many=_MANY_LARGE),
+            "enqueued_per_s": scale.enqueued_per_s(),
+            "refill": scale.refill(),
+        }
+    found["capacity"] = capacities(found)
+    print(report_of(found))
+    path = output / f"{found['date'][:10]}-{machine.slug(found['machine'])}-scale.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"\nwritten: {os.path.relpath(path)}")
+
+
+class _Scale:
+    """Runs jobs on the servers that are up, each time in a deployment of its own."""
+
+    def __init__(self, servers: Servers, *, folder: Path) -> None:
+        self._servers = servers
+        self._folder = folder
+        self._images = np.load(servers.data / "mlp.npy", mmap_mode="r")
+
+    def items_per_s(self, *, processes: int = 1, shard_items: int = 10_000) -> float:
+        """From the submission to the last outcome, the worker being up and warm."""
+        shards = min(_MOST_SHARDS, _MOST_ITEMS // shard_items)
+        prefix = f"sizes/{shard_items}/"
+        for number in range(shards):
+            rows = self._images[number * shard_items : (number + 1) * shard_items]
+            self._servers.objects.put(f"{prefix}{number:05d}.npy", to_npy(rows))
+        stored = StoredImages(bucket=BUCKET, prefix=prefix)
+        with self._worker({}, processes=processes) as client:
+            # Twice: with the first job one of two processes may do all, and the other load.
+            for _ in range(2):
+                began_at = time.time()
+                job = client.submit(stored, model="mlp")
+                ended_at = fornada_worker.last_outcome_at(fornada_worker.wait([job]))
+        return job.manifest.item_count / (ended_at - began_at)
+
+    def requests(self) -> dict[str, float]:
+        """Requests to the store for one more shard, from its submission to its outcome."""
+        upstream = self._servers.stack.environ["FORNADA_S3_ENDPOINT_URL"]
+        with S3Counter(upstream) as counter:
+            counts: list[Counter[str]] = []
+            settings = {"FORNADA_S3_ENDPOINT_URL": counter.url, "FORNADA_MAX_BATCH_SIZE": "1"}
+            with self._worker(settings) as client:
+                for shards in (1, _FEW, _MANY):
+                    counter.counts.clear()
+                    self._run(client, "empty", shards)
+                    counts.append(counter.counts.copy())
+        few, many = counts[1:]
+        more = {kind: (many[kind] - few[kind]) / (_MANY - _FEW) for kind in sorted(many)}
+        return {kind: round(n, 2) for kind, n in more.items() if n > _LEAST_REQUESTS}
+
+    def costs(self, model: str, *, few: int, many: int) -> dict[str, float]:
+        """What one more shard takes: seconds of a worker, commands, and the servers' CPU."""
+        settings = {"FORNADA_MAX_BATCH_SIZE": "1"} if model == "empty" else {}
+        with self._worker(settings) as client:
+            self._run(client, model, few)
+            spent = [self._spent(client, model, shards) for shards in (few, many)]
+        return {name: (spent[1][name] - spent[0][name]) / (many - few) for name in spent[0]}
+
+    def enqueued_per_s(self) -> float:
+        """Messages that one process puts on the queue in a second."""
+        with self._servers.deployment(self._folder) as environ:
+            sender = CelerySender.from_settings(Settings.from_env(environ))
+            messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
+            sender.enqueue(messages[:1])
+            began = time.monotonic()
+            sender.enqueue(messages)
+            return _MESSAGES / (time.monotonic() - began)
+
+    def refill(self) -> dict[str, float]:
+        """What a window too small comes to, and what the arithmetic says: window / interval."""
+        settings = {"FORNADA_ENQUEUE_WINDOW": str(_WINDOW), "FORNADA_MAX_BATCH_SIZE": "1"}
+        with self._worker(settings) as client:
+            self._run(client, "empty", 1)
+            job = self._run(client, "empty", _WINDOW_SHARDS)
+            seconds = _running_s(job)
+        # The first window is filled by the submission itself.
+        return {
+            "window": _WINDOW,
+            "shards_per_s": (_WINDOW_SHARDS - _WINDOW) / seconds,
+            "expected": _WINDOW / Settings().reconcile_interval_s,
+        }
+
+    def _spent(self, client: Client, model: str, shards: int) -> dict[str, float]:
+        before = self._meters()
+        job = self._run(client, model, shards)
+        spent = {name: value - before[name] for name, value in self._meters().items()}
+        return {**spent, "seconds": _running_s(job)}
+
+    def _meters(self) -> dict[str, float]:
+        url = self._servers.stack.settings.redis_url.get_secret_value()
+        with redis.Redis.from_url(url) as client:
+            info = client.info("all")
+        commands = sum(one["calls"] for name, one in info.items() if name.startswith("cmdstat_"))
+        return {
+            "redis_commands": float(commands),
+            "redis_cpu_s": info["used_cpu_user"] + info["used_cpu_sys"],
+            "s3_cpu_s": _cpu_s("rclone"),
+        }
+
+    def _run(self, client: Client, model: str, shards: int) -> Job:
+        """A job of so many one-item shards of the empty model, or large ones of the other."""
+        if model == "empty":
+            images, items = np.zeros((shards, 1), np.uint8), 1
+        else:
+            images, items = np.array(self._images[: shards * _LARGE_SHARD]), _LARGE_SHARD
+        job = client.submit(images, model=model, items_per_shard=items)
+        fornada_worker.wait([job])
+        return job
+
+    @contextlib.contextmanager
+    def _worker(self, settings: Mapping[str, str], *, processes: int = 1) -> Iterator[Client]:
+        """A client of a new deployment on which `fornada worker` runs."""
+        with self._servers.deployment(self._folder) as deployment:
+            environ = {**self._servers.environ, **deployment, **settings}
+            command = [sys.executable, "-P", "-m", "fornada", "worker"]
+            with (_CACHE / "scale-worker.log").open("ab") as log:
+                worker = subprocess.Popen(
+                    [*command, "--processes", str(processes)], env=environ, stdout=log, stderr=log
+                )
+            try:
+                yield Client.from_env(environ)
+            finally:
+                worker.terminate()
+                worker.wait()
+
+
+def _running_s(job: Job) -> float:
+    """From the beginning of the job's first shard to its last outcome."""
+    status = job.status()
+    assert status.started_at is not None
+    return fornada_worker.last_outcome_at([status]) - status.started_at.timestamp()
+
+
+def _cpu_s(name: str) -> float:
+    """CPU that our children of this name have used."""
+    total = 0
+    for pid in process_tree.below(os.getpid()):
+        with contextlib.suppress(OSError):
+            command, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+            if command.endswith(f"({name}"):
+                user, system = rest.split()[11:13]
+                total += int(user) + int(system)
+    return total / _CLOCK_TICKS
+
+
+def capacities(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What many workers would come to, by the queueing model, for shards of several lengths."""
+    settings = Settings()
+    window = settings.enqueue_window
+    # A round of the reconciler: it waits, then fills what room there is.
+    round_s = settings.reconcile_interval_s + window / found["enqueued_per_s"]
+    points = {}
+    for own_s, kind in _LENGTHS.items():
+        cost = found[kind]
+        stations = [
+            Station(name="refill", demand_s=round_s / window),
+            Station(name="Redis", demand_s=cost["redis_cpu_s"]),
+            Station(name="store", demand_s=cost["s3_cpu_s"] / found["machine"]["cores"]),
+        ]
+        for store, shared in (("embedded store", stations), ("a store that grows", stations[:2])):
+            points[f"{own_s:g} s a shard, {store}"] = [
+                asdict(point) | {"busiest": point.busiest}
+                for point in (capacity(n, own_s=own_s, stations=shared) for n in _WORKERS)
+            ]
+    return points
+
+
+def report_of(found: Mapping[str, Any]) -> str:
+    """All figures as plain text."""
+    requests = sum(found["requests_per_shard"].values())
+    parts = [
+        _pairs("worker processes", "images/s", found["by_processes"]),
+        _pairs("images a shard", "images/s", found["by_shard_size"]),
+        f"store requests a shard: {requests:.1f}: {found['requests_per_shard']}",
+        *(f"{kind}: {found[kind]}" for kind in ("small_shard", "large_shard")),
+        f"messages enqueued by one process: {found['enqueued_per_s']:,.0f}/s",
+        (
+            f"window of {found['refill']['window']}: {found['refill']['shards_per_s']:.1f} "
+            f"shards/s, expected {found['refill']['expected']:.0f}"
+        ),
+        *(_points(name, points) for name, points in found["capacity"].items()),
+    ]
+    return "\n\n".join(parts)
+
+
+def _pairs(left: str, right: str, values: Mapping[int, float]) -> str:
+    return lined_up([[left, right], *([f"{n:,}", rate(value)] for n, value in values.items())])
+
+
+def _points(name: str, points: list[dict[str, Any]]) -> str:
+    rows = [[name, "shards/s", "of linear", "first to give"]]
+    for point in points:
+        busiest = point["busiest"]
+        rows.append(
+            [
+                f"{point['workers']:,} workers",
+                rate(point["shards_per_s"]),
+                f"{point['efficiency']:.0%}",
+                f"{busiest}, {point['busy'][busiest]:.0%} busy",
+            ]
+        )
+    return lined_up(rows)
+
+
+if __name__ == "__main__":
+    main()

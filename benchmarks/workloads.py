@@ -1,0 +1,85 @@
+"""What is measured, and how much of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: Models by workload. One image a call, by either way in, goes to the small model.
+MODELS = {"mlp": "mlp", "cnn": "cnn", "predict": "mlp", "submit": "mlp", "shards": "empty"}
+
+WORKLOADS = {
+    "mlp": "objects of 28x28 images, Fashion-MNIST network, store to store",
+    "cnn": "objects of 32x32x3 images, CIFAR network, store to store",
+    "predict": "one image a call, 64 callers, answers in hand",
+    "submit": "one image a durable job, one client process",
+    "shards": "one-item shards of an empty model, one thread",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much work a run has."""
+
+    mlp_objects: int
+    mlp_items: int
+    cnn_objects: int
+    cnn_items: int
+    predict_calls: int
+    submissions: int
+    shards: int
+    rounds: int
+    #: Passes over a workload in a round: until so much time went by, or so many were made.
+    pass_s: float
+    most_passes: int
+
+    def objects(self, model: str) -> tuple[int, int]:
+        """How many input objects the model has, and how many items each."""
+        by_model = {
+            "mlp": (self.mlp_objects, self.mlp_items),
+            "cnn": (self.cnn_objects, self.cnn_items),
+        }
+        return by_model.get(model, (0, 0))
+
+    def calls(self, workload: str) -> int:
+        """How many submissions of one image the workload has."""
+        by_workload = {
+            "predict": self.predict_calls,
+            "submit": self.submissions,
+            "shards": self.shards,
+        }
+        return by_workload.get(workload, 0)
+
+    def images(self, model: str) -> int:
+        """How many images of the model there are."""
+        objects, items = self.objects(model)
+        calls = [self.calls(name) for name in WORKLOADS if MODELS[name] == model]
+        return max(objects * items, *calls, 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record."""
+        return asdict(self)
+
+
+FULL = Sizes(
+    mlp_objects=20,
+    mlp_items=10_000,
+    cnn_objects=20,
+    cnn_items=1_000,
+    predict_calls=5_000,
+    submissions=2_000,
+    shards=300,
+    rounds=3,
+    pass_s=3.0,
+    most_passes=5,
+)
+QUICK = Sizes(
+    mlp_objects=20,
+    mlp_items=2_000,
+    cnn_objects=4,
+    cnn_items=500,
+    predict_calls=1_000,
+    submissions=200,
+    shards=100,
+    rounds=1,
+    pass_s=0.0,
+    most_passes=1,
+)

@@ -1,0 +1,179 @@
+"""The harness end to end on real servers, with contenders that do well, fail, hang and lie."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import chart, machine, process_tree, table
+from benchmarks.conversation import ContenderError
+from benchmarks.measurement import Limits, Measured, Measurement
+from benchmarks.prepare import CLASS_COUNTS, ITEM_SHAPES
+from benchmarks.record import record_of
+from benchmarks.registry import Contender
+from benchmarks.rounds import run_rounds
+from benchmarks.servers import Servers
+from benchmarks.workloads import Sizes
+from fornada.local.stack import Stack
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+
+_FOLDER = Path(__file__).parent
+_SIZES = Sizes(
+    mlp_objects=3,
+    mlp_items=5,
+    cnn_objects=1,
+    cnn_items=2,
+    predict_calls=2,
+    submissions=2,
+    shards=2,
+    rounds=2,
+    pass_s=0.0,
+    most_passes=1,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models, images and references as `prepare` writes them, without TensorFlow."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for model, shape in ITEM_SHAPES.items():
+        count = max(2, _SIZES.images(model))
+        np.save(folder / f"{model}.npy", rng.integers(0, 256, (count, *shape), np.uint8))
+        reference = rng.random((count, CLASS_COUNTS[model]), np.float32)
+        np.save(folder / f"{model}-reference.npy", reference)
+        (folder / f"{model}.keras").write_bytes(b"no model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bench_servers(servers: Stack, data: Path) -> Servers:
+    """The session's servers, with the inputs in them."""
+    found = Servers(stack=servers, data=data)
+    found.put_inputs(_SIZES)
+    return found
+
+
+@pytest.fixture
+def measure(bench_servers: Servers, tmp_path: Path) -> Callable[[Contender, Path, Path], Measured]:
+    """Measures a contender."""
+    found = Measurement(bench_servers, _SIZES, folder=tmp_path)
+    return lambda contender, python, log: found.measure(contender, python=python, log_path=log)
+
+
+def _contender(how: str) -> Contender:
+    return Contender(
+        name=how,
+        label=how,
+        module="tests.unit.benchmarks.contender",
+        arguments=(how,),
+        workloads=("mlp",),
+        kind="peer",
+    )
+
+
+def _run(
+    measure: Callable[[Contender, Path, Path], Measured],
+    contenders: list[Contender],
+    logs: Path,
+    rounds: int = 1,
+) -> tuple[dict[str, list[Measured]], dict[str, str]]:
+    pythons = {contender.name: Path(sys.executable) for contender in contenders}
+    with process_tree.orphans_adopted():
+        return run_rounds(contenders, rounds=rounds, measure=measure, pythons=pythons, logs=logs)
+
+
+def test_contenders_take_turns_and_a_failure_costs_only_itself(
+    measure: Callable[[Contender, Path, Path], Measured], tmp_path: Path
+) -> None:
+    # given
+    contenders = [_contender(how) for how in ("stores", "fails", "is-wrong")]
+
+    # when
+    found, failed = _run(measure, contenders, tmp_path, rounds=2)
+
+    # then
+    assert 2 == len(found["stores"])
+    measured = found["stores"][0].workloads["mlp"]
+    assert (15, 0.0) == (measured["items"], measured["max_abs_diff"])
+    assert measured["rate"] > 0
+    assert {"fails", "is-wrong"} == failed.keys()
+    assert "no luck today" in failed["fails"]
+    assert "differ by 0.5" in failed["is-wrong"]
+
+
+def test_contender_that_hangs_is_ended_in_time_with_its_log(
+    bench_servers: Servers, tmp_path: Path
+) -> None:
+    # given
+    limits = Limits(start_s=60.0, task_s=0.5)
+    measurement = Measurement(bench_servers, _SIZES, folder=tmp_path, limits=limits)
+    log_path = tmp_path / "log"
+
+    # when
+    with pytest.raises(ContenderError) as raised:
+        measurement.measure(_contender("hangs"), python=Path(sys.executable), log_path=log_path)
+
+    # then
+    assert "gave no result within 0.5 s" in str(raised.value)
+    assert "a library's chatter" in str(raised.value)
+
+
+def test_nothing_that_a_contender_began_outlives_it(
+    measure: Callable[[Contender, Path, Path], Measured], data: Path, tmp_path: Path
+) -> None:
+    # given
+    before = process_tree.below(os.getpid())
+
+    # when
+    _found, failed = _run(measure, [_contender("leaves-a-process")], tmp_path)
+
+    # then
+    assert {} == failed
+    stray = int((data / "stray.pid").read_text())
+    assert not Path(f"/proc/{stray}").exists()
+    assert process_tree.below(os.getpid()) <= before
+
+
+def test_record_table_and_chart_tell_what_was_measured_and_what_was_not(
+    measure: Callable[[Contender, Path, Path], Measured], tmp_path: Path
+) -> None:
+    # given
+    contenders = [
+        replace(_contender("does-well"), name="fornada-keras", label="Fornada, keras"),
+        replace(_contender("does-well"), name="plain", label="plain script"),
+    ]
+    found, failed = _run(measure, contenders, tmp_path)
+    about: dict[str, Any] = {
+        "machine": machine.describe(),
+        "load_before": 0.0,
+        "sizes": {**_SIZES.to_json(), "rounds": 1},
+    }
+
+    # when
+    record = record_of(
+        contenders,
+        found,
+        failed={**failed, "ray": "it ended"},
+        left_out={"openvino": "not installed"},
+        engines=["keras"],
+        about=about,
+    )
+
+    # then
+    report = table.report_of(json.loads(json.dumps(record)))
+    assert "plain script" in report
+    assert "FAILED: ray: it ended" in report
+    assert "left out: openvino: not installed" in report
+    ratio = next(t for t in record["targets"]["keras"] if t["name"] == "mlp / plain script")
+    assert ratio["verdict"] in {"aim", "pass", "FAIL"}
+    assert chart.draw(record).startswith(b"\x89PNG")
+    bars = [bar.label for panel in chart.panels_of(record) for bar in panel.bars]
+    assert ["Fornada, keras", "plain script"] == sorted(bars)

@@ -1,0 +1,40 @@
+"""The counting proxy: what passes through it is counted, and is what was sent."""
+
+import pytest
+
+from benchmarks.s3_counter import S3Counter, kind_of
+from fornada.object_store import S3ObjectStore
+from fornada.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/fornada/jobs/j/input/0.npy", "input"),
+        ("/fornada/jobs/j/data/0/a.npy", "data"),
+        ("/fornada/jobs/j/outcome/0.json", "outcome"),
+        ("/fornada/jobs/j/final.json", "final.json"),
+        ("/fornada/models/m/1/model.keras", "model"),
+        ("/fornada?list-type=2&prefix=jobs%2Fj%2Foutcome%2F", "list"),
+        ("/fornada/x", "other"),
+    ],
+)
+def test_requests_are_told_apart(path: str, kind: str) -> None:
+    assert kind == kind_of(path)
+
+
+def test_objects_pass_unharmed_and_are_counted(settings: Settings) -> None:
+    # given
+    assert settings.s3_endpoint_url is not None
+    with S3Counter(settings.s3_endpoint_url) as counter:
+        store = S3ObjectStore.from_settings(
+            settings.model_copy(update={"s3_endpoint_url": counter.url})
+        )
+
+        # when
+        store.put("jobs/j/input/0.npy", b"pixels")
+        data = store.get("jobs/j/input/0.npy").data
+
+    # then
+    assert b"pixels" == data
+    assert {"PUT input": 1, "GET input": 1} == dict(counter.counts)
