@@ -30,7 +30,7 @@ _COMMANDS = {
     "dataset": _Target("trainer.cli", "dataset", "Write a data set's images and labels as .npy."),
     "train": _Target("trainer.cli", "train", "Train a model and publish it."),
     "evaluate": _Target("trainer.cli", "evaluate", "Compare probabilities with the labels."),
-    "models": _Target("model_store.cli", "models", "List and show published models."),
+    "models": _Target("fornada.cli", "models", "Publish, list, compare, promote models."),
     "worker": _Target("worker.cli", "worker", "Run workers that predict what is queued."),
     "submit": _Target("producer.cli", "submit", "Submit images as a job."),
     "jobs": _Target("producer.jobs_cli", "jobs", "List, show, cancel jobs; fetch results."),
@@ -39,14 +39,34 @@ _COMMANDS = {
 }
 
 
+#: In the order of a model's life. They are of several packages: only some need Keras, or Celery.
+_MODELS_COMMANDS = {
+    "list": _Target("model_store.cli", "list_models", "List all models with their aliases."),
+    "show": _Target("model_store.cli", "show", "Show one version, and its aliases' history."),
+    "publish": _Target("model_store.publish_cli", "publish", "Publish a .keras file."),
+    "sign": _Target("model_store.change_cli", "sign", "Sign a version with a private key."),
+    "verify": _Target("model_store.cli", "verify", "Check every byte of a version."),
+    "diff": _Target("model_store.cli", "diff", "Show what differs between two versions."),
+    "compare": _Target("producer.compare_cli", "compare", "Run two versions on the same items."),
+    "promote": _Target("model_store.change_cli", "promote", "Point an alias at a version."),
+    "rollback": _Target("model_store.change_cli", "rollback", "Point an alias back."),
+    "export": _Target("model_store.cli", "export", "Copy a version to a folder."),
+    "delete": _Target("model_store.change_cli", "delete", "Delete a version."),
+}
+
+
 class _Router(click.Group):
     """A group whose commands are imported when they are called, and not for `--help`."""
 
+    def __init__(self, *args: Any, targets: dict[str, _Target], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._targets = targets
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
+        return list(self._targets)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        target = _COMMANDS.get(cmd_name)
+        target = self._targets.get(cmd_name)
         if target is None:
             return None
         command: click.Command = getattr(importlib.import_module(target.module), target.attribute)
@@ -54,17 +74,23 @@ class _Router(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, target.summary) for name, target in _COMMANDS.items()])
+            formatter.write_dl([(name, target.summary) for name, target in self._targets.items()])
 
 
 @click.group(
     cls=_Router,
+    targets=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Begin with `fornada demo`. Settings: docs/reference/settings.md",
 )
 @click.version_option(__version__, prog_name="fornada")
 def root() -> None:
     """Batch inference for Keras models on Celery and S3."""
+
+
+@click.group(cls=_Router, targets=_MODELS_COMMANDS)
+def models() -> None:
+    """Publish, list, compare and promote models."""
 
 
 @click.command()

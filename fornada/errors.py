@@ -18,6 +18,7 @@
     |- ModelError                 the model
     |  |- ModelNotFoundError      no such name, version or alias
     |  |- ModelRefusedError       the artifact is not safe, or not what its manifest says
+    |  |- GateNotMetError         a metric is not good enough for the model to be promoted
     |  `- PredictionError         predict failed or gave the wrong shape
     |- StackError                 the embedded stack did not start
     `- JobError                   the job
@@ -124,6 +125,10 @@ class ModelNotFoundError(ModelError, LookupError):
 
 class ModelRefusedError(ModelError, ValueError):
     """The artifact is not safe to load, or is not what its manifest says."""
+
+
+class GateNotMetError(ModelError):
+    """A metric is not good enough for the model to be promoted."""
 
 
 class PredictionError(ModelError, RuntimeError):

@@ -15,6 +15,7 @@ _BLOCK_SHARDS = 1000
 
 # A key is also a path on disk-backed stores, hence no slash and no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ALIAS_MOVE = re.compile(rf"{MODELS_PREFIX}[^/]+/aliases/[^/]+/[0-9]{{8}}\.json")
 
 
 def check_name(kind: str, name: str) -> str:
@@ -56,14 +57,59 @@ def model_artifact(name: str, version: int) -> str:
     return f"{model_version_prefix(name, version)}model.keras"
 
 
+def model_signature(name: str, version: int, key_id: str) -> str:
+    """A signature of the manifest, by the key of that id."""
+    return f"{model_version_prefix(name, version)}signatures/{key_id}.json"
+
+
 def model_aliases_prefix(name: str) -> str:
     """All aliases of a model."""
     return f"{model_prefix(name)}aliases/"
 
 
-def model_alias(name: str, alias: str) -> str:
-    """Where an alias points, and where it pointed before."""
-    return f"{model_aliases_prefix(name)}{alias}.json"
+def model_alias_prefix(name: str, alias: str) -> str:
+    """All moves of an alias, in order; the last one counts."""
+    return f"{model_aliases_prefix(name)}{alias}/"
+
+
+def model_alias_move(name: str, alias: str, number: int) -> str:
+    """One move of an alias; never overwritten."""
+    return f"{model_alias_prefix(name, alias)}{number:08d}.json"
+
+
+def is_alias_move(key: str) -> bool:
+    """Whether a key is that of a move, and not of something that was put beside it."""
+    return _ALIAS_MOVE.fullmatch(key) is not None
+
+
+def alias_of(move_key: str) -> str:
+    """The alias that a move's key belongs to."""
+    return move_key.rsplit("/", 2)[-2]
+
+
+def alias_move_number(move_key: str) -> int:
+    """Which move of its alias a move's key is, from 1."""
+    return int(move_key.rsplit("/", 1)[-1].removesuffix(".json"))
+
+
+def model_version_tickets(name: str) -> str:
+    """Who claims which version, on stores without conditional writes."""
+    return f"{model_prefix(name)}tickets/versions/"
+
+
+def model_alias_tickets(name: str, alias: str) -> str:
+    """Who claims which move of an alias, on stores without conditional writes."""
+    return f"{model_prefix(name)}tickets/aliases/{alias}/"
+
+
+def ticket_prefix(tickets: str, number: int) -> str:
+    """All tickets for one number."""
+    return f"{tickets}{number:08d}-"
+
+
+def ticket_number(ticket: str) -> int:
+    """The number that a ticket is for."""
+    return int(ticket.rsplit("/", 1)[-1].split("-", maxsplit=1)[0])
 
 
 def job_prefix(job_id: str) -> str:

@@ -220,19 +220,10 @@ class JobFinal(Record):
 
 
 class AliasMove(Record):
-    """One entry of an alias's history."""
-
-    version: int = Field(ge=1)
-    moved_at: AwareDatetime
-
-
-class ModelAlias(Record):
-    """`aliases/<alias>.json`: where an alias points; the newest move is last."""
+    """`aliases/<alias>/<number>.json`: one move of an alias; the last of them counts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    moves: list[AliasMove] = Field(min_length=1)
-
-    @property
-    def version(self) -> int:
-        """The version that the alias points to."""
-        return self.moves[-1].version
+    version: int = Field(ge=1)
+    moved_at: AwareDatetime
+    #: It goes back to an earlier version; the moves since then no longer count as earlier ones.
+    rollback: bool = False

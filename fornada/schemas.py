@@ -4,9 +4,9 @@ from typing import Any
 
 from fornada.job_manifest import JobManifest
 from fornada.messages import (
+    AliasMove,
     CancelRequest,
     JobFinal,
-    ModelAlias,
     Record,
     ShardMessage,
     ShardOutcome,
@@ -19,7 +19,7 @@ PUBLIC_RECORDS: dict[str, type[Record]] = {
     "shard-outcome": ShardOutcome,
     "cancel-request": CancelRequest,
     "job-final": JobFinal,
-    "model-alias": ModelAlias,
+    "alias-move": AliasMove,
 }
 
 

@@ -98,6 +98,31 @@ class Settings(BaseSettings):
     max_loaded_models: int = Field(
         default=4, ge=1, description="Models that one worker process keeps in memory."
     )
+    model_memory_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=1,
+        description="Their artifacts' sizes together; what they take in memory is a small multiple "
+        "of that. Least recently used models go first, those in use never.",
+    )
+    warm_models: str | None = Field(
+        default=None,
+        description="Models that a worker loads before it takes work, with commas between: "
+        "`digits@prod,fashion-mnist`.",
+    )
+    accepted_models: str | None = Field(
+        default=None,
+        description="Names of models that a worker loads: globs, with commas between. Unset: all.",
+    )
+    model_public_key: str | None = Field(
+        default=None,
+        description="PEM file of an Ed25519 public key: a worker loads only models that are signed "
+        "with its private key.",
+    )
+    allowed_layers: str | None = Field(
+        default=None,
+        description="Keras layers of others that a model may use, as `package.module:ClassName` "
+        "with commas between. They run as code.",
+    )
     cache_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / "fornada-cache",
         description="Where workers keep artifacts by digest, and their signs of life.",

@@ -1,7 +1,11 @@
-"""`fornada models`: list and show what is published."""
+"""`fornada models list`, `show`, `verify`, `diff` and `export`: what is published."""
 
 import json
 import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,32 +14,31 @@ from rich.text import Text
 
 from fornada import logs
 from fornada.console import console
+from fornada.messages import AliasMove
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from model_store.difference import Difference, differences
+from model_store.export import check_version, export_version
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.trust import Trust
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-
-
-@click.group()
-def models() -> None:
-    """List and show published models."""
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 
-@models.command("list")
-@_JSON
+@click.command("list")
+@JSON_OPTION
 def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List all models with their newest version and their aliases.
 
     Example: fornada models list
     """
-    store = _store()
+    store = store_from_env()
     found = [
         (store.resolve(name), store.versions(name), store.aliases(name)) for name in store.names()
     ]
     if as_json:
-        _print_json({"models": [_line(*entry) for entry in found]})
+        print_json({"models": [_line(*entry) for entry in found]})
         return
     table = Table("model", "versions", "aliases", "test accuracy", "published", box=None)
     for newest, versions, aliases in found:
@@ -50,28 +53,114 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
     console().print(table if found else "no models yet; `fornada train` publishes one")
 
 
-@models.command()
+@click.command()
 @click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
-@_JSON
+@JSON_OPTION
 def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Show one version: what it takes and gives, how good it is, how it was made.
 
     Example: fornada models show fashion-mnist@prod
     """
-    store = _store()
+    store = store_from_env()
     manifest = store.resolve(model)
-    aliases = [
-        a for a, version in store.aliases(manifest.name).items() if version == manifest.version
-    ]
+    pointing = store.aliases(manifest.name)
+    history = {alias: store.alias_history(manifest.name, alias) for alias in sorted(pointing)}
+    aliases = [alias for alias, version in pointing.items() if version == manifest.version]
     if as_json:
-        plain = json.loads(manifest.to_json())
-        _print_json({"model": str(manifest), "aliases": aliases, "manifest": plain})
+        print_json(
+            {
+                "model": str(manifest),
+                "aliases": aliases,
+                "manifest": json.loads(manifest.to_json()),
+                "alias_history": {
+                    alias: [json.loads(move.to_json()) for move in moves]
+                    for alias, moves in history.items()
+                },
+            }
+        )
         return
     table = Table(box=None, show_header=False)
-    for fact, value in _facts(manifest, aliases).items():
+    facts = _facts(manifest, aliases)
+    facts |= {f"@{alias}": _history(moves) for alias, moves in history.items()}
+    for fact, value in facts.items():
         # Names and notes of others are text, not markup.
         table.add_row(fact, Text(value))
     console().print(table)
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@JSON_OPTION
+def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Read every object of a version and compare it with its manifest; exit 1 if one is wrong.
+
+    Nothing is predicted: `fornada doctor` loads models and predicts their golden batches.
+
+    Example: fornada models verify fashion-mnist@prod
+    """
+    store = store_from_env()
+    manifest = store.pinned(store.resolve(model).pin)
+    findings = list(check_version(manifest, models=store))
+    wrong = any(finding.status == "wrong" for finding in findings)
+    if as_json:
+        files = [asdict(finding) for finding in findings]
+        print_json({"model": str(manifest), "ok": not wrong, "files": files})
+    else:
+        table = Table(box=None, show_header=False)
+        for finding in findings:
+            table.add_row(finding.status, Text(finding.file), Text(finding.detail))
+        console().print(table)
+    sys.exit(1 if wrong else 0)
+
+
+@click.command()
+@click.argument("first", metavar="NAME[:VERSION|@ALIAS]")
+@click.argument("second", metavar="NAME[:VERSION|@ALIAS]")
+@JSON_OPTION
+def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Show what differs between two versions: metrics, training, classes, packages, digests.
+
+    `fornada models compare` shows what differs in what they predict.
+
+    Example: fornada models diff fashion-mnist:1 fashion-mnist@prod
+    """
+    store = store_from_env()
+    manifests = store.resolve(first), store.resolve(second)
+    found = differences(*manifests)
+    if as_json:
+        facts = [{**asdict(difference), "change": difference.change} for difference in found]
+        names = [str(manifest) for manifest in manifests]
+        print_json({"first": names[0], "second": names[1], "differences": facts})
+        return
+    table = Table("fact", *map(str, manifests), "change", box=None)
+    for difference in found:
+        table.add_row(difference.fact, *_sides(difference))
+    console().print(table if found else f"{manifests[0]} and {manifests[1]} differ in nothing")
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="A new or empty folder.",
+)
+@JSON_OPTION
+def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Copy a version to a folder, every byte checked.
+
+    Example: fornada models export fashion-mnist@prod --output fashion-mnist-prod
+    """
+    store = store_from_env()
+    manifest = store.resolve(model)
+    paths = export_version(manifest, output, models=store)
+    if as_json:
+        print_json({"model": str(manifest), "files": [str(path) for path in paths]})
+        return
+    for path in paths:
+        click.echo(path)
 
 
 def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
@@ -98,6 +187,19 @@ def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
     return facts
 
 
+def _history(moves: Sequence[AliasMove]) -> str:
+    return ", ".join(
+        f"{'back to ' if move.rollback else ''}{move.version} ({move.moved_at:%F %T}Z)"
+        for move in moves
+    )
+
+
+def _sides(difference: Difference) -> list[Text]:
+    change = difference.change
+    sides = ["" if side is None else str(side) for side in (difference.first, difference.second)]
+    return [Text(text) for text in (*sides, "" if change is None else f"{change:+.6g}")]
+
+
 def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -> dict[str, Any]:
     return {
         "name": newest.name,
@@ -110,11 +212,15 @@ def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -
     }
 
 
-def _store() -> ModelStore:
+def store_from_env() -> ModelStore:
+    """The models of the deployment that `FORNADA_*` names; nothing is contacted yet."""
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    return ModelStore(objects=S3ObjectStore.from_settings(settings))
+    return ModelStore(
+        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
+    )
 
 
-def _print_json(answer: dict[str, Any]) -> None:
+def print_json(answer: Mapping[str, Any]) -> None:
+    """Print the one JSON object of a command with `--json`."""
     click.echo(json.dumps(answer))

@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,9 @@ from fornada.errors import (
     UsageError,
 )
 from model_store.artifact_check import check_artifact
+from model_store.custom_layers import import_layers
+from model_store.golden import Predict
 from model_store.keras_archive import without_accidents
-
-#: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs].
-Predict = Callable[[Array], NDArray[np.float32]]
-
-#: Largest difference from a golden batch that is accepted. Kinds of CPU differ by about 1e-6 in
-#: float32, wrong weights or a wrong layer by 1e-2 and more. Absolute, and relative to the largest
-#: golden output where that is above 1 (logits, regression).
-GOLDEN_TOLERANCE = 1e-4
 
 _import_lock = threading.Lock()
 _NOTICE = re.compile(
@@ -127,21 +121,29 @@ def dump_model(model: Any) -> bytes:
         raise _disk_error(exc) from exc
 
 
-def load_model(data: bytes, *, where: str) -> Any:
+def load_model(data: bytes, *, where: str, allowed_layers: Collection[str] = ()) -> Any:
     """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
 
+    Args:
+        data: The whole file.
+        where: What it was read from, for the error message.
+        allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
+
     Raises:
+        ConfigError: A layer that is allowed cannot be imported.
         ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
         LocalDiskError: The temporary folder is full or not writable.
     """
-    return read_model(import_keras(), data, where=where)
+    return read_model(import_keras(), data, where=where, allowed_layers=allowed_layers)
 
 
-def read_model(keras: Any, data: bytes, *, where: str) -> Any:
+def read_model(keras: Any, data: bytes, *, where: str, allowed_layers: Collection[str] = ()) -> Any:
     """As `load_model`, into a `keras` on whatever backend."""
-    check_artifact(data, where=where)
+    layers = check_artifact(data, where=where, allowed_layers=allowed_layers)
+    # A name that was registered by somebody else must not come before an allowed one.
+    scope = keras.saving.custom_object_scope(import_layers(layers))
     try:
-        with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
+        with scope, tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             path.write_bytes(data)
             return _load_file(keras, path, where)
@@ -192,71 +194,6 @@ def check_output_shape(shape: Sequence[int | None], *, tile_items: int, takes: s
             f"the model gives outputs of shape {tuple(shape)} for {takes}; it must give one row of "
             "numbers an item"
         )
-
-
-def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray[np.float32]:
-    """Run `predict` over any number of items, the last tile padded with zeros.
-
-    Args:
-        predict: From `compile_predict`, for the same `tile_items`.
-        items: item dtype [items, *item_shape].
-        tile_items: Rows of every predict call.
-
-    Returns:
-        float32 [items, outputs].
-    """
-    outputs = []
-    for first in range(0, len(items), tile_items):
-        rows = items[first : first + tile_items]
-        tile = rows
-        if len(rows) < tile_items:
-            tile = np.zeros((tile_items, *items.shape[1:]), items.dtype)
-            tile[: len(rows)] = rows
-        outputs.append(predict(np.ascontiguousarray(tile))[: len(rows)])
-    return np.concatenate(outputs)
-
-
-def check_golden(
-    predict: Predict,
-    *,
-    inputs: Array,
-    outputs: Array,
-    tile_items: int,
-    where: str,
-    tolerance: float = GOLDEN_TOLERANCE,
-) -> float:
-    """Compare predictions with those that were stored when the model was published.
-
-    Args:
-        predict: From `compile_predict`, for the same `tile_items`.
-        inputs: item dtype [items, *item_shape].
-        outputs: float32 [items, outputs].
-        tile_items: Rows of every predict call.
-        where: The model, for the error message.
-        tolerance: What the difference may be; times the largest output, where that is above 1.
-
-    Returns:
-        The largest absolute difference.
-
-    Raises:
-        ModelRefusedError: It is over the tolerance, or the shapes differ.
-    """
-    found = predict_items(predict, inputs, tile_items=tile_items)
-    if found.shape != outputs.shape:
-        raise ModelRefusedError(
-            f"{where} gives outputs of shape {found.shape}, and its golden batch has "
-            f"{outputs.shape}; publish the model again"
-        )
-    difference = float(np.max(np.abs(found - outputs.astype(np.float32))))
-    limit = tolerance * max(1.0, float(np.max(np.abs(outputs))))
-    # NaN compares false with everything, and must not pass.
-    if not difference <= limit:
-        raise ModelRefusedError(
-            f"{where} differs by {difference:.3g} from the outputs of its golden batch, over "
-            f"{limit:.3g}; artifact and golden batch do not belong together, or this machine "
-            "computes otherwise: publish the model again"
-        )
-    return difference
 
 
 def _import_tensorflow() -> Any:

@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Literal
@@ -18,17 +18,12 @@ from numpy.typing import NDArray
 
 from fornada.arrays import Array
 from fornada.errors import ConfigError, MissingExtraError, ModelRefusedError, PredictionError
-from model_store.keras_codec import (
-    Predict,
-    check_output_shape,
-    error_line,
-    keras_set_to,
-    read_model,
-)
+from model_store.golden import Predict
+from model_store.keras_codec import check_output_shape, error_line, keras_set_to, read_model
 
 Precision = Literal["float32", "bfloat16"]
 
-#: As `keras_codec.GOLDEN_TOLERANCE`, in bfloat16, which keeps 8 bits of the mantissa: probabilities
+#: As `golden.GOLDEN_TOLERANCE`, in bfloat16, which keeps 8 bits of the mantissa: probabilities
 #: were seen to differ by 3e-3, larger numbers by 1 % of the largest.
 BFLOAT16_TOLERANCE = 2e-2
 
@@ -80,14 +75,14 @@ def check_precision(precision: Precision) -> None:
         )
 
 
-def load_model(data: bytes, *, where: str) -> Any:
+def load_model(data: bytes, *, where: str, allowed_layers: Collection[str] = ()) -> Any:
     """The `keras.Model` in the bytes of a `.keras` file, on OpenVINO.
 
     Raises:
         ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
         LocalDiskError: The temporary folder is full or not writable.
     """
-    return read_model(import_keras(), data, where=where)
+    return read_model(import_keras(), data, where=where, allowed_layers=allowed_layers)
 
 
 def compile_predict(

@@ -11,19 +11,23 @@ from fornada.errors import (
     ModelRefusedError,
     ObjectNotFoundError,
 )
-from fornada.messages import AliasMove, ModelAlias, ModelPin, ObjectRef, now
+from fornada.messages import AliasMove, ModelPin, ObjectRef, now
 from fornada.object_store import ObjectStore
+from model_store.aliases import Aliases, rollback_target
+from model_store.claims import claim_number, last_ticket
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
-
-#: A version number is claimed by the first to write its claim; the loser takes the next.
-_MAX_CLAIMS = 10_000
+from model_store.signing import ManifestSignature, PrivateKey
+from model_store.trust import Trust
 
 
 class ModelStore:
     """Models in an object store: `models/<name>/<version>/…` and `models/<name>/aliases/…`."""
 
-    def __init__(self, *, objects: ObjectStore) -> None:
+    def __init__(self, *, objects: ObjectStore, trust: Trust | None = None) -> None:
+        """Models in `objects`; of these, `trust` says which this process may load."""
         self.objects = objects
+        self.trust = trust or Trust()
+        self._aliases = Aliases(objects=objects)
 
     def publish(
         self,
@@ -34,6 +38,7 @@ class ModelStore:
         golden_outputs: Array,
         files: Mapping[str, bytes] | None = None,
         check: Callable[[bytes], None],
+        sign_key: PrivateKey | None = None,
     ) -> ModelManifest:
         """Store a new version; it exists only when all of it is written and checked.
 
@@ -45,6 +50,7 @@ class ModelStore:
             files: More to lie beside the artifact, by file name.
             check: Is called with the artifact as read back from the store; it loads it and
                 compares the golden batch, and raises to keep the version from existing.
+            sign_key: Signs the manifest before the version exists.
 
         Raises:
             ModelRefusedError: From `check`.
@@ -64,8 +70,19 @@ class ModelStore:
             files={name: self._put(prefix + name, data) for name, data in (files or {}).items()},
         )
         check(self.fetch(manifest.artifact))
+        if sign_key is not None:
+            self._put_signature(manifest, sign_key.sign(manifest.to_json()))
         self.objects.put(keys.model_manifest(draft.name, version), manifest.to_json())
         return manifest
+
+    def sign(self, manifest: ModelManifest, key: PrivateKey) -> None:
+        """Put a signature beside a version; it may have others, by other keys.
+
+        Raises:
+            ModelNotFoundError: The version is gone.
+        """
+        stored = self._read_manifest(ModelRef.parse(str(manifest)), manifest.version)
+        self._put_signature(manifest, key.sign(stored))
 
     def resolve(self, ref: ModelRef | str) -> ModelManifest:
         """The version that `ref` means now; a bare name means the newest version.
@@ -85,13 +102,24 @@ class ModelStore:
         return self._manifest(ref, versions[-1])
 
     def pinned(self, pin: ModelPin) -> ModelManifest:
-        """The manifest of exactly `pin`.
+        """The manifest of exactly `pin`, if this process may load it.
 
         Raises:
-            ModelRefusedError: The version's digest is another; somebody changed the store.
+            ModelRefusedError: The version's digest is another; somebody changed the store. Or
+                this process does not accept the name, or there is no valid signature.
+            ModelNotFoundError: There is no such version.
         """
+        self.trust.check_name(pin.name)
         ref = ModelRef(name=pin.name, version=pin.version)
-        manifest = self._manifest(ref, pin.version)
+        data = self._read_manifest(ref, pin.version)
+        self._check_signature(pin, data)
+        manifest = _parsed(data, ref)
+        if (manifest.name, manifest.version) != (pin.name, pin.version):
+            # A signature covers the name in it, and must not be taken for another's.
+            raise ModelRefusedError(
+                f"model {pin} has the manifest of {manifest}; the store was changed by hand, "
+                "publish a new version"
+            )
         if manifest.digest != pin.sha256:
             raise ModelRefusedError(
                 f"model {pin} has digest {manifest.digest[:12]}…, and the job was submitted for "
@@ -119,23 +147,43 @@ class ModelStore:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Where each alias of a model points."""
-        prefix = keys.model_aliases_prefix(name)
-        names = [
-            info.key.removeprefix(prefix).removesuffix(".json")
-            for info in self.objects.list(prefix)
-        ]
-        return {alias: self._read_alias(name, alias).version for alias in names}
+        return self._aliases.pointing(name)
+
+    def alias_history(self, name: str, alias: str) -> list[AliasMove]:
+        """Every move of an alias, the first one first.
+
+        Raises:
+            ModelNotFoundError: The model has no such alias.
+        """
+        moves = self._aliases.history(name, alias)
+        if not moves:
+            raise self._not_found(ModelRef(name=name, alias=alias))
+        return moves
 
     def promote(self, name: str, version: int, alias: str) -> None:
-        """Point `alias` at `version`, which must exist; jobs submitted from now on follow it."""
+        """Point `alias` at `version`, which must exist; jobs submitted from now on follow it.
+
+        Of several moves at once none is lost: all are in the history, and the last of it holds.
+
+        Raises:
+            ModelNotFoundError: There is no such version.
+            UsageError: `alias` is not a valid name.
+        """
         keys.check_name("alias", alias)
         self._manifest(ModelRef(name=name, version=version), version)
-        try:
-            moves = self._read_alias(name, alias).moves
-        except ObjectNotFoundError:
-            moves = []
-        moved = ModelAlias(moves=[*moves, AliasMove(version=version, moved_at=now())])
-        self.objects.put(keys.model_alias(name, alias), moved.to_json())
+        self._aliases.move(name, alias, version)
+
+    def rollback(self, name: str, alias: str) -> int:
+        """Point `alias` where it pointed before, and return that version.
+
+        Raises:
+            ModelNotFoundError: The model has no such alias.
+            UsageError: It has pointed to no other version that exists.
+        """
+        moves = self.alias_history(name, alias)
+        version = rollback_target(moves, self.versions(name), alias=alias)
+        self._aliases.move(name, alias, version, rollback=True)
+        return version
 
     def fetch(self, ref: ObjectRef) -> bytes:
         """The bytes of an object that a manifest names.
@@ -147,16 +195,15 @@ class ModelStore:
         return read_checked(self.objects, ref, remedy="publish the model again")
 
     def _claim_version(self, name: str) -> int:
-        token = uuid.uuid4().hex.encode()
-        prefix = keys.model_prefix(name)
-        # Claims without a manifest belong to publishers at work, or to failed ones.
+        prefix, tickets = keys.model_prefix(name), keys.model_version_tickets(name)
+        # Claims without a manifest belong to publishers at work, to failed or to deleted ones.
         taken = [int(f) for f in self.objects.list_folders(prefix) if f.isdigit()]
-        first = max(taken, default=0) + 1
-        for version in range(first, first + _MAX_CLAIMS):
-            if self.objects.put_if_absent(keys.model_claim(name, version), token):
-                return version
-        raise ModelRefusedError(
-            f"no free version of {name} from {first} on; look at {prefix} in the store"
+        return claim_number(
+            self.objects,
+            uuid.uuid4().hex.encode(),
+            first=1 + max([*taken, last_ticket(self.objects, tickets)]),
+            key=lambda version: keys.model_claim(name, version),
+            tickets=tickets,
         )
 
     def _put(self, key: str, data: bytes) -> ObjectRef:
@@ -164,22 +211,37 @@ class ModelStore:
         return ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data))
 
     def _alias_version(self, ref: ModelRef) -> int:
-        try:
-            return self._read_alias(ref.name, ref.alias or "").version
-        except ObjectNotFoundError as exc:
-            raise self._not_found(ref) from exc
-
-    def _read_alias(self, name: str, alias: str) -> ModelAlias:
-        key = keys.model_alias(name, alias)
-        return ModelAlias.from_json(self.objects.get(key).data, where=key)
+        version = self._aliases.version(ref.name, ref.alias or "")
+        if version is None:
+            raise self._not_found(ref)
+        return version
 
     def _manifest(self, ref: ModelRef, version: int) -> ModelManifest:
-        key = keys.model_manifest(ref.name, version)
+        return _parsed(self._read_manifest(ref, version), ModelRef(name=ref.name, version=version))
+
+    def _read_manifest(self, ref: ModelRef, version: int) -> bytes:
         try:
-            data = self.objects.get(key).data
+            return self.objects.get(keys.model_manifest(ref.name, version)).data
         except ObjectNotFoundError as exc:
             raise self._not_found(ref) from exc
-        return ModelManifest.from_json(data, where=key)
+
+    def _put_signature(self, manifest: ModelManifest, signature: ManifestSignature) -> None:
+        key = keys.model_signature(manifest.name, manifest.version, signature.key_id)
+        self.objects.put(key, signature.to_json())
+
+    def _check_signature(self, pin: ModelPin, manifest: bytes) -> None:
+        public_key = self.trust.public_key
+        if public_key is None:
+            return
+        key = keys.model_signature(pin.name, pin.version, public_key.key_id)
+        try:
+            signature = ManifestSignature.from_json(self.objects.get(key).data, where=key)
+        except ObjectNotFoundError as exc:
+            raise ModelRefusedError(
+                f"model {pin} is not signed with the key {public_key.key_id[:12]}… that this "
+                f"process accepts; run: fornada models sign {pin} --key private.pem"
+            ) from exc
+        public_key.verify(manifest, signature, where=f"model {pin}")
 
     def _not_found(self, ref: ModelRef) -> ModelNotFoundError:
         versions = self.versions(ref.name)
@@ -192,3 +254,7 @@ class ModelStore:
             return ModelNotFoundError(f"model {ref.name} has no alias {ref.alias!r}; {remedy}")
         known = ", ".join(str(version) for version in versions[-10:])
         return ModelNotFoundError(f"model {ref.name} has no version {ref.version}; it has: {known}")
+
+
+def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:
+    return ModelManifest.from_json(data, where=keys.model_manifest(ref.name, ref.version or 0))

@@ -26,6 +26,8 @@ _LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
         "fornada.local.cli",
         "model_store.store",
         "model_store.cli",
+        "model_store.change_cli",
+        "producer.compare_cli",
         "model_store.artifact_check",
     ],
 )

@@ -14,14 +14,8 @@ import numpy as np
 import fornada
 from fornada.errors import ModelError
 from fornada.keys import check_name
-from model_store.keras_codec import (
-    check_golden,
-    compile_predict,
-    dump_model,
-    import_keras,
-    load_model,
-    predict_items,
-)
+from model_store.golden import check_golden, predict_items
+from model_store.keras_codec import compile_predict, dump_model, import_keras, load_model
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.store import ModelStore
 from trainer import recipes

@@ -8,6 +8,7 @@ from fornada.errors import MissingExtraError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from model_store.store import ModelStore
+from model_store.trust import Trust
 from worker.cores import granted_cores
 from worker.engines import Engine, open_engine, require_engine
 from worker.predictor import EnginePredictor
@@ -19,7 +20,8 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     Raises:
         FornadaError: The store cannot be reached, or a model is unknown or refused.
     """
-    models = ModelStore(objects=S3ObjectStore.from_settings(settings))
+    objects = S3ObjectStore.from_settings(settings)
+    models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
     if not refs:
         yield Finding(
@@ -37,7 +39,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
 
 
 def _load_and_predict(settings: Settings, models: ModelStore, ref: str, engine: Engine) -> Finding:
-    manifest = models.resolve(ref)
+    manifest = models.pinned(models.resolve(ref).pin)
     began = time.monotonic()
     # Loading predicts the golden batch, and refuses the model if its outputs differ.
     EnginePredictor(

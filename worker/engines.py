@@ -1,12 +1,13 @@
 """The engines that a worker predicts with, behind one Protocol."""
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import Protocol
 
 from fornada.errors import MissingExtraError
 from fornada.settings import EngineName
-from model_store import keras_codec, openvino_codec
-from model_store.keras_codec import Predict
+from model_store import golden, keras_codec, openvino_codec
+from model_store.golden import Predict
 from model_store.manifest import ModelManifest
 
 
@@ -21,8 +22,21 @@ class Engine(Protocol):
     def tolerance(self) -> float:
         """How far a golden batch's outputs may be off; times the largest, where that is above 1."""
 
-    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+    def compile(
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        tile_items: int,
+        *,
+        allowed_layers: Collection[str],
+    ) -> Predict:
         """The model as one function of one fixed shape.
+
+        Args:
+            manifest: Whose model it is.
+            artifact: The `.keras` file.
+            tile_items: Rows of every call.
+            allowed_layers: Custom layers that it may have, `package.module:ClassName`.
 
         Raises:
             ModelRefusedError: It is not safe, or the engine cannot run it.
@@ -37,17 +51,26 @@ class KerasEngine:
     fixed signature costs half a millisecond and is traced once.
     """
 
-    tolerance = keras_codec.GOLDEN_TOLERANCE
+    tolerance = golden.GOLDEN_TOLERANCE
 
     def __init__(self, *, threads: int) -> None:
         keras_codec.limit_threads(threads)
         keras_codec.set_up_gpus()
         self.name = keras_codec.engine_name()
 
-    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+    def compile(
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        tile_items: int,
+        *,
+        allowed_layers: Collection[str],
+    ) -> Predict:
         """The model as one `tf.function`."""
         return keras_codec.compile_predict(
-            keras_codec.load_model(artifact, where=f"model {manifest}"),
+            keras_codec.load_model(
+                artifact, where=f"model {manifest}", allowed_layers=allowed_layers
+            ),
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
@@ -62,15 +85,22 @@ class OpenVINOEngine:
         self._threads, self._precision = threads, precision
         self.name = openvino_codec.engine_name(precision)
         self.tolerance = (
-            keras_codec.GOLDEN_TOLERANCE
-            if precision == "float32"
-            else openvino_codec.BFLOAT16_TOLERANCE
+            golden.GOLDEN_TOLERANCE if precision == "float32" else openvino_codec.BFLOAT16_TOLERANCE
         )
 
-    def compile(self, manifest: ModelManifest, artifact: bytes, tile_items: int) -> Predict:
+    def compile(
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        tile_items: int,
+        *,
+        allowed_layers: Collection[str],
+    ) -> Predict:
         """The model as one compiled graph."""
         return openvino_codec.compile_predict(
-            openvino_codec.load_model(artifact, where=f"model {manifest}"),
+            openvino_codec.load_model(
+                artifact, where=f"model {manifest}", allowed_layers=allowed_layers
+            ),
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,

@@ -25,8 +25,9 @@ from fornada.messages import ItemError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from fornada.shard_items import Items, read_items
-from model_store.keras_codec import predict_items
+from model_store.golden import predict_items
 from model_store.store import ModelStore
+from model_store.trust import Trust
 from worker.batcher import Probabilities
 from worker.cores import granted_cores
 from worker.engines import open_engine
@@ -57,7 +58,7 @@ class _Shard:
     def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
         objects = S3ObjectStore.from_settings(settings)
         self._jobs = JobStore(objects=objects)
-        self._models = ModelStore(objects=objects)
+        self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
         self._engine_name = settings.engine
         self._tile_items = settings.max_batch_size
         self._manifest: JobManifest = self._jobs.manifest(job_id)

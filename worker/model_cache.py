@@ -1,17 +1,19 @@
 """Models that this process has loaded: each once, by digest, checked and warm."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fornada.arrays import sha256_hex
 from fornada.errors import (
+    FornadaError,
     InputError,
     IntegrityError,
     LocalDiskError,
@@ -38,10 +40,23 @@ class LoadedModel:
         self.engine = engine
         self.batcher = batcher
         self.users = 0
+        #: By which versions it may be used; others may have the same artifact.
+        self.pins: set[ModelPin] = set()
 
 
 class ModelCache:
-    """Loaded models by digest, the least recently used dropped first."""
+    """Loaded models by digest, the least recently used dropped first.
+
+    Args:
+        models: The store, and which of its models this process may load.
+        build: Makes a predictor of an artifact.
+        disk: Artifacts that this machine has already.
+        max_models: How many are kept.
+        max_bytes: How large their artifacts are together, as their manifests have it; a model
+            takes that and its working memory. Models in use are kept even so.
+        max_batch_size: Rows of every predict call.
+        max_latency_s: How long a batch that is not full waits for rows of other shards.
+    """
 
     def __init__(
         self,
@@ -50,6 +65,7 @@ class ModelCache:
         build: PredictorFactory,
         disk: "ArtifactCache",
         max_models: int,
+        max_bytes: int,
         max_batch_size: int,
         max_latency_s: float,
     ) -> None:
@@ -57,6 +73,7 @@ class ModelCache:
         self._build = build
         self._disk = disk
         self._max_models = max_models
+        self._max_bytes = max_bytes
         self._max_batch_size = max_batch_size
         self._max_latency_s = max_latency_s
         self._lock = threading.Lock()
@@ -78,7 +95,20 @@ class ModelCache:
         finally:
             with self._lock:
                 model.users -= 1
-            self._drop_unused()
+            self._make_room()
+
+    def warm(self, refs: Iterable[str]) -> None:
+        """Load models before they are asked for; what cannot be loaded is logged, no more.
+
+        Args:
+            refs: `name`, `name:version` or `name@alias`, as they are now.
+        """
+        for ref in refs:
+            try:
+                with self.use(self._models.resolve(ref).pin):
+                    pass
+            except FornadaError as exc:
+                log.warning("model not warmed up", model=ref, error=str(exc))
 
     def close(self) -> None:
         """Drop every model; none is in use any more."""
@@ -92,28 +122,42 @@ class ModelCache:
             loading = self._loading.setdefault(pin.sha256, threading.Lock())
         # Threads that need the same model wait for the one that loads it.
         with loading:
-            # Found and counted as in use in one step: in between, it could be dropped.
-            with self._lock:
-                model = self._loaded.get(pin.sha256)
-                if model is not None:
-                    self._loaded.move_to_end(pin.sha256)
-                    model.users += 1
-                    return model
-            model = self._load(pin)
+            known = self._take(pin, is_checked=False)
+            if known is not None:
+                return known
+            with _faults_of_the_model():
+                # Also where the artifact is loaded: this version of it may not be accepted.
+                manifest = self._models.pinned(pin)
+            known = self._take(pin, is_checked=True)
+            if known is not None:
+                return known
+            model = self._load(manifest)
             with self._lock:
                 self._loaded[pin.sha256] = model
+                model.pins.add(pin)
                 model.users += 1
             return model
 
-    def _load(self, pin: ModelPin) -> LoadedModel:
+    def _take(self, pin: ModelPin, *, is_checked: bool) -> LoadedModel | None:
+        """The loaded model, counted as in use in the same step: in between, it could be dropped."""
+        with self._lock:
+            model = self._loaded.get(pin.sha256)
+            if model is None or not (is_checked or pin in model.pins):
+                return None
+            self._loaded.move_to_end(pin.sha256)
+            model.pins.add(pin)
+            model.users += 1
+            return model
+
+    def _load(self, manifest: ModelManifest) -> LoadedModel:
         began = time.monotonic()
-        try:
-            manifest = self._models.pinned(pin)
-            artifact = self._disk.get(manifest.digest) or self._download(manifest)
+        with _faults_of_the_model():
+            artifact = self._disk.get_or_fetch(
+                manifest.digest, lambda: self._models.fetch(manifest.artifact)
+            )
+            # Before it is built: both would be in memory for a while.
+            self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact, self._max_batch_size)
-        except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:
-            # Left as they are, these would be taken for faults of the shard.
-            raise ModelRefusedError(str(exc)) from exc
         batcher = Batcher(
             predictor.predict_tile,
             tile_items=self._max_batch_size,
@@ -130,21 +174,33 @@ class ModelCache:
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
 
-    def _download(self, manifest: ModelManifest) -> bytes:
-        artifact = self._models.fetch(manifest.artifact)
-        self._disk.put(manifest.digest, artifact)
-        return artifact
-
-    def _drop_unused(self) -> None:
+    def _make_room(self, count: int = 0, size_bytes: int = 0) -> None:
+        """Drop models that nobody uses until so many more, of so many bytes, have room."""
         dropped: list[LoadedModel] = []
         with self._lock:
             for digest in [d for d, model in self._loaded.items() if not model.users]:
-                if len(self._loaded) <= self._max_models:
+                if self._has_room(count, size_bytes):
                     break
                 dropped.append(self._loaded.pop(digest))
         for model in dropped:
             model.batcher.close()
             log.info("model dropped", model=str(model.manifest))
+
+    def _has_room(self, count: int, size_bytes: int) -> bool:
+        loaded = self._loaded.values()
+        taken_bytes = sum(model.manifest.artifact.size_bytes for model in loaded)
+        return (
+            len(loaded) + count <= self._max_models and taken_bytes + size_bytes <= self._max_bytes
+        )
+
+
+@contextmanager
+def _faults_of_the_model() -> Iterator[None]:
+    """Turn what would be taken for faults of the shard into faults of the model."""
+    try:
+        yield
+    except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:
+        raise ModelRefusedError(str(exc)) from exc
 
 
 class ArtifactCache:
@@ -167,6 +223,22 @@ class ArtifactCache:
             path.unlink()
         return None
 
+    def get_or_fetch(self, digest: str, fetch: Callable[[], bytes]) -> bytes:
+        """The artifact; of all processes of this machine one fetches it, the others wait.
+
+        Raises:
+            LocalDiskError: The disk is full, or the folder is not writable.
+        """
+        found = self.get(digest)
+        if found is not None:
+            return found
+        with self._locked(digest):
+            found = self.get(digest)
+            if found is None:
+                found = fetch()
+                self.put(digest, found)
+            return found
+
     def put(self, digest: str, data: bytes) -> None:
         """Keep the artifact; another process sees all of it or nothing.
 
@@ -184,10 +256,27 @@ class ArtifactCache:
         except OSError as exc:
             if part is not None:
                 Path(part).unlink(missing_ok=True)
-            raise LocalDiskError(
-                f"cannot keep a model of {len(data)} bytes in {path.parent} ({exc.strerror}); "
-                "free space there or set FORNADA_CACHE_DIR to another disk"
-            ) from exc
+            what = f"cannot keep a model of {len(data)} bytes in {path.parent}"
+            raise _disk_error(what, exc) from exc
+
+    @contextmanager
+    def _locked(self, digest: str) -> Iterator[None]:
+        path = self._folder / "locks" / f"{digest}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = path.open("wb")
+        except OSError as exc:
+            raise _disk_error(f"cannot lock {path}", exc) from exc
+        with file:
+            # The system lets go of it when the process ends, however that is.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _path(self, digest: str) -> Path:
         return self._folder / "artifacts" / f"{digest}.keras"
+
+
+def _disk_error(what: str, exc: OSError) -> LocalDiskError:
+    return LocalDiskError(
+        f"{what} ({exc.strerror}); free space there or set FORNADA_CACHE_DIR to another disk"
+    )

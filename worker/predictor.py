@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.arrays import Array, from_npy
-from model_store.keras_codec import check_golden
+from model_store.golden import check_golden
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.engines import Engine
@@ -40,7 +40,9 @@ class EnginePredictor:
         engine: Engine,
         models: ModelStore,
     ) -> None:
-        self._predict = engine.compile(manifest, artifact, tile_items)
+        self._predict = engine.compile(
+            manifest, artifact, tile_items, allowed_layers=models.trust.allowed_layers
+        )
         self.engine = engine.name
         golden = manifest.golden
         check_golden(

@@ -10,6 +10,7 @@ from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.store import ModelStore
+from model_store.trust import Trust, names_in
 from worker import app as celery_app
 from worker import tasks
 from worker.deadlines import Deadlines
@@ -39,7 +40,8 @@ def run_process(settings: Settings, *, threads: int) -> int:
     coordination = RedisCoordination.from_settings(settings)
     jobs = JobStore(objects=objects, decide=coordination.decide)
     manifests = Manifests(jobs=jobs)
-    models = _model_cache(settings, ModelStore(objects=objects), engine)
+    stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
+    models = _model_cache(settings, stored, engine)
     service = ShardService(
         jobs=jobs,
         manifests=manifests,
@@ -75,6 +77,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         enqueue_window=settings.enqueue_window,
         lease_s=settings.lease_s,
     )
+    models.warm(names_in(settings.warm_models))
     watchdog.start()
     reconciler.start()
     log.info("worker starts", worker=name, threads=threads, engine=engine.name)
@@ -95,6 +98,7 @@ def _model_cache(settings: Settings, models: ModelStore, engine: Engine) -> Mode
         ),
         disk=ArtifactCache(settings.cache_dir),
         max_models=settings.max_loaded_models,
+        max_bytes=settings.model_memory_bytes,
         max_batch_size=settings.max_batch_size,
         max_latency_s=settings.max_latency_s,
     )

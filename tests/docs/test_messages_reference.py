@@ -197,6 +197,7 @@ def test_the_example_submits_a_job_that_runs(
         build=lambda _manifest, _artifact, _tile: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
         max_models=1,
+        max_bytes=10**9,
         max_batch_size=4,
         max_latency_s=0,
     )

@@ -23,6 +23,7 @@ from fornada.local.valkey import start_valkey
 from fornada.messages import ShardMessage
 from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
+from model_store.golden import predict_items
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
@@ -191,7 +192,7 @@ class Deployment:
         )
 
         def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return keras_codec.predict_items(compiled, images, tile_items=_TILE_ITEMS)
+            return predict_items(compiled, images, tile_items=_TILE_ITEMS)
 
         golden = self.images(2)
         ModelStore(objects=self.objects).publish(

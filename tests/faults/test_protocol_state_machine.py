@@ -383,6 +383,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             build=lambda _manifest, _artifact, _tile_items: _Engine(),
             disk=ArtifactCache(folder),
             max_models=1,
+            max_bytes=10**9,
             max_batch_size=4,
             max_latency_s=0.0,
         )

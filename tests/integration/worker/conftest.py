@@ -39,7 +39,7 @@ class _Model:
 @pytest.fixture(scope="session")
 def keras_model() -> _Model:
     """Built once: importing TensorFlow takes seconds."""
-    from model_store import keras_codec  # noqa: PLC0415 - seconds
+    from model_store import golden, keras_codec  # noqa: PLC0415 - seconds
 
     keras = keras_codec.import_keras()
     keras.utils.set_random_seed(7)
@@ -57,7 +57,7 @@ def keras_model() -> _Model:
     )
     return _Model(
         artifact=keras_codec.dump_model(model),
-        predict=lambda rows: keras_codec.predict_items(compiled, rows, tile_items=TILE_ITEMS),
+        predict=lambda rows: golden.predict_items(compiled, rows, tile_items=TILE_ITEMS),
     )
 
 

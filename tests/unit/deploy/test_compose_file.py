@@ -165,7 +165,7 @@ def test_the_openvino_worker_is_built_without_tensorflow_and_told_its_engine() -
 
     # then
     assert ["build-worker-openvino", "build-own"] == sources
-    assert ["openvino"] == re.findall(r"--extra (\S+)", _stage("build-worker-openvino"))
+    assert ["openvino", "signing"] == re.findall(r"--extra (\S+)", _stage("build-worker-openvino"))
     assert "FROM build AS build-worker-openvino\n" in _DOCKERFILE
     assert "ENV FORNADA_ENGINE=openvino\n" in stage
 

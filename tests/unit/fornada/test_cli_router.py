@@ -42,10 +42,14 @@ def test_every_command_and_subcommand_shows_an_example(name: str) -> None:
     command = cli.root.get_command(click.Context(cli.root), name)
     assert command is not None
 
-    commands = command.commands.values() if isinstance(command, click.Group) else [command]
+    commands: list[click.Command | None] = [command]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        commands = [command.get_command(context, each) for each in command.list_commands(context)]
 
     assert commands
     for each in commands:
+        assert each is not None
         assert "Example: fornada " in str(each.help), each.name
 
 

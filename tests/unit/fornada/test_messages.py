@@ -13,7 +13,6 @@ from fornada.messages import (
     CancelRequest,
     ItemError,
     JobFinal,
-    ModelAlias,
     ModelPin,
     ObjectRef,
     Record,
@@ -83,7 +82,8 @@ RECORDS = [
     OUTCOME.model_copy(update={"status": "dead", "data": None, "reason": "input", "detail": "x"}),
     CancelRequest(requested_at=AT, reason="enough"),
     FINAL,
-    ModelAlias(moves=[AliasMove(version=1, moved_at=AT), AliasMove(version=2, moved_at=AT)]),
+    AliasMove(version=1, moved_at=AT),
+    AliasMove(version=1, moved_at=AT, rollback=True),
 ]
 
 
@@ -232,12 +232,6 @@ def test_a_manifest_counts_its_items() -> None:
 
 def test_a_pin_is_written_as_callers_write_it() -> None:
     assert "m:3" == str(PIN)
-
-
-def test_an_alias_points_where_it_was_moved_last() -> None:
-    moves = [AliasMove(version=3, moved_at=AT), AliasMove(version=1, moved_at=AT)]
-
-    assert 1 == ModelAlias(moves=moves).version
 
 
 def test_every_public_record_has_a_schema_that_refuses_more() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fornada.errors import FornadaError
 from model_store import openvino_codec
-from model_store.keras_codec import Predict, predict_items
+from model_store.golden import Predict, predict_items
 
 _TILE_ITEMS = 8
 

@@ -21,7 +21,7 @@ from fornada.errors import (
     PredictionError,
     UsageError,
 )
-from model_store import keras_codec
+from model_store import golden, keras_codec
 
 _TILE_ITEMS = 8
 
@@ -47,7 +47,7 @@ def model(keras: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def predict(model: Any) -> keras_codec.Predict:
+def predict(model: Any) -> golden.Predict:
     return keras_codec.compile_predict(
         model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8"
     )
@@ -87,7 +87,7 @@ def _recurrent(keras: Any) -> Any:
 
 
 def test_a_model_gives_the_same_outputs_after_a_round_trip(
-    model: Any, predict: keras_codec.Predict
+    model: Any, predict: golden.Predict
 ) -> None:
     loaded = keras_codec.load_model(keras_codec.dump_model(model), where="the artifact")
     again = keras_codec.compile_predict(
@@ -158,7 +158,7 @@ def test_a_full_temporary_folder_is_told(model: Any, monkeypatch: pytest.MonkeyP
             call()
 
 
-def test_outputs_are_probabilities_of_every_item(predict: keras_codec.Predict) -> None:
+def test_outputs_are_probabilities_of_every_item(predict: golden.Predict) -> None:
     outputs = predict(_items(_TILE_ITEMS))
 
     assert (np.float32, (_TILE_ITEMS, 3)) == (outputs.dtype, outputs.shape)
@@ -166,19 +166,17 @@ def test_outputs_are_probabilities_of_every_item(predict: keras_codec.Predict) -
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
-def test_a_row_is_the_same_bytes_in_whatever_company(
-    predict: keras_codec.Predict, count: int
-) -> None:
+def test_a_row_is_the_same_bytes_in_whatever_company(predict: golden.Predict, count: int) -> None:
     items = _items(20)
-    everything = keras_codec.predict_items(predict, items, tile_items=_TILE_ITEMS)
+    everything = golden.predict_items(predict, items, tile_items=_TILE_ITEMS)
 
-    found = keras_codec.predict_items(predict, items[-count:], tile_items=_TILE_ITEMS)
+    found = golden.predict_items(predict, items[-count:], tile_items=_TILE_ITEMS)
 
     assert everything[-count:].tobytes() == found.tobytes()
 
 
 def test_a_tile_of_another_shape_is_refused_and_traces_nothing(
-    predict: keras_codec.Predict,
+    predict: golden.Predict,
 ) -> None:
     with pytest.raises(PredictionError, match=r"predict failed on uint8 \(7, 4, 4\)"):
         predict(_items(7))
@@ -216,10 +214,10 @@ def test_a_model_with_two_outputs_is_refused(keras: Any) -> None:
         )
 
 
-def test_the_golden_batch_of_the_same_model_is_accepted(predict: keras_codec.Predict) -> None:
-    outputs = keras_codec.predict_items(predict, _items(11), tile_items=_TILE_ITEMS)
+def test_the_golden_batch_of_the_same_model_is_accepted(predict: golden.Predict) -> None:
+    outputs = golden.predict_items(predict, _items(11), tile_items=_TILE_ITEMS)
 
-    difference = keras_codec.check_golden(
+    difference = golden.check_golden(
         predict, inputs=_items(11), outputs=outputs, tile_items=_TILE_ITEMS, where="m:1"
     )
 
@@ -235,17 +233,17 @@ def test_the_golden_batch_of_the_same_model_is_accepted(predict: keras_codec.Pre
     ],
 )
 def test_other_golden_outputs_are_refused_with_the_figures(
-    predict: keras_codec.Predict, change: Any, fact: str
+    predict: golden.Predict, change: Any, fact: str
 ) -> None:
-    outputs = change(keras_codec.predict_items(predict, _items(11), tile_items=_TILE_ITEMS))
+    outputs = change(golden.predict_items(predict, _items(11), tile_items=_TILE_ITEMS))
 
     with pytest.raises(ModelRefusedError, match=fact):
-        keras_codec.check_golden(
+        golden.check_golden(
             predict, inputs=_items(11), outputs=outputs, tile_items=_TILE_ITEMS, where="m:1"
         )
 
 
-def test_threads_cannot_be_limited_after_the_first_operation(predict: keras_codec.Predict) -> None:
+def test_threads_cannot_be_limited_after_the_first_operation(predict: golden.Predict) -> None:
     predict(_items(_TILE_ITEMS))
 
     with pytest.raises(UsageError, match="too late for 1 threads"):

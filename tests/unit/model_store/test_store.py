@@ -15,7 +15,7 @@ from fornada.errors import (
     ModelRefusedError,
     UsageError,
 )
-from fornada.messages import ModelAlias, ModelPin
+from fornada.messages import ModelPin
 from fornada.object_store import ObjectInfo
 from fornada.testing import InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
@@ -174,9 +174,7 @@ def test_an_unknown_alias_is_told_with_those_there_are(store: ModelStore) -> Non
         store.resolve("m@prod")
 
 
-def test_an_alias_moves_and_keeps_where_it_was(
-    store: ModelStore, objects: InMemoryObjectStore
-) -> None:
+def test_an_alias_moves_and_keeps_where_it_was(store: ModelStore) -> None:
     _publish(store)
     _publish(store)
     store.promote("m", 1, "prod")
@@ -187,9 +185,7 @@ def test_an_alias_moves_and_keeps_where_it_was(
 
     assert 1 == store.resolve("m@prod").version
     assert {"prod": 1} == store.aliases("m")
-    data = objects.get(keys.model_alias("m", "prod")).data
-    moves = ModelAlias.from_json(data, where="alias").moves
-    assert [1, 2, 1] == [move.version for move in moves]
+    assert [1, 2, 1] == [move.version for move in store.alias_history("m", "prod")]
 
 
 def test_a_version_that_is_missing_cannot_be_promoted(store: ModelStore) -> None:

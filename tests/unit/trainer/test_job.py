@@ -12,7 +12,7 @@ from fornada.arrays import from_npy, sha256_hex
 from fornada.errors import ModelError, ModelRefusedError, StoreUnavailableError, UsageError
 from fornada.object_store import ObjectInfo
 from fornada.testing import InMemoryObjectStore
-from model_store import keras_codec
+from model_store import golden, keras_codec
 from model_store.store import ModelStore
 from trainer import datasets, job
 from trainer.datasets import Dataset
@@ -56,7 +56,7 @@ def test_training_publishes_a_version_that_predicts_as_measured(
     predict = keras_codec.compile_predict(
         model, tile_items=64, item_shape=(28, 28), item_dtype="uint8"
     )
-    found = keras_codec.predict_items(predict, fashion.test_images, tile_items=64)
+    found = golden.predict_items(predict, fashion.test_images, tile_items=64)
     accuracy = float((found.argmax(axis=1) == fashion.test_labels).mean())
     assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
     assert accuracy > 0.4

@@ -63,6 +63,7 @@ class _Engine:
         self.tiles: list[np.ndarray] = []
         self.builds: list[str] = []
         self.build_error: Exception | None = None
+        self.on_build: Callable[[], None] = lambda: None
         self.predict_error: Exception | None = None
         self.output_count = len(CLASSES)
         self._lock = threading.Lock()
@@ -70,6 +71,7 @@ class _Engine:
     def build(self, manifest: ModelManifest, _artifact: bytes, _tile_items: int) -> "_Engine":
         with self._lock:
             self.builds.append(str(manifest))
+        self.on_build()
         if self.build_error is not None:
             raise self.build_error
         return self
@@ -126,6 +128,7 @@ class _World:
             build=self.engine.build,
             disk=ArtifactCache(folder),
             max_models=2,
+            max_bytes=10**9,
             max_batch_size=TILE_ITEMS,
             max_latency_s=0.0,
         )

@@ -1,6 +1,9 @@
 """Loaded models: each once, by digest, checked; and their artifacts on disk."""
 
 import errno
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.arrays import sha256_hex
 from fornada.errors import (
     LocalDiskError,
     MissingExtraError,
@@ -20,9 +24,12 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.messages import ModelPin
+from model_store.store import ModelStore
+from model_store.trust import Trust
 from worker.model_cache import ArtifactCache, LoadedModel, ModelCache
 
 ROWS = np.ones((2, 3), np.float32)
+_DIGEST = sha256_hex(b"weights")
 
 
 @pytest.fixture
@@ -69,6 +76,139 @@ def test_models_in_use_are_not_dropped(world: Any) -> None:
         outputs = first.batcher.predict(ROWS)
 
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
+
+
+def test_models_are_dropped_when_their_artifacts_are_too_large_together(
+    world: Any, disk: ArtifactCache
+) -> None:
+    # given room for 10 bytes of artifacts, and models of 4, 4 and 3
+    pins = [world.publish(artifact=artifact).pin for artifact in (b"aaaa", b"bbbb", b"ccc")]
+    cache = _cache(world, disk, max_models=9, max_bytes=10)
+
+    # when
+    for number in (0, 1, 0, 2, 0, 1):
+        with cache.use(pins[number]):
+            pass
+    cache.close()
+
+    # then the second went before the third was built, and the first stayed
+    assert ["m:1", "m:2", "m:3", "m:2"] == world.engine.builds
+
+
+def test_room_is_made_before_a_model_is_built(world: Any, disk: ArtifactCache) -> None:
+    pins = [world.publish(artifact=b"%d" % n).pin for n in range(2)]
+    cache = _cache(world, disk)
+    with cache.use(pins[0]) as first:
+        pass
+
+    world.engine.on_build = lambda: gone.append(not first.batcher._thread.is_alive())
+    gone: list[bool] = []
+    with cache.use(pins[1]):
+        pass
+    cache.close()
+
+    assert [True] == gone
+
+
+def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: ArtifactCache) -> None:
+    pin = world.publish(artifact=b"far too large").pin
+    cache = _cache(world, disk, max_bytes=1)
+
+    with cache.use(pin) as model:
+        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
+
+    cache.close()
+
+
+def test_a_version_that_is_loaded_holds_up_none_that_is(world: Any) -> None:
+    # given a version at work, and the next one being built
+    first, second = (world.publish(artifact=b"%d" % n).pin for n in range(2))
+    with world.cache.use(first):
+        pass
+    building, go_on = threading.Event(), threading.Event()
+
+    def build_slowly() -> None:
+        building.set()
+        assert go_on.wait(30)
+
+    world.engine.on_build = build_slowly
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(lambda: world.cache.use(second).__enter__())
+        assert building.wait(30)
+
+        # when
+        with world.cache.use(first) as model:
+            outputs = model.batcher.predict(ROWS)
+        go_on.set()
+
+        # then
+        np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
+        assert "m:2" == str(loading.result(30).manifest)
+
+
+def test_models_are_warmed_up_by_alias_version_and_name(world: Any) -> None:
+    # given
+    pins = [world.publish(name, name.encode()).pin for name in ("m", "n")]
+    world.models.promote("m", 1, "prod")
+
+    # when two are warmed up, one that is not there between
+    world.cache.warm(["m@prod", "absent", "n"])
+    built = list(world.engine.builds)
+
+    # then nothing is loaded when they are used
+    for pin in pins:
+        with world.cache.use(pin):
+            pass
+    assert ["m:1", "n:1"] == built == world.engine.builds
+
+
+def test_a_model_that_is_not_accepted_is_not_used_where_its_artifact_is_loaded(
+    world: Any, disk: ArtifactCache
+) -> None:
+    # given two models of one artifact, of which one is accepted
+    accepted, other = (world.publish(name, b"same").pin for name in ("m", "n"))
+    world.models = ModelStore(objects=world.objects, trust=Trust(accepted_models=("m",)))
+    cache = _cache(world, disk)
+
+    # then the other is refused also while the accepted one is in memory
+    with (
+        cache.use(accepted),
+        pytest.raises(ModelRefusedError, match="'n' is not one"),
+        cache.use(other),
+    ):
+        pass
+
+    cache.close()
+
+
+def test_a_version_that_is_checked_is_not_looked_up_again(world: Any) -> None:
+    # given
+    pin = world.publish().pin
+    with world.cache.use(pin):
+        pass
+    asked: list[str] = []
+    world.objects.before = lambda _operation, key: asked.append(key)
+
+    # when
+    with world.cache.use(pin):
+        pass
+
+    # then
+    assert [] == asked
+
+
+def test_a_model_that_is_not_accepted_is_not_loaded(world: Any, disk: ArtifactCache) -> None:
+    pin = world.publish().pin
+    world.models = ModelStore(objects=world.objects, trust=Trust(accepted_models=("other*",)))
+    cache = _cache(world, disk)
+
+    with (
+        pytest.raises(ModelRefusedError, match="not one that this process accepts"),
+        cache.use(pin),
+    ):
+        pass
+
+    assert [] == world.engine.builds
 
 
 class _Lock:
@@ -260,12 +400,81 @@ def test_what_was_never_put_is_not_there(disk: ArtifactCache) -> None:
     assert disk.get("0" * 64) is None
 
 
-def _cache(world: Any, disk: ArtifactCache) -> ModelCache:
+def test_of_processes_that_need_an_artifact_at_once_one_fetches_it(tmp_path: Path) -> None:
+    # given caches that share a folder, as those of processes do
+    fetched: list[int] = []
+    at_once = threading.Barrier(4)
+
+    def need(number: int) -> bytes:
+        def fetch() -> bytes:
+            fetched.append(number)
+            return b"weights"
+
+        cache = ArtifactCache(tmp_path)
+        at_once.wait(10)
+        return cache.get_or_fetch(_DIGEST, fetch)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(need, range(4)))
+
+    assert [b"weights"] * 4 == found
+    assert 1 == len(fetched)
+
+
+def test_a_process_that_dies_as_it_fetches_holds_nobody_up(tmp_path: Path) -> None:
+    # given
+    code = (
+        "import sys, pathlib, worker.model_cache as m\n"
+        "def fetch():\n"
+        "    print('fetching', flush=True)\n"
+        "    sys.stdin.read()\n"
+        f"m.ArtifactCache(pathlib.Path(sys.argv[1])).get_or_fetch({_DIGEST!r}, fetch)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as process:
+        assert process.stdout is not None
+        assert "fetching\n" == process.stdout.readline()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ArtifactCache(tmp_path).get_or_fetch, _DIGEST, lambda: b"weights")
+
+            # when
+            process.kill()
+
+            # then
+            assert b"weights" == waiting.result(timeout=60)
+
+
+def test_a_fetch_that_fails_is_tried_by_the_next(disk: ArtifactCache) -> None:
+    def fail() -> bytes:
+        raise StoreUnavailableError("away")
+
+    with pytest.raises(StoreUnavailableError):
+        disk.get_or_fetch(_DIGEST, fail)
+
+    assert b"weights" == disk.get_or_fetch(_DIGEST, lambda: b"weights")
+
+
+def test_a_lock_that_cannot_be_made_is_a_local_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(LocalDiskError, match=r"cannot lock .*FORNADA_CACHE_DIR"):
+        ArtifactCache(tmp_path / "file").get_or_fetch(_DIGEST, lambda: b"weights")
+
+
+def _cache(
+    world: Any, disk: ArtifactCache, *, max_models: int = 1, max_bytes: int = 10**9
+) -> ModelCache:
     return ModelCache(
         models=world.models,
         build=world.engine.build,
         disk=disk,
-        max_models=1,
+        max_models=max_models,
+        max_bytes=max_bytes,
         max_batch_size=4,
         max_latency_s=0.0,
     )

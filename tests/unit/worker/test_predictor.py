@@ -1,11 +1,13 @@
 """A model is accepted only if the engine gives the outputs of its golden batch."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
 from fornada.testing import InMemoryObjectStore
-from model_store.keras_codec import Predict
+from model_store.golden import Predict
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.predictor import EnginePredictor
@@ -22,7 +24,14 @@ class _Engine:
     def __init__(self, *, off_by: float) -> None:
         self._off_by = np.float32(off_by)
 
-    def compile(self, _manifest: ModelManifest, _artifact: bytes, _tile_items: int) -> Predict:
+    def compile(
+        self,
+        _manifest: ModelManifest,
+        _artifact: bytes,
+        _tile_items: int,
+        *,
+        allowed_layers: Collection[str],
+    ) -> Predict:
         return lambda tile: tile.astype(np.float32) + self._off_by
 
 

@@ -1,0 +1,103 @@
+"""Copy a model version out of the store, every byte checked; or only check it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fornada import keys
+from fornada.errors import (
+    IntegrityError,
+    LocalDiskError,
+    MissingExtraError,
+    ModelRefusedError,
+    ObjectNotFoundError,
+    UsageError,
+)
+from fornada.messages import ObjectRef
+from model_store.artifact_check import check_artifact
+from model_store.manifest import ModelManifest
+from model_store.store import ModelStore
+
+_ARTIFACT = "model.keras"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileFinding:
+    """What became of checking one file of a version."""
+
+    file: str
+    status: Literal["ok", "wrong", "skip"]
+    detail: str
+
+
+def files_of(manifest: ModelManifest) -> Mapping[str, ObjectRef]:
+    """Every object that a manifest names, by the file name that it is known under."""
+    return {
+        _ARTIFACT: manifest.artifact,
+        "golden-inputs.npy": manifest.golden.inputs,
+        "golden-outputs.npy": manifest.golden.outputs,
+        **manifest.files,
+    }
+
+
+def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore) -> list[Path]:
+    """Write artifact, manifest, golden batch and all other files of a version into `folder`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: The folder is not empty, or a file has a name that is none.
+        IntegrityError: An object is not what the manifest says.
+        LocalDiskError: The folder cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder")
+    paths = []
+    for name, ref in files_of(manifest).items():
+        paths.append(folder / keys.check_name("file name", name))
+        _write(paths[-1], models.fetch(ref))
+    # Last: where it lies, all the others do.
+    paths.append(folder / "manifest.json")
+    _write(paths[-1], manifest.to_json())
+    return paths
+
+
+def check_version(manifest: ModelManifest, *, models: ModelStore) -> Iterator[FileFinding]:
+    """Read every object of a version again, and compare it with what its manifest says.
+
+    The artifact's contents are checked as before every load, where h5py is installed; nothing is
+    predicted.
+
+    Raises:
+        StoreError: The store cannot be reached or refuses.
+    """
+    for name, ref in files_of(manifest).items():
+        try:
+            data = models.fetch(ref)
+        except (IntegrityError, ObjectNotFoundError) as exc:
+            yield FileFinding(file=name, status="wrong", detail=str(exc))
+            continue
+        yield FileFinding(file=name, status="ok", detail=f"{len(data)} bytes, sha256 as recorded")
+        if name == _ARTIFACT:
+            yield _contents(data, models)
+
+
+def _contents(artifact: bytes, models: ModelStore) -> FileFinding:
+    where = "contents of model.keras"
+    try:
+        check_artifact(artifact, where="it", allowed_layers=models.trust.allowed_layers)
+    except ModelRefusedError as exc:
+        return FileFinding(file=where, status="wrong", detail=str(exc))
+    except MissingExtraError as exc:
+        return FileFinding(file=where, status="skip", detail=str(exc))
+    return FileFinding(file=where, status="ok", detail="weights and allowed layers, nothing else")
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as exc:
+        raise LocalDiskError(f"cannot write {path}: {exc.strerror or exc}") from exc

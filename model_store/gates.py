@@ -1,0 +1,79 @@
+"""Gates: conditions on a model's metrics that must hold before it is promoted."""
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fornada.errors import GateNotMetError, UsageError
+
+_OPERATORS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_GATE = re.compile(
+    r"\s*(?P<metric>[A-Za-z_][A-Za-z0-9_.-]{0,127})\s*(?P<operator>>=|<=|>|<)"
+    r"\s*(?P<limit>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """One condition, such as `val_accuracy>=0.85`."""
+
+    metric: str
+    operator: str
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Gate":
+        """Parse `METRIC OP NUMBER`, where OP is `>=`, `<=`, `>` or `<`.
+
+        Raises:
+            UsageError: It is nothing of the kind.
+        """
+        match = _GATE.fullmatch(text)
+        limit = float(match["limit"]) if match else math.inf
+        if match is None or not math.isfinite(limit):
+            raise UsageError(
+                f"gate {text!r} is not METRIC OP NUMBER with OP one of >=, <=, >, <; write e.g. "
+                "'val_accuracy>=0.85'"
+            )
+        return cls(metric=match["metric"], operator=match["operator"], limit=limit)
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` of the metric passes; NaN never does."""
+        return bool(_OPERATORS[self.operator](value, self.limit))
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.limit:g}"
+
+
+def check_gates(gates: Iterable[Gate], metrics: Mapping[str, float], *, model: str) -> None:
+    """Check that every gate holds.
+
+    Args:
+        gates: The conditions.
+        metrics: Of the model, by name, as its manifest has them.
+        model: Its name, for the error message.
+
+    Raises:
+        GateNotMetError: A metric is not good enough; says all that are not.
+        UsageError: The model has no such metric.
+    """
+    missed = []
+    for gate in gates:
+        if gate.metric not in metrics:
+            known = ", ".join(sorted(metrics)) or "none"
+            raise UsageError(f"{model} has no metric {gate.metric!r} to gate on; it has: {known}")
+        value = metrics[gate.metric]
+        if not gate.holds(value):
+            missed.append(f"{gate.metric} is {value:.6g} and the gate is {gate}")
+    if missed:
+        raise GateNotMetError(
+            f"{model} is not promoted: {'; '.join(missed)}; train a better one, or lower the gate"
+        )

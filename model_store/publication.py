@@ -1,0 +1,230 @@
+"""Publish a `.keras` file that was made elsewhere: check it, load it, make its golden batch."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+import fornada
+from fornada.arrays import Array, check_items, from_npy
+from fornada.errors import InputError, ModelRefusedError, UsageError
+from fornada.keys import check_name
+from fornada.messages import Dtype
+from model_store.artifact_check import MAX_ARTIFACT_BYTES
+from model_store.golden import check_golden, predict_items
+from model_store.keras_codec import compile_predict, import_keras, load_model
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.signing import PrivateKey
+from model_store.store import ModelStore
+
+#: Items of a golden batch that is made up, and of the predict call that computes its outputs.
+GOLDEN_ITEMS = 32
+#: A golden batch is predicted at every load; more of it tells no more.
+_MAX_GOLDEN_ITEMS = 1024
+_MAX_CLASSES_BYTES = 10 * 1024**2
+_METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
+
+
+def publish_file(
+    artifact: bytes,
+    *,
+    where: str,
+    name: str,
+    models: ModelStore,
+    classes: Sequence[str] | None = None,
+    golden: Array | None = None,
+    metrics: Mapping[str, float] | None = None,
+    sign_key: PrivateKey | None = None,
+) -> ModelManifest:
+    """Publish the bytes of a `.keras` file as the next version of model `name`.
+
+    Args:
+        artifact: The file; it is stored as it is.
+        where: What it was read from, for error messages.
+        name: The model's name in the store.
+        models: Where to publish.
+        classes: One name for each output; left out, they are numbered.
+        golden: Item dtype [items, *item_shape]; left out, items are made up.
+        metrics: What is known of its quality, by name.
+        sign_key: Signs the manifest.
+
+    Raises:
+        ModelRefusedError: The file is not safe, Keras cannot build it, it takes no single array of
+            a known dtype and fixed shape, gives no finite row of numbers an item, or gives another
+            when it was read back.
+        InputError: The golden items do not fit the model.
+        UsageError: `name` is no name, or there are more or fewer classes than outputs.
+        StoreError: The store cannot be reached or refuses.
+    """
+    check_name("model name", name)
+    allowed = models.trust.allowed_layers
+    model = load_model(artifact, where=where, allowed_layers=allowed)
+    item_shape, item_dtype = _signature(model, where)
+
+    def predicted(any_model: Any) -> Any:
+        return compile_predict(
+            any_model, tile_items=GOLDEN_ITEMS, item_shape=item_shape, item_dtype=item_dtype
+        )
+
+    inputs = _golden_items(golden, item_shape, item_dtype, where)
+    outputs = predict_items(predicted(model), inputs, tile_items=GOLDEN_ITEMS)
+    if not np.isfinite(outputs).all():
+        raise ModelRefusedError(
+            f"{where} gives NaN or infinity for its golden batch; give items that it is made for "
+            "with --golden, or train it again"
+        )
+
+    def check(stored: bytes) -> None:
+        check_golden(
+            predicted(load_model(stored, where=where, allowed_layers=allowed)),
+            inputs=inputs,
+            outputs=outputs,
+            tile_items=GOLDEN_ITEMS,
+            where=where,
+        )
+
+    return models.publish(
+        ModelDraft(
+            name=name,
+            item_shape=item_shape,
+            item_dtype=item_dtype,
+            classes=_classes(classes, outputs.shape[1], where),
+            metrics=dict(metrics or {}),
+            packages=_packages(),
+        ),
+        artifact=artifact,
+        golden_inputs=inputs,
+        golden_outputs=outputs,
+        check=check,
+        sign_key=sign_key,
+    )
+
+
+def read_artifact(path: Path) -> bytes:
+    """The bytes of a `.keras` file.
+
+    Raises:
+        UsageError: It is another kind of file, or too large.
+        InputError: It cannot be read.
+    """
+    if path.suffix != ".keras":
+        raise UsageError(
+            f"{path} is no .keras file; save the model with model.save('model.keras'), which holds "
+            "no code as .h5 and SavedModel can"
+        )
+    return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
+
+
+def read_golden(path: Path) -> Array:
+    """The items in a `.npy` file.
+
+    Raises:
+        InputError: It cannot be read, or is no array of numbers.
+    """
+    return from_npy(_read(path, limit_bytes=MAX_ARTIFACT_BYTES), where=str(path))
+
+
+def read_classes(path: Path) -> list[str]:
+    """The class names in a JSON array, such as `fornada dataset` writes.
+
+    Raises:
+        InputError: It cannot be read, or is something else.
+    """
+    data = _read(path, limit_bytes=_MAX_CLASSES_BYTES)
+    try:
+        classes = json.loads(data)
+    except (ValueError, RecursionError):
+        classes = None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f'{path} is not a JSON array of class names, such as ["cat", "dog"]')
+    return classes
+
+
+def parse_metrics(texts: Sequence[str]) -> dict[str, float]:
+    """Metrics by name, from `NAME=NUMBER` each.
+
+    Raises:
+        UsageError: One is nothing of the kind.
+    """
+    metrics = {}
+    for text in texts:
+        match = _METRIC.fullmatch(text)
+        try:
+            value = float(match["value"]) if match else np.nan
+        except ValueError:
+            value = np.nan
+        if match is None or not np.isfinite(value):
+            raise UsageError(f"metric {text!r} is not NAME=NUMBER; write e.g. test_accuracy=0.91")
+        metrics[match["name"]] = value
+    return metrics
+
+
+def _read(path: Path, *, limit_bytes: int) -> bytes:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > limit_bytes:
+            raise InputError(f"{path} has {size_bytes} bytes, more than {limit_bytes}; give less")
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
+
+
+def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
+    """Shape and dtype of one item."""
+    inputs = model.inputs if model.built else []
+    if len(inputs) != 1:
+        raise ModelRefusedError(f"{where} takes {len(inputs)} arrays an item; it must take one")
+    shape, dtype = list(inputs[0].shape[1:]), str(inputs[0].dtype)
+    if None in shape:
+        raise ModelRefusedError(
+            f"{where} takes items of shape {shape}; give its Input layer a fixed shape"
+        )
+    if dtype not in get_args(Dtype):
+        raise ModelRefusedError(
+            f"{where} takes items of dtype {dtype}; give its Input layer one of "
+            f"{', '.join(get_args(Dtype))}"
+        )
+    return [int(size) for size in shape], cast("Dtype", dtype)
+
+
+def _golden_items(
+    given: Array | None, item_shape: Sequence[int], item_dtype: Dtype, where: str
+) -> Array:
+    if given is not None:
+        items = check_items(
+            given, item_shape=item_shape, item_dtype=item_dtype, model=where, where="--golden"
+        )
+        if not 0 < len(items) <= _MAX_GOLDEN_ITEMS:
+            raise InputError(f"the golden batch has {len(items)} items; give 1 to 1024")
+        return items
+    shape, made_up = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
+    if item_dtype == "float32":
+        return made_up.random(shape, np.float32)
+    # Whole numbers that are no pixels are often a vocabulary's, which may be short.
+    highest = 256 if item_dtype == "uint8" else 2
+    return made_up.integers(0, highest, shape, item_dtype)
+
+
+def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
+    if given is None:
+        return [str(number) for number in range(output_count)]
+    if len(given) != output_count:
+        raise UsageError(
+            f"{where} gives {output_count} outputs an item, and there are {len(given)} classes; "
+            "name one class for each output"
+        )
+    return list(given)
+
+
+def _packages() -> dict[str, str]:
+    keras = import_keras()
+    return {
+        "fornada": fornada.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "tensorflow": sys.modules["tensorflow"].__version__,
+    }

@@ -1,0 +1,163 @@
+"""Run two model versions on the same items, as two jobs, and say where they part."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import UsageError
+from producer.client import Client
+from producer.job import Job
+from producer.results import Results
+from producer.submission import Images
+
+#: The tag of both jobs: what they have in common.
+COMPARES = "compares"
+#: So far may a row's sum be from 1 for it to be a distribution.
+_SUM_TOLERANCE = 1e-3
+#: A probability of zero would make the divergence infinite.
+_LEAST_PROBABILITY = 1e-7
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flip:
+    """An item whose likeliest class is another."""
+
+    item_id: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassComparison:
+    """What changed for one class."""
+
+    name: str
+    #: Items whose likeliest class it is, of each model.
+    items_first: int
+    items_second: int
+    #: Items that were of this class and are of another, and the other way round.
+    flips_from: int
+    flips_to: int
+    #: Of its probability, over all items, absolute.
+    largest_change: float
+    mean_change: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Where two models part, over the items that both have a result for."""
+
+    first: str
+    second: str
+    items: int
+    #: Items without a result of one of them.
+    items_left_out: int
+    flips: list[Flip]
+    #: Of one probability, absolute, and the item that it is of.
+    largest_change: float
+    largest_change_item: str
+    #: Kullback-Leibler divergence of the second's distributions from the first's, in nats; nothing
+    #: where rows are no distributions.
+    mean_divergence: float | None
+    largest_divergence: float | None
+    classes: list[ClassComparison]
+
+
+def submit_both(
+    client: Client, images: Callable[[], Images], *, first: str, second: str
+) -> tuple[Job, Job]:
+    """Submit the same images to two models.
+
+    Args:
+        client: Submits them.
+        images: Gives the images, anew at each call.
+        first: `name:version`, `name@alias` or `name`.
+        second: The same.
+
+    Raises:
+        UsageError: The models have other classes, or it is one version twice.
+        FornadaError: As `Client.submit`.
+    """
+    manifests = client.model(first), client.model(second)
+    if manifests[0].pin == manifests[1].pin:
+        raise UsageError(f"{first} and {second} are both {manifests[0]}; name two versions")
+    if manifests[0].classes != manifests[1].classes:
+        raise UsageError(
+            f"{manifests[0]} and {manifests[1]} have other classes, so their probabilities do not "
+            "compare; see `fornada models diff`"
+        )
+    tags = {COMPARES: f"{manifests[0]} {manifests[1]} {secrets.token_hex(4)}"}
+    one, other = (client.submit(images(), model=str(m), tags=tags) for m in manifests)
+    return one, other
+
+
+def compare_results(first: Results, second: Results) -> Comparison:
+    """Compare what two models gave for the same items.
+
+    Raises:
+        UsageError: They are not of the same items and classes, or no item has both results.
+    """
+    if first.classes != second.classes or first.item_ids != second.item_ids:
+        raise UsageError("the two jobs are not of the same items and classes; submit them anew")
+    both = np.isnan(first.probabilities) | np.isnan(second.probabilities)
+    usable: NDArray[np.bool_] = np.logical_not(both.any(axis=1))
+    if not usable.any():
+        raise UsageError(
+            f"none of {len(usable)} items has a result of both models; see `fornada jobs results`"
+        )
+    ids = [item_id for item_id, use in zip(first.item_ids, usable, strict=True) if use]
+    one, other = first.probabilities[usable], second.probabilities[usable]
+    change = np.abs(other - one)
+    divergence = _divergence(one, other)
+    return Comparison(
+        first=first.model,
+        second=second.model,
+        items=len(ids),
+        items_left_out=int((~usable).sum()),
+        flips=list(_flips(one, other, ids, first.classes)),
+        largest_change=float(change.max()),
+        largest_change_item=ids[int(change.max(axis=1).argmax())],
+        mean_divergence=None if divergence is None else float(divergence.mean()),
+        largest_divergence=None if divergence is None else float(divergence.max()),
+        classes=list(_by_class(one, other, first.classes)),
+    )
+
+
+def _flips(
+    one: NDArray[np.float32], other: NDArray[np.float32], ids: list[str], classes: list[str]
+) -> Iterator[Flip]:
+    was, becomes = one.argmax(axis=1), other.argmax(axis=1)
+    for index in np.flatnonzero(was != becomes):
+        yield Flip(item_id=ids[index], first=classes[was[index]], second=classes[becomes[index]])
+
+
+def _by_class(
+    one: NDArray[np.float32], other: NDArray[np.float32], classes: list[str]
+) -> Iterator[ClassComparison]:
+    was, becomes = one.argmax(axis=1), other.argmax(axis=1)
+    change = np.abs(other - one)
+    for index, name in enumerate(classes):
+        before, after = was == index, becomes == index
+        yield ClassComparison(
+            name=name,
+            items_first=int(before.sum()),
+            items_second=int(after.sum()),
+            flips_from=int((before & ~after).sum()),
+            flips_to=int((after & ~before).sum()),
+            largest_change=float(change[:, index].max()),
+            mean_change=float(change[:, index].mean()),
+        )
+
+
+def _divergence(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64] | None:
+    """float64 [items], in nats."""
+    for rows in (one, other):
+        if rows.min() < 0 or np.abs(rows.sum(axis=1, dtype=np.float64) - 1).max() > _SUM_TOLERANCE:
+            return None
+    p, q = (np.maximum(rows.astype(np.float64), _LEAST_PROBABILITY) for rows in (one, other))
+    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+    divergence: NDArray[np.float64] = (p * np.log(p / q)).sum(axis=1)
+    return divergence

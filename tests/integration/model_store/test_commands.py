@@ -1,0 +1,160 @@
+"""`fornada models` from publishing a file to deleting its version, on a store of plain files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from fornada import cli
+from model_store import keras_codec
+
+_Run = Callable[..., tuple[int, str, str]]
+_WRONG = [
+    (("delete", "m"), "'m' does not name a version by its number"),
+    (("promote", "m", "1", "--alias", "prod"), "no model 'm'"),
+    (("promote", "m", "0", "--alias", "prod"), "0 is not in the range"),
+    (("promote", "m", "1", "--alias", "a/b"), "alias 'a/b' is not a valid name"),
+    (("promote", "m", "1", "--alias", "a", "--gate", "x"), "gate 'x' is not METRIC"),
+    (("rollback", "m", "--alias", "prod"), "no model 'm'"),
+    (("publish", "model.h5", "--name", "m"), "model.h5 is no .keras file"),
+    (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
+    (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
+]
+
+
+@pytest.fixture
+def run(
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> _Run:
+    """`run("models", "list")`: exit code, stdout and stderr of a command in a folder of its own."""
+    for name, value in environ.items():
+        if name.startswith("FORNADA_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def fornada(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["models", *arguments])
+        captured = capsys.readouterr()
+        return int(str(ended.value.code or 0)), captured.out, captured.err
+
+    return fornada
+
+
+@pytest.fixture
+def answer(run: _Run) -> Callable[..., Any]:
+    """What a command prints with `--json`; it must go well."""
+
+    def answered(*arguments: str) -> Any:
+        code, out, err = run(*arguments, "--json")
+        assert (0, "") == (code, err)
+        return json.loads(out)
+
+    return answered
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with `model.keras`, `classes.json`, `golden.npy`, and a pair of keys."""
+    keras = keras_codec.import_keras()
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((2,), dtype="uint8"), keras.layers.Dense(2, activation="softmax")]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    np.save(tmp_path / "golden.npy", np.array([[1, 2], [3, 4]], np.uint8))
+    key = Ed25519PrivateKey.generate()
+    (tmp_path / "private.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    (tmp_path / "public.pem").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return tmp_path
+
+
+@pytest.mark.usefixtures("files")
+def test_a_model_s_life(answer: Callable[..., Any], run: _Run, tmp_path: Path) -> None:
+    # when two versions are published, the second one with all there is to say
+    assert "m:1" == answer("publish", "model.keras", "--name", "m")["model"]
+    published = answer(
+        *("publish", "model.keras", "--name", "m", "--classes", "classes.json"),
+        *("--golden", "golden.npy", "--metric", "accuracy=0.9", "--sign-key", "private.pem"),
+    )
+    assert ("m:2", ["cat", "dog"], [2], "uint8") == tuple(
+        published[fact] for fact in ("model", "classes", "item_shape", "item_dtype")
+    )
+
+    # then they differ in what was said
+    facts = {each["fact"] for each in answer("diff", "m:1", "m:2")["differences"]}
+    golden = {"golden_inputs.sha256", "golden_outputs.sha256"}
+    assert {"classes", "metrics.accuracy", *golden} == facts
+    assert "accuracy" in run("diff", "m:1", "m:2")[1]
+
+    # when they are promoted, then only a gate that holds lets them
+    assert {"model": "m:1", "alias": "prod", "before": None} == answer(
+        "promote", "m", "1", "--alias", "prod"
+    )
+    gate = ("promote", "m", "2", "--alias", "prod", "--gate")
+    code, _, err = run(*gate, "accuracy>=0.95")
+    assert (1, True) == (code, "m:2 is not promoted: accuracy is 0.9 and the gate is" in err)
+    assert 1 == answer(*gate, "accuracy>=0.85")["before"]
+    assert "m@prod is m:1 now, was m:2\n" == run("rollback", "m", "--alias", "prod")[1]
+    shown = answer("show", "m@prod")
+    assert [1, 2, 1] == [move["version"] for move in shown["alias_history"]["prod"]]
+    assert "back to 1" in run("show", "m@prod")[1]
+    (listed,) = answer("list")["models"]
+    assert ([1, 2], {"prod": 1}) == (listed["versions"], listed["aliases"])
+
+    # then what is needed stays, and what is not goes
+    code, _, err = run("delete", "m:1")
+    assert (2, True) == (code, "m:1 is what @prod points at" in err)
+    assert 5 == answer("delete", "m:2")["objects"]
+    assert [1] == answer("list")["models"][0]["versions"]
+
+    # then the rest is there, byte for byte
+    answer("export", "m@prod", "--output", "copy")
+    assert (tmp_path / "model.keras").read_bytes() == (tmp_path / "copy/model.keras").read_bytes()
+    assert answer("verify", "m@prod")["ok"]
+
+
+@pytest.mark.usefixtures("files")
+def test_what_is_not_signed_or_was_changed_does_not_pass(
+    run: _Run, answer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rclone_objects: Any
+) -> None:
+    # given a process that accepts one key
+    artifact = answer("publish", "model.keras", "--name", "m")["artifact"]
+    monkeypatch.setenv("FORNADA_MODEL_PUBLIC_KEY", "public.pem")
+    code, _, err = run("verify", "m")
+    assert (1, True) == (code, "m:1 is not signed with the key" in err)
+
+    # when
+    signed = answer("sign", "m:1", "--key", "private.pem")
+
+    # then
+    assert answer("verify", "m")["ok"]
+    assert 64 == len(signed["key_id"])
+    rclone_objects.put(artifact, b"other")
+    code, out, _ = run("verify", "m", "--json")
+    assert (1, False) == (code, json.loads(out)["ok"])
+
+
+def test_wrong_calls_are_one_line_and_exit_2(run: _Run) -> None:
+    for arguments, fact in _WRONG:
+        code, out, err = run(*arguments)
+
+        assert (2, "") == (code, out), arguments
+        assert fact in err
+        assert "Traceback" not in err

@@ -1,0 +1,40 @@
+"""Published versions of made-up models, in memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.testing import InMemoryObjectStore
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+
+Publish = Callable[..., ModelManifest]
+
+
+@pytest.fixture
+def models(memory_objects: InMemoryObjectStore) -> ModelStore:
+    """An empty model store in memory."""
+    return ModelStore(objects=memory_objects)
+
+
+@pytest.fixture
+def publish(models: ModelStore) -> Publish:
+    """`publish(artifact=…, sign_key=…, **facts)`: the next version of model `m`."""
+
+    def published(
+        *, artifact: bytes = b"artifact", sign_key: Any = None, **facts: Any
+    ) -> ModelManifest:
+        draft = {"name": "m", "item_shape": [2], "item_dtype": "uint8", "classes": ["a", "b"]}
+        return models.publish(
+            ModelDraft(**{**draft, **facts}),
+            artifact=artifact,
+            golden_inputs=np.zeros((1, 2), np.uint8),
+            golden_outputs=np.zeros((1, 2), np.float32),
+            files={"history.json": b"{}"},
+            check=lambda _: None,
+            sign_key=sign_key,
+        )
+
+    return published

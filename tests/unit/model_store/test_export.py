@@ -1,0 +1,112 @@
+"""Versions are copied out whole, and every byte that was changed is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fornada import keys
+from fornada.errors import IntegrityError, LocalDiskError, StoreUnavailableError, UsageError
+from model_store.export import check_version, export_version
+from model_store.manifest import ModelManifest
+from model_store.store import ModelStore
+
+
+def _statuses(models: ModelStore, manifest: ModelManifest) -> dict[str, str]:
+    return {each.file: each.status for each in check_version(manifest, models=models)}
+
+
+def test_every_file_is_written_as_it_is_stored(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    manifest = publish()
+
+    paths = export_version(manifest, tmp_path / "new" / "folder", models=models)
+
+    names = ["model.keras", "golden-inputs.npy", "golden-outputs.npy", "history.json"]
+    assert [*names, "manifest.json"] == [path.name for path in paths]
+    prefix = keys.model_version_prefix("m", 1)
+    for path in paths:
+        assert models.objects.get(prefix + path.name).data == path.read_bytes()
+
+
+def test_a_folder_that_holds_something_is_left_alone(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("precious")
+
+    with pytest.raises(UsageError, match="is not empty; name a new folder"):
+        export_version(publish(), tmp_path, models=models)
+
+    assert ["mine"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_folder_that_cannot_be_made_is_a_local_disk_error(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(LocalDiskError, match="cannot write"):
+        export_version(publish(), tmp_path / "file" / "folder", models=models)
+
+
+def test_a_changed_object_is_not_written(models: ModelStore, publish: Any, tmp_path: Path) -> None:
+    manifest = publish()
+    models.objects.put(manifest.artifact.key, b"ARTIFACT")
+
+    with pytest.raises(IntegrityError):
+        export_version(manifest, tmp_path, models=models)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_manifest_cannot_have_files_written_elsewhere(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    manifest = publish()
+    evil = manifest.model_copy(update={"files": {"../evil": manifest.artifact}})
+
+    with pytest.raises(UsageError, match=r"file name '\.\./evil' is not a valid name"):
+        export_version(evil, tmp_path / "new", models=models)
+
+    assert ["new"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_what_is_as_recorded_is_ok_and_the_contents_are_looked_at(
+    models: ModelStore, publish: Any
+) -> None:
+    assert {
+        "model.keras": "ok",
+        "contents of model.keras": "wrong",
+        "golden-inputs.npy": "ok",
+        "golden-outputs.npy": "ok",
+        "history.json": "ok",
+    } == _statuses(models, publish(artifact=b"no zip"))
+
+
+def test_what_was_changed_or_is_gone_is_wrong(models: ModelStore, publish: Any) -> None:
+    manifest = publish()
+    models.objects.put(manifest.files["history.json"].key, b"[]")
+    models.objects.delete(manifest.golden.inputs.key)
+    models.objects.put(manifest.artifact.key, b"ARTIFACT")
+
+    assert {
+        "model.keras": "wrong",
+        "golden-inputs.npy": "wrong",
+        "golden-outputs.npy": "ok",
+        "history.json": "wrong",
+    } == _statuses(models, manifest)
+
+
+def test_a_store_that_is_away_is_no_finding(
+    models: ModelStore, publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = publish()
+
+    def away(*_arguments: Any, **_options: Any) -> None:
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(models.objects, "get", away)
+
+    with pytest.raises(StoreUnavailableError):
+        list(check_version(manifest, models=models))

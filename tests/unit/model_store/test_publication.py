@@ -1,0 +1,201 @@
+"""A `.keras` file that was made elsewhere is published with a golden batch, or refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.arrays import from_npy, sha256_hex
+from fornada.errors import InputError, ModelRefusedError, UsageError
+from model_store import keras_codec, publication
+from model_store.manifest import ModelManifest
+from model_store.publication import publish_file
+from model_store.store import ModelStore
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    return keras_codec.import_keras()
+
+
+@pytest.fixture(scope="module")
+def artifact(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Written by Keras itself, dates and all."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((2, 2), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model.save(path)
+    return path.read_bytes()
+
+
+def _publish(models: ModelStore, artifact: bytes, **options: Any) -> ModelManifest:
+    return publish_file(artifact, where="model.keras", name="m", models=models, **options)
+
+
+def _dump(keras: Any, *layers: Any) -> bytes:
+    return keras_codec.dump_model(keras.Sequential(list(layers)))
+
+
+def test_the_file_is_published_as_it_is(models: ModelStore, artifact: bytes) -> None:
+    manifest = _publish(models, artifact, classes=["a", "b", "c"], metrics={"accuracy": 0.5})
+
+    assert manifest == models.resolve("m:1")
+    assert sha256_hex(artifact) == manifest.digest
+    assert ([2, 2], "uint8", ["a", "b", "c"]) == (
+        manifest.item_shape,
+        manifest.item_dtype,
+        manifest.classes,
+    )
+    assert {"accuracy": 0.5} == manifest.metrics
+    assert {"fornada", "keras", "numpy", "tensorflow"} == set(manifest.packages)
+
+
+def test_golden_items_are_made_up_or_given(models: ModelStore, artifact: bytes) -> None:
+    # given
+    given = np.array([[[0, 255], [7, 9]]], np.int64)
+
+    # when
+    made_up, chosen = _publish(models, artifact), _publish(models, artifact, golden=given)
+
+    # then
+    def stored(manifest: ModelManifest) -> Any:
+        return from_npy(models.fetch(manifest.golden.inputs), where="golden")
+
+    assert ((publication.GOLDEN_ITEMS, 2, 2), np.uint8) == (
+        stored(made_up).shape,
+        stored(made_up).dtype,
+    )
+    assert np.uint8 == stored(chosen).dtype
+    np.testing.assert_array_equal(given, stored(chosen))
+    assert ["0", "1", "2"] == chosen.classes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_models_of_other_dtypes_are_published(models: ModelStore, keras: Any, dtype: str) -> None:
+    layers = keras.layers
+    inner = [layers.Embedding(4, 2), layers.Flatten()] if dtype == "int32" else []
+
+    manifest = _publish(
+        models, _dump(keras, keras.Input((3,), dtype=dtype), *inner, layers.Dense(1))
+    )
+
+    assert (dtype, [3]) == (manifest.item_dtype, manifest.item_shape)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "fact"),
+    [
+        ({"classes": ["a"]}, UsageError, "3 outputs an item, and there are 1 classes"),
+        ({"golden": np.zeros((1, 5), np.uint8)}, InputError, r"items of shape \(5,\)"),
+        ({"golden": np.full((1, 2, 2), 300)}, InputError, "do not fit uint8"),
+        ({"golden": np.zeros((0, 2, 2), np.uint8)}, InputError, "is empty"),
+        ({"golden": np.zeros((1025, 2, 2), np.uint8)}, InputError, "has 1025 items"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused(
+    models: ModelStore, artifact: bytes, options: Any, error: Any, fact: str
+) -> None:
+    with pytest.raises(error, match=fact):
+        _publish(models, artifact, **options)
+
+    assert [] == models.names()
+
+
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+@pytest.mark.parametrize(
+    ("layers", "fact"),
+    [
+        (lambda k: [k.Input((None, 2)), k.layers.Dense(2)], r"items of shape \[None, 2\]"),
+        (lambda k: [k.Input((2,), dtype="float64"), k.layers.Dense(2)], "dtype float64"),
+        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers an item"),
+        (lambda k: [k.layers.Flatten()], "takes 0 arrays an item"),
+        (
+            lambda k: [
+                k.Input((2,)),
+                *[k.layers.Rescaling(1e30) for _ in "12"],
+                k.layers.Softmax(),
+            ],
+            "NaN or infinity for its golden batch",
+        ),
+    ],
+    ids=["open shape", "dtype", "outputs", "unbuilt", "overflow"],
+)
+def test_a_model_that_cannot_serve_is_refused(
+    models: ModelStore, keras: Any, layers: Any, fact: str
+) -> None:
+    with pytest.raises(ModelRefusedError, match=fact):
+        _publish(models, _dump(keras, *layers(keras)))
+
+    assert [] == models.names()
+
+
+def test_a_lambda_cannot_be_published(models: ModelStore, keras: Any) -> None:
+    evil = _dump(keras, keras.Input((2,)), keras.layers.Lambda(lambda items: items))
+
+    with pytest.raises(ModelRefusedError, match="Lambda"):
+        _publish(models, evil)
+
+    assert [] == models.names()
+
+
+def test_a_model_that_the_store_changed_is_not_published(
+    models: ModelStore, artifact: bytes, keras: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a store that gives back another model, and says that it is the same
+    other = _dump(keras, keras.Input((2, 2), dtype="uint8"), keras.layers.Flatten())
+    monkeypatch.setattr(models, "fetch", lambda _ref: other)
+
+    with pytest.raises(ModelRefusedError, match="golden batch"):
+        _publish(models, artifact)
+
+    assert [] == models.names()
+
+
+def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.keras").write_bytes(b"1234")
+
+    assert b"1234" == publication.read_artifact(tmp_path / "model.keras")
+    with pytest.raises(UsageError, match=r"model\.h5 is no \.keras file"):
+        publication.read_artifact(tmp_path / "model.h5")
+    with pytest.raises(InputError, match="cannot be read"):
+        publication.read_artifact(tmp_path / "absent.keras")
+    monkeypatch.setattr(publication, "MAX_ARTIFACT_BYTES", 3)
+    with pytest.raises(InputError, match="has 4 bytes, more than 3"):
+        publication.read_artifact(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '["a", 1]', "[" * 100_000, "a\nb"])
+def test_classes_that_are_no_array_of_names_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "classes.json"
+    path.write_text(text)
+
+    with pytest.raises(InputError, match="not a JSON array of class names"):
+        publication.read_classes(path)
+
+
+def test_classes_and_golden_items_are_read(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    np.save(tmp_path / "golden.npy", np.arange(3))
+
+    assert ["cat", "dog"] == publication.read_classes(tmp_path / "classes.json")
+    np.testing.assert_array_equal(np.arange(3), publication.read_golden(tmp_path / "golden.npy"))
+    with pytest.raises(InputError, match="cannot be read"):
+        publication.read_classes(tmp_path / "absent.json")
+
+
+def test_metrics_are_names_and_numbers() -> None:
+    assert {"a": 0.5, "b.c": -1e-3} == publication.parse_metrics(["a=0.5", "b.c=-1e-3"])
+
+
+@pytest.mark.parametrize("text", ["a", "a=", "=1", "a=b", "a=nan", "a=inf", "a=1=2", "1a=1"])
+def test_other_metrics_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not NAME=NUMBER"):
+        publication.parse_metrics([text])

@@ -1,0 +1,99 @@
+"""A version is deleted when nothing needs it, and its number is not used again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fornada import keys
+from fornada.errors import ModelNotFoundError, UsageError
+from fornada.job_manifest import JobManifest, ShardInput
+from fornada.job_store import JobStore
+from fornada.messages import ObjectRef
+from fornada.testing import InMemoryObjectStore
+from model_store.manifest import ModelManifest
+from model_store.removal import delete_version
+from model_store.store import ModelStore
+
+_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def jobs(memory_objects: InMemoryObjectStore) -> JobStore:
+    return JobStore(objects=memory_objects)
+
+
+def _submit(jobs: JobStore, model: ModelManifest) -> JobManifest:
+    shard = ShardInput(objects=[ObjectRef(key="x", size_bytes=1)], item_count=1)
+    return jobs.create(
+        JobManifest(
+            job_id="job",
+            model=model.pin,
+            item_shape=[2],
+            item_dtype="uint8",
+            classes=["a", "b"],
+            shards=[shard],
+            max_attempts=1,
+            created_at=_AT,
+        )
+    )
+
+
+def test_nothing_but_the_claim_is_left(models: ModelStore, jobs: JobStore, publish: Any) -> None:
+    # given
+    publish()
+    doomed = publish()
+
+    # when
+    count = delete_version(doomed, models=models, jobs=jobs)
+
+    # then
+    assert 5 == count
+    left = [info.key for info in models.objects.list(keys.model_version_prefix("m", 2))]
+    assert [keys.model_claim("m", 2)] == left
+    assert [1] == models.versions("m")
+    with pytest.raises(ModelNotFoundError, match="no version 2"):
+        models.resolve("m:2")
+    assert 3 == publish().version
+
+
+def test_what_an_alias_points_at_is_not_deleted(
+    models: ModelStore, jobs: JobStore, publish: Any
+) -> None:
+    needed = publish()
+    models.promote("m", 1, "prod")
+    models.promote("m", 1, "blue")
+
+    with pytest.raises(UsageError, match="m:1 is what @blue, @prod points at; promote another"):
+        delete_version(needed, models=models, jobs=jobs)
+
+    assert needed == models.resolve("m:1")
+
+
+def test_what_an_open_job_needs_is_not_deleted_before_it_ends(
+    models: ModelStore, jobs: JobStore, publish: Any
+) -> None:
+    # given
+    needed, other = publish(), publish(artifact=b"other")
+    job = _submit(jobs, needed)
+
+    # when
+    with pytest.raises(UsageError, match="needed by 1 jobs that have not ended, such as job"):
+        delete_version(needed, models=models, jobs=jobs)
+    delete_version(other, models=models, jobs=jobs)
+    jobs.finish(job, "CANCELLED", "enough")
+    delete_version(needed, models=models, jobs=jobs)
+
+    # then
+    assert [] == models.versions("m")
+
+
+def test_a_job_that_was_never_submitted_keeps_no_model(
+    models: ModelStore, jobs: JobStore, publish: Any
+) -> None:
+    doomed = publish()
+    models.objects.put(keys.job_input("lost", 0, "0" * 64), b"")
+
+    delete_version(doomed, models=models, jobs=jobs)
+
+    assert [] == models.versions("m")
