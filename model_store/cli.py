@@ -171,7 +171,8 @@ def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
         "digest": manifest.digest,
         "published": f"{manifest.created_at:%F %T}Z",
         "takes": f"{manifest.item_dtype} {list(manifest.item_shape)}",
-        "classes": ", ".join(manifest.classes),
+        "task": manifest.task,
+        ("classes" if manifest.task == "classification" else "gives"): ", ".join(manifest.classes),
         **{metric: f"{value:.4f}" for metric, value in sorted(manifest.metrics.items())},
     }
     if training is not None:

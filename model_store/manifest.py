@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.errors import UsageError
 from fornada.keys import check_name
-from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record
+from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
 
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 
@@ -72,6 +72,8 @@ class ModelDraft(Record):
     name: Name
     item_shape: list[int]
     item_dtype: Dtype
+    task: Task = "classification"
+    #: Names of the outputs: the classes, or the values of a regression.
     classes: list[str] = Field(min_length=1)
     metrics: dict[str, float] = Field(default_factory=dict)
     training: Training | None = None

@@ -49,9 +49,9 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     """
     loaded = datasets.load(name)
     images, labels = (
-        (loaded.train_images, loaded.train_labels)
+        (loaded.train_items, loaded.train_targets)
         if split == "train"
-        else (loaded.test_images, loaded.test_labels)
+        else (loaded.test_items, loaded.test_targets)
     )
     paths = write_dataset(output, images=images, labels=labels, classes=loaded.classes)
     if as_json:

@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import hashlib
 import os
 import socket
 import sys
@@ -17,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import DatasetUnavailableError, MissingExtraError, UsageError
 from model_store.keras_codec import import_keras
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+from trainer.dataset import Dataset
 
 #: Where Keras downloads its data sets from.
 DOWNLOAD_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -31,34 +27,6 @@ _PROBE_TIMEOUT_S = 3.0
 #: Longest silence of the server while a file comes in.
 _DOWNLOAD_TIMEOUT_S = 15.0
 _DIGITS_SPLIT_SEED = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dataset:
-    """Images and labels, in the split that the data set's makers or we made."""
-
-    name: str
-    #: uint8 [items, height, width].
-    train_images: Images
-    #: int64 [items], each the position of its class in `classes`.
-    train_labels: Labels
-    #: uint8 [items, height, width].
-    test_images: Images
-    #: int64 [items].
-    test_labels: Labels
-    classes: list[str]
-
-    @property
-    def item_shape(self) -> tuple[int, ...]:
-        """Shape of one image."""
-        return self.train_images.shape[1:]
-
-    @property
-    def train_sha256(self) -> str:
-        """Digest of the bytes of the training images and labels."""
-        digest = hashlib.sha256(self.train_images.tobytes())
-        digest.update(self.train_labels.tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,10 +97,11 @@ def _from_keras(name: str, source: _KerasSource) -> Dataset:
         raise _load_error(name, source, folder, exc) from exc
     dataset = Dataset(
         name=name,
-        train_images=train[0],
-        train_labels=train[1].astype(np.int64),
-        test_images=test[0],
-        test_labels=test[1].astype(np.int64),
+        task="classification",
+        train_items=train[0],
+        train_targets=train[1].astype(np.int64),
+        test_items=test[0],
+        test_targets=test[1].astype(np.int64),
         classes=list(source.classes),
     )
     _check(dataset, folder)
@@ -155,10 +124,11 @@ def _digits() -> Dataset:
     train, test = np.split(order, [len(order) * 4 // 5])
     return Dataset(
         name="digits",
-        train_images=images[train],
-        train_labels=labels[train],
-        test_images=images[test],
-        test_labels=labels[test],
+        task="classification",
+        train_items=images[train],
+        train_targets=labels[train],
+        test_items=images[test],
+        test_targets=labels[test],
         classes=[str(digit) for digit in range(10)],
     )
 
@@ -251,8 +221,8 @@ def _gzip_is_whole(path: Path) -> bool:
 
 def _check(dataset: Dataset, folder: Path) -> None:
     for images, labels in (
-        (dataset.train_images, dataset.train_labels),
-        (dataset.test_images, dataset.test_labels),
+        (dataset.train_items, dataset.train_targets),
+        (dataset.test_items, dataset.test_targets),
     ):
         if len(images) == 0 or len(images) != len(labels) or labels.max() >= len(dataset.classes):
             raise DatasetUnavailableError(

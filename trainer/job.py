@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +19,11 @@ from model_store.keras_codec import compile_predict, dump_model, import_keras, l
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.store import ModelStore
 from trainer import recipes
-from trainer.datasets import Dataset
+from trainer.dataset import Dataset
 from trainer.figures import training_curve
 
 #: Items of the golden batch, and of the predict call that makes it.
 GOLDEN_ITEMS = 32
-_ITEM_DTYPE: Literal["uint8"] = "uint8"
 
 #: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
 History = dict[str, list[float]]
@@ -80,11 +79,13 @@ def train(
     models.versions(name)
     began = time.monotonic()
     import_keras().utils.set_random_seed(plan.seed)
-    model = recipes.build(
-        plan.recipe,
-        item_shape=dataset.item_shape,
-        class_count=len(dataset.classes),
-        learning_rate=plan.learning_rate,
+    recipe = recipes.recipe_named(plan.recipe)
+    model = recipes.build(recipe, dataset)
+    model.compile(
+        # Named, so that the same training gives the same bytes.
+        optimizer=import_keras().optimizers.Adam(plan.learning_rate, name="adam"),
+        loss=recipe.loss,
+        metrics=list(recipe.metrics),
     )
     history = _fit(model, dataset, plan, show_progress=show_progress, on_epoch=on_epoch)
     metrics = _measure(model, dataset, history)
@@ -115,8 +116,8 @@ def _fit(
     # stdout is for the command's answer.
     with contextlib.redirect_stdout(sys.stderr):
         fitted = model.fit(
-            dataset.train_images,
-            dataset.train_labels,
+            dataset.train_items,
+            dataset.train_targets,
             epochs=plan.epochs,
             batch_size=plan.batch_size,
             validation_split=plan.validation_split,
@@ -129,7 +130,7 @@ def _fit(
 def _measure(model: Any, dataset: Dataset, history: History) -> dict[str, float]:
     metrics = {curve: values[-1] for curve, values in history.items()}
     test = model.evaluate(
-        dataset.test_images, dataset.test_labels, batch_size=256, verbose=0, return_dict=True
+        dataset.test_items, dataset.test_targets, batch_size=256, verbose=0, return_dict=True
     )
     metrics |= {f"test_{metric}": value for metric, value in _floats(test).items()}
     lost = sorted(metric for metric, value in metrics.items() if not math.isfinite(value))
@@ -158,7 +159,8 @@ def _draft(
     return ModelDraft(
         name=name,
         item_shape=list(dataset.item_shape),
-        item_dtype=_ITEM_DTYPE,
+        item_dtype=dataset.item_dtype,
+        task=dataset.task,
         classes=dataset.classes,
         metrics=metrics,
         training=Training(
@@ -167,7 +169,7 @@ def _draft(
             parameters=parameters,
             seed=seed,
             data_sha256=dataset.train_sha256,
-            item_count=len(dataset.train_images),
+            item_count=len(dataset.train_items),
             duration_s=duration_s,
         ),
         packages={
@@ -182,7 +184,7 @@ def _draft(
 def _publish(
     model: Any, draft: ModelDraft, dataset: Dataset, history: History, models: ModelStore
 ) -> ModelManifest:
-    inputs = dataset.test_images[:GOLDEN_ITEMS]
+    inputs = dataset.test_items[:GOLDEN_ITEMS]
 
     def compiled(any_model: Any) -> Any:
         return compile_predict(

@@ -44,12 +44,12 @@ def black_hole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_fashion_mnist_comes_from_the_keras_cache(sample: Path, no_network: None) -> None:
     dataset = datasets.load("fashion_mnist")
 
-    assert (480, 28, 28) == dataset.train_images.shape
-    assert (120, 28, 28) == dataset.test_images.shape
-    assert np.uint8 == dataset.train_images.dtype
-    assert np.int64 == dataset.train_labels.dtype
+    assert (480, 28, 28) == dataset.train_items.shape
+    assert (120, 28, 28) == dataset.test_items.shape
+    assert np.uint8 == dataset.train_items.dtype
+    assert np.int64 == dataset.train_targets.dtype
     assert ("T-shirt/top", "Ankle boot") == (dataset.classes[0], dataset.classes[9])
-    assert set(range(10)) == set(dataset.test_labels.tolist())
+    assert set(range(10)) == set(dataset.test_targets.tolist())
     assert (28, 28) == dataset.item_shape
     assert 64 == len(dataset.train_sha256)
 
@@ -57,16 +57,16 @@ def test_fashion_mnist_comes_from_the_keras_cache(sample: Path, no_network: None
 def test_digits_need_no_network_and_are_split_alike_always(no_network: None) -> None:
     first, second = datasets.load("digits"), datasets.load("digits")
 
-    assert (1437, 8, 8) == first.train_images.shape
-    assert (360, 8, 8) == first.test_images.shape
+    assert (1437, 8, 8) == first.train_items.shape
+    assert (360, 8, 8) == first.test_items.shape
     assert (np.uint8, 0, 255) == (
-        first.train_images.dtype,
-        first.train_images.min(),
-        first.train_images.max(),
+        first.train_items.dtype,
+        first.train_items.min(),
+        first.train_items.max(),
     )
     assert [str(digit) for digit in range(10)] == first.classes
-    np.testing.assert_array_equal(first.test_images, second.test_images)
-    np.testing.assert_array_equal(first.test_labels, second.test_labels)
+    np.testing.assert_array_equal(first.test_items, second.test_items)
+    np.testing.assert_array_equal(first.test_targets, second.test_targets)
     assert first.train_sha256 == second.train_sha256
 
 

@@ -15,7 +15,7 @@ from fornada.testing import InMemoryObjectStore
 from model_store import golden, keras_codec
 from model_store.store import ModelStore
 from trainer import datasets, job
-from trainer.datasets import Dataset
+from trainer.dataset import Dataset
 
 _PLAN = job.TrainingPlan(epochs=2, batch_size=16)
 
@@ -56,8 +56,8 @@ def test_training_publishes_a_version_that_predicts_as_measured(
     predict = keras_codec.compile_predict(
         model, tile_items=64, item_shape=(28, 28), item_dtype="uint8"
     )
-    found = golden.predict_items(predict, fashion.test_images, tile_items=64)
-    accuracy = float((found.argmax(axis=1) == fashion.test_labels).mean())
+    found = golden.predict_items(predict, fashion.test_items, tile_items=64)
+    accuracy = float((found.argmax(axis=1) == fashion.test_targets).mean())
     assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
     assert accuracy > 0.4
 
@@ -98,7 +98,7 @@ def test_history_curve_and_golden_batch_lie_beside_the_model(
     }
     assert models.fetch(manifest.files["training_curve.png"]).startswith(b"\x89PNG")
     inputs = from_npy(models.fetch(manifest.golden.inputs), where="inputs")
-    np.testing.assert_array_equal(fashion.test_images[:32], inputs)
+    np.testing.assert_array_equal(fashion.test_items[:32], inputs)
     outputs = from_npy(models.fetch(manifest.golden.outputs), where="outputs")
     assert (32, 10) == outputs.shape
 
