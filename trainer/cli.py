@@ -213,6 +213,7 @@ def _draw(
     picture: Path, images_file: Path, probabilities: Any, labels: Any, classes: list[str]
 ) -> None:
     from trainer.figures import prediction_grid  # noqa: PLC0415 - only for a picture
+    from trainer.pictures import are_pictures  # noqa: PLC0415
 
     images = read_array(images_file)
     if len(images) != len(labels):
@@ -220,10 +221,10 @@ def _draw(
             f"{images_file} has {len(images)} images for {len(labels)} labels; give those of the "
             "same items"
         )
-    if images.ndim not in {3, 4} or images.shape[3:] not in {(), (1,), (3,)}:
+    if not are_pictures(images):
         raise UsageError(
-            f"{images_file} has items of shape {images.shape[1:]}, which are no pictures; leave "
-            "out --picture"
+            f"{images_file} has items of {images.dtype} {images.shape[1:]}, which are no pictures; "
+            "leave out --picture"
         )
     write_file(picture, prediction_grid(images, labels, probabilities, classes))
 
