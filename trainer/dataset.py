@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from fornada.arrays import Array
 from fornada.messages import Dtype, Task
 
+#: Length of a token sequence, and how many tokens there are: 0 fills up a short sequence, 1 begins
+#: it, 2 is any word beyond the vocabulary, the others are words, the most frequent first.
+SEQUENCE_TOKENS, VOCABULARY_SIZE, UNKNOWN_TOKEN = 256, 10_000, 2
+
 #: int64 [items]: the position of each item's class. float32 [items]: the value of each item.
 Targets = NDArray[np.int64] | NDArray[np.float32]
 

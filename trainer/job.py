@@ -78,9 +78,8 @@ def train(
     # Minutes of training are not worth a store that does not answer.
     models.versions(name)
     began = time.monotonic()
-    import_keras().utils.set_random_seed(plan.seed)
     recipe = recipes.recipe_named(plan.recipe)
-    model = recipes.build(recipe, dataset)
+    model = recipes.build(recipe, dataset, seed=plan.seed)
     model.compile(
         # Named, so that the same training gives the same bytes.
         optimizer=import_keras().optimizers.Adam(plan.learning_rate, name="adam"),
