@@ -42,9 +42,14 @@ class Calibration:
         return gaps / max(self.items, 1)
 
     @property
-    def overconfidence(self) -> float:
-        """Mean confidence less accuracy over all items; negative: it is too modest."""
-        return sum(b.items * (b.confidence - b.accuracy) for b in self.bins) / max(self.items, 1)
+    def confidence(self) -> float:
+        """Mean probability of the likeliest class over all items."""
+        return sum(b.items * b.confidence for b in self.bins) / max(self.items, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all items that were predicted right."""
+        return sum(b.items * b.accuracy for b in self.bins) / max(self.items, 1)
 
 
 def calibrate(probabilities: Array, labels: Array) -> Calibration:

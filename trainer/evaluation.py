@@ -109,17 +109,23 @@ def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Eva
     Raises:
         InputError: They do not fit together.
     """
-    counts = confusion_matrix(probabilities, labels, classes)
+    _check(probabilities, labels, classes)
+    labels = labels.astype(np.intp)
+    likeliest, right = likeliest_classes(probabilities), predicted_right(probabilities, labels)
+    items_of, right_of, predicted_as = (
+        np.bincount(positions, minlength=len(classes))
+        for positions in (labels, labels[right], likeliest[likeliest >= 0])
+    )
     return Evaluation(
         items=len(labels),
-        right=int(counts.trace()),
-        failed=int(np.isnan(probabilities).any(axis=1).sum()),
+        right=int(right.sum()),
+        failed=int((likeliest < 0).sum()),
         classes=[
             ClassScore(
                 name=name,
-                items=int((labels == position).sum()),
-                right=int(counts[position, position]),
-                predicted=int(counts[:, position].sum()),
+                items=int(items_of[position]),
+                right=int(right_of[position]),
+                predicted=int(predicted_as[position]),
             )
             for position, name in enumerate(classes)
         ],
@@ -132,6 +138,11 @@ def confusion_matrix(
     """How many items of each class were predicted as which: int64 [true class, predicted class].
 
     Items without a result are in none of its cells.
+
+    Args:
+        probabilities: float [items, classes].
+        labels: int [items].
+        classes: Names of the classes; their number squared is what it takes of memory.
 
     Raises:
         InputError: They do not fit together.

@@ -11,8 +11,8 @@ from fornada.errors import MissingExtraError
 #: Pixels on the longer side; a PNG of so many takes at most some 28 KB.
 THUMBNAIL_SIDE = 96
 _GREY, _COLOUR = 3, 4
-#: Pixels that are darker on average are drawn with light on black.
-_DARK = 96
+#: Pixels of the first items; darker on average, they are drawn light on black.
+_DARK, _SAMPLE = 96, 1000
 
 
 def are_pictures(items: Array) -> bool:
@@ -22,18 +22,19 @@ def are_pictures(items: Array) -> bool:
     return items.ndim == _GREY or (items.ndim == _COLOUR and items.shape[3] in {1, 3})
 
 
-def for_paper(items: Array) -> NDArray[np.uint8]:
-    """Pictures as they are shown: uint8 [items, height, width] or [items, height, width, 3].
+def for_paper(items: Array, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Some items as they are shown: uint8 [chosen, height, width] or [chosen, height, width, 3].
 
-    Grey ones that are drawn light on black, as MNIST's are, become dark on white.
+    Where grey items are drawn light on black, as MNIST's are, they become dark on white.
 
     Args:
         items: As `are_pictures` has it.
+        chosen: Positions of those to show.
     """
-    pictures = items.astype(np.uint8, copy=False)
+    pictures = items[chosen].astype(np.uint8, copy=False)
     if pictures.ndim == _COLOUR and pictures.shape[3] == 1:
         pictures = pictures[..., 0]
-    if pictures.ndim == _GREY and pictures.mean() < _DARK:
+    if pictures.ndim == _GREY and items[:_SAMPLE].astype(np.uint8, copy=False).mean() < _DARK:
         pictures = np.uint8(255) - pictures
     return pictures
 

@@ -12,8 +12,8 @@ RIGHT, WRONG, OTHER = "#2166ac", "#c9302c", "#c3c7cc"
 INK, MUTED, RULE = "#1f2328", "#6b7280", "#e5e7eb"
 #: Names of classes are text of others: a dollar sign in them is no formula.
 PLAIN = {"parse_math": False}
-_LONGEST_NAME = 14
-_DPI = 144
+_LONGEST_NAME, _LONGEST_TITLE = 14, 40
+FIGURE_DPI = 144
 
 
 def new_figure(*, width: float, height: float) -> Any:
@@ -30,7 +30,7 @@ def new_figure(*, width: float, height: float) -> Any:
         raise MissingExtraError(
             "pictures need matplotlib; run: pip install 'fornada[train]'"
         ) from exc
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=FIGURE_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -59,14 +59,24 @@ def calm(axes: Any, *, grid: str = "y") -> None:
 
 def drawable_names(names: Sequence[str]) -> list[str]:
     """Each name, shortened; `#3` for one with letters that matplotlib's own font does not have."""
-    from matplotlib import font_manager  # noqa: PLC0415 - with the first figure
-
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     return [
-        _shortened(name) if all(map(font.get_char_index, map(ord, name))) else f"#{number}"
+        _shortened(name, _LONGEST_NAME) if _is_drawable(name) else f"#{number}"
         for number, name in enumerate(names)
     ]
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+def write_title(axes: Any, title: str, *, pad: float = 10) -> None:
+    """Write a title over axes, if matplotlib's own font has its letters."""
+    shown = _shortened(title, _LONGEST_TITLE) if _is_drawable(title) else ""
+    axes.set_title(shown, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad, **PLAIN)
+
+
+def _is_drawable(name: str) -> bool:
+    from matplotlib import font_manager  # noqa: PLC0415 - with the first figure
+
+    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return all(font.get_char_index(ord(letter)) for letter in name)
+
+
+def _shortened(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -53,7 +53,7 @@ def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes
         image = axes.imshow(
             np.ma.masked_where(~shown, shares), cmap=_map(colour), vmin=0, vmax=top, aspect="equal"
         )
-        _draw_scale(figure, image, place, label, top)
+        _draw_scale(axes, image, place, label, top)
     if count <= _MOST_COUNTED:
         _draw_counts(axes, counts, np.where(diagonal, shares, shares / highest))
     _draw_names(axes, classes)
@@ -70,9 +70,10 @@ def _map(colour: str) -> Any:
     return LinearSegmentedColormap.from_list(colour, ["#f7f8fa", colour])
 
 
-def _draw_scale(figure: Any, image: Any, place: int, label: str, top: float) -> None:
-    axes = figure.add_axes((0.93, 0.55 - 0.3 * place, 0.014, 0.22))
-    bar = figure.colorbar(image, cax=axes, ticks=[0, top])
+def _draw_scale(matrix: Any, image: Any, place: int, label: str, top: float) -> None:
+    side = matrix.get_position().width * matrix.figure.get_figwidth()
+    axes = matrix.inset_axes((1 + 0.4 / side, 0.7 - 0.5 * place, 0.1 / side, 0.24))
+    bar = matrix.figure.colorbar(image, cax=axes, ticks=[0, top])
     bar.ax.set_yticklabels(["0", f"{top:.0%}"], fontsize=8, color=MUTED)
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.figures.canvas import INK, MUTED, PLAIN, RIGHT, calm, new_figure, to_png
+from trainer.figures.canvas import MUTED, RIGHT, calm, new_figure, to_png, write_title
 
 #: More points than these stand close enough to be a line.
 _MOST_MARKED = 30
@@ -12,8 +12,9 @@ _VALIDATION = "val_"
 
 
 def metric_names(history: Mapping[str, Sequence[float]]) -> list[str]:
-    """The metrics that a history has curves of, on training or validation items or both."""
-    return list(dict.fromkeys(curve.removeprefix(_VALIDATION) for curve in history))
+    """The metrics that a history has curves of, on training or validation items; the loss first."""
+    names = dict.fromkeys(curve.removeprefix(_VALIDATION) for curve in history)
+    return sorted(names, key=lambda name: name != "loss")
 
 
 def metric_curve(
@@ -52,7 +53,7 @@ def metric_curve(
             color=MUTED,
         )
     _name_ends(axes, [(label, values, colour) for label, (values, colour, _) in curves.items()])
-    axes.set_title(metric, loc="left", fontsize=11, fontweight="bold", color=INK, pad=16, **PLAIN)
+    write_title(axes, metric, pad=16)
     axes.set_xlabel("epoch", fontsize=8.5, color=MUTED)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.margins(x=0.04, y=0.12)

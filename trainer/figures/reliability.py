@@ -7,6 +7,10 @@ import numpy as np
 from trainer.calibration import BIN_COUNT, Calibration
 from trainer.figures.canvas import MUTED, OTHER, RIGHT, WRONG, calm, new_figure, to_png
 
+#: Width of a bar: its bin's, less a gap.
+_BAR = 0.92 / BIN_COUNT
+_PALE = 0.3
+
 
 def reliability_figure(calibration: Calibration) -> bytes:
     """Accuracy against confidence, and how many items have which confidence; PNG.
@@ -28,19 +32,15 @@ def reliability_figure(calibration: Calibration) -> bytes:
 def _draw_reliability(axes: Any, calibration: Calibration) -> None:
     filled = [b for b in calibration.bins if b.items]
     centres = [(b.lower + b.upper) / 2 for b in filled]
-    accuracies = [b.accuracy for b in filled]
-    width = 0.92 / BIN_COUNT
-    axes.bar(centres, accuracies, width, color=RIGHT, label="how often it is right")
-    axes.bar(
-        centres,
-        [b.confidence - b.accuracy for b in filled],
-        width,
-        bottom=accuracies,
-        facecolor=(*_rgb(WRONG), 0.25),
-        edgecolor=WRONG,
-        linewidth=0.8,
-        label="gap to how sure it is",
-    )
+    both = [min(b.accuracy, b.confidence) for b in filled]
+    gaps = [b.confidence - b.accuracy for b in filled]
+    axes.bar(centres, both, _BAR, color=RIGHT, label="right, as sure as it is")
+    for sign, colour, label in (
+        (1, WRONG, "surer than right"),
+        (-1, RIGHT, "less sure than right"),
+    ):
+        heights = [max(sign * gap, 0) for gap in gaps]
+        axes.bar(centres, heights, _BAR, bottom=both, color=colour, alpha=_PALE, label=label)
     axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
     axes.set_ylim(0, 1)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
@@ -51,12 +51,8 @@ def _draw_reliability(axes: Any, calibration: Calibration) -> None:
 
 def _draw_spread(axes: Any, calibration: Calibration) -> None:
     centres = [(b.lower + b.upper) / 2 for b in calibration.bins]
-    axes.bar(centres, [b.items for b in calibration.bins], 0.92 / BIN_COUNT, color=OTHER)
+    axes.bar(centres, [b.items for b in calibration.bins], _BAR, color=OTHER)
     axes.set_ylabel("items", fontsize=8.5, color=MUTED)
     axes.set_xlabel("probability of the predicted class", fontsize=8.5, color=MUTED)
     axes.yaxis.get_major_locator().set_params(nbins=2, integer=True)
     calm(axes)
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.arrays import Array
-from trainer.figures.canvas import INK, MUTED, PLAIN, RIGHT, WRONG, calm, new_figure, to_png
+from trainer.figures.canvas import MUTED, RIGHT, WRONG, calm, new_figure, to_png, write_title
 
 #: More points than these hide each other, and take seconds.
 MOST_POINTS = 5000
@@ -28,7 +28,7 @@ def scatter_figure(values: Array, targets: Array, *, output: str) -> bytes:
     axes.plot(ends, ends, "--", color=MUTED, linewidth=1)
     alpha = float(np.clip(150 / len(shown), 0.15, 0.75))
     axes.scatter(targets[shown], values[shown], s=16, color=RIGHT, alpha=alpha, linewidths=0)
-    axes.set_title(output, loc="left", fontsize=11, fontweight="bold", color=INK, pad=10, **PLAIN)
+    write_title(axes, output)
     axes.set_xlabel("true", fontsize=8.5, color=MUTED)
     axes.set_ylabel("predicted", fontsize=8.5, color=MUTED)
     calm(axes, grid="both")
@@ -46,11 +46,14 @@ def residual_figure(residuals: NDArray[np.float64]) -> bytes:
     """
     figure = new_figure(width=5.4, height=4.6)
     axes = figure.add_axes((0.13, 0.12, 0.83, 0.76))
-    axes.hist(residuals, bins=31, color=RIGHT, rwidth=0.92)
+    low, high = float(residuals.min()), float(residuals.max())
+    # NumPy refuses bins that are narrower than the numbers are exact.
+    room = max(1e-9 * max(abs(low), abs(high)), 1e-9)
+    axes.hist(residuals, bins=31, range=(low - room, high + room), color=RIGHT, rwidth=0.92)
     axes.axvline(0, color=MUTED, linewidth=1, linestyle="--")
     mean = float(residuals.mean())
     axes.axvline(mean, color=WRONG, linewidth=1.4, label=f"mean {mean:+.3g}")
-    axes.set_title("Residuals", loc="left", fontsize=11, fontweight="bold", color=INK, pad=10)
+    write_title(axes, "Residuals")
     axes.set_xlabel("predicted less true", fontsize=8.5, color=MUTED)
     axes.set_ylabel("items", fontsize=8.5, color=MUTED)
     axes.yaxis.get_major_locator().set_params(integer=True)

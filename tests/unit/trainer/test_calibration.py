@@ -17,7 +17,7 @@ def test_one_that_is_as_often_right_as_it_says_has_no_error() -> None:
     calibration = calibrate(_rows(0.75, 0.75, 0.75, 0.75), np.array([0, 0, 0, 1]))
 
     assert 0 == calibration.error
-    assert 0 == calibration.overconfidence
+    assert calibration.confidence == calibration.accuracy == 0.75
     assert 4 == calibration.items
 
 
@@ -26,9 +26,8 @@ def test_the_error_is_the_gap_of_each_bin_weighted_by_its_items() -> None:
     calibration = calibrate(_rows(0.9, 0.9, 0.9, 0.6), np.array([0, 1, 1, 0]))
 
     assert pytest.approx(3 / 4 * (0.9 - 1 / 3) + 1 / 4 * 0.4, abs=1e-6) == calibration.error
-    assert pytest.approx(3 / 4 * (0.9 - 1 / 3) - 1 / 4 * 0.4, abs=1e-6) == (
-        calibration.overconfidence
-    )
+    assert pytest.approx((3 * 0.9 + 0.6) / 4, abs=1e-6) == calibration.confidence
+    assert pytest.approx(2 / 4, abs=1e-6) == calibration.accuracy
 
 
 def test_a_bin_holds_its_upper_edge_and_not_its_lower_one() -> None:

@@ -59,6 +59,7 @@ def test_names_of_classes_are_never_taken_for_more_than_text() -> None:
     prediction_grid(images, np.arange(16) % 10, probabilities, _HOSTILE)
     confusion_figure(np.ones((10, 10), np.int64), _HOSTILE)
     metric_curve(r"$\frac{$", {r"$\frac{$": [1.0, 2.0]})
+    metric_curve("猫", {"猫": [1.0, 2.0]})
     scatter_figure(np.ones(3), np.ones(3), output=r"$\frac{$")
 
 
@@ -74,8 +75,8 @@ def test_the_same_numbers_give_the_same_bytes() -> None:
     assert metric_curve("loss", history) == metric_curve("loss", history)
 
 
-def test_each_metric_is_named_once_in_the_order_of_the_history() -> None:
-    history = {"loss": [1.0], "accuracy": [1.0], "val_loss": [1.0], "val_accuracy": [1.0]}
+def test_each_metric_is_named_once_the_loss_first() -> None:
+    history = {"accuracy": [1.0], "loss": [1.0], "val_accuracy": [1.0], "val_loss": [1.0]}
 
     assert ["loss", "accuracy"] == metric_names(history)
     assert ["auc"] == metric_names({"val_auc": [1.0]})
@@ -127,6 +128,11 @@ def test_values_and_residuals_are_drawn_of_any_number_of_items(count: int) -> No
 
     assert len(scatter_figure(values, targets, output="price")) < 200_000
     assert len(residual_figure(values - targets)) < 100_000
+
+
+def test_residuals_that_are_almost_the_same_are_drawn() -> None:
+    assert residual_figure(np.array([1e16, 1e16 + 2]))
+    assert residual_figure(np.zeros(5))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_light_on_black_becomes_dark_on_white() -> None:
     ink = np.zeros((1, 8, 8, 1), np.uint8)
     ink[0, 3, 3] = 255
 
-    shown = for_paper(ink)
+    shown = for_paper(ink, np.array([0]))
 
     assert (1, 8, 8) == shown.shape
     assert (0, 255) == (shown[0, 3, 3], shown[0, 0, 0])
@@ -40,13 +40,13 @@ def test_light_on_black_becomes_dark_on_white() -> None:
 def test_other_pictures_stay_as_they_are(shape: tuple[int, ...]) -> None:
     pictures = np.full(shape, 130, np.uint8)
 
-    np.testing.assert_array_equal(pictures, for_paper(pictures))
+    np.testing.assert_array_equal(pictures, for_paper(pictures, np.arange(2)))
 
 
 def test_coloured_pictures_stay_dark() -> None:
-    np.testing.assert_array_equal(
-        np.zeros((1, 4, 4, 3)), for_paper(np.zeros((1, 4, 4, 3), np.uint8))
-    )
+    dark = np.zeros((1, 4, 4, 3), np.uint8)
+
+    np.testing.assert_array_equal(dark, for_paper(dark, np.array([0])))
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,12 @@
-"""The training report: one HTML page that stands alone, and its figures as PNG files."""
+"""What a training report is made of."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fornada.arrays import Array
-from trainer.figures import training_curve
+from fornada.messages import Task
 from trainer.layers import LayerRow
-
-PAGE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +15,7 @@ class ReportMaterial:
 
     #: The model's name in the store.
     name: str
-    task: Literal["classification", "regression"]
+    task: Task
     dataset: str
     recipe: str
     #: Of the training plan, by name.
@@ -40,25 +37,13 @@ class ReportMaterial:
     metrics: Mapping[str, float]
     #: uint8 [items, height, width], [..., 1] or [..., 3]; or float32 vectors, int32 tokens, ….
     test_items: Array
-    #: int [items], positions in `classes`; for regression float [items] or [items, outputs].
+    #: Classification: int [items], positions in `classes`. Regression: float [items].
     test_targets: Array
-    #: float32 [items, outputs]. Classification: one output a class, or one for two classes, the
-    #: probability of the second.
+    #: float32 [items, outputs]: one output a class, or the one value of a regression.
     test_outputs: Array
-    #: Names of the classes; for regression names of the outputs.
+    #: Names of the outputs: the classes, or the value of a regression.
     classes: Sequence[str]
     #: The epoch, from 1, whose weights the model has; `None`: the last.
     best_epoch: int | None = None
     #: Why the same seed may give other bytes, where it may.
     reproducibility_note: str | None = None
-
-
-def report_files(material: ReportMaterial) -> dict[str, bytes]:
-    """The report's files by name: `report.html`, and the figures in it as `*.png`.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    curve = training_curve(material.history)
-    page = f"<!doctype html><title>{html.escape(material.name)}</title>"
-    return {PAGE: page.encode(), "training_curve.png": curve}
