@@ -1,66 +1,25 @@
-"""`fornada dataset`, `fornada train` and `fornada evaluate`."""
+"""`fornada train`."""
 
 import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from fornada import keys, logs
-from fornada.console import console
-from fornada.errors import InputError, ModelNotFoundError, UsageError
+from fornada.errors import ModelNotFoundError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from trainer import datasets
-from trainer.evaluation import Evaluation
-from trainer.evaluation import evaluate as evaluate_probabilities
-from trainer.files import (
-    CLASSES,
-    IMAGES,
-    LABELS,
-    read_array,
-    read_classes,
-    write_dataset,
-    write_file,
-)
 
 log = logs.get_logger(__name__)
 
 _DATASETS = click.Choice(datasets.NAMES)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-_PATH = click.Path(path_type=Path)
-
-
-@click.command()
-@click.argument("name", type=_DATASETS)
-@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
-@click.option("--output", type=_PATH, required=True, metavar="DIR", help="Made if it is missing.")
-@_JSON
-def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Write a data set's images, labels and class names as files.
-
-    Example: fornada dataset fashion_mnist --split test --output fashion-mnist-test
-    """
-    loaded = datasets.load(name)
-    images, labels = (
-        (loaded.train_items, loaded.train_targets)
-        if split == "train"
-        else (loaded.test_items, loaded.test_targets)
-    )
-    paths = write_dataset(output, images=images, labels=labels, classes=loaded.classes)
-    if as_json:
-        answer = {"dataset": name, "split": split, "items": len(images)}
-        files = {path.stem: str(path) for path in paths}
-        _print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
-        return
-    click.echo(f"wrote {len(images)} images to {paths[0]}")
-    click.echo(f"labels: {paths[1]}, classes: {paths[2]}")
 
 
 @click.command()
@@ -126,46 +85,6 @@ def train(
         _print_published(answer)
 
 
-@click.command()
-@click.option(
-    "--images",
-    type=_PATH,
-    required=True,
-    metavar="DIR|FILE",
-    help="What `fornada dataset` wrote, or a .npy file of images.",
-)
-@click.option("--labels", type=_PATH, metavar="FILE", help=f"Default: {LABELS} beside the images.")
-@click.option("--classes", type=_PATH, metavar="FILE", help=f"Default: {CLASSES} beside them.")
-@click.option("--probabilities", type=_PATH, required=True, metavar="FILE", help="A job's results.")
-@click.option("--picture", type=_PATH, metavar="PNG", help="Draw sixteen items with their bars.")
-@_JSON
-def evaluate(  # noqa: PLR0917 - click passes options by name
-    images: Path,
-    labels: Path | None,
-    classes: Path | None,
-    probabilities: Path,
-    picture: Path | None,
-    as_json: bool,  # noqa: FBT001
-) -> None:
-    """Compare a job's probabilities with the true labels.
-
-    Example: fornada evaluate --images fashion-mnist-test --probabilities probabilities.npy
-    """
-    images_file = images / IMAGES if images.is_dir() else images
-    true_labels = read_array(labels or images_file.with_name(LABELS))
-    class_names = read_classes(classes or images_file.with_name(CLASSES))
-    found = read_array(probabilities)
-    evaluation = evaluate_probabilities(found, true_labels, class_names)
-    if picture is not None:
-        _draw(picture, images_file, found, true_labels, class_names)
-    if as_json:
-        _print_json({**evaluation.to_plain(), "picture": str(picture) if picture else None})
-        return
-    _print_evaluation(evaluation)
-    if picture is not None:
-        click.echo(f"picture: {picture}")
-
-
 def _log_epoch(epochs: int) -> Any:
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         figures = {metric: round(value, 4) for metric, value in metrics.items()}
@@ -207,38 +126,6 @@ def _print_published(answer: dict[str, Any]) -> None:
     click.echo(f"trained in     {answer['duration_s']:.1f} s")
     for key in (answer["artifact"], answer["manifest"], *answer["files"].values()):
         click.echo(f"               {answer['bucket']}/{key}")
-
-
-def _draw(
-    picture: Path, images_file: Path, probabilities: Any, labels: Any, classes: list[str]
-) -> None:
-    from trainer.figures import prediction_grid  # noqa: PLC0415 - only for a picture
-    from trainer.pictures import are_pictures  # noqa: PLC0415
-
-    images = read_array(images_file)
-    if len(images) != len(labels):
-        raise InputError(
-            f"{images_file} has {len(images)} images for {len(labels)} labels; give those of the "
-            "same items"
-        )
-    if not are_pictures(images):
-        raise UsageError(
-            f"{images_file} has items of {images.dtype} {images.shape[1:]}, which are no pictures; "
-            "leave out --picture"
-        )
-    write_file(picture, prediction_grid(images, labels, probabilities, classes))
-
-
-def _print_evaluation(evaluation: Evaluation) -> None:
-    click.echo(
-        f"accuracy {evaluation.accuracy:.4f}: {evaluation.right} of {evaluation.items} items right"
-        + (f", {evaluation.failed} without a result" if evaluation.failed else "")
-    )
-    table = Table("class", "items", "right", "recall", box=None)
-    for row in evaluation.classes:
-        recall = "-" if row.recall is None else f"{row.recall:.4f}"
-        table.add_row(row.name, str(row.items), str(row.right), recall)
-    console().print(table)
 
 
 def _print_json(answer: dict[str, Any]) -> None:
