@@ -2,14 +2,13 @@
 
 from itertools import chain
 
+from fornada import keys
 from trainer.report.classification import classification_report
 from trainer.report.making import network_section, origin_section, training_section
 from trainer.report.markup import text
 from trainer.report.material import ReportMaterial
 from trainer.report.page import Tile, render
 from trainer.report.values import regression_report
-
-PAGE = "report.html"
 
 
 def report_files(material: ReportMaterial) -> dict[str, bytes]:
@@ -41,7 +40,7 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
         foot=f"Made by fornada {text(material.packages.get('fornada', ''))} when it was trained.",
     )
     figures = dict(chain.from_iterable(section.figures.items() for section in sections))
-    return {PAGE: page, **figures}
+    return {keys.REPORT_PAGE: page, **figures}
 
 
 def _subtitle(material: ReportMaterial) -> str:

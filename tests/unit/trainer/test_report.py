@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fornada.errors import InputError
-from fornada.keys import check_name
+from fornada.keys import REPORT_PAGE, check_name
 from trainer.layers import LayerRow
-from trainer.report import PAGE, ReportMaterial, report_files
+from trainer.report import ReportMaterial, report_files
 
 _VOID = {"meta", "img"}
 _HOSTILE = [
@@ -36,7 +36,7 @@ class _Page(HTMLParser):
         self.open: list[str] = []
         self.texts: dict[str, str] = {}
         self._section = "head"
-        self.feed(files[PAGE].decode())
+        self.feed(files[REPORT_PAGE].decode())
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -150,7 +150,7 @@ def test_the_figures_of_the_page_lie_beside_it() -> None:
         "test-items.png",
     }
     assert expected == set(files)
-    assert all(files[name].startswith(b"\x89PNG") for name in expected - {PAGE})
+    assert all(files[name].startswith(b"\x89PNG") for name in expected - {REPORT_PAGE})
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
@@ -160,10 +160,10 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert not page.all("script") + page.all("link") + page.all("iframe")
     assert all(str(image["src"]).startswith("data:image/png;base64,") for image in page.all("img"))
     assert all(str(link["href"]).startswith("#") for link in page.all("a"))
-    assert b"http://" not in files[PAGE]
-    assert b"https://" not in files[PAGE]
-    assert b"@import" not in files[PAGE]
-    assert b"url(" not in files[PAGE]
+    assert b"http://" not in files[REPORT_PAGE]
+    assert b"https://" not in files[REPORT_PAGE]
+    assert b"@import" not in files[REPORT_PAGE]
+    assert b"url(" not in files[REPORT_PAGE]
 
 
 def test_a_browser_is_told_to_load_and_run_nothing() -> None:
@@ -250,7 +250,7 @@ def test_large_pictures_do_not_make_a_large_page() -> None:
 
     files = report_files(_material(test_items=noise))
 
-    assert len(files[PAGE]) < 2_000_000
+    assert len(files[REPORT_PAGE]) < 2_000_000
     assert max(map(len, files.values())) < 4_000_000
 
 
@@ -324,7 +324,9 @@ def test_a_regression_has_residuals_and_no_classes() -> None:
     files = report_files(_regression())
 
     page = _Page(files)
-    assert {"training-1-loss.png", "true-and-predicted.png", "residuals.png", PAGE} == set(files)
+    assert {"training-1-loss.png", "true-and-predicted.png", "residuals.png", REPORT_PAGE} == set(
+        files
+    )
     assert {"head", "training", "errors", "mistakes", "network", "origin"} == set(page.texts)
     assert "Mean absolute error 1.95 over 20 test items" in page.texts["head"]
     assert "Half of the predictions are within 1 of the true value" in page.texts["errors"]
