@@ -96,7 +96,7 @@ def _training_lead(history: Mapping[str, Sequence[float]], best_epoch: int | Non
     if len(losses) > 1:
         lowest = min(range(len(losses)), key=losses.__getitem__) + 1
         lead += f" The validation loss was lowest after epoch {lowest}"
-        lead += "." if lowest == epochs else f", and is no lower after {epochs - lowest} more."
+        lead += "." if lowest == epochs else "; those since have not made it lower."
     return lead
 
 
@@ -126,8 +126,11 @@ def _shape(shape: Sequence[int | None] | None) -> str:
 def _facts(title: str, facts: Iterable[tuple[str, object]]) -> Element:
     entries = []
     for fact, value in facts:
-        entries += [
-            tag("dt", text(fact.replace("_", " "))),
-            tag("dd", NOTHING if value is None else text(value)),
-        ]
+        entries += [tag("dt", text(fact.replace("_", " "))), tag("dd", text(_plain(value)))]
     return tag("div", tag("h3", title), tag("dl", *entries))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or NOTHING
+    return NOTHING if value is None else value

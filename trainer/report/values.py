@@ -44,7 +44,7 @@ def _tiles(evaluation: RegressionEvaluation) -> list[Tile]:
         Tile(
             label="RMS error",
             value=f"{evaluation.root_mean_squared_error:.4g}",
-            detail="large errors weigh more",
+            detail="weighs outliers",
         ),
         Tile(
             label="Variance explained",

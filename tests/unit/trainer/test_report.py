@@ -69,7 +69,7 @@ def _material(**changes: Any) -> ReportMaterial:
         task="classification",
         dataset="triangles",
         recipe="mlp",
-        parameters={"epochs": 4, "early_stopping": None},
+        parameters={"epochs": 4, "metrics": ["accuracy", "auc"], "early_stopping": None},
         seed=7,
         data_sha256="ab" * 32,
         train_item_count=800,
