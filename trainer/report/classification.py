@@ -21,7 +21,7 @@ from trainer.figures.confusion import confusion_figure
 from trainer.figures.reliability import reliability_figure
 from trainer.pictures import are_pictures
 from trainer.report.items import ClassifiedItems, items_section, mistakes_section
-from trainer.report.markup import NOTHING, Content, meter, percent, table, tag, text
+from trainer.report.markup import NOTHING, Content, meter, percent, short, table, tag
 from trainer.report.page import Section, Tile, drawing
 
 #: The heat map of more classes has cells smaller than a pixel.
@@ -101,7 +101,7 @@ def _tiles(evaluation: Evaluation, calibration: Calibration) -> list[Tile]:
             detail=f"{wrong:,} of {evaluation.items:,} wrong",
         ),
         Tile(
-            label="Weakest class", value=percent(weakest.recall), detail=f"of {text(weakest.name)}"
+            label="Lowest recall", value=percent(weakest.recall), detail=f"of {short(weakest.name)}"
         ),
         Tile(
             label="Calibration error",
@@ -132,7 +132,7 @@ def _confusion_section(
         parts.append(drawing(png, alt=alt))
     if pairs:
         rows = [
-            (text(pair.true), text(pair.predicted), f"{pair.items:,}", percent(pair.share))
+            (short(pair.true), short(pair.predicted), f"{pair.items:,}", percent(pair.share))
             for pair in pairs
         ]
         headings = ("True class", "Taken for", *(numbers := ("Items", "Of its class")))
@@ -151,7 +151,7 @@ def _confusion_lead(pairs: Sequence[_Pair]) -> str:
         return "Every test item that has a result was predicted right."
     first = pairs[0]
     return (
-        f"Most often, {text(first.true)} is taken for {text(first.predicted)}: {first.items:,} "
+        f"Most often, {short(first.true)} is taken for {short(first.predicted)}: {first.items:,} "
         f"times, {percent(first.share)} of its items. Rows are the true classes; blue is right, "
         "red is wrong."
     )
@@ -180,8 +180,10 @@ def _confused_pairs(
 
 
 def _class_section(evaluation: Evaluation) -> Section:
+    # Classes that the test items have none of are neither weak nor strong.
     worst_first = sorted(
-        enumerate(evaluation.classes), key=lambda entry: (entry[1].f1 is None, entry[1].f1 or 0.0)
+        enumerate(evaluation.classes),
+        key=lambda entry: (entry[1].recall is None, entry[1].f1 or 0.0),
     )
     shown, rest = worst_first[:_ROWS], worst_first[_ROWS:_MOST_ROWS]
     body = [_class_table(shown)]
@@ -206,7 +208,7 @@ def _class_section(evaluation: Evaluation) -> Section:
 def _class_table(scores: Sequence[tuple[int, ClassScore]]) -> Element:
     rows = [
         (
-            tag("span", tag("small", f"#{position}"), f" {text(score.name)}"),
+            tag("span", tag("small", f"#{position}"), f" {short(score.name)}"),
             f"{score.items:,}",
             meter(score.recall),
             meter(score.precision),

@@ -12,7 +12,7 @@ from fornada.arrays import Array
 from trainer.evaluation import likeliest_classes, predicted_right
 from trainer.figures.predictions import items_to_show, prediction_grid
 from trainer.pictures import are_pictures, for_paper, thumbnail
-from trainer.report.markup import bar, percent, table, tag, text
+from trainer.report.markup import bar, percent, short, table, tag
 from trainer.report.page import Section, picture
 
 #: Classes with a bar each, the true one besides.
@@ -94,8 +94,8 @@ def _cards(tested: ClassifiedItems, chosen: NDArray[np.intp]) -> Element:
 def _card(tested: ClassifiedItems, item: int, predicted: int, image: NDArray[np.uint8]) -> Element:
     label = int(tested.labels[item])
     right = predicted == label
-    truth = text(tested.classes[label])
-    said = "no result" if predicted < 0 else text(tested.classes[predicted])
+    truth = short(tested.classes[label])
+    said = "no result" if predicted < 0 else short(tested.classes[predicted])
     caption = tag(
         "figcaption",
         tag("strong", said),
@@ -121,7 +121,7 @@ def _bars(tested: ClassifiedItems, item: int, label: int, predicted: int) -> Ele
         bars.append(
             tag(
                 "li",
-                tag("span", text(tested.classes[position]), class_="name"),
+                tag("span", short(tested.classes[position]), class_="name"),
                 tag("span", percent(share, decimals=0), class_="share"),
                 bar(share),
                 class_=kind,
@@ -135,8 +135,8 @@ def _mistake_table(tested: ClassifiedItems, worst: NDArray[np.intp]) -> Element:
     rows = [
         (
             f"{item}",
-            text(tested.classes[label]),
-            text(tested.classes[predicted]),
+            short(tested.classes[label]),
+            short(tested.classes[predicted]),
             percent(float(tested.probabilities[item, predicted])),
             percent(float(tested.probabilities[item, label])),
         )

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from trainer.figures.curves import metric_curve, metric_names
 from trainer.layers import LayerRow
-from trainer.report.markup import NOTHING, meter, table, tag, text
+from trainer.report.markup import NOTHING, meter, short, table, tag, text
 from trainer.report.material import ReportMaterial
 from trainer.report.page import Section, drawing
 
@@ -33,8 +33,8 @@ def network_section(layers: Sequence[LayerRow]) -> Section:
     total = sum(layer.parameter_count for layer in layers)
     rows = [
         (
-            text(layer.name),
-            text(layer.kind),
+            short(layer.name),
+            short(layer.kind),
             _shape(layer.output_shape),
             f"{layer.parameter_count:,}",
             meter(layer.parameter_count / total if layer.parameter_count else None),
@@ -103,7 +103,7 @@ def _training_lead(history: Mapping[str, Sequence[float]], best_epoch: int | Non
 def _metric_table(metrics: Mapping[str, float]) -> Element:
     names = metric_names({key.removeprefix("test_"): () for key in metrics})
     rows = [
-        (text(name), *(_number(metrics.get(f"{part}{name}")) for part in ("", "val_", "test_")))
+        (short(name), *(_number(metrics.get(f"{part}{name}")) for part in ("", "val_", "test_")))
         for name in names
     ]
     headings = ("Metric", *(numbers := ("Training", "Validation", "Test")))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from xml.etree.ElementTree import Element, tostring
 
 #: Longer names and values are cut; the manifest has them whole.
-_LONGEST_TEXT = 120
+_LONGEST_NAME, _LONGEST_TEXT = 40, 120
 
 #: Stands where there is no number.
 NOTHING = "—"
@@ -63,10 +63,14 @@ def table(
     return tag("div", whole, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
+def short(name: str) -> str:
+    """A name of others, of one among many classes or layers, cut to what a cell has room for."""
+    return _cut(name, _LONGEST_NAME)
+
+
 def text(value: object) -> str:
-    """A name or value of others, cut to a length that a page has room for."""
-    whole = str(value)
-    return whole if len(whole) <= _LONGEST_TEXT else f"{whole[: _LONGEST_TEXT - 1]}…"
+    """A value of others, cut to what a page has room for."""
+    return _cut(str(value), _LONGEST_TEXT)
 
 
 def percent(share: float | None, *, decimals: int = 1) -> str:
@@ -91,3 +95,7 @@ def to_html(root: Element) -> bytes:
     body = tostring(root, encoding="unicode", method="html")
     # Half of a surrogate pair, as a JSON file may have it, is no UTF-8.
     return f"<!doctype html>\n{body}\n".encode(errors="xmlcharrefreplace")
+
+
+def _cut(whole: str, longest: int) -> str:
+    return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"

@@ -13,8 +13,10 @@ from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
 from trainer.layers import LayerRow
 from trainer.report import ReportMaterial, report_files
+from trainer.report.items import worst_mistakes
 
 _VOID = {"meta", "img"}
+_PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
 _HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src="https://example.com/x.png" onerror="alert(1)">',
@@ -58,8 +60,7 @@ class _Page(HTMLParser):
 
 
 def _material(**changes: Any) -> ReportMaterial:
-    """A classifier of 60 pictures in three classes, right for 39 of them."""
-    rng = np.random.default_rng(0)
+    """A classifier of 60 vectors in three classes, right for 39 of them."""
     targets = np.arange(60) % 3
     said = np.where(np.arange(60) % 9 < 3, (targets + 1) % 3, targets)
     outputs = np.full((60, 3), 0.1, np.float32)
@@ -82,7 +83,7 @@ def _material(**changes: Any) -> ReportMaterial:
         ],
         history={"loss": [2.0, 1.0, 0.5, 0.4], "val_loss": [2.0, 1.0, 1.1, 1.2]},
         metrics={"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
-        test_items=rng.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        test_items=np.zeros((60, 13), np.float32),
         test_targets=targets,
         test_outputs=outputs,
         classes=["round", "square", "star"],
@@ -100,7 +101,7 @@ def _of_classes(classes: Iterable[str], *, items_each: int = 2) -> ReportMateria
         classes=names,
         test_targets=targets,
         test_outputs=outputs,
-        test_items=np.zeros((len(targets), 8, 8), np.uint8),
+        test_items=np.zeros((len(targets), 13), np.float32),
     )
 
 
@@ -119,7 +120,7 @@ def _regression(**changes: Any) -> ReportMaterial:
 
 
 def test_the_page_says_how_good_the_model_is_and_how_it_came_about() -> None:
-    page = _Page(report_files(_material()))
+    page = _Page(report_files(_material(test_items=_PICTURES)))
 
     assert "65.0%" in page.texts["head"]
     assert "21 of 60 wrong" in page.texts["head"]
@@ -140,7 +141,7 @@ def test_the_page_says_how_good_the_model_is_and_how_it_came_about() -> None:
 
 
 def test_the_figures_of_the_page_lie_beside_it() -> None:
-    files = report_files(_material())
+    files = report_files(_material(test_items=_PICTURES))
 
     expected = {
         "report.html",
@@ -154,7 +155,7 @@ def test_the_figures_of_the_page_lie_beside_it() -> None:
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
-    files = report_files(_material())
+    files = report_files(_material(test_items=_PICTURES))
     page = _Page(files)
 
     assert not page.all("script") + page.all("link") + page.all("iframe")
@@ -176,6 +177,7 @@ def test_a_browser_is_told_to_load_and_run_nothing() -> None:
 def test_names_of_others_are_text_and_never_markup() -> None:
     material = replace(
         _of_classes(_HOSTILE),
+        test_items=_PICTURES[: 2 * len(_HOSTILE)],
         name=_HOSTILE[0],
         dataset=_HOSTILE[1],
         recipe=_HOSTILE[2],
@@ -199,13 +201,13 @@ def test_names_of_others_are_text_and_never_markup() -> None:
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
     assert "<script>alert(1)</script>" in page.texts["classes"]
     assert "&amp;" in page.texts["classes"]
-    assert "x" * 200 not in page.texts["classes"]
+    assert "x" * 39 + "… " in page.texts["classes"]
     for name in files:
         assert name == check_name("file name", name)
 
 
 def test_whoever_cannot_see_it_is_told_what_there_is() -> None:
-    page = _Page(report_files(_material()))
+    page = _Page(report_files(_material(test_items=_PICTURES)))
 
     assert all(image["alt"] for image in page.all("img"))
     assert all(heading["scope"] in {"col", "row"} for heading in page.all("th"))
@@ -215,7 +217,9 @@ def test_whoever_cannot_see_it_is_told_what_there_is() -> None:
 
 
 def test_the_same_material_gives_the_same_bytes() -> None:
-    assert report_files(_material()) == report_files(_material())
+    first, second = (report_files(_material(test_items=_PICTURES)) for _ in range(2))
+
+    assert first == second
 
 
 def test_what_is_confused_most_is_listed_first() -> None:
@@ -235,6 +239,14 @@ def test_the_weakest_of_many_classes_are_seen_first_and_the_others_on_demand() -
     assert 100 == len(names)
     assert "The other 88 classes" in page.texts["classes"]
     assert "of class 99" in page.texts["head"]
+
+
+def test_classes_without_test_items_come_last() -> None:
+    material = _of_classes(["cat", "dog", "fox"])
+
+    page = _Page(report_files(replace(material, test_targets=np.array([1, 1, 1, 1, 2, 2]))))
+
+    assert ["fox", "dog", "cat"] == re.findall(r"#\d+\s+(\w+)", page.texts["classes"])
 
 
 def test_of_thousands_of_classes_the_page_stays_small() -> None:
@@ -264,7 +276,6 @@ def test_a_history_of_many_epochs_stays_small() -> None:
     "items",
     [
         np.zeros((60, 80), np.int32),
-        np.zeros((60, 13), np.float32),
         np.zeros((60, 8, 8, 3), np.float32),
     ],
 )
@@ -281,9 +292,15 @@ def test_the_surest_mistake_comes_first() -> None:
     outputs = _material().test_outputs.copy()
     outputs[18] = [0.04, 0.95, 0.01]
 
-    page = _Page(report_files(_material(test_outputs=outputs)))
+    page = _Page(report_files(_material(test_items=_PICTURES, test_outputs=outputs)))
 
     assert re.match(r"Worst mistakes .*?square\s+is round · item 18", page.texts["mistakes"])
+
+
+def test_an_item_without_a_result_is_no_mistake() -> None:
+    probabilities = np.array([[np.nan, np.nan], [0.9, 0.1], [0.4, 0.6]])
+
+    assert [1] == worst_mistakes(probabilities, np.array([0, 1, 1])).tolist()
 
 
 def test_a_model_that_errs_nowhere_has_no_mistakes() -> None:
