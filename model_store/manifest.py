@@ -64,6 +64,8 @@ class Training(Record):
     data_sha256: str
     item_count: int
     duration_s: float = Field(ge=0)
+    #: Why the same plan, data and seed may give other bytes; none where they give the same.
+    not_reproducible_because: str | None = None
 
 
 class ModelDraft(Record):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import gzip
+import importlib
+import inspect
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import DatasetUnavailableError, UsageError
+from model_store import keras_codec
 from trainer import datasets, keras_cache, keras_datasets
 
 _FILES = {
@@ -160,6 +163,19 @@ def test_a_file_that_is_not_the_known_one_is_never_opened(
     assert f"{path} is" in str(error.value)
     # Keras would have deleted it when its download failed.
     assert path.exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(keras_datasets.SOURCES) - {"fashion_mnist"}))
+def test_the_known_file_is_the_one_that_this_release_of_keras_downloads(name: str) -> None:
+    keras_codec.import_keras()
+    module = importlib.import_module(f"keras.src.datasets.{name}")
+
+    (file,) = keras_datasets.SOURCES[name].files.files
+
+    source = inspect.getsource(module)
+    assert f'"{file.sha256}"' in source
+    assert file.name.removesuffix("_archive") in source
+    assert keras_datasets.SOURCES[name].files.download_url in source
 
 
 @pytest.mark.parametrize(
