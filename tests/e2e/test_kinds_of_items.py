@@ -136,7 +136,9 @@ def test_a_regression_is_read_as_values_and_never_as_classes(
     values = _results(live, job["job_id"], tmp_path / "values.npy", fmt="npy")
 
     # then
-    assert "regression" == live.answer("models", "show", "prices@prod")["manifest"]["task"]
+    shown = live.answer("models", "show", "prices@prod")["manifest"]
+    assert ("regression", ["price_k_usd"]) == (shown["task"], shown["classes"])
+    assert "mean absolute error" in live.run("models", "list").stdout
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     assert ["item_id", "price_k_usd", "error", "model"] == list(lines[0])
     prices = np.array([line["price_k_usd"] for line in lines], np.float32)
@@ -211,7 +213,12 @@ def test_items_of_another_kind_are_refused_in_one_line(  # noqa: PLR0917 - a cas
 ) -> None:
     np.save(tmp_path / "items.npy", items)
 
-    live.refuses("submit", str(tmp_path / "items.npy"), "--model", name, code=2, words=words)
+    done = live.forked.run(
+        *("submit", str(tmp_path / "items.npy"), "--model", name), environ=live.environ
+    )
+
+    assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n")), done.stderr
+    assert [] == [word for word in words if word not in done.stderr], done.stderr
 
 
 def _results(live: LiveDeployment, job_id: str, path: Path, *, fmt: str) -> Path:
