@@ -129,7 +129,7 @@ def _drawn(items_file: Path, outputs: Any, targets: Any, names: list[str]) -> by
         UsageError: The items are no pictures.
         InputError: They are not as many as the labels.
     """
-    from trainer.figures import prediction_grid  # noqa: PLC0415 - only for a picture
+    from trainer.figures.predictions import prediction_grid  # noqa: PLC0415 - only for a picture
     from trainer.figures.residuals import scatter_figure  # noqa: PLC0415 - only for a picture
 
     if targets.dtype.kind == "f":

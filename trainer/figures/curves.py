@@ -77,8 +77,3 @@ def _name_ends(axes: Any, curves: list[tuple[str, Sequence[float], str]]) -> Non
             color=colour,
             annotation_clip=False,
         )
-
-
-def training_curve(history: Mapping[str, Sequence[float]]) -> bytes:
-    """The loss by epoch; PNG."""
-    return metric_curve("loss", history)

@@ -30,6 +30,7 @@ def test_a_layer_without_one_fixed_output_is_listed_too() -> None:
 
     rows = {row.name: row for row in layer_rows(model)}
 
+    assert ["pair", "sum"] == list(rows)
     assert rows["pair"].output_shape is None
     assert 20 == rows["pair"].parameter_count
     assert (None, 4) == rows["sum"].output_shape

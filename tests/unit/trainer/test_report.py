@@ -131,7 +131,8 @@ def test_the_page_says_how_good_the_model_is_and_how_it_came_about() -> None:
     for fact in (
         "triangles",
         "ab" * 32,
-        "epochs",
+        "metrics accuracy, auc",
+        "early stopping —",
         "3.15.1",
         "8 \N{MULTIPLICATION SIGN} 8, uint8",
         "12.3 s",
@@ -229,6 +230,19 @@ def test_what_is_confused_most_is_listed_first() -> None:
         "Most often, fox is taken for cat: 5 times, 100.0% of its items"
         in (page.texts["confusion"])
     )
+
+
+def test_of_pairs_as_frequent_that_with_the_larger_share_comes_first() -> None:
+    # Once each: one of two dogs, one of three cats; twice: two of four foxes.
+    targets = np.array([1, 1, 0, 0, 0, 2, 2, 2, 2])
+    said = np.array([1, 0, 0, 0, 1, 2, 2, 0, 0])
+    outputs = np.eye(3, dtype=np.float32)[said]
+    material = _of_classes(["cat", "dog", "fox"])
+
+    page = _Page(report_files(replace(material, test_targets=targets, test_outputs=outputs)))
+
+    pairs = re.findall(r"(cat|dog|fox)\s+(cat|dog|fox)\s+\d", page.texts["confusion"])
+    assert [("fox", "cat"), ("dog", "cat"), ("cat", "dog")] == pairs
 
 
 def test_the_weakest_of_many_classes_are_seen_first_and_the_others_on_demand() -> None:
@@ -351,10 +365,10 @@ def test_a_regression_has_residuals_and_no_classes() -> None:
 
 
 def test_values_that_are_missing_are_told() -> None:
-    outputs = _regression().test_outputs.copy()
-    outputs[3] = np.nan
+    targets = np.array([1, 2, 3], np.float32)
+    outputs = np.array([[1], [np.nan], [4]], np.float32)
 
-    page = _Page(report_files(_regression(test_outputs=outputs)))
+    page = _Page(report_files(_regression(test_targets=targets, test_outputs=outputs)))
 
     assert "1 items have no result" in page.texts["errors"]
     assert "nan" not in page.texts["mistakes"]
