@@ -1,6 +1,7 @@
 """The networks that recipes are made of; each takes raw items, and what it does to them is a layer.
 
-Layers are named, so that the same training gives the same bytes.
+Layers are named, so that the same training gives the same bytes. A network that is not made for the
+items raises UsageError.
 """
 
 from collections.abc import Sequence
