@@ -135,7 +135,8 @@ def _confusion_section(
             (short(pair.true), short(pair.predicted), f"{pair.items:,}", percent(pair.share))
             for pair in pairs
         ]
-        headings = ("True class", "Taken for", *(numbers := ("Items", "Of its class")))
+        numbers = ("Items", "Of its class")
+        headings = ("True class", "Taken for", *numbers)
         parts.append(table(headings, rows, label="Classes confused most often", numbers=numbers))
     return Section(
         anchor="confusion",

@@ -142,9 +142,6 @@ def _mistake_table(tested: ClassifiedItems, worst: NDArray[np.intp]) -> Element:
         )
         for item, label, predicted in zip(worst, tested.labels[worst], likeliest, strict=True)
     ]
-    return table(
-        ("Item", "True class", "Taken for", *(numbers := ("Its probability", "The true one's"))),
-        rows,
-        label="Worst mistakes",
-        numbers=numbers,
-    )
+    numbers = ("Its probability", "The true one's")
+    headings = ("Item", "True class", "Taken for", *numbers)
+    return table(headings, rows, label="Worst mistakes", numbers=numbers)

@@ -106,8 +106,8 @@ def _metric_table(metrics: Mapping[str, float]) -> Element:
         (short(name), *(_number(metrics.get(f"{part}{name}")) for part in ("", "val_", "test_")))
         for name in names
     ]
-    headings = ("Metric", *(numbers := ("Training", "Validation", "Test")))
-    return table(headings, rows, label="Metrics", numbers=numbers)
+    numbers = ("Training", "Validation", "Test")
+    return table(("Metric", *numbers), rows, label="Metrics", numbers=numbers)
 
 
 def _number(value: float | None) -> str:

@@ -91,10 +91,10 @@ def _mistakes_section(values: Array, targets: Array, errors: NDArray[np.float64]
         for item in worst
         if np.isfinite(errors[item])
     ]
-    headings = ("Item", *(numbers := ("True", "Predicted", "Residual")))
+    numbers = ("True", "Predicted", "Residual")
     return Section(
         anchor="mistakes",
         title="Worst mistakes",
         lead="The largest residuals. Items are numbered from 0 in the order of the test split.",
-        body=[table(headings, rows, label="Worst mistakes", numbers=numbers)],
+        body=[table(("Item", *numbers), rows, label="Worst mistakes", numbers=numbers)],
     )
