@@ -15,7 +15,7 @@ from pydantic import Field
 from fornada.arrays import Array
 from fornada.errors import UsageError
 from fornada.messages import Record, Sha256
-from trainer.files import write_file
+from trainer.files import PARTS, write_file
 
 _FILE = "training.npz"
 _PROGRESS = "progress"
@@ -97,13 +97,16 @@ class Checkpoint:
         write_file(self._path, buffer.getvalue())
 
     def prepare(self) -> None:
-        """Make the folder.
+        """Make the folder, and clear it of what is of no use.
 
         Raises:
             UsageError: There is a file in its place, or it cannot be made.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # What a process that was killed had begun to write.
+            for part in self._path.parent.glob(PARTS):
+                part.unlink()
         except OSError as exc:
             raise UsageError(
                 f"{self._path.parent} cannot be made ({exc.strerror}); name another folder"

@@ -108,6 +108,8 @@ def train(  # noqa: PLR0917 - click passes options by name
     models = ModelStore(
         objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
     )
+    if (dataset_name is None) == (data is None):
+        raise UsageError("say what to learn, and one thing: --dataset NAME, or --data PATH")
     name = name or _name(dataset_name, data)
     if if_missing and (existing := _existing(models, name, promote)) is not None:
         click.echo(f"{existing} is there already; nothing to train", err=True)
@@ -166,8 +168,6 @@ def _train(
 
 
 def _name(dataset_name: str | None, data: Path | None) -> str:
-    if (dataset_name is None) == (data is None):
-        raise UsageError("say what to learn, and one thing: --dataset NAME, or --data PATH")
     if dataset_name is not None:
         return dataset_name.replace("_", "-")
     return keys.check_name("model name", Path(str(data)).resolve().stem)

@@ -12,6 +12,8 @@ from trainer.pictures import are_pictures
 IMAGES, ITEMS, LABELS, TARGETS = "images.npy", "items.npy", "labels.npy", "targets.npy"
 #: Names of the classes, or of the value.
 CLASSES = "classes.json"
+#: Files that are being written, or were when their process was killed.
+PARTS = ".fornada-*.part"
 _MAX_CLASSES_BYTES = 10 * 1024 * 1024
 
 
