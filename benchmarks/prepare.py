@@ -64,9 +64,7 @@ def _write(folder: Path, name: str, count: int) -> None:
 
 def _mlp(_keras: Any) -> Any:
     """The trainer's Fashion-MNIST recipe; weights as they begin, which cost the same."""
-    return recipes.build(
-        "mlp", item_shape=ITEM_SHAPES["mlp"], class_count=CLASS_COUNTS["mlp"], learning_rate=0.001
-    )
+    return recipes.recipe_named("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
 
 
 def _cnn(keras: Any) -> Any:

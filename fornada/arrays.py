@@ -203,7 +203,8 @@ def _fit_grey_axis(array: Array, want: tuple[int, ...], *, model: str, where: st
         " (one item? give it a leading axis: images[numpy.newaxis])" if array.shape == want else ""
     )
     raise InputError(
-        f"{where}: items of shape {have}, but {model} takes {want}{hint}; resize before you submit"
+        f"{where}: items of shape {have}, but {model} takes {want}{hint}; resize images, pad "
+        "or cut sequences before you submit"
     )
 
 
@@ -222,9 +223,10 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
             f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
             "takes; scale them before you submit"
         )
+    raw = "pixels" if want == np.uint8 else "tokens"
     raise InputError(
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
-        f"give the raw pixels as {want}"
+        f"give the raw {raw} as {want}"
     )
 
 

@@ -19,6 +19,7 @@
     |  |- ModelNotFoundError      no such name, version or alias
     |  |- ModelRefusedError       the artifact is not safe, or not what its manifest says
     |  |- GateNotMetError         a metric is not good enough for the model to be promoted
+    |  |- NotBetterError          a new model is no better than the one that is there
     |  `- PredictionError         predict failed or gave the wrong shape
     |- StackError                 the embedded stack did not start
     `- JobError                   the job
@@ -129,6 +130,10 @@ class ModelRefusedError(ModelError, ValueError):
 
 class GateNotMetError(ModelError):
     """A metric is not good enough for the model to be promoted."""
+
+
+class NotBetterError(ModelError):
+    """A model that was trained is no better than the one that is there, and was not published."""
 
 
 class PredictionError(ModelError, RuntimeError):

@@ -43,6 +43,19 @@ def image_frame(item_shape: Sequence[int], *, where: str) -> tuple[_Size, _Mode]
     )
 
 
+def image_shape(data: bytes, *, where: str) -> tuple[int, ...]:
+    """The item shape of a PNG or JPEG file: (height, width) if it is grey, else with 3 channels.
+
+    Raises:
+        InputError: Neither PNG nor JPEG, or broken.
+        MissingExtraError: Pillow is not installed.
+    """
+    image = _open(data, where=where)
+    grey = image.mode in {"1", "L", "LA"} or image.mode.startswith("I")
+    width, height = _upright(image).size
+    return (height, width) if grey else (height, width, 3)
+
+
 def decode_image(data: bytes, *, item_shape: Sequence[int], where: str) -> NDArray[np.uint8]:
     """The pixels of a PNG or JPEG file: uint8 of exactly `item_shape`.
 

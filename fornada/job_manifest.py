@@ -16,6 +16,7 @@ from fornada.messages import (
     Name,
     ObjectRef,
     Record,
+    Task,
 )
 
 
@@ -115,6 +116,8 @@ class JobManifest(Record):
     #: Shape of one item, without the leading axis.
     item_shape: list[int]
     item_dtype: Dtype
+    task: Task = "classification"
+    #: Names of the outputs: the classes, or the values of a regression.
     classes: list[str]
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)

@@ -9,6 +9,8 @@ TASK_RUN_SHARD = "fornada.run_shard"
 
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
+#: The training report, beside the artifact.
+REPORT_PAGE = "report.html"
 
 #: What S3 lists in one page.
 _BLOCK_SHARDS = 1000

@@ -21,6 +21,8 @@ SCHEMA_VERSION: Literal[1] = 1
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Dtype = Literal["uint8", "float32", "int32"]
+#: What a model's outputs are: a probability for each class, or values.
+Task = Literal["classification", "regression"]
 #: Far more than any caller needs, and little enough to be read whole.
 MAX_JSON_BYTES = 512 * 1024 * 1024
 #: A manifest of more shards would have more bytes than that.

@@ -23,6 +23,9 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.trust import Trust
 
+#: What a list of models says of one: the first metric that it has.
+_QUALITIES = {"test_accuracy": "accuracy", "test_mean_absolute_error": "mean absolute error"}
+
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 
@@ -40,14 +43,13 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
     if as_json:
         print_json({"models": [_line(*entry) for entry in found]})
         return
-    table = Table("model", "versions", "aliases", "test accuracy", "published", box=None)
+    table = Table("model", "versions", "aliases", "in the test", "published", box=None)
     for newest, versions, aliases in found:
-        accuracy = newest.metrics.get("test_accuracy")
         table.add_row(
             str(newest),
             str(len(versions)),
             " ".join(f"@{alias}→{version}" for alias, version in sorted(aliases.items())),
-            "" if accuracy is None else f"{accuracy:.4f}",
+            _quality(newest),
             f"{newest.created_at:%F %T}Z",
         )
     console().print(table if found else "no models yet; `fornada train` publishes one")
@@ -163,6 +165,13 @@ def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - c
         click.echo(path)
 
 
+def _quality(manifest: ModelManifest) -> str:
+    for metric, words in _QUALITIES.items():
+        if metric in manifest.metrics:
+            return f"{words} {manifest.metrics[metric]:.4f}"
+    return ""
+
+
 def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
     training = manifest.training
     facts = {
@@ -171,7 +180,8 @@ def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
         "digest": manifest.digest,
         "published": f"{manifest.created_at:%F %T}Z",
         "takes": f"{manifest.item_dtype} {list(manifest.item_shape)}",
-        "classes": ", ".join(manifest.classes),
+        "task": manifest.task,
+        ("classes" if manifest.task == "classification" else "gives"): ", ".join(manifest.classes),
         **{metric: f"{value:.4f}" for metric, value in sorted(manifest.metrics.items())},
     }
     if training is not None:

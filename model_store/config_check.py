@@ -50,9 +50,9 @@ _INITIALIZERS = _names(
 #: What arithmetic on the tensors of a Functional model becomes, such as `inputs / 255`.
 _OPERATIONS = _names(
     """
-    Absolute Add Clip Concatenate Divide Exp Expm1 ExpandDims GetItem Log Log1p Max Maximum Mean
-    Min Minimum Multiply Negative Power Reshape Sqrt Square Squeeze Subtract Sum Transpose
-    TrueDivide
+    Absolute Add Clip Concatenate Divide Equal Exp Expm1 ExpandDims GetItem Greater GreaterEqual
+    Less LessEqual Log Log1p Max Maximum Mean Min Minimum Multiply Negative NotEqual Power Reshape
+    Sqrt Square Squeeze Subtract Sum Transpose TrueDivide Where
     """
 )
 _MODELS = frozenset({"Functional", "Sequential"})

@@ -52,16 +52,33 @@ def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore)
         IntegrityError: An object is not what the manifest says.
         LocalDiskError: The folder cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty; name a new folder")
-    paths = []
-    for name, ref in files_of(manifest).items():
-        paths.append(folder / keys.check_name("file name", name))
-        _write(paths[-1], models.fetch(ref))
+    paths = _write_all(files_of(manifest), folder, models=models)
     # Last: where it lies, all the others do.
     paths.append(folder / "manifest.json")
     _write(paths[-1], manifest.to_json())
     return paths
+
+
+def export_report(manifest: ModelManifest, folder: Path, *, models: ModelStore) -> list[Path]:
+    """Write the training report of a version, and the figures in it, into `folder`.
+
+    Returns:
+        The files written; the first one is the page.
+
+    Raises:
+        UsageError: The version has no report, the folder is not empty, or a file has a name that is
+            none.
+        IntegrityError: An object is not what the manifest says.
+        LocalDiskError: The folder cannot be written.
+    """
+    page = manifest.files.get(keys.REPORT_PAGE)
+    if page is None:
+        raise UsageError(
+            f"{manifest} has no report; `fornada train` makes one, and models that are published "
+            "as files have none"
+        )
+    figures = {name: ref for name, ref in manifest.files.items() if name.endswith(".png")}
+    return _write_all({keys.REPORT_PAGE: page, **figures}, folder, models=models)
 
 
 def check_version(manifest: ModelManifest, *, models: ModelStore) -> Iterator[FileFinding]:
@@ -82,6 +99,16 @@ def check_version(manifest: ModelManifest, *, models: ModelStore) -> Iterator[Fi
         yield FileFinding(file=name, status="ok", detail=f"{len(data)} bytes, sha256 as recorded")
         if name == _ARTIFACT:
             yield _contents(data, models)
+
+
+def _write_all(files: Mapping[str, ObjectRef], folder: Path, *, models: ModelStore) -> list[Path]:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder")
+    paths = []
+    for name, ref in files.items():
+        paths.append(folder / keys.check_name("file name", name))
+        _write(paths[-1], models.fetch(ref))
+    return paths
 
 
 def _contents(artifact: bytes, models: ModelStore) -> FileFinding:

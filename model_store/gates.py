@@ -53,13 +53,20 @@ class Gate:
         return f"{self.metric}{self.operator}{self.limit:g}"
 
 
-def check_gates(gates: Iterable[Gate], metrics: Mapping[str, float], *, model: str) -> None:
+def check_gates(
+    gates: Iterable[Gate],
+    metrics: Mapping[str, float],
+    *,
+    model: str,
+    what: str = "promoted",
+) -> None:
     """Check that every gate holds.
 
     Args:
         gates: The conditions.
         metrics: Of the model, by name, as its manifest has them.
         model: Its name, for the error message.
+        what: What does not become of it.
 
     Raises:
         GateNotMetError: A metric is not good enough; says all that are not.
@@ -75,5 +82,5 @@ def check_gates(gates: Iterable[Gate], metrics: Mapping[str, float], *, model: s
             missed.append(f"{gate.metric} is {value:.6g} and the gate is {gate}")
     if missed:
         raise GateNotMetError(
-            f"{model} is not promoted: {'; '.join(missed)}; train a better one, or lower the gate"
+            f"{model} is not {what}: {'; '.join(missed)}; train a better one, or lower the gate"
         )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.errors import UsageError
 from fornada.keys import check_name
-from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record
+from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
 
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 
@@ -64,6 +64,8 @@ class Training(Record):
     data_sha256: str
     item_count: int
     duration_s: float = Field(ge=0)
+    #: Why the same plan, data and seed may give other bytes; none where they give the same.
+    not_reproducible_because: str | None = None
 
 
 class ModelDraft(Record):
@@ -72,6 +74,8 @@ class ModelDraft(Record):
     name: Name
     item_shape: list[int]
     item_dtype: Dtype
+    task: Task = "classification"
+    #: Names of the outputs: the classes, or the values of a regression.
     classes: list[str] = Field(min_length=1)
     metrics: dict[str, float] = Field(default_factory=dict)
     training: Training | None = None

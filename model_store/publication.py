@@ -13,7 +13,7 @@ import fornada
 from fornada.arrays import Array, check_items, from_npy
 from fornada.errors import InputError, ModelRefusedError, UsageError
 from fornada.keys import check_name
-from fornada.messages import Dtype
+from fornada.messages import Dtype, Task
 from model_store.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.golden import check_golden, predict_items
 from model_store.keras_codec import compile_predict, import_keras, load_model
@@ -35,6 +35,7 @@ def publish_file(
     where: str,
     name: str,
     models: ModelStore,
+    task: Task = "classification",
     classes: Sequence[str] | None = None,
     golden: Array | None = None,
     metrics: Mapping[str, float] | None = None,
@@ -47,6 +48,7 @@ def publish_file(
         where: What it was read from, for error messages.
         name: The model's name in the store.
         models: Where to publish.
+        task: What its outputs are: a probability for each class, or values.
         classes: One name for each output; left out, they are numbered.
         golden: Item dtype [items, *item_shape]; left out, items are made up.
         metrics: What is known of its quality, by name.
@@ -92,6 +94,7 @@ def publish_file(
             name=name,
             item_shape=item_shape,
             item_dtype=item_dtype,
+            task=task,
             classes=_classes(classes, outputs.shape[1], where),
             metrics=dict(metrics or {}),
             packages=_packages(),

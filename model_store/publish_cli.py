@@ -1,9 +1,11 @@
 """`fornada models publish`: the one command on models that needs Keras."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from fornada.messages import Task
 from model_store.cli import JSON_OPTION, print_json, store_from_env
 from model_store.signing import PrivateKey
 
@@ -13,6 +15,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("file", type=_FILE, metavar="MODEL.keras")
 @click.option("--name", required=True, metavar="MODEL", help="The model's name in the store.")
+@click.option(
+    "--task",
+    type=click.Choice(get_args(Task)),
+    default="classification",
+    show_default=True,
+    help="What its outputs are: a probability for each class, or values.",
+)
 @click.option(
     "--classes",
     type=_FILE,
@@ -35,6 +44,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def publish(  # noqa: PLR0917 - click passes options by name
     file: Path,
     name: str,
+    task: Task,
     classes: Path | None,
     golden: Path | None,
     metrics: tuple[str, ...],
@@ -55,6 +65,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
         where=str(file),
         name=name,
         models=store_from_env(),
+        task=task,
         classes=None if classes is None else publication.read_classes(classes),
         golden=None if golden is None else publication.read_golden(golden),
         metrics=publication.parse_metrics(metrics),
@@ -67,6 +78,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
                 "digest": manifest.digest,
                 "item_shape": manifest.item_shape,
                 "item_dtype": manifest.item_dtype,
+                "task": manifest.task,
                 "classes": manifest.classes,
                 "artifact": manifest.artifact.key,
                 "signed_by": None if key is None else key.key_id,
@@ -74,7 +86,9 @@ def publish(  # noqa: PLR0917 - click passes options by name
         )
         return
     click.echo(f"published {manifest}, digest {manifest.digest}")
-    click.echo(
-        f"it takes {manifest.item_dtype} {manifest.item_shape}, gives one of "
-        f"{len(manifest.classes)} classes"
+    gives = (
+        f"one of {len(manifest.classes)} classes"
+        if manifest.task == "classification"
+        else ", ".join(manifest.classes)
     )
+    click.echo(f"it takes {manifest.item_dtype} {manifest.item_shape}, gives {gives}")

@@ -48,7 +48,7 @@ class FileArray:
         if not items_fit(have, item_shape):
             raise InputError(
                 f"{self.where}: items of shape {have}, but the model takes {tuple(item_shape)}; "
-                "give the images alone, and resize them before you submit"
+                "give the items alone, in that shape"
             )
         with reading(self.where), self.open() as stream:
             for block in array_blocks(

@@ -36,7 +36,7 @@ def submit(  # noqa: PLR0917 - click passes options by name
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Submit images as a job.
+    """Submit items as a job: images, vectors or token sequences.
 
     INPUT is any of: .npy, .npz, IDX (also gzipped), PNG and JPEG files, folders and globs of
     them; or one s3://BUCKET/PREFIX whose objects are read where they lie.

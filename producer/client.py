@@ -90,9 +90,9 @@ class Client:
         """Submit images as a job; when this returns, the job will end, whatever crashes.
 
         Args:
-            images: An array, item dtype [items, *item_shape] of the model (grey images with or
-                without the last axis); or an iterable of such arrays, which is streamed and never
-                held whole; or `StoredImages`, which are read where they lie.
+            images: Or other items: an array, item dtype [items, *item_shape] of the model (grey
+                images with or without the last axis); or an iterable of such arrays, which is
+                streamed and never held whole; or `StoredImages`, which are read where they lie.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
             item_ids: One id an item, for a single array; left out, items are numbered.

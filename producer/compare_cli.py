@@ -73,19 +73,34 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    table = Table("class", found.first, found.second, "left", "came", "largest change", box=None)
-    for each in found.classes:
-        counts = (each.items_first, each.items_second, each.flips_from, each.flips_to)
-        table.add_row(Text(each.name), *map(str, counts), f"{each.largest_change:.6f}")
-    console().print(table)
+    console().print(_class_table(found) if found.task == "classification" else _value_table(found))
     left_out = f", {found.items_left_out} left out" if found.items_left_out else ""
     click.echo(f"{found.items} items{left_out}")
-    click.echo(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
+    if found.task == "classification":
+        click.echo(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
     for flip in found.flips[:_FLIPS_SHOWN]:
         click.echo(f"  {flip.item_id}: {flip.first} → {flip.second}")
     click.echo(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
+    click.echo(f"mean change {found.mean_change:.6f}")
     if found.mean_divergence is not None:
         click.echo(
             f"KL divergence {found.mean_divergence:.6f} nats in the mean, "
             f"{found.largest_divergence:.6f} at most"
         )
+
+
+def _class_table(found: Comparison) -> Table:
+    table = Table("class", found.first, found.second, "left", "came", "largest change", box=None)
+    for each in found.classes:
+        counts = (each.items_first, each.items_second, each.flips_from, each.flips_to)
+        table.add_row(Text(each.name), *map(str, counts), f"{each.largest_change:.6f}")
+    return table
+
+
+def _value_table(found: Comparison) -> Table:
+    means = (f"mean of {model}" for model in (found.first, found.second))
+    table = Table("value", *means, "mean change", "largest change", box=None)
+    for each in found.values:
+        numbers = (each.mean_first, each.mean_second, each.mean_change, each.largest_change)
+        table.add_row(Text(each.name), *(f"{number:.6g}" for number in numbers))
+    return table

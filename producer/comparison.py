@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
+from fornada.messages import Task
 from producer.client import Client
 from producer.job import Job
 from producer.results import Results
@@ -47,23 +48,43 @@ class ClassComparison:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ValueComparison:
+    """What changed for one value of a regression."""
+
+    name: str
+    #: Over all items, of each model.
+    mean_first: float
+    mean_second: float
+    #: Absolute.
+    largest_change: float
+    mean_change: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """Where two models part, over the items that both have a result for."""
 
     first: str
     second: str
+    task: Task
     items: int
     #: Items without a result of one of them.
     items_left_out: int
+    #: Of classifiers; a regression has none.
     flips: list[Flip]
-    #: Of one probability, absolute, and the item that it is of.
+    #: Of one probability or value, absolute, and the item that it is of.
     largest_change: float
     largest_change_item: str
+    #: Over all of them.
+    mean_change: float
     #: Kullback-Leibler divergence of the second's distributions from the first's, in nats; nothing
     #: where rows are no distributions.
     mean_divergence: float | None
     largest_divergence: float | None
+    #: Of classifiers.
     classes: list[ClassComparison]
+    #: Of regressions.
+    values: list[ValueComparison]
 
 
 def submit_both(
@@ -78,16 +99,16 @@ def submit_both(
         second: The same.
 
     Raises:
-        UsageError: The models have other classes, or it is one version twice.
+        UsageError: The models have other outputs, or it is one version twice.
         FornadaError: As `Client.submit`.
     """
     manifests = client.model(first), client.model(second)
     if manifests[0].pin == manifests[1].pin:
         raise UsageError(f"{first} and {second} are both {manifests[0]}; name two versions")
-    if manifests[0].classes != manifests[1].classes:
+    if manifests[0].task != manifests[1].task or manifests[0].classes != manifests[1].classes:
         raise UsageError(
-            f"{manifests[0]} and {manifests[1]} have other classes, so their probabilities do not "
-            "compare; see `fornada models diff`"
+            f"{manifests[0]} and {manifests[1]} have other outputs, which do not compare; see "
+            "`fornada models diff`"
         )
     tags = {COMPARES: f"{manifests[0]} {manifests[1]} {secrets.token_hex(4)}"}
     one, other = (client.submit(images(), model=str(m), tags=tags) for m in manifests)
@@ -100,7 +121,11 @@ def compare_results(first: Results, second: Results) -> Comparison:
     Raises:
         UsageError: They are not of the same items and classes, or no item has both results.
     """
-    if first.classes != second.classes or first.item_ids != second.item_ids:
+    if (first.task, first.classes, first.item_ids) != (
+        second.task,
+        second.classes,
+        second.item_ids,
+    ):
         raise UsageError("the two jobs are not of the same items and classes; submit them anew")
     both = np.isnan(first.probabilities) | np.isnan(second.probabilities)
     usable: NDArray[np.bool_] = np.logical_not(both.any(axis=1))
@@ -111,18 +136,22 @@ def compare_results(first: Results, second: Results) -> Comparison:
     ids = [item_id for item_id, use in zip(first.item_ids, usable, strict=True) if use]
     one, other = first.probabilities[usable], second.probabilities[usable]
     change = np.abs(other - one)
-    divergence = _divergence(one, other)
+    of_classes = first.task == "classification"
+    divergence = _divergence(one, other) if of_classes else None
     return Comparison(
         first=first.model,
         second=second.model,
+        task=first.task,
         items=len(ids),
         items_left_out=int((~usable).sum()),
-        flips=list(_flips(one, other, ids, first.classes)),
+        flips=list(_flips(one, other, ids, first.classes)) if of_classes else [],
         largest_change=float(change.max()),
         largest_change_item=ids[int(change.max(axis=1).argmax())],
+        mean_change=float(change.mean()),
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
-        classes=list(_by_class(one, other, first.classes)),
+        classes=list(_by_class(one, other, first.classes)) if of_classes else [],
+        values=[] if of_classes else list(_by_value(one, other, first.classes)),
     )
 
 
@@ -147,6 +176,20 @@ def _by_class(
             items_second=int(after.sum()),
             flips_from=int((before & ~after).sum()),
             flips_to=int((after & ~before).sum()),
+            largest_change=float(change[:, index].max()),
+            mean_change=float(change[:, index].mean()),
+        )
+
+
+def _by_value(
+    one: NDArray[np.float32], other: NDArray[np.float32], names: list[str]
+) -> Iterator[ValueComparison]:
+    change = np.abs(other - one)
+    for index, name in enumerate(names):
+        yield ValueComparison(
+            name=name,
+            mean_first=float(one[:, index].mean()),
+            mean_second=float(other[:, index].mean()),
             largest_change=float(change[:, index].max()),
             mean_change=float(change[:, index].mean()),
         )

@@ -122,6 +122,7 @@ class Job:
         manifest = self.manifest
         return Results(
             probabilities=np.concatenate([part.probabilities for part in parts]),
+            task=manifest.task,
             classes=list(manifest.classes),
             item_ids=[item_id for part in parts for item_id in part.item_ids],
             errors={

@@ -112,7 +112,7 @@ def results(
     top_k: int,
     partial: bool,  # noqa: FBT001
 ) -> None:
-    """Write a job's results: item id, label, best classes and all probabilities.
+    """Write a job's results: item id, label, best classes and all probabilities, or values.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
@@ -125,6 +125,7 @@ def results(
         item_count=job.manifest.item_count,
         top_k=top_k,
         model=str(job.manifest.model),
+        task=job.manifest.task,
     )
     if output is not None:
         click.echo(f"wrote {job.manifest.item_count} results to {output}", err=True)

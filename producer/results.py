@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import UsageError
+from fornada.messages import Task
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
@@ -14,7 +17,7 @@ class ShardResult:
     #: Running number of its first item in the job.
     first_item: int
     item_ids: list[str]
-    #: float32 [items, classes]; a row is NaN where the item failed.
+    #: float32 [items, classes], or the values of a regression; a row is NaN where the item failed.
     probabilities: NDArray[np.float32]
     #: Position in the shard -> why the item failed.
     errors: dict[int, str]
@@ -24,8 +27,11 @@ class ShardResult:
 class Results:
     """All of a job's results, in submission order."""
 
-    #: float32 [items, classes]; a row is NaN where the item has no result.
+    task: Task = "classification"
+    #: float32 [items, classes], or of a regression its values; a row is NaN where the item has no
+    #: result.
     probabilities: NDArray[np.float32]
+    #: Names of the columns.
     classes: list[str]
     item_ids: list[str]
     #: Running number of an item without a result -> why.
@@ -35,8 +41,21 @@ class Results:
 
     @property
     def labels(self) -> list[str | None]:
-        """The likeliest class of each item; `None` where it has no result."""
+        """The likeliest class of each item; `None` where it has no result.
+
+        Raises:
+            UsageError: The model gives values, not classes.
+        """
+        if self.task == "regression":
+            raise UsageError(
+                f"{self.model} gives {', '.join(self.classes)}, and no classes; read values"
+            )
         return [
             None if np.isnan(row).any() else self.classes[int(np.argmax(row))]
             for row in self.probabilities
         ]
+
+    @property
+    def values(self) -> dict[str, NDArray[np.float32]]:
+        """Each output by its name, float32 [items]: what a regression is read by."""
+        return {name: self.probabilities[:, number] for number, name in enumerate(self.classes)}

@@ -80,7 +80,7 @@ def cut(blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int) -
     if held:
         yield _join(held)
     if empty:
-        raise InputError("there are no images; give at least one item")
+        raise InputError("there are no items; give at least one")
 
 
 def _check_ids(block: ItemBlock) -> None:

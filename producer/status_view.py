@@ -33,7 +33,7 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("images  {task.fields[rate]}{task.fields[failed]}"),
+        TextColumn("items  {task.fields[rate]}{task.fields[failed]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -101,7 +101,7 @@ def require_same(found: Verification) -> None:
         remedy = f"it was computed on {found.engines[0]}, and now on {found.engines[1]}"
     raise JobFailedError(
         f"{found.shards_differing} of {found.shards} shards of job {found.job_id} come out "
-        f"otherwise: shard {first.shard}, item {first.item}, class {first.class_name!r} was "
+        f"otherwise: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
         f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
     )
 

@@ -82,6 +82,7 @@ class Submitter:
             model=manifest.pin,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
+            task=manifest.task,
             classes=manifest.classes,
             shards=shards,
             max_attempts=self._settings.max_attempts,

@@ -8,7 +8,7 @@ import numpy as np
 from fornada import keys
 from fornada.arrays import Array, sha256_hex, to_npy
 from fornada.job_store import JobStore
-from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, now
+from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, Task, now
 from fornada.settings import Settings
 from fornada.shard_items import read_items
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
@@ -27,6 +27,7 @@ def in_memory_client(
     classes: Sequence[str],
     predict: Predict | None = None,
     item_dtype: str = "uint8",
+    task: Task = "classification",
     aliases: Mapping[str, int] | None = None,
     run_at_once: bool = True,
 ) -> Client:
@@ -38,9 +39,10 @@ def in_memory_client(
     Args:
         model: The one model that is published, as version 1.
         item_shape: What it takes, with `item_dtype`.
-        classes: What it tells apart.
+        classes: What it tells apart; or the names of the values that it gives.
         predict: What it answers; left out, every class is equally likely.
         item_dtype: uint8, float32 or int32.
+        task: classification or regression.
         aliases: Aliases of the model; left out, `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED for ever, to test waiting and cancelling.
 
@@ -56,6 +58,7 @@ def in_memory_client(
             "name": model,
             "item_shape": list(item_shape),
             "item_dtype": item_dtype,
+            "task": task,
             "classes": list(classes),
         },
         where="in_memory_client",

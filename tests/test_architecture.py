@@ -27,6 +27,7 @@ _LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
         "model_store.store",
         "model_store.cli",
         "model_store.change_cli",
+        "model_store.report_cli",
         "producer.compare_cli",
         "model_store.artifact_check",
     ],

@@ -1,5 +1,6 @@
-"""How good probabilities are, measured against the true labels."""
+"""How good a classifier's probabilities are, measured against the true labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,28 +12,43 @@ from fornada.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassRecall:
-    """How many items of one class were recognised."""
+class ClassScore:
+    """How well one class is recognised, and how far its name can be believed."""
 
     name: str
+    #: Items that are of the class.
     items: int
+    #: Of these, items that were predicted so.
     right: int
+    #: Items that were predicted so, rightly or wrongly.
+    predicted: int
 
     @property
     def recall(self) -> float | None:
         """Share of the class's items that were predicted right; `None` if there are none."""
         return self.right / self.items if self.items else None
 
+    @property
+    def precision(self) -> float | None:
+        """Share of the items predicted so that are of the class; `None` if there are none."""
+        return self.right / self.predicted if self.predicted else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall; `None` if the class occurs on neither side."""
+        both = self.items + self.predicted
+        return 2 * self.right / both if both else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Accuracy over all items, and recall by class."""
+    """Accuracy over all items; precision and recall by class."""
 
     items: int
     right: int
     #: Items without a result (a NaN in their row); they count as wrong.
     failed: int
-    classes: list[ClassRecall]
+    classes: list[ClassScore]
 
     @property
     def accuracy(self) -> float:
@@ -47,10 +63,28 @@ class Evaluation:
             "right": self.right,
             "failed": self.failed,
             "classes": [
-                {"name": c.name, "items": c.items, "right": c.right, "recall": c.recall}
-                for c in self.classes
+                {
+                    "name": score.name,
+                    "items": score.items,
+                    "right": score.right,
+                    "predicted": score.predicted,
+                    "recall": score.recall,
+                    "precision": score.precision,
+                    "f1": score.f1,
+                }
+                for score in self.classes
             ],
         }
+
+
+def likeliest_classes(probabilities: Array) -> NDArray[np.intp]:
+    """The likeliest class of each item: int [items]; -1 where there is a NaN.
+
+    Args:
+        probabilities: float [items, classes].
+    """
+    likeliest = np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=1)
+    return np.where(np.isnan(probabilities).any(axis=1), -1, likeliest)
 
 
 def predicted_right(probabilities: Array, labels: Array) -> NDArray[np.bool_]:
@@ -60,12 +94,11 @@ def predicted_right(probabilities: Array, labels: Array) -> NDArray[np.bool_]:
         probabilities: float [items, classes].
         labels: int [items].
     """
-    likeliest = np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=1)
-    right: NDArray[np.bool_] = (likeliest == labels) & ~np.isnan(probabilities).any(axis=1)
+    right: NDArray[np.bool_] = likeliest_classes(probabilities) == labels
     return right
 
 
-def evaluate(probabilities: Array, labels: Array, classes: list[str]) -> Evaluation:
+def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Evaluation:
     """Compare probabilities with labels.
 
     Args:
@@ -77,23 +110,52 @@ def evaluate(probabilities: Array, labels: Array, classes: list[str]) -> Evaluat
         InputError: They do not fit together.
     """
     _check(probabilities, labels, classes)
-    right = predicted_right(probabilities, labels)
+    labels = labels.astype(np.intp)
+    likeliest, right = likeliest_classes(probabilities), predicted_right(probabilities, labels)
+    items_of, right_of, predicted_as = (
+        np.bincount(positions, minlength=len(classes))
+        for positions in (labels, labels[right], likeliest[likeliest >= 0])
+    )
     return Evaluation(
         items=len(labels),
         right=int(right.sum()),
-        failed=int(np.isnan(probabilities).any(axis=1).sum()),
+        failed=int((likeliest < 0).sum()),
         classes=[
-            ClassRecall(
+            ClassScore(
                 name=name,
-                items=int((labels == position).sum()),
-                right=int(right[labels == position].sum()),
+                items=int(items_of[position]),
+                right=int(right_of[position]),
+                predicted=int(predicted_as[position]),
             )
             for position, name in enumerate(classes)
         ],
     )
 
 
-def _check(probabilities: Array, labels: Array, classes: list[str]) -> None:
+def confusion_matrix(
+    probabilities: Array, labels: Array, classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """How many items of each class were predicted as which: int64 [true class, predicted class].
+
+    Items without a result are in none of its cells.
+
+    Args:
+        probabilities: float [items, classes].
+        labels: int [items].
+        classes: Names of the classes; their number squared is what it takes of memory.
+
+    Raises:
+        InputError: They do not fit together.
+    """
+    _check(probabilities, labels, classes)
+    likeliest = likeliest_classes(probabilities)
+    there = likeliest >= 0
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (labels[there].astype(np.intp), likeliest[there]), 1)
+    return counts
+
+
+def _check(probabilities: Array, labels: Array, classes: Sequence[str]) -> None:
     if labels.ndim != 1 or labels.dtype.kind not in "ui" or len(labels) == 0:
         raise InputError(
             f"the labels are {labels.dtype} {labels.shape}; give one whole number an item"

@@ -6,13 +6,22 @@ from pathlib import Path
 
 from fornada.arrays import Array, from_npy, to_npy
 from fornada.errors import InputError, LocalDiskError
+from trainer.pictures import are_pictures
 
-IMAGES, LABELS, CLASSES = "images.npy", "labels.npy", "classes.json"
+#: Items that are pictures, and others; positions of classes, and the values of a regression.
+IMAGES, ITEMS, LABELS, TARGETS = "images.npy", "items.npy", "labels.npy", "targets.npy"
+#: Names of the classes, or of the value.
+CLASSES = "classes.json"
+#: Files that are being written, or were when their process was killed.
+PARTS = ".fornada-*.part"
 _MAX_CLASSES_BYTES = 10 * 1024 * 1024
 
 
-def write_dataset(folder: Path, *, images: Array, labels: Array, classes: list[str]) -> list[Path]:
-    """Write `images.npy`, `labels.npy` and `classes.json` into `folder`; return their paths.
+def write_dataset(folder: Path, *, items: Array, targets: Array, classes: list[str]) -> list[Path]:
+    """Write items, targets and `classes.json` into `folder`; return their paths.
+
+    Pictures go to `images.npy`, other items to `items.npy`; classes to `labels.npy`, values to
+    `targets.npy`.
 
     Raises:
         LocalDiskError: The disk is full, or refuses.
@@ -22,13 +31,39 @@ def write_dataset(folder: Path, *, images: Array, labels: Array, classes: list[s
     except OSError as exc:
         raise _disk_error(folder, exc) from exc
     contents = {
-        folder / IMAGES: to_npy(images),
-        folder / LABELS: to_npy(labels),
+        folder / (IMAGES if are_pictures(items) else ITEMS): to_npy(items),
+        folder / (TARGETS if targets.dtype.kind == "f" else LABELS): to_npy(targets),
         folder / CLASSES: json.dumps(classes, indent=1, ensure_ascii=False).encode(),
     }
     for path, data in contents.items():
         write_file(path, data)
     return list(contents)
+
+
+def find_items(path: Path) -> Path:
+    """The file of items in a folder that `write_dataset` made; a file is that file.
+
+    Raises:
+        InputError: There are two.
+    """
+    return _either(path, IMAGES, ITEMS) if path.is_dir() else path
+
+
+def find_targets(items: Path) -> Path:
+    """The file of targets that lies beside a file of items.
+
+    Raises:
+        InputError: There are two.
+    """
+    return _either(items.parent, LABELS, TARGETS)
+
+
+def _either(folder: Path, usual: str, other: str) -> Path:
+    if (folder / usual).exists() and (folder / other).exists():
+        raise InputError(
+            f"{folder} holds {usual} and {other}, of two data sets; name the file that is meant"
+        )
+    return folder / (other if (folder / other).exists() else usual)
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -1,46 +1,37 @@
-"""Fit a recipe on a data set, measure it, and publish it with a golden batch."""
+"""Fit a recipe on a data set, measure it, and publish it with a golden batch and a report."""
 
-import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fornada
+from fornada.arrays import Array
 from fornada.errors import ModelError
 from fornada.keys import check_name
-from model_store.golden import check_golden, predict_items
+from model_store import keras_codec
+from model_store.golden import Predict, check_golden, predict_items
 from model_store.keras_codec import compile_predict, dump_model, import_keras, load_model
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.store import ModelStore
 from trainer import recipes
-from trainer.datasets import Dataset
-from trainer.figures import training_curve
+from trainer.acceptance import Acceptance
+from trainer.checkpoint import Checkpoint, identity_of
+from trainer.dataset import Dataset
+from trainer.fit import Fitted, OnEpoch, fit
+from trainer.layers import layer_rows
+from trainer.own_recipe import check_own_model, is_own, own_recipe
+from trainer.plan import TrainingPlan, check_plan, compile_model
+from trainer.report import ReportMaterial, report_files
 
-#: Items of the golden batch, and of the predict call that makes it.
+#: Items of the golden batch, and of the predict calls that make it and the report.
 GOLDEN_ITEMS = 32
-_ITEM_DTYPE: Literal["uint8"] = "uint8"
-
-#: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
-History = dict[str, list[float]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingPlan:
-    """How to train. The same plan, data, package versions and kind of machine: the same model."""
-
-    recipe: str = "mlp"
-    epochs: int = 5
-    batch_size: int = 64
-    #: Share of the training items, from their end, that is only measured on.
-    validation_split: float = 0.2
-    learning_rate: float = 0.001
-    seed: int = 0
+_REPORT_TILE_ITEMS = 256
 
 
 def train(
@@ -49,9 +40,11 @@ def train(
     name: str,
     models: ModelStore,
     plan: TrainingPlan,
+    acceptance: Acceptance | None = None,
     promote: str | None = None,
+    checkpoint: Path | None = None,
     show_progress: bool = False,
-    on_epoch: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> ModelManifest:
     """Train on `dataset` and publish the result as the next version of model `name`.
 
@@ -60,89 +53,101 @@ def train(
         name: The model's name in the store.
         models: Where to publish.
         plan: How to train.
+        acceptance: What the model has to be like to be published.
         promote: An alias to point at the new version.
+        checkpoint: A folder that keeps how far the training is. The same call after it was ended
+            goes on from there.
         show_progress: Whether Keras draws its progress bar, on stderr.
-        on_epoch: Is called after each epoch with its number from 1 and its metrics.
+        on_epoch: Is called after each epoch: its number from 1, how many there are at most, its
+            metrics.
 
     Returns:
-        The manifest of the new version. Its metrics are those of the last epoch, and `test_loss`
-        and `test_accuracy` over the whole test split.
+        The manifest of the new version. Its metrics are those of the epoch whose weights it has,
+        and `test_loss`, `test_accuracy` and so on over the whole test split.
 
     Raises:
         StoreError: The store cannot be reached or refuses; asked before training begins.
-        ModelError: Training diverged, or the published artifact does not give the same outputs.
-        UsageError: `name` or `promote` is not a valid name, or there is no such recipe.
+        ModelError: Training diverged or failed, or the published artifact does not give the same
+            outputs.
+        ModelRefusedError: A recipe of the caller's makes a model that no worker would load.
+        GateNotMetError, NotBetterError: It is not published: `acceptance` says why.
+        UsageError: `name`, `promote` or the plan make no sense, or the recipe does not fit.
     """
     check_name("model name", name)
     if promote is not None:
         check_name("alias", promote)
+    check_plan(plan)
+    recipe = (
+        own_recipe(str(plan.recipe), dataset)
+        if is_own(plan.recipe)
+        else recipes.recipe_named(plan.recipe)
+        if plan.recipe is not None
+        else recipes.default_recipe(dataset)
+    )
     # Minutes of training are not worth a store that does not answer.
     models.versions(name)
     began = time.monotonic()
-    import_keras().utils.set_random_seed(plan.seed)
-    model = recipes.build(
-        plan.recipe,
-        item_shape=dataset.item_shape,
-        class_count=len(dataset.classes),
-        learning_rate=plan.learning_rate,
+    model, plan = _compiled(recipe, dataset, plan, models)
+    acceptance = acceptance or Acceptance()
+    if not is_own(plan.recipe):
+        acceptance.check_names(plan)
+    kept = None if checkpoint is None else Checkpoint(checkpoint)
+    fitted = fit(
+        model,
+        dataset,
+        plan,
+        identity=identity_of(
+            name=name,
+            plan=plan.parameters(),
+            seed=plan.seed,
+            recipe=plan.recipe,
+            data=dataset.train_sha256,
+            packages=_packages(),
+        ),
+        checkpoint=kept,
+        show_progress=show_progress,
+        on_epoch=on_epoch,
     )
-    history = _fit(model, dataset, plan, show_progress=show_progress, on_epoch=on_epoch)
-    metrics = _measure(model, dataset, history)
+    metrics = _measure(model, dataset, fitted)
     duration_s = time.monotonic() - began
+    acceptance.check(metrics, name=name, alias=promote, models=models)
     draft = _draft(name, dataset, plan, metrics, duration_s)
-    manifest = _publish(model, draft, dataset, history, models)
+    trained = _Trained(model=model, dataset=dataset, plan=plan, fitted=fitted)
+    manifest = _publish(trained, draft, models)
     if promote is not None:
         models.promote(name, manifest.version, promote)
+    if kept is not None:
+        kept.delete()
     return manifest
 
 
-def _fit(
-    model: Any,
-    dataset: Dataset,
-    plan: TrainingPlan,
-    *,
-    show_progress: bool,
-    on_epoch: Callable[[int, Mapping[str, float]], None] | None,
-) -> History:
-    keras = import_keras()
-    callbacks = [keras.callbacks.TerminateOnNaN()]
-    if on_epoch is not None:
-        callbacks.append(
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, _floats(logs))
-            )
-        )
-    # stdout is for the command's answer.
-    with contextlib.redirect_stdout(sys.stderr):
-        fitted = model.fit(
-            dataset.train_images,
-            dataset.train_labels,
-            epochs=plan.epochs,
-            batch_size=plan.batch_size,
-            validation_split=plan.validation_split,
-            callbacks=callbacks,
-            verbose=1 if show_progress else 0,
-        )
-    return {curve: [float(v) for v in values] for curve, values in fitted.history.items()}
+def _compiled(
+    recipe: recipes.Recipe, dataset: Dataset, plan: TrainingPlan, models: ModelStore
+) -> tuple[Any, TrainingPlan]:
+    """The model that is to be fitted, and the plan without gaps."""
+    model = recipes.build(recipe, dataset, seed=plan.seed)
+    if is_own(plan.recipe):
+        check_own_model(model, dataset, plan, allowed_layers=models.trust.allowed_layers)
+    filled = plan.filled(recipe, compiled=model.compiled)
+    if not model.compiled:
+        compile_model(model, filled)
+    return model, filled
 
 
-def _measure(model: Any, dataset: Dataset, history: History) -> dict[str, float]:
-    metrics = {curve: values[-1] for curve, values in history.items()}
+def _measure(model: Any, dataset: Dataset, fitted: Fitted) -> dict[str, float]:
+    epoch = (fitted.best_epoch or 0) - 1
+    metrics = {curve: values[epoch] for curve, values in fitted.history.items()}
     test = model.evaluate(
-        dataset.test_images, dataset.test_labels, batch_size=256, verbose=0, return_dict=True
+        dataset.test_items, dataset.test_targets, batch_size=256, verbose=0, return_dict=True
     )
-    metrics |= {f"test_{metric}": value for metric, value in _floats(test).items()}
+    metrics |= {f"test_{metric}": float(value) for metric, value in test.items()}
     lost = sorted(metric for metric, value in metrics.items() if not math.isfinite(value))
     if lost:
         raise ModelError(
-            f"training diverged: {', '.join(lost)} not finite after {len(history['loss'])} epochs; "
-            "lower the learning rate"
+            f"training diverged: {', '.join(lost)} not finite after "
+            f"{len(fitted.history['loss'])} epochs; lower the learning rate"
         )
     return metrics
-
-
-def _floats(values: Mapping[str, Any] | None) -> dict[str, float]:
-    return {metric: float(value) for metric, value in (values or {}).items()}
 
 
 def _draft(
@@ -152,42 +157,63 @@ def _draft(
     metrics: dict[str, float],
     duration_s: float,
 ) -> ModelDraft:
-    keras = import_keras()
-    parameters = asdict(plan)
-    recipe, seed = parameters.pop("recipe"), parameters.pop("seed")
     return ModelDraft(
         name=name,
         item_shape=list(dataset.item_shape),
-        item_dtype=_ITEM_DTYPE,
+        item_dtype=dataset.item_dtype,
+        task=dataset.task,
         classes=dataset.classes,
         metrics=metrics,
         training=Training(
             dataset=dataset.name,
-            recipe=recipe,
-            parameters=parameters,
-            seed=seed,
+            recipe=str(plan.recipe),
+            parameters=plan.parameters(),
+            seed=plan.seed,
             data_sha256=dataset.train_sha256,
-            item_count=len(dataset.train_images),
+            item_count=len(dataset.train_items),
             duration_s=duration_s,
+            not_reproducible_because=_not_reproducible_because(plan),
         ),
-        packages={
-            "fornada": fornada.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "tensorflow": sys.modules["tensorflow"].__version__,
-        },
+        packages=_packages(),
     )
 
 
-def _publish(
-    model: Any, draft: ModelDraft, dataset: Dataset, history: History, models: ModelStore
-) -> ModelManifest:
-    inputs = dataset.test_images[:GOLDEN_ITEMS]
+def _not_reproducible_because(plan: TrainingPlan) -> str | None:
+    if is_own(plan.recipe):
+        return f"the recipe {plan.recipe} is code of its own, which is not in the manifest"
+    if keras_codec.engine_name().endswith("gpu"):
+        return "it was trained on a GPU, which may add up in another order"
+    return None
 
-    def compiled(any_model: Any) -> Any:
+
+def _packages() -> dict[str, str]:
+    return {
+        "fornada": fornada.__version__,
+        "keras": import_keras().__version__,
+        "numpy": np.__version__,
+        "tensorflow": sys.modules["tensorflow"].__version__,
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Trained:
+    """A model that was fitted, and to what."""
+
+    model: Any
+    dataset: Dataset
+    #: Without gaps.
+    plan: TrainingPlan
+    fitted: Fitted
+
+
+def _publish(trained: _Trained, draft: ModelDraft, models: ModelStore) -> ModelManifest:
+    model, test_items = trained.model, trained.dataset.test_items
+    inputs = test_items[:GOLDEN_ITEMS]
+
+    def compiled(any_model: Any, tile_items: int = GOLDEN_ITEMS) -> Predict:
         return compile_predict(
             any_model,
-            tile_items=GOLDEN_ITEMS,
+            tile_items=tile_items,
             item_shape=draft.item_shape,
             item_dtype=draft.item_dtype,
         )
@@ -197,21 +223,53 @@ def _publish(
     def check(artifact: bytes) -> None:
         where = f"the new version of {draft.name}"
         check_golden(
-            compiled(load_model(artifact, where=where)),
+            compiled(load_model(artifact, where=where, allowed_layers=models.trust.allowed_layers)),
             inputs=inputs,
             outputs=outputs,
             tile_items=GOLDEN_ITEMS,
             where=where,
         )
 
+    tested = predict_items(
+        compiled(model, _REPORT_TILE_ITEMS), test_items, tile_items=_REPORT_TILE_ITEMS
+    )
     return models.publish(
         draft,
         artifact=dump_model(model),
         golden_inputs=inputs,
         golden_outputs=outputs,
         files={
-            "history.json": json.dumps(history, indent=1).encode(),
-            "training_curve.png": training_curve(history),
+            "history.json": json.dumps(trained.fitted.history, indent=1).encode(),
+            **report_files(_material(trained, draft, tested)),
         },
         check=check,
+    )
+
+
+def _material(trained: _Trained, draft: ModelDraft, tested: Array) -> ReportMaterial:
+    dataset, plan, fitted = trained.dataset, trained.plan, trained.fitted
+    items = len(dataset.train_items)
+    # As Keras cuts it.
+    fitted_count = math.floor(items * (1 - plan.validation_split))
+    return ReportMaterial(
+        name=draft.name,
+        task=dataset.task,
+        dataset=dataset.name,
+        recipe=str(plan.recipe),
+        parameters=plan.parameters(),
+        seed=plan.seed,
+        data_sha256=dataset.train_sha256,
+        train_item_count=fitted_count,
+        validation_item_count=items - fitted_count,
+        duration_s=draft.training.duration_s if draft.training else 0.0,
+        packages=draft.packages,
+        layers=layer_rows(trained.model),
+        history=fitted.history,
+        metrics=draft.metrics,
+        test_items=dataset.test_items,
+        test_targets=dataset.test_targets,
+        test_outputs=tested,
+        classes=dataset.classes,
+        best_epoch=fitted.best_epoch,
+        reproducibility_note=_not_reproducible_because(plan),
     )

@@ -28,7 +28,7 @@ class Demo:
 
     Args:
         stack: Where it runs.
-        folder: Receives images, probabilities and pictures; as the user wrote it.
+        folder: Receives images, probabilities, a picture and the report; as the user wrote it.
         quiet: Print to stderr, so that stdout is free for one JSON object.
     """
 
@@ -112,23 +112,18 @@ class Demo:
                 "model_manifest": keys.model_manifest(name, int(version)),
                 "job": keys.job_prefix(job["job_id"]),
                 "job_end": keys.job_final(job["job_id"]),
-                **self._copy_pictures(keys.model_version_prefix(name, int(version))),
+                "report": self._copy_report(keys.model_version_prefix(name, int(version))),
                 "predictions": str(self._folder / "predictions.png"),
                 "probabilities": str(self._folder / "probabilities.npy"),
             },
         }
 
-    def _copy_pictures(self, prefix: str) -> dict[str, str]:
-        """Copy the model's pictures out of the store; their names and where they are now."""
+    def _copy_report(self, prefix: str) -> str:
+        """Copy the model's training report out of the store; where it is now."""
         objects = S3ObjectStore.from_settings(self._stack.settings)
-        copied = {}
-        for info in objects.list(prefix):
-            picture = Path(info.key)
-            if picture.suffix == ".png":
-                path = self._folder / picture.name
-                path.write_bytes(objects.get(info.key).data)
-                copied[picture.stem] = str(path)
-        return copied
+        path = self._folder / keys.REPORT_PAGE
+        path.write_bytes(objects.get(prefix + keys.REPORT_PAGE).data)
+        return str(path)
 
     def _print(self, report: dict[str, Any]) -> None:
         artifacts = report["artifacts"]
@@ -142,7 +137,8 @@ class Demo:
             "in the store": f"{report['store']}  (plain files in {self._folder / 's3'})",
             "  model": artifacts["model"],
             "  job": artifacts["job"],
-            "pictures": ", ".join(path for path in artifacts.values() if path.endswith(".png")),
+            "report": f"{artifacts['report']}  (open it in a browser)",
+            "picture": artifacts["predictions"],
             "look again": f"fornada up --data {folder}   and elsewhere: source {folder}/env; "
             f"fornada jobs show {report['job_id']}",
         }

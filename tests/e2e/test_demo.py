@@ -53,7 +53,7 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
     expected = ["dataset", "dataset", "train", "submit", "jobs", "evaluate", "jobs"]
     assert expected == commands
     found = {line.split()[0]: line for line in lines if line and not line.startswith("$")}
-    assert {"accuracy", "speed", "model", "in", "job", "pictures", "look"} <= set(found)
+    assert {"accuracy", "speed", "model", "in", "job", "report", "picture", "look"} <= set(found)
     assert " on 360 test images" in found["accuracy"]
     assert "first enqueue to last durable outcome, 10 shards" in found["speed"]
     assert [] == _processes_of(tmp_path / "data")
@@ -137,8 +137,8 @@ def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
     bucket = folder / "data" / "s3" / "fornada"
     for name in ("model", "model_manifest", "job", "job_end"):
         assert (bucket / artifacts[name]).exists(), name
-    for name in ("predictions", "training_curve"):
-        assert Path(artifacts[name]).read_bytes().startswith(_PNG), name
+    assert Path(artifacts["predictions"]).read_bytes().startswith(_PNG)
+    assert Path(artifacts["report"]).read_bytes().startswith(b"<!doctype html>")
 
 
 def _recorded(data: Path) -> list[int]:

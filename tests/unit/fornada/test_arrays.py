@@ -264,6 +264,7 @@ def test_pixels_are_cast_for_a_model_that_takes_floats() -> None:
         (np.zeros((2, 4, 3), np.uint8), "uint8", r"items of shape \(4, 3\), but m:1 takes \(3, 4"),
         (IMAGES[0], "uint8", r"one item\? give it a leading axis"),
         (IMAGES.astype(np.float64) / 255, "uint8", "give the raw pixels as uint8"),
+        (np.full((2, 3, 4), 0.5), "int32", "give the raw tokens as int32"),
         (IMAGES.astype(np.int64) * 100, "uint8", "values from 0 to 2300 do not fit uint8"),
         (IMAGES.astype(np.int64) - 5, "uint8", "values from -5 to 18 do not fit uint8"),
         (np.full((2, 3, 4), 1e300), "float32", r"values from 1e\+300 to 1e\+300 do not fit float"),

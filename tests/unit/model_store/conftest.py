@@ -21,10 +21,14 @@ def models(memory_objects: InMemoryObjectStore) -> ModelStore:
 
 @pytest.fixture
 def publish(models: ModelStore) -> Publish:
-    """`publish(artifact=…, sign_key=…, **facts)`: the next version of model `m`."""
+    """`publish(artifact=…, files=…, sign_key=…, **facts)`: the next version of model `m`."""
 
     def published(
-        *, artifact: bytes = b"artifact", sign_key: Any = None, **facts: Any
+        *,
+        artifact: bytes = b"artifact",
+        files: dict[str, bytes] | None = None,
+        sign_key: Any = None,
+        **facts: Any,
     ) -> ModelManifest:
         draft = {"name": "m", "item_shape": [2], "item_dtype": "uint8", "classes": ["a", "b"]}
         return models.publish(
@@ -32,7 +36,7 @@ def publish(models: ModelStore) -> Publish:
             artifact=artifact,
             golden_inputs=np.zeros((1, 2), np.uint8),
             golden_outputs=np.zeros((1, 2), np.float32),
-            files={"history.json": b"{}"},
+            files=files or {"history.json": b"{}"},
             check=lambda _: None,
             sign_key=sign_key,
         )

@@ -7,7 +7,7 @@ import pytest
 
 from fornada import keys
 from fornada.errors import IntegrityError, LocalDiskError, StoreUnavailableError, UsageError
-from model_store.export import check_version, export_version
+from model_store.export import check_version, export_report, export_version
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 
@@ -56,6 +56,39 @@ def test_a_changed_object_is_not_written(models: ModelStore, publish: Any, tmp_p
 
     with pytest.raises(IntegrityError):
         export_version(manifest, tmp_path, models=models)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_of_a_report_the_page_comes_first_and_then_its_figures(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    files = {"calibration.png": b"PNG", "history.json": b"{}", "report.html": b"<!doctype html>"}
+    manifest = publish(files=files)
+
+    paths = export_report(manifest, tmp_path / "new", models=models)
+
+    assert ["report.html", "calibration.png"] == [path.name for path in paths]
+    assert [files[path.name] for path in paths] == [path.read_bytes() for path in paths]
+
+
+def test_a_version_without_a_report_says_who_makes_one(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="m:1 has no report; `fornada train` makes one"):
+        export_report(publish(), tmp_path / "new", models=models)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_report_that_was_changed_is_not_written(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    manifest = publish(files={"report.html": b"<!doctype html>"})
+    models.objects.put(manifest.files["report.html"].key, b"<script></script>")
+
+    with pytest.raises(IntegrityError):
+        export_report(manifest, tmp_path, models=models)
 
     assert [] == list(tmp_path.iterdir())
 

@@ -54,8 +54,16 @@ def test_the_file_is_published_as_it_is(models: ModelStore, artifact: bytes) -> 
         manifest.item_dtype,
         manifest.classes,
     )
-    assert {"accuracy": 0.5} == manifest.metrics
+    assert ("classification", {"accuracy": 0.5}) == (manifest.task, manifest.metrics)
     assert {"fornada", "keras", "numpy", "tensorflow"} == set(manifest.packages)
+
+
+def test_a_regression_is_published_with_the_names_of_its_values(
+    models: ModelStore, artifact: bytes
+) -> None:
+    manifest = _publish(models, artifact, task="regression", classes=["low", "mean", "high"])
+
+    assert ("regression", ["low", "mean", "high"]) == (manifest.task, manifest.classes)
 
 
 def test_golden_items_are_made_up_or_given(models: ModelStore, artifact: bytes) -> None:

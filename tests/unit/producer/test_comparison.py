@@ -102,6 +102,7 @@ def test_outputs_that_are_no_probabilities_have_no_divergence(rows: Any) -> None
     ("second", "fact"),
     [
         (_results([[0, 1]], classes=["dog", "cat"]), "not of the same items and classes"),
+        (_results([[0, 1]], task="regression"), "not of the same items and classes"),
         (_results([[0, 1]], item_ids=["other"]), "not of the same items and classes"),
         (_results([[_NAN, _NAN]]), "none of 1 items has a result of both"),
     ],
@@ -109,6 +110,34 @@ def test_outputs_that_are_no_probabilities_have_no_divergence(rows: Any) -> None
 def test_what_does_not_compare_is_refused(second: Results, fact: str) -> None:
     with pytest.raises(UsageError, match=fact):
         compare_results(_results([[0, 1]]), second)
+
+
+def test_values_are_compared_by_how_far_they_are_apart() -> None:
+    # given
+    facts = {"task": "regression", "classes": ["price", "rent"]}
+    first = _results([[20, 1], [30, 2], [_NAN, _NAN]], **facts)
+    second = _results([[21, 1], [26, 2], [50, 3]], model="m:2", **facts)
+
+    # when
+    found = compare_results(first, second)
+
+    # then
+    assert ("regression", 2, 1) == (found.task, found.items, found.items_left_out)
+    assert (4.0, "i1", 1.25) == (
+        found.largest_change,
+        found.largest_change_item,
+        found.mean_change,
+    )
+    assert ([], [], None) == (found.flips, found.classes, found.mean_divergence)
+    price, rent = found.values
+    assert ("price", 25.0, 23.5, 2.5, 4.0) == (
+        price.name,
+        price.mean_first,
+        price.mean_second,
+        price.mean_change,
+        price.largest_change,
+    )
+    assert ("rent", 0.0, 0.0) == (rent.name, rent.mean_change, rent.largest_change)
 
 
 def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:
@@ -144,5 +173,5 @@ def test_a_version_is_not_compared_with_itself() -> None:
 
 
 def test_models_of_other_classes_are_not_compared() -> None:
-    with pytest.raises(UsageError, match="m:1 and m:2 have other classes"):
+    with pytest.raises(UsageError, match="m:1 and m:2 have other outputs"):
         submit_both(_client(classes=("dog", "cat")), lambda: iter([]), first="m:1", second="m:2")

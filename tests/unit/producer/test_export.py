@@ -71,7 +71,7 @@ def test_npy_is_the_probabilities_in_order(tmp_path: Path) -> None:
 def test_npy_of_a_job_that_is_not_done_is_nan_where_nothing_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "_VALUES_AT_A_TIME", 6)
+    monkeypatch.setattr(export, "VALUES_AT_A_TIME", 6)
     part = ShardResult(
         shard=1, first_item=5, item_ids=["x"], probabilities=PROBABILITIES[:1], errors={}
     )
@@ -189,6 +189,73 @@ def test_any_ids_and_numbers_survive_as_text(
     for expected, row, record in zip(probabilities, from_csv, from_jsonl, strict=True):
         np.testing.assert_array_equal(expected, as_float32([row["p_a"], row["p_b"]]))
         np.testing.assert_array_equal(expected, as_float32(record["probabilities"]))
+
+
+def _values(rows: list[list[float]]) -> list[ShardResult]:
+    return [
+        ShardResult(
+            shard=0,
+            first_item=0,
+            item_ids=[f"i{number}" for number in range(len(rows))],
+            probabilities=np.array(rows, np.float32),
+            errors={1: "too short"},
+        )
+    ]
+
+
+def _write_values(path: Path, fmt: Format, names: list[str]) -> None:
+    write_results(
+        _values([[21.7, -1e-3], [np.nan, np.nan]]),
+        path=path,
+        fmt=fmt,
+        classes=names,
+        item_count=2,
+        model="m:1",
+        task="regression",
+    )
+
+
+def test_values_are_columns_by_their_names(tmp_path: Path) -> None:
+    for fmt in FORMATS:
+        _write_values(tmp_path / fmt, fmt, ["price", "rent"])
+
+    lines = (tmp_path / "jsonl").read_text(encoding="utf-8").splitlines()
+    assert [
+        {"item_id": "i0", "price": 21.7, "rent": -0.001, "error": None, "model": "m:1"},
+        {"item_id": "i1", "price": None, "rent": None, "error": "too short", "model": "m:1"},
+    ] == [json.loads(line) for line in lines]
+    with (tmp_path / "csv").open(encoding="utf-8", newline="") as file:
+        assert [
+            ["item_id", "price", "rent", "error", "model"],
+            ["i0", "21.7", "-0.001", "", "m:1"],
+            ["i1", "", "", "too short", "m:1"],
+        ] == list(csv.reader(file))
+    table = pq.read_table(tmp_path / "parquet")
+    assert ["item_id", "price", "rent", "error", "model"] == table.column_names
+    assert "float" == str(table.schema.field("price").type)
+    assert [float(np.float32(21.7)), None] == table["price"].to_pylist()
+    expected = np.array([[21.7, -1e-3], [np.nan, np.nan]], np.float32)
+    np.testing.assert_array_equal(expected, np.load(tmp_path / "npy"), strict=True)
+
+
+@pytest.mark.parametrize("names", [["price", "price"], ["error"]])
+def test_values_that_would_share_a_column_are_refused_but_for_npy(
+    tmp_path: Path, names: list[str]
+) -> None:
+    part = ShardResult(
+        shard=0,
+        first_item=0,
+        item_ids=["x"],
+        probabilities=np.zeros((1, len(names)), np.float32),
+        errors={},
+    )
+    common = {"classes": names, "item_count": 1, "model": "m:1", "task": "regression"}
+
+    with pytest.raises(UsageError, match=f"values named {names[0]}, as another column"):
+        write_results([part], path=tmp_path / "r", fmt="csv", **common)  # type: ignore[arg-type]  # as given
+    write_results([part], path=tmp_path / "r", fmt="npy", **common)  # type: ignore[arg-type]  # as given
+
+    assert (1, len(names)) == np.load(tmp_path / "r").shape
 
 
 def test_an_id_that_has_no_utf_8_is_escaped_everywhere(tmp_path: Path) -> None:

@@ -120,6 +120,21 @@ def test_real_fashion_mnist_is_read() -> None:
     assert [(50, 28, 28, 1), (50, 28, 28, 1), (20, 28, 28, 1)] == [b.images.shape for b in blocks]
 
 
+def test_vectors_and_token_sequences_are_read_as_they_are(tmp_path: Path) -> None:
+    features = np.arange(26, dtype=np.float64).reshape(2, 13) / 3
+    tokens = np.arange(8, dtype=np.int64).reshape(2, 4)
+    np.save(tmp_path / "features.npy", features)
+    np.savez_compressed(tmp_path / "tokens.npz", tokens)
+
+    (of_features,) = read_blocks(
+        [str(tmp_path / "features.npy")], item_shape=[13], max_block_bytes=1024
+    )
+    (of_tokens,) = read_blocks([str(tmp_path / "tokens.npz")], item_shape=[4], max_block_bytes=1024)
+
+    np.testing.assert_array_equal(features, of_features.images, strict=True)
+    np.testing.assert_array_equal(tokens, of_tokens.images, strict=True)
+
+
 def test_a_folder_is_read_with_all_below_it_by_name(tmp_path: Path) -> None:
     for number, name in enumerate(["b/2.png", "b/1.JPG", "a.png", ".hidden.txt", ".git/x"]):
         write_image(tmp_path / "photos" / name, IMAGES[number])

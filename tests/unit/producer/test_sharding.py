@@ -63,7 +63,7 @@ def test_a_block_is_taken_only_when_it_is_needed() -> None:
 
 
 def test_no_items_are_an_error() -> None:
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match="no items"):
         shards_of([], 4)
 
 

@@ -12,6 +12,7 @@ from fornada.errors import (
     JobNotFinishedError,
     MessageError,
     ModelNotFoundError,
+    UsageError,
     WaitTimeoutError,
 )
 from producer import JobState
@@ -45,6 +46,41 @@ def test_without_a_function_every_class_is_equally_likely() -> None:
 
     assert (10, 4) == results.probabilities.shape
     assert {0.25} == set(results.probabilities.ravel().tolist())
+
+
+def test_a_regression_gives_values_by_their_names() -> None:
+    client = in_memory_client(
+        model="m",
+        item_shape=[2],
+        item_dtype="float32",
+        task="regression",
+        classes=["sum"],
+        predict=lambda features: features.sum(axis=1, keepdims=True),
+    )
+
+    job = client.submit(np.array([[1, 2.5], [3, -4]]), model="m@prod")
+
+    assert "regression" == job.manifest.task
+    results = job.results()
+    np.testing.assert_array_equal(np.float32([3.5, -1]), results.values["sum"], strict=True)
+    with pytest.raises(UsageError, match="m:1 gives sum, and no classes; read values"):
+        _ = results.labels
+
+
+def test_token_sequences_are_submitted_as_any_whole_numbers() -> None:
+    client = in_memory_client(
+        model="m",
+        item_shape=[3],
+        item_dtype="int32",
+        classes=["negative", "positive"],
+        predict=lambda tokens: np.eye(2, dtype=np.float32)[(tokens == 7).any(axis=1).astype(int)],
+    )
+
+    results = client.submit(np.array([[0, 1, 7], [0, 1, 8]]), model="m").results()
+
+    assert ["positive", "negative"] == results.labels
+    with pytest.raises(InputError, match=r"takes \(3,\); resize images, pad or cut sequences"):
+        client.submit(np.zeros((2, 4), np.int32), model="m")
 
 
 def test_it_checks_what_the_real_one_checks() -> None:

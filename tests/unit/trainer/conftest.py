@@ -1,9 +1,18 @@
-"""The Fashion-MNIST sample in a Keras cache of the test's own."""
+"""A Keras cache of the test's own, with the Fashion-MNIST sample or small files in it."""
 
+import dataclasses
+import hashlib
+import importlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from trainer import keras_datasets
+
+from .keras_files import MAKERS
 
 _SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist-sample"
 
@@ -34,3 +43,37 @@ def sample(keras_home: Path) -> Path:
     for file in _SAMPLE.glob("*.gz"):
         shutil.copy(file, folder)
     return folder
+
+
+@pytest.fixture
+def put_small(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """`put_small(name)`: a small file of this data set in the cache; it is the one to expect.
+
+    What is checked stays: for the length of a test only the digest is another, ours and Keras's.
+    """
+
+    def put(name: str) -> Path:
+        folder = keras_home / "datasets"
+        folder.mkdir(exist_ok=True)
+        path = MAKERS[name](folder)
+        expect_file(monkeypatch, name, hashlib.sha256(path.read_bytes()).hexdigest())
+        return path
+
+    return put
+
+
+def expect_file(monkeypatch: pytest.MonkeyPatch, name: str, sha256: str) -> None:
+    """Have us and Keras expect another file for a data set."""
+    source = keras_datasets.SOURCES[name]
+    files = [dataclasses.replace(file, sha256=sha256) for file in source.files.files]
+    changed = dataclasses.replace(source, files=dataclasses.replace(source.files, files=files))
+    sources = {**keras_datasets.SOURCES, name: changed}
+    monkeypatch.setattr(keras_datasets, "SOURCES", sources)
+    module = importlib.import_module(f"keras.src.datasets.{name}")
+    get_file = module.get_file
+
+    def get(fname: str, **options: Any) -> str:
+        path: str = get_file(fname, **{**options, "file_hash": sha256})
+        return path
+
+    monkeypatch.setattr(module, "get_file", get)

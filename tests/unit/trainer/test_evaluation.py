@@ -1,4 +1,4 @@
-"""Accuracy and recall, with items that have no result."""
+"""Accuracy, precision and recall, with items that have no result."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import InputError
-from trainer.evaluation import evaluate
+from trainer.evaluation import confusion_matrix, evaluate
 
 _CLASSES = ["a", "b", "c"]
 _LABELS = np.array([0, 0, 1, 1])
@@ -26,11 +26,26 @@ def test_items_without_a_result_are_wrong_and_counted_apart() -> None:
     assert [0.5, 0.5, None] == [row.recall for row in evaluation.classes]
 
 
+def test_precision_is_the_share_of_those_called_so_that_are_so() -> None:
+    evaluation = evaluate(_PROBABILITIES, _LABELS, _CLASSES)
+
+    assert [1, 2, 0] == [row.predicted for row in evaluation.classes]
+    assert [1.0, 0.5, None] == [row.precision for row in evaluation.classes]
+    assert [2 / 3, 0.5, None] == [row.f1 for row in evaluation.classes]
+
+
+def test_the_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
+    counts = confusion_matrix(_PROBABILITIES, _LABELS, _CLASSES)
+
+    assert [[1, 1, 0], [0, 1, 0], [0, 0, 0]] == counts.tolist()
+
+
 def test_a_row_that_is_nan_is_wrong_also_for_the_first_class() -> None:
     evaluation = evaluate(np.full((2, 3), np.nan, np.float32), np.zeros(2, np.int64), _CLASSES)
 
     assert 0.0 == evaluation.accuracy
     assert 2 == evaluation.failed
+    assert 0 == evaluation.classes[0].predicted
 
 
 @pytest.mark.parametrize(

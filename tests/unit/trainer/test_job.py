@@ -9,15 +9,24 @@ import numpy as np
 import pytest
 
 from fornada.arrays import from_npy, sha256_hex
-from fornada.errors import ModelError, ModelRefusedError, StoreUnavailableError, UsageError
+from fornada.errors import (
+    GateNotMetError,
+    ModelError,
+    ModelRefusedError,
+    StoreUnavailableError,
+    UsageError,
+)
 from fornada.object_store import ObjectInfo
 from fornada.testing import InMemoryObjectStore
 from model_store import golden, keras_codec
+from model_store.gates import Gate
 from model_store.store import ModelStore
 from trainer import datasets, job
-from trainer.datasets import Dataset
+from trainer.acceptance import Acceptance
+from trainer.dataset import Dataset
+from trainer.plan import TrainingPlan
 
-_PLAN = job.TrainingPlan(epochs=2, batch_size=16)
+_PLAN = TrainingPlan(epochs=2, batch_size=16)
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def test_training_publishes_a_version_that_predicts_as_measured(
         models=models,
         plan=_PLAN,
         promote="prod",
-        on_epoch=lambda epoch, metrics: epochs.append((epoch, metrics)),
+        on_epoch=lambda epoch, _epochs, metrics: epochs.append((epoch, metrics)),
     )
 
     assert manifest == models.resolve("fashion-mnist@prod")
@@ -56,8 +65,8 @@ def test_training_publishes_a_version_that_predicts_as_measured(
     predict = keras_codec.compile_predict(
         model, tile_items=64, item_shape=(28, 28), item_dtype="uint8"
     )
-    found = golden.predict_items(predict, fashion.test_images, tile_items=64)
-    accuracy = float((found.argmax(axis=1) == fashion.test_labels).mean())
+    found = golden.predict_items(predict, fashion.test_items, tile_items=64)
+    accuracy = float((found.argmax(axis=1) == fashion.test_targets).mean())
     assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
     assert accuracy > 0.4
 
@@ -82,12 +91,16 @@ def test_the_manifest_has_enough_to_do_it_again(fashion: Dataset, models: ModelS
         "epochs": 2,
         "batch_size": 16,
         "validation_split": 0.2,
+        "optimizer": "adam",
         "learning_rate": 0.001,
+        "loss": "sparse_categorical_crossentropy",
+        "metrics": ["accuracy"],
     } == training.parameters
+    assert training.not_reproducible_because is None
     assert {"fornada", "keras", "numpy", "tensorflow"} == set(first.packages)
 
 
-def test_history_curve_and_golden_batch_lie_beside_the_model(
+def test_history_report_and_golden_batch_lie_beside_the_model(
     fashion: Dataset, models: ModelStore
 ) -> None:
     manifest = job.train(fashion, name="m", models=models, plan=_PLAN)
@@ -96,15 +109,18 @@ def test_history_curve_and_golden_batch_lie_beside_the_model(
     assert {"loss": 2, "accuracy": 2, "val_loss": 2, "val_accuracy": 2} == {
         curve: len(values) for curve, values in history.items()
     }
-    assert models.fetch(manifest.files["training_curve.png"]).startswith(b"\x89PNG")
+    assert b"fashion_mnist" in models.fetch(manifest.files["report.html"])
+    pictures = [name for name in manifest.files if name.endswith(".png")]
+    assert pictures
+    assert all(models.fetch(manifest.files[name]).startswith(b"\x89PNG") for name in pictures)
     inputs = from_npy(models.fetch(manifest.golden.inputs), where="inputs")
-    np.testing.assert_array_equal(fashion.test_images[:32], inputs)
+    np.testing.assert_array_equal(fashion.test_items[:32], inputs)
     outputs = from_npy(models.fetch(manifest.golden.outputs), where="outputs")
     assert (32, 10) == outputs.shape
 
 
 def test_without_a_validation_split_there_are_no_validation_metrics(models: ModelStore) -> None:
-    plan = job.TrainingPlan(epochs=1, batch_size=256, validation_split=0.0)
+    plan = TrainingPlan(epochs=1, batch_size=256, validation_split=0.0)
 
     manifest = job.train(datasets.load("digits"), name="digits", models=models, plan=plan)
 
@@ -158,7 +174,7 @@ def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None
             name="m",
             models=ModelStore(objects=Away()),
             plan=_PLAN,
-            on_epoch=lambda epoch, _: epochs.append(epoch),
+            on_epoch=lambda epoch, *_: epochs.append(epoch),
         )
 
     assert [] == epochs
@@ -176,9 +192,7 @@ def test_a_wrong_name_ends_before_training(
     models: ModelStore, names: dict[str, str], recipe: str, fact: str
 ) -> None:
     with pytest.raises(UsageError, match=fact):
-        job.train(
-            datasets.load("digits"), models=models, plan=job.TrainingPlan(recipe=recipe), **names
-        )
+        job.train(datasets.load("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
 
 
 def test_the_digest_of_the_artifact_is_that_of_its_bytes(models: ModelStore) -> None:
@@ -186,7 +200,42 @@ def test_the_digest_of_the_artifact_is_that_of_its_bytes(models: ModelStore) -> 
         datasets.load("digits"),
         name="digits",
         models=models,
-        plan=job.TrainingPlan(epochs=1, batch_size=256),
+        plan=TrainingPlan(epochs=1, batch_size=256),
     )
 
     assert sha256_hex(models.fetch(manifest.artifact)) == manifest.digest
+
+
+def test_what_is_not_good_enough_is_not_published(models: ModelStore) -> None:
+    plan = TrainingPlan(epochs=1, batch_size=256)
+    acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=1")])
+
+    with pytest.raises(GateNotMetError, match="the new m is not published"):
+        job.train(
+            datasets.load("digits"), name="m", models=models, plan=plan, acceptance=acceptance
+        )
+
+    assert [] == models.names()
+
+
+def test_the_published_weights_are_those_of_the_best_epoch(
+    models: ModelStore, fashion: Dataset
+) -> None:
+    plan = TrainingPlan(epochs=12, batch_size=8, learning_rate=0.02, keep_best=True)
+
+    manifest = job.train(fashion, name="m", models=models, plan=plan)
+
+    history = json.loads(models.fetch(manifest.files["history.json"]))
+    assert min(history["val_loss"]) < history["val_loss"][-1]
+    assert min(history["val_loss"]) == manifest.metrics["val_loss"]
+
+
+def test_a_checkpoint_is_gone_when_its_model_is_published(
+    models: ModelStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    plan = TrainingPlan(epochs=1, batch_size=256)
+
+    job.train(datasets.load("digits"), name="m", models=models, plan=plan, checkpoint=folder)
+
+    assert [] == list(folder.iterdir())

@@ -1,0 +1,49 @@
+"""What the numbers in the labels of Keras's data sets stand for, in their order."""
+
+#: As Zalando names them.
+FASHION_MNIST = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+DIGITS = tuple(str(digit) for digit in range(10))
+
+SENTIMENTS = ("negative", "positive")
+
+#: As `batches.meta` in the archive has them.
+CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+#: The fine labels, as `meta` in the archive has them.
+CIFAR100 = (
+    *("apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle"),
+    *("bottle", "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle"),
+    *("caterpillar", "cattle", "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch"),
+    *("crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest", "fox"),
+    *("girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion"),
+    *("lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom"),
+    *("oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree"),
+    *("plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road"),
+    *("rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake"),
+    *("spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank"),
+    *("telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle"),
+    *("wardrobe", "whale", "willow_tree", "wolf", "woman", "worm"),
+)

@@ -1,0 +1,58 @@
+"""The reliability diagram: how often what is called 80 % likely is so."""
+
+from typing import Any
+
+import numpy as np
+
+from trainer.calibration import BIN_COUNT, Calibration
+from trainer.figures.canvas import MUTED, OTHER, RIGHT, WRONG, calm, new_figure, to_png
+
+#: Width of a bar: its bin's, less a gap.
+_BAR = 0.92 / BIN_COUNT
+_PALE = 0.3
+
+
+def reliability_figure(calibration: Calibration) -> bytes:
+    """Accuracy against confidence, and how many items have which confidence; PNG.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = new_figure(width=5.4, height=5.2)
+    curve = figure.add_axes((0.13, 0.34, 0.83, 0.63))
+    spread = figure.add_axes((0.13, 0.1, 0.83, 0.17), sharex=curve)
+    _draw_reliability(curve, calibration)
+    _draw_spread(spread, calibration)
+    curve.set_xlim(0, 1)
+    spread.set_xticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
+    curve.tick_params(labelbottom=False)
+    return to_png(figure)
+
+
+def _draw_reliability(axes: Any, calibration: Calibration) -> None:
+    filled = [b for b in calibration.bins if b.items]
+    centres = [(b.lower + b.upper) / 2 for b in filled]
+    both = [min(b.accuracy, b.confidence) for b in filled]
+    gaps = [b.confidence - b.accuracy for b in filled]
+    axes.bar(centres, both, _BAR, color=RIGHT, label="right, as sure as it is")
+    for sign, colour, label in (
+        (1, WRONG, "surer than right"),
+        (-1, RIGHT, "less sure than right"),
+    ):
+        heights = [max(sign * gap, 0) for gap in gaps]
+        axes.bar(centres, heights, _BAR, bottom=both, color=colour, alpha=_PALE, label=label)
+    axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
+    axes.set_ylim(0, 1)
+    axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
+    axes.set_ylabel("right", fontsize=8.5, color=MUTED)
+    axes.legend(loc="upper left", frameon=False, fontsize=8.5, labelcolor=MUTED)
+    calm(axes)
+
+
+def _draw_spread(axes: Any, calibration: Calibration) -> None:
+    centres = [(b.lower + b.upper) / 2 for b in calibration.bins]
+    axes.bar(centres, [b.items for b in calibration.bins], _BAR, color=OTHER)
+    axes.set_ylabel("items", fontsize=8.5, color=MUTED)
+    axes.set_xlabel("probability of the predicted class", fontsize=8.5, color=MUTED)
+    axes.yaxis.get_major_locator().set_params(nbins=2, integer=True)
+    calm(axes)

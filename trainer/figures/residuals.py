@@ -1,0 +1,62 @@
+"""What a regression predicts against what is true, and how its errors lie."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.arrays import Array
+from trainer.figures.canvas import MUTED, RIGHT, WRONG, calm, new_figure, to_png, write_title
+
+#: More points than these hide each other, and take seconds.
+MOST_POINTS = 5000
+
+
+def scatter_figure(values: Array, targets: Array, *, output: str) -> bytes:
+    """Predicted against true values, of up to 5,000 items taken evenly; PNG.
+
+    Args:
+        values: float [items], finite.
+        targets: float [items].
+        output: What is predicted.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    shown = np.linspace(0, len(targets) - 1, min(len(targets), MOST_POINTS)).astype(np.intp)
+    figure = new_figure(width=5.4, height=4.6)
+    axes = figure.add_axes((0.13, 0.12, 0.83, 0.76))
+    ends = [float(min(values.min(), targets.min())), float(max(values.max(), targets.max()))]
+    axes.plot(ends, ends, "--", color=MUTED, linewidth=1)
+    alpha = float(np.clip(150 / len(shown), 0.15, 0.75))
+    axes.scatter(targets[shown], values[shown], s=16, color=RIGHT, alpha=alpha, linewidths=0)
+    write_title(axes, output)
+    axes.set_xlabel("true", fontsize=8.5, color=MUTED)
+    axes.set_ylabel("predicted", fontsize=8.5, color=MUTED)
+    calm(axes, grid="both")
+    return to_png(figure)
+
+
+def residual_figure(residuals: NDArray[np.float64]) -> bytes:
+    """How many items have which residual (predicted less true); PNG.
+
+    Args:
+        residuals: float64 [items], finite.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = new_figure(width=5.4, height=4.6)
+    axes = figure.add_axes((0.13, 0.12, 0.83, 0.76))
+    low, high = float(residuals.min()), float(residuals.max())
+    # NumPy refuses bins that are narrower than the numbers are exact.
+    room = max(1e-9 * max(abs(low), abs(high)), 1e-9)
+    axes.hist(residuals, bins=31, range=(low - room, high + room), color=RIGHT, rwidth=0.92)
+    axes.axvline(0, color=MUTED, linewidth=1, linestyle="--")
+    mean = float(residuals.mean())
+    axes.axvline(mean, color=WRONG, linewidth=1.4, label=f"mean {mean:+.3g}")
+    write_title(axes, "Residuals")
+    axes.set_xlabel("predicted less true", fontsize=8.5, color=MUTED)
+    axes.set_ylabel("items", fontsize=8.5, color=MUTED)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=MUTED)
+    calm(axes)
+    return to_png(figure)

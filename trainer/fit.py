@@ -1,0 +1,155 @@
+"""Fit a compiled model epoch by epoch: the best weights, an early end, and going on after one."""
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import ModelError
+from model_store.keras_codec import error_line, import_keras
+from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weights_of
+from trainer.dataset import Dataset
+from trainer.plan import TrainingPlan
+
+#: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
+History = dict[str, list[float]]
+#: Is called after each epoch: its number from 1, how many there are at most, its metrics.
+OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fitted:
+    """What came of `fit`."""
+
+    history: History
+    #: The epoch, from 1, whose weights the model has, if not the last.
+    best_epoch: int | None
+    #: Epochs that an earlier process had done.
+    resumed_epochs: int
+
+
+def fit(
+    model: Any,
+    dataset: Dataset,
+    plan: TrainingPlan,
+    *,
+    identity: str,
+    checkpoint: Checkpoint | None = None,
+    show_progress: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> Fitted:
+    """Fit `model` by a plan that is filled.
+
+    Each epoch begins with a random state of its own, made of the plan's seed and its number. So a
+    training that goes on from a checkpoint shuffles and drops as one that was never ended.
+
+    Args:
+        model: Compiled; is changed in place.
+        dataset: What to learn.
+        plan: How.
+        identity: What this training is, for the checkpoint.
+        checkpoint: Where to keep how far it is, and to go on from.
+        show_progress: Whether Keras draws its progress bar, on stderr.
+        on_epoch: Is called after each epoch.
+
+    Raises:
+        ModelError: Keras cannot fit this model, loss and metrics to such targets, or it diverged.
+        UsageError: The checkpoint is of another training.
+        LocalDiskError: The checkpoint cannot be written.
+    """
+    model.optimizer.build(model.trainable_variables)
+    progress, best = TrainingProgress(identity=identity), None
+    if checkpoint is not None:
+        checkpoint.prepare()
+        progress, best = checkpoint.load(identity, model) or (progress, best)
+    resumed_epochs = progress.epochs_done
+    while not progress.ended:
+        ran = _run_epoch(model, dataset, plan, progress.epochs_done, show_progress=show_progress)
+        progress, is_best = _after_epoch(progress, ran, plan)
+        if is_best and plan.keep_best:
+            best = weights_of(model)
+        if on_epoch is not None:
+            on_epoch(progress.epochs_done, plan.epochs or 1, ran)
+        if checkpoint is not None:
+            checkpoint.save(progress, model, best)
+    best_epoch = None
+    if best is not None and progress.best_epoch != progress.epochs_done:
+        put_weights(model, best)
+        best_epoch = progress.best_epoch
+    return Fitted(history=progress.history, best_epoch=best_epoch, resumed_epochs=resumed_epochs)
+
+
+def _run_epoch(
+    model: Any, dataset: Dataset, plan: TrainingPlan, epoch: int, *, show_progress: bool
+) -> dict[str, float]:
+    """The metrics of one epoch, counted from 0."""
+    keras = import_keras()
+    seed = np.random.SeedSequence([plan.seed, epoch]).generate_state(1)[0]
+    keras.utils.set_random_seed(int(seed))
+    # One call an epoch, and Keras's bar still says `3/5`.
+    only_one = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: setattr(model, "stop_training", True)
+    )
+    try:
+        # stdout is for the command's answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            fitted = model.fit(
+                dataset.train_items,
+                dataset.train_targets,
+                initial_epoch=epoch,
+                epochs=plan.epochs,
+                batch_size=plan.batch_size,
+                validation_split=plan.validation_split,
+                callbacks=[only_one],
+                verbose=1 if show_progress else 0,
+            )
+    except (MemoryError, OSError):
+        raise
+    except Exception as exc:
+        # TensorFlow, Keras and a network of the caller's raise what they like.
+        raise ModelError(
+            f"training failed in epoch {epoch + 1}: {_cause(exc)}; check that network, loss "
+            f"and metrics fit {dataset.output_count} outputs and the targets of {dataset.name}"
+        ) from exc
+    return {name: float(values[-1]) for name, values in fitted.history.items()}
+
+
+def _cause(exc: Exception) -> str:
+    """What went wrong, without the stack that TensorFlow puts before it."""
+    _, graph, told = str(exc).rpartition("Graph execution error:")
+    if not graph:
+        return error_line(exc)
+    # It ends with the fact, and indented below it the operation.
+    facts = [line for line in told.splitlines() if line and not line[0].isspace()]
+    return facts[-1][:300]
+
+
+def _after_epoch(
+    progress: TrainingProgress, ran: Mapping[str, float], plan: TrainingPlan
+) -> tuple[TrainingProgress, bool]:
+    """How far the training is now, and whether its last epoch was the best so far."""
+    done = progress.epochs_done + 1
+    lost = sorted(name for name, value in ran.items() if not math.isfinite(value))
+    if lost:
+        raise ModelError(
+            f"training diverged: {', '.join(lost)} not finite after {done} epochs; lower the "
+            "learning rate"
+        )
+    # Without a validation split there is only the loss that was trained on.
+    loss = ran.get("val_loss", ran["loss"])
+    is_best = progress.best_loss is None or loss < progress.best_loss
+    best_epoch = done if is_best else progress.best_epoch
+    no_better_for = done - (best_epoch or done)
+    stopped = plan.early_stopping_epochs is not None and no_better_for >= plan.early_stopping_epochs
+    return TrainingProgress(
+        identity=progress.identity,
+        epochs_done=done,
+        history={name: [*progress.history.get(name, []), value] for name, value in ran.items()},
+        best_epoch=best_epoch,
+        best_loss=loss if is_best else progress.best_loss,
+        ended=stopped or done >= (plan.epochs or 1),
+    ), is_best
