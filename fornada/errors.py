@@ -9,6 +9,7 @@
     |- DatasetUnavailableError    a data set is neither cached nor to be downloaded
     |- LocalDiskError             this machine's disk refused a write or a read
     |- BrokerError                the message broker cannot be reached or refuses us
+    |  `- BacklogFullError        more calls wait for a worker than are let in
     |- StoreError                 the object store
     |  |- StoreUnavailableError   not reachable, or failing for now
     |  |- StoreAccessError        credentials or permissions are refused
@@ -82,6 +83,10 @@ class BrokerError(FornadaError, ConnectionError):
     """The message broker cannot be reached, or refuses us."""
 
     retryable = True
+
+
+class BacklogFullError(BrokerError):
+    """More calls of `predict` wait for a worker than are let in; the same call may pass later."""
 
 
 class StoreError(FornadaError):

@@ -250,3 +250,13 @@ REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 
 #: String: the reconciler that leads.
 REDIS_RECONCILER_LEASE = "fornada:reconciler"
+
+
+def redis_predict_calls(queue: str) -> str:
+    """List: calls of `client.predict` that no worker has taken yet."""
+    return f"fornada:predict:{queue}"
+
+
+def redis_predict_answers(client: str) -> str:
+    """List: answers to calls of one client, which takes them off."""
+    return f"fornada:predicted:{client}"

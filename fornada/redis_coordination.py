@@ -24,7 +24,9 @@ FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
 _DECIDED_MS = 5 * 60 * 1000
 
 
-def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have `method` raise our errors in place of those of Redis."""
+
     @functools.wraps(method)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
@@ -45,6 +47,36 @@ def explain(exc: Exception) -> BrokerError:
     )
 
 
+def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Redis":
+    """A client of the server that the settings name; nothing is contacted yet.
+
+    Raises:
+        ConfigError: FORNADA_REDIS_URL is not a URL.
+    """
+    try:
+        return redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=5,
+            socket_connect_timeout=5,
+            # A few tries over a second; who waits longer does so in a loop of his own. A server
+            # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
+            retry=Retry(
+                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+                3,
+                supported_errors=(redis.ConnectionError,),
+            ),
+            health_check_interval=15,
+            decode_responses=decode_responses,
+            # A bitmap is no text, and comes through decoding and back unharmed by this.
+            encoding_errors="surrogateescape",
+        )
+    except ValueError as exc:
+        raise ConfigError(
+            "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
+            "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
+        ) from exc
+
+
 class RedisCoordination:
     """`Coordination` in Redis or Valkey; every write may be repeated without harm."""
 
@@ -61,31 +93,9 @@ class RedisCoordination:
         Raises:
             ConfigError: FORNADA_REDIS_URL is not a URL.
         """
-        try:
-            client = redis.Redis.from_url(
-                settings.redis_url.get_secret_value(),
-                socket_timeout=5,
-                socket_connect_timeout=5,
-                # A few tries over a second; who waits longer does so in a loop of his own. A server
-                # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
-                retry=Retry(
-                    ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                    3,
-                    supported_errors=(redis.ConnectionError,),
-                ),
-                health_check_interval=15,
-                decode_responses=True,
-                # A bitmap is no text, and comes through decoding and back unharmed by this.
-                encoding_errors="surrogateescape",
-            )
-        except ValueError as exc:
-            raise ConfigError(
-                "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
-                "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
-            ) from exc
-        return cls(client=client)
+        return cls(client=connected(settings))
 
-    @_translated
+    @translated
     def server_facts(self) -> dict[str, str]:
         """What the server says of itself that matters here; a hosted one may keep some back."""
         info = self._redis.info()
@@ -102,18 +112,18 @@ class RedisCoordination:
             "append_only_file": persistence,
         }
 
-    @_translated
+    @translated
     def leader(self) -> str | None:
         """The worker whose reconciler leads; none when no worker runs."""
         holder: str | None = self._redis.get(keys.REDIS_RECONCILER_LEASE)
         return holder
 
-    @_translated
+    @translated
     def server_time(self) -> datetime:
         """Now, by the one clock that deadlines are measured with."""
         return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
 
-    @_translated
+    @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         """List the job among those that have not ended, also if one of that id had ended."""
         with self._redis.pipeline() as pipe:
@@ -126,7 +136,7 @@ class RedisCoordination:
                 pipe.pexpire(keys.redis_job(job_id), FORGET_AFTER_MS)
             pipe.execute()
 
-    @_translated
+    @translated
     def open_jobs(self) -> set[str] | None:
         """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
         with self._redis.pipeline() as pipe:
@@ -135,7 +145,7 @@ class RedisCoordination:
             complete, job_ids = pipe.execute()
         return cast("set[str]", job_ids) if complete else None
 
-    @_translated
+    @translated
     def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
         """Add what the store knows, and declare the list complete."""
         with self._redis.pipeline() as pipe:
@@ -144,19 +154,19 @@ class RedisCoordination:
             pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
             pipe.execute()
 
-    @_translated
+    @translated
     def drop_job(self, job_id: str) -> None:
         """Take the job from that list; it was never submitted."""
         self._redis.srem(keys.REDIS_OPEN_JOBS, job_id)
 
-    @_translated
+    @translated
     def decide(self, question: str, answer: bytes) -> bytes:
         """Of all answers that were proposed within the last minutes, the first."""
         key = keys.redis_decision(question)
         first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
         return answer if first is None else first.encode()
 
-    @_translated
+    @translated
     def end_job(self, job_id: str, state: str) -> None:
         """Let messages of the job that are still queued cost nothing; forget its counters."""
         with self._redis.pipeline() as pipe:
@@ -165,7 +175,7 @@ class RedisCoordination:
             pipe.delete(*keys.redis_counters(job_id))
             pipe.execute()
 
-    @_translated
+    @translated
     def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
         """Count the attempt and take the lease, before input or model is touched."""
         status, attempts, at_ms = self._begin(
@@ -181,12 +191,12 @@ class RedisCoordination:
         )
         return Begun(status=status, attempts=attempts, at=datetime.fromtimestamp(at_ms / 1e3, UTC))
 
-    @_translated
+    @translated
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
         """Show life; also brings back a lease that was lost with Redis."""
         self._renew(keys=[keys.redis_leases(job_id)], args=[shard, attempt, round(lease_s * 1000)])
 
-    @_translated
+    @translated
     def note_failure(self, job_id: str, shard: int, error: str) -> None:
         """Remember why an attempt ended without an outcome."""
         with self._redis.pipeline() as pipe:
@@ -194,20 +204,20 @@ class RedisCoordination:
             pipe.pexpire(keys.redis_errors(job_id), FORGET_AFTER_MS)
             pipe.execute()
 
-    @_translated
+    @translated
     def forget_attempt(self, job_id: str, shard: int, attempt: str) -> None:
         """Do not count an attempt that failed through nobody's fault."""
         self._forget_attempt(
             keys=[keys.redis_job(job_id), keys.redis_attempts(job_id)], args=[shard, attempt]
         )
 
-    @_translated
+    @translated
     def last_error(self, job_id: str, shard: int) -> str | None:
         """What `note_failure` was last told of the shard."""
         error: str | None = self._redis.hget(keys.redis_errors(job_id), str(shard))
         return error
 
-    @_translated
+    @translated
     def mark_done(
         self, job_id: str, shard: int, *, dead: bool = False, item_errors: int = 0
     ) -> int:
@@ -226,7 +236,7 @@ class RedisCoordination:
             pipe.pexpire(done, FORGET_AFTER_MS)
             return int(pipe.execute()[1])
 
-    @_translated
+    @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
         """Note what the store says has an outcome, where that was forgotten."""
         numbers = np.fromiter(shards, np.int64)
@@ -242,7 +252,7 @@ class RedisCoordination:
             pipe.pexpire(done, FORGET_AFTER_MS)
             pipe.execute()
 
-    @_translated
+    @translated
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
         """Note that messages for the shards are about to be enqueued; the job is open, then."""
         at_ms = _milliseconds(self._redis.time())
@@ -253,7 +263,7 @@ class RedisCoordination:
             pipe.pexpire(keys.redis_enqueued(job_id), FORGET_AFTER_MS)
             pipe.execute()
 
-    @_translated
+    @translated
     def progress(self, job_id: str) -> Progress:
         """How far the job is."""
         # One transaction: a shard that moves on meanwhile is seen in one place.
@@ -279,17 +289,17 @@ class RedisCoordination:
             counted="counted" in job,
         )
 
-    @_translated
+    @translated
     def queue_length(self, queue: str) -> int:
         """Messages that wait in the queue."""
         return int(self._redis.llen(queue))
 
-    @_translated
+    @translated
     def lead(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
         return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
 
-    @_translated
+    @translated
     def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
         return self._hold(keys.redis_end_lease(job_id), holder, lease_s)

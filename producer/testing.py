@@ -1,6 +1,9 @@
 """A client for callers' own tests: real objects, in memory, predicted by a function of theirs."""
 
+import threading
+import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -9,6 +12,7 @@ from fornada import keys
 from fornada.arrays import Array, sha256_hex, to_npy
 from fornada.job_store import JobStore
 from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, Task, now
+from fornada.predict_frames import PredictAnswer, RequestFrame, answer_frame
 from fornada.settings import Settings
 from fornada.shard_items import read_items
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
@@ -34,7 +38,8 @@ def in_memory_client(
     """A real `Client` whose store, broker and worker are in this process's memory.
 
     Everything that it returns is the real thing (`Job`, `JobStatus`, `Results`, the errors), and
-    checks what the real one checks. Nothing is contacted and no thread is left behind.
+    checks what the real one checks. Nothing is contacted, and no thread is left behind but that of
+    `predict`, which `close` ends.
 
     Args:
         model: The one model that is published, as version 1.
@@ -82,6 +87,7 @@ def in_memory_client(
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
+        exchange=_InlineExchange(answer if run_at_once else None),
     )
 
 
@@ -150,6 +156,54 @@ class _InlineWorker:
             final = self._jobs.finish_if_complete(manifest)
             if final is not None:
                 self._coordination.end_job(message.job_id, final.state)
+
+
+class _InlineExchange:
+    """An `Exchange` whose calls are answered as they are handed in, or never."""
+
+    def __init__(self, predict: Predict | None) -> None:
+        self._predict = predict
+        self._changed = threading.Condition()
+        self._calls: list[bytes] = []
+        self._answers: dict[str, list[bytes]] = defaultdict(list)
+
+    def ask(self, queue: str, frames: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
+        with self._changed:
+            if self._predict is None:
+                self._calls += frames
+                return
+            for frame in frames:
+                call = RequestFrame.parse(frame)
+                rows = np.asarray(self._predict(call.items), np.float32)
+                header = PredictAnswer(
+                    id=call.header.id, item_count=len(rows), output_count=rows.shape[1]
+                )
+                self._answers[call.header.client].append(answer_frame(header, rows))
+            self._changed.notify_all()
+
+    def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - as above
+        return [], self.time_ms()
+
+    def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
+        with self._changed:
+            for client, answers in frames.items():
+                self._answers[client] += answers
+            self._changed.notify_all()
+
+    def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers[client], timeout=timeout_s)
+            taken, self._answers[client] = (
+                self._answers[client][:count],
+                self._answers[client][count:],
+            )
+            return taken
+
+    def waiting(self, queue: str) -> int:  # noqa: ARG002 - as above
+        return len(self._calls)
+
+    def time_ms(self) -> int:
+        return int(time.time() * 1000)
 
 
 def _equally_likely(class_count: int) -> Predict:

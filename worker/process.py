@@ -4,6 +4,7 @@ import os
 
 from fornada.coordination import Coordination
 from fornada.errors import FornadaError
+from fornada.exchange import RedisExchange
 from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.object_store import S3ObjectStore
@@ -19,6 +20,7 @@ from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_n
 from worker.isolation import IsolatedProcess, isolated_command
 from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
+from worker.predict_calls import PredictServer
 from worker.predictor import EnginePredictor
 from worker.reconciler import Reconciler
 from worker.service import ShardService
@@ -42,12 +44,13 @@ def run_process(settings: Settings, *, threads: int) -> int:
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     models = _model_cache(settings, stored, engine)
+    deadlines = Deadlines()
     service = ShardService(
         jobs=jobs,
         manifests=manifests,
         models=models,
         coordination=coordination,
-        deadlines=Deadlines(),
+        deadlines=deadlines,
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
         ),
@@ -77,13 +80,23 @@ def run_process(settings: Settings, *, threads: int) -> int:
         enqueue_window=settings.enqueue_window,
         lease_s=settings.lease_s,
     )
+    predict_server = PredictServer(
+        exchange=RedisExchange.from_settings(settings),
+        queue=settings.queue,
+        models=models,
+        deadlines=deadlines,
+        deadline_s=settings.shard_deadline_s,
+        end_process=lambda: os._exit(EXIT_RESTART),
+    )
     models.warm(names_in(settings.warm_models))
     watchdog.start()
     reconciler.start()
+    predict_server.start()
     log.info("worker starts", worker=name, threads=threads, engine=engine.name)
     try:
         return celery_app.consume(app, settings, name=name, on_message=activity.take)
     finally:
+        predict_server.stop()
         reconciler.stop()
         watchdog.stop()
         models.close()

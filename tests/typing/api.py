@@ -27,6 +27,8 @@ from producer.testing import RecordingSender, in_memory_client
 
 def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     job = Client.from_env().submit(images, model="fashion-mnist@prod")
+    with Client.from_env() as client:
+        assert_type(client.predict(images, model="m", timeout_s=1.0), NDArray[np.float32])
     assert_type(job, Job)
     assert_type(job.wait(timeout_s=60), JobStatus)
     assert_type(job.results(), Results)

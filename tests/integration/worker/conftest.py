@@ -126,6 +126,7 @@ class _Deployment:
 
 
 def _end(process: subprocess.Popen[bytes], deployment: _Deployment) -> None:
+    deployment.client.close()
     process.terminate()
     try:
         process.wait(30)

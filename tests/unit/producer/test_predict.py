@@ -1,0 +1,262 @@
+"""`client.predict`: calls of many threads, sent together, each with its own answer."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fornada.errors import (
+    BacklogFullError,
+    BrokerError,
+    FornadaError,
+    InputError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    UsageError,
+    WaitTimeoutError,
+)
+from fornada.messages import ModelPin
+from fornada.predict_frames import PredictAnswer, RequestFrame, answer_frame
+from producer import Client
+from producer.predict_calls import PredictCalls
+from producer.testing import in_memory_client
+
+_PIN = ModelPin(name="m", version=1, sha256="a" * 64)
+_ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
+
+
+class _Exchange:
+    """Hands each call to a function, which answers it or not."""
+
+    def __init__(self, answer: Callable[[RequestFrame], bytes | None]) -> None:
+        self._answer = answer
+        self._changed = threading.Condition()
+        self._answers: list[bytes] = []
+        self.batches: list[int] = []
+        self.fails: BrokerError | None = None
+        #: While it is cleared, what is sent stays on its way.
+        self.open = threading.Event()
+        self.open.set()
+
+    def ask(self, queue: str, frames: Sequence[bytes]) -> None:
+        self.open.wait(10)
+        if self.fails is not None:
+            raise self.fails
+        self.batches.append(len(frames))
+        with self._changed:
+            answers = [self._answer(RequestFrame.parse(frame)) for frame in frames]
+            self._answers += [answer for answer in answers if answer is not None]
+            self._changed.notify_all()
+
+    def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._answers, timeout_s)
+            taken, self._answers = self._answers[:count], self._answers[count:]
+            return taken
+
+    def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
+        raise NotImplementedError
+
+    def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
+        raise NotImplementedError
+
+    def waiting(self, queue: str) -> int:
+        return 7
+
+    def time_ms(self) -> int:
+        return 1_000_000
+
+
+def _sums(call: RequestFrame) -> bytes:
+    outputs = call.items.sum(axis=1, dtype=np.float32)[:, np.newaxis]
+    header = PredictAnswer(id=call.header.id, item_count=len(outputs), output_count=1)
+    return answer_frame(header, outputs)
+
+
+@pytest.fixture
+def calls_on() -> Iterator[Callable[[_Exchange], PredictCalls]]:
+    begun: list[PredictCalls] = []
+    before = set(threading.enumerate())
+
+    def make(exchange: _Exchange) -> PredictCalls:
+        begun.append(PredictCalls(exchange=exchange, queue="q"))
+        return begun[-1]
+
+    yield make
+    for calls in begun:
+        calls.close()
+    assert set() == set(threading.enumerate()) - before
+
+
+CallsOn = Callable[[_Exchange], PredictCalls]
+
+
+def test_each_caller_gets_his_own_answer_and_calls_are_sent_together(
+    calls_on: CallsOn, wait_until: Callable[..., None]
+) -> None:
+    exchange = _Exchange(_sums)
+    calls = calls_on(exchange)
+    exchange.open.clear()
+
+    def call(number: int) -> float:
+        items = np.full((1, 3), number, np.uint8)
+        return float(calls.predict(items, _PIN, timeout_s=10)[0, 0])
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = [pool.submit(call, number) for number in range(32)]
+        # One sends, the others leave theirs with him.
+        wait_until(lambda: len(calls._waiting) == 32)
+        exchange.open.set()
+
+    assert [3.0 * number for number in range(32)] == [answer.result() for answer in answers]
+    assert 32 == sum(exchange.batches)
+    assert len(exchange.batches) <= 3
+
+
+def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
+    seen: list[RequestFrame] = []
+
+    def answer(call: RequestFrame) -> bytes:
+        seen.append(call)
+        return _sums(call)
+
+    calls_on(_Exchange(answer)).predict(_ITEMS, _PIN, timeout_s=2.5)
+
+    assert 1_002_500 <= seen[0].header.deadline_ms < 1_003_500
+    assert (_PIN, [2], 2) == (
+        seen[0].header.model,
+        seen[0].header.item_shape,
+        seen[0].header.item_count,
+    )
+
+
+def test_without_an_answer_the_caller_is_told_in_time(calls_on: CallsOn) -> None:
+    calls = calls_on(_Exchange(lambda _call: None))
+
+    began = time.monotonic()
+    with pytest.raises(WaitTimeoutError, match=r"within 0\.2 s, and 7 calls wait for a worker"):
+        calls.predict(_ITEMS, _PIN, timeout_s=0.2)
+
+    assert time.monotonic() - began < 5
+    assert {} == calls._waiting
+
+
+def test_what_the_worker_refuses_is_raised_as_what_it_is(calls_on: CallsOn) -> None:
+    def refuse(kind: str) -> Callable[[RequestFrame], bytes]:
+        return lambda call: answer_frame(
+            PredictAnswer(
+                id=call.header.id, item_count=0, output_count=0, error=kind, detail="so it is"
+            )
+        )
+
+    for kind, expected in (
+        ("ModelRefusedError", ModelRefusedError),
+        ("InputError", InputError),
+        ("SystemExit", FornadaError),
+        ("StoreUnavailableError", FornadaError),
+    ):
+        with pytest.raises(expected, match="so it is") as error:
+            calls_on(_Exchange(refuse(kind))).predict(_ITEMS, _PIN, timeout_s=10)
+        assert expected is type(error.value)
+
+
+@pytest.mark.parametrize("error", [BacklogFullError("full"), BrokerError("away")])
+def test_a_call_that_does_not_get_through_fails_at_once(
+    calls_on: CallsOn, error: BrokerError
+) -> None:
+    exchange = _Exchange(_sums)
+    calls = calls_on(exchange)
+    exchange.fails = error
+
+    with pytest.raises(type(error)):
+        calls.predict(_ITEMS, _PIN, timeout_s=10)
+
+    exchange.fails = None
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+
+
+def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: CallsOn) -> None:
+    def answer(call: RequestFrame) -> bytes:
+        return b"garbage"
+
+    exchange = _Exchange(answer)
+    calls = calls_on(exchange)
+    with pytest.raises(WaitTimeoutError):
+        calls.predict(_ITEMS, _PIN, timeout_s=0.1)
+
+    late = PredictAnswer(id="0" * 32, item_count=1, output_count=1)
+    exchange._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
+    exchange._answer = _sums
+    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).tolist()
+
+
+@pytest.mark.parametrize(
+    ("items", "timeout_s", "fact"),
+    [
+        (np.zeros((2, 1024 * 1024), np.uint8), 1, "2097152 bytes of images are more than one"),
+        (_ITEMS, 0, "timeout_s is 0"),
+        (_ITEMS, 601, "timeout_s is 601"),
+        (_ITEMS, float("nan"), "timeout_s is nan"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    calls_on: CallsOn, items: np.ndarray, timeout_s: float, fact: str
+) -> None:
+    with pytest.raises(UsageError, match=fact):
+        calls_on(_Exchange(_sums)).predict(items, _PIN, timeout_s=timeout_s)
+
+
+def test_a_client_that_was_closed_is_of_no_more_use(calls_on: CallsOn) -> None:
+    calls = calls_on(_Exchange(_sums))
+    calls.close()
+
+    with pytest.raises(UsageError, match="the client is closed"):
+        calls.predict(_ITEMS, _PIN, timeout_s=1)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with in_memory_client(
+        model="m",
+        item_shape=[2, 2],
+        classes=["a", "b"],
+        predict=lambda rows: np.stack([rows.sum(axis=(1, 2)), rows.max(axis=(1, 2))], axis=1),
+    ) as client:
+        yield client
+
+
+def test_the_fake_client_predicts_as_the_real_one(client: Client) -> None:
+    images = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
+
+    assert [[6.0, 3.0], [22.0, 7.0]] == client.predict(images, model="m@prod").tolist()
+
+
+def test_images_that_do_not_fit_and_unknown_models_are_refused(client: Client) -> None:
+    with pytest.raises(InputError):
+        client.predict(np.zeros((1, 3, 3), np.uint8), model="m")
+    with pytest.raises(InputError, match="is empty"):
+        client.predict(np.zeros((0, 2, 2), np.uint8), model="m")
+    with pytest.raises(ModelNotFoundError):
+        client.predict(np.zeros((1, 2, 2), np.uint8), model="other")
+
+
+def test_the_store_is_not_asked_for_each_call(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.zeros((1, 2, 2), np.uint8)
+    client.predict(images, model="m:1")
+    client.predict(images, model="m@prod")
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the store was asked")
+
+    monkeypatch.setattr(client._models, "resolve", never)
+    client.predict(images, model="m:1")
+    client.predict(images, model="m@prod")
+    monkeypatch.setattr("producer.client.time.monotonic", lambda: time.time() + 1e9)
+    client.predict(images, model="m:1")
+    with pytest.raises(AssertionError, match="the store was asked"):
+        client.predict(images, model="m@prod")
