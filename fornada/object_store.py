@@ -7,23 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-import boto3
-import botocore
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-import fornada
-from fornada import s3_errors
-from fornada.errors import ConfigError, ObjectNotFoundError
-from fornada.s3_limits import Limits, Pace, pace_puts, read_body, read_whole
-from fornada.s3_wire import Wire, is_loopback, wire_to
+from fornada import s3_client, s3_errors
+from fornada.errors import ObjectNotFoundError
+from fornada.s3_limits import Limits, Pace, read_body, read_whole
+from fornada.s3_wire import Wire, wire_to
 from fornada.settings import Settings
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-_USER_AGENT = f"fornada/{fornada.__version__} botocore/{botocore.__version__}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,11 +92,17 @@ class S3ObjectStore:
     """
 
     def __init__(
-        self, *, client: Any, wire: Wire | None, bucket: str, endpoint: str, limits: Limits
+        self,
+        *,
+        connect: Callable[[], Any],
+        wire: Wire | None,
+        bucket: str,
+        endpoint: str,
+        limits: Limits,
     ) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
-        self._client = client
+        self._connect = connect
         #: Asked first; where it has no answer, boto3 is asked, with its retries and errors.
         self._wire = wire
         self._limits = limits
@@ -117,33 +117,23 @@ class S3ObjectStore:
             limits: How long it may take; `None` for the defaults.
 
         Raises:
-            ConfigError: The endpoint is not a URL.
+            ConfigError: The endpoint is not a URL, or the region not a name.
         """
-        secret = settings.s3_secret_access_key
         limits = limits or Limits()
-        plain_http = (settings.s3_endpoint_url or "").startswith("http://")
-        try:
-            client = boto3.session.Session().client(
-                "s3",
-                endpoint_url=settings.s3_endpoint_url,
-                region_name=settings.s3_region,
-                aws_access_key_id=settings.s3_access_key_id,
-                aws_secret_access_key=secret.get_secret_value() if secret else None,
-                config=_client_config(settings, limits, plain_http=plain_http),
-            )
-        except ValueError as exc:
-            raise ConfigError(
-                f"FORNADA_S3_ENDPOINT_URL is not usable: {exc}; give e.g. http://127.0.0.1:9000"
-            ) from exc
-        pace_puts(client, limits)
+        s3_client.check_endpoint(settings)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
         return cls(
-            client=client,
-            wire=wire_to(settings, limits, user_agent=_USER_AGENT),
+            connect=functools.partial(s3_client.connect, settings, limits),
+            wire=wire_to(settings, limits, user_agent=s3_client.USER_AGENT),
             bucket=settings.s3_bucket,
             endpoint=endpoint,
             limits=limits,
         )
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """boto3's, made when it is first asked: many a process asks the wire alone."""
+        return self._connect()
 
     @property
     def conditional_writes(self) -> bool:
@@ -229,7 +219,8 @@ class S3ObjectStore:
     @_translated
     def delete(self, key: str) -> None:
         """Delete the object; it need not exist."""
-        self._client.delete_object(Bucket=self.bucket, Key=key)
+        if self._wire is None or not self._wire.delete(self.bucket, key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
 
     @_translated
     def create_bucket(self) -> None:
@@ -281,31 +272,7 @@ class S3ObjectStore:
                 return False
             raise
         finally:
-            self._client.delete_object(Bucket=self.bucket, Key=key)
-
-
-def _client_config(settings: Settings, limits: Limits, *, plain_http: bool) -> Config:
-    own_endpoint = settings.s3_endpoint_url is not None
-    # boto3's CRC trailers break older S3 servers; we check sha256 ourselves.
-    checksums = "when_required" if own_endpoint else "when_supported"
-    return Config(
-        retries={"mode": "standard", "total_max_attempts": limits.attempts},
-        connect_timeout=limits.connect_timeout_s,
-        read_timeout=limits.read_timeout_s,
-        max_pool_connections=settings.worker_threads + 16,
-        tcp_keepalive=True,
-        signature_version="s3v4",
-        # A proxy that the environment names cannot reach this machine's loopback.
-        proxies={} if is_loopback(settings.s3_endpoint_url or "") else None,
-        request_checksum_calculation=checksums,
-        response_checksum_validation=checksums,
-        s3={
-            "addressing_style": "path" if own_endpoint else "auto",
-            "payload_signing_enabled": not plain_http,
-        },
-        # Whole: boto3 would put one together anew for each call, a fifth of its own time.
-        user_agent=_USER_AGENT,
-    )
+            self.delete(key)
 
 
 def _bare(etag: str) -> str:

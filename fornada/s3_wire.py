@@ -1,6 +1,7 @@
-"""The common case of a get and a put over plain http, with a third of boto3's work for each."""
+"""A get, a put or a delete over plain http as it mostly goes, with a third of boto3's work."""
 
 import contextlib
+import io
 import ipaddress
 import re
 import urllib.parse
@@ -78,6 +79,14 @@ class Wire:
                 return True
             exists = only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED
             return False if exists else None
+
+    def delete(self, bucket: str, key: str) -> bool:
+        """Whether the object is gone; if not, boto3 is to delete it."""
+        request = self._signed("DELETE", bucket, key)
+        if request is None:
+            return False
+        with self._connections.answer(request, self._user_agent) as answer:
+            return answer is not None and answer.status == HTTPStatus.NO_CONTENT
 
     def _signed(
         self,
@@ -164,21 +173,30 @@ def _read_body(answer: HTTPResponse, *, max_bytes: int | None, pace: Pace) -> by
     Raises:
         TooSlowError: It trickles.
     """
-    missing = answer.length or 0 if max_bytes is None else min(answer.length or 0, max_bytes)
-    pieces: list[bytes] = []
-    while missing:
-        began = pace.now()
-        try:
+    size_bytes = answer.length or 0
+    if max_bytes is not None:
+        size_bytes = min(size_bytes, max_bytes)
+    if not size_bytes:
+        return b""
+    # Read where it stays: its buffer is handed out without a copy.
+    body = io.BytesIO()
+    body.seek(size_bytes - 1)
+    body.write(b"\0")
+    filled = 0
+    with body.getbuffer() as buffer:
+        while filled < size_bytes:
+            began = pace.now()
             # Small at first: a piece that trickles is noticed when it is whole.
-            piece = answer.read(min(missing, _PIECE_BYTES if len(pieces) > 1 else _FIRST_BYTES))
-        except (HTTPException, OSError):
-            return None
-        if not piece:
-            return None
-        pieces.append(piece)
-        missing -= len(piece)
-        pace.add(len(piece), since=began)
-    return b"".join(pieces)
+            step = _PIECE_BYTES if filled > _FIRST_BYTES else _FIRST_BYTES
+            try:
+                got = answer.readinto(buffer[filled : filled + step])
+            except (HTTPException, OSError):
+                return None
+            if not got:
+                return None
+            filled += got
+            pace.add(got, since=began)
+    return body.getvalue()
 
 
 def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> Wire | None:

@@ -4,13 +4,11 @@
 otherwise send, load and wait for is kept out there.
 """
 
-import contextlib
 import importlib
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from fornada.arrays import Array
 from fornada.errors import ConfigError, MissingExtraError, ModelRefusedError, PredictionError
 from model_store.golden import Predict
+from model_store.kept_out import kept_out
 from model_store.keras_codec import check_output_shape, error_line, keras_set_to, read_model
 
 Precision = Literal["float32", "bfloat16"]
@@ -27,10 +26,10 @@ Precision = Literal["float32", "bfloat16"]
 #: were seen to differ by 3e-3, larger numbers by 1 % of the largest.
 BFLOAT16_TOLERANCE = 2e-2
 
-#: Not to be imported along: OpenVINO's converter reports each import to its maker, and SciPy takes
-#: longer than all the rest. Keras asks SciPy for the windows of Fourier transforms alone, and
-#: `artifact_check` lets no layer pass that has one; scikit-learn needs SciPy whole.
-_KEPT_OUT = ("openvino.tools.ovc", "sklearn", "tensorflow")
+#: Not to be imported along: OpenVINO's converter reports each import to its maker, and what Keras
+#: draws and scikit-learn computes with takes longer than all the rest. Keras asks SciPy for the
+#: windows of Fourier transforms alone, and `artifact_check` lets no layer pass that has one.
+_KEPT_OUT = ("matplotlib", "openvino.tools.ovc", "sklearn", "tensorflow")
 _SCIPY = ("scipy", "scipy.signal")
 
 _import_lock = threading.Lock()
@@ -197,7 +196,7 @@ def _as_writable(tile: Array) -> Array:
 
 def _import_on_openvino() -> None:
     try:
-        with keras_set_to("openvino"), _kept_out():
+        with keras_set_to("openvino"), kept_out(_KEPT_OUT, stand_ins=_SCIPY):
             importlib.import_module("openvino")
             keras: Any = importlib.import_module("keras")
             # Keras imports TensorFlow to see whether an object is one of its kind. Where that
@@ -207,16 +206,3 @@ def _import_on_openvino() -> None:
         raise MissingExtraError(
             f"{exc.name} is not installed; run: pip install 'fornada[openvino]'"
         ) from exc
-
-
-@contextlib.contextmanager
-def _kept_out() -> Iterator[None]:
-    absent: dict[str, ModuleType | None] = dict.fromkeys(_KEPT_OUT)
-    absent |= {name: ModuleType(name) for name in _SCIPY}
-    absent = {name: stand_in for name, stand_in in absent.items() if name not in sys.modules}
-    sys.modules.update(absent)  # type: ignore[arg-type]  # None: "not there"
-    try:
-        yield
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)

@@ -10,8 +10,9 @@ from fornada.settings import Settings
 from model_store.store import ModelStore
 from model_store.trust import Trust
 from worker.cores import granted_cores
-from worker.engines import Engine, open_engine, require_engine
+from worker.engines import Engine, open_engine
 from worker.predictor import EnginePredictor
+from worker.requirements import require_engine
 
 
 def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:

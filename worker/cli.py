@@ -11,9 +11,9 @@ from fornada import logs
 from fornada.errors import LocalDiskError
 from fornada.settings import Settings
 from worker.cores import granted_cores
-from worker.engines import require_engine
 from worker.gpus import gpu_of_each, visible_gpus
 from worker.health import live_and_stale
+from worker.requirements import require_engine
 from worker.supervisor import Supervisor, worker_command
 
 

@@ -1,14 +1,17 @@
 """The engines that a worker predicts with, behind one Protocol."""
 
 from collections.abc import Collection
-from importlib.util import find_spec
 from typing import Protocol
 
-from fornada.errors import MissingExtraError
 from fornada.settings import EngineName
 from model_store import golden, keras_codec, openvino_codec
 from model_store.golden import Predict
+from model_store.kept_out import kept_out
 from model_store.manifest import ModelManifest
+from worker.requirements import require_engine
+
+#: What Keras imports for its drawings and for scikit-learn: a third of its import, and 100 MB.
+_KEPT_OUT = ("matplotlib", "scipy", "sklearn")
 
 
 class Engine(Protocol):
@@ -54,7 +57,8 @@ class KerasEngine:
     tolerance = golden.GOLDEN_TOLERANCE
 
     def __init__(self, *, threads: int) -> None:
-        keras_codec.limit_threads(threads)
+        with kept_out(_KEPT_OUT):
+            keras_codec.limit_threads(threads)
         keras_codec.set_up_gpus()
         self.name = keras_codec.engine_name()
 
@@ -129,17 +133,3 @@ def open_engine(name: EngineName, *, threads: int) -> Engine:
             return OpenVINOEngine(threads=threads, precision="float32")
         case "openvino-bf16":
             return OpenVINOEngine(threads=threads, precision="bfloat16")
-
-
-def require_engine(name: EngineName) -> None:
-    """Check that what FORNADA_ENGINE names is installed, without importing it.
-
-    Raises:
-        MissingExtraError: It is not; says what to install.
-    """
-    package, extra = ("tensorflow", "worker") if name == "keras" else ("openvino", "openvino")
-    if find_spec(package) is None:
-        raise MissingExtraError(
-            f"{package} is not installed, and a worker with FORNADA_ENGINE={name} needs it; "
-            f"pip install 'fornada[{extra}]', or set FORNADA_ENGINE to the engine that is here"
-        )

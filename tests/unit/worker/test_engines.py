@@ -4,12 +4,12 @@ import pytest
 
 from fornada.errors import MissingExtraError
 from fornada.settings import EngineName
-from worker import engines
+from worker import engines, requirements
 
 
 @pytest.mark.parametrize("name", ["keras", "openvino", "openvino-bf16"])
 def test_an_engine_that_is_installed_is_accepted(name: EngineName) -> None:
-    engines.require_engine(name)
+    requirements.require_engine(name)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,9 @@ def test_an_engine_that_is_installed_is_accepted(name: EngineName) -> None:
 def test_one_that_is_not_is_refused_with_what_to_install(
     name: EngineName, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda asked: None if asked == package else object())
+    monkeypatch.setattr(
+        requirements, "find_spec", lambda asked: None if asked == package else object()
+    )
 
     with pytest.raises(MissingExtraError) as refusal:
         engines.open_engine(name, threads=1)
