@@ -48,7 +48,7 @@ class FileArray:
         if not items_fit(have, item_shape):
             raise InputError(
                 f"{self.where}: items of shape {have}, but the model takes {tuple(item_shape)}; "
-                "give the items alone, in that shape"
+                "give the items alone; resize images, pad or cut sequences before you submit"
             )
         with reading(self.where), self.open() as stream:
             for block in array_blocks(
