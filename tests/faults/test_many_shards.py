@@ -68,7 +68,8 @@ def test_a_job_of_very_many_shards_ends_in_bounded_memory(
         assert worker_mib - worker_mib_before < MOST_GROWTH_MIB
         assert own_mib - own_mib_before < MOST_GROWTH_MIB
         assert most_redis_mib < MOST_REDIS_MIB
-        assert most_queued <= deployment.settings.enqueue_window
+        # Whoever submits and the reconciler may both find the same room, once.
+        assert most_queued <= 2 * deployment.settings.enqueue_window
         deployment.check(job, images=np.repeat(_item(), SHARDS, axis=0))
 
 

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 #: Enough that a job is still at work when something happens to it.
-SHARDS = 200
+SHARDS = 1000
 
 WaitUntil = Callable[..., None]
 
@@ -122,7 +122,7 @@ def test_a_redis_that_is_full_for_a_while_loses_nothing(
     deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
 ) -> None:
     # given
-    job = deployment.submit(SHARDS)
+    job = deployment.submit_held(SHARDS)
     wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=60)
     refusals = _refusals(deployment.redis)
 
@@ -144,7 +144,7 @@ def test_connections_killed_every_200_ms_lose_nothing(
 ) -> None:
     # given
     killed: list[int] = []
-    job = deployment.submit(SHARDS)
+    job = deployment.submit_held(SHARDS)
 
     # when
     with repeatedly(
@@ -160,7 +160,7 @@ def test_a_redis_emptied_in_the_midst_of_a_job_loses_nothing(
     deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
 ) -> None:
     # given
-    job = deployment.submit(SHARDS)
+    job = deployment.submit_held(SHARDS)
     for least in (20, 60, 100):
         wait_until(lambda least=least: deployment.done_count(job) >= least, timeout_s=60)
 
@@ -182,7 +182,7 @@ def test_a_redis_killed_in_the_midst_of_a_job_loses_nothing(
     wait_until: WaitUntil,
 ) -> None:
     # given
-    job = deployment.submit(SHARDS)
+    job = deployment.submit_held(SHARDS)
     wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=60)
 
     # when
@@ -234,7 +234,7 @@ def test_workers_killed_again_and_again_lose_nothing(
 ) -> None:
     # given
     chance = random.Random(11)
-    job = deployment.submit(SHARDS)
+    job = deployment.submit_held(SHARDS)
     for least in sorted(chance.sample(range(1, SHARDS - 40), 6)):
         wait_until(lambda least=least: deployment.done_count(job) >= least, timeout_s=60)
         wait_until(deployment.worker_pids, timeout_s=STARTED_WITHIN_S)
