@@ -234,18 +234,18 @@ def test_workers_killed_again_and_again_lose_nothing(
 ) -> None:
     # given
     chance = random.Random(11)
-    job = deployment.submit_held(SHARDS)
-    for least in sorted(chance.sample(range(1, SHARDS - 40), 6)):
+    shards = 2 * SHARDS
+    job = deployment.submit_held(shards)
+    for least in sorted(chance.sample(range(1, SHARDS), 6)):
         wait_until(lambda least=least: deployment.done_count(job) >= least, timeout_s=60)
         wait_until(deployment.worker_pids, timeout_s=STARTED_WITHIN_S)
-        assert deployment.done_count(job) < SHARDS
+        assert deployment.done_count(job) < shards
 
         # when
         os.kill(chance.choice(sorted(deployment.worker_pids())), signal.SIGKILL)
 
-        history.observe(job.id)
-
     # then
+    history.observe(job.id)
     deployment.check_undisturbed(job, history)
 
 
