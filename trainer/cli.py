@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fornada import keys, logs
-from fornada.errors import ModelNotFoundError, NotBetterError, UsageError
+from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 from model_store.gates import Gate
@@ -142,6 +143,10 @@ def _train(
     promote: str | None,
     options: Mapping[str, Any],
 ) -> ModelManifest:
+    if find_spec("tensorflow") is None:
+        raise MissingExtraError(
+            "training needs TensorFlow, which is not installed; run: pip install 'fornada[train]'"
+        )
     # Not at the top: `--help` needs neither, and they take seconds.
     from trainer import job  # noqa: PLC0415
     from trainer.acceptance import Acceptance  # noqa: PLC0415

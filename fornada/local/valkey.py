@@ -95,6 +95,8 @@ def _config(*, port: int, password: str, data_dir: Path) -> bytes:
         "bind": HOST,
         "dir": _quoted(str(data_dir.resolve())),
         "requirepass": password,
+        # A deployment has one to itself, and tests have a deployment each.
+        "databases": "64",
         "appendonly": "yes",
         "save": '""',
         "maxmemory-policy": "noeviction",

@@ -52,4 +52,4 @@ def test_each_ends_a_command_with_1_or_2(kind: type[FornadaError]) -> None:
 def test_only_what_may_heal_by_itself_is_retryable() -> None:
     retryable = {kind.__name__ for kind in CLASSES if kind.retryable}
 
-    assert {"BrokerError", "StoreUnavailableError"} == retryable
+    assert {"BacklogFullError", "BrokerError", "StoreUnavailableError"} == retryable
