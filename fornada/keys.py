@@ -1,5 +1,6 @@
 """The name of every object, Redis key, queue and task, and the rules for names: nowhere else."""
 
+import hashlib
 import re
 
 from fornada.errors import UsageError
@@ -112,6 +113,11 @@ def ticket_prefix(tickets: str, number: int) -> str:
 def ticket_number(ticket: str) -> int:
     """The number that a ticket is for."""
     return int(ticket.rsplit("/", 1)[-1].split("-", maxsplit=1)[0])
+
+
+def model_calibration(sha256: str, where: str) -> str:
+    """How many rows a call of the artifact has, on an engine and kind of machine."""
+    return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 
 def job_prefix(job_id: str) -> str:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fornada.errors import ConfigError
 
 PREFIX = "FORNADA_"
+MAX_BATCH_SIZE = 65_536
 
 EngineName = Literal["keras", "openvino", "openvino-bf16"]
 
@@ -72,11 +73,12 @@ class Settings(BaseSettings):
         gt=0,
         description="A worker process that needs longer for a shard is stopped and replaced.",
     )
-    max_batch_size: int = Field(
-        default=1024,
+    max_batch_size: int | None = Field(
+        default=None,
         ge=1,
-        le=65_536,
-        description="Rows of every predict call (padded). Other rows, other low bits.",
+        le=MAX_BATCH_SIZE,
+        description="Rows of every predict call (padded). Other rows, perhaps other low bits. "
+        "Unset: tried out for each model on each kind of machine, once; `fornada doctor` shows it.",
     )
     max_latency_s: float = Field(
         default=0.005,

@@ -1,4 +1,4 @@
-"""What `fornada doctor` checks on behalf of workers: a model loads, and predicts."""
+"""What `fornada doctor` checks on behalf of workers: the cores, and that a model predicts."""
 
 import time
 from collections.abc import Iterator
@@ -7,10 +7,12 @@ from fornada.doctor import Finding
 from fornada.errors import MissingExtraError
 from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.trust import Trust
+from worker.calibration import Calibrations, calibrations
 from worker.cores import granted_cores
-from worker.engines import Engine, open_engine
+from worker.engines import Compile, Engine, open_engine
 from worker.predictor import EnginePredictor
 from worker.requirements import require_engine
 
@@ -21,6 +23,13 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     Raises:
         FornadaError: The store cannot be reached, or a model is unknown or refused.
     """
+    threads = granted_cores()
+    yield Finding(
+        check="cores",
+        status="ok",
+        detail=f"a worker predicts on {threads} threads, shared by its --processes, and fetches, "
+        f"feeds and stores {settings.worker_threads} shards a process at a time",
+    )
     objects = S3ObjectStore.from_settings(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
@@ -34,25 +43,44 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     except MissingExtraError as exc:
         yield Finding(check="model", status="skip", detail=f"workers load models, not this: {exc}")
         return
-    engine = open_engine(settings.engine, threads=granted_cores())
+    engine = open_engine(settings.engine, threads=threads)
+    # Nothing is kept of what is tried here, so nobody has to decide.
+    kept = calibrations(
+        objects=objects, decide=lambda _, data: data, engine=engine, threads=threads
+    )
     for name in refs:
-        yield _load_and_predict(settings, models, name, engine)
+        yield _load_and_predict(settings, models, name, engine, kept)
 
 
-def _load_and_predict(settings: Settings, models: ModelStore, ref: str, engine: Engine) -> Finding:
+def _load_and_predict(
+    settings: Settings, models: ModelStore, ref: str, engine: Engine, kept: Calibrations
+) -> Finding:
     manifest = models.pinned(models.resolve(ref).pin)
+    tile = "FORNADA_MAX_BATCH_SIZE"
+
+    def choose_tile(manifest: ModelManifest, compile_for: Compile) -> int:
+        nonlocal tile
+        if settings.max_batch_size is not None:
+            return settings.max_batch_size
+        found = kept.find(manifest)
+        tile = "as kept" if found else "tried here, a worker keeps its own"
+        found = found or kept.tried(manifest, compile_for)
+        tile = f"{tile}: {found.summary}"
+        return found.tile_items
+
     began = time.monotonic()
     # Loading predicts the golden batch, and refuses the model if its outputs differ.
-    EnginePredictor(
+    predictor = EnginePredictor(
         manifest,
         models.fetch(manifest.artifact),
-        settings.max_batch_size,
         engine=engine,
         models=models,
+        choose_tile=choose_tile,
     )
     return Finding(
         check="model",
         status="ok",
         detail=f"{manifest} loads and predicts its golden batch in "
-        f"{time.monotonic() - began:.1f} s on {engine.name}",
+        f"{time.monotonic() - began:.1f} s on {engine.name}; {predictor.tile_items} items a call "
+        f"({tile})",
     )

@@ -1,6 +1,6 @@
 """The engines that a worker predicts with, behind one Protocol."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from fornada.settings import EngineName
@@ -9,6 +9,9 @@ from model_store.golden import Predict
 from model_store.kept_out import kept_out
 from model_store.manifest import ModelManifest
 from worker.requirements import require_engine
+
+#: A loaded model as a function of so many rows.
+Compile = Callable[[int], Predict]
 
 #: What Keras imports for its drawings and for scikit-learn: a third of its import, and 100 MB.
 _KEPT_OUT = ("matplotlib", "scipy", "sklearn")
@@ -25,24 +28,19 @@ class Engine(Protocol):
     def tolerance(self) -> float:
         """How far a golden batch's outputs may be off; times the largest, where that is above 1."""
 
-    def compile(
-        self,
-        manifest: ModelManifest,
-        artifact: bytes,
-        tile_items: int,
-        *,
-        allowed_layers: Collection[str],
-    ) -> Predict:
-        """The model as one function of one fixed shape.
+    def load(
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+    ) -> Compile:
+        """The model, to be compiled for as many rows a call as are asked for.
 
         Args:
             manifest: Whose model it is.
             artifact: The `.keras` file.
-            tile_items: Rows of every call.
             allowed_layers: Custom layers that it may have, `package.module:ClassName`.
 
         Raises:
-            ModelRefusedError: It is not safe, or the engine cannot run it.
+            ModelRefusedError: It is not safe, or the engine cannot run it; also when it is
+                compiled.
             LocalDiskError: The temporary folder is full or not writable.
         """
 
@@ -62,19 +60,15 @@ class KerasEngine:
         keras_codec.set_up_gpus()
         self.name = keras_codec.engine_name()
 
-    def compile(
-        self,
-        manifest: ModelManifest,
-        artifact: bytes,
-        tile_items: int,
-        *,
-        allowed_layers: Collection[str],
-    ) -> Predict:
-        """The model as one `tf.function`."""
-        return keras_codec.compile_predict(
-            keras_codec.load_model(
-                artifact, where=f"model {manifest}", allowed_layers=allowed_layers
-            ),
+    def load(
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+    ) -> Compile:
+        """The model, to be compiled to one `tf.function` for each size."""
+        model = keras_codec.load_model(
+            artifact, where=f"model {manifest}", allowed_layers=allowed_layers
+        )
+        return lambda tile_items: keras_codec.compile_predict(
+            model,
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
@@ -92,19 +86,15 @@ class OpenVINOEngine:
             golden.GOLDEN_TOLERANCE if precision == "float32" else openvino_codec.BFLOAT16_TOLERANCE
         )
 
-    def compile(
-        self,
-        manifest: ModelManifest,
-        artifact: bytes,
-        tile_items: int,
-        *,
-        allowed_layers: Collection[str],
-    ) -> Predict:
-        """The model as one compiled graph."""
-        return openvino_codec.compile_predict(
-            openvino_codec.load_model(
-                artifact, where=f"model {manifest}", allowed_layers=allowed_layers
-            ),
+    def load(
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+    ) -> Compile:
+        """The model, to be compiled to one graph for each size."""
+        model = openvino_codec.load_model(
+            artifact, where=f"model {manifest}", allowed_layers=allowed_layers
+        )
+        return lambda tile_items: openvino_codec.compile_predict(
+            model,
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,

@@ -23,12 +23,14 @@ from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.messages import ItemError
 from fornada.object_store import S3ObjectStore
+from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from fornada.shard_items import Items, read_items
 from model_store.golden import predict_items
 from model_store.store import ModelStore
 from model_store.trust import Trust
 from worker.batcher import Probabilities
+from worker.calibration import chooser
 from worker.cores import granted_cores
 from worker.engines import open_engine
 from worker.predictor import EnginePredictor, Predictor
@@ -59,8 +61,8 @@ class _Shard:
         objects = S3ObjectStore.from_settings(settings)
         self._jobs = JobStore(objects=objects)
         self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-        self._engine_name = settings.engine
-        self._tile_items = settings.max_batch_size
+        self._settings = settings
+        self._objects = objects
         self._manifest: JobManifest = self._jobs.manifest(job_id)
         self._spec = self._manifest.shards[shard]
         self._items: Items | None = None
@@ -69,15 +71,22 @@ class _Shard:
     def load(self) -> dict[str, Any]:
         """Load the model."""
         manifest = self._models.pinned(self._manifest.model)
-        artifact = self._models.fetch(manifest.artifact)
+        artifact, threads = self._models.fetch(manifest.artifact), granted_cores()
+        engine = open_engine(self._settings.engine, threads=threads)
         self._predictor = EnginePredictor(
             manifest,
             artifact,
-            self._tile_items,
-            engine=open_engine(self._engine_name, threads=granted_cores()),
+            engine=engine,
             models=self._models,
+            choose_tile=chooser(
+                self._settings,
+                objects=self._objects,
+                decide=RedisCoordination.from_settings(self._settings).decide,
+                engine=engine,
+                threads=threads,
+            ),
         )
-        return {"engine": self._predictor.engine, "tile_items": self._tile_items}
+        return {"engine": self._predictor.engine, "tile_items": self._predictor.tile_items}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Predict a run of items into a file; say which of them failed."""
@@ -90,9 +99,10 @@ class _Shard:
         items = self._read(first, count)
         shape = (count, len(self._manifest.classes))
         probabilities: Probabilities = np.full(shape, np.nan, np.float32)
-        if len(items.rows) and self._predictor is not None:
+        predictor = self._predictor
+        if len(items.rows) and predictor is not None:
             probabilities[items.positions - first] = predict_items(
-                self._predictor.predict_tile, items.rows, tile_items=self._tile_items
+                predictor.predict_tile, items.rows, tile_items=predictor.tile_items
             )
         return probabilities, items.errors
 

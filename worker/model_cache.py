@@ -54,7 +54,6 @@ class ModelCache:
         max_models: How many are kept.
         max_bytes: How large their artifacts are together, as their manifests have it; a model
             takes that and its working memory. Models in use are kept even so.
-        max_batch_size: Rows of every predict call.
         max_latency_s: How long a batch that is not full waits for rows of other shards.
     """
 
@@ -66,7 +65,6 @@ class ModelCache:
         disk: "ArtifactCache",
         max_models: int,
         max_bytes: int,
-        max_batch_size: int,
         max_latency_s: float,
     ) -> None:
         self._models = models
@@ -74,7 +72,6 @@ class ModelCache:
         self._disk = disk
         self._max_models = max_models
         self._max_bytes = max_bytes
-        self._max_batch_size = max_batch_size
         self._max_latency_s = max_latency_s
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
@@ -157,10 +154,10 @@ class ModelCache:
             )
             # Before it is built: both would be in memory for a while.
             self._make_room(1, manifest.artifact.size_bytes)
-            predictor = self._build(manifest, artifact, self._max_batch_size)
+            predictor = self._build(manifest, artifact)
         batcher = Batcher(
             predictor.predict_tile,
-            tile_items=self._max_batch_size,
+            tile_items=predictor.tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
             max_latency_s=self._max_latency_s,
@@ -170,6 +167,7 @@ class ModelCache:
             model=str(manifest),
             sha256=manifest.digest[:12],
             engine=predictor.engine,
+            tile_items=predictor.tile_items,
             duration_s=round(time.monotonic() - began, 3),
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)

@@ -1,5 +1,6 @@
 """What a worker's batcher asks: one model of the store, on the engine, checked and warm."""
 
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from fornada.arrays import Array, from_npy
 from model_store.golden import check_golden
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from worker.engines import Engine
+from worker.engines import Compile, Engine
 
 
 class Predictor(Protocol):
@@ -20,12 +21,18 @@ class Predictor(Protocol):
     def engine(self) -> str:
         """What computes, with its version: `tensorflow 2.21.0`."""
 
+    @property
+    def tile_items(self) -> int:
+        """Rows of every call."""
+
     def predict_tile(self, tile: Array) -> NDArray[np.float32]:
         """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
 
 
-#: Builds the predictor of a manifest from the artifact's bytes, for tiles of so many items.
-PredictorFactory = Callable[[ModelManifest, bytes, int], Predictor]
+#: Builds the predictor of a manifest from the artifact's bytes.
+PredictorFactory = Callable[[ModelManifest, bytes], Predictor]
+#: How many rows a call of a model shall have; may try it out.
+ChooseTile = Callable[[ModelManifest, Compile], int]
 
 
 class EnginePredictor:
@@ -35,21 +42,23 @@ class EnginePredictor:
         self,
         manifest: ModelManifest,
         artifact: bytes,
-        tile_items: int,
         *,
         engine: Engine,
         models: ModelStore,
+        choose_tile: ChooseTile,
     ) -> None:
-        self._predict = engine.compile(
-            manifest, artifact, tile_items, allowed_layers=models.trust.allowed_layers
+        compile_for = functools.cache(
+            engine.load(manifest, artifact, allowed_layers=models.trust.allowed_layers)
         )
         self.engine = engine.name
+        self.tile_items = choose_tile(manifest, compile_for)
+        self._predict = compile_for(self.tile_items)
         golden = manifest.golden
         check_golden(
             self._predict,
             inputs=from_npy(models.fetch(golden.inputs), where=golden.inputs.key),
             outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
-            tile_items=tile_items,
+            tile_items=self.tile_items,
             where=f"model {manifest} on {engine.name}",
             tolerance=engine.tolerance,
         )

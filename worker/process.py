@@ -14,6 +14,7 @@ from model_store.store import ModelStore
 from model_store.trust import Trust, names_in
 from worker import app as celery_app
 from worker import tasks
+from worker.calibration import chooser
 from worker.deadlines import Deadlines
 from worker.engines import Engine, open_engine
 from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
@@ -21,7 +22,7 @@ from worker.isolation import IsolatedProcess, isolated_command
 from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.predict_calls import PredictServer
-from worker.predictor import EnginePredictor
+from worker.predictor import ChooseTile, EnginePredictor
 from worker.reconciler import Reconciler
 from worker.service import ShardService
 
@@ -43,7 +44,10 @@ def run_process(settings: Settings, *, threads: int) -> int:
     jobs = JobStore(objects=objects, decide=coordination.decide)
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    models = _model_cache(settings, stored, engine)
+    choose_tile = chooser(
+        settings, objects=objects, decide=coordination.decide, engine=engine, threads=threads
+    )
+    models = _model_cache(settings, stored, engine, choose_tile)
     deadlines = Deadlines()
     service = ShardService(
         jobs=jobs,
@@ -103,16 +107,17 @@ def run_process(settings: Settings, *, threads: int) -> int:
         log.info("worker stopped", worker=name)
 
 
-def _model_cache(settings: Settings, models: ModelStore, engine: Engine) -> ModelCache:
+def _model_cache(
+    settings: Settings, models: ModelStore, engine: Engine, choose_tile: ChooseTile
+) -> ModelCache:
     return ModelCache(
         models=models,
-        build=lambda manifest, artifact, tile: EnginePredictor(
-            manifest, artifact, tile, engine=engine, models=models
+        build=lambda manifest, artifact: EnginePredictor(
+            manifest, artifact, engine=engine, models=models, choose_tile=choose_tile
         ),
         disk=ArtifactCache(settings.cache_dir),
         max_models=settings.max_loaded_models,
         max_bytes=settings.model_memory_bytes,
-        max_batch_size=settings.max_batch_size,
         max_latency_s=settings.max_latency_s,
     )
 

@@ -56,7 +56,7 @@ EXAMPLES = [
 class TenthEach:
     """A predictor for which every class is equally likely."""
 
-    engine = "tenth each"
+    engine, tile_items = "tenth each", 4
 
     def predict_tile(self, tile: Array) -> Array:
         """float32 [tile_items, 10]."""
@@ -194,11 +194,10 @@ def test_the_example_submits_a_job_that_runs(
     coordination = RedisCoordination.from_settings(settings)
     models = ModelCache(
         models=ModelStore(objects=jobs.objects),
-        build=lambda _manifest, _artifact, _tile: TenthEach(),
+        build=lambda _manifest, _artifact: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
         max_models=1,
         max_bytes=10**9,
-        max_batch_size=4,
         max_latency_s=0,
     )
     service = ShardService(

@@ -63,7 +63,7 @@ _FAULTS = st.none() | st.builds(
 class _Engine:
     """A model that cannot but give the same for the same item."""
 
-    engine = "fake 1"
+    engine, tile_items = "fake 1", 4
 
     def predict_tile(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         return predicted(tile)
@@ -384,11 +384,10 @@ class ProtocolMachine(RuleBasedStateMachine):
         )
         return ModelCache(
             models=store,
-            build=lambda _manifest, _artifact, _tile_items: _Engine(),
+            build=lambda _manifest, _artifact: _Engine(),
             disk=ArtifactCache(folder),
             max_models=1,
             max_bytes=10**9,
-            max_batch_size=4,
             max_latency_s=0.0,
         )
 

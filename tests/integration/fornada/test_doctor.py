@@ -41,6 +41,7 @@ def test_a_good_deployment_is_well(environ: dict[str, str], settings: Settings) 
         "workers": "ok",
         "store": "ok",
         "conditional writes": "ok",
+        "cores": "ok",
         "model": "skip",
     } == findings(done)
 

@@ -26,6 +26,8 @@ from fornada.settings import Settings
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
+from worker.calibration import Calibration
+from worker.cores import granted_cores
 
 from .held_worker import GO_ON, HELD_AT
 
@@ -117,6 +119,37 @@ def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     assert f"openvino {version('openvino')} float32" == outcome.engine
     (pid,) = deployment.worker_pids()
     assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_the_rows_of_a_call_are_tried_out_by_the_first_worker_and_kept(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given a worker that is not told how many
+    deployment, start = deploy(engine="openvino", max_batch_size=None)
+    start()
+
+    # when
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+
+    # then what it tried is in the store, for the next one
+    (key,) = [info.key for info in deployment.objects.list("calibrations/")]
+    kept = Calibration.from_json(deployment.objects.get(key).data, where=key)
+    outcomes = [JobStore(objects=deployment.objects).outcome(job.id, shard) for shard in range(3)]
+    assert {kept.tile_items} == {outcome.tile_items for outcome in outcomes}
+    assert f"openvino {version('openvino')} float32" == kept.engine
+
+    # and is shown to people
+    shown = subprocess.run(
+        [sys.executable, "-m", "fornada", "doctor"],
+        env=deployment.environ,
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+    )
+    assert 0 == shown.returncode, shown.stdout
+    assert f"; {kept.tile_items} items a call (as kept: {kept.summary})" in shown.stdout
+    assert f"predicts on {granted_cores()} threads" in shown.stdout
 
 
 def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np.ndarray) -> None:

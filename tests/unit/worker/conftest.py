@@ -57,7 +57,7 @@ class _FlakyObjectStore(InMemoryObjectStore):
 class _Engine:
     """Builds predictors that answer row sums; counts, and fails when it is told to."""
 
-    engine = "fake 1"
+    engine, tile_items = "fake 1", TILE_ITEMS
 
     def __init__(self) -> None:
         self.tiles: list[np.ndarray] = []
@@ -68,7 +68,7 @@ class _Engine:
         self.output_count = len(CLASSES)
         self._lock = threading.Lock()
 
-    def build(self, manifest: ModelManifest, _artifact: bytes, _tile_items: int) -> "_Engine":
+    def build(self, manifest: ModelManifest, _artifact: bytes) -> "_Engine":
         with self._lock:
             self.builds.append(str(manifest))
         self.on_build()
@@ -129,7 +129,6 @@ class _World:
             disk=ArtifactCache(folder),
             max_models=2,
             max_bytes=10**9,
-            max_batch_size=TILE_ITEMS,
             max_latency_s=0.0,
         )
         #: What a process of its own answers; without more, it dies over every item.

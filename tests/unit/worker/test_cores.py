@@ -9,15 +9,21 @@ from worker import cores
 
 
 @pytest.fixture
-def v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a cgroup v2; there is none until it is written."""
-    monkeypatch.setattr(cores, "_CGROUP_V2", tmp_path / "cpu.max")
-    monkeypatch.setattr(cores, "_CGROUP_V1", tmp_path / "cpu.cfs_quota_us")
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where control groups are mounted; there are none until they are written."""
+    monkeypatch.setattr(cores, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(cores, "_OWN_GROUPS", tmp_path / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-    return tmp_path / "cpu.max"
+    (tmp_path / "cgroup").mkdir()
+    return tmp_path / "cgroup"
 
 
-@pytest.mark.usefixtures("v2")
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.usefixtures("groups")
 def test_without_a_quota_it_is_the_affinity() -> None:
     assert 8 == cores.granted_cores()
 
@@ -36,16 +42,40 @@ def test_without_a_quota_it_is_the_affinity() -> None:
     ],
 )
 def test_a_quota_is_a_limit_and_never_less_than_one_core(
-    v2: Path, quota: str, expected: int
+    groups: Path, quota: str, expected: int
 ) -> None:
-    v2.write_text(quota)
+    _write(groups / "cpu.max", quota)
 
     assert expected == cores.granted_cores()
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("300000", 3), ("40000", 1)])
-def test_the_older_cgroup_is_read_too(v2: Path, quota: str, expected: int) -> None:
-    v2.with_name("cpu.cfs_quota_us").write_text(quota)
-    v2.with_name("cpu.cfs_period_us").write_text("100000")
+def test_the_older_cgroup_is_read_too(groups: Path, quota: str, expected: int) -> None:
+    _write(groups / "cpu" / "cpu.cfs_quota_us", quota)
+    _write(groups / "cpu" / "cpu.cfs_period_us", "100000")
 
     assert expected == cores.granted_cores()
+
+
+@pytest.mark.parametrize("limited", ["system.slice", "system.slice/fornada.service"])
+def test_a_group_s_quota_holds_for_those_below_it(groups: Path, limited: str) -> None:
+    _write(groups.parent / "self", "1:memory:/elsewhere\n0::/system.slice/fornada.service\n")
+    _write(groups / "system.slice" / "fornada.service" / "cpu.max", "max 100000\n")
+    _write(groups / limited / "cpu.max", "300000 100000\n")
+
+    assert 3 == cores.granted_cores()
+
+
+def test_a_group_of_the_older_kind_is_found_by_its_name(groups: Path) -> None:
+    _write(groups.parent / "self", "4:cpu,cpuacct:/docker/a1\n3:memory:/docker/a1\n")
+    _write(groups / "cpu" / "docker" / "a1" / "cpu.cfs_quota_us", "200000")
+    _write(groups / "cpu" / "docker" / "a1" / "cpu.cfs_period_us", "100000")
+
+    assert 2 == cores.granted_cores()
+
+
+def test_a_group_outside_of_what_is_mounted_is_not_looked_for(groups: Path) -> None:
+    _write(groups.parent / "self", "0::/../elsewhere\n")
+    _write(groups.parent / "elsewhere" / "cpu.max", "100000 100000\n")
+
+    assert 8 == cores.granted_cores()

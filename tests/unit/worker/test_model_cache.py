@@ -475,7 +475,6 @@ def _cache(
         disk=disk,
         max_models=max_models,
         max_bytes=max_bytes,
-        max_batch_size=4,
         max_latency_s=0.0,
     )
 

@@ -1,6 +1,6 @@
 """A model is accepted only if the engine gives the outputs of its golden batch."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fornada.testing import InMemoryObjectStore
 from model_store.golden import Predict
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
-from worker.predictor import EnginePredictor
+from worker.predictor import ChooseTile, EnginePredictor
 
 _GOLDEN = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -24,18 +24,13 @@ class _Engine:
     def __init__(self, *, off_by: float) -> None:
         self._off_by = np.float32(off_by)
 
-    def compile(
-        self,
-        _manifest: ModelManifest,
-        _artifact: bytes,
-        _tile_items: int,
-        *,
-        allowed_layers: Collection[str],
-    ) -> Predict:
-        return lambda tile: tile.astype(np.float32) + self._off_by
+    def load(
+        self, _manifest: ModelManifest, _artifact: bytes, *, allowed_layers: Collection[str]
+    ) -> Callable[[int], Predict]:
+        return lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by
 
 
-def _predictor(*, off_by: float) -> EnginePredictor:
+def _predictor(*, off_by: float, choose_tile: ChooseTile = lambda *_: 4) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
     manifest = models.publish(
         ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
@@ -44,7 +39,13 @@ def _predictor(*, off_by: float) -> EnginePredictor:
         golden_outputs=_GOLDEN,
         check=lambda _artifact: None,
     )
-    return EnginePredictor(manifest, b"weights", 4, engine=_Engine(off_by=off_by), models=models)
+    return EnginePredictor(
+        manifest,
+        b"weights",
+        engine=_Engine(off_by=off_by),
+        models=models,
+        choose_tile=choose_tile,
+    )
 
 
 def test_a_difference_within_the_engines_tolerance_is_accepted() -> None:
@@ -64,3 +65,16 @@ def test_a_larger_one_is_refused_with_the_figures_and_the_engine(
 
     fact = f"model m:1 on fake 1 float16 differs by {figure} from the outputs of its golden batch"
     assert f"{fact}, over 0.05;" in str(refusal.value)
+
+
+def test_it_has_the_rows_that_are_chosen_and_what_was_tried_is_not_compiled_again() -> None:
+    tried: list[object] = []
+
+    def choose_tile(_manifest: ModelManifest, compile_for: Callable[[int], Predict]) -> int:
+        tried.extend(compile_for(tile_items) for tile_items in (2, 3))
+        return 3
+
+    predictor = _predictor(off_by=0.0, choose_tile=choose_tile)
+
+    assert 3 == predictor.tile_items
+    assert tried[1] is predictor._predict
