@@ -32,7 +32,7 @@ def _hold(where: str) -> None:
 class _HeldPredictor:
     """Answers zeros."""
 
-    engine = "fake 1"
+    engine, tile_items = "fake 1", 64
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Any model will do."""
