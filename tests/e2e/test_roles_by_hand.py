@@ -190,7 +190,7 @@ def test_doctor_finds_nothing_to_mend(live: Any) -> None:
     findings = live.answer("doctor", "--model", "digits@prod")["findings"]
 
     assert {"ok"} == {finding["status"] for finding in findings}, findings
-    checks = ["settings", "broker", "workers", "store", "conditional writes", "model"]
+    checks = ["settings", "broker", "workers", "store", "conditional writes", "cores", "model"]
     assert checks == [finding["check"] for finding in findings]
     assert "digits:1 loads and predicts" in findings[-1]["detail"]
 
