@@ -14,7 +14,7 @@ from fornada.errors import ConfigError
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
 
-EngineName = Literal["keras", "openvino", "openvino-bf16"]
+EngineName = Literal["keras", "keras-exact", "openvino", "openvino-bf16"]
 
 
 class Settings(BaseSettings):
@@ -94,8 +94,9 @@ class Settings(BaseSettings):
     )
     engine: EngineName = Field(
         default="keras",
-        description="What workers predict with: keras (TensorFlow), openvino (CPU, without "
-        "TensorFlow), openvino-bf16 (in bfloat16: faster, less exact).",
+        description="What workers predict with: keras (TensorFlow), keras-exact (in float64, "
+        "rounded once; slower), openvino (CPU, without TensorFlow), openvino-bf16 (in bfloat16: "
+        "faster, less exact).",
     )
     max_loaded_models: int = Field(
         default=4, ge=1, description="Models that one worker process keeps in memory."

@@ -31,6 +31,7 @@ from model_store.artifact_check import check_artifact
 from model_store.custom_layers import import_layers
 from model_store.golden import Predict
 from model_store.keras_archive import without_accidents
+from model_store.keras_exact import check_float64, in_float64
 
 _import_lock = threading.Lock()
 _NOTICE = re.compile(
@@ -121,25 +122,38 @@ def dump_model(model: Any) -> bytes:
         raise _disk_error(exc) from exc
 
 
-def load_model(data: bytes, *, where: str, allowed_layers: Collection[str] = ()) -> Any:
+def load_model(
+    data: bytes, *, where: str, allowed_layers: Collection[str] = (), exact: bool = False
+) -> Any:
     """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
 
     Args:
         data: The whole file.
         where: What it was read from, for the error message.
         allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
+        exact: Its layers compute in float64, whatever they were made for.
 
     Raises:
         ConfigError: A layer that is allowed cannot be imported.
         ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
         LocalDiskError: The temporary folder is full or not writable.
     """
-    return read_model(import_keras(), data, where=where, allowed_layers=allowed_layers)
+    keras = import_keras()
+    return read_model(keras, data, where=where, allowed_layers=allowed_layers, exact=exact)
 
 
-def read_model(keras: Any, data: bytes, *, where: str, allowed_layers: Collection[str] = ()) -> Any:
+def read_model(
+    keras: Any,
+    data: bytes,
+    *,
+    where: str,
+    allowed_layers: Collection[str] = (),
+    exact: bool = False,
+) -> Any:
     """As `load_model`, into a `keras` on whatever backend."""
     layers = check_artifact(data, where=where, allowed_layers=allowed_layers)
+    if exact:
+        data = in_float64(data)
     # A name that was registered by somebody else must not come before an allowed one.
     scope = keras.saving.custom_object_scope(import_layers(layers))
     try:
@@ -152,7 +166,12 @@ def read_model(keras: Any, data: bytes, *, where: str, allowed_layers: Collectio
 
 
 def compile_predict(
-    model: Any, *, tile_items: int, item_shape: Sequence[int], item_dtype: str
+    model: Any,
+    *,
+    tile_items: int,
+    item_shape: Sequence[int],
+    item_dtype: str,
+    exact: bool = False,
 ) -> Predict:
     """Predict as one compiled function at one fixed signature, traced here and never again.
 
@@ -160,8 +179,15 @@ def compile_predict(
     the array where it is), and returns float32 [tile_items, outputs]. It may be called from many
     threads. A row's bytes do not depend on the other rows of its tile.
 
+    Args:
+        model: From `load_model`.
+        tile_items: Rows of every call.
+        item_shape: Shape of one item.
+        item_dtype: dtype of the items.
+        exact: Refuse a model that computes in less than float64 anywhere.
+
     Raises:
-        ModelRefusedError: The model does not take such items, or has other outputs.
+        ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
     """
     tensorflow = _import_tensorflow()
     signature = tensorflow.TensorSpec([tile_items, *item_shape], item_dtype)
@@ -180,6 +206,8 @@ def compile_predict(
             "and dtype of its Input layer"
         ) from exc
     check_output_shape(shape, tile_items=tile_items, takes=takes)
+    if exact:
+        check_float64(compiled, takes=takes)
     return _guarded(compiled, tensorflow)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fornada import logs
-from fornada.errors import LocalDiskError
+from fornada.errors import LocalDiskError, UsageError
 from fornada.settings import Settings
 from worker.cores import granted_cores
 from worker.gpus import gpu_of_each, visible_gpus
@@ -24,11 +24,16 @@ from worker.supervisor import Supervisor, worker_command
     help="Worker processes; the cores are split between them.  [default: 1, or one for each GPU]",
 )
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Predict in float64 and round once, as with FORNADA_ENGINE=keras-exact.",
+)
+@click.option(
     "--health",
     is_flag=True,
     help="Start nothing: exit 0 if every worker of this machine shows life, else 1.",
 )
-def worker(processes: int | None, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Run workers that predict what is queued, until Ctrl-C or SIGTERM.
 
     A worker finishes the shards that it holds before it ends; one that dies or hangs is replaced.
@@ -38,16 +43,29 @@ def worker(processes: int | None, health: bool) -> None:  # noqa: FBT001 - click
     settings = Settings.from_env(os.environ)
     if health:
         sys.exit(_report_health(settings))
+    if exact:
+        settings = _exact(settings)
     require_engine(settings.engine)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    gpus = visible_gpus(os.environ) if settings.engine == "keras" else []
-    environs = gpu_of_each(gpus, processes=processes or len(gpus) or 1)
+    gpus = visible_gpus(os.environ) if settings.engine.startswith("keras") else []
+    environs = [
+        {**gpu, "FORNADA_ENGINE": settings.engine}
+        for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)
+    ]
     threads = max(1, granted_cores() // len(environs))
     supervisor = Supervisor(
         worker_command(threads=threads), environs=environs, cache_dir=settings.cache_dir
     )
     sys.exit(supervisor.run())
+
+
+def _exact(settings: Settings) -> Settings:
+    if not settings.engine.startswith("keras"):
+        raise UsageError(
+            f"--exact predicts with keras-exact, and FORNADA_ENGINE is {settings.engine}; unset it"
+        )
+    return settings.model_copy(update={"engine": "keras-exact"})
 
 
 def _report_health(settings: Settings) -> int:

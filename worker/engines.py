@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 
 class KerasEngine:
-    """Keras on TensorFlow, in float32; never `model.predict`.
+    """Keras on TensorFlow, in float32, or exact in float64; never `model.predict`.
 
     `model.predict` builds an iterator and callbacks for some 50 ms a call; a `tf.function` with a
     fixed signature costs half a millisecond and is traced once.
@@ -54,24 +54,29 @@ class KerasEngine:
 
     tolerance = golden.GOLDEN_TOLERANCE
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self, *, threads: int, exact: bool) -> None:
         with kept_out(_KEPT_OUT):
             keras_codec.limit_threads(threads)
         keras_codec.set_up_gpus()
-        self.name = keras_codec.engine_name()
+        self._exact = exact
+        self.name = f"{keras_codec.engine_name()}{' float64' if exact else ''}"
 
     def load(
         self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
     ) -> Compile:
         """The model, to be compiled to one `tf.function` for each size."""
         model = keras_codec.load_model(
-            artifact, where=f"model {manifest}", allowed_layers=allowed_layers
+            artifact,
+            where=f"model {manifest}",
+            allowed_layers=allowed_layers,
+            exact=self._exact,
         )
         return lambda tile_items: keras_codec.compile_predict(
             model,
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
+            exact=self._exact,
         )
 
 
@@ -118,7 +123,9 @@ def open_engine(name: EngineName, *, threads: int) -> Engine:
     require_engine(name)
     match name:
         case "keras":
-            return KerasEngine(threads=threads)
+            return KerasEngine(threads=threads, exact=False)
+        case "keras-exact":
+            return KerasEngine(threads=threads, exact=True)
         case "openvino":
             return OpenVINOEngine(threads=threads, precision="float32")
         case "openvino-bf16":

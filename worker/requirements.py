@@ -12,7 +12,9 @@ def require_engine(name: EngineName) -> None:
     Raises:
         MissingExtraError: It is not; says what to install.
     """
-    package, extra = ("tensorflow", "worker") if name == "keras" else ("openvino", "openvino")
+    package, extra = (
+        ("tensorflow", "worker") if name.startswith("keras") else ("openvino", "openvino")
+    )
     if find_spec(package) is None:
         raise MissingExtraError(
             f"{package} is not installed, and a worker with FORNADA_ENGINE={name} needs it; "

@@ -95,11 +95,11 @@ class _Deployment:
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
         return {**kept, **given}
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
         """`fornada worker --processes 1`, which is not up yet when this returns."""
         with (self.folder / "worker.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "fornada", "worker", "--processes", "1"],
+                [sys.executable, "-m", "fornada", "worker", "--processes", "1", *options],
                 env=self.environ,
                 stdout=log,
                 stderr=log,
@@ -151,15 +151,15 @@ def shared(
 @pytest.fixture
 def deploy(
     servers: Stack, keras_model: _Model, tmp_path: Path
-) -> Iterator[Callable[..., tuple[_Deployment, Callable[[], subprocess.Popen[bytes]]]]]:
+) -> Iterator[Callable[..., tuple[_Deployment, Callable[..., subprocess.Popen[bytes]]]]]:
     """Make a deployment with the settings given; returns it, and how to start a worker on it."""
     begun: list[tuple[subprocess.Popen[bytes], _Deployment]] = []
 
-    def make(**settings: object) -> tuple[_Deployment, Callable[[], subprocess.Popen[bytes]]]:
+    def make(**settings: object) -> tuple[_Deployment, Callable[..., subprocess.Popen[bytes]]]:
         deployment = _Deployment(servers, keras_model, tmp_path, **settings)
 
-        def start() -> subprocess.Popen[bytes]:
-            begun.append((deployment.start_worker(), deployment))
+        def start(*options: str) -> subprocess.Popen[bytes]:
+            begun.append((deployment.start_worker(*options), deployment))
             return begun[-1][0]
 
         return deployment, start

@@ -23,6 +23,7 @@ from fornada.messages import JobState, ShardMessage
 from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
+from model_store import golden, keras_codec
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
@@ -119,6 +120,42 @@ def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     assert f"openvino {version('openvino')} float32" == outcome.engine
     (pid,) = deployment.worker_pids()
     assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given the model in this process, in float64, with calls of 7 items
+    deployment, start = deploy(max_batch_size=13)
+    model = keras_codec.load_model(deployment.model.artifact, where="m", exact=True)
+    predict = keras_codec.compile_predict(
+        model, tile_items=7, item_shape=ITEM_SHAPE, item_dtype="uint8", exact=True
+    )
+    expected = golden.predict_items(predict, images, tile_items=7)
+
+    # when a worker has calls of 13
+    start("--exact")
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+    status = job.wait(timeout_s=START_S)
+
+    # then
+    assert JobState.SUCCEEDED == status.state, deployment.log()
+    assert expected.tobytes() == job.results().probabilities.tobytes()
+    outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
+    assert outcome is not None
+    assert outcome.engine is not None
+    assert outcome.engine.startswith("tensorflow ")
+    assert outcome.engine.endswith(" float64")
+    assert 13 == outcome.tile_items
+
+
+def test_exact_on_another_engine_is_wrong_usage(deploy: Callable[..., Any]) -> None:
+    deployment, start = deploy(engine="openvino")
+
+    assert 2 == start("--exact").wait(START_S)
+    assert "error: --exact predicts with keras-exact, and FORNADA_ENGINE is openvino" in (
+        deployment.log()
+    )
 
 
 def test_the_rows_of_a_call_are_tried_out_by_the_first_worker_and_kept(

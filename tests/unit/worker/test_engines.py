@@ -7,7 +7,7 @@ from fornada.settings import EngineName
 from worker import engines, requirements
 
 
-@pytest.mark.parametrize("name", ["keras", "openvino", "openvino-bf16"])
+@pytest.mark.parametrize("name", ["keras", "keras-exact", "openvino", "openvino-bf16"])
 def test_an_engine_that_is_installed_is_accepted(name: EngineName) -> None:
     requirements.require_engine(name)
 
