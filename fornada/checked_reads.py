@@ -3,11 +3,13 @@
 from fornada.arrays import sha256_hex
 from fornada.errors import IntegrityError, ObjectNotFoundError
 from fornada.messages import ObjectRef
-from fornada.object_store import ObjectStore
+from fornada.object_store import ObjectStore, StoredObject
 
 
 def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     """The bytes of `ref`, which are those that were meant when it was written down.
+
+    Those that are written beside the key are not fetched, and checked alike.
 
     Args:
         objects: The store.
@@ -18,6 +20,9 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
         IntegrityError: Size, digest or ETag differ, in two reads.
         ObjectNotFoundError: The object is gone.
     """
+    inline = ref.inline_bytes()
+    if inline is not None:
+        return _checked(StoredObject(data=inline, etag=""), ref, remedy)
     try:
         return _read_once(objects, ref, remedy)
     except IntegrityError:
@@ -31,6 +36,10 @@ def _read_once(objects: ObjectStore, ref: ObjectRef, remedy: str) -> bytes:
         stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
     except ObjectNotFoundError as exc:
         raise ObjectNotFoundError(f"{ref.key} is gone ({exc}); put it back, or {remedy}") from exc
+    return _checked(stored, ref, remedy)
+
+
+def _checked(stored: StoredObject, ref: ObjectRef, remedy: str) -> bytes:
     if len(stored.data) != ref.size_bytes:
         more = len(stored.data) > ref.size_bytes
         size = f"more than {ref.size_bytes}" if more else len(stored.data)

@@ -26,6 +26,7 @@
     `- JobError                   the job
        |- JobNotFoundError
        |- JobConflictError        the same id with other content
+       |- PartlySubmittedError    of several submissions some failed
        |- JobFailedError          the job ended, and not with SUCCEEDED
        |- JobNotFinishedError     full results were asked for too early
        `- WaitTimeoutError        it did not end within the caller's time
@@ -33,6 +34,8 @@
 A message states the fact first, with its values, then the remedy. `exit_code` is what the
 command line ends with: 1 the work failed, 2 the call was wrong.
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class FornadaError(Exception):
@@ -163,6 +166,23 @@ class JobConflictError(JobError, ValueError):
     """A job with this id exists, with other content."""
 
     exit_code = 2
+
+
+class PartlySubmittedError(JobError):
+    """Of several submissions some failed; it has the jobs of the others."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        jobs: Sequence[object] = (),
+        errors: Mapping[int, FornadaError] | None = None,
+    ) -> None:
+        super().__init__(message)
+        #: A `producer.Job` for each submission, in order; `None` where it failed.
+        self.jobs = list(jobs)
+        #: Number of a submission -> why it failed.
+        self.errors = dict(errors or {})
 
 
 class JobFailedError(JobError):

@@ -7,7 +7,7 @@ import redis
 
 from fornada import keys
 from fornada.errors import BacklogFullError
-from fornada.redis_coordination import connected, translated
+from fornada.redis_client import connected, translated
 from fornada.settings import Settings
 
 #: Calls that wait for a worker at most, each of a megabyte at most; beyond, callers are told.

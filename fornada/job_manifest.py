@@ -3,9 +3,9 @@
 import itertools
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
-from pydantic import AwareDatetime, Field, GetCoreSchemaHandler
+from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.messages import (
@@ -17,6 +17,7 @@ from fornada.messages import (
     ObjectRef,
     Record,
     Task,
+    refuse_in_version_1,
 )
 
 
@@ -33,6 +34,12 @@ class ShardInput(Record):
     #: is tried again in another job keeps its numbers.
     first_item: int | None = Field(ge=0, default=None)
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether bytes of it are in the manifest."""
+        refs = [*self.objects, *filter(None, [self.item_ids])]
+        return any(ref.inline is not None for ref in refs)
+
 
 class Shards(Sequence[ShardInput]):
     """What the shards of a job read, kept as the JSON that it is written as.
@@ -45,11 +52,14 @@ class Shards(Sequence[ShardInput]):
         self.item_counts = array("q")
         self._given_first_items = array("q")
         self._ends = array("q")
+        #: Whether bytes of one of them are in the manifest.
+        self.are_inline = False
         written = bytearray()
         for shard in shards:
             written += b"," if written else b""
             written += shard.to_json()
             self._ends.append(len(written))
+            self.are_inline = self.are_inline or shard.is_inline
             self.item_counts.append(shard.item_count)
             self._given_first_items.append(-1 if shard.first_item is None else shard.first_item)
         self._json = bytes(written)
@@ -110,7 +120,7 @@ class Shards(Sequence[ShardInput]):
 class JobManifest(Record):
     """`manifest.json`: everything about a job that never changes."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     job_id: Name
     model: ModelPin
     #: Shape of one item, without the leading axis.
@@ -125,6 +135,24 @@ class JobManifest(Record):
     #: After this moment by the broker's clock, unfinished shards are not begun.
     deadline: AwareDatetime | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    #: Anything, so that two jobs of the same content have two ids (`fornada.content_ids`).
+    nonce: str | None = Field(max_length=64, default=None)
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_version(self) -> Self:
+        refuse_in_version_1(self, "nonce", given=self.nonce is not None)
+        refuse_in_version_1(self, "inline", given=self.shards.are_inline)
+        return self
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its inputs are in it; its results go the same way where they are small too."""
+        return self.schema_version != SCHEMA_VERSION
+
+    @property
+    def can_end_with_its_outcome(self) -> bool:
+        """Whether its one outcome may be part of its end, and then is no object of its own."""
+        return self.is_small and len(self.shards) == 1
 
     @property
     def item_count(self) -> int:

@@ -1,51 +1,61 @@
 """The objects of jobs: what is submitted, what has come out, and how it ended."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import TypeVar
-
-from pydantic import AwareDatetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from fornada import keys
-from fornada.arrays import Array, from_npy, sha256_hex
+from fornada.arrays import Array, from_npy
 from fornada.checked_reads import read_checked
-from fornada.errors import (
-    IntegrityError,
-    JobConflictError,
-    JobNotFoundError,
-    ObjectNotFoundError,
-)
+from fornada.content_ids import NamedManifest
+from fornada.errors import IntegrityError, JobNotFoundError, ObjectNotFoundError
+from fornada.job_creation import conflict, first_created, work_of
 from fornada.job_manifest import JobManifest
 from fornada.job_summary import EndState, summarise
-from fornada.messages import CancelRequest, JobFinal, ObjectRef, Record, Sha256, ShardOutcome, now
+from fornada.messages import (
+    INLINE_VERSION,
+    MAX_INLINE_BYTES,
+    CancelRequest,
+    JobFinal,
+    ObjectRef,
+    Record,
+    ShardOutcome,
+    now,
+)
 from fornada.object_store import ObjectStore
+from fornada.parallel import in_parallel
 
 _RecordT = TypeVar("_RecordT", bound=Record)
-_K = TypeVar("_K")
-_T = TypeVar("_T")
 
-_NO_TIME = datetime.fromtimestamp(0, UTC)
-#: Small reads wait on the network, not on the processor.
-READ_THREADS = 8
+#: Few, so that the time that is said of an end is soon followed by it.
+_ENDS_AT_A_TIME = 8
 
-#: A question, the answer proposed → the answer that was proposed first.
-Decide = Callable[[str, bytes], bytes]
+
+class Decisions(Protocol):
+    """Of `Coordination`, what decides where the store ignores conditions."""
+
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """Of all answers that were proposed within the last minutes, the first."""
+
+    def decide_end(self, job_id: str, end: bytes) -> bytes:
+        """Of all ends that were proposed for the job while it was open, the first."""
+
+    def decide_ends(self, ends: Mapping[str, bytes]) -> dict[str, bytes]:
+        """As `decide_end`, of several jobs, and only of those that are open and counted."""
 
 
 class JobStore:
     """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
 
-    def __init__(self, *, objects: ObjectStore, decide: Decide | None = None) -> None:
+    def __init__(self, *, objects: ObjectStore, decisions: Decisions | None = None) -> None:
         """Read and write through `objects`.
 
         Args:
             objects: The store.
-            decide: `Coordination.decide`, of whoever may create or end jobs: where the store
+            decisions: The `Coordination`, of whoever may create or end jobs: where the store
                 ignores conditions it cannot tell which of two writers came first.
         """
         self.objects = objects
-        self._decide = decide
+        self._decisions = decisions
 
     def create(self, manifest: JobManifest) -> JobManifest:
         """Write the manifest if its id is new; else return the one that is there.
@@ -53,37 +63,20 @@ class JobStore:
         Raises:
             JobConflictError: The id is taken by a job with other content.
         """
-        manifest = self._first_created(manifest)
+        if self._decisions is not None and not self.objects.conditional_writes:
+            manifest = first_created(manifest, decide=self._decisions.decide)
         if self.objects.put_if_absent(keys.job_manifest(manifest.job_id), manifest.to_json()):
             return manifest
         existing = self.manifest(manifest.job_id)
         if work_of(existing) != work_of(manifest):
-            raise _conflict(manifest)
+            raise conflict(manifest)
         return existing
 
-    def _first_created(self, manifest: JobManifest) -> JobManifest:
-        """The manifest as the first who creates the job writes it, who may be another.
-
-        Raises:
-            JobConflictError: The first one writes other content.
-        """
-        if self._decide is None or self.objects.conditional_writes:
-            return manifest
-        job_id = manifest.job_id
-        proposed = _Created(
-            work_sha256=work_of(manifest),
-            created_at=manifest.created_at,
-            deadline=manifest.deadline,
-        )
-        decided = self._decide(f"manifest of {job_id}", proposed.to_json())
-        first = _Created.from_json(decided, where=f"decision on {job_id}")
-        if first == proposed:
-            return manifest
-        if first.work_sha256 != proposed.work_sha256:
-            raise _conflict(manifest)
-        return manifest.model_copy(
-            update={"created_at": first.created_at, "deadline": first.deadline}
-        )
+    def create_named(self, named: NamedManifest) -> None:
+        """Write a manifest whose id is new, for nobody else's content has it."""
+        job_id = named.manifest.job_id
+        if not self._put_if_absent(keys.job_manifest(job_id), named.text, alone=True):
+            raise conflict(named.manifest)
 
     def manifest(self, job_id: str) -> JobManifest:
         """The job's manifest.
@@ -100,16 +93,32 @@ class JobStore:
         """All jobs, in the order of their ids."""
         return sorted(self.objects.list_folders(keys.JOBS_PREFIX))
 
-    def commit(self, outcome: ShardOutcome) -> ShardOutcome:
+    def put_data(self, manifest: JobManifest, shard: int, attempt: str, data: bytes) -> ObjectRef:
+        """Put what an attempt computed, float32 [items, classes] as `.npy`, under its own key.
+
+        Of a small job it needs no object.
+        """
+        key = keys.job_data(manifest.job_id, shard, attempt)
+        if manifest.is_small and len(data) <= MAX_INLINE_BYTES:
+            return ObjectRef.of(key, data, inline=True)
+        self.objects.put(key, data)
+        return ObjectRef.of(key, data)
+
+    def commit(self, outcome: ShardOutcome, *, alone: bool = False) -> ShardOutcome:
         """Write the shard's outcome unless it has one; return the one that holds.
 
         Where the store ignores conditions, `dead` lies beside `ok`, and `ok` wins whoever comes
         last; two `ok` carry the same bytes.
+
+        Args:
+            outcome: The outcome.
+            alone: There was no attempt at the shard before this one, which began a moment ago:
+                where the store ignores conditions, there is no other outcome to look for.
         """
         job_id, shard = outcome.job_id, outcome.shard
         if outcome.status == "dead" and not self.objects.conditional_writes:
             self.objects.put_if_absent(keys.job_dead(job_id, shard), outcome.to_json())
-        elif self.objects.put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json()):
+        elif self._put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json(), alone=alone):
             return outcome
         return self.outcome(job_id, shard) or outcome
 
@@ -125,7 +134,11 @@ class JobStore:
         if not self.objects.conditional_writes:
             where.insert(0 if dead else 1, keys.job_dead(job_id, shard))
         found = (self._record(key, ShardOutcome) for key in where)
-        return next((outcome for outcome in found if outcome is not None), None)
+        outcome = next((outcome for outcome in found if outcome is not None), None)
+        if outcome is None and shard == 0:
+            final = self.final(job_id)
+            return None if final is None else final.outcome
+        return outcome
 
     def outcome_shards(self, job_id: str, *, shard_count: int | None = None) -> set[int]:
         """The shards that have an outcome.
@@ -136,6 +149,9 @@ class JobStore:
                 at a time. For each page of one listing of all, rclone reads and hashes every
                 object that is there: of 100,000 outcomes, each a hundred times.
         """
+        if shard_count == 1:
+            # A read costs less than a listing.
+            return set() if self.outcome(job_id, 0) is None else {0}
         blocks = keys.job_outcome_blocks(job_id, shard_count)
         listed = list(in_parallel(self.objects.list, blocks))
         if not self.objects.conditional_writes:
@@ -196,14 +212,54 @@ class JobStore:
     ) -> JobFinal:
         job_id, key = manifest.job_id, keys.job_final(manifest.job_id)
         final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
-        if self._decide is not None and not self.objects.conditional_writes:
-            # Whoever writes now writes the same. A job of that id may have been purged before.
-            question = f"end of {job_id} of {manifest.created_at:%FT%T.%f}"
-            decided = self._decide(question, final.to_json())
+        if self._decisions is not None and not self.objects.conditional_writes:
+            # Whoever writes now writes the same.
+            decided = self._decisions.decide_end(job_id, final.to_json())
             final = JobFinal.from_json(decided, where=key)
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final
+
+    def commit_ends(
+        self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
+    ) -> Iterator[JobFinal | None]:
+        """Commit the outcomes of jobs of one shard each, and with that end the jobs.
+
+        Args:
+            computed: Of the first attempt at each, as Redis knew when it began.
+
+        Yields:
+            How each job ended, which may be by another; nothing where Redis has forgotten of it
+            meanwhile: then its outcome is to be committed as others are.
+        """
+        for start in range(0, len(computed), _ENDS_AT_A_TIME):
+            some = computed[start : start + _ENDS_AT_A_TIME]
+            finals = [_end_with(manifest, outcome) for manifest, outcome in some]
+            proposed = {final.job_id: final.to_json() for final in finals}
+            decided = proposed
+            if self._decisions is not None and not self.objects.conditional_writes:
+                # Of an open job that is counted, all ends there are were decided there.
+                decided = self._decisions.decide_ends(proposed)
+            for final in finals:
+                data = decided.get(final.job_id)
+                is_ours = data == proposed[final.job_id]
+                yield None if data is None else self._put_end(final, data, is_ours=is_ours)
+
+    def _put_end(self, final: JobFinal, data: bytes, *, is_ours: bool) -> JobFinal | None:
+        key = keys.job_final(final.job_id)
+        if not self._put_if_absent(key, data, alone=True):
+            return self.final(final.job_id)
+        return final if is_ours else JobFinal.from_json(data, where=key)
+
+    def _put_if_absent(self, key: str, data: bytes, *, alone: bool) -> bool:
+        """As the store's; `alone`: nobody else can have written there, so none need be looked for.
+
+        Where the store itself decides, it is asked nevertheless: that costs nothing.
+        """
+        if alone and not self.objects.conditional_writes:
+            self.objects.put(key, data)
+            return True
+        return self.objects.put_if_absent(key, data)
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; broken off, it is still there to be deleted again."""
@@ -245,34 +301,7 @@ class JobStore:
         return record.from_json(data, where=key)
 
 
-class _Created(Record):
-    """What is decided when a job is created: what it asks for, and since when."""
-
-    work_sha256: Sha256
-    created_at: AwareDatetime
-    deadline: AwareDatetime | None = None
-
-
-def work_of(manifest: JobManifest) -> Sha256:
-    """sha256 of what the manifest asks for: of all but the moment of submission."""
-    work = manifest.model_copy(update={"created_at": _NO_TIME, "deadline": None})
-    return sha256_hex(work.to_json())
-
-
-def _conflict(manifest: JobManifest) -> JobConflictError:
-    return JobConflictError(
-        f"job {manifest.job_id!r} exists with other images, model or options; "
-        "use another idempotency key, or the images that it was first used with"
-    )
-
-
-def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
-    """`read` of each, in order, some reads at a time."""
-    if len(wanted) <= 1:
-        yield from map(read, wanted)
-        return
-    with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
-        step = READ_THREADS * 4
-        # In steps, so that results not yet taken never pile up.
-        for start in range(0, len(wanted), step):
-            yield from pool.map(read, wanted[start : start + step])
+def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:
+    outcome = outcome.model_copy(update={"committed_at": now()})
+    final = summarise(manifest, [outcome], None, None)
+    return final.model_copy(update={"schema_version": INLINE_VERSION, "outcome": outcome})

@@ -135,6 +135,16 @@ def job_input(job_id: str, shard: int, sha256: str) -> str:
     return f"{job_prefix(job_id)}input/{shard:08d}-{sha256[:16]}.npy"
 
 
+def inline_input(shard: int, sha256: str) -> str:
+    """The name of a shard's input that is in the manifest, and so in no job's folder."""
+    return f"inline/{shard:08d}-{sha256[:16]}.npy"
+
+
+def inline_item_ids(shard: int, sha256: str) -> str:
+    """The name of the ids of a shard's items that are in the manifest."""
+    return f"inline/{shard:08d}-{sha256[:16]}.json"
+
+
 def job_item_ids(job_id: str, shard: int, sha256: str) -> str:
     """The caller's ids of a shard's items."""
     return f"{job_prefix(job_id)}ids/{shard:08d}-{sha256[:16]}.json"
@@ -193,7 +203,10 @@ def shard_of(outcome_key: str) -> int:
 
 
 def redis_job(job_id: str) -> str:
-    """Hash: `counted` while nothing was lost since submission, attempts, when work began, in ms."""
+    """Hash: `counted` while nothing was lost since submission, attempts, when work began, in ms.
+
+    Of a small job also how many shards it has, and its deadline.
+    """
     return f"fornada:job:{job_id}"
 
 
@@ -227,14 +240,19 @@ def redis_failed(job_id: str) -> str:
     return f"fornada:failed:{job_id}"
 
 
+def redis_end(job_id: str) -> str:
+    """String: the end that was first proposed for the job, where the store cannot decide."""
+    return f"fornada:end:{job_id}"
+
+
 def redis_counters(job_id: str) -> list[str]:
     """All of the above: what is of no use once the job has ended."""
     named = (redis_job, redis_attempts, redis_errors, redis_leases, redis_enqueued)
-    return [key(job_id) for key in (*named, redis_done, redis_failed)]
+    return [key(job_id) for key in (*named, redis_done, redis_failed, redis_end)]
 
 
 def redis_ended(job_id: str) -> str:
-    """String: the job's end state, so that messages left in the queue cost nothing."""
+    """String: the job's end state, for a while, so that messages left in the queue cost nothing."""
     return f"fornada:ended:{job_id}"
 
 

@@ -1,5 +1,7 @@
 """What crosses a process border: the message, and the JSON objects of a job."""
 
+import base64
+import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -12,15 +14,24 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
-from fornada.errors import MessageError
+from fornada.errors import IntegrityError, MessageError
 
 SCHEMA_VERSION: Literal[1] = 1
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Dtype = Literal["uint8", "float32", "int32"]
+#: The first version that has bytes in place of objects; the older one is written where none are.
+INLINE_VERSION: Literal[2] = 2
+#: Bytes of a job's inputs together, and of a shard's result, that are not made objects of.
+MAX_INLINE_BYTES = 64 * 1024
+#: Of a queue's message; base64 around it makes a third more.
+MAX_MESSAGE_BYTES = 64 * 1024
+#: Shards in one message at most. Of less than a tile, which costs the same however full it is.
+MAX_BUNDLE = 32
 #: What a model's outputs are: a probability for each class, or values.
 Task = Literal["classification", "regression"]
 #: Far more than any caller needs, and little enough to be read whole.
@@ -92,17 +103,30 @@ def _message_error(record: type[Record], exc: ValidationError, where: str) -> Me
         for error in exc.errors(include_url=False, include_input=False)[:3]
     )
     return MessageError(
-        f"{where} is not a valid {record.__name__} of schema version {SCHEMA_VERSION}: {problems}; "
+        f"{where} is not a valid {record.__name__} of a known schema version: {problems}; "
         "write it as docs/reference/messages.md says, or upgrade the older side"
     )
 
 
 class ShardMessage(Record):
-    """The one argument of the Celery task: ids only, about 1 KB in Celery's envelope."""
+    """An argument of the Celery task, which takes several: which shard of which job."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     job_id: Name
     shard: int = Field(ge=0)
+    #: The text of the job's manifest, where the job's id vouches for it (`fornada.content_ids`).
+    manifest: str | None = Field(max_length=MAX_MESSAGE_BYTES, default=None)
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_version(self) -> Self:
+        refuse_in_version_1(self, "manifest", given=self.manifest is not None)
+        return self
+
+
+def refuse_in_version_1(record: Record, name: str, *, given: bool) -> None:
+    """A field of version 2 in a record of version 1 is an unknown field."""
+    if given and record.schema_version == SCHEMA_VERSION:  # type: ignore[attr-defined]  # of all that ask
+        raise ValueError(f"version {SCHEMA_VERSION} has no {name}")
 
 
 class ModelPin(Record):
@@ -118,7 +142,7 @@ class ModelPin(Record):
 
 
 class ObjectRef(Record):
-    """An object that the shard reads."""
+    """An object that a shard reads or gives, or, where it is small, the bytes themselves."""
 
     key: str = Field(min_length=1)
     #: Another bucket of the same store; left out for Fornada's own.
@@ -128,6 +152,31 @@ class ObjectRef(Record):
     sha256: Sha256 | None = None
     #: For objects of others; checked before use, so that a changed object is noticed.
     etag: str | None = None
+    #: The bytes in base64; then there is no object under the key.
+    inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
+
+    @classmethod
+    def of(cls, key: str, data: bytes, *, inline: bool = False) -> Self:
+        """`data`, which somebody puts under `key`, or which is written here in its place."""
+        return cls(
+            key=key,
+            size_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            inline=base64.b64encode(data).decode() if inline else None,
+        )
+
+    def inline_bytes(self) -> bytes | None:
+        """The bytes that are written here; nothing where there is an object.
+
+        Raises:
+            IntegrityError: They are not base64.
+        """
+        if self.inline is None:
+            return None
+        try:
+            return base64.b64decode(self.inline, validate=True)
+        except ValueError as exc:
+            raise IntegrityError(f"{self.key} is not base64 ({exc}); submit it again") from exc
 
 
 class ItemError(Record):
@@ -141,7 +190,7 @@ class ItemError(Record):
 class ShardOutcome(Record):
     """`outcome/<block>/<shard>.json`: the one committed end of a shard."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     job_id: Name
     shard: int = Field(ge=0)
     status: Literal["ok", "dead"]
@@ -167,6 +216,12 @@ class ShardOutcome(Record):
     fetch_s: float = Field(ge=0, default=0.0)
     predict_s: float = Field(ge=0, default=0.0)
     upload_s: float = Field(ge=0, default=0.0)
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_version(self) -> Self:
+        inline = self.data is not None and self.data.inline is not None
+        refuse_in_version_1(self, "data.inline", given=inline)
+        return self
 
 
 class CancelRequest(Record):
@@ -197,7 +252,7 @@ class JobState(StrEnum):
 class JobFinal(Record):
     """`final.json`: how a job ended; written once."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     job_id: Name
     state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
     reason: str | None = None
@@ -219,6 +274,13 @@ class JobFinal(Record):
     dead_ranges: ShardRanges = Field(default_factory=list)
     #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
     outcomes_sha256: Sha256
+    #: Of a small job of one shard: its outcome, which then has no object of its own.
+    outcome: ShardOutcome | None = None
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_version(self) -> Self:
+        refuse_in_version_1(self, "outcome", given=self.outcome is not None)
+        return self
 
 
 class AliasMove(Record):

@@ -1,90 +1,29 @@
 """`Coordination` in Redis or Valkey."""
 
-import functools
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 
 from fornada import keys, redis_scripts
-from fornada.coordination import Begun, Progress
-from fornada.errors import BrokerError, ConfigError
+from fornada.coordination import Begun, Claim, Progress, ShardEnd
+from fornada.redis_client import connected, translated
+from fornada.redis_open_jobs import FORGET_AFTER_MS, RedisOpenJobs
 from fornada.settings import Settings
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
-#: Counters of a job that nobody touches for so long are dropped.
-FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
-#: Longer than any write to the store takes; from then on the store tells what was decided.
-_DECIDED_MS = 5 * 60 * 1000
-
-
-def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Have `method` raise our errors in place of those of Redis."""
-
-    @functools.wraps(method)
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return method(*args, **kwargs)
-        except redis.RedisError as exc:
-            raise explain(exc) from exc
-
-    return call
-
-
-def explain(exc: Exception) -> BrokerError:
-    """Our error for one of Redis, with its remedy; never with the URL, which has the password."""
-    if isinstance(exc, redis.AuthenticationError | redis.exceptions.NoPermissionError):
-        return BrokerError(f"Redis refuses us ({exc}); check the password in FORNADA_REDIS_URL")
-    return BrokerError(
-        f"Redis cannot be reached or failed ({type(exc).__name__}: {exc}); check FORNADA_REDIS_URL "
-        "and that the server runs (`fornada up` starts one)"
-    )
-
-
-def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Redis":
-    """A client of the server that the settings name; nothing is contacted yet.
-
-    Raises:
-        ConfigError: FORNADA_REDIS_URL is not a URL.
-    """
-    try:
-        return redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=5,
-            socket_connect_timeout=5,
-            # A few tries over a second; who waits longer does so in a loop of his own. A server
-            # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
-            retry=Retry(
-                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                3,
-                supported_errors=(redis.ConnectionError,),
-            ),
-            health_check_interval=15,
-            decode_responses=decode_responses,
-            # A bitmap is no text, and comes through decoding and back unharmed by this.
-            encoding_errors="surrogateescape",
-        )
-    except ValueError as exc:
-        raise ConfigError(
-            "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
-            "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
-        ) from exc
-
-
-class RedisCoordination:
+class RedisCoordination(RedisOpenJobs):
     """`Coordination` in Redis or Valkey; every write may be repeated without harm."""
 
     def __init__(self, *, client: "redis.Redis") -> None:
-        self._redis: Any = client
-        self._begin = client.register_script(redis_scripts.BEGIN)
-        self._renew = client.register_script(redis_scripts.RENEW)
-        self._forget_attempt = client.register_script(redis_scripts.FORGET_ATTEMPT)
+        super().__init__(client=client)
+        self._begin: Any = client.register_script(redis_scripts.BEGIN)
+        self._mark_done: Any = client.register_script(redis_scripts.MARK_DONE)
+        self._renew: Any = client.register_script(redis_scripts.RENEW)
+        self._forget_attempt: Any = client.register_script(redis_scripts.FORGET_ATTEMPT)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RedisCoordination":
@@ -123,73 +62,32 @@ class RedisCoordination:
         """Now, by the one clock that deadlines are measured with."""
         return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
 
-    @translated
-    def open_job(self, job_id: str, *, new: bool = False) -> None:
-        """List the job among those that have not ended, also if one of that id had ended."""
-        with self._redis.pipeline() as pipe:
-            pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            # Of a job that was purged: messages of the new one would count for nothing.
-            pipe.delete(keys.redis_ended(job_id))
-            if new:
-                pipe.delete(*keys.redis_counters(job_id))
-                pipe.hset(keys.redis_job(job_id), "counted", "1")
-                pipe.pexpire(keys.redis_job(job_id), FORGET_AFTER_MS)
-            pipe.execute()
-
-    @translated
-    def open_jobs(self) -> set[str] | None:
-        """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
-        with self._redis.pipeline() as pipe:
-            pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
-            pipe.smembers(keys.REDIS_OPEN_JOBS)
-            complete, job_ids = pipe.execute()
-        return cast("set[str]", job_ids) if complete else None
-
-    @translated
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
-        with self._redis.pipeline() as pipe:
-            for job_id in job_ids:
-                pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
-            pipe.execute()
-
-    @translated
-    def drop_job(self, job_id: str) -> None:
-        """Take the job from that list; it was never submitted."""
-        self._redis.srem(keys.REDIS_OPEN_JOBS, job_id)
-
-    @translated
-    def decide(self, question: str, answer: bytes) -> bytes:
-        """Of all answers that were proposed within the last minutes, the first."""
-        key = keys.redis_decision(question)
-        first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
-        return answer if first is None else first.encode()
-
-    @translated
-    def end_job(self, job_id: str, state: str) -> None:
-        """Let messages of the job that are still queued cost nothing; forget its counters."""
-        with self._redis.pipeline() as pipe:
-            pipe.set(keys.redis_ended(job_id), state, px=FORGET_AFTER_MS)
-            pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
-            pipe.delete(*keys.redis_counters(job_id))
-            pipe.execute()
-
-    @translated
     def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
         """Count the attempt and take the lease, before input or model is touched."""
-        status, attempts, at_ms = self._begin(
-            keys=[
-                keys.redis_job(job_id),
-                keys.redis_attempts(job_id),
-                keys.redis_leases(job_id),
-                keys.redis_done(job_id),
-                keys.redis_ended(job_id),
-                keys.redis_enqueued(job_id),
-            ],
-            args=[shard, attempt, round(lease_s * 1000), FORGET_AFTER_MS],
+        claim = Claim(job_id=job_id, shard=shard, attempt=attempt)
+        return self.begin_all([claim], lease_s=lease_s)[0]
+
+    @translated
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
+        """As `begin`, of several shards in one step."""
+        named = (
+            keys.redis_job,
+            keys.redis_attempts,
+            keys.redis_leases,
+            keys.redis_done,
+            keys.redis_ended,
+            keys.redis_enqueued,
         )
-        return Begun(status=status, attempts=attempts, at=datetime.fromtimestamp(at_ms / 1e3, UTC))
+        asked = [(claim.shard, claim.attempt) for claim in claims]
+        at_ms, *told = self._begin(
+            keys=[key(claim.job_id) for claim in claims for key in named],
+            args=[round(lease_s * 1000), FORGET_AFTER_MS, *itertools.chain.from_iterable(asked)],
+        )
+        at = datetime.fromtimestamp(at_ms / 1e3, UTC)
+        return [
+            Begun(status=status, attempts=attempts, at=at, counted=bool(counted))
+            for status, attempts, counted in zip(told[::3], told[1::3], told[2::3], strict=True)
+        ]
 
     @translated
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
@@ -217,24 +115,30 @@ class RedisCoordination:
         error: str | None = self._redis.hget(keys.redis_errors(job_id), str(shard))
         return error
 
-    @translated
     def mark_done(
         self, job_id: str, shard: int, *, dead: bool = False, item_errors: int = 0
     ) -> int:
         """Note that the shard has an outcome, and which; return how many of the job have one."""
-        done = keys.redis_done(job_id)
-        with self._redis.pipeline() as pipe:
-            pipe.setbit(done, shard, 1)
-            pipe.bitcount(done)
-            for key in (keys.redis_attempts, keys.redis_errors, keys.redis_leases):
-                pipe.hdel(key(job_id), str(shard))
-            pipe.zrem(keys.redis_enqueued(job_id), shard)
-            if dead or item_errors:
-                failed = keys.redis_failed(job_id)
-                pipe.hset(failed, str(shard), "dead" if dead else str(item_errors))
-                pipe.pexpire(failed, FORGET_AFTER_MS)
-            pipe.pexpire(done, FORGET_AFTER_MS)
-            return int(pipe.execute()[1])
+        end = ShardEnd(shard=shard, dead=dead, item_errors=item_errors)
+        return self.mark_all_done(job_id, [end])
+
+    @translated
+    def mark_all_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
+        """As `mark_done`, of several shards of a job in one step."""
+        named = (
+            keys.redis_done,
+            keys.redis_failed,
+            keys.redis_enqueued,
+            keys.redis_attempts,
+            keys.redis_errors,
+            keys.redis_leases,
+        )
+        found = [(end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends]
+        done_count: int = self._mark_done(
+            keys=[key(job_id) for key in named],
+            args=[FORGET_AFTER_MS, *itertools.chain.from_iterable(found)],
+        )
+        return done_count
 
     @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:

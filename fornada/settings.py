@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fornada.errors import ConfigError
+from fornada.messages import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
@@ -59,6 +60,13 @@ class Settings(BaseSettings):
         default=256 * 1024 * 1024,
         ge=1024,
         description="Largest input of a shard. A shard is in memory whole.",
+    )
+    max_inline_bytes: int = Field(
+        default=MAX_INLINE_BYTES,
+        ge=0,
+        le=MAX_INLINE_BYTES,
+        description="Inputs of a job that have no more together are kept in its manifest, and "
+        "travel in its message; small results are kept in the outcomes. 0: always objects.",
     )
     enqueue_window: int = Field(
         default=1000,

@@ -92,14 +92,22 @@ class ModelStore:
             UsageError: `ref` is not a model reference.
         """
         ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
+        return self._manifest(ref, self.version_of(ref))
+
+    def version_of(self, ref: ModelRef) -> int:
+        """The number of the version that `ref` means now; one that it names need not exist.
+
+        Raises:
+            ModelNotFoundError: No such model or alias; says which there are.
+        """
         if ref.alias is not None:
-            return self._manifest(ref, self._alias_version(ref))
+            return self._alias_version(ref)
         if ref.version is not None:
-            return self._manifest(ref, ref.version)
+            return ref.version
         versions = self.versions(ref.name)
         if not versions:
             raise self._not_found(ref)
-        return self._manifest(ref, versions[-1])
+        return versions[-1]
 
     def pinned(self, pin: ModelPin) -> ModelManifest:
         """The manifest of exactly `pin`, if this process may load it.

@@ -9,6 +9,7 @@ from fornada.errors import (
     JobNotFinishedError,
     JobNotFoundError,
     ModelNotFoundError,
+    PartlySubmittedError,
     StoreError,
     WaitTimeoutError,
 )
@@ -20,6 +21,7 @@ from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
 from producer.references import StoredImages
 from producer.results import Results, ShardResult
+from producer.submission import Submission
 from producer.verification import Difference, Verification
 
 __all__ = [
@@ -39,10 +41,12 @@ __all__ = [
     "JobState",
     "JobStatus",
     "ModelNotFoundError",
+    "PartlySubmittedError",
     "Results",
     "ShardResult",
     "StoreError",
     "StoredImages",
+    "Submission",
     "Verification",
     "WaitTimeoutError",
 ]

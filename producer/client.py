@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -11,12 +11,19 @@ from typing import Self
 from fornada import keys
 from fornada.arrays import Array, check_items
 from fornada.coordination import Coordination
-from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.errors import (
+    FornadaError,
+    JobNotFoundError,
+    MessageError,
+    PartlySubmittedError,
+    UsageError,
+)
 from fornada.exchange import Exchange, RedisExchange
 from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore, in_parallel
+from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.parallel import in_parallel
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest, ModelRef
@@ -24,11 +31,13 @@ from model_store.store import ModelStore
 from producer.backlog import Backlog, backlog_of
 from producer.job import Job
 from producer.job_status import JobStatus
+from producer.many import submit_many
 from producer.predict_calls import PredictCalls, Probabilities
 from producer.retention import purge
 from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
-from producer.submission import Images, Submitter
+from producer.submission import Images, Options, Submission
+from producer.submitter import Submitter
 from producer.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
@@ -59,7 +68,7 @@ class Client:
             exchange=exchange or RedisExchange.from_settings(settings), queue=settings.queue
         )
         self._known_models: dict[str, tuple[ModelManifest, float]] = {}
-        self._jobs = JobStore(objects=objects, decide=coordination.decide)
+        self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
         self._coordination = coordination
         self._sender = sender
@@ -123,17 +132,53 @@ class Client:
             BrokerError, StoreError: Redis or the store cannot be reached. If that was while the
                 manifest was written, the job may run; with an idempotency key, submit again.
         """
-        return self._as_job(
-            self._submitter.submit(
-                images,
-                model=model,
-                item_ids=item_ids,
-                idempotency_key=idempotency_key,
-                items_per_shard=items_per_shard,
-                deadline_s=deadline_s,
-                tags=tags,
-            )
+        submission = Submission(
+            images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
         )
+        options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
+        return self._as_job(self._submitter.submit(submission, options))
+
+    def submit_many(
+        self,
+        submissions: Iterable[Submission | Array],
+        *,
+        model: str,
+        items_per_shard: int | None = None,
+        deadline_s: float | None = None,
+    ) -> list[Job]:
+        """Submit many jobs, as `submit` does each; those of a few images share their round trips.
+
+        Args:
+            submissions: An array of items each, or `Submission` with ids, key and tags of its own.
+                All are held in memory.
+            model: As in `submit`; resolved once.
+            items_per_shard: As in `submit`.
+            deadline_s: As in `submit`, for all of them from one moment on.
+
+        Returns:
+            The jobs, in the order of the submissions.
+
+        Raises:
+            InputError, UsageError, ModelNotFoundError: One does not fit; nothing was submitted.
+            PartlySubmittedError: Redis or the store failed, or a key was used for other work. It
+                has the jobs that were accepted, and an error for each of the others. These may
+                run nevertheless; with idempotency keys, submit them again.
+            BrokerError, StoreError, JobConflictError: The same of all submissions.
+        """
+        options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
+        found = submit_many(submissions, options, submitter=self._submitter)
+        errors = {n: each for n, each in enumerate(found) if isinstance(each, FornadaError)}
+        jobs = [None if isinstance(m, FornadaError) else self._as_job(m) for m in found]
+        if errors:
+            number, first = next(iter(errors.items()))
+            if len(errors) == len(found):
+                raise first
+            raise PartlySubmittedError(
+                f"{len(errors)} of {len(found)} submissions failed; submissions[{number}]: {first}",
+                jobs=jobs,
+                errors=errors,
+            )
+        return [job for job in jobs if job is not None]
 
     def predict(self, images: Array, *, model: str, timeout_s: float = 10.0) -> Probabilities:
         """Predict a few images now, through Redis; **no job is made, and nothing is kept**.

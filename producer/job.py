@@ -17,10 +17,11 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore, in_parallel
+from fornada.job_store import JobStore
 from fornada.job_summary import from_ranges
 from fornada.logs import get_logger
 from fornada.messages import JobFinal, ShardOutcome
+from fornada.parallel import in_parallel
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.results import Results, ShardResult
 
@@ -147,7 +148,8 @@ class Job:
         def read(shard: int) -> ShardResult:
             if shard not in shards:
                 return self._shard_result(shard, starts[shard], None, why_missing)
-            outcome = self._jobs.outcome(self.id, shard, dead=shard in dead)
+            outcome = final.outcome if final else None
+            outcome = outcome or self._jobs.outcome(self.id, shard, dead=shard in dead)
             return self._shard_result(shard, starts[shard], outcome, "its outcome is gone")
 
         return in_parallel(read, range(len(self.manifest.shards)))

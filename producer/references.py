@@ -13,9 +13,9 @@ from fornada.arrays import MAX_HEADER_BYTES, items_fit, read_npy_header
 from fornada.errors import InputError, UsageError
 from fornada.images import IMAGE_SUFFIXES, image_frame
 from fornada.job_manifest import ShardInput
-from fornada.job_store import in_parallel
 from fornada.messages import ObjectRef
 from fornada.object_store import ObjectInfo, ObjectStore
+from fornada.parallel import in_parallel
 
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from celery import Celery
@@ -11,15 +11,19 @@ from kombu.exceptions import OperationalError
 from fornada import keys
 from fornada.broker import celery_config
 from fornada.errors import BrokerError, MessageError
-from fornada.messages import ShardMessage
+from fornada.messages import MAX_MESSAGE_BYTES, ShardMessage
 from fornada.settings import Settings
 
 
 class Sender(Protocol):
     """Puts messages on the queue."""
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
         """Enqueue `messages`, in order.
+
+        Args:
+            messages: One a shard.
+            together: So many of them at most become one message of the queue, a bundle.
 
         Raises:
             BrokerError: Some may be on the queue, and some not.
@@ -46,15 +50,20 @@ class CelerySender:
         app.conf.update(celery_config(settings))
         return cls(app)
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
-        """Enqueue `messages`, in order.
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+        """Enqueue `messages`, in order, so many at most in one.
 
         Raises:
             BrokerError: Some may be on the queue, and some not.
         """
         try:
-            for message in messages:
-                self._app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
+            for bundle in bundles_of(messages, together=together):
+                self._app.send_task(
+                    keys.TASK_RUN_SHARD,
+                    args=[message.model_dump(mode="json", exclude_none=True) for message in bundle],
+                    # Celery's own shows the images; nobody reads it.
+                    argsrepr="",
+                )
         except OperationalError as exc:
             raise _unreachable(exc) from exc
 
@@ -70,18 +79,33 @@ class CelerySender:
                 bodies = channel.client.hvals(channel.unacked_key)
         except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:
             raise _unreachable(exc) from exc
-        return {message for body in bodies if (message := _message_in(body)) is not None}
+        return {message for body in bodies for message in _messages_in(body)}
 
 
-def _message_in(unacknowledged: bytes) -> ShardMessage | None:
+def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[list[ShardMessage]]:
+    """Up to `together` messages at a time, and no more than a message of the queue may have."""
+    bundle: list[ShardMessage] = []
+    size_bytes = 0
+    for message in messages:
+        message_bytes = len(message.manifest or "")
+        if bundle and (len(bundle) >= together or size_bytes + message_bytes > MAX_MESSAGE_BYTES):
+            yield bundle
+            bundle, size_bytes = [], 0
+        bundle.append(message)
+        size_bytes += message_bytes
+    if bundle:
+        yield bundle
+
+
+def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     """Ours, in what kombu's Redis transport keeps of a message until it is acknowledged."""
     try:
         message, _exchange, _routing_key = json.loads(unacknowledged)
         arguments = json.loads(base64.b64decode(message["body"]))[0]
-        return ShardMessage.from_plain(arguments[0], where="message")
+        return [ShardMessage.from_plain(argument, where="message") for argument in arguments]
     except (LookupError, MessageError, TypeError, ValueError):
         # Somebody else's, which a worker drops.
-        return None
+        return []
 
 
 def _unreachable(exc: Exception) -> BrokerError:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fornada import keys
-from fornada.arrays import Array, sha256_hex, to_npy
+from fornada.arrays import Array, to_npy
 from fornada.job_store import JobStore
-from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, Task, now
+from fornada.messages import ShardMessage, ShardOutcome, Task, now
 from fornada.predict_frames import PredictAnswer, RequestFrame, answer_frame
 from fornada.settings import Settings
 from fornada.shard_items import read_items
@@ -97,7 +96,7 @@ class RecordingSender:
     def __init__(self) -> None:
         self.messages: list[ShardMessage] = []
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - none travel
         """Keep `messages`."""
         self.messages.extend(messages)
 
@@ -116,7 +115,7 @@ class _InlineWorker:
         self._coordination = coordination
         self._predict = predict
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - none travel
         for message in messages:
             self._run(message)
 
@@ -132,14 +131,14 @@ class _InlineWorker:
         if len(items.rows):
             probabilities[items.positions] = self._predict(items.rows)
         data = to_npy(probabilities)
-        key = keys.job_data(message.job_id, message.shard, attempt)
-        self._jobs.objects.put(key, data)
+        ref = self._jobs.put_data(manifest, message.shard, attempt, data)
         outcome = ShardOutcome(
+            schema_version=manifest.schema_version,
             job_id=message.job_id,
             shard=message.shard,
             status="ok",
             attempt=attempt,
-            data=ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data)),
+            data=ref,
             item_count=spec.item_count,
             item_errors=items.errors,
             model_sha256=manifest.model.sha256,

@@ -1,15 +1,15 @@
 """Compute one attempt at a shard: fetch, predict, store; in this process or in one of its own."""
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
-from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
+from fornada.arrays import to_npy
 from fornada.errors import ModelRefusedError, PredictionError
 from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
@@ -34,15 +34,28 @@ class Attempt:
     id: str
     number: int
     began_at: datetime
+    #: By the monotonic clock: until then nobody else can be at the shard, nor have been.
+    alone_until_s: float = 0.0
 
     @property
     def spec(self) -> ShardInput:
         """What the shard reads."""
         return self.manifest.shards[self.shard]
 
+    @property
+    def item_count(self) -> int:
+        """How many items are in it."""
+        return self.manifest.shards.item_counts[self.shard]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other attempt can have committed an outcome."""
+        return time.monotonic() < self.alone_until_s
+
     def identity(self, worker: str) -> dict[str, Any]:
         """What every outcome of this attempt says of it."""
         return {
+            "schema_version": self.manifest.schema_version,
             "job_id": self.manifest.job_id,
             "shard": self.shard,
             "attempt": self.id,
@@ -89,13 +102,13 @@ class Computation:
             return self._compute(attempt)
 
     def _compute(self, attempt: Attempt) -> ShardOutcome:
-        manifest, spec = attempt.manifest, attempt.spec
+        manifest = attempt.manifest
         with self._models.use(manifest.model) as model:
             _check_signature(manifest, model.manifest)
             clock = _Stopwatch()
-            items = read_items(manifest, spec, jobs=self._jobs)
+            items = read_items(manifest, attempt.spec, jobs=self._jobs)
             fetch_s = clock.lap()
-            probabilities = _predict(model, items, spec, class_count=len(manifest.classes))
+            probabilities = _predict(model, items, attempt)
             predict_s = clock.lap()
             data = self._put_data(attempt, probabilities)
             return self._ok(
@@ -109,9 +122,45 @@ class Computation:
                 upload_s=clock.lap(),
             )
 
+    def run_together(self, attempts: Sequence[Attempt]) -> list[ShardOutcome]:
+        """Compute small shards of one model in one call of its batcher.
+
+        Raises:
+            Exception: One of them, or the model, is at fault; by itself each will say which.
+        """
+        with (
+            self._deadlines.within(self._shard_deadline_s),
+            self._models.use(attempts[0].manifest.model) as model,
+        ):
+            for attempt in attempts:
+                _check_signature(attempt.manifest, model.manifest)
+            clock = _Stopwatch()
+            read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
+            fetch_s = clock.lap()
+            rows = np.concatenate([items.rows for items in read])
+            outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
+            if len(rows):
+                outputs = model.batcher.predict(rows)
+            predict_s = clock.lap()
+            ends = itertools.accumulate(len(items.rows) for items in read)
+            parts = np.split(outputs, list(ends)[:-1])
+            return [
+                self._ok(
+                    attempt,
+                    data=self._put_data(attempt, _placed(part, items, attempt)),
+                    item_errors=items.errors,
+                    engine=model.engine,
+                    tile_items=model.batcher.tile_items,
+                    # Of all that were computed together.
+                    fetch_s=fetch_s,
+                    predict_s=predict_s,
+                )
+                for attempt, items, part in zip(attempts, read, parts, strict=True)
+            ]
+
     def _compute_isolated(self, attempt: Attempt) -> ShardOutcome:
         """Predict in a process of its own, and halve what it dies over, down to the item."""
-        manifest, item_count = attempt.manifest, attempt.spec.item_count
+        manifest, item_count = attempt.manifest, attempt.item_count
         log.warning("shard isolated", job_id=manifest.job_id, shard=attempt.shard)
         with self._isolate(manifest.job_id, attempt.shard) as process:
             clock = _Stopwatch()
@@ -134,7 +183,7 @@ class Computation:
     def _ok(self, attempt: Attempt, **found: Any) -> ShardOutcome:
         return ShardOutcome(
             status="ok",
-            item_count=attempt.spec.item_count,
+            item_count=attempt.item_count,
             committed_at=now(),
             **attempt.identity(self._worker),
             **found,
@@ -142,13 +191,7 @@ class Computation:
 
     def _put_data(self, attempt: Attempt, probabilities: Probabilities) -> ObjectRef:
         data = to_npy(probabilities)
-        ref = ObjectRef(
-            key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id),
-            size_bytes=len(data),
-            sha256=sha256_hex(data),
-        )
-        self._jobs.objects.put(ref.key, data)
-        return ref
+        return self._jobs.put_data(attempt.manifest, attempt.shard, attempt.id, data)
 
     def dead(self, attempt: Attempt, reason: str, detail: str) -> ShardOutcome:
         """The outcome of a shard that will not be tried again."""
@@ -156,7 +199,7 @@ class Computation:
         log.error("shard is dead", job_id=job_id, shard=shard, reason=reason, why=detail)
         return ShardOutcome(
             status="dead",
-            item_count=attempt.spec.item_count,
+            item_count=attempt.item_count,
             reason=reason,
             detail=detail[:2000],
             committed_at=now(),
@@ -172,21 +215,24 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
-def _predict(
-    model: LoadedModel, items: Items, spec: ShardInput, *, class_count: int
-) -> Probabilities:
+def _predict(model: LoadedModel, items: Items, attempt: Attempt) -> Probabilities:
     """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
-    probabilities = np.full((spec.item_count, class_count), np.nan, np.float32)
-    if not len(items.rows):
-        return probabilities
-    outputs = model.batcher.predict(items.rows)
+    if len(items.rows):
+        return _placed(model.batcher.predict(items.rows), items, attempt)
+    return np.full((attempt.item_count, len(attempt.manifest.classes)), np.nan, np.float32)
+
+
+def _placed(outputs: Probabilities, items: Items, attempt: Attempt) -> Probabilities:
+    """`outputs`, a row for each item that did not fail, in the shard's order."""
+    item_count, class_count = attempt.item_count, len(attempt.manifest.classes)
     if outputs.shape[1] != class_count:
         raise PredictionError(
             f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
             "it with one class for each output"
         )
-    if len(items.rows) == spec.item_count:
+    if len(items.rows) == item_count:
         return outputs
+    probabilities = np.full((item_count, class_count), np.nan, np.float32)
     probabilities[items.positions] = outputs
     return probabilities
 

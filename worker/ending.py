@@ -1,7 +1,7 @@
 """End a job with its last outcome: one worker at a time adds them up."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from fornada.coordination import Coordination
@@ -10,7 +10,7 @@ from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
 from fornada.job_summary import EndState
 from fornada.logs import get_logger
-from fornada.messages import JobFinal
+from fornada.messages import JobFinal, ShardOutcome
 
 log = get_logger(__name__)
 
@@ -44,6 +44,34 @@ class Ending:
                 or self._jobs.finish(manifest, state, reason)
             ),
         )
+
+    def commit_all(
+        self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
+    ) -> tuple[dict[str, str], FornadaError | OSError | None]:
+        """Commit outcomes that each are all of their job, which ends with that.
+
+        Args:
+            computed: As `JobStore.commit_ends` takes them.
+
+        Returns:
+            How jobs have ended, by id, and the error that kept others from it. Without an error,
+            outcomes of the others are to be committed as any are.
+        """
+        states: dict[str, str] = {}
+        error: FornadaError | OSError | None = None
+        try:
+            for final in self._jobs.commit_ends(computed):
+                if final is not None:
+                    states[final.job_id] = final.state
+                    log.info("job ended", job_id=final.job_id, state=final.state)
+        except (FornadaError, OSError) as exc:
+            error = exc
+        try:
+            self._coordination.end_jobs(states)
+        except FornadaError as exc:
+            # The store has it; who comes to one of these shards next tells Redis.
+            log.warning("jobs ended, Redis is told later", jobs=len(states), error=str(exc))
+        return states, error
 
     def _led(self, manifest: JobManifest, finish: Callable[[], JobFinal | None]) -> JobFinal | None:
         job_id = manifest.job_id

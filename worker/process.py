@@ -41,7 +41,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     name = worker_name()
     objects = S3ObjectStore.from_settings(settings)
     coordination = RedisCoordination.from_settings(settings)
-    jobs = JobStore(objects=objects, decide=coordination.decide)
+    jobs = JobStore(objects=objects, decisions=coordination)
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     choose_tile = chooser(
@@ -64,7 +64,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     )
     app = celery_app.create_app(settings)
     activity = Activity()
-    tasks.register(app, run=service.run, activity=activity)
+    tasks.register(app, run=service.run_bundle, activity=activity)
     watchdog = Watchdog(
         file=HealthFile(settings.cache_dir, name=name),
         activity=activity,

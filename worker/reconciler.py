@@ -1,12 +1,15 @@
 """Enqueue what Redis lost, end what is over: a thread in every worker, one of them leading."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fornada.coordination import Coordination, Progress
+from fornada.content_ids import message_for
+from fornada.coordination import Coordination, Progress, SmallJob
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -15,9 +18,10 @@ from fornada.errors import (
     StoreError,
 )
 from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore, in_parallel
+from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
+from fornada.parallel import in_parallel
 from worker.ending import Ending, renewed
 from worker.manifests import Manifests
 
@@ -89,6 +93,8 @@ class Reconciler:
         self._open: dict[str, _OpenJob] = {}
         self._ended: set[str] = set()
         self._first_missed: dict[str, float] = {}
+        #: Small jobs that have nothing wrong with them -> rounds in which that was so.
+        self._waited: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin the rounds in a thread."""
@@ -112,18 +118,35 @@ class Reconciler:
     def _reconcile_all(self) -> None:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
-        lost: dict[str, list[int]] = {}
         queued = self._coordination.queue_length(self._queue)
-        for job_id in sorted(open_jobs):
+        triage = self._coordination.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
+        room = max(0, self._enqueue_window - queued)
+        # Of thousands of small jobs no more are looked at than there is room for.
+        small = dict(itertools.islice(sorted(triage.lost.items()), room))
+        unclear = triage.unclear | self._cancelled(open_jobs - triage.unclear)
+        lost: dict[str, list[int]] = {}
+        for job_id in sorted(unclear | small.keys()):
             if self._stop.is_set():
                 return
+            known = None if job_id in unclear else small[job_id]
             try:
-                lost[job_id] = self._reconcile(job_id, queued)
+                lost[job_id] = self._reconcile(job_id, queued, known)
             except (StoreError, BrokerError):
                 raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
                 log.error("job cannot be reconciled", job_id=job_id, error=str(exc))  # noqa: TRY400 - every round again
-        self._enqueue_fairly(lost, room=self._enqueue_window - queued)
+        self._enqueue_fairly(lost, room=room)
+
+    def _patience_s(self, queued: int) -> float:
+        """How long a message may wait before it counts as lost."""
+        return self._requeue_after_s * (_PATIENCE if queued else 1)
+
+    def _cancelled(self, waiting: AbstractSet[str]) -> set[str]:
+        """Small jobs that somebody asked to cancel; each is looked at now and then."""
+        self._waited = {job_id: self._waited.get(job_id, 0) + 1 for job_id in waiting}
+        due = [job_id for job_id, n in self._waited.items() if n % _ROUNDS_PER_LOOK == 0]
+        requests = zip(due, in_parallel(self._jobs.cancel_request, due), strict=True)
+        return {job_id for job_id, request in requests if request is not None}
 
     def _leads(self) -> bool:
         return self._coordination.lead(self._holder, lease_s=self._lead_s)
@@ -161,8 +184,11 @@ class Reconciler:
             log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
             return True
 
-    def _reconcile(self, job_id: str, queued: int) -> list[int]:
-        """End the job if it is over; return the shards to enqueue, if there is room for any."""
+    def _reconcile(self, job_id: str, queued: int, lost: Sequence[int] | None) -> list[int]:
+        """End the job if it is over; return the shards to enqueue, if there is room for any.
+
+        `lost` is what Redis knows of these, where it knows all that there is to know.
+        """
         job = self._open.get(job_id)
         if job is None:
             try:
@@ -171,6 +197,8 @@ class Reconciler:
                 self._give_up_later(job_id)
                 return []
         self._first_missed.pop(job_id, None)
+        if lost is not None:
+            return list(lost)
         progress = self._coordination.progress(job_id)
         if self._is_look_due(job, progress):
             if self._look(job):
@@ -178,7 +206,7 @@ class Reconciler:
             progress = self._coordination.progress(job_id)
         if queued >= self._enqueue_window:
             return []
-        patience_s = self._requeue_after_s * (_PATIENCE if queued else 1)
+        patience_s = self._patience_s(queued)
         under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
         shards = range(len(job.manifest.shards))
         return list(set(shards) - progress.done - progress.running - under_way)
@@ -203,6 +231,8 @@ class Reconciler:
             return True
         done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
         self._coordination.restore_done(job_id, done)
+        if manifest.is_small:
+            self._coordination.remember(SmallJob.of(manifest))
         is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = _ROUNDS_PER_LOOK
         job.look_due_at = began_at + (time.monotonic() - began_at) / _LOOKING_SHARE
@@ -229,13 +259,14 @@ class Reconciler:
         """Share the window's room: a small job does not wait until a large one is through."""
         waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
         for position, job_id in enumerate(waiting):
-            shards = sorted(lost[job_id])[: max(0, room) // (len(waiting) - position)]
+            shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
                 continue
             room -= len(shards)
             log.info("enqueueing shards", job_id=job_id, shards=len(shards), of=len(lost[job_id]))
             self._coordination.mark_enqueued(job_id, shards)
-            self._enqueue([ShardMessage(job_id=job_id, shard=shard) for shard in shards])
+            manifest = self._open[job_id].manifest
+            self._enqueue([message_for(manifest, shard) for shard in shards])
 
     def _give_up_later(self, job_id: str) -> None:
         """A producer lists a job before it writes the manifest; some never come to that."""

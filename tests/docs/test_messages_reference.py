@@ -130,8 +130,8 @@ def consume(app: Celery, queue: str) -> list[tuple[dict[str, Any], Any]]:
 
 
 def one_example(name: str) -> Any:
-    (text,) = blocks(f"json {name}")
-    return json.loads(text)
+    """The first of that name."""
+    return json.loads(blocks(f"json {name}")[0])
 
 
 def test_every_record_has_an_example() -> None:
@@ -223,7 +223,7 @@ def test_the_example_submits_a_job_that_runs(
 
     # when
     ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
-    message = tasks.decode(tuple(args), kwargs)
+    (message,) = tasks.decode(tuple(args), kwargs)
     ended = service.run(message)
     models.close()
 

@@ -228,7 +228,7 @@ class SenderBy:
     def __init__(self, enqueue: Callable[[list[ShardMessage]], None]) -> None:
         self._enqueue = enqueue
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
         """Do it."""
         self._enqueue(list(messages))
 

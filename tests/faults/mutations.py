@@ -10,6 +10,11 @@ _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
+_SMALL = "tests/unit/worker/test_small_jobs.py::test_"
+_SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
+_SUBMITTED = "tests/unit/producer/test_small_jobs.py::test_"
+_CONTENT_IDS = "tests/unit/fornada/test_content_ids.py::test_"
+_REDIS_SMALL = "tests/integration/fornada/test_small_jobs_in_redis.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -42,7 +47,8 @@ MUTATIONS = (
     Mutation(
         name="commit-overwrites",
         path="fornada/job_store.py",
-        old="elif self.objects.put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json()):",
+        old="elif self._put_if_absent("
+        "keys.job_outcome(job_id, shard), outcome.to_json(), alone=alone):",
         new="else:\n"
         "            self.objects.put(keys.job_outcome(job_id, shard), outcome.to_json())",
         tests=(
@@ -84,9 +90,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="one-data-key-a-shard",
-        path="worker/computation.py",
-        old="key=keys.job_data(attempt.manifest.job_id, attempt.shard, attempt.id)",
-        new='key=keys.job_data(attempt.manifest.job_id, attempt.shard, "data")',
+        path="fornada/job_store.py",
+        old="key = keys.job_data(manifest.job_id, shard, attempt)",
+        new='key = keys.job_data(manifest.job_id, shard, "data")',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
             _MACHINE,
@@ -127,7 +133,8 @@ MUTATIONS = (
     Mutation(
         name="end-not-decided-in-redis",
         path="fornada/job_store.py",
-        old="if self._decide is not None and not self.objects.conditional_writes:",
+        old="if self._decisions is not None and not self.objects.conditional_writes:\n"
+        "            # Whoever writes now writes the same.",
         new="if False:",
         tests=(
             f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
@@ -136,15 +143,15 @@ MUTATIONS = (
     Mutation(
         name="creation-not-decided-in-redis",
         path="fornada/job_store.py",
-        old="if self._decide is None or self.objects.conditional_writes:",
-        new="if True:",
+        old="manifest = first_created(manifest, decide=self._decisions.decide)",
+        new="pass",
         tests=(
             "tests/unit/fornada/test_job_store.py::test_of_two_who_create_a_job_at_once_one_holds",
         ),
     ),
     Mutation(
         name="redis-decides-for-the-last",
-        path="fornada/redis_coordination.py",
+        path="fornada/redis_open_jobs.py",
         old="self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)",
         new="self._redis.set(key, answer, px=_DECIDED_MS) and None",
         tests=(f"{_COORDINATION}of_two_answers_the_first_holds[redis]",),
@@ -180,9 +187,9 @@ MUTATIONS = (
     Mutation(
         name="marked-done-before-the-commit",
         path="worker/service.py",
-        old="        held = self._jobs.commit(outcome)\n",
-        new="        self._mark_done(manifest, outcome)\n"
-        "        held = self._jobs.commit(outcome)\n",
+        old="        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
+        new="        self._mark_done(run, outcomes=[computed])\n"
+        "        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
             _MACHINE,
@@ -191,7 +198,7 @@ MUTATIONS = (
     Mutation(
         name="exceptions-leave-the-task",
         path="worker/tasks.py",
-        old='log.exception("shard left to the reconciler", job_id=message.job_id)',
+        old='log.exception("shards left to the reconciler", job_id=messages[0].job_id)',
         new="raise",
         tests=("tests/unit/worker/test_tasks.py::test_no_exception_leaves_the_task",),
         raises="RuntimeError: who knows",
@@ -200,12 +207,11 @@ MUTATIONS = (
     Mutation(
         name="attempts-counted-after-the-work",
         path="worker/service.py",
-        old="                outcome = self._computation.run(attempt)\n",
-        new="                self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
-        "                outcome = self._computation.run(attempt)\n"
-        "                self._coordination.begin(\n"
-        "                    job_id, shard, attempt.id, lease_s=self._lease_s\n"
-        "                )\n",
+        old="            return self._computation.run(attempt)\n",
+        new="            self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
+        "            outcome = self._computation.run(attempt)\n"
+        "            self._coordination.begin(job_id, shard, attempt.id, lease_s=self._lease_s)\n"
+        "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
     Mutation(
@@ -218,22 +224,22 @@ MUTATIONS = (
     Mutation(
         name="attempts-not-counted",
         path="fornada/redis_scripts.py",
-        old="  redis.call('HSET', attempts, shard, ids)\n",
+        old="    redis.call('HSET', attempts, shard, ids)\n",
         new="",
         tests=(f"{_COORDINATION}attempts_are_counted[redis]",),
     ),
     Mutation(
         name="lease-ignored",
         path="fornada/redis_scripts.py",
-        old="if holder and holder ~= attempt then return {{'leased', 0, now_ms}} end\n",
+        old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
         new="",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
         name="lease-ignored-in-memory",
-        path="fornada/testing.py",
-        old="if self._holder(job_id, shard) not in {None, attempt}:",
-        new="if False:",
+        path="fornada/in_memory_coordination.py",
+        old="elif self._holder(job_id, shard) not in {None, attempt}:",
+        new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
             f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it[conditional]",
@@ -253,7 +259,7 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="worker/reconciler.py",
-        old="self._enqueue([ShardMessage(job_id=job_id, shard=shard) for shard in shards])",
+        old="self._enqueue([message_for(manifest, shard) for shard in shards])",
         new="pass",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
@@ -270,8 +276,8 @@ MUTATIONS = (
     Mutation(
         name="window-not-heeded",
         path="worker/reconciler.py",
-        old="room=self._enqueue_window - queued",
-        new="room=1_000_000",
+        old="room = max(0, self._enqueue_window - queued)",
+        new="room = 1_000_000",
         tests=(
             f"{_RECONCILER}no_more_are_enqueued_than_the_window_has_room_for[conditional]",
             f"{_RECONCILER}the_window_counts_what_others_have_queued[conditional]",
@@ -279,7 +285,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submission.py",
+        path="producer/submitter.py",
         old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
@@ -298,6 +304,82 @@ MUTATIONS = (
         new="request = None",
         tests=(
             f"{_RECONCILER}a_cancel_that_nobody_finished_is_finished_with_its_reason[conditional]",
+        ),
+    ),
+    # Small jobs.
+    Mutation(
+        name="carried-manifest-not-vouched-for",
+        path="fornada/content_ids.py",
+        old='_digest(text.removeprefix(head)) != form["digest"]',
+        new="False",
+        tests=(
+            f"{_CONTENT_IDS}content_that_was_changed_under_the_same_id_is_not_taken",
+            f"{_SMALL}a_forged_manifest_is_not_what_is_computed[conditional]",
+        ),
+    ),
+    Mutation(
+        name="second-job-id-not-heeded",
+        path="fornada/content_ids.py",
+        old="return manifest if manifest.job_id == message.job_id else None",
+        new="return manifest",
+        tests=(f"{_CONTENT_IDS}a_second_job_id_further_on_does_not_make_it_anothers",),
+    ),
+    Mutation(
+        name="carried-manifest-of-no-job",
+        path="worker/service.py",
+        old="if not begun.counted and self._is_over(run):",
+        new="if False:",
+        tests=(
+            f"{_SMALL}a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows[conditional]",
+            f"{_SMALL}a_message_of_a_purged_job_brings_nothing_back[conditional]",
+            f"{_SMALL}a_delivery_long_after_the_end_changes_nothing[conditional]",
+        ),
+    ),
+    Mutation(
+        name="alone-though-begun-before",
+        path="fornada/coordination.py",
+        old='return self.status == "begun" and self.attempts == 1 and self.counted',
+        new='return self.status == "begun"',
+        tests=(f"{_REDIS_SMALL}a_second_attempt_is_not_the_first[redis]",),
+    ),
+    Mutation(
+        name="alone-though-the-lease-ran-out",
+        path="worker/computation.py",
+        old="return time.monotonic() < self.alone_until_s",
+        new="return self.alone_until_s > 0",
+        tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
+    ),
+    Mutation(
+        name="small-end-not-decided",
+        path="fornada/job_store.py",
+        old="decided = self._decisions.decide_ends(proposed)",
+        new="pass",
+        tests=(
+            f"{_SMALL}an_end_that_was_decided_before_is_the_one_that_is_written[unconditional]",
+        ),
+    ),
+    Mutation(
+        name="small-end-overwrites",
+        path="fornada/job_store.py",
+        old="if not self._put_if_absent(key, data, alone=True):",
+        new="self.objects.put(key, data)\n        if False:",
+        tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
+    ),
+    Mutation(
+        name="small-jobs-written-before-they-are-listed",
+        path="producer/small_jobs.py",
+        old="        has_room = self._coordination.admit(",
+        new="        self._create(some)\n        has_room = self._coordination.admit(",
+        tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
+    ),
+    Mutation(
+        name="lost-small-jobs-not-seen",
+        path="fornada/in_memory_coordination.py",
+        old="return lost if left else None",
+        new="return [] if left else None",
+        tests=(
+            f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes[conditional]",
+            _MACHINE,
         ),
     ),
 )

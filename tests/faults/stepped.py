@@ -1,15 +1,17 @@
 """Calls of the protocol that take one step at a time, and can be refused or killed at any."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fornada.coordination import Begun, Claim
 from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, StoreUnavailableError
 from fornada.messages import ShardMessage
 from fornada.object_store import ObjectStore
 from fornada.testing import InMemoryCoordination
+from producer.sender import bundles_of
 
 _STUCK_S = 60.0
 
@@ -38,15 +40,16 @@ class Activity:
         call: Callable[[], object],
         *,
         fault: Fault | None = None,
-        message: ShardMessage | None = None,
+        bundle: Sequence[ShardMessage] = (),
     ) -> None:
         self.fault = fault
-        self.message = message
+        #: What it was given to run.
+        self.bundle = bundle
         self.ended = False
         self.crashed = False
         self.killed = False
-        #: Of a shard's attempt that has begun: its id, and which attempt it is.
-        self.attempt: str | None = None
+        #: Ids of the attempts that have begun, by job and shard.
+        self.attempts: dict[tuple[str, int], str] = {}
         self.result: object = None
         self.error: BaseException | None = None
         self._call = call
@@ -111,7 +114,7 @@ class Port:
         *,
         objects: ObjectStore,
         coordination: InMemoryCoordination,
-        queue: list[ShardMessage],
+        queue: list[Sequence[ShardMessage]],
         on_begin: Callable[[str, int, str, int], None],
     ) -> None:
         self.activity: Activity | None = None
@@ -121,11 +124,11 @@ class Port:
         self.coordination: Any = _SteppedCoordination(self, coordination, on_begin)
         self._queue = queue
 
-    def enqueue(self, messages: Sequence[ShardMessage]) -> None:
-        """Enqueue them one by one."""
-        for message in messages:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+        """Enqueue them, one bundle after the other."""
+        for bundle in bundles_of(messages, together=together):
             with self.broker_step():
-                self._queue.append(message)
+                self._queue.append(bundle)
 
     @contextmanager
     def store_step(self) -> Iterator[None]:
@@ -199,11 +202,12 @@ class _SteppedCoordination:
 
         return call
 
-    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Any:
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
         with self._port.broker_step():
-            begun = self._coordination.begin(job_id, shard, attempt, lease_s=lease_s)
-            if begun.status == "begun":
-                self._on_begin(job_id, shard, attempt, begun.attempts)
+            begun = self._coordination.begin_all(claims, lease_s=lease_s)
+            for claim, its in zip(claims, begun, strict=True):
+                if its.status == "begun":
+                    self._on_begin(claim.job_id, claim.shard, claim.attempt, its.attempts)
             return begun
 
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:

@@ -19,10 +19,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from fornada.errors import FornadaError, MessageError, ModelRefusedError
-from fornada.job_manifest import JobManifest, ShardInput
+from fornada.content_ids import message_for, named, vouched_manifest
+from fornada.errors import FornadaError, IntegrityError, MessageError, ModelRefusedError
+from fornada.job_manifest import JobManifest, ShardInput, Shards
+from fornada.job_store import JobStore
 from fornada.messages import JobFinal, ModelPin, ObjectRef, Record, ShardMessage, ShardOutcome
 from fornada.schemas import PUBLIC_RECORDS
+from fornada.testing import InMemoryObjectStore
 from model_store.artifact_check import check_artifact
 from model_store.manifest import ModelManifest
 from worker import tasks
@@ -40,6 +43,7 @@ _MEMORY_KB = 300 * 1024
 _AT = datetime(2026, 1, 2, tzinfo=UTC)
 _SHA = "0123456789abcdef" * 4
 _REF = ObjectRef(key="jobs/job/input/0.npy", size_bytes=7, sha256=_SHA)
+_INLINE = ObjectRef.of("inline/0.npy", b"pixels", inline=True)
 
 RECORDS: list[Record] = [
     ShardMessage(job_id="job", shard=3),
@@ -79,6 +83,21 @@ RECORDS: list[Record] = [
         outcome_ranges=[[0, 1]],
         outcomes_sha256=_SHA,
     ),
+]
+#: With bytes in place of objects.
+_SMALL = RECORDS[1].model_copy(
+    update={
+        "schema_version": 2,
+        "shards": Shards([ShardInput(objects=[_INLINE], item_count=4, item_ids=_INLINE)]),
+        "nonce": "0",
+    }
+)
+_SMALL_OUTCOME = RECORDS[2].model_copy(update={"schema_version": 2, "data": _INLINE})
+RECORDS += [
+    ShardMessage(schema_version=2, job_id="job", shard=0, manifest=_SMALL.to_json().decode()),
+    _SMALL,
+    _SMALL_OUTCOME,
+    RECORDS[3].model_copy(update={"schema_version": 2, "outcome": _SMALL_OUTCOME}),
 ]
 KINDS = sorted({*PUBLIC_RECORDS.values(), ModelManifest}, key=lambda kind: kind.__name__)
 
@@ -198,23 +217,57 @@ def test_a_record_with_another_value_is_a_record_or_refused(
 def test_any_arguments_are_a_message_or_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    message = _obeys(lambda: tasks.decode(args, kwargs), MessageError)
+    messages = _obeys(lambda: tasks.decode(args, kwargs), MessageError)
 
-    assert message is None or isinstance(message, ShardMessage)
+    assert all(isinstance(message, ShardMessage) for message in messages or ())
 
 
 @given(
     message=st.fixed_dictionaries(
         {"job_id": st.text(max_size=140) | _JSON, "shard": st.integers() | _JSON},
-        optional={"schema_version": st.integers(0, 2) | _JSON, "more": _JSON},
+        optional={
+            "schema_version": st.integers(0, 3) | _JSON,
+            "manifest": st.text(max_size=50) | _JSON,
+            "more": _JSON,
+        },
     )
 )
 @_SOON
 def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) -> None:
-    read = _obeys(lambda: tasks.decode((message,), {}), MessageError)
-
-    if read is not None:
+    for read in _obeys(lambda: tasks.decode((message,), {}), MessageError) or ():
         assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
+
+
+# A manifest that comes with a message: what the job's id vouches for, or nothing.
+
+
+@given(edits=_EDITS)
+@_SOON
+def test_a_damaged_manifest_of_a_message_is_none(edits: list[_Edit]) -> None:
+    message = message_for(named(_SMALL).manifest, 0)
+    text = (message.manifest or "").encode()
+    damaged = _edited(text, edits).decode(errors="replace")
+
+    taken = vouched_manifest(message.model_copy(update={"manifest": damaged}))
+
+    assert taken is None or damaged.encode() == text
+
+
+@given(
+    inline=st.text(max_size=40),
+    size_bytes=st.integers(0, 2**40),
+    sha256=st.just(_INLINE.sha256) | st.none(),
+)
+@_SOON
+def test_any_text_in_place_of_bytes_is_bytes_or_refused(
+    inline: str, size_bytes: int, sha256: str | None
+) -> None:
+    ref = ObjectRef(key="inline/0.npy", size_bytes=size_bytes, sha256=sha256, inline=inline)
+    jobs = JobStore(objects=InMemoryObjectStore())
+
+    data = _obeys(lambda: jobs.read_checked(ref), IntegrityError)
+
+    assert data is None or size_bytes == len(data)
 
 
 # The check of `.keras` files, before Keras sees them.

@@ -1,9 +1,10 @@
 """The job protocol under every order of faults that Hypothesis can think of, in memory."""
 
+import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,17 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
-from fornada.errors import BrokerError, JobNotFoundError, StoreUnavailableError
+from fornada.arrays import from_npy
+from fornada.content_ids import named
+from fornada.errors import (
+    BrokerError,
+    JobNotFoundError,
+    PartlySubmittedError,
+    StoreUnavailableError,
+)
 from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
-from fornada.messages import ShardMessage
+from fornada.messages import MAX_INLINE_BYTES, ShardMessage
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft
@@ -51,13 +59,19 @@ MOST_ACTIVITIES = 5
 #: The reconciler looks through the whole store every 600 rounds; the rest are the jobs' own.
 FAIR_ROUNDS = 800
 JOBS = ("a", "b", "c")
+#: Of one image each come on top.
+MOST_JOBS = 8
 WORKERS = ("worker-1", "worker-2")
-_OUTAGES = (BrokerError, StoreUnavailableError)
+_OUTAGES = (BrokerError, PartlySubmittedError, StoreUnavailableError)
 
 _STEPS = st.none() | st.integers(1, 8)
 _FAULTS = st.none() | st.builds(
     Fault, st.sampled_from(["crash", "crash", "refused", "answer lost"]), st.integers(1, 10)
 )
+
+
+#: Of the machine that runs: the same jobs get the same ids each time, so that failures come again.
+_nonces: list[Iterator[int]] = []
 
 
 class _Engine:
@@ -105,8 +119,11 @@ class ProtocolMachine(RuleBasedStateMachine):
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         super().__init__()
         self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-        self.queue: list[ShardMessage] = []
-        self.unacknowledged: list[ShardMessage] = []
+        self.queue: list[Sequence[ShardMessage]] = []
+        self.unacknowledged: list[Sequence[ShardMessage]] = []
+        _nonces.append(itertools.count())
+        #: Whether inputs are in manifests, and what is small ends with its outcome.
+        self.inline = False
         self.store_is_down = self.broker_is_down = False
         self.history = OutcomeHistory(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
@@ -125,9 +142,10 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     # What the rules do.
 
-    @initialize(items=st.integers(1, 7), items_per_shard=st.integers(1, 2))
-    def submit_first(self, items: int, items_per_shard: int) -> None:
+    @initialize(items=st.integers(1, 7), items_per_shard=st.integers(1, 2), inline=st.booleans())
+    def submit_first(self, *, items: int, items_per_shard: int, inline: bool) -> None:
         """There is a job to begin with."""
+        self.inline = inline
         self.submit(
             job=JOBS[0],
             items=items,
@@ -174,14 +192,33 @@ class ProtocolMachine(RuleBasedStateMachine):
             fault,
         )
 
+    @precondition(lambda self: self.inline and len(self._accepted()) < MOST_JOBS)
+    @rule(count=st.integers(1, 4), expires=st.booleans(), steps=_STEPS, fault=_FAULTS)
+    def submit_many(
+        self, *, count: int, expires: bool, steps: int | None, fault: Fault | None
+    ) -> None:
+        """Submit jobs of one image each, whose ids vouch for them."""
+        client, port = self._new_client()
+        images = images_of(JOBS[0], count)
+        self._start(
+            port,
+            lambda: client.submit_many(
+                [images[number : number + 1] for number in range(count)],
+                model="m",
+                deadline_s=DEADLINE_S if expires else None,
+            ),
+            steps,
+            fault,
+        )
+
     @precondition(lambda self: self.queue)
     @rule(position=st.integers(0, 20), steps=_STEPS, fault=_FAULTS)
     def deliver(self, position: int, steps: int | None, fault: Fault | None) -> None:
         """A worker takes a message, not always the oldest."""
-        message = self.queue.pop(position % len(self.queue))
+        bundle = self.queue.pop(position % len(self.queue))
         port = self._new_port()
         service = self._new_service(port)
-        self._start(port, lambda: service.run(message), steps, fault, message=message)
+        self._start(port, lambda: service.run_bundle(bundle), steps, fault, bundle=bundle)
 
     @precondition(lambda self: self.queue)
     @rule(fault=_FAULTS)
@@ -194,12 +231,12 @@ class ProtocolMachine(RuleBasedStateMachine):
     @rule(position=st.integers(0, 20), steps=st.integers(2, 7), damage=st.booleans())
     def overtake(self, position: int, steps: int, *, damage: bool) -> None:
         """An attempt is held until its lease is over, and another one does the work."""
-        message = self.queue[position % len(self.queue)]
+        bundle = self.queue[position % len(self.queue)]
         self.deliver(position, steps, None)
         self.now_s += LEASE_S + 1
         if damage:
-            self._damage(self.jobs.manifest(message.job_id), message.shard)
-        self.queue.append(message)
+            self._damage(self.jobs.manifest(bundle[0].job_id), bundle[0].shard)
+        self.queue.append(bundle)
         self.deliver(len(self.queue) - 1, None, None)
 
     @precondition(lambda self: self.activities)
@@ -305,8 +342,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Every outcome has the bytes of an undisturbed run, or died for a reason."""
         self.sound = False
         for manifest in self._accepted():
-            shards = self.jobs.outcome_shards(manifest.job_id)
-            for outcome in self.jobs.outcomes(manifest.job_id, sorted(shards)):
+            for outcome in self.jobs.outcomes(manifest.job_id, sorted(self._done(manifest))):
                 check_outcome(
                     self.jobs, manifest, outcome, expected=self._expected(manifest, outcome.shard)
                 )
@@ -323,7 +359,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 continue
             if final.state == "SUCCEEDED":
                 shards = set(range(len(manifest.shards)))
-                assert shards == self.jobs.outcome_shards(manifest.job_id)
+                assert shards == self._done(manifest)
                 assert (len(shards), 0) == (final.shards_ok, final.shards_dead)
             elif final.state == "FAILED":
                 assert final.shards_dead
@@ -362,11 +398,10 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.outcomes_are_right()
         self.ends_are_earned()
         for manifest in self._accepted():
-            expected = predicted(images_of(manifest.job_id, manifest.item_count))
             check_job(
                 self.history,
                 manifest.job_id,
-                expected_probabilities=expected,
+                expected_probabilities=predicted(self._images(manifest)),
                 max_attempts=MAX_ATTEMPTS,
             )
 
@@ -408,16 +443,18 @@ class ProtocolMachine(RuleBasedStateMachine):
             objects=port.objects,
             coordination=port.coordination,
             sender=port,
-            settings=Settings(enqueue_window=WINDOW, max_attempts=MAX_ATTEMPTS),
+            settings=Settings(
+                enqueue_window=WINDOW,
+                max_attempts=MAX_ATTEMPTS,
+                max_inline_bytes=MAX_INLINE_BYTES if self.inline else 0,
+            ),
         )
         return client, port
 
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
-            jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
-            manifests=Manifests(
-                jobs=JobStore(objects=port.objects, decide=port.coordination.decide)
-            ),
+            jobs=JobStore(objects=port.objects, decisions=port.coordination),
+            manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=self.models,
             coordination=port.coordination,
             deadlines=Deadlines(),
@@ -438,10 +475,8 @@ class ProtocolMachine(RuleBasedStateMachine):
                 return port, reconciler
         port = self._new_port()
         reconciler = Reconciler(
-            jobs=JobStore(objects=port.objects, decide=port.coordination.decide),
-            manifests=Manifests(
-                jobs=JobStore(objects=port.objects, decide=port.coordination.decide)
-            ),
+            jobs=JobStore(objects=port.objects, decisions=port.coordination),
+            manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             coordination=port.coordination,
             enqueue=port.enqueue,
             holder=holder,
@@ -461,11 +496,11 @@ class ProtocolMachine(RuleBasedStateMachine):
         steps: int | None,
         fault: Fault | None,
         *,
-        message: ShardMessage | None = None,
+        bundle: Sequence[ShardMessage] = (),
     ) -> None:
         if len(self.activities) >= MOST_ACTIVITIES:
             self._advance(self.activities[0], None)
-        activity = port.activity = Activity(call, fault=fault, message=message)
+        activity = port.activity = Activity(call, fault=fault, bundle=bundle)
         self.activities.append(activity)
         self._advance(activity, steps)
 
@@ -474,11 +509,11 @@ class ProtocolMachine(RuleBasedStateMachine):
         if not activity.ended:
             return
         self.activities.remove(activity)
-        if activity.message is not None:
+        if activity.bundle:
             # Nothing but the end of its process may leave a shard's run.
             assert activity.error is None, repr(activity.error)
             if activity.crashed:
-                self.unacknowledged.append(activity.message)
+                self.unacknowledged.append(activity.bundle)
         elif activity.error is not None and not isinstance(activity.error, _OUTAGES):
             raise activity.error
 
@@ -488,27 +523,29 @@ class ProtocolMachine(RuleBasedStateMachine):
         self._start(port, lambda: client.job(job_id).cancel(), steps, fault)
 
     def _damage(self, manifest: JobManifest, shard: int) -> None:
+        if manifest.is_small:
+            # Its id, or the store, vouches for what it has.
+            return
         self.history.put(manifest.shards[shard].objects[0].key, b"damaged")
         self.damaged.add(manifest.job_id)
 
     def _restore(self) -> None:
         """The visibility timeout passes, also of messages that somebody works on."""
-        at_work = [activity.message for activity in self.activities if activity.message]
+        at_work = [activity.bundle for activity in self.activities if activity.bundle]
         self.queue += self.unacknowledged + at_work
         self.unacknowledged.clear()
 
     def _renew_leases(self) -> None:
         for activity in self.activities:
-            if activity.attempt and activity.message:
-                job_id, shard = activity.message.job_id, activity.message.shard
-                self.coordination.renew(job_id, shard, activity.attempt, lease_s=LEASE_S)
+            for (job_id, shard), attempt in activity.attempts.items():
+                self.coordination.renew(job_id, shard, attempt, lease_s=LEASE_S)
 
     def _activity(self, which: int) -> Activity:
         return self.activities[which % len(self.activities)]
 
     def _on_begin(self, port: Port, job_id: str, shard: int, attempt: str, number: int) -> None:
         assert port.activity is not None
-        port.activity.attempt = attempt
+        port.activity.attempts[job_id, shard] = attempt
         self.begun[job_id, shard] += 1
         allowed = {"deadly to workers": MAX_ATTEMPTS, "deadly": MAX_ATTEMPTS + _ISOLATED_ATTEMPTS}
         # What is deadly ends its worker, but for the attempt that only says that it is dead.
@@ -517,16 +554,30 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _accepted(self) -> list[JobManifest]:
         manifests = []
-        for job_id in sorted(self.submissions):
+        for job_id in self.jobs.job_ids():
             try:
                 manifests.append(self.jobs.manifest(job_id))
             except JobNotFoundError:
                 continue
         return manifests
 
+    def _done(self, manifest: JobManifest) -> set[int]:
+        return self.jobs.outcome_shards(manifest.job_id, shard_count=len(manifest.shards))
+
+    def _images(self, manifest: JobManifest) -> NDArray[np.float32]:
+        if manifest.job_id in JOBS:
+            return images_of(manifest.job_id, manifest.item_count)
+        # One of many, whose id vouches for what is in it.
+        assert named(manifest).manifest == manifest
+        (spec,) = manifest.shards
+        data = self.jobs.read_checked(spec.objects[0])
+        image = np.asarray(from_npy(data, where="here"), np.float32)
+        assert image.tobytes() in {row.tobytes() for row in images_of(JOBS[0], 4)}
+        return image
+
     def _expected(self, manifest: JobManifest, shard: int) -> NDArray[np.float32]:
         first = sum(spec.item_count for spec in manifest.shards[:shard])
-        images = images_of(manifest.job_id, manifest.item_count)
+        images = self._images(manifest)
         return predicted(images[first : first + manifest.shards[shard].item_count])
 
     def _check_death(self, job_id: str, shard: int, reason: str | None) -> None:
@@ -545,7 +596,7 @@ def images_of(job: str, items: int) -> NDArray[np.float32]:
 class _InOrder:
     """A thread pool that uses the caller's thread, so that steps have one order."""
 
-    def __init__(self, *, max_workers: int) -> None:
+    def __init__(self, max_workers: int) -> None:
         pass
 
     def __enter__(self) -> Self:
@@ -577,8 +628,12 @@ def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fornada.job_store.ThreadPoolExecutor", _InOrder)
-    monkeypatch.setattr("producer.upload.ThreadPoolExecutor", _InOrder)
+    monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
+    for module in ("upload", "small_jobs", "many"):
+        monkeypatch.setattr(f"producer.{module}.ThreadPoolExecutor", _InOrder)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr("producer.submitter.now", lambda: at)
+    monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")
 
     run_state_machine_as_test(
         lambda: ProtocolMachine(conditional_writes=conditional_writes, folder=tmp_path),

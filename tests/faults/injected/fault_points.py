@@ -120,15 +120,16 @@ def _wrap(
 
 
 def _patch_coordination(module: Any, points: FaultPoints) -> None:
-    def begun(result: Any, _coordination: Any, job_id: str, *_: Any) -> None:
-        if result.status == "begun":
-            points.at("begun")
-        elif result.status == "leased":
-            points.note_leased(job_id)
+    def begun(results: Any, _coordination: Any, claims: Any, *_: Any) -> None:
+        for claim, result in zip(claims, results, strict=True):
+            if result.status == "begun":
+                points.at("begun")
+            elif result.status == "leased":
+                points.note_leased(claim.job_id)
 
     redis = module.RedisCoordination
-    _wrap(redis, "begin", before=lambda *_: points.at("before-begin"), after=begun)
-    _wrap(redis, "mark_done", after=lambda *_: points.at("marked-done"))
+    _wrap(redis, "begin_all", before=lambda *_: points.at("before-begin"), after=begun)
+    _wrap(redis, "mark_all_done", after=lambda *_: points.at("marked-done"))
 
 
 def _patch_broker(module: Any, _points: FaultPoints) -> None:
@@ -197,7 +198,7 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
 
 
 def _patch_service(module: Any, points: FaultPoints) -> None:
-    _wrap(module.ShardService, "run", after=lambda *_: points.at("before-ack"))
+    _wrap(module.ShardService, "run_bundle", after=lambda *_: points.at("before-ack"))
 
 
 _PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {

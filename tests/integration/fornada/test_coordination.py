@@ -9,7 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.coordination import Coordination, Progress
+from fornada.coordination import Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.errors import BrokerError, ConfigError
 from fornada.local.ports import free_port
 from fornada.redis_coordination import RedisCoordination
@@ -18,6 +18,7 @@ from fornada.testing import InMemoryCoordination
 
 LONG_S = 60.0
 SHORT_S = 0.05
+SMALL = SmallJob(job_id="job", shard_count=1)
 
 
 def _on_redis(url: str) -> RedisCoordination:
@@ -405,7 +406,11 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     coordination.mark_done("job", 2, item_errors=1)
     coordination.restore_done("job", [3])
     coordination.open_job("new", new=True)
-    coordination.decide("end of over", b"{}")
+    coordination.decide("manifest of over", b"{}")
+    coordination.decide_end("open", b"{}")
+    coordination.admit([SmallJob(job_id="small", shard_count=2)], queue="fornada", window=1)
+    coordination.decide_ends({"small": b"{}"})
+    coordination.remember(SmallJob(job_id="known", shard_count=2))
     coordination.end_job("over", "FAILED")
     coordination.lead("a", lease_s=LONG_S)
 
@@ -484,6 +489,14 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "rebuild_open_jobs": lambda c: c.rebuild_open_jobs(["job"]),
     "drop_job": lambda c: c.drop_job("job"),
     "end_job": lambda c: c.end_job("job", "FAILED"),
+    "admit": lambda c: c.admit([SMALL], queue="fornada", window=1),
+    "remember": lambda c: c.remember(SMALL),
+    "triage": lambda c: c.triage(["job"], patience_s=1),
+    "decide_end": lambda c: c.decide_end("job", b"{}"),
+    "decide_ends": lambda c: c.decide_ends({"job": b"{}"}),
+    "end_jobs": lambda c: c.end_jobs({"job": "FAILED"}),
+    "begin_all": lambda c: c.begin_all([Claim(job_id="job", shard=0, attempt="a")], lease_s=1),
+    "mark_all_done": lambda c: c.mark_all_done("job", [ShardEnd(shard=0)]),
     "begin": lambda c: c.begin("job", 0, "a", lease_s=1),
     "renew": lambda c: c.renew("job", 0, "a", lease_s=1),
     "note_failure": lambda c: c.note_failure("job", 0, "x"),

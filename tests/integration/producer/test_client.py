@@ -9,7 +9,9 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from fornada import keys
 from fornada.arrays import to_npy
+from fornada.content_ids import vouched_manifest
 from fornada.errors import (
     BrokerError,
     BucketNotFoundError,
@@ -49,6 +51,13 @@ def client(settings: Settings, rclone_objects: S3ObjectStore) -> Client:
 
 
 @pytest.fixture
+def large(settings: Settings, rclone_objects: S3ObjectStore) -> Client:
+    """A client to which every job is large: its inputs become objects."""
+    publish(rclone_objects)
+    return Client.from_settings(settings.model_copy(update={"max_inline_bytes": 0}))
+
+
+@pytest.fixture
 def broker(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url, decode_responses=True) as connection:
         yield connection
@@ -59,22 +68,69 @@ def queued(broker: redis.Redis) -> list[dict]:
     return [json.loads(entry) for entry in reversed(broker.lrange("fornada", 0, -1))]
 
 
+def arguments(envelope: dict) -> list[dict]:
+    """The messages in what waits in the queue."""
+    body = json.loads(base64.b64decode(envelope["body"]))
+    assert {} == body[1]
+    return body[0]
+
+
 def test_messages_are_ids_in_json_under_a_name_for_every_language(
-    client: Client, broker: redis.Redis
+    large: Client, broker: redis.Redis
 ) -> None:
-    job = client.submit(IMAGES, model="m", items_per_shard=4)
+    job = large.submit(IMAGES, model="m", items_per_shard=4)
 
     envelopes = queued(broker)
     assert {"fornada.run_shard"} == {envelope["headers"]["task"] for envelope in envelopes}
     assert {"application/json"} == {envelope["content-type"] for envelope in envelopes}
-    bodies = [json.loads(base64.b64decode(envelope["body"])) for envelope in envelopes]
+    assert [[{"schema_version": 1, "job_id": job.id, "shard": shard}] for shard in range(3)] == [
+        arguments(envelope) for envelope in envelopes
+    ]
+    assert all(len(envelope["body"]) < 1024 for envelope in envelopes)
+
+
+def test_a_small_job_of_one_shard_travels_in_its_message(
+    client: Client, broker: redis.Redis, rclone_objects: S3ObjectStore
+) -> None:
+    job = client.submit(IMAGES, model="m")
+
+    (envelope,) = queued(broker)
+    (message,) = arguments(envelope)
+    stored = rclone_objects.get(keys.job_manifest(job.id)).data
+    assert (job.id, 0, stored.decode()) == (
+        message["job_id"],
+        message["shard"],
+        message["manifest"],
+    )
+    assert vouched_manifest(ShardMessage.from_plain(message, where="here")) == job.manifest
+    # and Celery's own headers do not show the images once more
+    assert len(json.dumps(envelope["headers"])) < 1024
+
+
+def test_shards_of_a_small_job_are_one_message_of_the_queue(
+    client: Client, broker: redis.Redis
+) -> None:
+    job = client.submit(IMAGES, model="m", items_per_shard=4)
+
+    (envelope,) = queued(broker)
     assert [
-        [[{"schema_version": 1, "job_id": job.id, "shard": shard}], {}] for shard in range(3)
-    ] == [body[:2] for body in bodies]
-    assert all(len(body) < 1024 for body in map(json.dumps, bodies))
+        {"schema_version": 1, "job_id": job.id, "shard": shard} for shard in range(3)
+    ] == arguments(envelope)
 
 
-def test_pixels_are_never_in_the_broker(client: Client, broker: redis.Redis) -> None:
+def test_many_small_jobs_share_messages_of_bounded_size(
+    client: Client, broker: redis.Redis
+) -> None:
+    jobs = client.submit_many([IMAGES[:1]] * 70, model="m")
+
+    envelopes = queued(broker)
+    carried = [message["job_id"] for envelope in envelopes for message in arguments(envelope)]
+    assert [job.id for job in jobs] == carried
+    assert [32, 32, 6] == [len(arguments(envelope)) for envelope in envelopes]
+    assert all(len(json.dumps(envelope)) < 100_000 for envelope in envelopes)
+
+
+def test_pixels_of_large_jobs_are_never_in_the_broker(client: Client, broker: redis.Redis) -> None:
     before = broker.info("memory")["used_memory"]
 
     client.submit(np.zeros((100_000, 2, 2), np.uint8), model="m", items_per_shard=50_000)
@@ -86,12 +142,26 @@ def test_the_window_holds_on_a_real_queue(
     settings: Settings, rclone_objects: S3ObjectStore
 ) -> None:
     publish(rclone_objects)
-    client = Client.from_settings(settings.model_copy(update={"enqueue_window": 3}))
+    client = Client.from_settings(
+        settings.model_copy(update={"enqueue_window": 3, "max_inline_bytes": 0})
+    )
 
     for _ in range(2):
         client.submit(IMAGES, model="m", items_per_shard=5)
 
     assert 3 == RedisCoordination.from_settings(settings).queue_length("fornada")
+
+
+def test_the_window_holds_for_small_jobs_too(
+    settings: Settings, rclone_objects: S3ObjectStore
+) -> None:
+    publish(rclone_objects)
+    client = Client.from_settings(settings.model_copy(update={"enqueue_window": 3}))
+
+    jobs = [client.submit(IMAGES, model="m") for _ in range(5)]
+
+    assert 3 == RedisCoordination.from_settings(settings).queue_length("fornada")
+    assert {JobState.QUEUED} == {job.status().state for job in jobs}
 
 
 def test_jobs_are_found_again_by_another_client(client: Client, settings: Settings) -> None:
@@ -219,7 +289,9 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
 ) -> None:
     # given a window of three for four shards, and a worker that has taken one and begun another
     publish(rclone_objects)
-    client = Client.from_settings(settings.model_copy(update={"enqueue_window": 3}))
+    client = Client.from_settings(
+        settings.model_copy(update={"enqueue_window": 3, "max_inline_bytes": 0})
+    )
     job = client.submit(IMAGES, model="m", items_per_shard=3)
     coordination = RedisCoordination.from_settings(settings)
     with client._sender._app.connection_for_read() as connection:
@@ -241,6 +313,21 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
         )
         == backlog
     )
+
+
+def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
+    client: Client, settings: Settings
+) -> None:
+    client.submit(IMAGES, model="m", items_per_shard=3)
+    with client._sender._app.connection_for_read() as connection:
+        consumer = connection.SimpleQueue(settings.queue)
+        message = consumer.get(timeout=10)
+
+        backlog = client.backlog()
+
+        message.ack()
+        consumer.close()
+    assert Backlog(reserved=Amount(shards=4, items=10)) == backlog
 
 
 def test_what_others_leave_in_the_queues_books_is_no_backlog(

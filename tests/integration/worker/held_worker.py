@@ -7,6 +7,7 @@ lets it go on. Run as a program, with a worker's environment.
 
 import os
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,9 +47,9 @@ class _HeldPredictor:
 class _HeldService(ShardService):
     """Waits once more, as its outcome is committed."""
 
-    def run(self, message: ShardMessage) -> str:
-        came = super().run(message)
-        _hold(came)
+    def run_bundle(self, messages: Sequence[ShardMessage]) -> list[str]:
+        came = super().run_bundle(messages)
+        _hold(came[0])
         return came
 
 

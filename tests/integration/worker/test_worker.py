@@ -224,7 +224,7 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
     forged = np.array(JobStore(objects=shared.objects).data(outcome))
     forged[5, 1] += 0.25
     data = to_npy(forged)
-    ref = outcome.data.model_copy(update={"sha256": sha256_hex(data)})
+    ref = outcome.data.model_copy(update={"sha256": sha256_hex(data), "inline": None})
     shared.objects.put(ref.key, data)
     forged_outcome = outcome.model_copy(update={"data": ref})
     shared.objects.put(keys.job_outcome(job.id, 3), forged_outcome.to_json())
@@ -328,7 +328,7 @@ def test_sigterm_finishes_what_is_held_and_gives_the_rest_back(
     deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
 ) -> None:
     # given a worker in the middle of a job
-    deployment, start = deploy(requeue_after_s=3600.0)
+    deployment, start = deploy(requeue_after_s=3600.0, max_inline_bytes=0)
     first = start()
     job = deployment.client.submit(images, model="m", items_per_shard=1)
     wait_until(lambda: job.status().shards_done >= 5, START_S)
@@ -418,7 +418,7 @@ def test_a_worker_outlives_a_broker_that_forgot_everything(
 class _LosingSender:
     """A `Sender` whose messages are lost."""
 
-    def enqueue(self, messages: Iterable[ShardMessage]) -> None:
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
         """Lose them."""
 
     def reserved(self) -> set[ShardMessage]:
@@ -513,3 +513,38 @@ def _where_held(client: redis.Redis) -> str:
     popped = client.brpop([HELD_AT], START_S)
     assert popped is not None, "it does not come there"
     return popped[1]
+
+
+# Small jobs.
+
+
+def test_many_small_jobs_are_done_each_with_its_own_bytes(shared: Any, images: np.ndarray) -> None:
+    jobs = shared.client.submit_many([images[n : n + 1] for n in range(100)], model="m")
+
+    together = np.concatenate([_succeeded(shared, job) for job in jobs])
+
+    large = shared.client.submit(images, model="m")
+    assert _succeeded(shared, large)[:100].tobytes() == together.tobytes()
+
+
+def test_small_jobs_are_done_though_redis_is_emptied_once_they_are_submitted(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given jobs that were submitted, and nothing in Redis any more
+    deployment, start = deploy()
+    jobs = deployment.client.submit_many([images[n : n + 1] for n in range(40)], model="m")
+    jobs.append(deployment.client.submit(images[:40], model="m", items_per_shard=10))
+    with _redis(deployment) as client:
+        client.flushall()
+
+    # when a worker comes up
+    start()
+
+    # then each is done, and the same bytes come out
+    *ones, whole = (_succeeded(deployment, job) for job in jobs)
+    assert whole.tobytes() == np.concatenate(ones).tobytes()
+
+
+def _succeeded(deployment: Any, job: Any) -> np.ndarray:
+    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+    return job.results().probabilities

@@ -347,7 +347,7 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
     wait_until: Callable[..., None],
 ) -> None:
     # given a worker with one shard at work, for as long as the store keeps it waiting
-    deployment, start = deploy(requeue_after_s=3600.0, worker_threads=1)
+    deployment, start = deploy(requeue_after_s=3600.0, worker_threads=1, max_inline_bytes=0)
     worker = supervise(deployment, _script(_GREEDY))
     pid = _warm(deployment, images)
     sign = next((deployment.folder / "workers").glob("*.json"))

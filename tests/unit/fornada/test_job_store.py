@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fornada.errors import JobConflictError
+from fornada.job_creation import work_of
 from fornada.job_manifest import JobManifest, ShardInput
-from fornada.job_store import JobStore, in_parallel, work_of
+from fornada.job_store import JobStore
 from fornada.job_summary import from_ranges, outcomes_digest, summarise, to_ranges
 from fornada.messages import ItemError, ModelPin, ObjectRef, ShardOutcome
+from fornada.parallel import in_parallel
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -162,20 +164,20 @@ class _Racing(InMemoryObjectStore):
 
 def test_of_two_who_create_a_job_at_once_one_holds() -> None:
     # given one who comes through while another is about to write
-    objects, decide = _Racing(), InMemoryCoordination().decide
+    objects, decisions = _Racing(), InMemoryCoordination()
     mine, other = manifest(4), manifest(5)
     told: list[Exception] = []
 
     def create_other() -> None:
         try:
-            JobStore(objects=objects, decide=decide).create(other)
+            JobStore(objects=objects, decisions=decisions).create(other)
         except JobConflictError as exc:
             told.append(exc)
 
     objects.meanwhile.append(create_other)
 
     # when
-    jobs = JobStore(objects=objects, decide=decide)
+    jobs = JobStore(objects=objects, decisions=decisions)
     created = jobs.create(mine)
 
     # then
@@ -186,8 +188,8 @@ def test_of_two_who_create_a_job_at_once_one_holds() -> None:
 
 def test_of_two_who_create_the_same_job_at_once_both_write_the_same() -> None:
     # given
-    objects, decide = _Racing(), InMemoryCoordination().decide
-    jobs = JobStore(objects=objects, decide=decide)
+    objects, decisions = _Racing(), InMemoryCoordination()
+    jobs = JobStore(objects=objects, decisions=decisions)
     first, later = manifest(4), manifest(4, created_at=AT + timedelta(seconds=1), deadline=AT)
     others: list[JobManifest] = []
     objects.meanwhile.append(lambda: others.append(jobs.create(later)))
@@ -202,13 +204,13 @@ def test_of_two_who_create_the_same_job_at_once_both_write_the_same() -> None:
 
 
 def test_a_creator_who_died_before_he_wrote_blocks_nobody_with_the_same_work() -> None:
-    objects, decide = InMemoryObjectStore(conditional_writes=False), InMemoryCoordination().decide
+    objects, decisions = InMemoryObjectStore(conditional_writes=False), InMemoryCoordination()
     objects.put_if_absent = _die
     with pytest.raises(KeyboardInterrupt):
-        JobStore(objects=objects, decide=decide).create(manifest(4))
+        JobStore(objects=objects, decisions=decisions).create(manifest(4))
     del objects.put_if_absent
 
-    jobs = JobStore(objects=objects, decide=decide)
+    jobs = JobStore(objects=objects, decisions=decisions)
     jobs.create(manifest(4, created_at=AT + timedelta(seconds=1)))
 
     assert manifest(4) == jobs.manifest("job")

@@ -1,14 +1,16 @@
 """Records: what is written is read back, and nothing else is obeyed."""
 
+import hashlib
 import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 
 import jsonschema
 import pytest
 
-from fornada.errors import MessageError
+from fornada.errors import IntegrityError, MessageError
 from fornada.job_manifest import JobManifest, ShardInput, Shards
 from fornada.messages import (
+    MAX_INLINE_BYTES,
     AliasMove,
     CancelRequest,
     ItemError,
@@ -75,8 +77,22 @@ FINAL = JobFinal(
     outcome_ranges=[[0, 1]],
     outcomes_sha256=SHA,
 )
+INLINE = ObjectRef.of("inline/0.npy", b"pixels", inline=True)
+#: With bytes in place of objects.
+SMALL_MANIFEST = MANIFEST.model_copy(
+    update={
+        "schema_version": 2,
+        "shards": Shards([ShardInput(objects=[INLINE], item_count=4, item_ids=INLINE)]),
+        "nonce": "0123",
+    }
+)
+SMALL_OUTCOME = OUTCOME.model_copy(update={"schema_version": 2, "data": INLINE})
 RECORDS = [
     ShardMessage(job_id="job", shard=3),
+    ShardMessage(schema_version=2, job_id="job", shard=3, manifest="{}"),
+    SMALL_MANIFEST,
+    SMALL_OUTCOME,
+    FINAL.model_copy(update={"schema_version": 2, "outcome": SMALL_OUTCOME}),
     MANIFEST,
     OUTCOME,
     OUTCOME.model_copy(update={"status": "dead", "data": None, "reason": "input", "detail": "x"}),
@@ -122,6 +138,53 @@ def test_what_is_written_fits_the_published_schema(record: Record) -> None:
     jsonschema.validate(json.loads(record.to_json()), schema)
 
 
+@pytest.mark.parametrize(
+    "record",
+    [record for record in RECORDS if getattr(record, "schema_version", 1) == 2],
+    ids=lambda record: type(record).__name__,
+)
+def test_version_1_knows_nothing_of_bytes_in_place_of_objects(record: Record) -> None:
+    text = record.to_json().replace(b'"schema_version":2', b'"schema_version":1')
+
+    with pytest.raises(MessageError, match="version 1 has no"):
+        type(record).from_json(text, where="here")
+
+
+def test_a_final_of_version_1_has_no_outcome() -> None:
+    text = FINAL.to_json()[:-1] + b',"outcome":' + OUTCOME.to_json() + b"}"
+
+    with pytest.raises(MessageError, match="version 1 has no outcome"):
+        JobFinal.from_json(text, where="here")
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)), bytes(MAX_INLINE_BYTES)])
+def test_bytes_in_place_of_an_object_come_back(data: bytes) -> None:
+    ref = ObjectRef.of("key", data, inline=True)
+
+    assert data == ref.inline_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (ref.size_bytes, ref.sha256)
+    assert ref == ObjectRef.from_json(ref.to_json(), where="here")
+
+
+def test_an_object_has_no_bytes_beside_it() -> None:
+    assert ObjectRef.of("key", b"data").inline_bytes() is None
+
+
+@pytest.mark.parametrize("text", ["?", "YQ", "YQ==\n", "-_-_", "YWI=YWI="])
+def test_what_is_not_base64_is_refused_when_it_is_read(text: str) -> None:
+    ref = ObjectRef(key="key", size_bytes=1, inline=text)
+
+    with pytest.raises(IntegrityError, match="not base64"):
+        ref.inline_bytes()
+
+
+def test_more_bytes_than_may_be_inline_are_refused_before_they_are_decoded() -> None:
+    text = ObjectRef.of("key", b"").to_json()[:-1] + b',"inline":"' + b"A" * 10**6 + b'"}'
+
+    with pytest.raises(MessageError, match="inline"):
+        ObjectRef.from_json(text, where="here")
+
+
 def test_a_message_of_the_longest_id_stays_under_a_kilobyte() -> None:
     assert 1024 > len(ShardMessage(job_id="j" * 128, shard=10**9).to_json())
 
@@ -139,7 +202,7 @@ def test_times_keep_microseconds_and_offset() -> None:
     ("change", "field"),
     [
         ('"job_id":"job","more":1', "more"),
-        ('"job_id":"job","schema_version":2', "schema_version"),
+        ('"job_id":"job","schema_version":3', "schema_version"),
         ('"job_id":"job","schema_version":"1"', "schema_version"),
         ('"job_id":7', "job_id"),
         ('"job_id":"a/b"', "job_id"),

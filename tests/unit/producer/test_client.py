@@ -20,7 +20,8 @@ from fornada.errors import (
     UsageError,
 )
 from fornada.job_manifest import JobManifest
-from fornada.messages import JobState, ShardMessage
+from fornada.job_store import JobStore
+from fornada.messages import MAX_INLINE_BYTES, JobState, ShardMessage
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination, InMemoryObjectStore
 from model_store.manifest import ModelDraft
@@ -57,6 +58,10 @@ class _Broker(InMemoryCoordination):
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         self._maybe_fail("open_job")
         super().open_job(job_id, new=new)
+
+    def admit(self, jobs, *, queue, window):  # noqa: ANN001, ANN202 - as the base
+        self._maybe_fail("admit")
+        return super().admit(jobs, queue=queue, window=window)
 
     def queue_length(self, queue: str) -> int:
         self._maybe_fail("queue_length")
@@ -99,14 +104,21 @@ class _World:
 
     def stored_inputs(self, manifest: JobManifest) -> list[np.ndarray]:
         return [
-            from_npy(self.objects.get(shard.objects[0].key).data, where="here")
+            from_npy(JobStore(objects=self.objects).read_checked(shard.objects[0]), where="here")
             for shard in manifest.shards
         ]
 
 
+@pytest.fixture(params=[0, MAX_INLINE_BYTES], ids=["objects", "inline"])
+def world(request: pytest.FixtureRequest) -> _World:
+    """Inputs become objects, or are small enough to be kept in manifests."""
+    return _World(max_inline_bytes=request.param)
+
+
 @pytest.fixture
-def world() -> _World:
-    return _World()
+def large() -> _World:
+    """Inputs become objects."""
+    return _World(max_inline_bytes=0)
 
 
 # What is accepted.
@@ -250,7 +262,7 @@ def test_a_shard_is_no_larger_than_the_settings_allow() -> None:
 
 
 def test_no_more_messages_are_enqueued_than_the_window_has_room_for() -> None:
-    world = _World(enqueue_window=3)
+    world = _World(enqueue_window=3, max_inline_bytes=0)
 
     first = world.client.submit(IMAGES, model="m", items_per_shard=5)
     second = world.client.submit(IMAGES, model="m", items_per_shard=1)
@@ -265,7 +277,7 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: _World)
     # given a worker that is quicker than the submitter
     noted: list[dict[int, float | None]] = []
 
-    def look(messages: Iterable[ShardMessage]) -> None:
+    def look(messages: Iterable[ShardMessage], *, together: int) -> None:
         noted.extend(dict(world.coordination.progress(m.job_id).enqueued) for m in messages)
 
     world.sender.enqueue = look
@@ -278,18 +290,18 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: _World)
 # When the broker is away.
 
 
-def test_without_a_broker_nothing_is_uploaded(world: _World) -> None:
-    world.coordination.failing = ("server_time",)
+def test_without_a_broker_nothing_is_uploaded(large: _World) -> None:
+    large.coordination.failing = ("server_time",)
 
     with pytest.raises(BrokerError):
-        world.client.submit(IMAGES, model="m")
+        large.client.submit(IMAGES, model="m")
 
-    assert [] == world.objects.puts
-    assert [] == world.client.jobs()
+    assert [] == large.objects.puts
+    assert [] == large.client.jobs()
 
 
 def test_a_broker_lost_during_the_upload_leaves_no_job(world: _World) -> None:
-    world.coordination.failing = ("open_job",)
+    world.coordination.failing = ("open_job", "admit")
 
     with pytest.raises(BrokerError):
         world.client.submit(IMAGES, model="m")
@@ -297,18 +309,18 @@ def test_a_broker_lost_during_the_upload_leaves_no_job(world: _World) -> None:
     assert [] == world.client.jobs()
 
 
-def test_a_broker_lost_after_the_manifest_does_not_unsay_the_job(world: _World) -> None:
-    world.coordination.failing = ("queue_length",)
+def test_a_broker_lost_after_the_manifest_does_not_unsay_the_job(large: _World) -> None:
+    large.coordination.failing = ("queue_length",)
 
-    job = world.client.submit(IMAGES, model="m")
+    job = large.client.submit(IMAGES, model="m")
 
     assert JobState.QUEUED == job.status().state
-    assert [] == world.sender.messages
-    assert job.id in world.coordination._open_jobs
+    assert [] == large.sender.messages
+    assert job.id in large.coordination._open_jobs
 
 
 def test_a_sender_that_fails_does_not_unsay_the_job(world: _World) -> None:
-    def fail(_messages: object) -> None:
+    def fail(_messages: object, *, together: int) -> None:
         raise BrokerError("away")
 
     world.sender.enqueue = fail
@@ -509,16 +521,16 @@ def test_a_stream_that_fails_leaves_no_job(world: _World) -> None:
     assert [] == world.client.jobs()
 
 
-def test_a_store_that_fails_leaves_no_job(world: _World) -> None:
+def test_a_store_that_fails_leaves_no_job(large: _World) -> None:
     def fail(_key: str, _data: bytes, **_: object) -> None:
         raise StoreUnavailableError("503")
 
-    world.objects.put = fail
+    large.objects.put = fail
 
     with pytest.raises(StoreUnavailableError):
-        world.client.submit(IMAGES, model="m")
+        large.client.submit(IMAGES, model="m")
 
-    assert set() == world.coordination._open_jobs
+    assert set() == large.coordination._open_jobs
 
 
 # Finding jobs.

@@ -389,7 +389,12 @@ def test_ids_of_another_producer_that_are_none_are_refused(client: Client, ids: 
     ref = world.job.manifest.shards[0].item_ids
     world.jobs.objects.put("other", ids)
     wrong = ref.model_copy(
-        update={"key": "other", "size_bytes": len(ids), "sha256": sha256_hex(ids)}
+        update={
+            "key": "other",
+            "size_bytes": len(ids),
+            "sha256": sha256_hex(ids),
+            "inline": None,
+        }
     )
     first, *rest = world.job.manifest.shards
     shards = Shards([first.model_copy(update={"item_ids": wrong}), *rest])

@@ -152,7 +152,7 @@ def test_a_sample_of_nothing_is_refused(client: Client, job: Job, sample: int) -
 def test_waiting_for_workers_has_a_limit(
     client: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._sender, "enqueue", list)
+    monkeypatch.setattr(client._sender, "enqueue", lambda messages, **_: list(messages))
 
     with pytest.raises(WaitTimeoutError):
         client.verify(job.id, timeout_s=0)
@@ -162,7 +162,7 @@ def test_a_shard_that_cannot_be_run_again_is_said(
     client: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a verification that somebody cancels
-    monkeypatch.setattr(client._sender, "enqueue", list)
+    monkeypatch.setattr(client._sender, "enqueue", lambda messages, **_: list(messages))
     monkeypatch.setattr(Job, "wait", lambda again, _timeout_s: again.cancel())
 
     with pytest.raises(JobFailedError, match="could not run shard 0 again"):
@@ -172,7 +172,7 @@ def test_a_shard_that_cannot_be_run_again_is_said(
 def test_images_that_an_open_verification_reads_are_not_purged(
     client: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._sender, "enqueue", list)
+    monkeypatch.setattr(client._sender, "enqueue", lambda messages, **_: list(messages))
     with pytest.raises(WaitTimeoutError):
         client.verify(job.id, timeout_s=0)
 

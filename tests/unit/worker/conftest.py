@@ -1,6 +1,7 @@
 """A worker's world in memory: store, counters on a clock of the test's own, and a fake engine."""
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from fornada import keys
 from fornada.arrays import sha256_hex, to_npy
+from fornada.content_ids import named
+from fornada.coordination import SmallJob
 from fornada.job_manifest import JobManifest, ShardInput
 from fornada.job_store import JobStore
 from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, now
@@ -120,7 +123,7 @@ class _World:
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
-        self.jobs = JobStore(objects=self.objects, decide=self.coordination.decide)
+        self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
         self.cache = ModelCache(
@@ -231,6 +234,36 @@ class _World:
         )
         self.coordination.open_job(job_id)
         return self.jobs.create(manifest)
+
+    def submit_small(self, parts: Sequence[np.ndarray], **changes: object) -> JobManifest:
+        """A job whose inputs are in its manifest, under an id that vouches for it."""
+        model = self.models.resolve("m") if self.models.versions("m") else self.publish()
+        job = named(
+            JobManifest(
+                **{
+                    "schema_version": 2,
+                    "job_id": "new",
+                    "model": model.pin,
+                    "item_shape": model.item_shape,
+                    "item_dtype": model.item_dtype,
+                    "classes": model.classes,
+                    "shards": [
+                        ShardInput(
+                            objects=[ObjectRef.of(f"inline/{n}.npy", to_npy(part), inline=True)],
+                            item_count=len(part),
+                        )
+                        for n, part in enumerate(parts)
+                    ],
+                    "max_attempts": 3,
+                    "created_at": datetime.fromtimestamp(self.now_s, UTC),
+                    "nonce": uuid.uuid4().hex,
+                    **changes,
+                }
+            )
+        )
+        self.coordination.admit([SmallJob.of(job.manifest)], queue="fornada", window=1000)
+        self.jobs.create_named(job)
+        return job.manifest
 
     def run(self, shard: int = 0, job_id: str = "job", service: ShardService | None = None) -> str:
         return (service or self.service).run(ShardMessage(job_id=job_id, shard=shard))

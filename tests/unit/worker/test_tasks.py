@@ -1,6 +1,6 @@
 """The Celery task: what is no message is refused, and nothing is raised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,25 +16,40 @@ GOOD = {"schema_version": 1, "job_id": "job", "shard": 3}
 
 
 def test_a_message_is_decoded() -> None:
-    assert ShardMessage(job_id="job", shard=3) == tasks.decode((GOOD,), {})
+    assert [ShardMessage(job_id="job", shard=3)] == tasks.decode((GOOD,), {})
+
+
+def test_several_messages_are_decoded_in_order() -> None:
+    carrying = {"schema_version": 2, "job_id": "other", "shard": 0, "manifest": "{}"}
+
+    assert [
+        ShardMessage(job_id="job", shard=3),
+        ShardMessage(schema_version=2, job_id="other", shard=0, manifest="{}"),
+    ] == tasks.decode((GOOD, carrying), {})
 
 
 def test_the_schema_version_may_be_left_out() -> None:
-    assert ShardMessage(job_id="job", shard=3) == tasks.decode(({"job_id": "job", "shard": 3},), {})
+    assert [ShardMessage(job_id="job", shard=3)] == tasks.decode(
+        ({"job_id": "job", "shard": 3},), {}
+    )
 
 
 @pytest.mark.parametrize(
     ("args", "kwargs", "why"),
     [
         ((), {}, "0 arguments"),
-        ((GOOD, GOOD), {}, "2 arguments"),
+        ((GOOD,) * 33, {}, "33 arguments"),
+        ((GOOD, {**GOOD, "shard": -1}), {}, "shard"),
         ((), GOOD, r"\['job_id', 'schema_version', 'shard'\]"),
         ((GOOD,), {"x": 1}, r"\['x'\]"),
         ((None,), {}, "body"),
         (("job",), {}, "body"),
         (([GOOD],), {}, "body"),
         (({**GOOD, "more": 1},), {}, "more"),
-        (({**GOOD, "schema_version": 2},), {}, "schema_version"),
+        (({**GOOD, "schema_version": 3},), {}, "schema_version"),
+        (({**GOOD, "manifest": "{}"},), {}, "version 1 has no manifest"),
+        (({**GOOD, "schema_version": 2, "manifest": "x" * (64 * 1024 + 1)},), {}, "manifest"),
+        (({**GOOD, "schema_version": 2, "manifest": {}},), {}, "manifest"),
         (({**GOOD, "shard": -1},), {}, "shard"),
         (({**GOOD, "shard": "3"},), {}, "shard"),
         (({**GOOD, "shard": True},), {}, "shard"),
@@ -59,14 +74,14 @@ class _Calls:
         self.messages: list[ShardMessage] = []
         self._error = error
 
-    def __call__(self, message: ShardMessage) -> str:
-        self.messages.append(message)
+    def __call__(self, messages: Sequence[ShardMessage]) -> str:
+        self.messages.extend(messages)
         if self._error is not None:
             raise self._error
         return "ok"
 
 
-def _task(run: Callable[[ShardMessage], str], activity: Activity | None = None) -> Any:
+def _task(run: Callable[[Sequence[ShardMessage]], object], activity: Activity | None = None) -> Any:
     app = Celery("test", set_as_current=False)
     tasks.register(app, run=run, activity=activity or Activity())
     return app.tasks[keys.TASK_RUN_SHARD]
@@ -102,7 +117,7 @@ def test_a_shard_is_at_work_while_it_runs_however_it_ends(error: Exception | Non
     activity = Activity()
     seen: list[int] = []
 
-    def run(_message: ShardMessage) -> str:
+    def run(_messages: Sequence[ShardMessage]) -> str:
         seen.append(activity.running_count)
         if error is not None:
             raise error

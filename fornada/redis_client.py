@@ -1,0 +1,68 @@
+"""The connection to Redis or Valkey, and what its errors mean."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from fornada.errors import BrokerError, ConfigError
+from fornada.settings import Settings
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Redis":
+    """A client of the server that the settings name; nothing is contacted yet.
+
+    Raises:
+        ConfigError: FORNADA_REDIS_URL is not a URL.
+    """
+    try:
+        return redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=5,
+            socket_connect_timeout=5,
+            # A few tries over a second; who waits longer does so in a loop of his own. A server
+            # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
+            retry=Retry(
+                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+                3,
+                supported_errors=(redis.ConnectionError,),
+            ),
+            health_check_interval=15,
+            decode_responses=decode_responses,
+            # A bitmap is no text, and comes through decoding and back unharmed by this.
+            encoding_errors="surrogateescape",
+        )
+    except ValueError as exc:
+        raise ConfigError(
+            "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
+            "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
+        ) from exc
+
+
+def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn Redis's errors into ours."""
+
+    @functools.wraps(method)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(*args, **kwargs)
+        except redis.RedisError as exc:
+            raise explain(exc) from exc
+
+    return call
+
+
+def explain(exc: Exception) -> BrokerError:
+    """Our error for one of Redis, with its remedy; never with the URL, which has the password."""
+    if isinstance(exc, redis.AuthenticationError | redis.exceptions.NoPermissionError):
+        return BrokerError(f"Redis refuses us ({exc}); check the password in FORNADA_REDIS_URL")
+    return BrokerError(
+        f"Redis cannot be reached or failed ({type(exc).__name__}: {exc}); check FORNADA_REDIS_URL "
+        "and that the server runs (`fornada up` starts one)"
+    )

@@ -1,0 +1,42 @@
+"""Which version a model's name means, without reading again what never changes."""
+
+import threading
+from collections import OrderedDict
+
+from model_store.manifest import ModelManifest, ModelRef
+from model_store.store import ModelStore
+
+_KEPT_VERSIONS = 256
+
+
+class Resolver:
+    """Resolves models, and keeps the manifests of versions. Safe to share between threads.
+
+    A version costs the store one read, and no more after that; it never changes. Where a name or an
+    alias points is asked each time: the next submission follows a promotion at once.
+    """
+
+    def __init__(self, *, models: ModelStore) -> None:
+        self._models = models
+        self._kept: OrderedDict[tuple[str, int], ModelManifest] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def resolve(self, ref: ModelRef) -> ModelManifest:
+        """The version that `ref` means now; a bare name means the newest version.
+
+        Raises:
+            ModelNotFoundError: No such model, version or alias; says which there are.
+        """
+        version = self._models.version_of(ref)
+        with self._lock:
+            manifest = self._kept.get((ref.name, version))
+        if manifest is None:
+            # As it was named, for what is said where there is none.
+            found = ref if ref.version else ModelRef(name=ref.name, version=version)
+            manifest = self._models.resolve(found)
+        with self._lock:
+            self._kept[ref.name, version] = manifest
+            self._kept.move_to_end((ref.name, version))
+            while len(self._kept) > _KEPT_VERSIONS:
+                self._kept.popitem(last=False)
+        return manifest

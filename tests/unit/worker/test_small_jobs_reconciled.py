@@ -1,0 +1,131 @@
+"""The reconciler and small jobs: thousands that are well cost next to nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from fornada.content_ids import message_for
+
+ONE = np.ones((1, 3), np.float32)
+
+
+def _requests(world: Any, reconciler: Any) -> list[str]:
+    """What a round asks of the store."""
+    asked: list[str] = []
+    world.objects.before = lambda operation, key: asked.append(f"{operation} {key}")
+    reconciler.round()
+    world.objects.before = lambda _operation, _key: None
+    return asked
+
+
+def test_small_jobs_that_wait_cost_no_request(world: Any) -> None:
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    for _ in range(50):
+        world.submit_small([ONE])
+
+    assert [] == _requests(world, reconciler)
+    assert [] == world.queue
+
+
+def test_a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes(world: Any) -> None:
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    job = world.submit_small([ONE])
+    world.advance(61)
+
+    reconciler.round()
+    reconciler.round()
+
+    assert [message_for(job, 0)] == world.queue
+    assert "ok" == world.service.run(world.queue.pop())
+    assert "SUCCEEDED" == world.jobs.final(job.job_id).state
+
+
+def test_small_jobs_that_found_no_room_are_enqueued_as_there_is_some(world: Any) -> None:
+    # given more jobs than the window has room for, none of them enqueued
+    reconciler = world.new_reconciler(enqueue_window=3)
+    reconciler.round()
+    jobs = [world.submit_small([ONE]) for _ in range(5)]
+    for job in jobs:
+        world.coordination._jobs[job.job_id].enqueued.clear()
+
+    reconciler.round()
+    assert 3 == len(world.queue)
+    # and no manifest is read of those that have to wait
+    assert [] == _requests(world, reconciler)
+    while world.queue:
+        world.service.run(world.queue.pop())
+    reconciler.round()
+
+    assert 2 == len(world.queue)
+
+
+def test_a_small_job_that_was_never_written_is_given_up(world: Any) -> None:
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    job = world.submit_small([ONE])
+    world.jobs.delete(job.job_id)
+
+    for _ in range(3):
+        world.advance(3000)
+        reconciler.round()
+
+    assert [] == world.queue
+    assert set() == world.coordination.open_jobs()
+
+
+def test_a_request_to_cancel_a_small_job_is_seen(world: Any) -> None:
+    reconciler = world.new_reconciler(requeue_after_s=10_000.0)
+    reconciler.round()
+    job = world.submit_small([ONE])
+    world.jobs.request_cancel(job.job_id, "wrong images")
+
+    for _ in range(30):
+        reconciler.round()
+
+    assert ("CANCELLED", "wrong images") == (
+        world.jobs.final(job.job_id).state,
+        world.jobs.final(job.job_id).reason,
+    )
+
+
+def test_a_small_job_expires(world: Any) -> None:
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    at = world.coordination.server_time()
+    job = world.submit_small([ONE], deadline=at + timedelta(seconds=5))
+    world.advance(6)
+
+    reconciler.round()
+
+    assert "EXPIRED" == world.jobs.final(job.job_id).state
+
+
+def test_a_small_job_whose_end_redis_did_not_hear_of_is_closed(world: Any) -> None:
+    reconciler = world.new_reconciler()
+    reconciler.round()
+    job = world.submit_small([ONE])
+    world.jobs.finish(job, "CANCELLED", "enough")
+
+    for _ in range(3):
+        world.advance(61)
+        reconciler.round()
+        while world.queue:
+            world.service.run(world.queue.pop())
+
+    assert set() == world.coordination.open_jobs()
+
+
+def test_after_redis_was_wiped_small_jobs_are_known_again_after_one_look(world: Any) -> None:
+    reconciler = world.new_reconciler(requeue_after_s=10_000.0)
+    reconciler.round()
+    jobs = [world.submit_small([ONE]) for _ in range(3)]
+    world.coordination.flush()
+    world.queue.clear()
+
+    reconciler.round()
+
+    assert {job.job_id for job in jobs} == {message.job_id for message in world.queue}
+    assert [] == _requests(world, reconciler)

@@ -1,0 +1,89 @@
+"""Renew the leases of the shards that are at work, in one thread for all of a process."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from fornada.errors import FornadaError
+from fornada.logs import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Lease:
+    renew: Callable[[], object]
+    due_at: float
+    over: bool = False
+    #: Held while it is renewed.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Renewals:
+    """Renews leases while blocks run. Safe to share between threads.
+
+    Most shards are done long before their lease must be renewed, and to start a thread for each
+    costs as much as all that Redis is told of a small one.
+    """
+
+    def __init__(self, *, interval_s: float) -> None:
+        """Each lease is renewed every `interval_s`."""
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        #: The one that is due first stands first.
+        self._leases: list[_Lease] = []
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def renewed(self, renew: Callable[[], object]) -> Iterator[None]:
+        """Call `renew` again and again while the block runs, and not once after it."""
+        lease = _Lease(renew=renew, due_at=time.monotonic() + self._interval_s)
+        with self._lock:
+            self._leases.append(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with lease.lock:
+                lease.over = True
+            with self._lock:
+                self._leases.remove(lease)
+
+    def _run(self) -> None:
+        idle = False
+        while True:
+            with self._lock:
+                if idle and not self._leases:
+                    self._thread = None
+                    return
+                idle = not self._leases
+                lease, wait_s = self._next()
+            if lease is None:
+                # A lease that comes meanwhile is due later.
+                time.sleep(wait_s)
+                continue
+            with lease.lock:
+                if not lease.over:
+                    _renew(lease)
+
+    def _next(self) -> tuple[_Lease | None, float]:
+        """The lease that is due, or how long there is none."""
+        now_s = time.monotonic()
+        if not self._leases or self._leases[0].due_at > now_s:
+            due_at = self._leases[0].due_at if self._leases else now_s + self._interval_s
+            return None, due_at - now_s
+        lease = self._leases.pop(0)
+        lease.due_at = now_s + self._interval_s
+        self._leases.append(lease)
+        return lease, 0.0
+
+
+def _renew(lease: _Lease) -> None:
+    try:
+        lease.renew()
+    except FornadaError as exc:
+        log.warning("lease not renewed", error=str(exc))
