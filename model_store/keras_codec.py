@@ -71,15 +71,18 @@ def engine_name() -> str:
 
 
 def limit_threads(count: int) -> None:
-    """Let TensorFlow use `count` threads for one operation, and run one operation at a time.
+    """Let TensorFlow run operations on `count` threads, each of them on one.
+
+    So `count` calls run side by side. An operation that is split among threads ends with the last
+    of them, and where other work has the cores too, the others wait (ADR 0011).
 
     Raises:
         UsageError: TensorFlow has begun to compute; the limit is read only before.
     """
     tensorflow = _import_tensorflow()
     try:
-        tensorflow.config.threading.set_intra_op_parallelism_threads(count)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+        tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(count)
     except RuntimeError as exc:
         raise UsageError(
             f"TensorFlow has begun to compute, too late for {count} threads; call limit_threads "
@@ -87,11 +90,14 @@ def limit_threads(count: int) -> None:
         ) from exc
 
 
-def set_up_gpus() -> None:
+def set_up_gpus() -> bool:
     """Let TensorFlow take a GPU's memory as it needs it, and compute there in full float32.
 
     By itself it takes all memory at once, multiplies with 10 bits of the mantissa, and may add up
     in another order each time. Does nothing without a GPU.
+
+    Returns:
+        Whether there is one.
     """
     config = _import_tensorflow().config
     gpus = config.list_physical_devices("GPU")
@@ -100,6 +106,7 @@ def set_up_gpus() -> None:
     if gpus:
         config.experimental.enable_tensor_float_32_execution(False)  # noqa: FBT003 - as above
         config.experimental.enable_op_determinism()
+    return bool(gpus)
 
 
 def dump_model(model: Any) -> bytes:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
+from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from fornada.errors import ConfigError, MissingExtraError, ModelRefusedError, Pr
 from model_store.golden import Predict
 from model_store.kept_out import kept_out
 from model_store.keras_codec import check_output_shape, error_line, keras_set_to, read_model
+from model_store.openvino_transposes import sink_transposes
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -90,14 +92,15 @@ def compile_predict(
     tile_items: int,
     item_shape: Sequence[int],
     item_dtype: str,
-    threads: int,
+    streams: int,
     precision: Precision,
 ) -> Predict:
     """Predict as one graph, compiled here for one fixed shape and never again.
 
     The function takes item_dtype [tile_items, *item_shape], C-contiguous, which is read where it
-    is, and returns float32 [tile_items, outputs]. It may be called from many threads, and runs one
-    call at a time. A row's bytes depend neither on the other rows of its tile nor on `threads`.
+    is, and returns float32 [tile_items, outputs]. It may be called from many threads, and runs
+    `streams` calls at a time, each on one core (ADR 0011). A row's bytes depend neither on the
+    other rows of its tile nor on `streams`.
 
     Raises:
         ModelRefusedError: OpenVINO has not what a layer needs, the model does not take such
@@ -118,7 +121,7 @@ def compile_predict(
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
         ) from exc
     check_output_shape(outputs, tile_items=tile_items, takes=takes)
-    return _guarded(_compiled(graph, threads=threads, precision=precision))
+    return _guarded(_compiled(graph, streams=streams, precision=precision), streams=streams)
 
 
 def _graph(model: Any, *, shape: tuple[int, ...], dtype: str) -> Any:
@@ -128,16 +131,17 @@ def _graph(model: Any, *, shape: tuple[int, ...], dtype: str) -> Any:
     items = opset.parameter(list(shape), openvino.Type(np.dtype(dtype)))
     # Keras builds OpenVINO's graph as it calls the layers.
     outputs = model(ops.convert_to_tensor(items.output(0)), training=False)
-    return openvino.Model([ops.cast(outputs, "float32").output], [items])
+    graph = openvino.Model([ops.cast(outputs, "float32").output], [items])
+    sink_transposes(graph)
+    return graph
 
 
-def _compiled(graph: Any, *, threads: int, precision: Precision) -> Any:
+def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
     openvino: Any = sys.modules["openvino"]
     options = {
-        "INFERENCE_NUM_THREADS": threads,
-        # One call at a time, on all threads that were granted.
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
+        # One thread each.
+        "INFERENCE_NUM_THREADS": streams,
+        "NUM_STREAMS": streams,
         # Two processes that pin their threads pin them to the same cores, and those that fetch and
         # store have to run somewhere too.
         "ENABLE_CPU_PINNING": False,
@@ -153,20 +157,25 @@ def _compiled(graph: Any, *, threads: int, precision: Precision) -> Any:
         ) from exc
 
 
-def _guarded(compiled: Any) -> Predict:
+def _guarded(compiled: Any, *, streams: int) -> Predict:
     openvino: Any = sys.modules["openvino"]
-    request, turn = compiled.create_infer_request(), threading.Lock()
     shape = tuple(compiled.output(0).shape)
+    idle: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(streams):
+        idle.put(compiled.create_infer_request())
 
     def predict(tile: Array) -> NDArray[np.float32]:
         outputs = np.empty(shape, np.float32)
         try:
             items = openvino.Tensor(_as_writable(tile), shared_memory=True)
             probabilities = openvino.Tensor(outputs, shared_memory=True)
-            with turn:
+            request = idle.get()
+            try:
                 request.set_input_tensor(items)
                 request.set_output_tensor(probabilities)
                 request.infer()
+            finally:
+                idle.put(request)
         except (RuntimeError, ValueError, TypeError) as exc:
             if "bad_alloc" in str(exc):
                 raise MemoryError(error_line(exc)) from exc

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,28 +22,48 @@ class _Request:
     def __init__(self, rows: Array) -> None:
         self.rows = rows
         self.taken = 0
-        self.parts: list[Probabilities] = []
+        self.delivered = 0
+        self.outputs: Probabilities | None = None
         self.future: Future[Probabilities] = Future()
 
     @property
     def left(self) -> int:
         return len(self.rows) - self.taken
 
-    def take(self, count: int) -> Array:
-        part = self.rows[self.taken : self.taken + count]
-        self.taken += count
+    def take(self, count: int) -> "_Part":
+        part = _Part(request=self, start=self.taken, end=self.taken + count)
+        self.taken = part.end
         return part
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """Rows of a request that are in one tile."""
+
+    request: _Request
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    @property
+    def rows(self) -> Array:
+        return self.request.rows[self.start : self.end]
+
+
 class Batcher:
-    """One thread that owns the compute; callers block in `predict` and share its batches.
+    """Threads that own the compute; callers block in `predict` and share their batches.
 
     Every call of `predict_tile` has the same number of rows, padded with zeros at the end of
     what is there: the same item then gives the same bytes however a job is split. Rows of
-    different callers share a tile (dynamic batching, as Triton and TF Serving name it).
+    different callers share a tile (dynamic batching, as Triton and TF Serving name it), and
+    tiles are computed side by side (streams, as OpenVINO names it).
 
     Args:
-        predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs].
+        predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; called
+            by as many threads as there are streams.
+        streams: Calls of it at a time.
         tile_items: `max_batch_size`, the rows of every call.
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
@@ -53,6 +74,7 @@ class Batcher:
         self,
         predict_tile: Callable[[Array], Array],
         *,
+        streams: int,
         tile_items: int,
         item_shape: Sequence[int],
         item_dtype: str,
@@ -66,8 +88,12 @@ class Batcher:
         self._requests: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
+            for number in range(streams)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def predict(self, rows: Array) -> Probabilities:
         """Probabilities of `rows` (item dtype [items, *item_shape]): float32 [items, outputs].
@@ -87,63 +113,73 @@ class Batcher:
         return request.future.result()
 
     def close(self) -> None:
-        """Finish what was asked for, then end the thread."""
+        """Finish what was asked for, then end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while parts := self._next_parts():
             self._serve(parts)
 
-    def _serve(self, parts: list[tuple[_Request, Array]]) -> None:
+    def _serve(self, parts: list[_Part]) -> None:
         try:
-            outputs = self._call([rows for _, rows in parts])
+            outputs = self._call(parts)
         except Exception as exc:  # noqa: BLE001 - handed to the caller whose rows they are
             if len(parts) == 1:
-                self._fail(parts[0][0], exc)
+                self._fail(parts[0].request, exc)
                 return
             # Rows of one caller must not fail those of another, whose job would end for it.
             for part in parts:
                 self._serve([part])
             return
         start = 0
-        for request, rows in parts:
-            self._deliver(request, outputs[start : start + len(rows)])
-            start += len(rows)
+        for part in parts:
+            self._deliver(part, outputs[start : start + len(part)])
+            start += len(part)
 
-    def _next_parts(self) -> list[tuple[_Request, Array]]:
+    def _next_parts(self) -> list[_Part]:
         """Rows for one tile, oldest request first; empty when closed and drained."""
         with self._changed:
-            self._changed.wait_for(lambda: self._requests or self._closed)
-            deadline = time.monotonic() + self._max_latency_s
-            while not self._closed and sum(r.left for r in self._requests) < self.tile_items:
-                if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
-                    break
-            return self._take_rows()
+            while True:
+                self._changed.wait_for(lambda: self._requests or self._closed)
+                if not self._requests:
+                    return []
+                self._wait_for_a_full_tile()
+                # Another stream may have taken them meanwhile.
+                if parts := self._take_rows():
+                    return parts
 
-    def _take_rows(self) -> list[tuple[_Request, Array]]:
-        parts: list[tuple[_Request, Array]] = []
+    def _wait_for_a_full_tile(self) -> None:
+        deadline = time.monotonic() + self._max_latency_s
+        while self._requests and not self._closed:
+            if sum(request.left for request in self._requests) >= self.tile_items:
+                return
+            if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
+                return
+
+    def _take_rows(self) -> list[_Part]:
+        parts: list[_Part] = []
         free = self.tile_items
         while free and self._requests:
             request = self._requests[0]
-            rows = request.take(min(free, request.left))
-            parts.append((request, rows))
-            free -= len(rows)
+            parts.append(request.take(min(free, request.left)))
+            free -= len(parts[-1])
             if not request.left:
                 self._requests.popleft()
         return parts
 
-    def _call(self, parts: list[Array]) -> Probabilities:
+    def _call(self, parts: list[_Part]) -> Probabilities:
         if len(parts) == 1 and len(parts[0]) == self.tile_items:
-            tile: Array = parts[0]
+            tile = parts[0].rows
         else:
             tile = np.zeros(self._tile_shape, self._tile_dtype)
             filled = 0
-            for rows in parts:
-                tile[filled : filled + len(rows)] = rows
-                filled += len(rows)
+            for part in parts:
+                tile[filled : filled + len(part)] = part.rows
+                filled += len(part)
         outputs = self._predict_tile(tile)
         if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
             raise PredictionError(
@@ -152,17 +188,21 @@ class Batcher:
             )
         return outputs  # type: ignore[return-value]  # the dtype was checked above
 
-    def _deliver(self, request: _Request, outputs: Probabilities) -> None:
-        request.parts.append(outputs)
-        if not request.left and sum(map(len, request.parts)) == len(request.rows):
-            if not request.future.done():
-                request.future.set_result(np.concatenate(request.parts))
-            request.parts = []
+    def _deliver(self, part: _Part, outputs: Probabilities) -> None:
+        request = part.request
+        with self._changed:
+            if request.outputs is None:
+                request.outputs = np.empty((len(request.rows), outputs.shape[1]), np.float32)
+            request.outputs[part.start : part.end] = outputs
+            request.delivered += len(part)
+            if request.delivered == len(request.rows):
+                request.future.set_result(request.outputs)
 
     def _fail(self, request: _Request, exc: Exception) -> None:
         with self._changed:
             request.taken = len(request.rows)
             if request in self._requests:
                 self._requests.remove(request)
-        if not request.future.done():
-            request.future.set_exception(exc)
+            # Another stream may have failed with other rows of it.
+            if not request.future.done():
+                request.future.set_exception(exc)

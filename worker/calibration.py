@@ -80,7 +80,6 @@ class Calibrations:
         decide: Where the store ignores conditions: `Coordination.decide`, for two that are first.
         engine: As outcomes name it.
         machine: From `machine_kind`.
-        threads: Cores that predict may use.
         stopwatch: Seconds by the clock, and seconds of this process's processor time.
     """
 
@@ -91,14 +90,12 @@ class Calibrations:
         decide: Decide,
         engine: str,
         machine: str,
-        threads: int,
         stopwatch: Stopwatch = lambda: (time.perf_counter(), time.process_time()),
     ) -> None:
         self._objects = objects
         self._decide = decide
         self._engine = engine
         self._machine = machine
-        self._threads = threads
         self._stopwatch = stopwatch
 
     def tile_items(self, manifest: ModelManifest, compile_for: Compile) -> int:
@@ -133,7 +130,7 @@ class Calibrations:
 
     def tried(self, manifest: ModelManifest, compile_for: Compile) -> Calibration:
         """What comes out here and now; nothing is kept."""
-        bench = _Bench(manifest, compile_for, threads=self._threads, stopwatch=self._stopwatch)
+        bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
         return Calibration(
             tile_items=bench.best(),
             engine=self._engine,
@@ -156,18 +153,16 @@ class Calibrations:
 
 
 def chooser(
-    settings: Settings, *, objects: ObjectStore, decide: Decide, engine: Engine, threads: int
+    settings: Settings, *, objects: ObjectStore, decide: Decide, engine: Engine
 ) -> ChooseTile:
     """Rows of every call as the settings say, or else as calibrated on this machine."""
     fixed = settings.max_batch_size
     if fixed is not None:
         return lambda _manifest, _compile_for: fixed
-    return calibrations(objects=objects, decide=decide, engine=engine, threads=threads).tile_items
+    return calibrations(objects=objects, decide=decide, engine=engine).tile_items
 
 
-def calibrations(
-    *, objects: ObjectStore, decide: Decide, engine: Engine, threads: int
-) -> Calibrations:
+def calibrations(*, objects: ObjectStore, decide: Decide, engine: Engine) -> Calibrations:
     """Those of this machine."""
     return Calibrations(
         objects=objects,
@@ -175,7 +170,6 @@ def calibrations(
         engine=engine.name,
         # Not the process's own share of the cores: however many there are, bytes are the same.
         machine=machine_kind(cores=granted_cores()),
-        threads=threads,
     )
 
 
@@ -187,16 +181,14 @@ class _Bench:
         manifest: ModelManifest,
         compile_for: Compile,
         *,
-        threads: int,
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
         self._item_shape: Sequence[int] = manifest.item_shape
         self._item_dtype = manifest.item_dtype
-        self._threads = threads
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
-        #: What a call keeps the cores busy, by tile.
+        #: What a call keeps a core busy, by tile.
         self._busy_s: dict[int, float] = {}
 
     def best(self) -> int:
@@ -237,10 +229,10 @@ class _Bench:
         self._busy_s |= {tile: min(busy_s) for tile, busy_s in tried.items()}
 
     def _one_try_s(self, tile: int) -> float:
-        """What a call keeps the cores busy.
+        """What a call keeps a core busy.
 
-        By processor time, which other processes hardly change; but where the cores are less than
-        half busy they wait for each other, and the clock tells more.
+        By processor time, which other processes hardly change; but where that is less than half
+        of the time, a GPU computes, and the clock tells more.
         """
         call = self._call(tile)
         shortest_s, spent_s, cpu_s, calls = math.inf, 0.0, 0.0, 0
@@ -248,7 +240,7 @@ class _Bench:
             call_s, call_cpu_s = self._timed(call)
             shortest_s = min(shortest_s, call_s)
             spent_s, cpu_s, calls = spent_s + call_s, cpu_s + call_cpu_s, calls + 1
-        return max(cpu_s / calls / self._threads, shortest_s / 2)
+        return max(cpu_s / calls, shortest_s / 2)
 
     def _call_s(self, tile: int) -> float:
         """What one call takes, warm."""

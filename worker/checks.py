@@ -27,7 +27,8 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     yield Finding(
         check="cores",
         status="ok",
-        detail=f"a worker predicts on {threads} threads, shared by its --processes, and fetches, "
+        detail=f"a worker makes {threads} predict calls at a time, shared by its --processes, each "
+        "on one core, and fetches, "
         f"feeds and stores {settings.worker_threads} shards a process at a time",
     )
     objects = S3ObjectStore.from_settings(settings)
@@ -45,9 +46,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         return
     engine = open_engine(settings.engine, threads=threads)
     # Nothing is kept of what is tried here, so nobody has to decide.
-    kept = calibrations(
-        objects=objects, decide=lambda _, data: data, engine=engine, threads=threads
-    )
+    kept = calibrations(objects=objects, decide=lambda _, data: data, engine=engine)
     for name in refs:
         yield _load_and_predict(settings, models, name, engine, kept)
 

@@ -15,6 +15,7 @@ Compile = Callable[[int], Predict]
 
 #: What Keras imports for its drawings and for scikit-learn: a third of its import, and 100 MB.
 _KEPT_OUT = ("matplotlib", "scipy", "sklearn")
+_STREAMS_OF_A_GPU = 2
 
 
 class Engine(Protocol):
@@ -27,6 +28,10 @@ class Engine(Protocol):
     @property
     def tolerance(self) -> float:
         """How far a golden batch's outputs may be off; times the largest, where that is above 1."""
+
+    @property
+    def streams(self) -> int:
+        """Calls that shall run side by side, each by a thread of its own."""
 
     def load(
         self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
@@ -49,7 +54,8 @@ class KerasEngine:
     """Keras on TensorFlow, in float32, or exact in float64; never `model.predict`.
 
     `model.predict` builds an iterator and callbacks for some 50 ms a call; a `tf.function` with a
-    fixed signature costs half a millisecond and is traced once.
+    fixed signature costs half a millisecond and is traced once. Each call has one core to itself
+    (ADR 0011).
     """
 
     tolerance = golden.GOLDEN_TOLERANCE
@@ -57,7 +63,8 @@ class KerasEngine:
     def __init__(self, *, threads: int, exact: bool) -> None:
         with kept_out(_KEPT_OUT):
             keras_codec.limit_threads(threads)
-        keras_codec.set_up_gpus()
+        # One call is fed to a GPU while it computes another.
+        self.streams = _STREAMS_OF_A_GPU if keras_codec.set_up_gpus() else threads
         self._exact = exact
         self.name = f"{keras_codec.engine_name()}{' float64' if exact else ''}"
 
@@ -85,7 +92,7 @@ class OpenVINOEngine:
 
     def __init__(self, *, threads: int, precision: openvino_codec.Precision) -> None:
         openvino_codec.check_precision(precision)
-        self._threads, self._precision = threads, precision
+        self.streams, self._precision = threads, precision
         self.name = openvino_codec.engine_name(precision)
         self.tolerance = (
             golden.GOLDEN_TOLERANCE if precision == "float32" else openvino_codec.BFLOAT16_TOLERANCE
@@ -103,7 +110,7 @@ class OpenVINOEngine:
             tile_items=tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
-            threads=self._threads,
+            streams=self.streams,
             precision=self._precision,
         )
 

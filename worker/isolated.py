@@ -31,7 +31,6 @@ from model_store.store import ModelStore
 from model_store.trust import Trust
 from worker.batcher import Probabilities
 from worker.calibration import chooser
-from worker.cores import granted_cores
 from worker.engines import open_engine
 from worker.predictor import EnginePredictor, Predictor
 
@@ -71,8 +70,9 @@ class _Shard:
     def load(self) -> dict[str, Any]:
         """Load the model."""
         manifest = self._models.pinned(self._manifest.model)
-        artifact, threads = self._models.fetch(manifest.artifact), granted_cores()
-        engine = open_engine(self._settings.engine, threads=threads)
+        artifact = self._models.fetch(manifest.artifact)
+        # One call at a time is all that is asked for here.
+        engine = open_engine(self._settings.engine, threads=1)
         self._predictor = EnginePredictor(
             manifest,
             artifact,
@@ -83,7 +83,6 @@ class _Shard:
                 objects=self._objects,
                 decide=RedisCoordination.from_settings(self._settings).decide,
                 engine=engine,
-                threads=threads,
             ),
         )
         return {"engine": self._predictor.engine, "tile_items": self._predictor.tile_items}

@@ -157,6 +157,7 @@ class ModelCache:
             predictor = self._build(manifest, artifact)
         batcher = Batcher(
             predictor.predict_tile,
+            streams=predictor.streams,
             tile_items=predictor.tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,

@@ -22,11 +22,15 @@ class Predictor(Protocol):
         """What computes, with its version: `tensorflow 2.21.0`."""
 
     @property
+    def streams(self) -> int:
+        """Calls that shall run side by side."""
+
+    @property
     def tile_items(self) -> int:
         """Rows of every call."""
 
     def predict_tile(self, tile: Array) -> NDArray[np.float32]:
-        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
+        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; from any thread."""
 
 
 #: Builds the predictor of a manifest from the artifact's bytes.
@@ -50,7 +54,7 @@ class EnginePredictor:
         compile_for = functools.cache(
             engine.load(manifest, artifact, allowed_layers=models.trust.allowed_layers)
         )
-        self.engine = engine.name
+        self.engine, self.streams = engine.name, engine.streams
         self.tile_items = choose_tile(manifest, compile_for)
         self._predict = compile_for(self.tile_items)
         golden = manifest.golden

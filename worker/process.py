@@ -44,9 +44,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     jobs = JobStore(objects=objects, decisions=coordination)
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    choose_tile = chooser(
-        settings, objects=objects, decide=coordination.decide, engine=engine, threads=threads
-    )
+    choose_tile = chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
     models = _model_cache(settings, stored, engine, choose_tile)
     deadlines = Deadlines()
     service = ShardService(

@@ -33,7 +33,7 @@ def _hold(where: str) -> None:
 class _HeldPredictor:
     """Answers zeros."""
 
-    engine, tile_items = "fake 1", 64
+    engine, streams, tile_items = "fake 1", 1, 64
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Any model will do."""
@@ -56,7 +56,7 @@ class _HeldService(ShardService):
 def main() -> int:
     """Consume until a signal ends it."""
     # Without TensorFlow: its import takes seconds.
-    process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", threads=threads)
+    process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", streams=threads)
     process.EnginePredictor = _HeldPredictor
     process.ShardService = _HeldService
     return process.run_process(Settings.from_env(os.environ), threads=1)

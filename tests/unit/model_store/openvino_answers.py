@@ -36,7 +36,7 @@ def _predict(
     *,
     item_shape: tuple[int, ...] = (4, 4),
     item_dtype: str = "uint8",
-    threads: int = 2,
+    streams: int = 2,
     precision: openvino_codec.Precision = "float32",
 ) -> Predict:
     return openvino_codec.compile_predict(
@@ -44,7 +44,7 @@ def _predict(
         tile_items=_TILE_ITEMS,
         item_shape=item_shape,
         item_dtype=item_dtype,
-        threads=threads,
+        streams=streams,
         precision=precision,
     )
 
@@ -62,11 +62,11 @@ def _of_model(path: Path) -> dict[str, Any]:
     found = predict_items(predict, items, tile_items=_TILE_ITEMS)
     order = np.random.default_rng(1).permutation(len(items))
     shuffled = predict_items(predict, items[order], tile_items=_TILE_ITEMS)
-    alone = predict_items(_predict(path, **options, threads=1), items, tile_items=_TILE_ITEMS)
+    alone = predict_items(_predict(path, **options, streams=1), items, tile_items=_TILE_ITEMS)
     return {
         "difference": float(np.max(np.abs(found - expected))),
         "same_in_any_company": found[order].tobytes() == shuffled.tobytes(),
-        "same_on_one_thread": found.tobytes() == alone.tobytes(),
+        "same_in_one_stream": found.tobytes() == alone.tobytes(),
     }
 
 

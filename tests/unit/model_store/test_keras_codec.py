@@ -267,8 +267,9 @@ def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
             config.experimental, name, lambda *given, name=name: told.append((name, *given))
         )
 
-    keras_codec.set_up_gpus()
+    found = keras_codec.set_up_gpus()
 
+    assert found
     assert [
         ("set_memory_growth", "GPU:0", True),
         ("set_memory_growth", "GPU:1", True),
@@ -295,7 +296,7 @@ def test_tensorflow_starts_without_a_word_and_takes_the_thread_limit() -> None:
         """
         import sys
         from model_store import keras_codec
-        keras_codec.limit_threads(1)
+        keras_codec.limit_threads(3)
         keras = keras_codec.import_keras()
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
         predict = keras_codec.compile_predict(
@@ -304,15 +305,17 @@ def test_tensorflow_starts_without_a_word_and_takes_the_thread_limit() -> None:
         import numpy
         predict(numpy.zeros((4, 2), numpy.float32))
         import tensorflow
-        print(tensorflow.config.threading.get_intra_op_parallelism_threads())
+        threading = tensorflow.config.threading
+        print(threading.get_intra_op_parallelism_threads())
+        print(threading.get_inter_op_parallelism_threads())
         print(keras_codec.engine_name())
         print("still heard", file=sys.stderr)
         """
     )
 
     assert "still heard\n" == ended.stderr
-    threads, engine = ended.stdout.splitlines()
-    assert "1" == threads
+    threads, calls, engine = ended.stdout.splitlines()
+    assert ("1", "3") == (threads, calls)
     assert engine.startswith("tensorflow 2.")
 
 

@@ -140,11 +140,11 @@ def test_openvino_gives_what_tensorflow_gives(answers: dict[str, Any], name: str
 
 
 @pytest.mark.parametrize("name", _RUNS)
-def test_a_row_is_the_same_bytes_in_any_company_and_on_any_number_of_threads(
+def test_a_row_is_the_same_bytes_in_any_company_and_any_number_of_streams(
     answers: dict[str, Any], name: str
 ) -> None:
     assert answers[name]["same_in_any_company"]
-    assert answers[name]["same_on_one_thread"]
+    assert answers[name]["same_in_one_stream"]
 
 
 def test_tensorflow_is_never_imported_nor_what_reports_or_is_not_needed(

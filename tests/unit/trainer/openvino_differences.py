@@ -23,7 +23,7 @@ def _difference(path: Path) -> float:
         tile_items=_TILE_ITEMS,
         item_shape=inputs.shape[1:],
         item_dtype=str(inputs.dtype),
-        threads=1,
+        streams=1,
         precision="float32",
     )
     return check_golden(

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,10 +54,13 @@ def model() -> _Model:
 def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
     made: list[Batcher] = []
 
-    def build(predict: Callable = model, *, max_latency_s: float = 0.0) -> Batcher:
+    def build(
+        predict: Callable = model, *, streams: int = 1, max_latency_s: float = 0.0
+    ) -> Batcher:
         made.append(
             Batcher(
                 predict,
+                streams=streams,
                 tile_items=TILE,
                 item_shape=[2],
                 item_dtype="float32",
@@ -237,6 +240,58 @@ def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Ba
     assert not isinstance(caught.value, PredictionError)
 
 
+def test_tiles_are_computed_side_by_side_and_put_back_in_order(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given three streams, and a model that holds each of its callers up
+    batcher = new_batcher(streams=3)
+    model.may_go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(batcher.predict, numbered(0, 3 * TILE))
+
+        # then all three are in it at once
+        assert all(model.entered.acquire(timeout=10) for _ in range(3))
+        model.may_go.set()
+
+        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), asked.result(timeout=10))
+
+
+def test_a_request_that_fails_in_two_streams_fails_once(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher(streams=2)
+    model.errors = {1: ValueError("first"), 2: ValueError("second")}
+
+    def asked_in_both(pool: ThreadPoolExecutor) -> Future:
+        model.may_go.clear()
+        asked = pool.submit(batcher.predict, numbered(0, 2 * TILE))
+        assert all(model.entered.acquire(timeout=10) for _ in range(2))
+        model.may_go.set()
+        return asked
+
+    with ThreadPoolExecutor(1) as pool:
+        failed = asked_in_both(pool)
+        with pytest.raises(ValueError, match=r"first|second"):
+            failed.result(timeout=10)
+
+        # and both go on
+        asked = asked_in_both(pool)
+        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=10))
+
+
+def test_a_stream_that_comes_too_late_waits_for_the_next_rows(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given two streams that both wait for a fuller tile, of rows that one of them will take
+    batcher = new_batcher(streams=2, max_latency_s=0.01)
+
+    for first in range(5):
+        found = batcher.predict(numbered(first, 1))
+
+        np.testing.assert_array_equal(answers(numbered(first, 1)), found)
+    assert 5 == len(model.tiles)
+
+
 def test_closing_twice_is_no_error(new_batcher: Callable[..., Batcher]) -> None:
     batcher = new_batcher()
 
@@ -247,16 +302,18 @@ def test_closing_twice_is_no_error(new_batcher: Callable[..., Batcher]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    streams=st.integers(1, 4),
     tile=st.integers(1, 17),
     latency_ms=st.integers(0, 2),
     seed=st.integers(0, 2**16),
 )
 def test_however_items_are_split_the_outputs_are_those_of_one_call(
-    rows: list[int], tile: int, latency_ms: int, seed: int
+    rows: list[int], streams: int, tile: int, latency_ms: int, seed: int
 ) -> None:
     items = np.random.default_rng(seed).random((sum(rows), 5)).astype(np.float32)
     batcher = Batcher(
         answers,
+        streams=streams,
         tile_items=tile,
         item_shape=[5],
         item_dtype="float32",

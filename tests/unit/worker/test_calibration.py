@@ -56,9 +56,7 @@ def _publish(objects: InMemoryObjectStore, artifact: bytes) -> ModelManifest:
     )
 
 
-def _calibrations(
-    model: _Model, objects: InMemoryObjectStore, *, threads: int = 1, **changed: object
-) -> Calibrations:
+def _calibrations(model: _Model, objects: InMemoryObjectStore, **changed: object) -> Calibrations:
     options = {
         "objects": objects,
         "decide": InMemoryCoordination().decide,
@@ -66,7 +64,7 @@ def _calibrations(
         "machine": "abacus, 2 cores",
         "stopwatch": lambda: (model.now_s, model.cpu_s),
     }
-    return Calibrations(**options | changed, threads=threads)
+    return Calibrations(**options | changed)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +115,13 @@ def test_what_promises_nothing_is_not_tried(
     assert [64, 256, 1024] == model.compiled
 
 
-def test_where_most_cores_wait_the_clock_counts(
+def test_where_a_gpu_computes_the_clock_counts(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    # given 64 threads of which one is busy, whatever the tile: by the clock, calls cost a lot
-    model = _Model(call_us=400, item_us=2)
+    # given a processor that waits, whatever the tile: by the clock, calls cost a lot
+    model = _Model(call_us=400, item_us=2, busy_cores=0.02)
 
-    found = _calibrations(model, memory_objects, threads=64).tile_items(manifest, model.compile_for)
+    found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
 
     assert 1024 == found
 
@@ -146,9 +144,9 @@ def test_it_is_tried_once_and_the_same_for_all_workers_of_a_kind(
     first = _Model(call_us=100, item_us=5)
     found = _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
 
-    # when another asks, with more threads, for which something else would come out
+    # when another asks, for whom something else would come out
     other = _Model(call_us=2000, item_us=1)
-    again = _calibrations(other, memory_objects, threads=8).tile_items(manifest, other.compile_for)
+    again = _calibrations(other, memory_objects).tile_items(manifest, other.compile_for)
 
     assert (1024, 1024) == (found, again)
     assert [] == other.compiled
@@ -229,9 +227,9 @@ def test_what_was_tried_is_told(
 ) -> None:
     model = _Model(call_us=100, item_us=5)
 
-    tried = _calibrations(model, memory_objects, threads=2).tried(manifest, model.compile_for)
+    tried = _calibrations(model, memory_objects).tried(manifest, model.compile_for)
 
-    assert "64: 6.46 us, 256: 3.58 us, 1024: 3.09 us an item" == tried.summary
+    assert "64: 9.76 us, 256: 6.37 us, 1024: 5.96 us an item" == tried.summary
     assert [] == list(memory_objects.list("calibrations/"))
 
 
@@ -250,7 +248,6 @@ def test_the_setting_says_it_without_a_try(
         objects=memory_objects,
         decide=lambda _, data: data,
         engine=Engine(),
-        threads=1,
     )
 
     assert 7 == choose(manifest, model.compile_for)

@@ -101,7 +101,7 @@ def test_room_is_made_before_a_model_is_built(world: Any, disk: ArtifactCache) -
     with cache.use(pins[0]) as first:
         pass
 
-    world.engine.on_build = lambda: gone.append(not first.batcher._thread.is_alive())
+    world.engine.on_build = lambda: gone.append(not first.batcher._threads[0].is_alive())
     gone: list[bool] = []
     with cache.use(pins[1]):
         pass

@@ -1,0 +1,96 @@
+"""Move transposes down through an OpenVINO graph, until two meet that undo each other."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+#: Operations that compute each number from the ones at its own place, so that it does not matter
+#: whether the axes change places before or after.
+_ELEMENTWISE = frozenset(
+    {
+        "Abs",
+        "Add",
+        "Clamp",
+        "Convert",
+        "Divide",
+        "Elu",
+        "Exp",
+        "Gelu",
+        "HSigmoid",
+        "HSwish",
+        "Log",
+        "Maximum",
+        "Minimum",
+        "Mish",
+        "Multiply",
+        "Negative",
+        "Power",
+        "Relu",
+        "Sigmoid",
+        "SoftPlus",
+        "SoftSign",
+        "Sqrt",
+        "SquaredDifference",
+        "Subtract",
+        "Swish",
+        "Tanh",
+    }
+)
+
+
+def sink_transposes(graph: Any) -> None:
+    """Put the transposes of `graph`, an `openvino.Model`, after the element-wise operations.
+
+    Keras has the channels last, and OpenVINO convolves with the channels first: there is a
+    transpose before and after each convolution. With a bias and an activation in between, the one
+    after and the next one before do not meet, and OpenVINO copies all there is, twice: of 12.7 ms
+    that a small CNN took for 64 images, 5.3. Where they do meet it leaves both out.
+    """
+    passes = importlib.import_module("openvino.passes")
+    manager = passes.Manager()
+    # A bias is a constant that is reshaped.
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(graph)
+    for operation in graph.get_ordered_ops():
+        if operation.get_type_name() in _ELEMENTWISE:
+            _sink_below(operation)
+    graph.validate_nodes_and_infer_types()
+
+
+def _sink_below(operation: Any) -> None:
+    """Where the inputs are transposed alike, transpose the output in their place."""
+    sources = [value.get_node() for value in operation.input_values()]
+    transposes = [source for source in sources if _order(source) is not None]
+    orders = {tuple(_order(source) or ()) for source in transposes}
+    others = [source for source in sources if _order(source) is None]
+    if len(orders) != 1 or any(source.get_type_name() != "Constant" for source in others):
+        return
+    (order,) = orders
+    if any(len(source.shape) > len(order) for source in others):
+        return
+    opset: Any = importlib.import_module("openvino.opset16")
+    consumers = list(operation.output(0).get_target_inputs())
+    for into, source in zip(operation.inputs(), sources, strict=True):
+        if source in others:
+            into.replace_source_output(opset.constant(_undone(source.data, order)).output(0))
+        else:
+            into.replace_source_output(source.input_value(0))
+    transposed = opset.transpose(operation.output(0), np.array(order, np.int64))
+    for consumer in consumers:
+        consumer.replace_source_output(transposed.output(0))
+
+
+def _order(node: Any) -> list[int] | None:
+    """Where a transpose has its axes from; nothing if it is none, or is told so only later."""
+    if node.get_type_name() != "Transpose":
+        return None
+    order = node.input_value(1).get_node()
+    return order.data.tolist() if order.get_type_name() == "Constant" else None
+
+
+def _undone(data: Any, order: Sequence[int]) -> Any:
+    """A constant as it is where the axes have not yet changed places."""
+    spread = data.reshape((1,) * (len(order) - data.ndim) + data.shape)
+    return np.ascontiguousarray(np.transpose(spread, np.argsort(order)))
