@@ -15,6 +15,7 @@ _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/test_small_jobs.py::test_"
 _CONTENT_IDS = "tests/unit/fornada/test_content_ids.py::test_"
 _REDIS_SMALL = "tests/integration/fornada/test_small_jobs_in_redis.py::test_"
+_BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -381,5 +382,17 @@ MUTATIONS = (
             f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes[conditional]",
             _MACHINE,
         ),
+    ),
+    # The bytes.
+    Mutation(
+        name="tile-not-padded",
+        path="worker/predictor.py",
+        old="        self._predict = compile_for(self.tile_items)\n",
+        new="        def bare(tile: Array) -> NDArray[np.float32]:\n"
+        "            filled = 1 + int(np.argwhere(tile)[-1, 0])\n"
+        "            outputs = compile_for(filled)(tile[:filled])\n"
+        "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
+        "        self._predict = bare\n",
+        tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),
     ),
 )

@@ -1,0 +1,334 @@
+"""Predicts the same items again and again, each time split otherwise, and compares the bytes.
+
+A program, for Keras has one backend in a process, and TensorFlow's threads are set once. It is
+given an engine, its threads, and a folder of models (`NAME.keras`) with items and outputs
+(`NAME.npz`). What it runs is the worker's own: service, model cache, batcher, engine, reconciler;
+store and Redis are in memory. It fails with Hypothesis's example where a byte differs; else it
+prints, as JSON, the sha256 of each model's probabilities, and how often a shard was tried again.
+"""
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fornada.arrays import sha256_hex
+from fornada.errors import StoreUnavailableError
+from fornada.job_store import JobStore
+from fornada.messages import ShardMessage
+from fornada.settings import EngineName, Settings
+from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+from producer.client import Client
+from producer.job import Job
+from producer.sender import bundles_of
+from worker.deadlines import Deadlines
+from worker.engines import Compile, open_engine
+from worker.manifests import Manifests
+from worker.model_cache import ArtifactCache, ModelCache
+from worker.predictor import EnginePredictor
+from worker.reconciler import Reconciler
+from worker.service import ShardService
+
+_TILE_ITEMS = {"cnn": 32, "mlp": 32, "wide": 1024}
+#: Of the two workers: exact models give the same bytes with any.
+_EXACT_TILE_ITEMS = (32, 13)
+_WORKERS = 2
+_THREADS_OF_A_WORKER = 3
+_LEASE_S = 30.0
+#: What is not done by then will not be.
+_ROUNDS = 50
+_SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+#: Each of all models.
+_EXAMPLES = 500 if _SOAKING else 25
+
+#: Which way items go, how many, and how many a job or shard.
+_SHARES = st.lists(
+    st.tuples(
+        st.sampled_from(["shards of one job", "small jobs", "calls"]),
+        st.integers(1, 80),
+        st.integers(1, 40),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def main() -> None:
+    """Take one undisturbed pass, then compare many others with it."""
+    name, threads, folder = sys.argv[1:]
+    deployment = _Deployment(cast(EngineName, name), threads=int(threads), folder=Path(folder))
+    expected = {model: deployment.undisturbed(model) for model in deployment.items}
+
+    @settings(
+        max_examples=_EXAMPLES,
+        deadline=None,
+        derandomize=not _SOAKING,
+        database=None,
+        # Threads do not meet alike twice: a smaller example need not show what a larger one did.
+        phases=[Phase.generate],
+    )
+    @given(
+        shares=_SHARES,
+        seed=st.integers(0, 2**32 - 1),
+        together=st.integers(1, 32),
+        failing=st.sets(st.integers(0, 40), max_size=6),
+    )
+    def every_byte_is_the_same(
+        shares: list[tuple[str, int, int]], seed: int, together: int, failing: set[int]
+    ) -> None:
+        for model, outputs in expected.items():
+            order = np.random.default_rng(seed).permutation(len(outputs))
+            found = deployment.predicted(
+                model, order, shares=shares, seed=seed, together=together, failing=failing
+            )
+            for positions, probabilities in found:
+                wrong = [
+                    int(position)
+                    for position, row in zip(positions, probabilities, strict=True)
+                    if outputs[position].tobytes() != row.tobytes()
+                ]
+                assert not wrong, f"{model}: other bytes for the items {wrong}"
+
+    every_byte_is_the_same()
+    digests = {model: sha256_hex(rows.tobytes()) for model, rows in expected.items()}
+    json.dump({"digests": digests, "deferred": deployment.deferred}, sys.stdout)
+    deployment.close()
+
+
+class _FailingStore(InMemoryObjectStore):
+    """Refuses some writes, as a store that is away for moments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failing: set[int] = set()
+
+    @contextmanager
+    def failing_at(self, failing: set[int]) -> Iterator[None]:
+        """Refuse these writes of the block, counted from 0 on."""
+        self._failing, self._writes = failing, itertools.count()
+        try:
+            yield
+        finally:
+            self._failing = set()
+
+    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
+        """As the base, or refuse."""
+        self._refuse(key)
+        super().put(key, data, bucket=bucket)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """As the base, or refuse."""
+        self._refuse(key)
+        return super().put_if_absent(key, data)
+
+    def _refuse(self, key: str) -> None:
+        if self._failing and next(self._writes) in self._failing:
+            raise StoreUnavailableError(f"the store is away, of all times now ({key})")
+
+
+class _Deployment:
+    """A store, a queue, a clock, and two workers with a model cache each."""
+
+    def __init__(self, engine: EngineName, *, threads: int, folder: Path) -> None:
+        #: What was published, by model: item dtype [items, *item_shape].
+        self.items: dict[str, NDArray[Any]] = {}
+        #: Bundles that went back to the queue, at least in part.
+        self.deferred = 0
+        self._now_s = time.time()
+        self._queue: list[Sequence[ShardMessage]] = []
+        self._together = 1
+        self._objects = _FailingStore()
+        self._coordination = InMemoryCoordination(clock=lambda: self._now_s)
+        self._jobs = JobStore(objects=self._objects, decisions=self._coordination)
+        self._models = ModelStore(objects=self._objects)
+        self._engine = open_engine(engine, threads=threads)
+        for path in sorted(folder.glob("*.keras")):
+            self._publish(path)
+        self._is_exact = engine == "keras-exact"
+        self._caches = [self._new_cache(number, folder=folder) for number in range(_WORKERS)]
+        self._services = [self._new_service(number) for number in range(_WORKERS)]
+        self._reconciler = Reconciler(
+            jobs=self._jobs,
+            manifests=Manifests(jobs=self._jobs),
+            coordination=self._coordination,
+            enqueue=self.enqueue,
+            holder="worker-0",
+            queue="fornada",
+            interval_s=1.0,
+            requeue_after_s=_LEASE_S,
+            enqueue_window=1000,
+            lease_s=_LEASE_S,
+        )
+
+    def undisturbed(self, model: str) -> NDArray[np.float32]:
+        """float32 [items, classes] of all items: one shard, one worker, one thread."""
+        items = self.items[model]
+        job = self._client(inline=False).submit(items, model=model, items_per_shard=len(items))
+        (bundle,) = self._take_all()
+        assert ["ok"] == self._services[0].run_bundle(bundle)
+        return job.results().probabilities
+
+    def predicted(
+        self,
+        model: str,
+        order: NDArray[np.int64],
+        *,
+        shares: Sequence[tuple[str, int, int]],
+        seed: int,
+        together: int,
+        failing: set[int],
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Items in any order by many ways at once: positions, and what came of them."""
+        self._together = together
+        jobs: list[tuple[NDArray[np.int64], Job]] = []
+        calls: list[NDArray[np.int64]] = []
+        first = 0
+        for way, count, each in shares:
+            positions = np.take(order, range(first, first + count), mode="wrap")
+            first += count
+            parts = np.split(positions, range(each, count, each))
+            rows = self.items[model]
+            if way == "calls":
+                calls += parts
+            elif way == "small jobs":
+                submissions = [rows[part] for part in parts]
+                made = self._client(inline=True).submit_many(submissions, model=model)
+                jobs += zip(parts, made, strict=True)
+            else:
+                client = self._client(inline=False)
+                job = client.submit(rows[positions], model=model, items_per_shard=each)
+                jobs.append((positions, job))
+        with self._objects.failing_at(failing):
+            answers = self._run_all([job for _, job in jobs], model, calls, seed=seed)
+        results = [(positions, job.results().probabilities) for positions, job in jobs]
+        return [*results, *zip(calls, answers, strict=True)]
+
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
+        """Queue messages, as many in one as the example has it."""
+        self._queue += bundles_of(messages, together=min(together, self._together))
+
+    def reserved(self) -> set[ShardMessage]:
+        """Nothing: nobody asks."""
+        return set()
+
+    def close(self) -> None:
+        """End the batchers."""
+        for cache in self._caches:
+            cache.close()
+
+    def _run_all(
+        self, jobs: Sequence[Job], model: str, calls: Sequence[NDArray[np.int64]], *, seed: int
+    ) -> list[NDArray[np.float32]]:
+        """Have all threads of both workers at it until every job has ended."""
+        rng = np.random.default_rng(seed)
+        with ThreadPoolExecutor(_WORKERS * _THREADS_OF_A_WORKER) as pool:
+            answers = [
+                pool.submit(self._call, cache, model, positions)
+                for positions, cache in zip(calls, itertools.cycle(self._caches))
+            ]
+            for _ in range(_ROUNDS):
+                bundles = self._take_all()
+                # Some come twice, at the same time or after.
+                bundles += bundles[: len(bundles) // 4]
+                rng.shuffle(bundles)
+                services = (self._services[n % _WORKERS] for n in range(len(bundles)))
+                came = pool.map(
+                    lambda service, bundle: service.run_bundle(bundle), services, bundles
+                )
+                self.deferred += sum("deferred" in results for results in came)
+                if all(self._jobs.final(job.id) for job in jobs):
+                    break
+                self._now_s += 2 * _LEASE_S
+                # Its thread goes on with the next round, too.
+                with suppress(StoreUnavailableError):
+                    self._reconciler.round()
+        states = {job.status().state for job in jobs}
+        assert states <= {"SUCCEEDED"}, states
+        return [answer.result() for answer in answers]
+
+    def _call(
+        self, cache: ModelCache, model: str, positions: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """What a call without a job asks of the batcher."""
+        with cache.use(self._models.resolve(model).pin) as loaded:
+            return loaded.batcher.predict(self.items[model][positions])
+
+    def _take_all(self) -> list[Any]:
+        taken, self._queue = list(self._queue), []
+        return taken
+
+    def _client(self, *, inline: bool) -> Client:
+        given = Settings() if inline else Settings(max_inline_bytes=0)
+        return Client(
+            objects=self._objects, coordination=self._coordination, sender=self, settings=given
+        )
+
+    def _publish(self, path: Path) -> None:
+        with np.load(path.with_suffix(".npz")) as arrays:
+            items, outputs = arrays["items"], arrays["outputs"]
+        self._models.publish(
+            ModelDraft(
+                name=path.stem,
+                item_shape=list(items.shape[1:]),
+                item_dtype=str(items.dtype),
+                classes=[str(number) for number in range(outputs.shape[1])],
+            ),
+            artifact=path.read_bytes(),
+            golden_inputs=items[:8],
+            golden_outputs=outputs[:8],
+            check=lambda _artifact: None,
+        )
+        self.items[path.stem] = items
+
+    def _new_cache(self, number: int, *, folder: Path) -> ModelCache:
+        def choose_tile(manifest: ModelManifest, _compile_for: Compile) -> int:
+            return _EXACT_TILE_ITEMS[number] if self._is_exact else _TILE_ITEMS[manifest.name]
+
+        return ModelCache(
+            models=self._models,
+            build=lambda manifest, artifact: EnginePredictor(
+                manifest,
+                artifact,
+                engine=self._engine,
+                models=self._models,
+                choose_tile=choose_tile,
+            ),
+            disk=ArtifactCache(folder / "cache"),
+            max_models=10,
+            max_bytes=10**9,
+            # One waits for more rows, and so has fuller tiles than the other.
+            max_latency_s=0.002 * number,
+        )
+
+    def _new_service(self, number: int) -> ShardService:
+        def isolate(job_id: str, shard: int) -> Any:
+            raise AssertionError(f"shard {shard} of {job_id} was tried too often")
+
+        return ShardService(
+            jobs=self._jobs,
+            manifests=Manifests(jobs=self._jobs),
+            models=self._caches[number],
+            coordination=self._coordination,
+            deadlines=Deadlines(),
+            isolate=isolate,
+            worker=f"worker-{number}",
+            lease_s=_LEASE_S,
+            shard_deadline_s=600.0,
+        )
+
+
+if __name__ == "__main__":
+    main()
