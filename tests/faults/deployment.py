@@ -44,7 +44,8 @@ END_WITHIN_S = 120.0
 #: Workers that were killed import TensorFlow again, and the supervisor waits before it starts them.
 STARTED_WITHIN_S = 90.0
 
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Images = NDArray[np.uint8]
+Predict = Callable[[Images], NDArray[np.float32]]
 
 _ENVIRON = {
     "FORNADA_LEASE_S": "2",
@@ -75,11 +76,16 @@ class Deployment:
         self.predict = self.publish("m", seed=7)
 
     @property
+    def environ(self) -> dict[str, str]:
+        """Of a command that runs on it."""
+        return {**_ENVIRON, **self.stack.environ}
+
+    @property
     def queue(self) -> str:
         """The Redis list that workers take from."""
         return self.settings.queue
 
-    def images(self, items: int) -> NDArray[np.uint8]:
+    def images(self, items: int) -> Images:
         """uint8 [items, height, width], no two alike."""
         return np.random.default_rng(items).integers(0, 256, (items, *ITEM_SHAPE), np.uint8)
 
@@ -100,18 +106,31 @@ class Deployment:
         return self.client(sender).submit(images, model="m:1", idempotency_key=job_id)
 
     def submit_held(self, shards: int) -> Job:
-        """A job of which no worker has begun a shard: they are fast, and it may be over otherwise.
+        """A job of which no worker has begun a shard: it may be over otherwise, they are fast."""
+        with self.held():
+            return self.submit(shards)
 
-        They stand still meanwhile, for less time than their supervisor allows.
-        """
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Workers stand still in the block, for less time than their supervisor allows."""
         pids = self.worker_pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
-            return self.submit(shards)
+            yield
         finally:
-            for pid in pids:
+            self.go_on(pids)
+
+    def go_on(self, pids: Iterable[int]) -> None:
+        """Let processes that were stopped run on, if they live."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    def submit_small(self, jobs: int, *, sender: Sender | None = None) -> list[tuple[Job, Images]]:
+        """Small jobs, whose ids vouch for what is in them, each with its images."""
+        images = np.split(self.images(jobs * ITEMS_PER_SHARD), jobs)
+        return list(zip(self.client(sender).submit_many(images, model="m:1"), images, strict=True))
 
     def done_count(self, job: Job) -> int:
         """Shards that have an outcome."""
@@ -121,7 +140,7 @@ class Deployment:
         """How the job ended, as it is stored."""
         return self.objects.get(keys.job_final(job.id)).data
 
-    def check(self, job: Job, *, images: NDArray[np.uint8] | None = None) -> None:
+    def check(self, job: Job, *, images: Images | None = None) -> None:
         """All that must hold of a job that has ended, and the right bytes of each item."""
         if images is None:
             images = self.images(job.manifest.item_count)
@@ -160,6 +179,10 @@ class Deployment:
             client["cmd"] == "brpop" and "b" in client["flags"]
             for client in self.redis.client_list()
         )
+
+    def is_idle(self) -> bool:
+        """Whether no message waits, and no worker holds one."""
+        return not self.redis.llen(self.queue) and not self.redis.hlen("unacked")
 
     def leader_pid(self) -> int | None:
         """The worker whose reconciler leads, if it lives."""
@@ -208,7 +231,7 @@ class Deployment:
             model, tile_items=_TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
         )
 
-        def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def predict(images: Images) -> NDArray[np.float32]:
             return predict_items(compiled, images, tile_items=_TILE_ITEMS)
 
         golden = self.images(2)
@@ -260,6 +283,7 @@ def deployed(
             deployment.worker_pids()
             deployment.redis.close()
     assert [] == [pid for pid in deployment.seen_pids if lives(pid)]
+    assert {} == _commands_of(folder)
     assert [] == [thread for thread in threading.enumerate() if thread not in threads]
 
 
@@ -289,6 +313,17 @@ def is_stopped(pid: int) -> bool:
 def lives(pid: int) -> bool:
     """Whether the process still runs."""
     return _state(pid) not in {None, "Z", "X"}
+
+
+def _commands_of(folder: Path) -> dict[int, str]:
+    """Processes that have the folder in their arguments or environment, of whatever kind."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if f"{folder}/".encode() in command + (process / "environ").read_bytes():
+                found[int(process.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
 
 
 def _state(pid: int) -> str | None:

@@ -11,19 +11,29 @@ class FaultControl:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for name in ("kill-at", "killed", "ends", "leased"):
+        for name in ("armed", "killed", "ends", "leased"):
             (folder / name).mkdir(parents=True)
         #: To be added to the workers' environment.
         path = [str(_INJECTED), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.environ = {"PYTHONPATH": os.pathsep.join(path), "FAULT_POINTS_DIR": str(folder)}
 
-    def arm(self, point: str) -> None:
-        """Have the next process that comes to the point killed there."""
-        (self._folder / "kill-at" / point).touch()
+    def arm(self, point: str, *passages: int) -> None:
+        """Have processes killed at the point: those that come there next as the numbers say.
+
+        Args:
+            point: Where.
+            passages: Counted from 1 over all processes; the next one alone if left out.
+        """
+        deadly = passages or (1,)
+        self._mark(point, "".join("x" if n in deadly else "." for n in range(1, max(deadly) + 1)))
+
+    def stop_at(self, point: str, *, processes: int) -> None:
+        """Have the next so many processes that come to the point stopped there (SIGSTOP)."""
+        self._mark(point, "s" * processes)
 
     def disarm(self) -> None:
         """Let the processes live."""
-        for armed in (self._folder / "kill-at").iterdir():
+        for armed in (self._folder / "armed").iterdir():
             armed.unlink(missing_ok=True)
 
     def kills(self, point: str, *, process: str = "worker") -> int:
@@ -38,3 +48,13 @@ class FaultControl:
     def leased_count(self, job_id: str) -> int:
         """How many messages found another attempt at work on their shard."""
         return len(list((self._folder / "leased").glob(f"{job_id}.*[0-9]")))
+
+    def ended_count(self, job_ids: set[str]) -> int:
+        """How many of the jobs have an end that a worker wrote."""
+        ended = {path.name.rpartition(".")[0] for path in (self._folder / "ends").iterdir()}
+        return len(ended & job_ids)
+
+    def _mark(self, point: str, marks: str) -> None:
+        part = self._folder / f"{point}.part"
+        part.write_text(marks)
+        part.replace(self._folder / "armed" / point)

@@ -61,7 +61,7 @@ def test_the_end_of_a_cancel_that_races_success_stands(
     # On a store that ignores conditions, two who end a job in the same moment may both write, so
     # the race is let run out: the worker's side of it was over before this job began.
     deployment.check_undisturbed(deployment.submit(shards), history)
-    wait_until(lambda: _is_idle(deployment))
+    wait_until(deployment.is_idle)
     ends = [deployment.final_bytes(job) for job in jobs]
     states = [job.status().state for job in jobs]
 
@@ -70,7 +70,7 @@ def test_the_end_of_a_cancel_that_races_success_stands(
         [ShardMessage(job_id=job.id, shard=shard) for job in jobs for shard in range(shards)]
     )
     assert states == [job.cancel().state for job in jobs]
-    wait_until(lambda: _is_idle(deployment), timeout_s=60)
+    wait_until(deployment.is_idle, timeout_s=60)
 
     # then
     assert ends == [deployment.final_bytes(job) for job in jobs]
@@ -247,11 +247,6 @@ def test_workers_killed_again_and_again_lose_nothing(
     # then
     history.observe(job.id)
     deployment.check_undisturbed(job, history)
-
-
-def _is_idle(deployment: Deployment) -> bool:
-    """Whether no message waits, and no worker holds one."""
-    return not deployment.redis.llen(deployment.queue) and not deployment.redis.hlen("unacked")
 
 
 def _refusals(client: Any) -> int:

@@ -1,6 +1,8 @@
 """What a worker process does to itself when a test says so, by files in a folder.
 
-kill-at/<point>: the process that removes it first, on its way past that point, kills itself.
+armed/<point>: a mark for each time that a process is to come past that point; each takes the first
+one away, and kills itself where that is an x, or stops itself where it is an s. So the product's
+speed is no matter: which passages it happens at is said beforehand.
 killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
 leased/<job>.<ns>: one was told that another is at the shard.
@@ -10,6 +12,7 @@ FAULT_VISIBILITY_TIMEOUT_S: what a worker holds for so long is delivered again.
 """
 
 import ctypes
+import fcntl
 import functools
 import os
 import signal
@@ -38,14 +41,20 @@ class FaultPoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
 
     def at(self, point: str) -> None:
-        """Die here, if a test wants somebody to, and nobody was faster."""
-        try:
-            (self._folder / "kill-at" / point).unlink()
-        except FileNotFoundError:
+        """Die or stop here, if a test wants that of the one who comes here now."""
+        armed = self._folder / "armed" / point
+        if not armed.exists():
             return
-        self.die(point)
+        # While the process stops, no other thread of it takes the mark that is for another.
+        with self._lock:
+            mark = _take(armed)
+            if mark == "x":
+                self.die(point)
+            elif mark == "s":
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     def die(self, point: str) -> None:
         """Die here."""
@@ -65,6 +74,21 @@ class FaultPoints:
         part = self._folder / f"{name}.{os.getpid()}-{threading.get_ident()}.part"
         part.write_bytes(data)
         part.replace(self._folder / f"{name}.{time.time_ns()}")
+
+
+def _take(armed: Path) -> str:
+    """The first of the marks that are left."""
+    try:
+        file = armed.open("r+")
+    except FileNotFoundError:
+        return ""
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        marks = file.read()
+        file.seek(0)
+        file.write(marks[1:])
+        file.truncate()
+    return marks[:1]
 
 
 def install(folder: Path) -> None:
@@ -156,6 +180,8 @@ def _patch_object_store(module: Any, points: FaultPoints) -> None:
             points.at("final-put")
         elif "/data/" in key:
             points.at("data-put")
+        elif "/input/" in key:
+            points.at("input-put")
 
     for name in ("put", "put_if_absent"):
         _wrap(module.S3ObjectStore, name, before=before, after=after)
@@ -168,6 +194,24 @@ def _patch_job_store(module: Any, points: FaultPoints) -> None:
         before=lambda *_: points.at("before-commit"),
         after=lambda *_: points.at("committed"),
     )
+    for name in ("create", "create_named"):
+        _wrap(module.JobStore, name, after=lambda *_: points.at("manifest-put"))
+
+
+def _patch_open_jobs(module: Any, points: FaultPoints) -> None:
+    _wrap(module.RedisOpenJobs, "open_job", after=lambda *_: points.at("job-listed"))
+    _wrap(module.RedisOpenJobs, "admit", after=lambda *_: points.at("jobs-admitted"))
+
+
+def _patch_sender(module: Any, points: FaultPoints) -> None:
+    bundles_of = module.bundles_of
+
+    def bundles(*args: Any, **kwargs: Any) -> Any:
+        for bundle in bundles_of(*args, **kwargs):
+            yield bundle
+            points.at("message-sent")
+
+    module.bundles_of = bundles
 
 
 def _patch_computation(module: Any, points: FaultPoints) -> None:
@@ -206,6 +250,8 @@ _PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {
     "fornada.broker": _patch_broker,
     "fornada.job_store": _patch_job_store,
     "fornada.object_store": _patch_object_store,
+    "fornada.redis_open_jobs": _patch_open_jobs,
+    "producer.sender": _patch_sender,
     "worker.batcher": _patch_batcher,
     "worker.computation": _patch_computation,
     "worker.predictor": _patch_predictor,
