@@ -54,7 +54,8 @@ class FaultPoints:
             if mark == "x":
                 self.die(point)
             elif mark == "s":
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # All threads stop. By `kill` another one may get the signal, and this one run on.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     def die(self, point: str) -> None:
         """Die here."""

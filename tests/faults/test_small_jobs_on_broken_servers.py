@@ -1,0 +1,172 @@
+"""Small jobs, whose inputs travel in messages, on real servers while parts of them fail."""
+
+import random
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from fornada.messages import ShardMessage
+from producer.job import Job
+from producer.sender import CelerySender
+
+from .checker import OutcomeHistory
+from .deployment import (
+    END_WITHIN_S,
+    WORKERS,
+    Deployment,
+    Images,
+    SenderBy,
+    is_stopped,
+    lives,
+    repeatedly,
+)
+from .fault_control import FaultControl
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+    pytest.mark.timeout(600),
+]
+
+#: So many that each worker has messages of them: up to 32 are in one.
+SMALL_JOBS = 600
+SOME_JOBS = 100
+
+WaitUntil = Callable[..., None]
+
+
+@pytest.fixture
+def history(module_deployment: Deployment) -> OutcomeHistory:
+    """Every version of what was committed, where the test looks."""
+    return OutcomeHistory(module_deployment.objects)
+
+
+@pytest.mark.parametrize("point", ["begun", "predicted", "before-final", "final-put"])
+def test_a_redis_emptied_while_all_workers_are_at_a_step_loses_none(
+    point: str,
+    deployment: Deployment,
+    faults: FaultControl,
+    history: OutcomeHistory,
+    wait_until: WaitUntil,
+) -> None:
+    # given
+    workers = deployment.worker_pids()
+    faults.stop_at(point, processes=WORKERS)
+    small = deployment.submit_small(SMALL_JOBS)
+    try:
+        wait_until(lambda: all(is_stopped(pid) for pid in workers), timeout_s=60)
+        assert faults.ended_count({job.id for job, _ in small}) < SMALL_JOBS
+
+        # when
+        deployment.redis.flushall()
+    finally:
+        deployment.go_on(workers)
+
+    # then
+    _check_undisturbed(deployment, small, history)
+
+
+@pytest.mark.parametrize("keep_data", [True, False], ids=["append-only file", "all forgotten"])
+def test_a_redis_killed_while_all_workers_are_at_a_step_loses_none(
+    keep_data: bool,  # noqa: FBT001 - a parameter of the test
+    deployment: Deployment,
+    faults: FaultControl,
+    history: OutcomeHistory,
+    wait_until: WaitUntil,
+) -> None:
+    # given
+    workers = deployment.worker_pids()
+    faults.stop_at("predicted", processes=WORKERS)
+    small = deployment.submit_small(SMALL_JOBS)
+    try:
+        wait_until(lambda: all(is_stopped(pid) for pid in workers), timeout_s=60)
+
+        # when
+        killed = deployment.kill_valkey()
+        wait_until(lambda: not lives(killed))
+    finally:
+        deployment.go_on(workers)
+    deployment.start_valkey(keep_data=keep_data)
+
+    # then
+    _check_undisturbed(deployment, small, history)
+
+
+def test_connections_killed_every_200_ms_lose_none(
+    deployment: Deployment, history: OutcomeHistory
+) -> None:
+    # given
+    killed: list[int] = []
+    with deployment.held():
+        small = deployment.submit_small(SMALL_JOBS)
+
+    # when
+    with repeatedly(
+        lambda: killed.append(deployment.redis.client_kill_filter(_type="normal", skipme=True)),
+        interval_s=0.2,
+    ):
+        # then
+        _check_undisturbed(deployment, small, history)
+    assert sum(killed) > WORKERS
+
+
+def test_bundles_that_come_ten_times_and_in_any_order_count_once(
+    deployment: Deployment, faults: FaultControl, history: OutcomeHistory
+) -> None:
+    # given: other bundles each time, the same message twice in some
+    real = CelerySender.from_settings(deployment.settings)
+    chance = random.Random(7)
+
+    def send_all_ten_times(messages: list[ShardMessage]) -> None:
+        real.enqueue(chance.sample(messages * 10, len(messages) * 10), together=32)
+
+    # when
+    small = deployment.submit_small(SOME_JOBS, sender=SenderBy(send_all_ten_times))
+
+    # then
+    _check_undisturbed(deployment, small, history)
+    assert [1] * SOME_JOBS == [len(set(faults.ends(job.id))) for job, _ in small]
+
+
+def test_the_end_of_a_cancel_that_races_success_stands(
+    deployment: Deployment, wait_until: WaitUntil
+) -> None:
+    # given: the first are cancelled before anybody begins, the others while workers are at them
+    with deployment.held():
+        small = deployment.submit_small(SOME_JOBS)
+        jobs = [job for job, _ in small]
+        early = {job.cancel().state for job in jobs[: SOME_JOBS // 2]}
+    late = {job.cancel().state for job in jobs[: SOME_JOBS // 2 - 1 : -1]}
+    assert {"CANCELLED"} == early
+    assert late <= {"CANCELLED", "SUCCEEDED"}
+    # Both may write in the same moment, where the store decides nothing.
+    wait_until(deployment.is_idle, timeout_s=60)
+    ends = [deployment.final_bytes(job) for job in jobs]
+
+    # when: late messages, and late cancels
+    CelerySender.from_settings(deployment.settings).enqueue(
+        [ShardMessage(job_id=job.id, shard=0) for job in jobs], together=32
+    )
+    for job in jobs:
+        job.cancel()
+    wait_until(deployment.is_idle, timeout_s=60)
+
+    # then
+    assert ends == [deployment.final_bytes(job) for job in jobs]
+    for job, images in small:
+        deployment.check(job, images=images)
+
+
+def _check_undisturbed(
+    deployment: Deployment, small: list[tuple[Job, Images]], history: OutcomeHistory
+) -> None:
+    """Each job ends SUCCEEDED with its own bytes, and its end stays as it is."""
+    for job, images in small:
+        status = job.wait(timeout_s=END_WITHIN_S)
+        assert "SUCCEEDED" == status.state, status
+        history.observe(job.id)
+        deployment.check(job, images=images)
+    for job, _ in small:
+        history.observe(job.id)
+    history.check()
