@@ -1,8 +1,10 @@
 """The process that `worker.isolation` talks to: predicts runs of one shard's items, or dies."""
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,9 @@ from worker.calibration import chooser
 from worker.engines import open_engine
 from worker.predictor import EnginePredictor, Predictor
 
+#: From <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> None:
     """Answer requests from stdin until it is closed."""
@@ -41,6 +46,7 @@ def main() -> None:
     parser.add_argument("job_id")
     parser.add_argument("shard", type=int)
     arguments = parser.parse_args()
+    _end_with_worker()
     # Whatever else prints, native code too, must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -51,6 +57,15 @@ def main() -> None:
         request = json.loads(line)
         answer = _answered(shard.load) if "load" in request else _answered(shard.predict, request)
         answers.write(json.dumps(answer) + "\n")
+
+
+def _end_with_worker() -> None:
+    """Have the kernel end this process with the worker's.
+
+    While native code hangs, nobody reads stdin to its end; nor would anybody else end it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Shard:

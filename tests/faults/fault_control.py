@@ -11,7 +11,7 @@ class FaultControl:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for name in ("armed", "killed", "ends", "leased"):
+        for name in ("armed", "killed", "hung", "ends", "leased"):
             (folder / name).mkdir(parents=True)
         #: To be added to the workers' environment.
         path = [str(_INJECTED), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -38,8 +38,11 @@ class FaultControl:
 
     def kills(self, point: str, *, process: str = "worker") -> int:
         """How many processes (`worker` or `worker.isolated`) were killed at the point so far."""
-        noted = [*(self._folder / "killed").glob(f"{point}.*[0-9]")]
-        return [path.read_text() for path in noted].count(process)
+        return self._noted("killed", point).count(process)
+
+    def hangs(self, *, process: str) -> int:
+        """How many processes of the kind hung over an item so far."""
+        return self._noted("hung", "item").count(process)
 
     def ends(self, job_id: str) -> list[bytes]:
         """What workers wrote as the job's end, oldest first."""
@@ -53,6 +56,9 @@ class FaultControl:
         """How many of the jobs have an end that a worker wrote."""
         ended = {path.name.rpartition(".")[0] for path in (self._folder / "ends").iterdir()}
         return len(ended & job_ids)
+
+    def _noted(self, kind: str, name: str) -> list[str]:
+        return [path.read_text() for path in (self._folder / kind).glob(f"{name}.*[0-9]")]
 
     def _mark(self, point: str, marks: str) -> None:
         part = self._folder / f"{point}.part"

@@ -1,7 +1,11 @@
 """Items, shards and a model that end every process that touches them, on real servers."""
 
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +13,8 @@ from numpy.typing import NDArray
 
 from producer.job import Job, JobStatus
 
-from .checker import check_job
-from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment
+from .checker import OutcomeHistory, check_job
+from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, lives, repeatedly
 from .fault_control import FaultControl
 from .injected.fault_points import HANG, POISON
 
@@ -150,6 +154,40 @@ def test_an_item_that_hangs_its_process_for_ever_is_named_and_the_rest_complete(
     assert MAX_ATTEMPTS == restarts()
 
 
+def test_a_process_of_its_own_that_hangs_does_not_outlive_its_worker(
+    deployment: Deployment, faults: FaultControl, wait_until: WaitUntil
+) -> None:
+    # given: native code holds the process's interpreter, so that it notices nothing
+    hung_before = faults.hangs(process="worker.isolated")
+    images = _with(deployment.images(2), {1: HANG})
+    client = deployment.client(max_attempts=1)
+    job = client.submit(images, model="m:1", items_per_shard=2)
+    wait_until(
+        lambda: faults.hangs(process="worker.isolated") > hung_before, timeout_s=END_WITHIN_S
+    )
+    ((process, worker),) = _isolated(job.id).items()
+
+    # when
+    os.kill(worker, signal.SIGKILL)
+
+    # then: long before its deadline
+    wait_until(lambda: not lives(process), timeout_s=SHARD_DEADLINE_S / 3)
+    status = job.wait(timeout_s=END_WITHIN_S)
+    assert ("SUCCEEDED", 1) == (status.state, status.items_failed)
+    _check_rows(deployment, job, images, failed=[1])
+
+
+def _isolated(job_id: str) -> dict[int, int]:
+    """Processes of their own that predict a shard of the job, each with its worker's id."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"worker.isolated\0{job_id}".encode() in (process / "cmdline").read_bytes():
+                state = (process / "stat").read_text().rpartition(")")[2].split()
+                found[int(process.name)] = int(state[1])
+    return found
+
+
 def _run(
     deployment: Deployment,
     images: NDArray[np.uint8],
@@ -158,8 +196,13 @@ def _run(
     items_per_shard: int = ITEMS_PER_SHARD,
 ) -> tuple[Job, JobStatus]:
     client = deployment.client(max_attempts=MAX_ATTEMPTS)
+    history = OutcomeHistory(deployment.objects)
     job = client.submit(images, model=model, items_per_shard=items_per_shard)
-    return job, job.wait(timeout_s=END_WITHIN_S)
+    with repeatedly(lambda: history.observe(job.id), interval_s=1):
+        status = job.wait(timeout_s=END_WITHIN_S)
+    history.observe(job.id)
+    history.check()
+    return job, status
 
 
 def _with(images: NDArray[np.uint8], marks: dict[int, bytes]) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ armed/<point>: a mark for each time that a process is to come past that point; e
 one away, and kills itself where that is an x, or stops itself where it is an s. So the product's
 speed is no matter: which passages it happens at is said beforehand.
 killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
+hung/item.<ns>: one hangs over an item; holds the same.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
 leased/<job>.<ns>: one was told that another is at the shard.
 Items that begin with POISON kill the process that predicts them, those with HANG stop it for
@@ -62,6 +63,12 @@ class FaultPoints:
         # -P -m MODULE
         self._note(f"killed/{point}", sys.orig_argv[3].encode())
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def hang(self) -> None:
+        """Stop here for ever, with all threads that run Python."""
+        self._note("hung/item", sys.orig_argv[3].encode())
+        # Unlike CDLL, it keeps the GIL.
+        ctypes.PyDLL(None).sleep(_FOR_EVER_S)
 
     def note_leased(self, job_id: str) -> None:
         """Record that a shard's second message found the first one's attempt at work."""
@@ -233,8 +240,7 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
         if POISON in firsts:
             points.die("poison-item")
         if HANG in firsts:
-            # Unlike CDLL, it keeps the GIL: no thread of the process runs on.
-            ctypes.PyDLL(None).sleep(_FOR_EVER_S)
+            points.hang()
         if SLOW in firsts:
             time.sleep(_SLOW_S)
 
