@@ -1,15 +1,13 @@
 """Parsers of untrusted bytes: whatever comes, they answer soon, with our errors or a record.
 
-Arrays, IDX files and images are fuzzed beside their other tests.
+Arrays, IDX files and images: `test_files_fuzzed.py`; calls of `predict`: beside their other tests.
 """
 
 import io
 import json
-import os
-import resource
 import zipfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -17,10 +15,10 @@ import h5py
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from fornada.content_ids import message_for, named, vouched_manifest
-from fornada.errors import FornadaError, IntegrityError, MessageError, ModelRefusedError
+from fornada.errors import IntegrityError, MessageError, ModelRefusedError
 from fornada.job_manifest import JobManifest, ShardInput, Shards
 from fornada.job_store import JobStore
 from fornada.messages import JobFinal, ModelPin, ObjectRef, Record, ShardMessage, ShardOutcome
@@ -30,16 +28,8 @@ from model_store.artifact_check import check_artifact
 from model_store.manifest import ModelManifest
 from worker import tasks
 
-_SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-#: The deadline is far above what the slowest of these takes, and below what is called a hang.
-_SOON = settings(
-    settings.get_profile("faults"),
-    max_examples=5000 if _SOAKING else 120,
-    derandomize=not _SOAKING,
-    deadline=timedelta(seconds=5),
-)
-#: Memory that a parser may take on top of what the process had, for inputs of a few KB.
-_MEMORY_KB = 300 * 1024
+from .fuzzing import EDITS, SOON, Edit, edited, little_memory, obeyed
+
 _AT = datetime(2026, 1, 2, tzinfo=UTC)
 _SHA = "0123456789abcdef" * 4
 _REF = ObjectRef(key="jobs/job/input/0.npy", size_bytes=7, sha256=_SHA)
@@ -110,30 +100,6 @@ _JSON = st.recursive(
 )
 
 
-#: Where, how many bytes are taken out, and what is put in.
-_Edit = tuple[int, int, bytes]
-_EDITS: st.SearchStrategy[list[_Edit]] = st.lists(
-    st.tuples(
-        st.integers(0, 2**16),
-        st.sampled_from([0, 1, 1, 2, 4, 8, 8, 200]),
-        st.binary(max_size=8)
-        | st.sampled_from([b"\xff", b"\xff" * 8, b"\0" * 8, b"9" * 400, b"[" * 400])
-        # An offset or a length where eight bytes stand for one.
-        | st.integers(0, 2**64 - 1).map(lambda number: number.to_bytes(8, "little")),
-    ),
-    min_size=1,
-    max_size=8,
-)
-
-
-def _edited(data: bytes, edits: list[_Edit]) -> bytes:
-    edited = bytearray(data)
-    for at, length, replacement in edits:
-        first = at % (len(edited) + 1)
-        edited[first : first + length] = replacement
-    return bytes(edited)
-
-
 @st.composite
 def _changed_record(draw: st.DrawFn) -> tuple[type[Record], bytes]:
     """A record one value of which, at any depth, is any JSON value."""
@@ -154,21 +120,10 @@ def _changed_record(draw: st.DrawFn) -> tuple[type[Record], bytes]:
     return type(record), json.dumps(body).encode()
 
 
-def _obeys(parse: Callable[[], Any], refusal: type[FornadaError]) -> Any:
-    """What `parse` gives, or `None` where it refuses as it should; anything else is raised."""
-    try:
-        return parse()
-    except refusal as exc:
-        message = str(exc)
-    assert 0 < len(message) < 2000
-    return None
-
-
 @pytest.fixture(autouse=True)
 def _little_memory() -> Iterator[None]:
-    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < _MEMORY_KB
+    with little_memory():
+        yield
 
 
 # Records.
@@ -176,32 +131,32 @@ def _little_memory() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.binary(max_size=400) | _JSON.map(lambda value: json.dumps(value).encode()))
-@_SOON
+@SOON
 def test_any_bytes_are_a_record_or_refused(kind: type[Record], data: bytes) -> None:
-    record = _obeys(lambda: kind.from_json(data, where="here"), MessageError)
+    record = obeyed(lambda: kind.from_json(data, where="here"), MessageError)
 
     assert record is None or isinstance(record, kind)
 
 
-@given(record=st.sampled_from(RECORDS), edits=_EDITS)
-@_SOON
-def test_a_damaged_record_is_a_record_or_refused(record: Record, edits: list[_Edit]) -> None:
-    damaged = _edited(record.to_json(), edits)
+@given(record=st.sampled_from(RECORDS), edits=EDITS)
+@SOON
+def test_a_damaged_record_is_a_record_or_refused(record: Record, edits: list[Edit]) -> None:
+    damaged = edited(record.to_json(), edits)
 
-    read = _obeys(lambda: type(record).from_json(damaged, where="here"), MessageError)
+    read = obeyed(lambda: type(record).from_json(damaged, where="here"), MessageError)
 
     # What is obeyed can be written, and means the same again.
     assert read is None or read == type(record).from_json(read.to_json(), where="here")
 
 
 @given(changed=_changed_record())
-@_SOON
+@SOON
 def test_a_record_with_another_value_is_a_record_or_refused(
     changed: tuple[type[Record], bytes],
 ) -> None:
     kind, data = changed
 
-    read = _obeys(lambda: kind.from_json(data, where="here"), MessageError)
+    read = obeyed(lambda: kind.from_json(data, where="here"), MessageError)
 
     assert read is None or read == kind.from_json(read.to_json(), where="here")
 
@@ -213,11 +168,11 @@ def test_a_record_with_another_value_is_a_record_or_refused(
     args=st.lists(_JSON, max_size=3).map(tuple),
     kwargs=st.dictionaries(st.text(max_size=10), _JSON, max_size=2),
 )
-@_SOON
+@SOON
 def test_any_arguments_are_a_message_or_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    messages = _obeys(lambda: tasks.decode(args, kwargs), MessageError)
+    messages = obeyed(lambda: tasks.decode(args, kwargs), MessageError)
 
     assert all(isinstance(message, ShardMessage) for message in messages or ())
 
@@ -232,21 +187,21 @@ def test_any_arguments_are_a_message_or_refused(
         },
     )
 )
-@_SOON
+@SOON
 def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) -> None:
-    for read in _obeys(lambda: tasks.decode((message,), {}), MessageError) or ():
+    for read in obeyed(lambda: tasks.decode((message,), {}), MessageError) or ():
         assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
 
 
 # A manifest that comes with a message: what the job's id vouches for, or nothing.
 
 
-@given(edits=_EDITS)
-@_SOON
-def test_a_damaged_manifest_of_a_message_is_none(edits: list[_Edit]) -> None:
+@given(edits=EDITS)
+@SOON
+def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
     message = message_for(named(_SMALL).manifest, 0)
     text = (message.manifest or "").encode()
-    damaged = _edited(text, edits).decode(errors="replace")
+    damaged = edited(text, edits).decode(errors="replace")
 
     taken = vouched_manifest(message.model_copy(update={"manifest": damaged}))
 
@@ -258,14 +213,14 @@ def test_a_damaged_manifest_of_a_message_is_none(edits: list[_Edit]) -> None:
     size_bytes=st.integers(0, 2**40),
     sha256=st.just(_INLINE.sha256) | st.none(),
 )
-@_SOON
+@SOON
 def test_any_text_in_place_of_bytes_is_bytes_or_refused(
     inline: str, size_bytes: int, sha256: str | None
 ) -> None:
     ref = ObjectRef(key="inline/0.npy", size_bytes=size_bytes, sha256=sha256, inline=inline)
     jobs = JobStore(objects=InMemoryObjectStore())
 
-    data = _obeys(lambda: jobs.read_checked(ref), IntegrityError)
+    data = obeyed(lambda: jobs.read_checked(ref), IntegrityError)
 
     assert data is None or size_bytes == len(data)
 
@@ -304,21 +259,21 @@ def test_the_artifact_that_is_damaged_below_is_accepted_whole() -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-@given(edits=_EDITS)
-@_SOON
-def test_a_damaged_zip_is_accepted_or_refused(edits: list[_Edit], compression: int) -> None:
+@given(edits=EDITS)
+@SOON
+def test_a_damaged_zip_is_accepted_or_refused(edits: list[Edit], compression: int) -> None:
     whole = _artifact(config=_config(), weights=_weights(), compression=compression)
-    damaged = _edited(whole, edits)
+    damaged = edited(whole, edits)
 
-    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+    obeyed(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
 
 
-@given(edits=_EDITS)
-@_SOON
-def test_damaged_weights_are_accepted_or_refused(edits: list[_Edit]) -> None:
-    damaged = _artifact(config=_config(), weights=_edited(_weights(), edits))
+@given(edits=EDITS)
+@SOON
+def test_damaged_weights_are_accepted_or_refused(edits: list[Edit]) -> None:
+    damaged = _artifact(config=_config(), weights=edited(_weights(), edits))
 
-    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+    obeyed(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
 
 
 def test_weights_that_point_beyond_every_file_are_refused() -> None:
@@ -333,18 +288,18 @@ def test_weights_that_point_beyond_every_file_are_refused() -> None:
 
 
 @given(
-    config=_EDITS.map(lambda edits: _edited(_config(), edits))
+    config=EDITS.map(lambda edits: edited(_config(), edits))
     | _JSON.map(lambda value: json.dumps(value).encode())
 )
-@_SOON
+@SOON
 def test_a_damaged_configuration_is_accepted_or_refused(config: bytes) -> None:
     damaged = _artifact(config=config, weights=_weights())
 
-    _obeys(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
+    obeyed(lambda: check_artifact(damaged, where="here"), ModelRefusedError)
 
 
 @given(data=st.binary(max_size=400))
-@_SOON
+@SOON
 def test_any_bytes_are_refused_as_an_artifact(data: bytes) -> None:
     with pytest.raises(ModelRefusedError):
         check_artifact(b"PK\x03\x04" + data, where="here")
