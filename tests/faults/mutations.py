@@ -383,6 +383,41 @@ MUTATIONS = (
             _MACHINE,
         ),
     ),
+    Mutation(
+        name="lost-small-jobs-not-seen-by-redis",
+        path="fornada/redis_scripts.py",
+        old="if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end",
+        new="if not since_ms then lost[#lost + 1] = shard end",
+        tests=(f"{_REDIS_SMALL}shards_whose_lease_or_message_ran_out_are_lost[redis]",),
+    ),
+    Mutation(
+        name="redis-decides-small-ends-for-the-last",
+        path="fornada/redis_scripts.py",
+        old="redis.call('SET', key, ARGV[i + 1], 'NX', 'PX', ARGV[1])",
+        new="redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])",
+        tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
+    ),
+    Mutation(
+        name="small-end-decided-of-a-forgotten-job",
+        path="fornada/redis_scripts.py",
+        old=" or redis.call('HEXISTS', job, 'counted') == 0 then",
+        new=" then",
+        tests=(f"{_REDIS_SMALL}no_end_is_decided_of_a_job_that_ended_or_was_forgotten[redis]",),
+    ),
+    Mutation(
+        name="bundled-though-begun-before",
+        path="worker/service.py",
+        old="fit = all(attempt.number == 1 and attempt.manifest.is_small for attempt in attempts)",
+        new="fit = all(attempt.manifest.is_small for attempt in attempts)",
+        tests=(f"{_SMALL}what_was_begun_before_is_not_bundled_again[conditional]",),
+    ),
+    Mutation(
+        name="cancelled-small-jobs-not-looked-at",
+        path="worker/reconciler.py",
+        old="return {job_id for job_id, request in requests if request is not None}",
+        new="return {job_id for job_id, request in requests if request is None and False}",
+        tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
+    ),
     # The bytes.
     Mutation(
         name="tile-not-padded",
