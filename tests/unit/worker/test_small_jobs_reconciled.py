@@ -85,10 +85,9 @@ def test_a_request_to_cancel_a_small_job_is_seen(world: Any) -> None:
     for _ in range(30):
         reconciler.round()
 
-    assert ("CANCELLED", "wrong images") == (
-        world.jobs.final(job.job_id).state,
-        world.jobs.final(job.job_id).reason,
-    )
+    final = world.jobs.final(job.job_id)
+    assert final is not None
+    assert ("CANCELLED", "wrong images") == (final.state, final.reason)
 
 
 def test_a_small_job_expires(world: Any) -> None:
