@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 _INJECTED = Path(__file__).resolve().parent / "injected"
+#: With three workers of four threads, 240 messages a second at most.
+_PAUSE_S = 0.05
 
 
 class FaultControl:
@@ -31,8 +33,13 @@ class FaultControl:
         """Have the next so many processes that come to the point stopped there (SIGSTOP)."""
         self._mark(point, "s" * processes)
 
+    def slow_down(self) -> None:
+        """Let work last: fast workers are through it before a busy machine has looked twice."""
+        (self._folder / "pause").write_text(str(_PAUSE_S))
+
     def disarm(self) -> None:
-        """Let the processes live."""
+        """Let the processes live, as fast as they can."""
+        (self._folder / "pause").unlink(missing_ok=True)
         for armed in (self._folder / "armed").iterdir():
             armed.unlink(missing_ok=True)
 

@@ -19,7 +19,7 @@ from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 
 from .checker import OutcomeHistory
-from .deployment import _ENVIRON, Deployment, lives
+from .deployment import _ENVIRON, END_WITHIN_S, Deployment, lives
 from .s3_proxy import (
     BreakOff,
     Corrupt,
@@ -39,6 +39,7 @@ pytestmark = [
 ]
 
 SHARDS = 120
+SMALL_JOBS = 40
 STARTED_WITHIN_S = 120.0
 _IGNORED = "moto, conditions ignored"
 
@@ -152,6 +153,24 @@ def test_every_answer_to_a_write_of_a_job_may_be_lost(ready: _Line) -> None:
     ready.deployment.check_undisturbed(job, history)
     assert any(path.endswith("/final.json") for path in rule.hit)
     assert 2 * (SHARDS // 3) <= rule.count
+
+
+def test_every_answer_to_a_write_of_small_jobs_may_be_lost(ready: _Line) -> None:
+    # given
+    rule = ready.proxy.add(LoseAnswer(method="PUT", key="/jobs/", once=True))
+
+    # when
+    small = ready.deployment.submit_small(SMALL_JOBS)
+
+    # then
+    history = OutcomeHistory(ready.through)
+    for job, images in small:
+        assert "SUCCEEDED" == job.wait(timeout_s=END_WITHIN_S).state
+        history.observe(job.id)
+        ready.deployment.check(job, images=images)
+        history.observe(job.id)
+    history.check()
+    assert SMALL_JOBS == len([path for path in rule.hit if path.endswith("/final.json")])
 
 
 def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line) -> None:

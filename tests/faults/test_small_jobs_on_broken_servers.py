@@ -32,6 +32,8 @@ pytestmark = [
 #: So many that each worker has messages of them: up to 32 are in one.
 SMALL_JOBS = 600
 SOME_JOBS = 100
+#: How often connections are cut at least, before such jobs are over.
+LEAST_CUTS = 5
 
 WaitUntil = Callable[..., None]
 
@@ -108,7 +110,7 @@ def test_connections_killed_every_200_ms_lose_none(
     ):
         # then
         _check_undisturbed(deployment, small, history)
-    assert sum(killed) > WORKERS
+    assert len([count for count in killed if count]) >= LEAST_CUTS
 
 
 def test_bundles_that_come_ten_times_and_in_any_order_count_once(

@@ -3,6 +3,7 @@
 armed/<point>: a mark for each time that a process is to come past that point; each takes the first
 one away, and kills itself where that is an x, or stops itself where it is an s. So the product's
 speed is no matter: which passages it happens at is said beforehand.
+pause: so many seconds each message waits before it is begun.
 killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
 hung/item.<ns>: one hangs over an item; holds the same.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
@@ -12,6 +13,7 @@ ever, those with SLOW take longer; a model named `poison` kills the process that
 FAULT_VISIBILITY_TIMEOUT_S: what a worker holds for so long is delivered again.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import functools
@@ -57,6 +59,11 @@ class FaultPoints:
             elif mark == "s":
                 # All threads stop. By `kill` another one may get the signal, and this one run on.
                 signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+    def pause(self) -> None:
+        """Wait, if a test wants work to last."""
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float((self._folder / "pause").read_text()))
 
     def die(self, point: str) -> None:
         """Die here."""
@@ -249,7 +256,12 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
 
 
 def _patch_service(module: Any, points: FaultPoints) -> None:
-    _wrap(module.ShardService, "run_bundle", after=lambda *_: points.at("before-ack"))
+    _wrap(
+        module.ShardService,
+        "run_bundle",
+        before=lambda *_: points.pause(),
+        after=lambda *_: points.at("before-ack"),
+    )
 
 
 _PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {
