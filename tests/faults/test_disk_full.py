@@ -14,6 +14,7 @@ from fornada.local import s3_server
 
 from .checker import OutcomeHistory
 from .deployment import STARTED_WITHIN_S, Deployment, deployed
+from .fault_control import FaultControl
 from .tiny_disk import TinyDisk, tiny_disk
 
 pytestmark = [
@@ -51,7 +52,9 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
     )
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "s3").symlink_to(disk.folder)
-    with deployed(tmp_path) as deployment:
+    faults = FaultControl(tmp_path / "fault-points")
+    faults.slow_down()
+    with deployed(tmp_path, environ=faults.environ) as deployment:
         history = OutcomeHistory(deployment.objects)
         # The server does not notice files that others make; this one grows.
         deployment.objects.put(_FILLER, b"")
@@ -62,6 +65,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
         disk.fill(f"{deployment.objects.bucket}/{_FILLER}")
 
         # then: shards wait, and new work is refused
+        faults.disarm()
         wait_until(lambda: _deferrals(deployment, "object store") >= 5, timeout_s=STARTED_WITHIN_S)
         with pytest.raises(StoreUnavailableError, match="failed"):
             deployment.submit(1, job_id="refused")
