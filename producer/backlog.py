@@ -1,11 +1,15 @@
 """What is still to be done of all jobs, counted in shards and in items."""
 
-from collections.abc import Collection, Iterable, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fornada.coordination import Coordination
+from fornada.errors import JobNotFoundError
 from fornada.job_manifest import JobManifest
+from fornada.job_store import JobStore
 from fornada.messages import ShardMessage
+from fornada.parallel import in_parallel
 from producer.sender import Sender
 
 
@@ -50,14 +54,26 @@ class Backlog:
         )
 
 
-def backlog_of(
-    manifests: Iterable[JobManifest], *, coordination: Coordination, sender: Sender
-) -> Backlog:
-    """The backlog of the open jobs that `manifests` describe."""
+def backlog_of(jobs: JobStore, *, coordination: Coordination, sender: Sender) -> Backlog:
+    """The backlog of all open jobs."""
     # Asked first: what moves on meanwhile is then seen further on, and not twice.
     reserved = sender.reserved()
+    manifests = _open_manifests(jobs, coordination)
     found = (_of_job(manifest, reserved, coordination) for manifest in manifests)
     return sum(found, start=Backlog())
+
+
+def _open_manifests(jobs: JobStore, coordination: Coordination) -> Iterator[JobManifest]:
+    job_ids = coordination.open_jobs()
+    if job_ids is None:
+        # Redis was emptied, and no reconciler has been through the store yet.
+        known = jobs.job_ids()
+        finals = in_parallel(jobs.final, known)
+        job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
+    for job_id in sorted(job_ids):
+        # Listed before it exists, it may not exist yet.
+        with contextlib.suppress(JobNotFoundError):
+            yield jobs.manifest(job_id)
 
 
 def _of_job(

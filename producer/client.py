@@ -1,9 +1,7 @@
 """The client of other services: submit images, find jobs again. Needs no ML framework."""
 
-import contextlib
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -11,13 +9,7 @@ from typing import Self
 from fornada import keys
 from fornada.arrays import Array, check_items
 from fornada.coordination import Coordination
-from fornada.errors import (
-    FornadaError,
-    JobNotFoundError,
-    MessageError,
-    PartlySubmittedError,
-    UsageError,
-)
+from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.exchange import Exchange, RedisExchange
 from fornada.job_manifest import JobManifest
 from fornada.job_store import JobStore
@@ -26,13 +18,14 @@ from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.parallel import in_parallel
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
-from model_store.manifest import ModelManifest, ModelRef
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.backlog import Backlog, backlog_of
 from producer.job import Job
 from producer.job_status import JobStatus
-from producer.many import submit_many
+from producer.many import accepted, submit_many
 from producer.predict_calls import PredictCalls, Probabilities
+from producer.resolver import RecentModels
 from producer.retention import purge
 from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
@@ -41,9 +34,6 @@ from producer.submitter import Submitter
 from producer.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
-
-#: How late `predict` notices that an alias has moved.
-_ALIAS_FOR_S = 5.0
 
 
 class Client:
@@ -67,9 +57,9 @@ class Client:
         self._calls = PredictCalls(
             exchange=exchange or RedisExchange.from_settings(settings), queue=settings.queue
         )
-        self._known_models: dict[str, tuple[ModelManifest, float]] = {}
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
+        self._recent_models = RecentModels(models=self._models)
         self._coordination = coordination
         self._sender = sender
         self._submitter = Submitter(
@@ -167,18 +157,7 @@ class Client:
         """
         options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
         found = submit_many(submissions, options, submitter=self._submitter)
-        errors = {n: each for n, each in enumerate(found) if isinstance(each, FornadaError)}
-        jobs = [None if isinstance(m, FornadaError) else self._as_job(m) for m in found]
-        if errors:
-            number, first = next(iter(errors.items()))
-            if len(errors) == len(found):
-                raise first
-            raise PartlySubmittedError(
-                f"{len(errors)} of {len(found)} submissions failed; submissions[{number}]: {first}",
-                jobs=jobs,
-                errors=errors,
-            )
-        return [job for job in jobs if job is not None]
+        return accepted(found, self._as_job)
 
     def predict(self, images: Array, *, model: str, timeout_s: float = 10.0) -> Probabilities:
         """Predict a few images now, through Redis; **no job is made, and nothing is kept**.
@@ -206,7 +185,7 @@ class Client:
             BacklogFullError: A thousand calls wait already.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        manifest = self._known_model(model)
+        manifest = self._recent_models.resolve(model)
         items = check_items(
             images,
             item_shape=manifest.item_shape,
@@ -251,9 +230,7 @@ class Client:
         Raises:
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        return backlog_of(
-            self._open_manifests(), coordination=self._coordination, sender=self._sender
-        )
+        return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
 
     def resume(self, job_id: str) -> Job:
         """Enqueue what the job still misses, now; the workers' reconciler would, in its time.
@@ -339,29 +316,6 @@ class Client:
             ModelNotFoundError: There is no such model, version or alias.
         """
         return self._models.resolve(model)
-
-    def _known_model(self, model: str) -> ModelManifest:
-        """As `model`, without asking the store each time."""
-        manifest, until_s = self._known_models.get(model, (None, 0.0))
-        if manifest is None or time.monotonic() > until_s:
-            manifest = self._models.resolve(model)
-            # A version never changes.
-            forever = ModelRef.parse(model).version is not None
-            until_s = float("inf") if forever else time.monotonic() + _ALIAS_FOR_S
-            self._known_models[model] = (manifest, until_s)
-        return manifest
-
-    def _open_manifests(self) -> Iterator[JobManifest]:
-        job_ids = self._coordination.open_jobs()
-        if job_ids is None:
-            # Redis was emptied, and no reconciler has been through the store yet.
-            known = self._jobs.job_ids()
-            finals = in_parallel(self._jobs.final, known)
-            job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
-        for job_id in sorted(job_ids):
-            # Listed before it exists, it may not exist yet.
-            with contextlib.suppress(JobNotFoundError):
-                yield self._jobs.manifest(job_id)
 
     def _status_of(self, job_id: str) -> JobStatus | None:
         try:

@@ -1,13 +1,14 @@
 """Submit many jobs at once: those that are small share their round trips."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fornada.arrays import Array
-from fornada.errors import FornadaError, InputError, UsageError
+from fornada.errors import FornadaError, InputError, PartlySubmittedError, UsageError
 from fornada.job_manifest import JobManifest
 from fornada.parallel import in_parallel
+from producer.job import Job
 from producer.submission import Options, Submission
 from producer.submitter import Prepared, Submitter
 
@@ -48,6 +49,29 @@ def submit_many(
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             found |= zip(rest, pool.map(finish, rest), strict=True)
     return [found[number] for number in range(len(prepared))]
+
+
+def accepted(
+    found: Sequence[JobManifest | FornadaError], as_job: Callable[[JobManifest], Job]
+) -> list[Job]:
+    """The jobs that `submit_many` found.
+
+    Raises:
+        PartlySubmittedError: Some failed; it has the others.
+        FornadaError: All failed; the first one's.
+    """
+    errors = {n: each for n, each in enumerate(found) if isinstance(each, FornadaError)}
+    jobs = [None if isinstance(each, FornadaError) else as_job(each) for each in found]
+    if errors:
+        number, first = next(iter(errors.items()))
+        if len(errors) == len(found):
+            raise first
+        raise PartlySubmittedError(
+            f"{len(errors)} of {len(found)} submissions failed; submissions[{number}]: {first}",
+            jobs=jobs,
+            errors=errors,
+        )
+    return [job for job in jobs if job is not None]
 
 
 def _prepared(

@@ -1,12 +1,15 @@
 """Which version a model's name means, without reading again what never changes."""
 
 import threading
+import time
 from collections import OrderedDict
 
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 
 _KEPT_VERSIONS = 256
+#: How late it is noticed that an alias has moved, where that is asked for at each call.
+_ALIAS_FOR_S = 5.0
 
 
 class Resolver:
@@ -39,4 +42,27 @@ class Resolver:
             self._kept.move_to_end((ref.name, version))
             while len(self._kept) > _KEPT_VERSIONS:
                 self._kept.popitem(last=False)
+        return manifest
+
+
+class RecentModels:
+    """Models as they were a moment ago, for calls that shall cost the store nothing."""
+
+    def __init__(self, *, models: ModelStore) -> None:
+        self._models = models
+        self._known: dict[str, tuple[ModelManifest, float]] = {}
+
+    def resolve(self, model: str) -> ModelManifest:
+        """What `model` meant within the last five seconds.
+
+        Raises:
+            ModelNotFoundError: No such model, version or alias; says which there are.
+        """
+        manifest, until_s = self._known.get(model, (None, 0.0))
+        if manifest is None or time.monotonic() > until_s:
+            manifest = self._models.resolve(model)
+            # A version never changes.
+            forever = ModelRef.parse(model).version is not None
+            until_s = float("inf") if forever else time.monotonic() + _ALIAS_FOR_S
+            self._known[model] = (manifest, until_s)
         return manifest

@@ -92,6 +92,8 @@ def _command(port: int, data_dir: Path) -> list[str]:
         f"{HOST}:{port}",
         # Times are not part of what the store keeps; without them a put is one step less.
         "--no-modtime",
+        # Else it reads ahead, up to 16 MB of an object of which often the header alone is wanted.
+        "--buffer-size=0",
         # Else each read computes the object's MD5 again, to compare it with that of the same file:
         # of 14.3 ms of CPU for 7.8 MB it took 10.
         "--no-checksum",

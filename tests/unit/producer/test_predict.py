@@ -256,7 +256,7 @@ def test_the_store_is_not_asked_for_each_call(
     monkeypatch.setattr(client._models, "resolve", never)
     client.predict(images, model="m:1")
     client.predict(images, model="m@prod")
-    monkeypatch.setattr("producer.client.time.monotonic", lambda: time.time() + 1e9)
+    monkeypatch.setattr("producer.resolver.time.monotonic", lambda: time.time() + 1e9)
     client.predict(images, model="m:1")
     with pytest.raises(AssertionError, match="the store was asked"):
         client.predict(images, model="m@prod")
