@@ -186,7 +186,7 @@ def test_the_rows_of_a_call_are_tried_out_by_the_first_worker_and_kept(
     )
     assert 0 == shown.returncode, shown.stdout
     assert f"; {kept.tile_items} items a call (as kept: {kept.summary})" in shown.stdout
-    assert f"predicts on {granted_cores()} threads" in shown.stdout
+    assert f"makes {granted_cores()} predict calls at a time" in shown.stdout
 
 
 def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np.ndarray) -> None:
