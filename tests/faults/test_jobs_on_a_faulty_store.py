@@ -19,7 +19,7 @@ from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 
 from .checker import OutcomeHistory
-from .deployment import _ENVIRON, END_WITHIN_S, Deployment, lives
+from .deployment import _ENVIRON, END_WITHIN_S, Deployment, left_of
 from .s3_proxy import (
     BreakOff,
     Corrupt,
@@ -86,11 +86,10 @@ def line(
         try:
             yield _Line(deployment, proxy, S3ObjectStore.from_settings(through), log)
         finally:
-            deployment.worker_pids()
             _end(process, deployment)
             deployment.redis.close()
     assert [] == proxy.errors
-    assert [] == [pid for pid in deployment.seen_pids if lives(pid)]
+    assert {} == left_of(folder)
     assert [] == [t.name for t in threading.enumerate() if "s3-proxy" in t.name]
 
 
