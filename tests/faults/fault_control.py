@@ -27,15 +27,16 @@ class FaultControl:
             passages: Counted from 1 over all processes; the next one alone if left out.
         """
         deadly = passages or (1,)
-        self._mark(point, "".join("x" if n in deadly else "." for n in range(1, max(deadly) + 1)))
+        marks = ["x" if n in deadly else "." for n in range(1, max(deadly) + 1)]
+        self._write(f"armed/{point}", "".join(marks))
 
     def stop_at(self, point: str, *, processes: int) -> None:
         """Have the next so many processes that come to the point stopped there (SIGSTOP)."""
-        self._mark(point, "s" * processes)
+        self._write(f"armed/{point}", "s" * processes)
 
     def slow_down(self) -> None:
         """Let work last: fast workers are through it before a busy machine has looked twice."""
-        (self._folder / "pause").write_text(str(_PAUSE_S))
+        self._write("pause", str(_PAUSE_S))
 
     def disarm(self) -> None:
         """Let the processes live, as fast as they can."""
@@ -67,7 +68,8 @@ class FaultControl:
     def _noted(self, kind: str, name: str) -> list[str]:
         return [path.read_text() for path in (self._folder / kind).glob(f"{name}.*[0-9]")]
 
-    def _mark(self, point: str, marks: str) -> None:
-        part = self._folder / f"{point}.part"
-        part.write_text(marks)
-        part.replace(self._folder / "armed" / point)
+    def _write(self, name: str, text: str) -> None:
+        """At once, for workers may be about to read it."""
+        part = self._folder / "part"
+        part.write_text(text)
+        part.replace(self._folder / name)

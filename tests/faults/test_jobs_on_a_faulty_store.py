@@ -19,7 +19,8 @@ from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
 
 from .checker import OutcomeHistory
-from .deployment import _ENVIRON, END_WITHIN_S, Deployment, left_of
+from .deployment import _ENVIRON, END_WITHIN_S, Deployment
+from .processes import left_of
 from .s3_proxy import (
     BreakOff,
     Corrupt,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from producer.job import Job, JobStatus
 
 from .checker import OutcomeHistory, check_job
-from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, lives, repeatedly
+from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, repeatedly
 from .fault_control import FaultControl
 from .injected.fault_points import HANG, POISON
+from .processes import lives
 
 pytestmark = [
     pytest.mark.soak,

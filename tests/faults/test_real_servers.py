@@ -13,15 +13,9 @@ from fornada.messages import ShardMessage
 from producer.sender import CelerySender
 
 from .checker import OutcomeHistory
-from .deployment import (
-    STARTED_WITHIN_S,
-    Deployment,
-    SenderBy,
-    is_stopped,
-    lives,
-    repeatedly,
-)
+from .deployment import STARTED_WITHIN_S, Deployment, SenderBy, repeatedly
 from .fault_control import FaultControl
+from .processes import is_stopped, lives
 
 pytestmark = [
     pytest.mark.soak,

@@ -11,17 +11,9 @@ from producer.job import Job
 from producer.sender import CelerySender
 
 from .checker import OutcomeHistory
-from .deployment import (
-    END_WITHIN_S,
-    WORKERS,
-    Deployment,
-    Images,
-    SenderBy,
-    is_stopped,
-    lives,
-    repeatedly,
-)
+from .deployment import END_WITHIN_S, WORKERS, Deployment, Images, SenderBy, repeatedly
 from .fault_control import FaultControl
+from .processes import is_stopped, lives
 
 pytestmark = [
     pytest.mark.soak,
