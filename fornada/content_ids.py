@@ -1,15 +1,17 @@
 """Ids of small jobs: each vouches for the content of its manifest, whoever brings that along."""
 
 import re
+import secrets
 from dataclasses import dataclass
 
 from fornada.arrays import sha256_hex
 from fornada.errors import MessageError
 from fornada.job_manifest import JobManifest
-from fornada.messages import INLINE_VERSION, MAX_MESSAGE_BYTES, ShardMessage
+from fornada.messages import INLINE_VERSION, MAX_MESSAGE_BYTES, ShardMessage, now
 
 #: When it was submitted, and 128 bits of the sha256 of what follows the id in the manifest.
 _CONTENT_ID = re.compile(r"\d{8}T\d{6}-(?P<digest>[0-9a-f]{32})")
+_RANDOM_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{10}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +26,20 @@ class NamedManifest:
 def is_content_id(job_id: str) -> bool:
     """Whether the id has the form of those that vouch for a content."""
     return _CONTENT_ID.fullmatch(job_id) is not None
+
+
+def random_id() -> str:
+    """A new id that vouches for nothing; ids sort by the time of submission."""
+    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
+
+
+def is_given_once(job_id: str) -> bool:
+    """Whether Fornada gave the id: then to one submission, and to no other ever.
+
+    A caller's key is another matter: who looked for its job a while ago, and found none, may go on
+    to submit it when it has come and ended meanwhile.
+    """
+    return is_content_id(job_id) or _RANDOM_ID.fullmatch(job_id) is not None
 
 
 def named(manifest: JobManifest) -> NamedManifest:

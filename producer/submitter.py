@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fornada import keys
-from fornada.content_ids import NamedManifest, is_content_id, named
+from fornada.content_ids import NamedManifest, is_given_once, named, random_id
 from fornada.coordination import Coordination
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError, UsageError
 from fornada.job_manifest import JobManifest, Shards
@@ -96,7 +96,7 @@ class Submitter:
         if idempotency_key is None:
             return None
         keys.check_name("idempotency key", idempotency_key)
-        if is_content_id(idempotency_key):
+        if is_given_once(idempotency_key):
             raise UsageError(
                 f"idempotency key {idempotency_key!r} looks like an id that Fornada gave to a "
                 "job; use a name of your own, such as an order's number"
@@ -181,7 +181,7 @@ class Submitter:
             # Without a broker there is no use in uploading.
             self._coordination.server_time()
         new = prepared.existing is None
-        job_id = prepared.submission.idempotency_key or _new_job_id()
+        job_id = prepared.submission.idempotency_key or random_id()
         inputs = prepared.inputs
         if inputs is None:
             uploaded = upload(prepared.shards, job_id=job_id, objects=self._jobs.objects, store=new)
@@ -255,8 +255,3 @@ class Submitter:
             deadline=deadline,
             tags=dict(prepared.submission.tags or {}),
         )
-
-
-def _new_job_id() -> str:
-    """A new id; ids sort by the time of submission."""
-    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from fornada.content_ids import vouched_manifest
+from fornada.content_ids import is_given_once, vouched_manifest
 from fornada.coordination import Begun, Claim, Coordination, ShardEnd
 from fornada.errors import (
     FornadaError,
@@ -143,6 +143,8 @@ class ShardService:
             self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
             run.result = "expired"
             return
+        # A second submitter of one key may have had Redis count anew a job that was done.
+        is_alone = begun.is_first and is_given_once(job_id)
         run.attempt = Attempt(
             manifest=manifest,
             shard=shard,
@@ -150,7 +152,7 @@ class ShardService:
             number=begun.attempts,
             began_at=now(),
             # Later, its lease may have run out while this process stood still.
-            alone_until_s=began_s + self._lease_s if begun.is_first else 0.0,
+            alone_until_s=began_s + self._lease_s if is_alone else 0.0,
         )
         if run.attempt.number > 1:
             # The attempt before may have died between its commit and telling Redis.

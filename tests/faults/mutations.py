@@ -418,6 +418,15 @@ MUTATIONS = (
         new="return {job_id for job_id, request in requests if request is None and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
     ),
+    Mutation(
+        name="keys-taken-for-ids-given-once",
+        path="worker/service.py",
+        old="is_alone = begun.is_first and is_given_once(job_id)",
+        new="is_alone = begun.is_first",
+        tests=(
+            f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
+        ),
+    ),
     # The bytes.
     Mutation(
         name="tile-not-padded",

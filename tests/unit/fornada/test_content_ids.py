@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 
 from fornada.arrays import sha256_hex
-from fornada.content_ids import is_content_id, message_for, named, vouched_manifest
+from fornada.content_ids import (
+    is_content_id,
+    is_given_once,
+    message_for,
+    named,
+    random_id,
+    vouched_manifest,
+)
 from fornada.job_manifest import JobManifest, ShardInput
 from fornada.messages import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, ShardMessage
 
@@ -182,3 +189,10 @@ def test_a_message_may_be_no_longer_than_its_limit() -> None:
 )
 def test_other_ids_do_not_look_like_these(job_id: str) -> None:
     assert not is_content_id(job_id)
+
+
+def test_an_id_that_fornada_gave_is_known_from_a_callers_key() -> None:
+    given = [named(manifest()).manifest.job_id, random_id()]
+    keys = ["orders-1", f"{random_id()}-retry", "20260102T030405-9f2c1e07a"]
+
+    assert given == [job_id for job_id in [*given, *keys] if is_given_once(job_id)]

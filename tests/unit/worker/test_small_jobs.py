@@ -129,6 +129,30 @@ def test_a_delivery_long_after_the_end_changes_nothing(world: Any) -> None:
     assert "ended" == world.service.run(message_for(job, 0))
 
 
+@pytest.mark.parametrize("inline", [True, False], ids=["small", "in objects"])
+def test_a_second_submitter_of_a_key_has_no_end_written_again(world: Any, *, inline: bool) -> None:
+    # given a job of a caller's key that is over
+    ref = ObjectRef.of("inline/0.npy", to_npy(ITEMS[:1]), inline=inline)
+    world.objects.put(ref.key, to_npy(ITEMS[:1]))
+    job = world.submit(
+        job_id="orders-1",
+        schema_version=2 if inline else 1,
+        shards=[ShardInput(objects=[ref], item_count=1)],
+    )
+    message = ShardMessage(job_id="orders-1", shard=0)
+    assert "ok" == world.service.run(message)
+    kept = [info.key for info in world.objects.list("jobs/orders-1/") if "/data/" not in info.key]
+    before = {key: world.objects.get(key).data for key in kept}
+
+    # when one goes on who had looked for it before it came, and the message comes again
+    world.coordination.open_job("orders-1", new=True)
+    world.service.run(message)
+
+    # then
+    assert before == {key: world.objects.get(key).data for key in kept}
+    assert is_ended(world, job)
+
+
 # Together.
 
 
