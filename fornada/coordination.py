@@ -109,8 +109,10 @@ class Coordination(Protocol):
 
         Args:
             job_id: The job.
-            new: It does not exist yet: counters of an earlier job of that id are forgotten, and
-                what is counted from here on is all there is.
+            new: It did not exist a moment ago: counters of an earlier job of that id are
+                forgotten, and what is counted from here on is all there is. Nothing is, where
+                another producer has listed it in the last minutes; and where one of that id ended
+                in these, it may be this one, and what is counted may not be all.
         """
 
     def admit(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:

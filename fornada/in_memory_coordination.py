@@ -53,9 +53,13 @@ class InMemoryCoordination:
         """List the job among those that have not ended, also if one of that id had ended."""
         with self._lock:
             self._open_jobs.add(job_id)
+            counters, now_s = self._jobs[job_id], self._clock()
+            if new and counters.counted_at is not None and now_s - counters.counted_at < _ENDED_S:
+                return
+            is_first = not counters.is_known and not self._has_ended(job_id)
             self._ended.pop(job_id, None)
             if new:
-                self._jobs[job_id] = _Counters(counted=True)
+                self._jobs[job_id] = _Counters(counted_at=now_s if is_first else None)
 
     def admit(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
         """List new jobs among those that have not ended; whether the queue has room for them."""
@@ -64,7 +68,7 @@ class InMemoryCoordination:
             for job in jobs:
                 self._open_jobs.add(job.job_id)
                 counters = self._jobs[job.job_id]
-                counters.counted = True
+                counters.counted_at = self._clock()
                 counters.shard_count, counters.deadline = job.shard_count, job.deadline
                 if room:
                     at = dict.fromkeys(range(job.shard_count), self._clock())
@@ -283,8 +287,8 @@ class InMemoryCoordination:
 class _Counters:
     """What is kept of an open job."""
 
-    def __init__(self, *, counted: bool = False) -> None:
-        self.counted = counted
+    def __init__(self, *, counted_at: float | None = None) -> None:
+        self.counted_at = counted_at
         self.attempt_count = 0
         self.started_at: datetime | None = None
         self.attempts: dict[int, list[str]] = defaultdict(list)
@@ -297,3 +301,13 @@ class _Counters:
         self.end: bytes | None = None
         self.shard_count: int | None = None
         self.deadline: datetime | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was told of the job."""
+        return self.counted or self.started_at is not None or self.shard_count is not None
+
+    @property
+    def counted(self) -> bool:
+        """Whether nothing was forgotten since the job was submitted."""
+        return self.counted_at is not None

@@ -27,6 +27,7 @@ class RedisOpenJobs:
     def __init__(self, *, client: "redis.Redis") -> None:
         self._redis: Any = client
         # Of several in one: redis-py types keys and arguments more narrowly than it takes them.
+        self._open_new: Any = client.register_script(redis_scripts.OPEN_NEW)
         self._admit: Any = client.register_script(redis_scripts.ADMIT)
         self._triage: Any = client.register_script(redis_scripts.TRIAGE)
         self._decide_ends: Any = client.register_script(redis_scripts.DECIDE_ENDS)
@@ -45,14 +46,16 @@ class RedisOpenJobs:
     @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         """List the job among those that have not ended, also if one of that id had ended."""
+        ended = keys.redis_ended(job_id)
+        if new:
+            self._open_new(
+                keys=[keys.REDIS_OPEN_JOBS, ended, *keys.redis_counters(job_id)],
+                args=[job_id, _ENDED_MS, FORGET_AFTER_MS],
+            )
+            return
         with self._redis.pipeline() as pipe:
             pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            # Of a job that was purged: messages of the new one would count for nothing.
-            pipe.delete(keys.redis_ended(job_id))
-            if new:
-                pipe.delete(*keys.redis_counters(job_id))
-                pipe.hset(keys.redis_job(job_id), "counted", "1")
-                pipe.pexpire(keys.redis_job(job_id), FORGET_AFTER_MS)
+            pipe.delete(ended)
             pipe.execute()
 
     @translated

@@ -11,6 +11,20 @@ local function holder_of(lease)
 end
 """
 
+#: List a job that is new, and count from here on, unless another producer of it does so already.
+#: KEYS: open jobs, ended, then all counters, the job's first.
+#: ARGV: id, for how long another may be about it, how long to keep.
+OPEN_NEW = f"""{_NOW}
+redis.call('SADD', KEYS[1], ARGV[1])
+local since_ms = tonumber(redis.call('HGET', KEYS[3], 'counted') or 0)
+if now_ms - since_ms < tonumber(ARGV[2]) then return end
+local is_first = redis.call('EXISTS', KEYS[2], KEYS[3]) == 0
+redis.call('DEL', unpack(KEYS, 2))
+if is_first then
+  redis.call('HSET', KEYS[3], 'counted', string.format('%.0f', now_ms))
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+end
+"""
 #: List jobs that are new, and note that all of their shards are about to be enqueued.
 #: KEYS: open jobs, queue, then of each job: counters, enqueued.
 #: ARGV: window, how long to keep, then of each job: id, shards, deadline in ms or nothing.
@@ -21,7 +35,7 @@ for i = 0, (#KEYS - 2) / 2 - 1 do
   local job, enqueued = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
   local id, shards, deadline_ms = unpack(ARGV, 3 + 3 * i, 5 + 3 * i)
   redis.call('SADD', KEYS[1], id)
-  redis.call('HSET', job, 'counted', 1, 'shards', shards, 'deadline_ms', deadline_ms)
+  redis.call('HSET', job, 'counted', at, 'shards', shards, 'deadline_ms', deadline_ms)
   redis.call('PEXPIRE', job, ARGV[2])
   if room then
     for shard = 0, shards - 1 do redis.call('ZADD', enqueued, at, shard) end

@@ -307,6 +307,15 @@ MUTATIONS = (
             f"{_RECONCILER}a_cancel_that_nobody_finished_is_finished_with_its_reason[conditional]",
         ),
     ),
+    Mutation(
+        name="late-producer-counts-anew",
+        path="fornada/redis_scripts.py",
+        old="if now_ms - since_ms < tonumber(ARGV[2]) then return end\n",
+        new="",
+        tests=(
+            f"{_COORDINATION}another_producer_of_the_same_new_job_makes_nothing_forgotten[redis]",
+        ),
+    ),
     # Small jobs.
     Mutation(
         name="carried-manifest-not-vouched-for",

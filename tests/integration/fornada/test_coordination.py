@@ -356,6 +356,34 @@ def test_a_new_job_inherits_nothing_from_one_of_the_same_id(coordination: Coordi
     assert [("begun", 1)] * 2 == [(b.status, b.attempts) for b in begun]
 
 
+def test_another_producer_of_the_same_new_job_makes_nothing_forgotten(
+    coordination: Coordination,
+) -> None:
+    # given a job that is at work, and about to end
+    coordination.open_job("job", new=True)
+    coordination.begin("job", 0, "a", lease_s=LONG_S)
+    coordination.decide_end("job", b"first")
+
+    # when a producer that looked before it was there lists it too
+    coordination.open_job("job", new=True)
+
+    assert "leased" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
+    assert b"first" == coordination.decide_end("job", b"second")
+    assert coordination.progress("job").counted
+
+
+def test_a_job_of_an_id_that_ended_a_moment_ago_begins_and_is_not_wholly_counted(
+    coordination: Coordination,
+) -> None:
+    coordination.open_job("job", new=True)
+    coordination.end_job("job", "SUCCEEDED")
+
+    coordination.open_job("job", new=True)
+
+    assert "begun" == coordination.begin("job", 0, "a", lease_s=LONG_S).status
+    assert not coordination.progress("job").counted
+
+
 # Leading.
 
 
