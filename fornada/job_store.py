@@ -135,9 +135,10 @@ class JobStore:
             where.insert(0 if dead else 1, keys.job_dead(job_id, shard))
         found = (self._record(key, ShardOutcome) for key in where)
         outcome = next((outcome for outcome in found if outcome is not None), None)
-        if outcome is None and shard == 0:
+        if shard == 0 and (outcome is None or outcome.status == "dead"):
+            # With an outcome of its own a job may end beside one that says dead.
             final = self.final(job_id)
-            return None if final is None else final.outcome
+            return outcome if final is None else final.outcome or outcome
         return outcome
 
     def outcome_shards(self, job_id: str, *, shard_count: int | None = None) -> set[int]:

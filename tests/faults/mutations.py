@@ -110,6 +110,16 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="dead-beats-the-end",
+        path="fornada/job_store.py",
+        old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
+        new="if shard == 0 and outcome is None:",
+        tests=(
+            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[rclone]",
+            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[memory]",
+        ),
+    ),
+    Mutation(
         name="late-ok-beats-the-end",
         path="fornada/job_store.py",
         old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
