@@ -46,30 +46,31 @@ sys.exit(main())
 """
 # Like a consumer that was lost in a reconnect: the loop turns, and nobody waits for messages.
 _DEAF = f"""
-import os, sys
+import sys
+from pathlib import Path
 from celery import bootsteps
 from worker import app, health
 from worker.__main__ import main
 health.STUCK_AFTER_S = {STUCK_AFTER_S}
 create_app = app.create_app
+is_deaf = Path(sys.argv.pop(1))
 
 class Deafness(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer):
-        queue = consumer.app.conf.task_default_queue
-        consumer.timer.call_after(0.1, consumer.cancel_task_queue, (queue,))
+        consumer.timer.call_after(0.1, self.deafen, (consumer,))
+
+    def deafen(self, consumer):
+        consumer.cancel_task_queue(consumer.app.conf.task_default_queue)
+        is_deaf.touch()
 
 def create_deaf_app(settings):
     made = create_app(settings)
     made.steps["consumer"].add(Deafness)
     return made
 
-try:
-    os.mkdir(sys.argv.pop(1))
-except FileExistsError:
-    pass
-else:
+if not is_deaf.exists():
     app.create_app = create_deaf_app
 sys.exit(main())
 """
@@ -210,8 +211,9 @@ def test_a_consumer_that_takes_nothing_is_replaced_and_the_job_is_done(
 ) -> None:
     # given a worker whose event loop turns, and which has ceased to consume
     deployment, _ = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
-    supervise(deployment, _script(_DEAF, tmp_path / "was-deaf"))
-    wait_until(deployment.worker_pids, START_S)
+    is_deaf = tmp_path / "is-deaf"
+    supervise(deployment, _script(_DEAF, is_deaf))
+    wait_until(is_deaf.exists, START_S)
     (deaf,) = deployment.worker_pids()
 
     job = deployment.client.submit(images, model="m", items_per_shard=5)
