@@ -1,7 +1,6 @@
 """What crosses a process border: the message, and the JSON objects of a job."""
 
 import base64
-import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -17,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from fornada.arrays import sha256_hex
 from fornada.errors import IntegrityError, MessageError
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -156,12 +156,21 @@ class ObjectRef(Record):
     inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
 
     @classmethod
-    def of(cls, key: str, data: bytes, *, inline: bool = False) -> Self:
-        """`data`, which somebody puts under `key`, or which is written here in its place."""
+    def of(
+        cls, key: str, data: bytes, *, sha256: Sha256 | None = None, inline: bool = False
+    ) -> Self:
+        """`data`, which somebody puts under `key`, or which is written here in its place.
+
+        Args:
+            key: Where it lies, or would.
+            data: The bytes.
+            sha256: Of them, where that is known already.
+            inline: Write them here.
+        """
         return cls(
             key=key,
             size_bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=sha256 or sha256_hex(data),
             inline=base64.b64encode(data).decode() if inline else None,
         )
 

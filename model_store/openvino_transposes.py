@@ -62,18 +62,18 @@ def sink_transposes(graph: Any) -> None:
 def _sink_below(operation: Any) -> None:
     """Where the inputs are transposed alike, transpose the output in their place."""
     sources = [value.get_node() for value in operation.input_values()]
-    transposes = [source for source in sources if _order(source) is not None]
-    orders = {tuple(_order(source) or ()) for source in transposes}
-    others = [source for source in sources if _order(source) is None]
-    if len(orders) != 1 or any(source.get_type_name() != "Constant" for source in others):
+    orders = [_order(source) for source in sources]
+    known = {order for order in orders if order is not None}
+    if len(known) != 1:
         return
-    (order,) = orders
-    if any(len(source.shape) > len(order) for source in others):
+    (order,) = known
+    others = [source for source, its in zip(sources, orders, strict=True) if its is None]
+    if not all(_is_constant(source, axes=len(order)) for source in others):
         return
     opset: Any = importlib.import_module("openvino.opset16")
     consumers = list(operation.output(0).get_target_inputs())
-    for into, source in zip(operation.inputs(), sources, strict=True):
-        if source in others:
+    for into, source, its in zip(operation.inputs(), sources, orders, strict=True):
+        if its is None:
             into.replace_source_output(opset.constant(_undone(source.data, order)).output(0))
         else:
             into.replace_source_output(source.input_value(0))
@@ -82,12 +82,17 @@ def _sink_below(operation: Any) -> None:
         consumer.replace_source_output(transposed.output(0))
 
 
-def _order(node: Any) -> list[int] | None:
+def _is_constant(node: Any, *, axes: int) -> bool:
+    """Whether it is a constant of so many axes at most."""
+    return node.get_type_name() == "Constant" and len(node.shape) <= axes
+
+
+def _order(node: Any) -> tuple[int, ...] | None:
     """Where a transpose has its axes from; nothing if it is none, or is told so only later."""
     if node.get_type_name() != "Transpose":
         return None
     order = node.input_value(1).get_node()
-    return order.data.tolist() if order.get_type_name() == "Constant" else None
+    return tuple(order.data.tolist()) if order.get_type_name() == "Constant" else None
 
 
 def _undone(data: Any, order: Sequence[int]) -> Any:

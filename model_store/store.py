@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from fornada import keys
-from fornada.arrays import Array, sha256_hex, to_npy
+from fornada.arrays import Array, to_npy
 from fornada.checked_reads import read_checked
 from fornada.errors import (
     ModelNotFoundError,
@@ -216,7 +216,7 @@ class ModelStore:
 
     def _put(self, key: str, data: bytes) -> ObjectRef:
         self.objects.put(key, data)
-        return ObjectRef(key=key, size_bytes=len(data), sha256=sha256_hex(data))
+        return ObjectRef.of(key, data)
 
     def _alias_version(self, ref: ModelRef) -> int:
         version = self._aliases.version(ref.name, ref.alias or "")

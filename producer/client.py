@@ -25,7 +25,7 @@ from producer.job import Job
 from producer.job_status import JobStatus
 from producer.many import accepted, submit_many
 from producer.predict_calls import PredictCalls, Probabilities
-from producer.resolver import RecentModels
+from producer.resolver import RecentModels, Resolver
 from producer.retention import purge
 from producer.retry import retry_of
 from producer.sender import CelerySender, Sender
@@ -59,12 +59,14 @@ class Client:
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
-        self._recent_models = RecentModels(models=self._models)
+        resolver = Resolver(models=self._models)
+        self._recent_models = RecentModels(resolver=resolver)
         self._coordination = coordination
         self._sender = sender
         self._submitter = Submitter(
             jobs=self._jobs,
             models=self._models,
+            resolver=resolver,
             coordination=coordination,
             sender=sender,
             settings=settings,

@@ -48,8 +48,8 @@ class Resolver:
 class RecentModels:
     """Models as they were a moment ago, for calls that shall cost the store nothing."""
 
-    def __init__(self, *, models: ModelStore) -> None:
-        self._models = models
+    def __init__(self, *, resolver: Resolver) -> None:
+        self._resolver = resolver
         self._known: dict[str, tuple[ModelManifest, float]] = {}
 
     def resolve(self, model: str) -> ModelManifest:
@@ -60,9 +60,6 @@ class RecentModels:
         """
         manifest, until_s = self._known.get(model, (None, 0.0))
         if manifest is None or time.monotonic() > until_s:
-            manifest = self._models.resolve(model)
-            # A version never changes.
-            forever = ModelRef.parse(model).version is not None
-            until_s = float("inf") if forever else time.monotonic() + _ALIAS_FOR_S
-            self._known[model] = (manifest, until_s)
+            manifest = self._resolver.resolve(ModelRef.parse(model))
+            self._known[model] = (manifest, time.monotonic() + _ALIAS_FOR_S)
         return manifest

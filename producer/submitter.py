@@ -56,13 +56,14 @@ class Submitter:
         *,
         jobs: JobStore,
         models: ModelStore,
+        resolver: Resolver,
         coordination: Coordination,
         sender: Sender,
         settings: Settings,
     ) -> None:
         self._jobs = jobs
         self._models = models
-        self._resolver = Resolver(models=models)
+        self._resolver = resolver
         self._coordination = coordination
         self._sender = sender
         self._settings = settings

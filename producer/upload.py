@@ -1,8 +1,9 @@
 """Store the inputs of a job's shards, a few at a time, or keep small ones for the manifest."""
 
+import functools
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from fornada import keys
@@ -14,6 +15,11 @@ from producer.sharding import Shard
 
 #: Shards on their way to the store at a time; also what a streamed submission holds in memory.
 _UPLOAD_THREADS = 4
+
+#: Number of a shard, sha256 of the bytes -> the key.
+_KeyOf = Callable[[int, str], str]
+#: Number of a shard, bytes -> where they are kept.
+_Keep = Callable[[int, bytes], ObjectRef]
 
 
 def upload(
@@ -28,20 +34,22 @@ def upload(
         store: `False` only says what would be stored, to compare it with what is there.
     """
 
-    def put(key: str, data: bytes) -> ObjectRef:
+    def put(key_of: _KeyOf, index: int, data: bytes) -> ObjectRef:
+        sha256 = sha256_hex(data)
+        key = key_of(index, sha256)
         if store:
             objects.put(key, data)
-        return ObjectRef.of(key, data)
+        return ObjectRef.of(key, data, sha256=sha256)
 
     def upload_one(numbered: tuple[int, Shard]) -> ShardInput:
         index, shard = numbered
-        item_ids = None
-        if shard.item_ids is not None:
-            data = _item_ids(shard.item_ids)
-            item_ids = put(keys.job_item_ids(job_id, index, sha256_hex(data)), data)
-        data = to_npy(shard.images)
-        images = put(keys.job_input(job_id, index, sha256_hex(data)), data)
-        return ShardInput(objects=[images], item_count=len(shard.images), item_ids=item_ids)
+        return _shard_input(
+            index,
+            len(shard.images),
+            _encoded(shard),
+            images=functools.partial(put, functools.partial(keys.job_input, job_id)),
+            item_ids=functools.partial(put, functools.partial(keys.job_item_ids, job_id)),
+        )
 
     numbered = enumerate(shards)
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
@@ -67,25 +75,33 @@ def held(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | None, Ite
             left_bytes -= sum(map(len, encoded))
         if encoded is None or left_bytes < 0:
             return None, itertools.chain(taken, shards)
-        inputs.append(_inline(index, len(shard.images), *encoded))
+        inputs.append(
+            _shard_input(
+                index,
+                len(shard.images),
+                encoded,
+                images=functools.partial(_inline, keys.inline_input),
+                item_ids=functools.partial(_inline, keys.inline_item_ids),
+            )
+        )
     return Shards(inputs), iter(taken)
 
 
 def _encoded(shard: Shard) -> tuple[bytes, bytes]:
     """Images and item ids; without ids, no bytes."""
-    return to_npy(shard.images), b"" if shard.item_ids is None else _item_ids(shard.item_ids)
+    ids = b"" if shard.item_ids is None else json.dumps(shard.item_ids).encode()
+    return to_npy(shard.images), ids
 
 
-def _inline(index: int, item_count: int, images: bytes, item_ids: bytes) -> ShardInput:
-    ids = None
-    if item_ids:
-        key = keys.inline_item_ids(index, sha256_hex(item_ids))
-        ids = ObjectRef.of(key, item_ids, inline=True)
-    key = keys.inline_input(index, sha256_hex(images))
-    return ShardInput(
-        objects=[ObjectRef.of(key, images, inline=True)], item_count=item_count, item_ids=ids
-    )
+def _inline(key_of: _KeyOf, index: int, data: bytes) -> ObjectRef:
+    sha256 = sha256_hex(data)
+    return ObjectRef.of(key_of(index, sha256), data, sha256=sha256, inline=True)
 
 
-def _item_ids(item_ids: list[str]) -> bytes:
-    return json.dumps(item_ids).encode()
+def _shard_input(
+    index: int, item_count: int, encoded: tuple[bytes, bytes], *, images: _Keep, item_ids: _Keep
+) -> ShardInput:
+    """What a shard reads, once its bytes are kept."""
+    image_bytes, id_bytes = encoded
+    ids = item_ids(index, id_bytes) if id_bytes else None
+    return ShardInput(objects=[images(index, image_bytes)], item_count=item_count, item_ids=ids)

@@ -1,8 +1,6 @@
 """End a job with its last outcome: one worker at a time adds them up."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from fornada.coordination import Coordination
 from fornada.errors import FornadaError
@@ -11,6 +9,7 @@ from fornada.job_store import JobStore
 from fornada.job_summary import EndState
 from fornada.logs import get_logger
 from fornada.messages import JobFinal, ShardOutcome
+from worker.renewals import Renewals
 
 log = get_logger(__name__)
 
@@ -29,6 +28,7 @@ class Ending:
         self._coordination = coordination
         self._worker = worker
         self._lease_s = lease_s
+        self._renewals = Renewals(interval_s=lease_s / 3)
 
     def end_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome and nobody else is at it; return how."""
@@ -81,30 +81,9 @@ class Ending:
 
         if not lead():
             return None
-        with renewed(lead, interval_s=self._lease_s / 3, name=f"end-{job_id}"):
+        with self._renewals.renewed(lead, lease=f"end-{job_id}"):
             final = finish()
         if final is not None:
             self._coordination.end_job(job_id, final.state)
             log.info("job ended", job_id=job_id, state=final.state, reason=final.reason)
         return final
-
-
-@contextmanager
-def renewed(renew: Callable[[], object], *, interval_s: float, name: str) -> Iterator[None]:
-    """Call `renew` every `interval_s` while the block runs."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(interval_s):
-            try:
-                renew()
-            except FornadaError as exc:
-                log.warning("lease not renewed", lease=name, error=str(exc))
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -22,8 +22,9 @@ from fornada.job_store import JobStore
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
 from fornada.parallel import in_parallel
-from worker.ending import Ending, renewed
+from worker.ending import Ending
 from worker.manifests import Manifests
+from worker.renewals import Renewals
 
 log = get_logger(__name__)
 
@@ -83,6 +84,7 @@ class Reconciler:
         self._requeue_after_s = requeue_after_s
         self._enqueue_window = enqueue_window
         self._lead_s = max(5.0, 3 * interval_s)
+        self._renewals = Renewals(interval_s=self._lead_s / 3)
         # Not the worker's own name: it may be adding up the same job.
         self._ending = Ending(
             jobs=jobs, coordination=coordination, worker=f"{holder}-reconciler", lease_s=lease_s
@@ -112,7 +114,7 @@ class Reconciler:
             return
         # Listing what a large job has takes longer than the lease, and a second leader would do the
         # same beside this one.
-        with renewed(self._leads, interval_s=self._lead_s / 3, name="reconciler"):
+        with self._renewals.renewed(self._leads, lease="reconciler"):
             self._reconcile_all()
 
     def _reconcile_all(self) -> None:

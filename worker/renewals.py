@@ -1,4 +1,4 @@
-"""Renew the leases of the shards that are at work, in one thread for all of a process."""
+"""Renew leases while what they are for is at work, in one thread for several."""
 
 import threading
 import time
@@ -15,6 +15,8 @@ log = get_logger(__name__)
 @dataclass(kw_only=True, eq=False)
 class _Lease:
     renew: Callable[[], object]
+    #: What the log calls it.
+    name: str
     due_at: float
     over: bool = False
     #: Held while it is renewed.
@@ -37,21 +39,26 @@ class Renewals:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def renewed(self, renew: Callable[[], object]) -> Iterator[None]:
-        """Call `renew` again and again while the block runs, and not once after it."""
-        lease = _Lease(renew=renew, due_at=time.monotonic() + self._interval_s)
+    def renewed(self, renew: Callable[[], object], *, lease: str) -> Iterator[None]:
+        """Call `renew` again and again while the block runs, and not once after it.
+
+        Args:
+            renew: Renews.
+            lease: What the log calls it.
+        """
+        held = _Lease(renew=renew, name=lease, due_at=time.monotonic() + self._interval_s)
         with self._lock:
-            self._leases.append(lease)
+            self._leases.append(held)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="renewals", daemon=True)
                 self._thread.start()
         try:
             yield
         finally:
-            with lease.lock:
-                lease.over = True
+            with held.lock:
+                held.over = True
             with self._lock:
-                self._leases.remove(lease)
+                self._leases.remove(held)
 
     def _run(self) -> None:
         idle = False
@@ -86,4 +93,4 @@ def _renew(lease: _Lease) -> None:
     try:
         lease.renew()
     except FornadaError as exc:
-        log.warning("lease not renewed", error=str(exc))
+        log.warning("lease not renewed", lease=lease.name, error=str(exc))

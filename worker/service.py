@@ -297,4 +297,4 @@ class ShardService:
             for job_id, shard, attempt_id in leases:
                 self._coordination.renew(job_id, shard, attempt_id, lease_s=self._lease_s)
 
-        return self._renewals.renewed(renew)
+        return self._renewals.renewed(renew, lease="shards")

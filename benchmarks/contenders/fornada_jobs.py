@@ -13,10 +13,10 @@ from benchmarks import contract
 from benchmarks.contenders import fornada_worker
 from benchmarks.contenders.fornada_worker import TIMEOUT_S, Worker
 from benchmarks.contract import BUCKET, Done, Harness, Task
-from producer import Client, Job, StoredImages
+from producer import Client, StoredImages
 
 _CALLERS = 64
-_SUBMITTING_THREADS = 8
+_READING_THREADS = 8
 #: Every so many of the small jobs is read back and compared; all must have succeeded.
 _READ_EVERY = 10
 _SMALL_MODEL = "mlp"
@@ -91,10 +91,11 @@ class _Runs:
 
     def _submit(self, task: Task) -> Done:
         """One durable job an image, from this process."""
-        jobs = self._submit_all([self._images[i : i + 1] for i in range(task.count)])
+        images = [self._images[i : i + 1] for i in range(task.count)]
+        jobs = self._client.submit_many(images, model=_SMALL_MODEL)
         # The last one first: asking after each while they run would cost what is measured.
         fornada_worker.wait(jobs[-1:])
-        with ThreadPoolExecutor(_SUBMITTING_THREADS) as pool:
+        with ThreadPoolExecutor(_READING_THREADS) as pool:
             statuses = list(pool.map(lambda job: fornada_worker.wait([job])[0], jobs))
             read = pool.map(lambda job: job.results().probabilities, jobs[::_READ_EVERY])
             np.save(task.answers_path, np.concatenate(list(read)))
@@ -104,14 +105,6 @@ class _Runs:
             answers="file",
             answers_step=_READ_EVERY,
         )
-
-    def _submit_all(self, images: list[NDArray[np.uint8]]) -> list[Job]:
-        submit_many = getattr(self._client, "submit_many", None)
-        if submit_many is not None:
-            return list(submit_many(images, model=_SMALL_MODEL))
-        with ThreadPoolExecutor(_SUBMITTING_THREADS) as pool:
-            submitted = pool.map(lambda rows: self._client.submit(rows, model=_SMALL_MODEL), images)
-            return list(submitted)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Worker processes killed at every step of the protocol, on real servers."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,6 +24,15 @@ SMALL_JOBS = 600
 DEADLY_BUNDLES = (1, 5, 10)
 
 WaitUntil = Callable[..., None]
+
+
+def each_kill(
+    faults: FaultControl, point: str, count: int, wait_until: WaitUntil, *, killed_before: int
+) -> Iterator[None]:
+    """Go on after each of so many kills at the point, on top of those before."""
+    for kills in range(killed_before + 1, killed_before + count + 1):
+        wait_until(lambda: faults.kills(point) >= kills, timeout_s=STARTED_WITHIN_S)  # noqa: B023 - called before the next
+        yield
 
 
 @pytest.mark.parametrize(
@@ -50,11 +59,7 @@ def test_workers_killed_at_a_step_of_a_shard_lose_nothing(
 
     # when
     job = deployment.submit(SHARDS)
-    for kills in range(1, len(DEADLY) + 1):
-        wait_until(
-            lambda: faults.kills(point) - killed_before >= kills,  # noqa: B023 - called before the next
-            timeout_s=STARTED_WITHIN_S,
-        )
+    for _ in each_kill(faults, point, len(DEADLY), wait_until, killed_before=killed_before):
         history.observe(job.id)
 
     # then
@@ -77,11 +82,7 @@ def test_workers_killed_while_they_end_a_job_lose_nothing(
     job = deployment.submit(SHARDS)
 
     # when
-    for kills in range(1, len(deadly) + 1):
-        wait_until(
-            lambda: faults.kills(point) - killed_before >= kills,  # noqa: B023 - called before the next
-            timeout_s=STARTED_WITHIN_S,
-        )
+    for _ in each_kill(faults, point, len(deadly), wait_until, killed_before=killed_before):
         assert SHARDS == deployment.done_count(job)
         history.observe(job.id)
 

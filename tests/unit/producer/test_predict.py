@@ -253,7 +253,8 @@ def test_the_store_is_not_asked_for_each_call(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the store was asked")
 
-    monkeypatch.setattr(client._models, "resolve", never)
+    for method in ("get", "list"):
+        monkeypatch.setattr(client._models.objects, method, never)
     client.predict(images, model="m:1")
     client.predict(images, model="m@prod")
     monkeypatch.setattr("producer.resolver.time.monotonic", lambda: time.time() + 1e9)

@@ -28,7 +28,9 @@ def others(wait_until: Callable[..., None]) -> Iterator[set[threading.Thread]]:
 def test_a_lease_is_renewed_again_and_again(wait_until: Callable[..., None]) -> None:
     renewed: list[float] = []
 
-    with Renewals(interval_s=INTERVAL_S).renewed(lambda: renewed.append(time.monotonic())):
+    with Renewals(interval_s=INTERVAL_S).renewed(
+        lambda: renewed.append(time.monotonic()), lease="test"
+    ):
         wait_until(lambda: len(renewed) >= 4)
 
     assert min(b - a for a, b in itertools.pairwise(renewed)) >= INTERVAL_S / 2
@@ -36,11 +38,11 @@ def test_a_lease_is_renewed_again_and_again(wait_until: Callable[..., None]) -> 
 
 def test_it_is_renewed_no_more_after_the_block(wait_until: Callable[..., None]) -> None:
     renewals, renewed, other = Renewals(interval_s=INTERVAL_S), [], []
-    with renewals.renewed(lambda: renewed.append(1)):
+    with renewals.renewed(lambda: renewed.append(1), lease="a"):
         wait_until(lambda: renewed)
     count = len(renewed)
 
-    with renewals.renewed(lambda: other.append(1)):
+    with renewals.renewed(lambda: other.append(1), lease="a"):
         wait_until(lambda: len(other) >= 3)
 
     assert count == len(renewed)
@@ -56,7 +58,7 @@ def test_the_block_ends_after_the_renewal_that_is_under_way(
         may_end.wait(10)
         ended.append("renewal")
 
-    with Renewals(interval_s=INTERVAL_S).renewed(renew):
+    with Renewals(interval_s=INTERVAL_S).renewed(renew, lease="a"):
         began.wait(10)
         threading.Timer(0.05, may_end.set).start()
     ended.append("block")
@@ -71,7 +73,7 @@ def test_many_leases_share_one_thread(
     done = threading.Barrier(8 + 1)
 
     def hold(number: int) -> None:
-        with renewals.renewed(lambda: renewed.add(number)):
+        with renewals.renewed(lambda: renewed.add(number), lease="a"):
             done.wait(10)
 
     holders = [threading.Thread(target=hold, args=(number,)) for number in range(8)]
@@ -92,16 +94,16 @@ def test_a_renewal_that_fails_is_tried_again(wait_until: Callable[..., None]) ->
         tries.append(1)
         raise BrokerError("away")
 
-    with Renewals(interval_s=INTERVAL_S).renewed(renew):
+    with Renewals(interval_s=INTERVAL_S).renewed(renew, lease="a"):
         wait_until(lambda: len(tries) >= 3)
 
 
 def test_what_is_over_before_its_time_is_never_renewed(wait_until: Callable[..., None]) -> None:
     renewals, renewed, other = Renewals(interval_s=INTERVAL_S), [], []
 
-    with renewals.renewed(lambda: renewed.append(1)):
+    with renewals.renewed(lambda: renewed.append(1), lease="a"):
         pass
-    with renewals.renewed(lambda: other.append(1)):
+    with renewals.renewed(lambda: other.append(1), lease="a"):
         wait_until(lambda: len(other) >= 2)
 
     assert [] == renewed
@@ -111,9 +113,9 @@ def test_a_thread_that_ended_is_started_again(
     wait_until: Callable[..., None], others: set[threading.Thread]
 ) -> None:
     renewals, renewed = Renewals(interval_s=INTERVAL_S), []
-    with renewals.renewed(lambda: None):
+    with renewals.renewed(lambda: None, lease="a"):
         pass
     wait_until(lambda: _threads() <= others)
 
-    with renewals.renewed(lambda: renewed.append(1)):
+    with renewals.renewed(lambda: renewed.append(1), lease="a"):
         wait_until(lambda: renewed)
