@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime  ## Run the main job, here and now
 	@$(BIN)/fornada demo
 
 test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.dev  ## Measure Fornada and others on the same work (15 minutes)
 	$(BIN)/python -m benchmarks

@@ -1,15 +1,9 @@
 """A get, a put or a delete over plain http as it mostly goes, with a third of boto3's work."""
 
-import contextlib
-import io
 import ipaddress
 import re
 import urllib.parse
-import weakref
-from collections import deque
-from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -18,15 +12,22 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.utils import get_environ_proxies
 
+from fornada.s3_connections import Connections
 from fornada.s3_limits import Limits, Pace
 from fornada.settings import Settings
 
 #: Keys that no part of the way writes otherwise; all of Fornada's own are such.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+#: The beginning of an object up to this size is asked for by itself: of a longer one the server has
+#: sent as much before the connection is closed.
+_MOST_OF_A_RANGE_BYTES = 64 * 1024
 #: What is sent within the connect timeout also where lines are slow.
 _MOST_SENT_BYTES = 1024 * 1024
-_PIECE_BYTES = 64 * 1024
-_FIRST_BYTES = 16 * 1024
+#: rclone says 200 of a part too.
+_WITH_A_BODY = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+#: More than a shard; memory for more is not taken on the word of a header.
+_MOST_AT_ONCE_BYTES = 1024 * 1024 * 1024
+_MOST_OF_AN_ERROR_BYTES = 64 * 1024
 _NO_SUCH_KEY = b"<Code>NoSuchKey</Code>"
 _UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
@@ -35,8 +36,7 @@ class Wire:
     """One try at a request, and only the answers that are plain: for all else there is boto3.
 
     A call through boto3 costs some 2 ms of CPU, three quarters of it in what a get or put of one
-    object needs none of: hooks, endpoint rules, parsers. A body of 8 MB
-    costs 11 ms more through it, and 4 when it is read off the connection.
+    object needs none of: hooks, endpoint rules, parsers.
     """
 
     def __init__(self, settings: Settings, limits: Limits, *, user_agent: str) -> None:
@@ -49,7 +49,7 @@ class Wire:
             settings.s3_region,
         )
         self._limits = limits
-        self._connections = _Connections(
+        self._connections = Connections(
             urllib.parse.urlsplit(self._endpoint).netloc,
             limits=limits,
             most_idle=settings.worker_threads + 16,
@@ -62,18 +62,21 @@ class Wire:
             ClientError: As boto3's: there is no such object.
             TooSlowError: It trickles.
         """
-        request = self._signed("GET", bucket, key)
+        request = self._signed("GET", bucket, key, headers=_range(max_bytes))
         if request is None:
             return None
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
                 # Asked for often, to see whether something has come. Not so a bucket's absence.
-                if _NO_SUCH_KEY in answer.read(_PIECE_BYTES):
+                if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
                     raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
                 return None
-            if answer is None or answer.status != HTTPStatus.OK or answer.length is None:
+            if answer is None or answer.status not in _WITH_A_BODY or answer.length is None:
                 return None
-            data = _read_body(answer, max_bytes=max_bytes, pace=Pace(self._limits))
+            size_bytes = answer.length if max_bytes is None else min(answer.length, max_bytes)
+            if size_bytes > _MOST_AT_ONCE_BYTES:
+                return None
+            data = answer.read_paced(size_bytes, pace=Pace(self._limits))
             return None if data is None else (data, answer.headers.get("ETag", ""))
 
     def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
@@ -122,93 +125,14 @@ class Wire:
         return request
 
 
-class _Connections:
-    """Connections to one server, kept for the next request where an answer was read whole."""
+def _range(max_bytes: int | None) -> dict[str, str]:
+    """The header that asks for no more; a server that knows none sends the whole.
 
-    def __init__(self, netloc: str, *, limits: Limits, most_idle: int) -> None:
-        self._netloc = netloc
-        self._limits = limits
-        self._idle: deque[HTTPConnection] = deque()
-        self._most_idle = most_idle
-        weakref.finalize(self, _close_all, self._idle)
-
-    @contextlib.contextmanager
-    def answer(self, request: AWSRequest, user_agent: str) -> Iterator[HTTPResponse | None]:
-        """What the server says to the request; nothing where it breaks off."""
-        connection = self._borrow()
-        try:
-            answer = self._ask(connection, request, user_agent)
-        except (HTTPException, OSError):
-            connection.close()
-            yield None
-            return
-        try:
-            yield answer
-            # The text of an error; of anything longer, a new connection is cheaper.
-            if answer.length is not None and answer.length <= _PIECE_BYTES:
-                answer.read()
-        except (HTTPException, OSError):
-            connection.close()
-        finally:
-            whole = answer.isclosed() and not answer.will_close
-            if whole and len(self._idle) < self._most_idle:
-                self._idle.append(connection)
-            else:
-                connection.close()
-
-    def _borrow(self) -> HTTPConnection:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        return HTTPConnection(self._netloc, timeout=self._limits.connect_timeout_s)
-
-    def _ask(
-        self, connection: HTTPConnection, request: AWSRequest, user_agent: str
-    ) -> HTTPResponse:
-        if connection.sock is None:
-            connection.connect()
-        connection.sock.settimeout(self._limits.connect_timeout_s)
-        path = urllib.parse.urlsplit(request.url).path
-        headers = {**request.headers, "User-Agent": user_agent}
-        connection.request(request.method, path, body=request.data, headers=headers)
-        connection.sock.settimeout(self._limits.read_timeout_s)
-        return connection.getresponse()
-
-
-def _close_all(connections: Iterable[HTTPConnection]) -> None:
-    for connection in connections:
-        connection.close()
-
-
-def _read_body(answer: HTTPResponse, *, max_bytes: int | None, pace: Pace) -> bytes | None:
-    """The body, or its first `max_bytes`; nothing if it breaks off.
-
-    Raises:
-        TooSlowError: It trickles.
+    Of an empty object there is no part: that is refused, and boto3 gets it.
     """
-    size_bytes = answer.length or 0
-    if max_bytes is not None:
-        size_bytes = min(size_bytes, max_bytes)
-    if not size_bytes:
-        return b""
-    # Read where it stays: its buffer is handed out without a copy.
-    body = io.BytesIO()
-    body.seek(size_bytes - 1)
-    body.write(b"\0")
-    filled = 0
-    with body.getbuffer() as buffer:
-        while filled < size_bytes:
-            began = pace.now()
-            # Small at first: a piece that trickles is noticed when it is whole.
-            step = _PIECE_BYTES if filled > _FIRST_BYTES else _FIRST_BYTES
-            try:
-                got = answer.readinto(buffer[filled : filled + step])
-            except (HTTPException, OSError):
-                return None
-            if not got:
-                return None
-            filled += got
-            pace.add(got, since=began)
-    return body.getvalue()
+    if not max_bytes or max_bytes > _MOST_OF_A_RANGE_BYTES:
+        return {}
+    return {"Range": f"bytes=0-{max_bytes - 1}"}
 
 
 def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> Wire | None:

@@ -163,6 +163,19 @@ def test_the_beginning_of_an_object_is_never_shorter_than_asked(
     assert 2 == rule.count
 
 
+def test_the_beginning_of_an_object_is_cut_off_where_the_server_knows_no_ranges(
+    direct: S3ObjectStore, proxy: S3Proxy, store: S3ObjectStore
+) -> None:
+    direct.put("k", _DATA)
+    rule = proxy.add(DropHeader(method="GET", key="/k", header="Range"))
+
+    beginning = store.get("k", max_bytes=2000).data
+
+    assert _DATA[:2000] == beginning
+    # One that checks signatures, which are of this header too, has boto3 ask without it.
+    assert rule.count
+
+
 def test_an_error_that_breaks_off_is_read_again(proxy: S3Proxy, store: S3ObjectStore) -> None:
     rule = proxy.add(BreakOff(method="GET", key="/none", after_bytes=20, reset=True, times=2))
 

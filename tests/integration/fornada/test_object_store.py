@@ -44,6 +44,14 @@ def test_max_bytes_reads_no_more_than_the_beginning(object_store: ObjectStore) -
     assert b"0123" == beginning
 
 
+def test_max_bytes_of_no_more_than_there_is_reads_all(object_store: ObjectStore) -> None:
+    object_store.put("short", b"0123")
+    object_store.put("empty", b"")
+
+    assert b"0123" == object_store.get("short", max_bytes=5).data
+    assert b"" == object_store.get("empty", max_bytes=1).data
+
+
 def test_put_replaces_and_the_etag_tells(object_store: ObjectStore) -> None:
     object_store.put("k", b"old")
     before = object_store.get("k").etag

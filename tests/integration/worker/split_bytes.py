@@ -52,7 +52,7 @@ _LEASE_S = 30.0
 _ROUNDS = 50
 _SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 #: Each of all models.
-_EXAMPLES = 500 if _SOAKING else 25
+_EXAMPLES = 500 if _SOAKING else 15
 
 #: Which way items go, how many, and how many a job or shard.
 _SHARES = st.lists(
