@@ -32,6 +32,7 @@ from model_store.custom_layers import import_layers
 from model_store.golden import Predict
 from model_store.keras_archive import without_accidents
 from model_store.keras_exact import check_float64, in_float64
+from model_store.tensor_memory import TensorMemory
 
 _import_lock = threading.Lock()
 _NOTICE = re.compile(
@@ -182,9 +183,9 @@ def compile_predict(
 ) -> Predict:
     """Predict as one compiled function at one fixed signature, traced here and never again.
 
-    The function takes item_dtype [tile_items, *item_shape], C-contiguous (TensorFlow then reads
-    the array where it is), and returns float32 [tile_items, outputs]. It may be called from many
-    threads. A row's bytes do not depend on the other rows of its tile.
+    The function takes item_dtype [tile_items, *item_shape] and returns float32 [tile_items,
+    outputs]. It may be called from many threads, each of which has a tile's memory copied. A row's
+    bytes do not depend on the other rows of its tile.
 
     Args:
         model: From `load_model`.
@@ -215,7 +216,7 @@ def compile_predict(
     check_output_shape(shape, tile_items=tile_items, takes=takes)
     if exact:
         check_float64(compiled, takes=takes)
-    return _guarded(compiled, tensorflow)
+    return _guarded(compiled, signature, tensorflow)
 
 
 def check_output_shape(shape: Sequence[int | None], *, tile_items: int, takes: str) -> None:
@@ -236,10 +237,16 @@ def _import_tensorflow() -> Any:
     return sys.modules["tensorflow"]
 
 
-def _guarded(compiled: Any, tensorflow: Any) -> Predict:
+def _guarded(compiled: Any, signature: Any, tensorflow: Any) -> Predict:
+    idle: list[TensorMemory] = []
+
     def predict(tile: Array) -> NDArray[np.float32]:
         try:
-            outputs: NDArray[np.float32] = compiled(tensorflow.convert_to_tensor(tile)).numpy()
+            memory = idle.pop()
+        except IndexError:
+            memory = TensorMemory(signature, from_dlpack=tensorflow.experimental.dlpack.from_dlpack)
+        try:
+            outputs: NDArray[np.float32] = compiled(memory.holding(tile)).numpy()
         except tensorflow.errors.ResourceExhaustedError as exc:
             # The device's allocator does not recover; the process is of no more use.
             raise MemoryError(error_line(exc)) from exc
@@ -248,6 +255,8 @@ def _guarded(compiled: Any, tensorflow: Any) -> Predict:
                 f"predict failed on {tile.dtype} {tile.shape}: {error_line(exc)}; check the "
                 "worker's memory and the model's input"
             ) from exc
+        finally:
+            idle.append(memory)
         return outputs
 
     return predict
