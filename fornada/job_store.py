@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from fornada import keys
 from fornada.arrays import Array, from_npy
 from fornada.checked_reads import read_checked
-from fornada.content_ids import NamedManifest
+from fornada.content_ids import NamedManifest, is_given_once
 from fornada.errors import IntegrityError, JobNotFoundError, ObjectNotFoundError
 from fornada.job_creation import conflict, first_created, work_of
 from fornada.job_manifest import JobManifest
@@ -63,9 +63,14 @@ class JobStore:
         Raises:
             JobConflictError: The id is taken by a job with other content.
         """
+        key = keys.job_manifest(manifest.job_id)
+        if is_given_once(manifest.job_id):
+            # There can be none to look for.
+            self.objects.put(key, manifest.to_json())
+            return manifest
         if self._decisions is not None and not self.objects.conditional_writes:
             manifest = first_created(manifest, decide=self._decisions.decide)
-        if self.objects.put_if_absent(keys.job_manifest(manifest.job_id), manifest.to_json()):
+        if self.objects.put_if_absent(key, manifest.to_json()):
             return manifest
         existing = self.manifest(manifest.job_id)
         if work_of(existing) != work_of(manifest):
