@@ -63,14 +63,10 @@ class JobStore:
         Raises:
             JobConflictError: The id is taken by a job with other content.
         """
-        key = keys.job_manifest(manifest.job_id)
-        if is_given_once(manifest.job_id):
-            # There can be none to look for.
-            self.objects.put(key, manifest.to_json())
-            return manifest
-        if self._decisions is not None and not self.objects.conditional_writes:
+        key, alone = keys.job_manifest(manifest.job_id), is_given_once(manifest.job_id)
+        if not (alone or self._decisions is None or self.objects.conditional_writes):
             manifest = first_created(manifest, decide=self._decisions.decide)
-        if self.objects.put_if_absent(key, manifest.to_json()):
+        if self._put_if_absent(key, manifest.to_json(), alone=alone):
             return manifest
         existing = self.manifest(manifest.job_id)
         if work_of(existing) != work_of(manifest):
