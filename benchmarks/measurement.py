@@ -1,6 +1,5 @@
 """One contender, once: started, its workloads run and checked, its figures taken."""
 
-import contextlib
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,21 +62,17 @@ class Measurement:
             ContenderError: It failed, was too slow, or its outputs are wrong.
         """
         command = [str(python), "-m", contender.module]
-        with contextlib.ExitStack() as stack:
-            prefix = stack.enter_context(self._servers.output_prefix())
-            environ = {**self._servers.environ, "PYTHONPATH": str(_ROOT)}
-            self._servers.empty_redis()
-            if contender.kind in {"fornada", "store"}:
-                deployment = stack.enter_context(self._servers.deployment(self._folder))
-                environ |= deployment | dict(contender.settings)
-            conversation = stack.enter_context(
-                started(
-                    [*command, *contender.arguments],
-                    environ=environ,
-                    folder=self._folder,
-                    log_path=log_path,
-                )
-            )
+        environ = {**self._servers.environ, "PYTHONPATH": str(_ROOT)}
+        self._servers.empty_redis()
+        if contender.kind in {"fornada", "store"}:
+            environ |= self._servers.deployment(self._folder) | dict(contender.settings)
+        with started(
+            [*command, *contender.arguments],
+            environ=environ,
+            folder=self._folder,
+            log_path=log_path,
+        ) as conversation:
+            prefix = self._servers.output_prefix()
             return _Visit(self, contender, conversation, prefix).run()
 
     def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:

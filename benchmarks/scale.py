@@ -144,13 +144,13 @@ class _Scale:
 
     def enqueued_per_s(self) -> float:
         """Messages that one process puts on the queue in a second."""
-        with self._servers.deployment(self._folder) as environ:
-            sender = CelerySender.from_settings(Settings.from_env(environ))
-            messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
-            sender.enqueue(messages[:1])
-            began = time.monotonic()
-            sender.enqueue(messages)
-            return _MESSAGES / (time.monotonic() - began)
+        environ = self._servers.deployment(self._folder)
+        sender = CelerySender.from_settings(Settings.from_env(environ))
+        messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
+        sender.enqueue(messages[:1])
+        began = time.monotonic()
+        sender.enqueue(messages)
+        return _MESSAGES / (time.monotonic() - began)
 
     def refill(self) -> dict[str, float]:
         """What a window too small comes to, and what the arithmetic says: window / interval."""
@@ -196,18 +196,18 @@ class _Scale:
     @contextlib.contextmanager
     def _worker(self, settings: Mapping[str, str], *, processes: int = 1) -> Iterator[Client]:
         """A client of a new deployment on which `fornada worker` runs."""
-        with self._servers.deployment(self._folder) as deployment:
-            environ = {**self._servers.environ, **deployment, **settings}
-            command = [sys.executable, "-P", "-m", "fornada", "worker"]
-            with (_CACHE / "scale-worker.log").open("ab") as log:
-                worker = subprocess.Popen(
-                    [*command, "--processes", str(processes)], env=environ, stdout=log, stderr=log
-                )
-            try:
-                yield Client.from_env(environ)
-            finally:
-                worker.terminate()
-                worker.wait()
+        deployment = self._servers.deployment(self._folder)
+        environ = {**self._servers.environ, **deployment, **settings}
+        command = [sys.executable, "-P", "-m", "fornada", "worker"]
+        with (_CACHE / "scale-worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [*command, "--processes", str(processes)], env=environ, stdout=log, stderr=log
+            )
+        try:
+            yield Client.from_env(environ)
+        finally:
+            worker.terminate()
+            worker.wait()
 
 
 def _running_s(job: Job) -> float:
