@@ -27,11 +27,10 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_on_failure": True,
         # The reconciler requeues with a count and a delay; `True` is an endless hot loop.
         "task_reject_on_worker_lost": False,
-        # A worker holds what it works on, and one message for each thread to come.
+        # A worker holds what it works on and no more: what it reserved, others could begin.
         "worker_prefetch_multiplier": 1,
         # Threads, never prefork: TensorFlow that was initialised before a fork hangs.
         "worker_pool": "threads",
-        "worker_concurrency": settings.worker_threads,
         # Nobody reads them, and each costs Redis traffic for every message.
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,

@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from fornada import keys
 from fornada.errors import FornadaError
 from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
@@ -124,7 +124,7 @@ def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
 def _store(objects: S3ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
     if create_bucket:
         objects.create_bucket()
-    key, body = f"probe/{uuid.uuid4().hex}", os.urandom(1024)
+    key, body = keys.probe(), os.urandom(1024)
     objects.put(key, body)
     try:
         whole = objects.get(key).data == body and [o.key for o in objects.list(key)] == [key]

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import uuid
 
 from fornada.errors import UsageError
 
@@ -118,6 +119,11 @@ def ticket_number(ticket: str) -> int:
 def model_calibration(sha256: str, where: str) -> str:
     """How many rows a call of the artifact has, on an engine and kind of machine."""
     return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+
+
+def probe() -> str:
+    """An object to try the store with, deleted at once."""
+    return f"probe/{uuid.uuid4().hex}"
 
 
 def job_prefix(job_id: str) -> str:

@@ -1,7 +1,6 @@
 """The object store: a Protocol, and S3 behind it; beside `s3_*`, no other module speaks boto3."""
 
 import functools
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from fornada import s3_client, s3_errors
+from fornada import keys, s3_client, s3_errors
 from fornada.errors import ObjectNotFoundError
 from fornada.s3_limits import Limits, Pace, read_body, read_whole
 from fornada.s3_wire import Wire, wire_to
@@ -263,7 +262,7 @@ class S3ObjectStore:
 
     @_translated
     def _probe(self) -> bool:
-        key = f"probe/{uuid.uuid4().hex}"
+        key = keys.probe()
         try:
             # The first is refused where its answer was lost, and boto3 met its own object.
             return not (self._put_new(key, b"1") and self._put_new(key, b"2"))

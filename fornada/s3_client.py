@@ -64,7 +64,7 @@ def _config(settings: Settings, limits: Limits) -> Config:
         retries={"mode": "standard", "total_max_attempts": limits.attempts},
         connect_timeout=limits.connect_timeout_s,
         read_timeout=limits.read_timeout_s,
-        max_pool_connections=settings.worker_threads + 16,
+        max_pool_connections=settings.most_threads + 16,
         tcp_keepalive=True,
         signature_version="s3v4",
         # A proxy that the environment names cannot reach this machine's loopback.

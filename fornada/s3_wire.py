@@ -52,7 +52,7 @@ class Wire:
         self._connections = Connections(
             urllib.parse.urlsplit(self._endpoint).netloc,
             limits=limits,
-            most_idle=settings.worker_threads + 16,
+            most_idle=settings.most_threads + 16,
         )
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None) -> tuple[bytes, str] | None:

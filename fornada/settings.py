@@ -14,6 +14,8 @@ from fornada.messages import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
+#: Where `worker_threads` is unset. More want Python's lock more than they wait for the store.
+MAX_CHOSEN_THREADS = 32
 
 EngineName = Literal["keras", "keras-exact", "openvino", "openvino-bf16"]
 
@@ -94,11 +96,13 @@ class Settings(BaseSettings):
         le=10,
         description="How long a batch that is not full waits for rows of other shards.",
     )
-    worker_threads: int = Field(
-        default=4,
+    worker_threads: int | None = Field(
+        default=None,
         ge=1,
         le=256,
-        description="Shards that one worker process fetches, feeds and uploads at a time.",
+        description="Shards that one worker process fetches, feeds and uploads at a time, and the "
+        "messages it takes. Unset: as many as keep its cores busy, by what a shard waits for the "
+        "store and computes, tried when a model is loaded; `fornada doctor` shows it.",
     )
     engine: EngineName = Field(
         default="keras",
@@ -197,6 +201,11 @@ class Settings(BaseSettings):
             ) from exc
         settings.check()
         return settings
+
+    @property
+    def most_threads(self) -> int:
+        """How many shards a worker process may have in hand."""
+        return self.worker_threads or MAX_CHOSEN_THREADS
 
     def check(self) -> None:
         """Check what one field alone cannot tell.

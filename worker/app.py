@@ -3,20 +3,36 @@
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 from celery.apps.worker import Worker
+from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Consumer
 
 from fornada import keys
 from fornada.broker import celery_config
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
-from fornada.settings import Settings
+from fornada.settings import MAX_CHOSEN_THREADS, Settings
+from worker.concurrency import Concurrency
 from worker.health import BEAT_INTERVAL_S
 
 log = get_logger(__name__)
+
+
+class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
+    """Threads, of which there can be more later; Celery's own pool of them cannot grow."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # It starts threads as tasks come, and tasks come as the prefetch count allows.
+        self.executor = ThreadPoolExecutor(max_workers=max(self.limit, MAX_CHOSEN_THREADS))
+
+    def grow(self, n: int = 1) -> None:
+        """Have `n` more."""
+        self.limit += n
 
 
 class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
@@ -45,6 +61,15 @@ class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
 
         return handle_or_drop
 
+    def resize(self, threads: int) -> None:
+        """Work on so many messages at a time, if that is more than now; from any thread."""
+        more = threads - self.pool.num_processes
+        if more > 0:
+            self.pool.grow(more)
+            # For the next connection, and for this one.
+            self.initial_prefetch_count += more
+            self.qos.increment_eventually(more)
+
 
 def create_app(settings: Settings) -> Celery:
     """The Celery app of a worker; nothing is contacted yet."""
@@ -71,13 +96,34 @@ def add_heartbeat(
     signals.worker_shutting_down.connect(lambda **_: expect_stop(), weak=False)
 
 
+def add_growth(app: Celery, concurrency: Concurrency) -> None:
+    """Have the consumer take as many messages at a time as `concurrency` says."""
+
+    class Growth(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+        """Celery's way to know of a connection, the first and each that follows a broken one."""
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            concurrency.follow(consumer.resize)
+
+    app.steps["consumer"].add(Growth)
+
+
 def enqueue(app: Celery, messages: Sequence[ShardMessage]) -> None:
     """Put messages on the queue."""
     for message in messages:
         app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
 
 
-def consume(app: Celery, settings: Settings, *, name: str, on_message: Callable[[], None]) -> int:
+def consume(
+    app: Celery,
+    settings: Settings,
+    *,
+    name: str,
+    threads: int,
+    on_message: Callable[[], None],
+) -> int:
     """Consume until a signal ends it; return the exit code. SIGTERM finishes what is at work.
 
     `on_message` is called with every message that comes, also with those that are dropped.
@@ -85,9 +131,9 @@ def consume(app: Celery, settings: Settings, *, name: str, on_message: Callable[
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
-        pool="threads",
+        pool=GrowingPool,
         consumer_cls=functools.partial(TolerantConsumer, on_message=on_message),
-        concurrency=settings.worker_threads,
+        concurrency=threads,
         loglevel=settings.log_level,
         quiet=True,
         # Workers have nothing to say to each other.

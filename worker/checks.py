@@ -5,15 +5,16 @@ from collections.abc import Iterator
 
 from fornada.doctor import Finding
 from fornada.errors import MissingExtraError
-from fornada.object_store import S3ObjectStore
+from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.trust import Trust
 from worker.calibration import Calibrations, calibrations
+from worker.concurrency import shard_cost
 from worker.cores import granted_cores
 from worker.engines import Compile, Engine, open_engine
-from worker.predictor import EnginePredictor
+from worker.predictor import EnginePredictor, Predictor
 from worker.requirements import require_engine
 
 
@@ -28,8 +29,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         check="cores",
         status="ok",
         detail=f"a worker makes {threads} predict calls at a time, shared by its --processes, each "
-        "on one core, and fetches, "
-        f"feeds and stores {settings.worker_threads} shards a process at a time",
+        "on one core",
     )
     objects = S3ObjectStore.from_settings(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
@@ -48,12 +48,12 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     # Nothing is kept of what is tried here, so nobody has to decide.
     kept = calibrations(objects=objects, decide=lambda _, data: data, engine=engine)
     for name in refs:
-        yield _load_and_predict(settings, models, name, engine, kept)
+        yield from _load_and_predict(settings, models, name, engine, kept)
 
 
 def _load_and_predict(
     settings: Settings, models: ModelStore, ref: str, engine: Engine, kept: Calibrations
-) -> Finding:
+) -> Iterator[Finding]:
     manifest = models.pinned(models.resolve(ref).pin)
     tile = "FORNADA_MAX_BATCH_SIZE"
 
@@ -76,10 +76,32 @@ def _load_and_predict(
         models=models,
         choose_tile=choose_tile,
     )
-    return Finding(
+    yield Finding(
         check="model",
         status="ok",
         detail=f"{manifest} loads and predicts its golden batch in "
         f"{time.monotonic() - began:.1f} s on {engine.name}; {predictor.tile_items} items a call "
         f"({tile})",
+    )
+    yield Finding(
+        check="threads",
+        status="ok",
+        detail=_threads(settings, manifest, predictor, models.objects),
+    )
+
+
+def _threads(
+    settings: Settings, manifest: ModelManifest, predictor: Predictor, objects: ObjectStore
+) -> str:
+    cost = shard_cost(manifest, predictor, objects=objects, settings=settings)
+    chosen = cost.threads(settings, streams=predictor.streams)
+    why = (
+        f"a shard of {manifest} waits {1000 * cost.wait_s:.0f} ms for the store and computes "
+        f"{1000 * cost.busy_s:.0f} ms on a core"
+    )
+    if settings.worker_threads is None:
+        return f"a worker process has {chosen} shards in hand, and takes as many messages: {why}"
+    return (
+        f"a worker process has {settings.worker_threads} shards in hand, as "
+        f"FORNADA_WORKER_THREADS says; unset it would have {chosen}: {why}"
     )

@@ -10,11 +10,13 @@ from fornada.logs import get_logger
 from fornada.object_store import S3ObjectStore
 from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.trust import Trust, names_in
 from worker import app as celery_app
 from worker import tasks
 from worker.calibration import chooser
+from worker.concurrency import Concurrency
 from worker.deadlines import Deadlines
 from worker.engines import Engine, open_engine
 from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
@@ -22,7 +24,7 @@ from worker.isolation import IsolatedProcess, isolated_command
 from worker.manifests import Manifests
 from worker.model_cache import ArtifactCache, ModelCache
 from worker.predict_calls import PredictServer
-from worker.predictor import ChooseTile, EnginePredictor
+from worker.predictor import ChooseTile, EnginePredictor, Predictor
 from worker.reconciler import Reconciler
 from worker.service import ShardService
 
@@ -45,7 +47,8 @@ def run_process(settings: Settings, *, threads: int) -> int:
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     choose_tile = chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
-    models = _model_cache(settings, stored, engine, choose_tile)
+    concurrency = Concurrency(settings, objects=objects, streams=engine.streams)
+    models = _model_cache(settings, stored, engine, choose_tile, concurrency)
     deadlines = Deadlines()
     service = ShardService(
         jobs=jobs,
@@ -70,6 +73,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         end_process=lambda: os._exit(EXIT_RESTART),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
+    celery_app.add_growth(app, concurrency)
     reconciler = Reconciler(
         jobs=jobs,
         manifests=manifests,
@@ -96,7 +100,9 @@ def run_process(settings: Settings, *, threads: int) -> int:
     predict_server.start()
     log.info("worker starts", worker=name, threads=threads, engine=engine.name)
     try:
-        return celery_app.consume(app, settings, name=name, on_message=activity.take)
+        return celery_app.consume(
+            app, settings, name=name, threads=concurrency.threads, on_message=activity.take
+        )
     finally:
         predict_server.stop()
         reconciler.stop()
@@ -106,13 +112,22 @@ def run_process(settings: Settings, *, threads: int) -> int:
 
 
 def _model_cache(
-    settings: Settings, models: ModelStore, engine: Engine, choose_tile: ChooseTile
+    settings: Settings,
+    models: ModelStore,
+    engine: Engine,
+    choose_tile: ChooseTile,
+    concurrency: Concurrency,
 ) -> ModelCache:
+    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+        predictor = EnginePredictor(
+            manifest, artifact, engine=engine, models=models, choose_tile=choose_tile
+        )
+        concurrency.fit(manifest, predictor)
+        return predictor
+
     return ModelCache(
         models=models,
-        build=lambda manifest, artifact: EnginePredictor(
-            manifest, artifact, engine=engine, models=models, choose_tile=choose_tile
-        ),
+        build=build,
         disk=ArtifactCache(settings.cache_dir),
         max_models=settings.max_loaded_models,
         max_bytes=settings.model_memory_bytes,

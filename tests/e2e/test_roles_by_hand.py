@@ -190,9 +190,18 @@ def test_doctor_finds_nothing_to_mend(live: Any) -> None:
     findings = live.answer("doctor", "--model", "digits@prod")["findings"]
 
     assert {"ok"} == {finding["status"] for finding in findings}, findings
-    checks = ["settings", "broker", "workers", "store", "conditional writes", "cores", "model"]
+    checks = [
+        "settings",
+        "broker",
+        "workers",
+        "store",
+        "conditional writes",
+        "cores",
+        "model",
+        "threads",
+    ]
     assert checks == [finding["check"] for finding in findings]
-    assert "digits:1 loads and predicts" in findings[-1]["detail"]
+    assert "digits:1 loads and predicts" in findings[-2]["detail"]
 
 
 def test_doctor_creates_a_bucket_and_says_what_is_missing(live: Any) -> None:

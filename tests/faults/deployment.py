@@ -55,6 +55,8 @@ _ENVIRON = {
     "FORNADA_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
     "FORNADA_MAX_BATCH_SIZE": str(_TILE_ITEMS),
     "FORNADA_ITEMS_PER_SHARD": str(ITEMS_PER_SHARD),
+    # So few that none of the workers takes all.
+    "FORNADA_WORKER_THREADS": "4",
 }
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -187,6 +188,11 @@ def test_the_rows_of_a_call_are_tried_out_by_the_first_worker_and_kept(
     assert 0 == shown.returncode, shown.stdout
     assert f"; {kept.tile_items} items a call (as kept: {kept.summary})" in shown.stdout
     assert f"makes {granted_cores()} predict calls at a time" in shown.stdout
+    assert re.search(
+        r"ok   threads: a worker process has \d+ shards in hand, and takes as many messages: "
+        r"a shard of m:1 waits \d+ ms for the store and computes \d+ ms on a core",
+        shown.stdout,
+    )
 
 
 def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np.ndarray) -> None:
