@@ -20,7 +20,9 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from worker.cores import granted_cores
 
-_FOREIGN = ("FORNADA_", "AWS_", "BENCH_")
+#: Of the caller's environment. Without bytecode on disk, a project that is not installed but lies
+#: in a checkout, as we do, is compiled at every start.
+_FOREIGN = ("FORNADA_", "AWS_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """What crosses a process border: the message, and the JSON objects of a job."""
 
 import base64
+import hashlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -16,7 +17,6 @@ from pydantic import (
     model_validator,
 )
 
-from fornada.arrays import sha256_hex
 from fornada.errors import IntegrityError, MessageError
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -170,7 +170,7 @@ class ObjectRef(Record):
         return cls(
             key=key,
             size_bytes=len(data),
-            sha256=sha256 or sha256_hex(data),
+            sha256=sha256 or hashlib.sha256(data).hexdigest(),
             inline=base64.b64encode(data).decode() if inline else None,
         )
 
