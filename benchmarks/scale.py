@@ -54,6 +54,8 @@ _LARGE_SHARD = 4096
 _LENGTHS = {0.1: "small_shard", 1.0: "large_shard", 10.0: "large_shard"}
 #: Less of a kind of request a shard is what a job has once.
 _LEAST_REQUESTS = 0.05
+#: Shards of one item, whose inputs are objects all the same: small jobs go another way.
+_ONE_ITEM = {"FORNADA_MAX_BATCH_SIZE": "1", "FORNADA_MAX_INLINE_BYTES": "0"}
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -124,7 +126,7 @@ class _Scale:
         upstream = self._servers.stack.environ["FORNADA_S3_ENDPOINT_URL"]
         with S3Counter(upstream) as counter:
             counts: list[Counter[str]] = []
-            settings = {"FORNADA_S3_ENDPOINT_URL": counter.url, "FORNADA_MAX_BATCH_SIZE": "1"}
+            settings = {"FORNADA_S3_ENDPOINT_URL": counter.url, **_ONE_ITEM}
             with self._worker(settings) as client:
                 for shards in (1, _FEW, _MANY):
                     counter.counts.clear()
@@ -136,8 +138,7 @@ class _Scale:
 
     def costs(self, model: str, *, few: int, many: int) -> dict[str, float]:
         """What one more shard takes: seconds of a worker, commands, and the servers' CPU."""
-        settings = {"FORNADA_MAX_BATCH_SIZE": "1"} if model == "empty" else {}
-        with self._worker(settings) as client:
+        with self._worker(_ONE_ITEM if model == "empty" else {}) as client:
             self._run(client, model, few)
             spent = [self._spent(client, model, shards) for shards in (few, many)]
         return {name: (spent[1][name] - spent[0][name]) / (many - few) for name in spent[0]}
@@ -154,7 +155,7 @@ class _Scale:
 
     def refill(self) -> dict[str, float]:
         """What a window too small comes to, and what the arithmetic says: window / interval."""
-        settings = {"FORNADA_ENQUEUE_WINDOW": str(_WINDOW), "FORNADA_MAX_BATCH_SIZE": "1"}
+        settings = {"FORNADA_ENQUEUE_WINDOW": str(_WINDOW), **_ONE_ITEM}
         with self._worker(settings) as client:
             self._run(client, "empty", 1)
             job = self._run(client, "empty", _WINDOW_SHARDS)
