@@ -3,7 +3,6 @@
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -15,7 +14,7 @@ from fornada import keys
 from fornada.broker import celery_config
 from fornada.logs import get_logger
 from fornada.messages import ShardMessage
-from fornada.settings import MAX_CHOSEN_THREADS, Settings
+from fornada.settings import Settings
 from worker.concurrency import Concurrency
 from worker.health import BEAT_INTERVAL_S
 
@@ -25,14 +24,11 @@ log = get_logger(__name__)
 class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
     """Threads, of which there can be more later; Celery's own pool of them cannot grow."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # It starts threads as tasks come, and tasks come as the prefetch count allows.
-        self.executor = ThreadPoolExecutor(max_workers=max(self.limit, MAX_CHOSEN_THREADS))
-
     def grow(self, n: int = 1) -> None:
         """Have `n` more."""
         self.limit += n
+        # An executor looks at it whenever a task comes and no thread is idle.
+        self.executor._max_workers = self.limit  # noqa: SLF001 - it has no other way to grow
 
 
 class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
