@@ -32,15 +32,34 @@ class Contender:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+#: Whose figures are divided by each other stand side by side: the pace of a machine that others
+#: use too wanders from minute to minute.
+_ORDER = (
+    "limit-keras",
+    "fornada-keras",
+    "store-boto3",
+    "store-fornada",
+    "bentoml",
+    "fornada-openvino",
+    "limit-openvino",
+    "litserve",
+    "ray",
+    "plain",
+    "template",
+    "shards-keras",
+    "shards-openvino",
+)
+
+
 def contenders() -> tuple[list[Contender], dict[str, str]]:
-    """Those that can run here, and why others, or parts of them, are left out."""
+    """Those that can run here, in order, and why others, or parts of them, are left out."""
     left_out: dict[str, str] = {}
     able = [engine for engine in ENGINES if _able(engine, left_out)]
     found = [_limit(engine) for engine in ENGINES if _installed(engine)]
     found += _STORES + _PEERS
     for engine in able:
         found += [_fornada(engine, left_out), _shards(engine)]
-    return found, left_out
+    return sorted(found, key=lambda contender: _ORDER.index(contender.name)), left_out
 
 
 def _installed(engine: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fornada import keys
 from fornada.arrays import Array
+from fornada.errors import StoreError
 from fornada.logs import get_logger
 from fornada.object_store import ObjectStore
 from fornada.settings import MAX_CHOSEN_THREADS, Settings
@@ -100,20 +101,21 @@ class Concurrency:
             resize(self.threads)
 
     def fit(self, manifest: ModelManifest, predictor: Predictor) -> None:
-        """Have as many threads as shards of the model need; tried out, unless the settings say.
-
-        Raises:
-            StoreError: The store cannot be reached.
-        """
+        """Have as many threads as shards of the model need; tried out, unless the settings say."""
         if self._settings.worker_threads is not None:
             return
-        cost = shard_cost(
-            manifest,
-            predictor,
-            objects=self._objects,
-            settings=self._settings,
-            stopwatch=self._stopwatch,
-        )
+        try:
+            cost = shard_cost(
+                manifest,
+                predictor,
+                objects=self._objects,
+                settings=self._settings,
+                stopwatch=self._stopwatch,
+            )
+        except StoreError as exc:
+            # The model is good, and with the threads that there are it will do.
+            log.warning("threads not tried out", model=str(manifest), error=str(exc))
+            return
         threads = cost.threads(self._settings, streams=self._streams)
         with self._lock:
             if threads <= self.threads:

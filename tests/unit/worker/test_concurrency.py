@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada.errors import StoreUnavailableError
 from fornada.settings import Settings
 from fornada.testing import InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
@@ -26,6 +27,7 @@ class _World(InMemoryObjectStore):
         #: Seconds more that a call takes, by its number.
         self.disturbed: dict[int, float] = {}
         self.calls = 0
+        self.put_error: StoreUnavailableError | None = None
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
         self._pass(self.get_s, self.request_cpu_s)
@@ -33,6 +35,8 @@ class _World(InMemoryObjectStore):
 
     def put(self, *args: Any, **kwargs: Any) -> None:
         self._pass(self.put_s, self.request_cpu_s)
+        if self.put_error is not None:
+            raise self.put_error
         super().put(*args, **kwargs)
 
     def predict_tile(self, tile: np.ndarray) -> np.ndarray:
@@ -175,6 +179,17 @@ def test_what_the_settings_say_holds_and_nothing_is_tried(
     concurrency.fit(manifest, world)
 
     assert ([1], before) == (told, world.calls)
+
+
+def test_a_store_that_fails_leaves_the_threads_that_there_are(
+    world: _World, manifest: ModelManifest
+) -> None:
+    world.put_error = StoreUnavailableError("the store is away")
+    concurrency = _concurrency(world)
+
+    concurrency.fit(manifest, world)
+
+    assert 4 == concurrency.threads
 
 
 def test_shards_are_those_that_the_settings_make(world: _World, manifest: ModelManifest) -> None:
