@@ -63,9 +63,10 @@ class Measurement:
         """
         command = [str(python), "-m", contender.module]
         environ = {**self._servers.environ, "PYTHONPATH": str(_ROOT)}
-        self._servers.empty_redis()
         if contender.kind in {"fornada", "store"}:
             environ |= self._servers.deployment(self._folder) | dict(contender.settings)
+        else:
+            self._servers.empty_redis()
         with started(
             [*command, *contender.arguments],
             environ=environ,

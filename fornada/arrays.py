@@ -38,6 +38,11 @@ def sha256_hex(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
+    """Bytes of one item; at least 1, to divide by."""
+    return max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
+
+
 def to_npy(array: Array) -> bytes:
     """`array` as the bytes of a `.npy` file, in C order."""
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from fornada.arrays import MAX_HEADER_BYTES, items_fit, read_npy_header
+from fornada.arrays import MAX_HEADER_BYTES, item_size_bytes, items_fit, read_npy_header
 from fornada.errors import InputError, UsageError
 from fornada.images import IMAGE_SUFFIXES, image_frame
 from fornada.job_manifest import ShardInput
@@ -91,7 +91,7 @@ def shards_of(
 
     read = in_parallel(read_items, range(len(arrays)))
     item_counts = dict(zip((info.key for info in arrays), read, strict=True))
-    item_bytes = max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
+    item_bytes = item_size_bytes(item_shape, item_dtype)
     most_items = max(1, min(items_per_shard, max_shard_bytes // item_bytes))
     parts = _parts(infos, most_items=most_items, most_bytes=max_shard_bytes)
     return [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fornada.arrays import Array, check_items
+from fornada.arrays import Array, check_items, item_size_bytes
 from fornada.errors import InputError, UsageError
 from producer.inputs import ItemBlock
 
@@ -40,13 +40,13 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
     """
     if items_per_shard < 1:
         raise UsageError(f"items_per_shard is {items_per_shard}; a shard has at least 1 item")
-    item_bytes = int(np.prod(signature.item_shape)) * np.dtype(signature.item_dtype).itemsize
+    item_bytes = item_size_bytes(signature.item_shape, signature.item_dtype)
     if item_bytes > max_shard_bytes:
         raise InputError(
             f"one item of {signature.model} has {item_bytes} bytes, more than a shard may have "
             f"({max_shard_bytes}); raise FORNADA_MAX_SHARD_BYTES"
         )
-    return min(items_per_shard, max_shard_bytes // max(1, item_bytes))
+    return min(items_per_shard, max_shard_bytes // item_bytes)
 
 
 def cut(blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int) -> Iterator[Shard]:

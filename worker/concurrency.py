@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fornada import keys
-from fornada.arrays import Array
+from fornada.arrays import Array, item_size_bytes
 from fornada.errors import StoreError
 from fornada.logs import get_logger
 from fornada.object_store import ObjectStore
@@ -144,7 +144,7 @@ def shard_cost(
     Raises:
         StoreError: The store cannot be reached.
     """
-    item_bytes = max(1, math.prod(manifest.item_shape) * np.dtype(manifest.item_dtype).itemsize)
+    item_bytes = item_size_bytes(manifest.item_shape, manifest.item_dtype)
     items = max(1, min(settings.items_per_shard, settings.max_shard_bytes // item_bytes))
     tile: Array = np.zeros((predictor.tile_items, *manifest.item_shape), manifest.item_dtype)
     tile_s, _ = _best(lambda: predictor.predict_tile(tile), stopwatch=stopwatch)
@@ -181,10 +181,12 @@ def _requests(
 def _best(call: Callable[[], object], *, stopwatch: Stopwatch) -> tuple[float, float]:
     """What the call takes by the clock, and of that the processor time of this thread."""
     tries: list[tuple[float, float]] = []
-    while len(tries) < _TRIES and not (tries and tries[0][0] > _LONG_S):
+    for _ in range(_TRIES):
         began_s, began_cpu_s = stopwatch()
         call()
         ended_s, ended_cpu_s = stopwatch()
         # A clock that ticks too seldom for so short a call.
         tries.append((max(ended_s - began_s, 1e-9), ended_cpu_s - began_cpu_s))
+        if tries[-1][0] > _LONG_S:
+            break
     return min(tries)
