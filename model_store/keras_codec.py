@@ -15,30 +15,25 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fornada.arrays import Array
 from fornada.errors import (
     ConfigError,
     LocalDiskError,
     MissingExtraError,
     ModelRefusedError,
-    PredictionError,
     UsageError,
 )
 from model_store.artifact_check import check_artifact
 from model_store.custom_layers import import_layers
+from model_store.error_line import error_line
 from model_store.golden import Predict
 from model_store.keras_archive import without_accidents
 from model_store.keras_exact import check_float64, in_float64
-from model_store.tensor_memory import TensorMemory
+from model_store.tensorflow_call import predict_call
 
 _import_lock = threading.Lock()
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def import_keras() -> Any:
@@ -72,10 +67,10 @@ def engine_name() -> str:
 
 
 def limit_threads(count: int) -> None:
-    """Let TensorFlow run operations on `count` threads, each of them on one.
+    """Let TensorFlow run each operation on one thread, and have `count` threads of its own.
 
-    So `count` calls run side by side. An operation that is split among threads ends with the last
-    of them, and where other work has the cores too, the others wait (ADR 0011).
+    So calls run side by side, each on one core. An operation that is split among threads ends
+    with the last of them, and where other work has the cores too, the others wait (ADR 0011).
 
     Raises:
         UsageError: TensorFlow has begun to compute; the limit is read only before.
@@ -89,6 +84,17 @@ def limit_threads(count: int) -> None:
             f"TensorFlow has begun to compute, too late for {count} threads; call limit_threads "
             "before the first model is loaded"
         ) from exc
+
+
+def forget_dropped_models() -> None:
+    """Let go of what TensorFlow prepared for the calls of models that are gone.
+
+    It keeps that for good: 0.2 MB of a small CNN, each time that it is loaded. Models that are
+    still there are prepared once more by their next call, with the same outputs; calls that run
+    meanwhile go on.
+    """
+    # Of a new seed nothing prepared knows, so TensorFlow forgets all of it; predict needs none.
+    _import_tensorflow().random.set_seed(0)
 
 
 def set_up_gpus() -> bool:
@@ -184,8 +190,8 @@ def compile_predict(
     """Predict as one compiled function at one fixed signature, traced here and never again.
 
     The function takes item_dtype [tile_items, *item_shape] and returns float32 [tile_items,
-    outputs]. It may be called from many threads, each of which has a tile's memory copied. A row's
-    bytes do not depend on the other rows of its tile.
+    outputs]. It may be called from many threads, and computes in them; each has a tile's memory
+    copied. A row's bytes do not depend on the other rows of its tile.
 
     Args:
         model: From `load_model`.
@@ -216,7 +222,7 @@ def compile_predict(
     check_output_shape(shape, tile_items=tile_items, takes=takes)
     if exact:
         check_float64(compiled, takes=takes)
-    return _guarded(compiled, signature, tensorflow)
+    return predict_call(compiled, signature, tensorflow)
 
 
 def check_output_shape(shape: Sequence[int | None], *, tile_items: int, takes: str) -> None:
@@ -235,31 +241,6 @@ def check_output_shape(shape: Sequence[int | None], *, tile_items: int, takes: s
 def _import_tensorflow() -> Any:
     import_keras()
     return sys.modules["tensorflow"]
-
-
-def _guarded(compiled: Any, signature: Any, tensorflow: Any) -> Predict:
-    idle: list[TensorMemory] = []
-
-    def predict(tile: Array) -> NDArray[np.float32]:
-        try:
-            memory = idle.pop()
-        except IndexError:
-            memory = TensorMemory(signature, from_dlpack=tensorflow.experimental.dlpack.from_dlpack)
-        try:
-            outputs: NDArray[np.float32] = compiled(memory.holding(tile)).numpy()
-        except tensorflow.errors.ResourceExhaustedError as exc:
-            # The device's allocator does not recover; the process is of no more use.
-            raise MemoryError(error_line(exc)) from exc
-        except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
-            raise PredictionError(
-                f"predict failed on {tile.dtype} {tile.shape}: {error_line(exc)}; check the "
-                "worker's memory and the model's input"
-            ) from exc
-        finally:
-            idle.append(memory)
-        return outputs
-
-    return predict
 
 
 def _load_file(keras: Any, path: Path, where: str) -> Any:
@@ -319,10 +300,3 @@ def _disk_error(exc: OSError) -> LocalDiskError:
         f"the temporary folder {tempfile.gettempdir()} cannot take a model "
         f"({exc.strerror or exc}); free space there or set TMPDIR"
     )
-
-
-def error_line(exc: BaseException) -> str:
-    """What Keras said, as one line; it begins with the class of the layer at fault."""
-    # Keras begins with a line that says nothing, and colours the ones that do.
-    text = " ".join(_COLOUR.sub("", str(exc)).split())
-    return text.removeprefix("Exception encountered when calling ")[:300] or type(exc).__name__

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from fornada.arrays import Array
 from fornada.errors import ConfigError, MissingExtraError, ModelRefusedError, PredictionError
+from model_store.error_line import error_line
 from model_store.golden import Predict
 from model_store.kept_out import kept_out
-from model_store.keras_codec import check_output_shape, error_line, keras_set_to, read_model
+from model_store.keras_codec import check_output_shape, keras_set_to, read_model
 from model_store.openvino_transposes import sink_transposes
 
 Precision = Literal["float32", "bfloat16"]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import ModelError
-from model_store.keras_codec import error_line, import_keras
+from model_store.error_line import error_line
+from model_store.keras_codec import import_keras
 from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weights_of
 from trainer.dataset import Dataset
 from trainer.plan import TrainingPlan

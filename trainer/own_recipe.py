@@ -9,13 +9,8 @@ from typing import Any
 
 from fornada.errors import ModelRefusedError, UsageError
 from fornada.messages import Dtype
-from model_store.keras_codec import (
-    compile_predict,
-    dump_model,
-    error_line,
-    import_keras,
-    load_model,
-)
+from model_store.error_line import error_line
+from model_store.keras_codec import compile_predict, dump_model, import_keras, load_model
 from trainer.dataset import Dataset
 from trainer.plan import HOW_COMPILED, TrainingPlan
 from trainer.recipes import Recipe

@@ -1,5 +1,6 @@
 """The engines that a worker predicts with, behind one Protocol."""
 
+import itertools
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -16,6 +17,9 @@ Compile = Callable[[int], Predict]
 #: What Keras imports for its drawings and for scikit-learn: a third of its import, and 100 MB.
 _KEPT_OUT = ("matplotlib", "scipy", "sklearn")
 _STREAMS_OF_A_GPU = 2
+#: What TensorFlow keeps of dropped models goes with every so many that are loaded: then those that
+#: are still loaded are prepared anew, which takes 0.3 s of a MobileNet.
+_LOADS_TO_FORGET = 16
 
 
 class Engine(Protocol):
@@ -55,7 +59,7 @@ class KerasEngine:
 
     `model.predict` builds an iterator and callbacks for some 50 ms a call; a `tf.function` with a
     fixed signature costs half a millisecond and is traced once. Each call has one core to itself
-    (ADR 0011).
+    (ADR 0011), in the thread that makes it (ADR 0013).
     """
 
     tolerance = golden.GOLDEN_TOLERANCE
@@ -66,12 +70,15 @@ class KerasEngine:
         # One call is fed to a GPU while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_codec.set_up_gpus() else threads
         self._exact = exact
+        self._loads = itertools.count(1)
         self.name = f"{keras_codec.engine_name()}{' float64' if exact else ''}"
 
     def load(
         self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
     ) -> Compile:
         """The model, to be compiled to one `tf.function` for each size."""
+        if next(self._loads) % _LOADS_TO_FORGET == 0:
+            keras_codec.forget_dropped_models()
         model = keras_codec.load_model(
             artifact,
             where=f"model {manifest}",

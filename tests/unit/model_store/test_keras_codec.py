@@ -279,6 +279,32 @@ def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
     assert keras_codec.engine_name().endswith(" gpu")
 
 
+def test_on_a_gpu_a_function_is_called_as_tensorflow_places_it(
+    model: Any, predict: golden.Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a GPU, as TensorFlow lists it, and no way to place a function as a whole
+    import tensorflow as tf  # noqa: PLC0415 - seconds
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
+    monkeypatch.delattr(tf.raw_ops, "StatefulPartitionedCall")
+
+    on_gpu = keras_codec.compile_predict(
+        model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8"
+    )
+
+    np.testing.assert_array_equal(predict(_items(8)), on_gpu(_items(8)))
+
+
+def test_a_model_predicts_the_same_after_dropped_ones_were_forgotten(
+    predict: golden.Predict,
+) -> None:
+    before = predict(_items(8))
+
+    keras_codec.forget_dropped_models()
+
+    np.testing.assert_array_equal(before, predict(_items(8)))
+
+
 def _run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -317,6 +343,30 @@ def test_tensorflow_starts_without_a_word_and_takes_the_thread_limit() -> None:
     threads, calls, engine = ended.stdout.splitlines()
     assert ("1", "3") == (threads, calls)
     assert engine.startswith("tensorflow 2.")
+
+
+def test_a_call_computes_in_the_thread_that_makes_it() -> None:
+    ended = _run(
+        """
+        import time
+        import numpy
+        from model_store import keras_codec
+        keras_codec.limit_threads(2)
+        keras = keras_codec.import_keras()
+        model = keras.Sequential([keras.Input((500,)), *[keras.layers.Dense(500)] * 5])
+        predict = keras_codec.compile_predict(
+            model, tile_items=500, item_shape=(500,), item_dtype="float32"
+        )
+        tile = numpy.ones((500, 500), numpy.float32)
+        predict(tile)
+        of_thread, of_process = time.thread_time(), time.process_time()
+        for _ in range(50):
+            predict(tile)
+        print((time.thread_time() - of_thread) / (time.process_time() - of_process))
+        """
+    )
+
+    assert 0.9 < float(ended.stdout)
 
 
 def test_another_keras_backend_is_refused() -> None:
