@@ -61,7 +61,10 @@ class Servers:
         }
 
     def put_inputs(self, sizes: Sizes) -> None:
-        """Put every model's images as objects."""
+        """Put every model's images as objects, and have the server know their ETags.
+
+        It makes an MD5 of each when it is first asked: that is no contender's work.
+        """
         self.objects.create_bucket()
         for model in ITEM_SHAPES:
             count, items = sizes.objects(model)
@@ -69,6 +72,8 @@ class Servers:
             for number in range(count):
                 rows = images[number * items : (number + 1) * items]
                 self.objects.put(input_key(model, number), to_npy(rows))
+        for _ in self.objects.list(""):
+            pass
 
     def empty_redis(self) -> None:
         """Leave nothing of the contender before."""

@@ -103,6 +103,9 @@ def _command(port: int, data_dir: Path) -> list[str]:
         # Else a key that is not there is compared with every name in its folder, one by one: in
         # one of 50,000 outcomes a put took 30 ms. To S3 other bytes are another key anyway.
         "--no-unicode-normalization",
+        # Else what it knows of a folder goes after five minutes, and who then lists or reads it
+        # waits for every MD5 anew: 20 objects of 7.8 MB were listed in 235 ms in place of 5.
+        "--dir-cache-time=1h",
         str(data_dir.resolve()),
     ]
 
