@@ -30,12 +30,13 @@ Decide = Callable[[str, bytes], bytes]
 Stopwatch = Callable[[], tuple[float, float]]
 
 #: What is tried, from small to large.
-TILES = (16, 64, 256, 1024, 4096)
+TILES = (16, 32, 64, 256, 1024, 4096)
 #: Where it begins, unless a call of so many takes longer than `_LONG_S`: then with the smallest.
 _FIRST = 64
-_LONG_S = 0.005
-#: What lies around a call in a worker whose other threads want the interpreter too.
-_AROUND_S = 0.0002
+_LONG_S = 0.001
+#: What lies around a call in a worker whose other threads want the interpreter too: what more and
+#: smaller calls took longer than their computing, from store to store.
+_AROUND_S = 0.00005
 #: Of so many items that come together, half a tile is padding.
 _TOGETHER = 4096
 #: Calls that are longer keep the rows of others waiting.

@@ -70,11 +70,13 @@ def _calibrations(model: _Model, objects: InMemoryObjectStore, **changed: object
 @pytest.mark.parametrize(
     ("call_us", "item_us", "expected"),
     [
-        pytest.param(0, 40, 256, id="a call costs nothing"),
-        pytest.param(100, 5, 1024, id="a call costs as much as 20 items"),
+        pytest.param(0, 40, 64, id="a call costs nothing"),
+        pytest.param(100, 5, 256, id="a call costs as much as 20 items"),
+        pytest.param(250, 5, 1024, id="a call costs as much as 50 items"),
         pytest.param(2000, 1, 4096, id="a call costs as much as 2,000 items"),
         pytest.param(200, 80, 256, id="64 items are slow"),
         pytest.param(100, 400, 64, id="64 items are slower"),
+        pytest.param(100, 1000, 32, id="64 items would keep others waiting"),
         pytest.param(100, 30_000, 16, id="an item is slow"),
     ],
 )
@@ -96,7 +98,7 @@ def test_no_call_is_made_so_long_that_others_wait(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     # given a model that would take 62 ms for 4096
-    model = _Model(call_us=400, item_us=15)
+    model = _Model(call_us=550, item_us=15)
 
     found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
 
@@ -108,7 +110,7 @@ def test_what_promises_nothing_is_not_tried(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     # given a model whose call of 4096, mostly padding, would not pay
-    model = _Model(call_us=100, item_us=5)
+    model = _Model(call_us=250, item_us=5)
 
     _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
 
@@ -129,7 +131,7 @@ def test_where_a_gpu_computes_the_clock_counts(
 def test_another_process_on_the_cores_changes_nothing(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    model = _Model(call_us=100, item_us=5)
+    model = _Model(call_us=250, item_us=5)
     model.disturbed = dict.fromkeys(range(0, 500, 3), 0.02)
 
     found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
@@ -141,7 +143,7 @@ def test_it_is_tried_once_and_the_same_for_all_workers_of_a_kind(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     # given a worker that has tried
-    first = _Model(call_us=100, item_us=5)
+    first = _Model(call_us=250, item_us=5)
     found = _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
 
     # when another asks, for whom something else would come out
@@ -156,7 +158,7 @@ def test_it_is_tried_once_and_the_same_for_all_workers_of_a_kind(
 def test_another_engine_or_machine_tries_for_itself(
     changed: dict[str, object], manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    first, other = _Model(call_us=100, item_us=5), _Model(call_us=2000, item_us=1)
+    first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
     _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
 
     found = _calibrations(other, memory_objects, **changed).tile_items(manifest, other.compile_for)
@@ -167,7 +169,7 @@ def test_another_engine_or_machine_tries_for_itself(
 def test_versions_of_one_artifact_have_one_and_other_artifacts_another(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    first, other = _Model(call_us=100, item_us=5), _Model(call_us=2000, item_us=1)
+    first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
     _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
     same, different = (_publish(memory_objects, data) for data in (b"weights", b"others"))
 
@@ -195,7 +197,7 @@ def test_two_that_are_first_get_the_same(*, conditional_writes: bool) -> None:
         return _calibrations(model, objects, decide=decide).tile_items(manifest, compile_for)
 
     # when both try, and something else comes out for each
-    models = [_Model(call_us=100, item_us=5), _Model(call_us=2000, item_us=1)]
+    models = [_Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(ask, models))
 
@@ -212,7 +214,7 @@ def test_two_that_are_first_get_the_same(*, conditional_writes: bool) -> None:
 def test_what_is_no_calibration_is_refused(
     stored: bytes, manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    model = _Model(call_us=100, item_us=5)
+    model = _Model(call_us=250, item_us=5)
     calibrations = _calibrations(model, memory_objects)
     calibrations.tile_items(manifest, model.compile_for)
     (key,) = [info.key for info in memory_objects.list("calibrations/")]
@@ -225,7 +227,7 @@ def test_what_is_no_calibration_is_refused(
 def test_what_was_tried_is_told(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    model = _Model(call_us=100, item_us=5)
+    model = _Model(call_us=250, item_us=5)
 
     tried = _calibrations(model, memory_objects).tried(manifest, model.compile_for)
 
@@ -242,7 +244,7 @@ def test_the_setting_says_it_without_a_try(
         def load(self, *_: object, **__: object) -> Callable:
             raise AssertionError
 
-    model = _Model(call_us=100, item_us=5)
+    model = _Model(call_us=250, item_us=5)
     choose = calibration.chooser(
         Settings(max_batch_size=7),
         objects=memory_objects,
