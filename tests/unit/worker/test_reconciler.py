@@ -1,5 +1,6 @@
 """The reconciler: what was lost is enqueued again, what is over is ended, nothing else happens."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -388,7 +389,9 @@ def test_a_round_that_fails_is_made_up_for_by_the_next(world: Any, error: Except
     assert [0] == _queued(world)
 
 
-def test_a_round_asks_the_store_nothing_while_redis_knows(world: Any) -> None:
+def test_a_round_asks_the_store_nothing_while_redis_knows(
+    world: Any, wait_until: Callable[..., None]
+) -> None:
     # given a job of which some is done, some at work, and some enqueued
     world.submit([ONE] * 4)
     reconciler = world.new_reconciler()
@@ -402,10 +405,16 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(world: Any) -> None:
         reconciler.round()
     assert [] == reads
 
-    # when it looks now and then, then it sees what Redis was not told
+    # when it looks now and then, a while after a look that took long
     world.commit(2)
     world.jobs.request_cancel("job", "enough")
-    reconciler.round()
+
+    def final_after_a_round() -> Any:
+        reconciler.round()
+        return world.jobs.final("job")
+
+    # then it sees what Redis was not told
+    wait_until(final_after_a_round)
     assert "CANCELLED" == world.jobs.final("job").state
 
 
