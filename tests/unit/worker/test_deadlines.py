@@ -27,6 +27,19 @@ with deadlines.within(0.3):
         pass
 threading.Event().wait(0.6)
 """
+_ONE_OF_TWO_HANGS = """
+import threading
+from worker.deadlines import Deadlines
+deadlines, wait = Deadlines(), threading.Event().wait
+first = deadlines.within(1.0)
+first.__enter__()
+wait(0.5)
+with deadlines.within(1.0):
+    first.__exit__(None, None, None)
+    wait(0.6)
+    print("the deadline of the first is over", flush=True)
+    wait(30)
+"""
 _RAISES = """
 import threading
 from worker.deadlines import Deadlines
@@ -62,6 +75,13 @@ def test_it_is_ended_also_without_a_standard_error() -> None:
     )
 
     assert 1 == done.returncode
+
+
+def test_a_block_that_hangs_has_its_own_time_not_that_of_one_before() -> None:
+    done = _run(_ONE_OF_TWO_HANGS)
+
+    assert 1 == done.returncode
+    assert b"the deadline of the first is over\n" == done.stdout
 
 
 def test_blocks_left_in_time_end_nothing() -> None:
