@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
-from queue import SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
@@ -99,9 +98,10 @@ def compile_predict(
     """Predict as one graph, compiled here for one fixed shape and never again.
 
     The function takes item_dtype [tile_items, *item_shape], C-contiguous, which is read where it
-    is, and returns float32 [tile_items, outputs]. It may be called from many threads, and runs
-    `streams` calls at a time, each on one core (ADR 0011). A row's bytes depend neither on the
-    other rows of its tile nor on `streams`.
+    is, and returns float32 [tile_items, outputs]. It may be called from many threads, and computes
+    `streams` calls at a time, each on one core (ADR 0011); further ones wait in OpenVINO, whose own
+    threads go on with them at once. A row's bytes depend neither on the other rows of its tile nor
+    on `streams`.
 
     Raises:
         ModelRefusedError: OpenVINO has not what a layer needs, the model does not take such
@@ -122,7 +122,7 @@ def compile_predict(
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
         ) from exc
     check_output_shape(outputs, tile_items=tile_items, takes=takes)
-    return _guarded(_compiled(graph, streams=streams, precision=precision), streams=streams)
+    return _guarded(_compiled(graph, streams=streams, precision=precision))
 
 
 def _graph(model: Any, *, shape: tuple[int, ...], dtype: str) -> Any:
@@ -158,25 +158,31 @@ def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
         ) from exc
 
 
-def _guarded(compiled: Any, *, streams: int) -> Predict:
+def _guarded(compiled: Any) -> Predict:
     openvino: Any = sys.modules["openvino"]
     shape = tuple(compiled.output(0).shape)
-    idle: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(streams):
-        idle.put(compiled.create_infer_request())
+    #: As many as were ever under way at a time.
+    idle: list[Any] = []
+
+    def borrowed() -> Any:
+        try:
+            return idle.pop()
+        except IndexError:
+            return compiled.create_infer_request()
 
     def predict(tile: Array) -> NDArray[np.float32]:
         outputs = np.empty(shape, np.float32)
         try:
             items = openvino.Tensor(_as_writable(tile), shared_memory=True)
             probabilities = openvino.Tensor(outputs, shared_memory=True)
-            request = idle.get()
+            request = borrowed()
             try:
                 request.set_input_tensor(items)
                 request.set_output_tensor(probabilities)
-                request.infer()
+                # Else it makes copies of the outputs, to return them too.
+                request.infer(share_outputs=True)
             finally:
-                idle.put(request)
+                idle.append(request)
         except (RuntimeError, ValueError, TypeError) as exc:
             if "bad_alloc" in str(exc):
                 raise MemoryError(error_line(exc)) from exc

@@ -58,12 +58,14 @@ class Batcher:
     Every call of `predict_tile` has the same number of rows, padded with zeros at the end of
     what is there: the same item then gives the same bytes however a job is split. Rows of
     different callers share a tile (dynamic batching, as Triton and TF Serving name it), and
-    tiles are computed side by side (streams, as OpenVINO names it).
+    tiles are computed side by side (streams, as OpenVINO names it). Where the engine keeps calls
+    ahead, full tiles are handed to it before a stream is free, which then need not wait for Python.
 
     Args:
         predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; called
-            by as many threads as there are streams.
-        streams: Calls of it at a time.
+            by as many threads as there are streams and calls ahead.
+        streams: Calls that are computed at a time.
+        calls_ahead: Calls that may wait in the engine beside those.
         tile_items: `max_batch_size`, the rows of every call.
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
@@ -75,6 +77,7 @@ class Batcher:
         predict_tile: Callable[[Array], Array],
         *,
         streams: int,
+        calls_ahead: int,
         tile_items: int,
         item_shape: Sequence[int],
         item_dtype: str,
@@ -82,15 +85,17 @@ class Batcher:
     ) -> None:
         self.tile_items = tile_items
         self._predict_tile = predict_tile
+        self._streams = streams
         self._max_latency_s = max_latency_s
         self._tile_shape = (tile_items, *item_shape)
         self._tile_dtype = np.dtype(item_dtype)
         self._requests: deque[_Request] = deque()
         self._changed = threading.Condition()
+        self._running_count = 0
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
-            for number in range(streams)
+            for number in range(streams + calls_ahead)
         ]
         for thread in self._threads:
             thread.start()
@@ -121,8 +126,10 @@ class Batcher:
             thread.join()
 
     def _run(self) -> None:
-        while parts := self._next_parts():
+        parts = self._next_parts(ended_count=0)
+        while parts:
             self._serve(parts)
+            parts = self._next_parts(ended_count=1)
 
     def _serve(self, parts: list[_Part]) -> None:
         try:
@@ -140,16 +147,19 @@ class Batcher:
             self._deliver(part, outputs[start : start + len(part)])
             start += len(part)
 
-    def _next_parts(self) -> list[_Part]:
+    def _next_parts(self, *, ended_count: int) -> list[_Part]:
         """Rows for one tile, oldest request first; empty when closed and drained."""
         with self._changed:
+            self._running_count -= ended_count
+            self._changed.notify_all()
             while True:
                 self._changed.wait_for(lambda: self._requests or self._closed)
                 if not self._requests:
                     return []
                 self._wait_for_a_full_tile()
-                # Another stream may have taken them meanwhile.
+                # Another thread may have taken them meanwhile.
                 if parts := self._take_rows():
+                    self._running_count += 1
                     return parts
 
     def _wait_for_a_full_tile(self) -> None:
@@ -157,7 +167,11 @@ class Batcher:
         while self._requests and not self._closed:
             if sum(request.left for request in self._requests) >= self.tile_items:
                 return
-            if not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
+            left_s = deadline - time.monotonic()
+            if self._running_count >= self._streams:
+                # It is computed no sooner than with the rows that come until a stream is free.
+                self._changed.wait()
+            elif left_s <= 0 or not self._changed.wait(timeout=left_s):
                 return
 
     def _take_rows(self) -> list[_Part]:

@@ -35,7 +35,11 @@ class Engine(Protocol):
 
     @property
     def streams(self) -> int:
-        """Calls that shall run side by side, each by a thread of its own."""
+        """Calls that shall be computed side by side, each by a thread of its own."""
+
+    @property
+    def calls_ahead(self) -> int:
+        """Further calls that shall wait in the engine, for a stream to go on with at once."""
 
     def load(
         self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
@@ -63,6 +67,8 @@ class KerasEngine:
     """
 
     tolerance = golden.GOLDEN_TOLERANCE
+    #: None: a call computes in the thread that makes it, and one more would want the same cores.
+    calls_ahead = 0
 
     def __init__(self, *, threads: int, exact: bool) -> None:
         with kept_out(_KEPT_OUT):
@@ -99,7 +105,10 @@ class OpenVINOEngine:
 
     def __init__(self, *, threads: int, precision: openvino_codec.Precision) -> None:
         openvino_codec.check_precision(precision)
-        self.streams, self._precision = threads, precision
+        self.streams = threads
+        # A stream that has ended a call goes on with the next before Python has heard of it.
+        self.calls_ahead = threads
+        self._precision = precision
         self.name = openvino_codec.engine_name(precision)
         self.tolerance = (
             golden.GOLDEN_TOLERANCE if precision == "float32" else openvino_codec.BFLOAT16_TOLERANCE

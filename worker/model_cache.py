@@ -158,6 +158,7 @@ class ModelCache:
         batcher = Batcher(
             predictor.predict_tile,
             streams=predictor.streams,
+            calls_ahead=predictor.calls_ahead,
             tile_items=predictor.tile_items,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,

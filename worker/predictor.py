@@ -23,7 +23,11 @@ class Predictor(Protocol):
 
     @property
     def streams(self) -> int:
-        """Calls that shall run side by side."""
+        """Calls that shall be computed side by side."""
+
+    @property
+    def calls_ahead(self) -> int:
+        """Further calls that shall wait in the engine."""
 
     @property
     def tile_items(self) -> int:
@@ -54,7 +58,8 @@ class EnginePredictor:
         compile_for = functools.cache(
             engine.load(manifest, artifact, allowed_layers=models.trust.allowed_layers)
         )
-        self.engine, self.streams = engine.name, engine.streams
+        self.engine = engine.name
+        self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
         self.tile_items = choose_tile(manifest, compile_for)
         self._predict = compile_for(self.tile_items)
         golden = manifest.golden

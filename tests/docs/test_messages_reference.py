@@ -56,7 +56,7 @@ EXAMPLES = [
 class TenthEach:
     """A predictor for which every class is equally likely."""
 
-    engine, streams, tile_items = "tenth each", 1, 4
+    engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
 
     def predict_tile(self, tile: Array) -> Array:
         """float32 [tile_items, 10]."""

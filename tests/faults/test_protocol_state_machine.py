@@ -77,7 +77,7 @@ _nonces: list[Iterator[int]] = []
 class _Engine:
     """A model that cannot but give the same for the same item."""
 
-    engine, streams, tile_items = "fake 1", 1, 4
+    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 4
 
     def predict_tile(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         return predicted(tile)

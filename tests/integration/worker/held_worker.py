@@ -33,7 +33,7 @@ def _hold(where: str) -> None:
 class _HeldPredictor:
     """Answers zeros."""
 
-    engine, streams, tile_items = "fake 1", 1, 64
+    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 64
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Any model will do."""

@@ -5,6 +5,7 @@ It is given a folder of models (`NAME.keras`) with inputs and TensorFlow's outpu
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from model_store import openvino_codec
 from model_store.golden import Predict, predict_items
 
 _TILE_ITEMS = 8
+_CALLERS = 5
 
 
 def main() -> None:
@@ -62,12 +64,28 @@ def _of_model(path: Path) -> dict[str, Any]:
     found = predict_items(predict, items, tile_items=_TILE_ITEMS)
     order = np.random.default_rng(1).permutation(len(items))
     shuffled = predict_items(predict, items[order], tile_items=_TILE_ITEMS)
-    alone = predict_items(_predict(path, **options, streams=1), items, tile_items=_TILE_ITEMS)
+    in_one = _predict(path, **options, streams=1)
+    alone = predict_items(in_one, items, tile_items=_TILE_ITEMS)
     return {
         "difference": float(np.max(np.abs(found - expected))),
         "same_in_any_company": found[order].tobytes() == shuffled.tobytes(),
         "same_in_one_stream": found.tobytes() == alone.tobytes(),
+        "same_for_many_callers": all(
+            found.tobytes() == of_caller.tobytes()
+            for some in (predict, in_one)
+            for of_caller in _for_many_callers(some, items)
+        ),
     }
+
+
+def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
+    """What each of more callers than there are streams is given."""
+    with ThreadPoolExecutor(_CALLERS) as pool:
+        asked = [
+            pool.submit(predict_items, predict, items, tile_items=_TILE_ITEMS)
+            for _ in range(_CALLERS)
+        ]
+        return [caller.result() for caller in asked]
 
 
 def _in_bfloat16(path: Path) -> dict[str, Any]:

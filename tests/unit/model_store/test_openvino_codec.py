@@ -140,11 +140,12 @@ def test_openvino_gives_what_tensorflow_gives(answers: dict[str, Any], name: str
 
 
 @pytest.mark.parametrize("name", _RUNS)
-def test_a_row_is_the_same_bytes_in_any_company_and_any_number_of_streams(
+def test_a_row_is_the_same_bytes_in_any_company_and_any_number_of_streams_and_callers(
     answers: dict[str, Any], name: str
 ) -> None:
     assert answers[name]["same_in_any_company"]
     assert answers[name]["same_in_one_stream"]
+    assert answers[name]["same_for_many_callers"]
 
 
 def test_tensorflow_is_never_imported_nor_what_reports_or_is_not_needed(

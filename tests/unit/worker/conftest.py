@@ -60,7 +60,7 @@ class _FlakyObjectStore(InMemoryObjectStore):
 class _Engine:
     """Builds predictors that answer row sums; counts, and fails when it is told to."""
 
-    engine, streams, tile_items = "fake 1", 1, TILE_ITEMS
+    engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, TILE_ITEMS
 
     def __init__(self) -> None:
         self.tiles: list[np.ndarray] = []

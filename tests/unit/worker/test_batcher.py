@@ -55,12 +55,17 @@ def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
     made: list[Batcher] = []
 
     def build(
-        predict: Callable = model, *, streams: int = 1, max_latency_s: float = 0.0
+        predict: Callable = model,
+        *,
+        streams: int = 1,
+        calls_ahead: int = 0,
+        max_latency_s: float = 0.0,
     ) -> Batcher:
         made.append(
             Batcher(
                 predict,
                 streams=streams,
+                calls_ahead=calls_ahead,
                 tile_items=TILE,
                 item_shape=[2],
                 item_dtype="float32",
@@ -256,6 +261,47 @@ def test_tiles_are_computed_side_by_side_and_put_back_in_order(
         np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), asked.result(timeout=10))
 
 
+def test_full_tiles_wait_in_the_engine_for_a_stream(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given an engine that computes one call at a time, and has two more wait in it
+    batcher = new_batcher(streams=1, calls_ahead=2)
+    model.may_go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(batcher.predict, numbered(0, 5 * TILE))
+
+        # then it has three, and no fourth
+        assert all(model.entered.acquire(timeout=10) for _ in range(3))
+        assert not model.entered.acquire(timeout=0.05)
+        model.may_go.set()
+
+        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=10))
+
+
+def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a call under way, and room for another in the engine
+    batcher = new_batcher(streams=1, calls_ahead=1)
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+
+        # when a few rows come, and some time later a few more
+        few = pool.submit(batcher.predict, numbered(100, 2))
+        assert not model.entered.acquire(timeout=0.05)
+        more = pool.submit(batcher.predict, numbered(200, 3))
+        _until_asked(batcher, 2)
+        model.may_go.set()
+
+        # then they have one tile between them
+        assert TILE == len(first.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=10))
+    assert 2 == len(model.tiles)
+
+
 def test_a_request_that_fails_in_two_streams_fails_once(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
@@ -302,18 +348,19 @@ def test_closing_twice_is_no_error(new_batcher: Callable[..., Batcher]) -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
-    streams=st.integers(1, 4),
+    calls=st.tuples(st.integers(1, 4), st.integers(0, 2)),
     tile=st.integers(1, 17),
     latency_ms=st.integers(0, 2),
     seed=st.integers(0, 2**16),
 )
 def test_however_items_are_split_the_outputs_are_those_of_one_call(
-    rows: list[int], streams: int, tile: int, latency_ms: int, seed: int
+    rows: list[int], calls: tuple[int, int], tile: int, latency_ms: int, seed: int
 ) -> None:
     items = np.random.default_rng(seed).random((sum(rows), 5)).astype(np.float32)
     batcher = Batcher(
         answers,
-        streams=streams,
+        streams=calls[0],
+        calls_ahead=calls[1],
         tile_items=tile,
         item_shape=[5],
         item_dtype="float32",

@@ -18,7 +18,7 @@ _KIB, _MIB = 1024, 1024**2
 class _World(InMemoryObjectStore):
     """A store and a model that take what they are told, by clocks of their own."""
 
-    engine, streams, tile_items = "fake 1", 2, 64
+    engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
 
     def __init__(self) -> None:
         super().__init__()

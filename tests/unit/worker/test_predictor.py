@@ -21,6 +21,7 @@ class _Engine:
     name = "fake 1 float16"
     tolerance = 0.01
     streams = 2
+    calls_ahead = 1
 
     def __init__(self, *, off_by: float) -> None:
         self._off_by = np.float32(off_by)
