@@ -106,7 +106,7 @@ class OpenVINOEngine:
     def __init__(self, *, threads: int, precision: openvino_codec.Precision) -> None:
         openvino_codec.check_precision(precision)
         self.streams = threads
-        # A stream that has ended a call goes on with the next before Python has heard of it.
+        # A stream goes on with the next call before Python has heard of the last (ADR 0014).
         self.calls_ahead = threads
         self._precision = precision
         self.name = openvino_codec.engine_name(precision)
