@@ -69,7 +69,7 @@ class Batcher:
         tile_items: `max_batch_size`, the rows of every call.
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
-        max_latency_s: How long a tile that is not full waits for more rows.
+        max_latency_s: How long a tile that is not full waits for more rows while a stream is free.
     """
 
     def __init__(

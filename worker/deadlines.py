@@ -30,7 +30,7 @@ class Deadlines:
 
     @contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
-        """End the process unless the block is left within `timeout_s`, give or take 1 %."""
+        """End the process unless the block is left within `timeout_s`, or 1 % more."""
         deadline_s = time.monotonic() + timeout_s
         deadline = (deadline_s, deadline_s + _LATE * timeout_s)
         self._change(self._deadlines.append, deadline)
