@@ -91,7 +91,8 @@ class Batcher:
         self._tile_dtype = np.dtype(item_dtype)
         self._requests: deque[_Request] = deque()
         self._changed = threading.Condition()
-        self._running_count = 0
+        #: Threads that are not here for rows: each has a call under way, or has yet to begin.
+        self._busy_count = streams + calls_ahead
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
@@ -126,10 +127,8 @@ class Batcher:
             thread.join()
 
     def _run(self) -> None:
-        parts = self._next_parts(ended_count=0)
-        while parts:
+        while parts := self._next_parts():
             self._serve(parts)
-            parts = self._next_parts(ended_count=1)
 
     def _serve(self, parts: list[_Part]) -> None:
         try:
@@ -147,10 +146,10 @@ class Batcher:
             self._deliver(part, outputs[start : start + len(part)])
             start += len(part)
 
-    def _next_parts(self, *, ended_count: int) -> list[_Part]:
+    def _next_parts(self) -> list[_Part]:
         """Rows for one tile, oldest request first; empty when closed and drained."""
         with self._changed:
-            self._running_count -= ended_count
+            self._busy_count -= 1
             self._changed.notify_all()
             while True:
                 self._changed.wait_for(lambda: self._requests or self._closed)
@@ -159,7 +158,7 @@ class Batcher:
                 self._wait_for_a_full_tile()
                 # Another thread may have taken them meanwhile.
                 if parts := self._take_rows():
-                    self._running_count += 1
+                    self._busy_count += 1
                     return parts
 
     def _wait_for_a_full_tile(self) -> None:
@@ -167,11 +166,10 @@ class Batcher:
         while self._requests and not self._closed:
             if sum(request.left for request in self._requests) >= self.tile_items:
                 return
-            left_s = deadline - time.monotonic()
-            if self._running_count >= self._streams:
+            if self._busy_count >= self._streams:
                 # It is computed no sooner than with the rows that come until a stream is free.
                 self._changed.wait()
-            elif left_s <= 0 or not self._changed.wait(timeout=left_s):
+            elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
                 return
 
     def _take_rows(self) -> list[_Part]:

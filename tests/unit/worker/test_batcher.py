@@ -245,32 +245,19 @@ def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Ba
     assert not isinstance(caught.value, PredictionError)
 
 
-def test_tiles_are_computed_side_by_side_and_put_back_in_order(
-    model: _Model, new_batcher: Callable[..., Batcher]
+@pytest.mark.parametrize(
+    ("streams", "calls_ahead"), [(3, 0), (1, 2)], ids=["all computed", "two wait in the engine"]
+)
+def test_tiles_are_in_the_engine_side_by_side_and_put_back_in_order(
+    streams: int, calls_ahead: int, model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given three streams, and a model that holds each of its callers up
-    batcher = new_batcher(streams=3)
-    model.may_go.clear()
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(batcher.predict, numbered(0, 3 * TILE))
-
-        # then all three are in it at once
-        assert all(model.entered.acquire(timeout=10) for _ in range(3))
-        model.may_go.set()
-
-        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), asked.result(timeout=10))
-
-
-def test_full_tiles_wait_in_the_engine_for_a_stream(
-    model: _Model, new_batcher: Callable[..., Batcher]
-) -> None:
-    # given an engine that computes one call at a time, and has two more wait in it
-    batcher = new_batcher(streams=1, calls_ahead=2)
+    # given a model that holds each of its callers up
+    batcher = new_batcher(streams=streams, calls_ahead=calls_ahead)
     model.may_go.clear()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(batcher.predict, numbered(0, 5 * TILE))
 
-        # then it has three, and no fourth
+        # then three are in it at once, and no fourth
         assert all(model.entered.acquire(timeout=10) for _ in range(3))
         assert not model.entered.acquire(timeout=0.05)
         model.may_go.set()
