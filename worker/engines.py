@@ -1,6 +1,5 @@
 """The engines that a worker predicts with, behind one Protocol."""
 
-import itertools
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -17,9 +16,9 @@ Compile = Callable[[int], Predict]
 #: What Keras imports for its drawings and for scikit-learn: a third of its import, and 100 MB.
 _KEPT_OUT = ("matplotlib", "scipy", "sklearn")
 _STREAMS_OF_A_GPU = 2
-#: What TensorFlow keeps of dropped models goes with every so many that are loaded: then those that
-#: are still loaded are prepared anew, which takes 0.3 s of a MobileNet.
-_LOADS_TO_FORGET = 16
+#: What TensorFlow keeps of dropped models goes once it may be so much: then those that are still
+#: loaded are prepared anew, which takes 0.4 s of a MobileNet.
+_MOST_KEPT_BYTES = 64 * 2**20
 
 
 class Engine(Protocol):
@@ -76,28 +75,37 @@ class KerasEngine:
         # One call is fed to a GPU while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_codec.set_up_gpus() else threads
         self._exact = exact
-        self._loads = itertools.count(1)
+        self._kept_bytes = 0
         self.name = f"{keras_codec.engine_name()}{' float64' if exact else ''}"
 
     def load(
         self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
     ) -> Compile:
         """The model, to be compiled to one `tf.function` for each size."""
-        if next(self._loads) % _LOADS_TO_FORGET == 0:
-            keras_codec.forget_dropped_models()
         model = keras_codec.load_model(
             artifact,
             where=f"model {manifest}",
             allowed_layers=allowed_layers,
             exact=self._exact,
         )
-        return lambda tile_items: keras_codec.compile_predict(
-            model,
-            tile_items=tile_items,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
-            exact=self._exact,
-        )
+
+        def compile_for(tile_items: int) -> Predict:
+            self._forget_in_time(keras_codec.kept_bytes(model))
+            return keras_codec.compile_predict(
+                model,
+                tile_items=tile_items,
+                item_shape=manifest.item_shape,
+                item_dtype=manifest.item_dtype,
+                exact=self._exact,
+            )
+
+        return compile_for
+
+    def _forget_in_time(self, more_bytes: int) -> None:
+        if self._kept_bytes + more_bytes > _MOST_KEPT_BYTES:
+            keras_codec.forget_dropped_models()
+            self._kept_bytes = 0
+        self._kept_bytes += more_bytes
 
 
 class OpenVINOEngine:

@@ -70,12 +70,18 @@ def _fastest(predict: Predict, rows: NDArray[np.uint8]) -> tuple[int, Predict]:
 
 def _keras(harness: Harness, model_name: str) -> Predict:
     model = contract.load_model(harness.folder / f"{model_name}.keras")
+    import keras  # noqa: PLC0415 - seconds
     import tensorflow as tf  # noqa: PLC0415 - the other engine runs without
 
+    weights = [(weight, weight.numpy()) for weight in model.weights]
+
+    def forward(rows: Any) -> Any:
+        # As constants, which is faster, and as Fornada has them.
+        with keras.StatelessScope(weights):
+            return model(rows, training=False)
+
     signature = tf.TensorSpec([None, *model.input_shape[1:]], "uint8")
-    compiled = tf.function(
-        lambda rows: model(rows, training=False), input_signature=[signature], autograph=False
-    )
+    compiled = tf.function(forward, input_signature=[signature], autograph=False)
     return lambda rows: np.asarray(compiled(tf.constant(rows)))
 
 

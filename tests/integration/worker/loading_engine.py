@@ -8,21 +8,23 @@ import numpy as np
 
 from model_store import keras_codec
 from model_store.manifest import ModelManifest
-from worker.engines import _LOADS_TO_FORGET, KerasEngine
+from worker.engines import KerasEngine
 
 _ITEM_SHAPE = (4,)
 _TILES = range(1, 4)
+_LOADS = 16
 
 
 def main() -> None:
     engine = KerasEngine(threads=2, exact=False)
     keras = keras_codec.import_keras()
-    layers = [keras.layers.Dense(4) for _ in range(8)]
+    # One layer has a mebibyte of weights.
+    layers = [keras.layers.Dense(units) for units in (4, 4, 4, 4, 512, 512, 4)]
     artifact = keras_codec.dump_model(keras.Sequential([keras.Input(_ITEM_SHAPE), *layers]))
 
-    _load(engine, artifact, times=_LOADS_TO_FORGET)
+    _load(engine, artifact, times=_LOADS)
     before_mib = _resident_mib()
-    _load(engine, artifact, times=_LOADS_TO_FORGET)
+    _load(engine, artifact, times=_LOADS)
     sys.stdout.write(f"{_resident_mib() - before_mib}\n")
 
 
