@@ -121,10 +121,11 @@ class Measurement:
             raise ContenderError(f"its outputs for {task.workload} differ by {difference:.3g}")
         return difference
 
-    def is_enough(self, passes: list[Figures]) -> bool:
+    def is_enough(self, contender: Contender, passes: list[Figures]) -> bool:
         """Whether so many passes do for a round."""
         spent_s = sum(one["seconds"] for one in passes)
-        return spent_s >= self._sizes.pass_s or len(passes) >= self._sizes.most_passes
+        pass_s = self._sizes.pass_s if contender.pass_s is None else contender.pass_s
+        return spent_s >= pass_s or len(passes) >= self._sizes.most_passes
 
     def _outputs(self, task: Task) -> NDArray[np.float32]:
         objects = self._servers.objects
@@ -170,7 +171,7 @@ class _Visit:
     def _passes(self, workload: str) -> Figures:
         timeout_s = self._measurement.limits.task_s
         passes: list[Figures] = []
-        while not passes or not self._measurement.is_enough(passes):
+        while not passes or not self._measurement.is_enough(self._contender, passes):
             done, seconds, difference = self._ask(workload, warm=False, timeout_s=timeout_s)
             passes.append(
                 {

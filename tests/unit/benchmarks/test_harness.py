@@ -109,6 +109,25 @@ def test_contenders_take_turns_and_a_failure_costs_only_itself(
     assert "differ by 0.5" in failed["is-wrong"]
 
 
+@pytest.mark.parametrize(("own_s", "passes"), [(None, 1), (0.0, 1), (60.0, 3)])
+def test_contender_makes_passes_for_as_long_as_it_needs(
+    bench_servers: Servers, tmp_path: Path, own_s: float | None, passes: int
+) -> None:
+    # given a run that would have a pass each, and three at most
+    sizes = replace(_SIZES, pass_s=0.0, most_passes=3)
+    measurement = Measurement(bench_servers, sizes, folder=tmp_path)
+    contender = replace(_contender("stores"), pass_s=own_s)
+
+    # when
+    with process_tree.orphans_adopted():
+        measured = measurement.measure(
+            contender, python=Path(sys.executable), log_path=tmp_path / "log"
+        )
+
+    # then
+    assert passes == len(measured.workloads["mlp"]["passes"])
+
+
 def test_contender_that_hangs_is_ended_in_time_with_its_log(
     bench_servers: Servers, tmp_path: Path
 ) -> None:
