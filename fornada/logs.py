@@ -15,7 +15,11 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
     """Send all log lines, also those of libraries, to stderr in one format."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # Rich's shows the values of variables, secrets among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if console
         else structlog.processors.JSONRenderer()
     )

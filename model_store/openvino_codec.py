@@ -29,9 +29,10 @@ Precision = Literal["float32", "bfloat16"]
 BFLOAT16_TOLERANCE = 2e-2
 
 #: Not to be imported along: OpenVINO's converter reports each import to its maker, and what Keras
-#: draws and scikit-learn computes with takes longer than all the rest. Keras asks SciPy for the
-#: windows of Fourier transforms alone, and `artifact_check` lets no layer pass that has one.
-_KEPT_OUT = ("matplotlib", "openvino.tools.ovc", "sklearn", "tensorflow")
+#: wants for drawings, image files, scikit-learn and a remote monitor takes longer than all the
+#: rest. Keras asks SciPy for the windows of Fourier transforms alone, and `artifact_check` lets no
+#: layer pass that has one.
+_KEPT_OUT = ("PIL", "matplotlib", "openvino.tools.ovc", "requests", "sklearn", "tensorflow")
 _SCIPY = ("scipy", "scipy.signal")
 
 _import_lock = threading.Lock()

@@ -61,6 +61,17 @@ def test_help_loads_neither_roles_nor_pydantic() -> None:
     assert 0 == run.returncode
 
 
+def test_the_start_of_workers_does_not_wait_for_rich() -> None:
+    # Given
+    script = "import sys, worker.cli, worker.process; sys.exit('rich' in sys.modules)"
+
+    # When
+    run = subprocess.run([sys.executable, "-c", script], check=False)
+
+    # Then
+    assert 0 == run.returncode
+
+
 def test_layers_hold() -> None:
     # Given
     lint_imports = Path(sys.executable).with_name("lint-imports")

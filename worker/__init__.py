@@ -1,1 +1,8 @@
 """The consumer: takes shards from the queue, predicts them, commits their outcomes."""
+
+from model_store.kept_out import kept_out
+
+# structlog imports Rich where it can, for what no worker asks of it: a fifth of the time until
+# the supervisor has started the first process.
+with kept_out(("rich",)):
+    import structlog  # noqa: F401 - for this alone

@@ -49,6 +49,27 @@ def test_for_people_a_line_begins_with_the_time_and_is_not_json() -> None:
     assert "" == done.stdout
 
 
+def test_for_people_a_traceback_does_not_show_what_variables_hold() -> None:
+    # given a frame that holds a secret, as one that signs a request does
+    code = (
+        "from fornada import logs\n"
+        "logs.configure(level='INFO', log_format='console')\n"
+        "def sign(key):\n"
+        "    raise ValueError('no such region')\n"
+        "try:\n"
+        "    sign('hunter' + '2')\n"
+        "except ValueError:\n"
+        "    logs.get_logger('worker').exception('failed')\n"
+    )
+
+    # when
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    # then
+    assert "ValueError: no such region" in done.stderr
+    assert "hunter2" not in done.stderr
+
+
 def test_less_than_the_level_is_not_logged() -> None:
     lines = [json.loads(line)["event"] for line in _run("WARNING", "json").stderr.splitlines()]
 
