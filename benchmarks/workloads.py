@@ -69,7 +69,7 @@ FULL = Sizes(
     shards=300,
     rounds=3,
     pass_s=3.0,
-    most_passes=5,
+    most_passes=10,
 )
 QUICK = Sizes(
     mlp_objects=20,
