@@ -127,8 +127,6 @@ _PEERS = [
         workloads=("mlp",),
         kind="peer",
         environment="ray",
-        # Most of a pass is the job's start; a single second is *steady*.
-        pass_s=12.0,
     ),
     Contender(
         name="bentoml",
