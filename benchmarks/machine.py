@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from worker.cores import granted_cores
+from worker.host.hardware import granted_cores
 
 _FLAGS = ("avx2", "avx512f", "amx_bf16", "amx_tile")
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.workloads import Sizes
-from model_store import keras_codec
-from trainer import recipes
+from model_store.engines import keras_file, keras_setup
+from trainer.recipes import catalog
 
 _ROOT = Path(__file__).parents[1]
 _SEED = 1
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _write(folder: Path, name: str, count: int) -> None:
-    keras = keras_codec.import_keras()
+    keras = keras_setup.import_keras()
     keras.utils.set_random_seed(_SEED)
     model = _MAKERS[name](keras)
     rng = np.random.default_rng(_SEED)
@@ -62,14 +62,14 @@ def _write(folder: Path, name: str, count: int) -> None:
         # As after training: what adds a bias of zero, engines may leave out.
         weight.assign_add(rng.normal(0, _TRAINED, weight.shape))
     images = rng.integers(0, 256, (count, *ITEM_SHAPES[name]), np.uint8)
-    (folder / f"{name}.keras").write_bytes(keras_codec.dump_model(model))
+    (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
     np.save(folder / f"{name}.npy", images)
     np.save(folder / f"{name}-reference.npy", model.predict(images, _BATCH_SIZE, verbose=0))
 
 
 def _mlp(_keras: Any) -> Any:
     """The trainer's Fashion-MNIST recipe, not trained, which costs the same."""
-    return recipes.recipe_named("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
+    return catalog.recipe_named("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
 
 
 def _cnn(keras: Any) -> Any:

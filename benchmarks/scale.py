@@ -31,10 +31,10 @@ from benchmarks.s3_counter import S3Counter
 from benchmarks.servers import Servers, started_servers
 from benchmarks.table import lined_up, rate
 from benchmarks.workloads import FULL
-from fornada.messages import ShardMessage
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from producer import Client, Job, StoredImages
-from producer.sender import CelerySender
 
 _FOLDER = Path(__file__).parent
 _CACHE = _FOLDER / ".cache"

@@ -15,10 +15,10 @@ from benchmarks.contract import BUCKET, to_npy
 from benchmarks.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
-from worker.cores import granted_cores
+from worker.host.hardware import granted_cores
 
 #: Of the caller's environment. Without bytecode on disk, a project that is not installed but lies
 #: in a checkout, as we do, is compiled at every start.

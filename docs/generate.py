@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from fornada import errors
-from fornada.cli import root
-from fornada.schemas import json_schemas
+from fornada.commands.router import root
+from fornada.commands.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
 
 DOCS = Path(__file__).parent

@@ -1,6 +1,6 @@
 """`python -m fornada`: the same as the command `fornada`."""
 
-from fornada.cli import main
+from fornada.commands.router import main
 
 if __name__ == "__main__":
     main()

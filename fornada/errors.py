@@ -35,7 +35,11 @@ A message states the fact first, with its values, then the remedy. `exit_code` i
 command line ends with: 1 the work failed, 2 the call was wrong.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_MOST_CHARACTERS = 300
 
 
 class FornadaError(Exception):
@@ -195,3 +199,11 @@ class JobNotFinishedError(JobError):
 
 class WaitTimeoutError(JobError, TimeoutError):
     """The job did not end within the time that the caller gave."""
+
+
+def error_line(exc: BaseException) -> str:
+    """What Keras said, as one line; it begins with the class of the layer at fault."""
+    # Keras begins with a line that says nothing, and colours the ones that do.
+    text = " ".join(_COLOUR.sub("", str(exc)).split())
+    said = text.removeprefix("Exception encountered when calling ")
+    return said[:_MOST_CHARACTERS] or type(exc).__name__

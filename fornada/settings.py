@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fornada.errors import ConfigError
-from fornada.messages import MAX_INLINE_BYTES
+from fornada.records import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from fornada import keys
 from fornada.errors import UsageError
-from fornada.messages import AliasMove, now
-from fornada.object_store import ObjectStore
 from fornada.parallel import in_parallel
+from fornada.records import AliasMove, now
+from fornada.storage.interface import ObjectStore
 from model_store.claims import claim_number, last_ticket
 
 

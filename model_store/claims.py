@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fornada import keys
 from fornada.errors import ObjectNotFoundError, StoreError
-from fornada.object_store import ObjectStore
+from fornada.storage.interface import ObjectStore
 
 _MAX_TRIES = 10_000
 #: How often, and how long each time, the first of several waits for the others to step back.

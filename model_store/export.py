@@ -14,9 +14,9 @@ from fornada.errors import (
     ObjectNotFoundError,
     UsageError,
 )
-from fornada.messages import ObjectRef
-from model_store.artifact_check import check_artifact
+from fornada.records import ObjectRef
 from model_store.manifest import ModelManifest
+from model_store.safety.artifact_check import check_artifact
 from model_store.store import ModelStore
 
 _ARTIFACT = "model.keras"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.errors import UsageError
 from fornada.keys import check_name
-from fornada.messages import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
+from fornada.records import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
 
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 

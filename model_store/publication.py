@@ -10,15 +10,18 @@ from typing import Any, cast, get_args
 import numpy as np
 
 import fornada
-from fornada.arrays import Array, check_items, from_npy
 from fornada.errors import InputError, ModelRefusedError, UsageError
+from fornada.formats.items import Array, check_items
+from fornada.formats.npy import from_npy
 from fornada.keys import check_name
-from fornada.messages import Dtype, Task
-from model_store.artifact_check import MAX_ARTIFACT_BYTES
-from model_store.golden import check_golden, predict_items
-from model_store.keras_codec import compile_predict, import_keras, load_model
+from fornada.records import Dtype, Task
+from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.keras_file import load_model
+from model_store.engines.keras_predict import compile_predict
+from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
-from model_store.signing import PrivateKey
+from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
+from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
 #: Items of a golden batch that is made up, and of the predict call that computes its outputs.

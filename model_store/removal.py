@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from fornada import keys
 from fornada.errors import JobNotFoundError, MessageError, UsageError
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore

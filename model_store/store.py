@@ -4,20 +4,21 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from fornada import keys
-from fornada.arrays import Array, to_npy
-from fornada.checked_reads import read_checked
 from fornada.errors import (
     ModelNotFoundError,
     ModelRefusedError,
     ObjectNotFoundError,
 )
-from fornada.messages import AliasMove, ModelPin, ObjectRef, now
-from fornada.object_store import ObjectStore
+from fornada.formats.items import Array
+from fornada.formats.npy import to_npy
+from fornada.records import AliasMove, ModelPin, ObjectRef, now
+from fornada.storage.checked_reads import read_checked
+from fornada.storage.interface import ObjectStore
 from model_store.aliases import Aliases, rollback_target
 from model_store.claims import claim_number, last_ticket
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
-from model_store.signing import ManifestSignature, PrivateKey
-from model_store.trust import Trust
+from model_store.safety.signing import ManifestSignature, PrivateKey
+from model_store.safety.trust import Trust
 
 
 class ModelStore:

@@ -13,16 +13,16 @@ from fornada.errors import (
     StoreError,
     WaitTimeoutError,
 )
-from fornada.messages import JobState
-from producer.backlog import Backlog
+from fornada.jobs.outcome import JobState
 from producer.client import Client
-from producer.inputs import ItemBlock
+from producer.inputs.blocks import ItemBlock
+from producer.inputs.stored_images import StoredImages
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
-from producer.references import StoredImages
 from producer.results import Results, ShardResult
-from producer.submission import Submission
-from producer.verification import Difference, Verification
+from producer.submitting.submission import Submission
+from producer.upkeep.backlog import Backlog
+from producer.upkeep.verification import Difference, Verification
 
 __all__ = [
     "Backlog",

@@ -7,31 +7,34 @@ from types import TracebackType
 from typing import Self
 
 from fornada import keys
-from fornada.arrays import Array, check_items
-from fornada.coordination import Coordination
+from fornada.calls.interface import Exchange
+from fornada.calls.redis import RedisExchange
+from fornada.coordination.interface import Coordination
+from fornada.coordination.redis import RedisCoordination
 from fornada.errors import JobNotFoundError, MessageError, UsageError
-from fornada.exchange import Exchange, RedisExchange
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
+from fornada.formats.items import Array, check_items
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.parallel import in_parallel
-from fornada.redis_coordination import RedisCoordination
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.interface import Sender
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.backlog import Backlog, backlog_of
+from producer.calls import PredictCalls, Probabilities
 from producer.job import Job
 from producer.job_status import JobStatus
-from producer.many import accepted, submit_many
-from producer.predict_calls import PredictCalls, Probabilities
-from producer.resolver import RecentModels, Resolver
-from producer.retention import purge
-from producer.retry import retry_of
-from producer.sender import CelerySender, Sender
-from producer.submission import Images, Options, Submission
-from producer.submitter import Submitter
-from producer.verification import Verification, compare, verification_of
+from producer.submitting.many import accepted, submit_many
+from producer.submitting.resolver import RecentModels, Resolver
+from producer.submitting.submission import Images, Options, Submission
+from producer.submitting.submitter import Submitter
+from producer.upkeep.backlog import Backlog, backlog_of
+from producer.upkeep.retention import purge
+from producer.upkeep.retry import retry_of
+from producer.upkeep.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
-from fornada.messages import Task
+from fornada.records import Task
 from producer.client import Client
 from producer.job import Job
 from producer.results import Results
-from producer.submission import Images
+from producer.submitting.submission import Images
 
 #: The tag of both jobs: what they have in common.
 COMPARES = "compares"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.coordination import Coordination, Progress
+from fornada.coordination.interface import Coordination, Progress
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -16,11 +16,11 @@ from fornada.errors import (
     JobNotFinishedError,
     WaitTimeoutError,
 )
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
-from fornada.job_summary import from_ranges
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.jobs.summary import from_ranges
 from fornada.logs import get_logger
-from fornada.messages import JobFinal, ShardOutcome
 from fornada.parallel import in_parallel
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.results import Results, ShardResult

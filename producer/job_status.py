@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from fornada.coordination import Progress
-from fornada.job_manifest import JobManifest
-from fornada.messages import JobFinal, JobState, now
+from fornada.coordination.interface import Progress
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobFinal, JobState
+from fornada.records import now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

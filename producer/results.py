@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
-from fornada.messages import Task
+from fornada.records import Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

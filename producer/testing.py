@@ -8,13 +8,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fornada.arrays import Array, to_npy
-from fornada.job_store import JobStore
-from fornada.messages import ShardMessage, ShardOutcome, Task, now
-from fornada.predict_frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.formats.items import Array
+from fornada.formats.npy import to_npy
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.shard_items import read_items
+from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
+from fornada.queue.message import ShardMessage
+from fornada.records import Task, now
 from fornada.settings import Settings
-from fornada.shard_items import read_items
-from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
@@ -88,21 +93,6 @@ def in_memory_client(
         settings=Settings(),
         exchange=_InlineExchange(answer if run_at_once else None),
     )
-
-
-class RecordingSender:
-    """A `Sender` that keeps what it is given in `messages`."""
-
-    def __init__(self) -> None:
-        self.messages: list[ShardMessage] = []
-
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - none travel
-        """Keep `messages`."""
-        self.messages.extend(messages)
-
-    def reserved(self) -> set[ShardMessage]:
-        """Nothing: nobody takes them."""
-        return set()
 
 
 class _InlineWorker:

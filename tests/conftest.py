@@ -12,9 +12,10 @@ import redis
 from pydantic import SecretStr
 
 from fornada.local.stack import Stack
-from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.settings import Settings
-from fornada.testing import InMemoryObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 _FOREIGN = ("FORNADA_", "AWS_")
 

@@ -19,17 +19,17 @@ _LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
     "module",
     [
         "producer",
-        "producer.cli",
-        "producer.jobs_cli",
+        "producer.commands.submit",
+        "producer.commands.jobs",
+        "producer.commands.compare",
         "producer.testing",
-        "fornada.doctor",
+        "fornada.commands.doctor",
         "fornada.local.cli",
         "model_store.store",
-        "model_store.cli",
-        "model_store.change_cli",
-        "model_store.report_cli",
-        "producer.compare_cli",
-        "model_store.artifact_check",
+        "model_store.commands.reading",
+        "model_store.commands.changing",
+        "model_store.commands.report",
+        "model_store.safety.artifact_check",
     ],
 )
 def test_light_half_imports_no_framework_and_no_optional_package(module: str) -> None:
@@ -49,7 +49,7 @@ def test_help_loads_neither_roles_nor_pydantic() -> None:
     # Given
     script = (
         "import sys\n"
-        "from fornada.cli import root\n"
+        "from fornada.commands.router import root\n"
         "root.main(['--help'], standalone_mode=False)\n"
         "sys.exit(len({'pydantic', 'boto3', 'celery', 'numpy', 'tensorflow'} & set(sys.modules)))"
     )

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from fornada.arrays import Array
 from fornada.errors import UsageError
-from fornada.messages import Record, Sha256
-from trainer.files import PARTS, write_file
+from fornada.formats.items import Array
+from fornada.records import Record, Sha256
+from trainer.data.files import PARTS, write_file
 
 _FILE = "training.npz"
 _PROGRESS = "progress"

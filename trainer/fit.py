@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fornada.errors import ModelError
-from model_store.error_line import error_line
-from model_store.keras_codec import import_keras
+from fornada.errors import ModelError, error_line
+from model_store.engines.keras_setup import import_keras
 from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weights_of
-from trainer.dataset import Dataset
-from trainer.plan import TrainingPlan
+from trainer.data.dataset import Dataset
+from trainer.recipes.plan import TrainingPlan
 
 #: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
 History = dict[str, list[float]]

@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 
 import fornada
-from fornada.arrays import Array
 from fornada.errors import ModelError
+from fornada.formats.items import Array
 from fornada.keys import check_name
-from model_store import keras_codec
-from model_store.golden import Predict, check_golden, predict_items
-from model_store.keras_codec import compile_predict, dump_model, import_keras, load_model
+from model_store.engines import keras_setup
+from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.interface import Predict
+from model_store.engines.keras_file import dump_model, load_model
+from model_store.engines.keras_predict import compile_predict
+from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.store import ModelStore
-from trainer import recipes
-from trainer.acceptance import Acceptance
 from trainer.checkpoint import Checkpoint, identity_of
-from trainer.dataset import Dataset
+from trainer.data.dataset import Dataset
+from trainer.evaluation.acceptance import Acceptance
 from trainer.fit import Fitted, OnEpoch, fit
-from trainer.layers import layer_rows
-from trainer.own_recipe import check_own_model, is_own, own_recipe
-from trainer.plan import TrainingPlan, check_plan, compile_model
+from trainer.recipes import catalog
+from trainer.recipes.own import check_own_model, is_own, own_recipe
+from trainer.recipes.plan import TrainingPlan, check_plan, compile_model
 from trainer.report import ReportMaterial, report_files
+from trainer.report.layers import layer_rows
 
 #: Items of the golden batch, and of the predict calls that make it and the report.
 GOLDEN_ITEMS = 32
@@ -80,9 +83,9 @@ def train(
     recipe = (
         own_recipe(str(plan.recipe), dataset)
         if is_own(plan.recipe)
-        else recipes.recipe_named(plan.recipe)
+        else catalog.recipe_named(plan.recipe)
         if plan.recipe is not None
-        else recipes.default_recipe(dataset)
+        else catalog.default_recipe(dataset)
     )
     # Minutes of training are not worth a store that does not answer.
     models.versions(name)
@@ -122,10 +125,10 @@ def train(
 
 
 def _compiled(
-    recipe: recipes.Recipe, dataset: Dataset, plan: TrainingPlan, models: ModelStore
+    recipe: catalog.Recipe, dataset: Dataset, plan: TrainingPlan, models: ModelStore
 ) -> tuple[Any, TrainingPlan]:
     """The model that is to be fitted, and the plan without gaps."""
-    model = recipes.build(recipe, dataset, seed=plan.seed)
+    model = catalog.build(recipe, dataset, seed=plan.seed)
     if is_own(plan.recipe):
         check_own_model(model, dataset, plan, allowed_layers=models.trust.allowed_layers)
     filled = plan.filled(recipe, compiled=model.compiled)
@@ -181,7 +184,7 @@ def _draft(
 def _not_reproducible_because(plan: TrainingPlan) -> str | None:
     if is_own(plan.recipe):
         return f"the recipe {plan.recipe} is code of its own, which is not in the manifest"
-    if keras_codec.engine_name().endswith("gpu"):
+    if keras_setup.engine_name().endswith("gpu"):
         return "it was trained on a GPU, which may add up in another order"
     return None
 

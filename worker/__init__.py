@@ -1,6 +1,6 @@
 """The consumer: takes shards from the queue, predicts them, commits their outcomes."""
 
-from model_store.kept_out import kept_out
+from fornada.imports import kept_out
 
 # structlog imports Rich where it can, for what no worker asks of it: a fifth of the time until
 # the supervisor has started the first process.

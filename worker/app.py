@@ -11,12 +11,12 @@ from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Consumer
 
 from fornada import keys
-from fornada.broker import celery_config
 from fornada.logs import get_logger
-from fornada.messages import ShardMessage
+from fornada.queue.celery_config import celery_config
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
-from worker.concurrency import Concurrency
-from worker.health import BEAT_INTERVAL_S
+from worker.compute.thread_choice import Concurrency
+from worker.host.health import BEAT_INTERVAL_S
 
 log = get_logger(__name__)
 

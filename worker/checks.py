@@ -3,19 +3,20 @@
 import time
 from collections.abc import Iterator
 
-from fornada.doctor import Finding
+from fornada.commands.doctor import Finding
 from fornada.errors import MissingExtraError
-from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.engines.catalog import open_engine, require_engine
+from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
+from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from model_store.trust import Trust
-from worker.calibration import Calibrations, calibrations
-from worker.concurrency import shard_cost
-from worker.cores import granted_cores
-from worker.engines import Compile, Engine, open_engine
-from worker.predictor import EnginePredictor, Predictor
-from worker.requirements import require_engine
+from worker.compute.predictor import EnginePredictor, Predictor
+from worker.compute.thread_choice import shard_cost
+from worker.compute.tile_choice import Calibrations, calibrations
+from worker.host.hardware import granted_cores
 
 
 def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:

@@ -10,11 +10,10 @@ import click
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
 from fornada.settings import Settings
-from worker.cores import granted_cores
-from worker.gpus import gpu_of_each, visible_gpus
-from worker.health import live_and_stale
-from worker.requirements import require_engine
-from worker.supervisor import Supervisor, worker_command
+from model_store.engines.catalog import require_engine
+from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
+from worker.host.health import live_and_stale
+from worker.host.supervisor import Supervisor, worker_command
 
 
 @click.command()

@@ -2,31 +2,34 @@
 
 import os
 
-from fornada.coordination import Coordination
+from fornada.calls.redis import RedisExchange
+from fornada.coordination.interface import Coordination
+from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
-from fornada.exchange import RedisExchange
-from fornada.job_store import JobStore
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.engines.catalog import open_engine
+from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
+from model_store.safety.trust import Trust, names_in
 from model_store.store import ModelStore
-from model_store.trust import Trust, names_in
 from worker import app as celery_app
 from worker import tasks
-from worker.calibration import chooser
-from worker.concurrency import Concurrency
-from worker.deadlines import Deadlines
-from worker.engines import Engine, open_engine
-from worker.health import EXIT_RESTART, Activity, HealthFile, Watchdog, worker_name
-from worker.isolation import IsolatedProcess, isolated_command
-from worker.manifests import Manifests
-from worker.model_cache import ArtifactCache, ModelCache
-from worker.predict_calls import PredictServer
-from worker.predictor import ChooseTile, EnginePredictor, Predictor
-from worker.reconciler import Reconciler
-from worker.service import ShardService
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.direct_calls import PredictServer
+from worker.compute.model_cache import ModelCache
+from worker.compute.predictor import ChooseTile, EnginePredictor, Predictor
+from worker.compute.thread_choice import Concurrency
+from worker.compute.tile_choice import chooser
+from worker.host.deadlines import Deadlines
+from worker.host.health import EXIT_RESTART, HealthFile, worker_name
+from worker.host.watchdog import Activity, Watchdog
+from worker.shards.isolation import IsolatedProcess, isolated_command
+from worker.shards.service import ShardService
 
 log = get_logger(__name__)
 

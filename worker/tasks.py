@@ -9,8 +9,9 @@ from celery import Celery
 from fornada import keys
 from fornada.errors import MessageError
 from fornada.logs import get_logger
-from fornada.messages import MAX_BUNDLE, ShardMessage
-from worker.health import EXIT_RESTART, Activity
+from fornada.queue.message import MAX_BUNDLE, ShardMessage
+from worker.host.health import EXIT_RESTART
+from worker.host.watchdog import Activity
 
 log = get_logger(__name__)
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from benchmarks.contenders import fornada_worker
 from benchmarks.contract import Done, Harness, Task
-from fornada.job_store import JobStore
-from fornada.object_store import S3ObjectStore
+from fornada.jobs.store import JobStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 _MODEL = "empty"
 

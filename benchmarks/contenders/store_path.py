@@ -43,8 +43,8 @@ def _boto3() -> tuple[Callable[[str], bytes], Callable[[str, bytes], None]]:
 def _fornada() -> tuple[Callable[[str], bytes], Callable[[str, bytes], None]]:
     import os  # noqa: PLC0415 - beside the imports that only this variant has
 
-    from fornada.object_store import S3ObjectStore  # noqa: PLC0415 - the other variant is boto3's
     from fornada.settings import Settings  # noqa: PLC0415
+    from fornada.storage.s3.store import S3ObjectStore  # noqa: PLC0415 - the other variant is boto3's
 
     settings = Settings.from_env(os.environ).model_copy(update={"s3_bucket": BUCKET})
     objects = S3ObjectStore.from_settings(settings)

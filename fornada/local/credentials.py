@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from fornada.errors import LocalDiskError
-from fornada.messages import Record
+from fornada.records import Record
 
 
 class Credentials(Record):

@@ -13,7 +13,7 @@ from rich.text import Text
 from fornada import keys
 from fornada.errors import StackError
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 _PREFERRED = "fashion_mnist"
 #: Real images that come with a package, so that no network is needed.

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fornada.messages import Record
+from fornada.records import Record
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: Fields of /proc/PID/stat after the program's name, which may itself hold spaces.

@@ -11,8 +11,8 @@ from fornada.errors import MissingExtraError, StackError, StoreError
 from fornada.local.child import Child
 from fornada.local.children import Children
 from fornada.local.ports import HOST, raise_if_taken
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 _START_TIMEOUT_S = 30.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import redis
 
 from fornada.errors import ObjectNotFoundError
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 
 def aws(arguments: list[str]) -> int:

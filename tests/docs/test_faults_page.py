@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fornada.broker import celery_config
+from fornada.queue.celery_config import celery_config
 from fornada.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -16,23 +16,25 @@ from celery import Celery
 from kombu import Queue
 
 from fornada import keys
-from fornada.arrays import Array
-from fornada.job_store import JobStore
-from fornada.messages import JobState, ShardMessage
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
-from fornada.schemas import PUBLIC_RECORDS
+from fornada.commands.schemas import PUBLIC_RECORDS
+from fornada.coordination.redis import RedisCoordination
+from fornada.formats.items import Array
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.outcome import JobState
+from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.store import JobStore
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from producer import Client
 from worker import tasks
 from worker.app import create_app
-from worker.deadlines import Deadlines
-from worker.manifests import Manifests
-from worker.model_cache import ArtifactCache, ModelCache
-from worker.reconciler import Reconciler
-from worker.service import ShardService
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.model_cache import ModelCache
+from worker.host.deadlines import Deadlines
+from worker.shards.service import ShardService
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reference" / "messages.md"

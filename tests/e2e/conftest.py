@@ -18,8 +18,8 @@ import pytest
 import redis
 
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 

@@ -1,8 +1,9 @@
 """Runs `fornada` commands in forked processes, of which none has to import everything anew.
 
-Each command is a process of its own and goes through `fornada.cli.main`, as `fornada` itself
-does. A line of stdin is a command as JSON: `arguments`, `environ`, `cwd`, and the files `stdout`
-and `stderr` to write; a line of stdout is how it ended, as `os.waitstatus_to_exitcode` says.
+Each command is a process of its own and goes through `fornada.commands.router.main`, as `fornada`
+itself does. A line of stdin is a command as JSON: `arguments`, `environ`, `cwd`, and the files
+`stdout` and `stderr` to write; a line of stdout is how it ended, as
+`os.waitstatus_to_exitcode` says.
 """
 
 import importlib
@@ -11,19 +12,19 @@ import os
 import sys
 from typing import Any
 
-from fornada import cli
+from fornada.commands import router
 
 
 def serve() -> None:
     """Run one command after the other until stdin ends."""
-    for target in cli._COMMANDS.values():
+    for target in router._COMMANDS.values():
         importlib.import_module(target.module)
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()
         if child == 0:
             _become(command)
-            cli.main(command["arguments"])
+            router.main(command["arguments"])
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.arrays import Array
-from model_store import keras_codec
+from fornada.formats.items import Array
+from model_store.engines import keras_file
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from trainer.dataset import Dataset, Targets
+from trainer.data.dataset import Dataset, Targets
 from trainer.job import TrainingPlan, train
 
 from .conftest import LiveDeployment
@@ -84,7 +84,7 @@ def kinds(live: LiveDeployment) -> dict[str, _Kind]:
         plan = TrainingPlan(recipe=recipe, epochs=3, batch_size=8)
         manifest = train(dataset, name=name, models=models, plan=plan, promote="prod")
         artifact = models.fetch(manifest.artifact)
-        predict = keras_codec.load_model(artifact, where=name).predict
+        predict = keras_file.load_model(artifact, where=name).predict
         expected = predict(items, verbose=0)
         found[name] = _Kind(manifest=manifest, items=items, expected=expected, targets=targets)
         if name == "prices":

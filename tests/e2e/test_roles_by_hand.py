@@ -19,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fornada.object_store import S3ObjectStore
-from fornada.schemas import json_schemas
+from fornada.commands.schemas import json_schemas
+from fornada.storage.s3.store import S3ObjectStore
 from producer.client import Client
 
 # The worker and the training run import TensorFlow.

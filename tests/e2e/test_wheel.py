@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 

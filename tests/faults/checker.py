@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada import keys
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
-from fornada.job_summary import from_ranges, outcomes_digest
-from fornada.messages import JobFinal, ShardOutcome
-from fornada.object_store import ObjectInfo, ObjectStore, StoredObject
-from worker.service import _ISOLATED_ATTEMPTS
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.jobs.summary import from_ranges, outcomes_digest
+from fornada.storage.interface import ObjectInfo, ObjectStore, StoredObject
+from worker.shards.service import _ISOLATED_ATTEMPTS
 
 #: No test is so unlucky more often.
 _KILLED_SAYING_SO = 3

@@ -16,19 +16,20 @@ import redis
 from numpy.typing import NDArray
 
 from fornada import keys
-from fornada.job_store import JobStore
+from fornada.coordination.redis import RedisCoordination
+from fornada.jobs.store import JobStore
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.local.valkey import start_valkey
-from fornada.messages import ShardMessage
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
-from model_store.golden import predict_items
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.interface import Sender
+from fornada.queue.message import ShardMessage
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.engines.golden import predict_items
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
-from producer.sender import CelerySender, Sender
 
 from .checker import OutcomeHistory, check_job
 from .processes import left_of, lives
@@ -213,9 +214,9 @@ class Deployment:
 
     def publish(self, name: str, *, seed: int) -> Predict:
         """Publish a new model; return what it predicts: uint8 [items, …] -> float32 [items, 3]."""
-        from model_store import keras_codec  # noqa: PLC0415 - seconds
+        from model_store.engines import keras_file, keras_predict, keras_setup  # noqa: PLC0415 - seconds
 
-        keras = keras_codec.import_keras()
+        keras = keras_setup.import_keras()
         keras.utils.set_random_seed(seed)
         model = keras.Sequential(
             [
@@ -226,7 +227,7 @@ class Deployment:
                 keras.layers.Dense(len(CLASSES), activation="softmax"),
             ]
         )
-        compiled = keras_codec.compile_predict(
+        compiled = keras_predict.compile_predict(
             model, tile_items=_TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
         )
 
@@ -236,7 +237,7 @@ class Deployment:
         golden = self.images(2)
         ModelStore(objects=self.objects).publish(
             ModelDraft(name=name, item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
-            artifact=keras_codec.dump_model(model),
+            artifact=keras_file.dump_model(model),
             golden_inputs=golden,
             golden_outputs=predict(golden),
             check=lambda _artifact: None,

@@ -45,7 +45,7 @@ class FaultControl:
             armed.unlink(missing_ok=True)
 
     def kills(self, point: str, *, process: str = "worker") -> int:
-        """How many processes (`worker` or `worker.isolated`) were killed at the point so far."""
+        """How many `worker` or `worker.shards.isolated` processes the point killed so far."""
         return self._noted("killed", point).count(process)
 
     def hangs(self, *, process: str) -> int:

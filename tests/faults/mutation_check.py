@@ -23,7 +23,7 @@ from mutations import MUTATIONS, Mutation
 from rich.table import Column, Table
 from rich.text import Text
 
-from fornada.console import console
+from fornada.commands.output import console
 
 _ROOT = Path(__file__).parent.parent.parent
 #: A test says "red" with one of these, in words of pytest.

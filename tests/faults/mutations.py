@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_SERVICE = "tests/unit/worker/test_service.py::test_"
+_SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
@@ -10,10 +10,10 @@ _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
-_SMALL = "tests/unit/worker/test_small_jobs.py::test_"
+_SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
-_SUBMITTED = "tests/unit/producer/test_small_jobs.py::test_"
-_CONTENT_IDS = "tests/unit/fornada/test_content_ids.py::test_"
+_SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
+_CONTENT_IDS = "tests/unit/fornada/jobs/test_ids.py::test_"
 _REDIS_SMALL = "tests/integration/fornada/test_small_jobs_in_redis.py::test_"
 _BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
 _MACHINE = (
@@ -47,7 +47,7 @@ MUTATIONS = (
     # The commit.
     Mutation(
         name="commit-overwrites",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="elif self._put_if_absent("
         "keys.job_outcome(job_id, shard), outcome.to_json(), alone=alone):",
         new="else:\n"
@@ -60,21 +60,21 @@ MUTATIONS = (
     ),
     Mutation(
         name="condition-not-sent",
-        path="fornada/s3_wire.py",
+        path="fornada/storage/s3/wire.py",
         old='{"If-None-Match": "*"} if only_if_absent else {}',
         new="{}",
         tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
     ),
     Mutation(
         name="condition-not-sent-by-boto3",
-        path="fornada/object_store.py",
+        path="fornada/storage/s3/store.py",
         old='Key=key, Body=data, IfNoneMatch="*")',
         new="Key=key, Body=data)",
         tests=(f"{_OBJECT_STORE}boto3_alone_sends_the_condition_too",),
     ),
     Mutation(
         name="refused-commit-not-read-back",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="return self.outcome(job_id, shard) or outcome",
         new="return outcome",
         tests=(
@@ -84,14 +84,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-answer-not-read-back",
-        path="fornada/object_store.py",
+        path="fornada/storage/s3/store.py",
         old="return self._read(key) == data",
         new="return not self.conditional_writes",
         tests=(f"{_OBJECT_STORE}put_if_absent_of_the_same_bytes_says_they_are_there[moto]",),
     ),
     Mutation(
         name="one-data-key-a-shard",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="key = keys.job_data(manifest.job_id, shard, attempt)",
         new='key = keys.job_data(manifest.job_id, shard, "data")',
         tests=(
@@ -101,7 +101,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-ok",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
         new="where.insert(0, keys.job_dead(job_id, shard))",
         tests=(
@@ -111,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-the-end",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
         new="if shard == 0 and outcome is None:",
         tests=(
@@ -121,7 +121,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-ok-beats-the-end",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
         new="where.insert(1, keys.job_dead(job_id, shard))",
         tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
@@ -129,21 +129,21 @@ MUTATIONS = (
     # The end of a job.
     Mutation(
         name="end-overwrites",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="if self.objects.put_if_absent(key, final.to_json()):",
         new="self.objects.put(key, final.to_json())\n        if True:",
         tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
     ),
     Mutation(
         name="refused-end-not-read-back",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="return self.final(job_id) or final",
         new="return final",
         tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
     ),
     Mutation(
         name="end-not-decided-in-redis",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="if self._decisions is not None and not self.objects.conditional_writes:\n"
         "            # Whoever writes now writes the same.",
         new="if False:",
@@ -153,30 +153,30 @@ MUTATIONS = (
     ),
     Mutation(
         name="creation-not-decided-in-redis",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="manifest = first_created(manifest, decide=self._decisions.decide)",
         new="pass",
         tests=(
-            "tests/unit/fornada/test_job_store.py::test_of_two_who_create_a_job_at_once_one_holds",
+            "tests/unit/fornada/jobs/test_store.py::test_of_two_who_create_a_job_at_once_one_holds",
         ),
     ),
     Mutation(
         name="redis-decides-for-the-last",
-        path="fornada/redis_open_jobs.py",
+        path="fornada/coordination/redis_jobs.py",
         old="self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)",
         new="self._redis.set(key, answer, px=_DECIDED_MS) and None",
         tests=(f"{_COORDINATION}of_two_answers_the_first_holds[redis]",),
     ),
     Mutation(
         name="end-before-the-last-outcome",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="if shards != set(range(len(manifest.shards))):",
         new="if not shards:",
         tests=(f"{_JOB_STORE}a_job_is_not_finished_before_its_last_outcome[memory]",),
     ),
     Mutation(
         name="end-does-not-list-the-dead",
-        path="fornada/job_summary.py",
+        path="fornada/jobs/summary.py",
         old="dead_ranges=to_ranges(tally.dead),",
         new="dead_ranges=[],",
         tests=(
@@ -188,7 +188,7 @@ MUTATIONS = (
     # What is told when.
     Mutation(
         name="acknowledged-before-the-commit",
-        path="fornada/broker.py",
+        path="fornada/queue/celery_config.py",
         old='"task_acks_late": True,',
         new='"task_acks_late": False,',
         tests=(
@@ -197,7 +197,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="marked-done-before-the-commit",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
         new="        self._mark_done(run, outcomes=[computed])\n"
         "        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
@@ -217,7 +217,7 @@ MUTATIONS = (
     # Attempts and leases.
     Mutation(
         name="attempts-counted-after-the-work",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
         new="            self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
         "            outcome = self._computation.run(attempt)\n"
@@ -227,28 +227,28 @@ MUTATIONS = (
     ),
     Mutation(
         name="attempts-not-heeded",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="number=begun.attempts,",
         new="number=1,",
         tests=(f"{_SERVICE}a_shard_whose_workers_die_is_dead_in_the_end[conditional]",),
     ),
     Mutation(
         name="attempts-not-counted",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old="    redis.call('HSET', attempts, shard, ids)\n",
         new="",
         tests=(f"{_COORDINATION}attempts_are_counted[redis]",),
     ),
     Mutation(
         name="lease-ignored",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
         new="",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
         name="lease-ignored-in-memory",
-        path="fornada/in_memory_coordination.py",
+        path="fornada/coordination/memory.py",
         old="elif self._holder(job_id, shard) not in {None, attempt}:",
         new="elif False:",
         tests=(
@@ -258,7 +258,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="input-not-checked",
-        path="fornada/checked_reads.py",
+        path="fornada/storage/checked_reads.py",
         old="if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:",
         new="if False:",
         tests=(
@@ -269,7 +269,7 @@ MUTATIONS = (
     # The reconciler.
     Mutation(
         name="reconciler-enqueues-nothing",
-        path="worker/reconciler.py",
+        path="fornada/jobs/reconciler.py",
         old="self._enqueue([message_for(manifest, shard) for shard in shards])",
         new="pass",
         tests=(
@@ -286,7 +286,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded",
-        path="worker/reconciler.py",
+        path="fornada/jobs/reconciler.py",
         old="room = max(0, self._enqueue_window - queued)",
         new="room = 1_000_000",
         tests=(
@@ -296,21 +296,21 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submitter.py",
+        path="producer/submitting/submitter.py",
         old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
     Mutation(
         name="done-not-restored-after-a-flush",
-        path="worker/reconciler.py",
+        path="fornada/jobs/reconciler.py",
         old="        self._coordination.restore_done(job_id, done)\n",
         new="",
         tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
     ),
     Mutation(
         name="cancel-request-ignored",
-        path="worker/reconciler.py",
+        path="fornada/jobs/reconciler.py",
         old="request = self._jobs.cancel_request(manifest.job_id)",
         new="request = None",
         tests=(
@@ -319,7 +319,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-producer-counts-anew",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old="if now_ms - since_ms < tonumber(ARGV[2]) then return end\n",
         new="",
         tests=(
@@ -329,7 +329,7 @@ MUTATIONS = (
     # Small jobs.
     Mutation(
         name="carried-manifest-not-vouched-for",
-        path="fornada/content_ids.py",
+        path="fornada/jobs/ids.py",
         old='_digest(text.removeprefix(head)) != form["digest"]',
         new="False",
         tests=(
@@ -339,14 +339,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="second-job-id-not-heeded",
-        path="fornada/content_ids.py",
+        path="fornada/jobs/ids.py",
         old="return manifest if manifest.job_id == message.job_id else None",
         new="return manifest",
         tests=(f"{_CONTENT_IDS}a_second_job_id_further_on_does_not_make_it_anothers",),
     ),
     Mutation(
         name="carried-manifest-of-no-job",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="if not begun.counted and self._is_over(run):",
         new="if False:",
         tests=(
@@ -357,21 +357,21 @@ MUTATIONS = (
     ),
     Mutation(
         name="alone-though-begun-before",
-        path="fornada/coordination.py",
+        path="fornada/coordination/interface.py",
         old='return self.status == "begun" and self.attempts == 1 and self.counted',
         new='return self.status == "begun"',
         tests=(f"{_REDIS_SMALL}a_second_attempt_is_not_the_first[redis]",),
     ),
     Mutation(
         name="alone-though-the-lease-ran-out",
-        path="worker/computation.py",
+        path="worker/shards/computation.py",
         old="return time.monotonic() < self.alone_until_s",
         new="return self.alone_until_s > 0",
         tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
     ),
     Mutation(
         name="small-end-not-decided",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="decided = self._decisions.decide_ends(proposed)",
         new="pass",
         tests=(
@@ -380,21 +380,21 @@ MUTATIONS = (
     ),
     Mutation(
         name="small-end-overwrites",
-        path="fornada/job_store.py",
+        path="fornada/jobs/store.py",
         old="if not self._put_if_absent(key, data, alone=True):",
         new="self.objects.put(key, data)\n        if False:",
         tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
-        path="producer/small_jobs.py",
+        path="producer/submitting/small_jobs.py",
         old="        has_room = self._coordination.admit(",
         new="        self._create(some)\n        has_room = self._coordination.admit(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(
         name="lost-small-jobs-not-seen",
-        path="fornada/in_memory_coordination.py",
+        path="fornada/coordination/memory.py",
         old="return lost if left else None",
         new="return [] if left else None",
         tests=(
@@ -404,42 +404,42 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-small-jobs-not-seen-by-redis",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old="if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end",
         new="if not since_ms then lost[#lost + 1] = shard end",
         tests=(f"{_REDIS_SMALL}shards_whose_lease_or_message_ran_out_are_lost[redis]",),
     ),
     Mutation(
         name="redis-decides-small-ends-for-the-last",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old="redis.call('SET', key, ARGV[i + 1], 'NX', 'PX', ARGV[1])",
         new="redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])",
         tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
     ),
     Mutation(
         name="small-end-decided-of-a-forgotten-job",
-        path="fornada/redis_scripts.py",
+        path="fornada/coordination/scripts.py",
         old=" or redis.call('HEXISTS', job, 'counted') == 0 then",
         new=" then",
         tests=(f"{_REDIS_SMALL}no_end_is_decided_of_a_job_that_ended_or_was_forgotten[redis]",),
     ),
     Mutation(
         name="bundled-though-begun-before",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="fit = all(attempt.number == 1 and attempt.manifest.is_small for attempt in attempts)",
         new="fit = all(attempt.manifest.is_small for attempt in attempts)",
         tests=(f"{_SMALL}what_was_begun_before_is_not_bundled_again[conditional]",),
     ),
     Mutation(
         name="cancelled-small-jobs-not-looked-at",
-        path="worker/reconciler.py",
+        path="fornada/jobs/reconciler.py",
         old="return {job_id for job_id, request in requests if request is not None}",
         new="return {job_id for job_id, request in requests if request is None and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
     ),
     Mutation(
         name="keys-taken-for-ids-given-once",
-        path="worker/service.py",
+        path="worker/shards/service.py",
         old="is_alone = begun.is_first and is_given_once(job_id)",
         new="is_alone = begun.is_first",
         tests=(
@@ -449,7 +449,7 @@ MUTATIONS = (
     # The bytes.
     Mutation(
         name="tile-not-padded",
-        path="worker/predictor.py",
+        path="worker/compute/predictor.py",
         old="        self._predict = compile_for(self.tile_items)\n",
         new="        def bare(tile: Array) -> NDArray[np.float32]:\n"
         "            filled = 1 + int(np.argwhere(tile)[-1, 0])\n"

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fornada.coordination import Begun, Claim
+from fornada.coordination.interface import Begun, Claim
 from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, StoreUnavailableError
-from fornada.messages import ShardMessage
-from fornada.object_store import ObjectStore
+from fornada.queue.celery_queue import bundles_of
+from fornada.queue.message import ShardMessage
+from fornada.storage.interface import ObjectStore
 from fornada.testing import InMemoryCoordination
-from producer.sender import bundles_of
 
 _STUCK_S = 60.0
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from fornada.arrays import from_npy, to_npy
 from fornada.errors import InputError
-from fornada.idx import read_idx
-from fornada.images import decode_image, image_shape
+from fornada.formats.idx import read_idx
+from fornada.formats.images import decode_image, image_shape
+from fornada.formats.npy import from_npy, to_npy
 
 from .fuzzing import EDITS, SOON, Edit, edited, little_memory, obeyed
 

@@ -10,7 +10,7 @@ import pytest
 
 from .fault_control import FaultControl
 
-_COMMIT = "from fornada.job_store import JobStore; JobStore(objects=None).commit(None)"
+_COMMIT = "from fornada.jobs.store import JobStore; JobStore(objects=None).commit(None)"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes kill themselves")
 

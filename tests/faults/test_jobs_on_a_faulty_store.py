@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from fornada.local.children import Children
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 from .checker import OutcomeHistory
 from .deployment import _ENVIRON, END_WITHIN_S, Deployment

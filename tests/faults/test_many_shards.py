@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
-from fornada.job_manifest import JobManifest, ShardInput, Shards
-from fornada.messages import ObjectRef, now
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.records import ObjectRef, now, sha256_hex
 from producer.job import Job, JobStatus
 
 from .deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed

@@ -17,15 +17,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from fornada.content_ids import message_for, named, vouched_manifest
+from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.errors import IntegrityError, MessageError, ModelRefusedError
-from fornada.job_manifest import JobManifest, ShardInput, Shards
-from fornada.job_store import JobStore
-from fornada.messages import JobFinal, ModelPin, ObjectRef, Record, ShardMessage, ShardOutcome
-from fornada.schemas import PUBLIC_RECORDS
-from fornada.testing import InMemoryObjectStore
-from model_store.artifact_check import check_artifact
+from fornada.jobs.ids import message_for, named, vouched_manifest
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.queue.message import ShardMessage
+from fornada.records import ModelPin, ObjectRef, Record
+from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelManifest
+from model_store.safety.artifact_check import check_artifact
 from worker import tasks
 
 from .fuzzing import EDITS, SOON, Edit, edited, little_memory, obeyed

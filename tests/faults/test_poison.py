@@ -73,7 +73,7 @@ def test_an_item_that_kills_its_process_is_named_and_the_rest_complete(
     assert [bad_position] == [error.index for error in outcome.item_errors]
     assert MAX_ATTEMPTS == faults.kills("poison-item") == restarts()
     # Eight items, then the half with it, and so on.
-    assert 4 == faults.kills("poison-item", process="worker.isolated")
+    assert 4 == faults.kills("poison-item", process="worker.shards.isolated")
 
 
 def test_items_that_kill_in_many_shards_take_no_other_item_along(
@@ -96,7 +96,7 @@ def test_a_shard_whose_every_item_kills_is_dead_and_the_others_stay_readable(
     deployment: Deployment, faults: FaultControl, restarts: Callable[[], int]
 ) -> None:
     # given
-    killed_before = faults.kills("poison-item", process="worker.isolated")
+    killed_before = faults.kills("poison-item", process="worker.shards.isolated")
     images = _with(deployment.images(10), dict.fromkeys([2, 3], POISON))
 
     # when
@@ -111,7 +111,7 @@ def test_a_shard_whose_every_item_kills_is_dead_and_the_others_stay_readable(
     _check_rows(deployment, job, images, failed=[2, 3])
     assert MAX_ATTEMPTS == restarts()
     # Both, then each.
-    assert 3 == faults.kills("poison-item", process="worker.isolated") - killed_before
+    assert 3 == faults.kills("poison-item", process="worker.shards.isolated") - killed_before
 
 
 def test_a_model_that_kills_its_process_is_named_and_a_good_one_works_afterwards(
@@ -130,7 +130,7 @@ def test_a_model_that_kills_its_process_is_named_and_a_good_one_works_afterwards
     assert {} == {s: o for s in range(SHARDS) if (o := deployment.jobs.outcome(job.id, s))}
     # Each death takes at least one attempt of a shard with it.
     assert MAX_ATTEMPTS <= restarts() <= MAX_ATTEMPTS * SHARDS
-    assert faults.kills("poison-model", process="worker.isolated") <= 2 * WORKERS * 4
+    assert faults.kills("poison-model", process="worker.shards.isolated") <= 2 * WORKERS * 4
     good, good_status = _run(deployment, images)
     assert "SUCCEEDED" == good_status.state
     _check_rows(deployment, good, images, failed=[])
@@ -159,12 +159,12 @@ def test_a_process_of_its_own_that_hangs_does_not_outlive_its_worker(
     deployment: Deployment, faults: FaultControl, wait_until: WaitUntil
 ) -> None:
     # given: native code holds the process's interpreter, so that it notices nothing
-    hung_before = faults.hangs(process="worker.isolated")
+    hung_before = faults.hangs(process="worker.shards.isolated")
     images = _with(deployment.images(2), {1: HANG})
     client = deployment.client(max_attempts=1)
     job = client.submit(images, model="m:1", items_per_shard=2)
     wait_until(
-        lambda: faults.hangs(process="worker.isolated") > hung_before, timeout_s=END_WITHIN_S
+        lambda: faults.hangs(process="worker.shards.isolated") > hung_before, timeout_s=END_WITHIN_S
     )
     ((process, worker),) = _isolated(job.id).items()
 
@@ -183,7 +183,7 @@ def _isolated(job_id: str) -> dict[int, int]:
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"worker.isolated\0{job_id}".encode() in (process / "cmdline").read_bytes():
+            if f"worker.shards.isolated\0{job_id}".encode() in (process / "cmdline").read_bytes():
                 state = (process / "stat").read_text().rpartition(")")[2].split()
                 found[int(process.name)] = int(state[1])
     return found

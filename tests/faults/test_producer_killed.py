@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import from_npy
 from fornada.errors import JobNotFoundError
-from fornada.job_manifest import JobManifest
+from fornada.formats.npy import from_npy
+from fornada.jobs.manifest import JobManifest
 
 from .checker import OutcomeHistory
 from .deployment import END_WITHIN_S, ITEMS_PER_SHARD, Deployment, Images

@@ -25,27 +25,30 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
-from fornada.arrays import from_npy
-from fornada.content_ids import named
 from fornada.errors import (
     BrokerError,
     JobNotFoundError,
     PartlySubmittedError,
     StoreUnavailableError,
 )
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
-from fornada.messages import MAX_INLINE_BYTES, ShardMessage
+from fornada.formats.npy import from_npy
+from fornada.jobs.ids import named
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.store import JobStore
+from fornada.queue.message import ShardMessage
+from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
-from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from worker.deadlines import Deadlines
-from worker.manifests import Manifests
-from worker.model_cache import ArtifactCache, ModelCache
-from worker.reconciler import Reconciler
-from worker.service import _ISOLATED_ATTEMPTS, ShardService
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.model_cache import ModelCache
+from worker.host.deadlines import Deadlines
+from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
 from .checker import OutcomeHistory, check_job, check_outcome
 from .stepped import Activity, Fault, Port
@@ -632,7 +635,7 @@ def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
     for module in ("upload", "small_jobs", "many"):
         monkeypatch.setattr(f"producer.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    monkeypatch.setattr("producer.submitter.now", lambda: at)
+    monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")
 
     run_state_machine_as_test(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fornada.messages import ShardMessage
-from producer.sender import CelerySender
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.message import ShardMessage
 
 from .checker import OutcomeHistory
 from .deployment import STARTED_WITHIN_S, Deployment, SenderBy, repeatedly

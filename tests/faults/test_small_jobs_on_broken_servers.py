@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fornada.messages import ShardMessage
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.message import ShardMessage
 from producer.job import Job
-from producer.sender import CelerySender
 
 from .checker import OutcomeHistory
 from .deployment import END_WITHIN_S, WORKERS, Deployment, Images, SenderBy, repeatedly

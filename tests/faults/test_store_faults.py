@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from fornada.arrays import sha256_hex
 from fornada.errors import IntegrityError, ObjectNotFoundError, StoreUnavailableError
-from fornada.job_store import JobStore
+from fornada.jobs.store import JobStore
 from fornada.local.stack import Stack
-from fornada.messages import ObjectRef
-from fornada.object_store import ObjectStore, S3ObjectStore
-from fornada.s3_limits import Limits
+from fornada.records import ObjectRef, sha256_hex
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.s3.limits import Limits
+from fornada.storage.s3.store import S3ObjectStore
 
 from .s3_proxy import (
     BreakOff,

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from fornada.arrays import from_npy
-from fornada.job_store import JobStore
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
+from fornada.coordination.redis import RedisCoordination
+from fornada.formats.npy import from_npy
+from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
-from producer.testing import RecordingSender
 
 from .rivals import check_one_job_each, submit_at_once
 

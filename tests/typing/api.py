@@ -7,6 +7,7 @@ from typing import assert_type
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.queue.memory import RecordingSender
 from producer import (
     Client,
     FornadaError,
@@ -22,7 +23,7 @@ from producer import (
     StoredImages,
     WaitTimeoutError,
 )
-from producer.testing import RecordingSender, in_memory_client
+from producer.testing import in_memory_client
 
 
 def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.arrays import Array
-from trainer.evaluation import likeliest_classes, predicted_right
+from fornada.formats.items import Array
+from trainer.data.pictures import for_paper
+from trainer.evaluation.classification import likeliest_classes, predicted_right
 from trainer.figures.canvas import (
     INK,
     MUTED,
@@ -20,7 +21,6 @@ from trainer.figures.canvas import (
     new_figure,
     to_png,
 )
-from trainer.pictures import for_paper
 
 _GRID_SIDE = 4
 _WRONG_SHOWN = 4

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.calibration import BIN_COUNT, Calibration
+from trainer.evaluation.calibration import BIN_COUNT, Calibration
 from trainer.figures.canvas import MUTED, OTHER, RIGHT, WRONG, calm, new_figure, to_png
 
 #: Width of a bar: its bin's, less a gap.

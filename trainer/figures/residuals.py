@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.arrays import Array
+from fornada.formats.items import Array
 from trainer.figures.canvas import MUTED, RIGHT, WRONG, calm, new_figure, to_png, write_title
 
 #: More points than these hide each other, and take seconds.

@@ -8,9 +8,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.arrays import Array
-from trainer.calibration import Calibration, calibrate
-from trainer.evaluation import (
+from fornada.formats.items import Array
+from trainer.data.pictures import are_pictures
+from trainer.evaluation.calibration import Calibration, calibrate
+from trainer.evaluation.classification import (
     ClassScore,
     Evaluation,
     confusion_matrix,
@@ -19,7 +20,6 @@ from trainer.evaluation import (
 )
 from trainer.figures.confusion import confusion_figure
 from trainer.figures.reliability import reliability_figure
-from trainer.pictures import are_pictures
 from trainer.report.items import ClassifiedItems, items_section, mistakes_section
 from trainer.report.markup import NOTHING, Content, meter, percent, short, table, tag
 from trainer.report.page import Section, Tile, drawing

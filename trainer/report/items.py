@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.arrays import Array
-from trainer.evaluation import likeliest_classes, predicted_right
+from fornada.formats.items import Array
+from trainer.data.pictures import are_pictures, for_paper, thumbnail
+from trainer.evaluation.classification import likeliest_classes, predicted_right
 from trainer.figures.predictions import items_to_show, prediction_grid
-from trainer.pictures import are_pictures, for_paper, thumbnail
 from trainer.report.markup import bar, percent, short, table, tag
 from trainer.report.page import Section, picture
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from trainer.figures.curves import metric_curve, metric_names
-from trainer.layers import LayerRow
+from trainer.report.layers import LayerRow
 from trainer.report.markup import NOTHING, meter, short, table, tag, text
 from trainer.report.material import ReportMaterial
 from trainer.report.page import Section, drawing

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fornada.arrays import Array
-from fornada.messages import Task
-from trainer.layers import LayerRow
+from fornada.formats.items import Array
+from fornada.records import Task
+from trainer.report.layers import LayerRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class ReportMaterial:
     duration_s: float
     #: Versions by package name.
     packages: Mapping[str, str]
-    #: `trainer.layers.layer_rows` makes them.
+    #: `trainer.report.layers.layer_rows` makes them.
     layers: Sequence[LayerRow]
     #: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
     history: Mapping[str, Sequence[float]]

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.arrays import Array
+from fornada.formats.items import Array
+from trainer.evaluation.regression import RegressionEvaluation, evaluate_values, residuals
 from trainer.figures.residuals import MOST_POINTS, residual_figure, scatter_figure
-from trainer.regression import RegressionEvaluation, evaluate_values, residuals
 from trainer.report.markup import percent, table, tag
 from trainer.report.page import Section, Tile, drawing
 

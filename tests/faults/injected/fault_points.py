@@ -4,7 +4,7 @@ armed/<point>: a mark for each time that a process is to come past that point; e
 one away, and kills itself where that is an x, or stops itself where it is an s. So the product's
 speed is no matter: which passages it happens at is said beforehand.
 pause: so many seconds each message waits before it is begun.
-killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.isolated`.
+killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.shards.isolated`.
 hung/item.<ns>: one hangs over an item; holds the same.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.
 leased/<job>.<ns>: one was told that another is at the shard.
@@ -265,14 +265,14 @@ def _patch_service(module: Any, points: FaultPoints) -> None:
 
 
 _PATCHES: dict[str, Callable[[Any, FaultPoints], None]] = {
-    "fornada.redis_coordination": _patch_coordination,
-    "fornada.broker": _patch_broker,
-    "fornada.job_store": _patch_job_store,
-    "fornada.object_store": _patch_object_store,
-    "fornada.redis_open_jobs": _patch_open_jobs,
-    "producer.sender": _patch_sender,
-    "worker.batcher": _patch_batcher,
-    "worker.computation": _patch_computation,
-    "worker.predictor": _patch_predictor,
-    "worker.service": _patch_service,
+    "fornada.coordination.redis": _patch_coordination,
+    "fornada.queue.celery_config": _patch_broker,
+    "fornada.jobs.store": _patch_job_store,
+    "fornada.storage.s3.store": _patch_object_store,
+    "fornada.coordination.redis_jobs": _patch_open_jobs,
+    "fornada.queue.celery_queue": _patch_sender,
+    "worker.compute.batcher": _patch_batcher,
+    "worker.shards.computation": _patch_computation,
+    "worker.compute.predictor": _patch_predictor,
+    "worker.shards.service": _patch_service,
 }

@@ -9,10 +9,10 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.coordination import Claim, Coordination, Progress, ShardEnd, SmallJob
+from fornada.coordination.interface import Claim, Coordination, Progress, ShardEnd, SmallJob
+from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError, ConfigError
 from fornada.local.ports import free_port
-from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination
 

@@ -7,10 +7,10 @@ import uuid
 
 import pytest
 
+from fornada.coordination.redis import RedisCoordination
 from fornada.local.ports import free_port
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 
 def doctor(environ: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

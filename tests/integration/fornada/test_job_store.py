@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
 from fornada.errors import (
     IntegrityError,
     JobConflictError,
@@ -15,12 +14,15 @@ from fornada.errors import (
     MessageError,
     ObjectNotFoundError,
 )
-from fornada.job_manifest import JobManifest, ShardInput
-from fornada.job_store import JobStore
-from fornada.job_summary import outcomes_digest
-from fornada.messages import ModelPin, ObjectRef, ShardOutcome, now
-from fornada.object_store import ObjectStore, S3ObjectStore
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.jobs.summary import outcomes_digest
+from fornada.records import ModelPin, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "a" * 64

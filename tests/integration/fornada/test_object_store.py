@@ -14,9 +14,10 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.local.ports import free_port
-from fornada.object_store import ObjectStore, S3ObjectStore
 from fornada.settings import Settings
-from fornada.testing import InMemoryObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 _RACERS = 8
 

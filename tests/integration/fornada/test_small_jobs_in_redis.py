@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from fornada.coordination import Claim, Coordination, ShardEnd, SmallJob, Triage
-from fornada.redis_coordination import RedisCoordination
+from fornada.coordination.interface import Claim, Coordination, ShardEnd, SmallJob, Triage
+from fornada.coordination.redis import RedisCoordination
 from fornada.settings import Settings
 from fornada.testing import InMemoryCoordination
 

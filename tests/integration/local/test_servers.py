@@ -12,7 +12,7 @@ from fornada.local import s3_server, valkey
 from fornada.local.children import Children
 from fornada.local.ports import HOST, PortTakenError, free_port
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 _LINUX = Path("/proc/self/cmdline").exists()
 

@@ -15,7 +15,7 @@ import redis
 from fornada.errors import ConfigError, LocalDiskError, StackError
 from fornada.local.ports import HOST
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 
 #: Is killed without a chance to end anything.
 _HOLD = """

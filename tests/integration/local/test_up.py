@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 
 def test_it_prints_what_another_terminal_needs(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from fornada import cli
-from model_store import keras_codec
+from fornada.commands import router
+from model_store.engines import keras_setup
 
 _Run = Callable[..., tuple[int, str, str]]
 _WRONG = [
@@ -47,7 +47,7 @@ def run(
 
     def fornada(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            cli.main(["models", *arguments])
+            router.main(["models", *arguments])
         captured = capsys.readouterr()
         return int(str(ended.value.code or 0)), captured.out, captured.err
 
@@ -69,7 +69,7 @@ def answer(run: _Run) -> Callable[..., Any]:
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A folder with `model.keras`, `classes.json`, `golden.npy`, and a pair of keys."""
-    keras = keras_codec.import_keras()
+    keras = keras_setup.import_keras()
     keras.utils.set_random_seed(1)
     layers = [keras.Input((2,), dtype="uint8"), keras.layers.Dense(2, activation="softmax")]
     keras.Sequential(layers).save(tmp_path / "model.keras")

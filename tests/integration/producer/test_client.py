@@ -10,8 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.arrays import to_npy
-from fornada.content_ids import vouched_manifest
+from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     BrokerError,
     BucketNotFoundError,
@@ -19,17 +18,20 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
+from fornada.formats.npy import to_npy
+from fornada.jobs.ids import vouched_manifest
+from fornada.jobs.outcome import JobState
 from fornada.local.ports import free_port
-from fornada.messages import JobState, ShardMessage
-from fornada.object_store import ObjectStore, S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
-from producer.backlog import Amount, Backlog
 from producer.client import Client
-from producer.references import StoredImages
-from producer.sender import CelerySender
+from producer.inputs.stored_images import StoredImages
+from producer.upkeep.backlog import Amount, Backlog
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 

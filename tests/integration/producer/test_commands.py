@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fornada.job_store import JobStore
+from fornada.coordination.redis import RedisCoordination
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.store import JobStore
 from fornada.local.ports import free_port
-from fornada.messages import ShardOutcome, now
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
+from fornada.records import now
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 

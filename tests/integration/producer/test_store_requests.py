@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.s3_counter import S3Counter
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer import Client, Job, Submission

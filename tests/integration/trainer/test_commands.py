@@ -30,7 +30,7 @@ def keras_home(tmp_path: Path) -> Path:
 
 def _fornada(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from fornada.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from fornada.commands.router import main; main()", *arguments],
         env=environ,
         capture_output=True,
         text=True,
@@ -249,7 +249,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_model(
     with (
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen(
-            [sys.executable, "-c", "from fornada.cli import main; main()", *begin],
+            [sys.executable, "-c", "from fornada.commands.router import main; main()", *begin],
             env=environ,
             stdout=subprocess.DEVNULL,
             stderr=log,

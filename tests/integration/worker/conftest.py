@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from fornada.local.stack import Stack
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
@@ -39,9 +39,9 @@ class _Model:
 @pytest.fixture(scope="session")
 def keras_model() -> _Model:
     """Built once: importing TensorFlow takes seconds."""
-    from model_store import golden, keras_codec  # noqa: PLC0415 - seconds
+    from model_store.engines import golden, keras_file, keras_predict, keras_setup  # noqa: PLC0415 - seconds
 
-    keras = keras_codec.import_keras()
+    keras = keras_setup.import_keras()
     keras.utils.set_random_seed(7)
     model = keras.Sequential(
         [
@@ -52,11 +52,11 @@ def keras_model() -> _Model:
             keras.layers.Dense(len(CLASSES), activation="softmax"),
         ]
     )
-    compiled = keras_codec.compile_predict(
+    compiled = keras_predict.compile_predict(
         model, tile_items=TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
     )
     return _Model(
-        artifact=keras_codec.dump_model(model),
+        artifact=keras_file.dump_model(model),
         predict=lambda rows: golden.predict_items(compiled, rows, tile_items=TILE_ITEMS),
     )
 

@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 from fornada import logs
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 from worker.process import run_process
 
 #: Each of a shard's two.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import redis
 
-from fornada.messages import ShardMessage
+from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker import process
-from worker.service import ShardService
+from worker.shards.service import ShardService
 
 HELD_AT = "test:held-at"
 GO_ON = "test:go-on"

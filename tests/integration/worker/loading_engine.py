@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from model_store import keras_codec
+from model_store.engines import keras_file, keras_setup
+from model_store.engines.keras import KerasEngine
 from model_store.manifest import ModelManifest
-from worker.engines import KerasEngine
 
 _ITEM_SHAPE = (4,)
 _TILES = range(1, 4)
@@ -17,10 +17,10 @@ _LOADS = 16
 
 def main() -> None:
     engine = KerasEngine(threads=2, exact=False)
-    keras = keras_codec.import_keras()
+    keras = keras_setup.import_keras()
     # One layer has a mebibyte of weights.
     layers = [keras.layers.Dense(units) for units in (4, 4, 4, 4, 512, 512, 4)]
-    artifact = keras_codec.dump_model(keras.Sequential([keras.Input(_ITEM_SHAPE), *layers]))
+    artifact = keras_file.dump_model(keras.Sequential([keras.Input(_ITEM_SHAPE), *layers]))
 
     _load(engine, artifact, times=_LOADS)
     before_mib = _resident_mib()

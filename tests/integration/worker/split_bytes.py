@@ -23,24 +23,27 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fornada.arrays import sha256_hex
 from fornada.errors import StoreUnavailableError
-from fornada.job_store import JobStore
-from fornada.messages import ShardMessage
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.store import JobStore
+from fornada.queue.celery_queue import bundles_of
+from fornada.queue.message import ShardMessage
+from fornada.records import sha256_hex
 from fornada.settings import EngineName, Settings
-from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
+from model_store.engines.catalog import open_engine
+from model_store.engines.interface import Compile
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
-from producer.sender import bundles_of
-from worker.deadlines import Deadlines
-from worker.engines import Compile, open_engine
-from worker.manifests import Manifests
-from worker.model_cache import ArtifactCache, ModelCache
-from worker.predictor import EnginePredictor
-from worker.reconciler import Reconciler
-from worker.service import ShardService
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.model_cache import ModelCache
+from worker.compute.predictor import EnginePredictor
+from worker.host.deadlines import Deadlines
+from worker.shards.service import ShardService
 
 _TILE_ITEMS = {"cnn": 32, "mlp": 32, "wide": 1024}
 #: Of the two workers: exact models give the same bytes with any.

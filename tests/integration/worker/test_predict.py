@@ -11,7 +11,7 @@ import redis
 
 from fornada import keys
 from fornada.errors import InputError, ModelRefusedError, WaitTimeoutError
-from fornada.messages import ModelPin
+from fornada.records import ModelPin
 
 from .conftest import ITEM_SHAPE
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store import keras_codec
+from model_store.engines import keras_file, keras_predict, keras_setup
 
 _ROOT = Path(__file__).parents[3]
 #: More than a tile, and of the model with the large one nearly a tile.
@@ -77,7 +77,7 @@ _MODELS: dict[str, Callable[[Any], Any]] = {"mlp": _mlp, "cnn": _cnn, "wide": _w
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with each model, some items, and what it gives for them."""
     folder = tmp_path_factory.mktemp("models")
-    keras = keras_codec.import_keras()
+    keras = keras_setup.import_keras()
     keras.utils.set_random_seed(1)
     for name, build in _MODELS.items():
         model = build(keras)
@@ -86,10 +86,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 weight.assign_add(np.random.default_rng(1).uniform(0, 0.02, weight.shape))
         item_count, shape = _ITEM_COUNTS[name], model.inputs[0].shape[1:]
         items = np.random.default_rng(2).integers(0, 256, (item_count, *shape), np.uint8)
-        predict = keras_codec.compile_predict(
+        predict = keras_predict.compile_predict(
             model, tile_items=item_count, item_shape=shape, item_dtype="uint8"
         )
-        (folder / f"{name}.keras").write_bytes(keras_codec.dump_model(model))
+        (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
         np.savez(folder / f"{name}.npz", items=items, outputs=predict(items))
     return folder
 

@@ -18,18 +18,20 @@ import pytest
 import redis
 
 from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
-from fornada.job_store import JobStore
-from fornada.messages import JobState, ShardMessage
-from fornada.object_store import S3ObjectStore
-from fornada.redis_coordination import RedisCoordination
+from fornada.coordination.redis import RedisCoordination
+from fornada.formats.npy import to_npy
+from fornada.jobs.outcome import JobState
+from fornada.jobs.store import JobStore
+from fornada.queue.message import ShardMessage
+from fornada.records import sha256_hex
 from fornada.settings import Settings
-from model_store import golden, keras_codec
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.engines import golden, keras_file, keras_predict
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from worker.calibration import Calibration
-from worker.cores import granted_cores
+from worker.compute.tile_choice import Calibration
+from worker.host.hardware import granted_cores
 
 from .held_worker import GO_ON, HELD_AT
 
@@ -128,8 +130,8 @@ def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
 ) -> None:
     # given the model in this process, in float64, with calls of 7 items
     deployment, start = deploy(max_batch_size=13)
-    model = keras_codec.load_model(deployment.model.artifact, where="m", exact=True)
-    predict = keras_codec.compile_predict(
+    model = keras_file.load_model(deployment.model.artifact, where="m", exact=True)
+    predict = keras_predict.compile_predict(
         model, tile_items=7, item_shape=ITEM_SHAPE, item_dtype="uint8", exact=True
     )
     expected = golden.predict_items(predict, images, tile_items=7)

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import redis
 
+from fornada.jobs.outcome import JobState
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.local.valkey import start_valkey
-from fornada.messages import JobState
-from worker.supervisor import worker_command
+from worker.host.supervisor import worker_command
 
 #: TensorFlow's import and the model's load, on a busy machine.
 START_S = 90.0
@@ -30,7 +30,7 @@ STUCK_AFTER_S = 5.0
 _SUPERVISE = """
 import sys
 from pathlib import Path
-from worker.supervisor import Supervisor
+from worker.host.supervisor import Supervisor
 cache_dir, stale_after_s, *command = sys.argv[1:]
 supervisor = Supervisor(
     command, environs=[{}], cache_dir=Path(cache_dir), stale_after_s=float(stale_after_s)

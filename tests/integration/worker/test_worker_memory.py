@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.redis_coordination import RedisCoordination
+from fornada.coordination.redis import RedisCoordination
 from producer.client import Client
-from worker.supervisor import _MALLOC
+from worker.host.supervisor import _MALLOC
 
 from .conftest import ITEM_SHAPE
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import redis
 
-from fornada.messages import JobState
-from worker.concurrency import least_threads
+from fornada.jobs.outcome import JobState
+from worker.compute.thread_choice import least_threads
 
 from .conftest import ITEM_SHAPE
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fornada import logs
 from fornada.settings import Settings
-from model_store import keras_codec
+from model_store.engines import keras_setup
 from worker.process import run_process
 
 
@@ -26,7 +26,7 @@ def main() -> int:
 
 def _note_traces(path: Path) -> None:
     """Python runs the body of a `tf.function` when it is traced, and never else."""
-    keras_codec.import_keras()
+    keras_setup.import_keras()
     tensorflow = sys.modules["tensorflow"]
     function, lock, count = tensorflow.function, threading.Lock(), 0
 

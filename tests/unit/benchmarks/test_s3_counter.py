@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks.s3_counter import S3Counter, kind_of
-from fornada.object_store import S3ObjectStore
 from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ _CODE = """
 import logging
 from fornada import logs
 logs.configure(level={level!r}, log_format={log_format!r})
-log = logs.get_logger("worker.service")
+log = logs.get_logger("worker.shards.service")
 log.debug("hardly", shard=1)
 log.info("shard finished", shard=3, duration_s=0.41)
 logging.getLogger("botocore").warning("retry %d", 2)
@@ -31,7 +31,7 @@ def test_off_a_terminal_each_line_is_one_json_object() -> None:
 
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert ["shard finished", "retry 2", "failed"] == [line["event"] for line in lines]
-    assert ("worker.service", "info", 3, 0.41) == tuple(
+    assert ("worker.shards.service", "info", 3, 0.41) == tuple(
         lines[0][name] for name in ("logger", "level", "shard", "duration_s")
     )
     assert lines[0]["timestamp"].endswith("Z")

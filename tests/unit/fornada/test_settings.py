@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from fornada.coordination.redis import RedisCoordination
 from fornada.errors import ConfigError
-from fornada.redis_coordination import RedisCoordination
 from fornada.settings import Settings
 
 

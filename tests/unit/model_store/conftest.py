@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.testing import InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 

@@ -6,7 +6,7 @@ import pytest
 
 from fornada import keys
 from fornada.errors import ModelNotFoundError, UsageError
-from fornada.job_store import JobStore
+from fornada.jobs.store import JobStore
 from model_store.removal import delete_version
 from model_store.store import ModelStore
 

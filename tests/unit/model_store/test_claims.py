@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fornada.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
-from fornada.testing import InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
 from model_store import claims
 from model_store.claims import claim_number, last_ticket
 

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.arrays import from_npy, sha256_hex
 from fornada.errors import InputError, ModelRefusedError, UsageError
-from model_store import keras_codec, publication
+from fornada.formats.npy import from_npy
+from fornada.records import sha256_hex
+from model_store import publication
+from model_store.engines import keras_file, keras_setup
 from model_store.manifest import ModelManifest
 from model_store.publication import publish_file
 from model_store.store import ModelStore
@@ -16,7 +18,7 @@ from model_store.store import ModelStore
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    return keras_codec.import_keras()
+    return keras_setup.import_keras()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def _publish(models: ModelStore, artifact: bytes, **options: Any) -> ModelManife
 
 
 def _dump(keras: Any, *layers: Any) -> bytes:
-    return keras_codec.dump_model(keras.Sequential(list(layers)))
+    return keras_file.dump_model(keras.Sequential(list(layers)))
 
 
 def test_the_file_is_published_as_it_is(models: ModelStore, artifact: bytes) -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from fornada import keys
 from fornada.errors import ModelNotFoundError, UsageError
-from fornada.job_manifest import JobManifest, ShardInput
-from fornada.job_store import JobStore
-from fornada.messages import ObjectRef
-from fornada.testing import InMemoryObjectStore
+from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.store import JobStore
+from fornada.records import ObjectRef
+from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelManifest
 from model_store.removal import delete_version
 from model_store.store import ModelStore

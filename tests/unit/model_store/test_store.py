@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import from_npy, sha256_hex
 from fornada.errors import (
     IntegrityError,
     ModelNotFoundError,
     ModelRefusedError,
     UsageError,
 )
-from fornada.messages import ModelPin
-from fornada.object_store import ObjectInfo
-from fornada.testing import InMemoryObjectStore
+from fornada.formats.npy import from_npy
+from fornada.records import ModelPin, sha256_hex
+from fornada.storage.interface import ObjectInfo
+from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 

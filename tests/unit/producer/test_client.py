@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import from_npy, to_npy
 from fornada.errors import (
     BrokerError,
     ConfigError,
@@ -19,17 +18,21 @@ from fornada.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from fornada.job_manifest import JobManifest
-from fornada.job_store import JobStore
-from fornada.messages import MAX_INLINE_BYTES, JobState, ShardMessage
+from fornada.formats.npy import from_npy, to_npy
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobState
+from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
+from fornada.queue.message import ShardMessage
+from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
-from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from producer.inputs import ItemBlock
-from producer.references import StoredImages
-from producer.testing import RecordingSender
+from producer.inputs.blocks import ItemBlock
+from producer.inputs.stored_images import StoredImages
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 

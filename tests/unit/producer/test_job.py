@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
-from fornada.coordination import Progress
+from fornada.coordination.interface import Progress
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -16,9 +15,11 @@ from fornada.errors import (
     JobNotFinishedError,
     WaitTimeoutError,
 )
-from fornada.job_manifest import Shards
-from fornada.job_store import JobStore
-from fornada.messages import ItemError, JobState, ObjectRef, ShardOutcome, now
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import Shards
+from fornada.jobs.outcome import ItemError, JobState, ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.records import ObjectRef, now, sha256_hex
 from producer.client import Client
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
 from fornada.errors import (
     BacklogFullError,
     BrokerError,
@@ -18,10 +19,9 @@ from fornada.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from fornada.messages import ModelPin
-from fornada.predict_frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.records import ModelPin
 from producer import Client
-from producer.predict_calls import PredictCalls
+from producer.calls import PredictCalls
 from producer.testing import in_memory_client
 
 _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
@@ -257,7 +257,7 @@ def test_the_store_is_not_asked_for_each_call(
         monkeypatch.setattr(client._models.objects, method, never)
     client.predict(images, model="m:1")
     client.predict(images, model="m@prod")
-    monkeypatch.setattr("producer.resolver.time.monotonic", lambda: time.time() + 1e9)
+    monkeypatch.setattr("producer.submitting.resolver.time.monotonic", lambda: time.time() + 1e9)
     client.predict(images, model="m:1")
     with pytest.raises(AssertionError, match="the store was asked"):
         client.predict(images, model="m@prod")

@@ -15,8 +15,9 @@ from fornada.errors import (
     UsageError,
     WaitTimeoutError,
 )
+from fornada.queue.memory import RecordingSender
 from producer import JobState
-from producer.testing import RecordingSender, in_memory_client
+from producer.testing import in_memory_client
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer import keras_datasets
+from trainer.data import keras_datasets
 
 from .keras_files import MAKERS
 
@@ -20,7 +20,7 @@ _SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist-sample"
 @pytest.fixture
 def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty Keras cache, which `keras.datasets` uses for the length of a test."""
-    from model_store.keras_codec import import_keras  # noqa: PLC0415 - TensorFlow takes seconds
+    from model_store.engines.keras_setup import import_keras  # noqa: PLC0415 - TensorFlow takes seconds
 
     import_keras()
     from keras.src.backend import config  # noqa: PLC0415 - after import_keras

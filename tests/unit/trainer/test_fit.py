@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fornada.errors import ModelError, UsageError
-from trainer import recipes
 from trainer.checkpoint import Checkpoint, weights_of
-from trainer.dataset import Dataset
+from trainer.data.dataset import Dataset
 from trainer.fit import Fitted, fit
-from trainer.plan import TrainingPlan, compile_model
+from trainer.recipes import catalog
+from trainer.recipes.plan import TrainingPlan, compile_model
 
 _RNG = np.random.default_rng(3)
 _IDENTITY = "0" * 64
@@ -41,8 +41,8 @@ def dataset() -> Dataset:
 def _fitted(
     dataset: Dataset, plan: TrainingPlan, folder: Path | None = None, *, end_after: int = 0
 ) -> tuple[Any, Fitted]:
-    recipe = recipes.RECIPES["mlp"]
-    model = recipes.build(recipe, dataset, seed=plan.seed)
+    recipe = catalog.RECIPES["mlp"]
+    model = catalog.build(recipe, dataset, seed=plan.seed)
     filled = plan.filled(recipe)
     compile_model(model, filled)
 
@@ -151,8 +151,8 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(
 
 def test_a_checkpoint_of_another_network_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
-    other = recipes.build(recipes.RECIPES["cnn"], dataset, seed=0)
-    compile_model(other, TrainingPlan().filled(recipes.RECIPES["cnn"]))
+    other = catalog.build(catalog.RECIPES["cnn"], dataset, seed=0)
+    compile_model(other, TrainingPlan().filled(catalog.RECIPES["cnn"]))
     other.optimizer.build(other.trainable_variables)
 
     with pytest.raises(UsageError, match=r"damaged .*its weights are of another network"):

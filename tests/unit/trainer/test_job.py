@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fornada.arrays import from_npy, sha256_hex
 from fornada.errors import (
     GateNotMetError,
     ModelError,
@@ -16,15 +15,18 @@ from fornada.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from fornada.object_store import ObjectInfo
-from fornada.testing import InMemoryObjectStore
-from model_store import golden, keras_codec
+from fornada.formats.npy import from_npy
+from fornada.records import sha256_hex
+from fornada.storage.interface import ObjectInfo
+from fornada.storage.memory import InMemoryObjectStore
+from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.gates import Gate
 from model_store.store import ModelStore
-from trainer import datasets, job
-from trainer.acceptance import Acceptance
-from trainer.dataset import Dataset
-from trainer.plan import TrainingPlan
+from trainer import job
+from trainer.data import catalog
+from trainer.data.dataset import Dataset
+from trainer.evaluation.acceptance import Acceptance
+from trainer.recipes.plan import TrainingPlan
 
 _PLAN = TrainingPlan(epochs=2, batch_size=16)
 
@@ -36,7 +38,7 @@ def models() -> ModelStore:
 
 @pytest.fixture
 def fashion(sample: Path) -> Dataset:
-    return datasets.load("fashion_mnist")
+    return catalog.load("fashion_mnist")
 
 
 def test_training_publishes_a_version_that_predicts_as_measured(
@@ -61,8 +63,8 @@ def test_training_publishes_a_version_that_predicts_as_measured(
         f"{split}{metric}" for split in ("", "val_", "test_") for metric in ("loss", "accuracy")
     }
     assert names == set(manifest.metrics)
-    model = keras_codec.load_model(models.fetch(manifest.artifact), where="the artifact")
-    predict = keras_codec.compile_predict(
+    model = keras_file.load_model(models.fetch(manifest.artifact), where="the artifact")
+    predict = keras_predict.compile_predict(
         model, tile_items=64, item_shape=(28, 28), item_dtype="uint8"
     )
     found = golden.predict_items(predict, fashion.test_items, tile_items=64)
@@ -122,7 +124,7 @@ def test_history_report_and_golden_batch_lie_beside_the_model(
 def test_without_a_validation_split_there_are_no_validation_metrics(models: ModelStore) -> None:
     plan = TrainingPlan(epochs=1, batch_size=256, validation_split=0.0)
 
-    manifest = job.train(datasets.load("digits"), name="digits", models=models, plan=plan)
+    manifest = job.train(catalog.load("digits"), name="digits", models=models, plan=plan)
 
     assert {"loss", "accuracy", "test_loss", "test_accuracy"} == set(manifest.metrics)
     assert [8, 8] == manifest.item_shape
@@ -133,9 +135,9 @@ def test_an_artifact_that_predicts_otherwise_leaves_no_version(
 ) -> None:
     # given a store of bytes in which another model lies than the one that was trained
     def dump_another(model: object) -> bytes:
-        keras = keras_codec.import_keras()
+        keras = keras_setup.import_keras()
         keras.utils.set_random_seed(99)
-        return keras_codec.dump_model(keras.models.clone_model(model))
+        return keras_file.dump_model(keras.models.clone_model(model))
 
     monkeypatch.setattr(job, "dump_model", dump_another)
 
@@ -170,7 +172,7 @@ def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None
 
     with pytest.raises(StoreUnavailableError):
         job.train(
-            datasets.load("fashion_mnist"),
+            catalog.load("fashion_mnist"),
             name="m",
             models=ModelStore(objects=Away()),
             plan=_PLAN,
@@ -192,12 +194,12 @@ def test_a_wrong_name_ends_before_training(
     models: ModelStore, names: dict[str, str], recipe: str, fact: str
 ) -> None:
     with pytest.raises(UsageError, match=fact):
-        job.train(datasets.load("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
+        job.train(catalog.load("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
 
 
 def test_the_digest_of_the_artifact_is_that_of_its_bytes(models: ModelStore) -> None:
     manifest = job.train(
-        datasets.load("digits"),
+        catalog.load("digits"),
         name="digits",
         models=models,
         plan=TrainingPlan(epochs=1, batch_size=256),
@@ -211,9 +213,7 @@ def test_what_is_not_good_enough_is_not_published(models: ModelStore) -> None:
     acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=1")])
 
     with pytest.raises(GateNotMetError, match="the new m is not published"):
-        job.train(
-            datasets.load("digits"), name="m", models=models, plan=plan, acceptance=acceptance
-        )
+        job.train(catalog.load("digits"), name="m", models=models, plan=plan, acceptance=acceptance)
 
     assert [] == models.names()
 
@@ -236,6 +236,6 @@ def test_a_checkpoint_is_gone_when_its_model_is_published(
     folder = tmp_path / "checkpoint"
     plan = TrainingPlan(epochs=1, batch_size=256)
 
-    job.train(datasets.load("digits"), name="m", models=models, plan=plan, checkpoint=folder)
+    job.train(catalog.load("digits"), name="m", models=models, plan=plan, checkpoint=folder)
 
     assert [] == list(folder.iterdir())

@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.arrays import sha256_hex, to_npy
-from fornada.content_ids import named
-from fornada.coordination import SmallJob
-from fornada.job_manifest import JobManifest, ShardInput
-from fornada.job_store import JobStore
-from fornada.messages import ObjectRef, ShardMessage, ShardOutcome, now
-from fornada.testing import InMemoryCoordination, InMemoryObjectStore
+from fornada.formats.npy import to_npy
+from fornada.jobs.ids import named
+from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.store import JobStore
+from fornada.queue.message import ShardMessage
+from fornada.records import ObjectRef, now, sha256_hex
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
-from worker.deadlines import Deadlines
-from worker.isolation import ProcessDiedError
-from worker.manifests import Manifests
-from worker.model_cache import ArtifactCache, ModelCache
-from worker.reconciler import Reconciler
-from worker.service import ShardService
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.model_cache import ModelCache
+from worker.host.deadlines import Deadlines
+from worker.shards.isolation import ProcessDiedError
+from worker.shards.service import ShardService
 
 TILE_ITEMS = 4
 ITEM_SHAPE = [3]
@@ -261,7 +264,7 @@ class _World:
                 }
             )
         )
-        self.coordination.admit([SmallJob.of(job.manifest)], queue="fornada", window=1000)
+        self.coordination.admit([job.manifest.small_job()], queue="fornada", window=1000)
         self.jobs.create_named(job)
         return job.manifest
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from fornada.errors import JobNotFoundError
-from fornada.job_manifest import JobManifest, ShardInput, Shards
-from fornada.job_store import JobStore
-from fornada.messages import ModelPin, ObjectRef, now
-from fornada.testing import InMemoryObjectStore
-from worker import manifests as module
-from worker.manifests import Manifests
+from fornada.jobs import manifest_cache as module
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.store import JobStore
+from fornada.records import ModelPin, ObjectRef, now
+from fornada.storage.memory import InMemoryObjectStore
 
 
 class _SlowStore(JobStore):

@@ -8,9 +8,9 @@ import pytest
 
 from fornada import keys
 from fornada.errors import BrokerError, StoreUnavailableError
-from fornada.messages import ShardMessage
-from worker import reconciler as reconciler_module
-from worker.reconciler import _ROUNDS_PER_LOOK, _ROUNDS_PER_SCAN
+from fornada.jobs import reconciler as reconciler_module
+from fornada.jobs.reconciler import _ROUNDS_PER_LOOK, _ROUNDS_PER_SCAN
+from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fornada.errors import BrokerError
-from worker.renewals import Renewals
+from fornada.jobs.renewals import Renewals
 
 INTERVAL_S = 0.02
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fornada.content_ids import message_for
+from fornada.jobs.ids import message_for
 
 ONE = np.ones((1, 3), np.float32)
 

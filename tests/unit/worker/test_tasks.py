@@ -8,9 +8,9 @@ from celery import Celery
 
 from fornada import keys
 from fornada.errors import MessageError
-from fornada.messages import ShardMessage
+from fornada.queue.message import ShardMessage
 from worker import tasks
-from worker.health import Activity
+from worker.host.watchdog import Activity
 
 GOOD = {"schema_version": 1, "job_id": "job", "shard": 3}
 

@@ -1,0 +1,1 @@
+"""Calls that are answered at once and leave no job behind."""

@@ -1,0 +1,97 @@
+"""Calls of `client.predict` and their answers on their way through Redis; all may be lost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from fornada import keys
+from fornada.errors import BacklogFullError
+from fornada.redis_client import connected, translated
+from fornada.settings import Settings
+
+#: Calls that wait for a worker at most, each of a megabyte at most; beyond, callers are told.
+MAX_WAITING = 1000
+#: Calls that nobody takes, and answers that nobody waits for, are gone after so long.
+_FORGET_S = 600
+
+#: Let all of them in, or none.
+_ASK = """
+local waiting = redis.call('LLEN', KEYS[1])
+if waiting >= tonumber(ARGV[1]) then return -waiting end
+redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return waiting
+"""
+
+
+class RedisExchange:
+    """`Exchange` in lists of Redis or Valkey."""
+
+    def __init__(self, *, client: "redis.Redis") -> None:
+        self._redis: Any = client
+        self._ask = client.register_script(_ASK)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "RedisExchange":
+        """On the server that the settings name; nothing is contacted yet.
+
+        Raises:
+            ConfigError: FORNADA_REDIS_URL is not a URL.
+        """
+        return cls(client=connected(settings, decode_responses=False))
+
+    @translated
+    def ask(self, queue: str, frames: Sequence[bytes]) -> None:
+        """Hand in calls."""
+        waiting = self._ask(
+            keys=[keys.redis_predict_calls(queue)], args=[MAX_WAITING, _FORGET_S, *frames]
+        )
+        if waiting < 0:
+            raise BacklogFullError(
+                f"{-waiting} calls wait for a worker already; call again later, start more "
+                "workers, or submit a job"
+            )
+
+    @translated
+    def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
+        """Take at most `count` calls, and the time of Redis in ms; waits for the first one."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.blmpop(
+                timeout_s, 1, keys.redis_predict_calls(queue), direction="LEFT", count=count
+            )
+            pipe.time()
+            taken, time = pipe.execute()
+        return list(taken[1]) if taken else [], _milliseconds(time)
+
+    @translated
+    def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
+        """Hand in answers by the client that waits for them."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for client, answers in frames.items():
+                key = keys.redis_predict_answers(client)
+                pipe.rpush(key, *answers)
+                pipe.expire(key, _FORGET_S)
+            pipe.execute()
+
+    @translated
+    def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
+        """Take at most `count` answers; waits for the first one."""
+        key = keys.redis_predict_answers(client)
+        taken = self._redis.blmpop(timeout_s, 1, key, direction="LEFT", count=count)
+        return list(taken[1]) if taken else []
+
+    @translated
+    def waiting(self, queue: str) -> int:
+        """How many calls no worker has taken yet."""
+        return int(self._redis.llen(keys.redis_predict_calls(queue)))
+
+    @translated
+    def time_ms(self) -> int:
+        """Now, by the clock that deadlines are measured with."""
+        return _milliseconds(self._redis.time())
+
+
+def _milliseconds(time: tuple[int, int]) -> int:
+    seconds, microseconds = time
+    return seconds * 1000 + microseconds // 1000

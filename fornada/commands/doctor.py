@@ -1,0 +1,148 @@
+"""`fornada doctor`: check what Fornada needs of the world around it, and say what to mend."""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from fornada import keys
+from fornada.coordination.redis import RedisCoordination
+from fornada.errors import FornadaError
+from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+
+#: Redis 7.2 is the oldest that is tested; kombu needs 6.2.
+_OLDEST_REDIS = (7, 2)
+_MARKS = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]", "skip": "skip"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    status: Literal["ok", "warn", "fail", "skip"]
+    detail: str
+
+
+#: A check that a role contributes: `module:function`, which takes the settings and a model or
+#: `None` and yields findings. Loaded by name, since this layer knows nothing of the roles.
+_ROLE_CHECKS = ("worker.checks:model_checks",)
+
+
+@click.command()
+@click.option("--create-bucket", is_flag=True, help="Create the bucket first, if it is missing.")
+@click.option(
+    "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Check settings, broker, store, conditional writes, and a model with one predict.
+
+    Exits 0 when nothing failed, else 1.
+
+    Example: fornada doctor --model fashion-mnist@prod
+    """
+    settings = Settings.from_env(os.environ)
+    findings: list[Finding] = []
+    for finding in examine(settings, create_bucket=create_bucket, model=model):
+        findings.append(finding)
+        if not as_json:
+            line = f"{_MARKS[finding.status]} {finding.check}: {escape(finding.detail)}"
+            Console(soft_wrap=True, highlight=False).print(line)
+    if as_json:
+        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+    sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
+
+
+def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
+    """Run every check; one that fails does not keep the others from running."""
+    yield Finding(
+        check="settings",
+        status="ok",
+        detail=f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
+        f"queue {settings.queue}",
+    )
+    objects = S3ObjectStore.from_settings(settings)
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("broker", lambda: _broker(RedisCoordination.from_settings(settings))),
+        ("store", lambda: _store(objects, create_bucket=create_bucket)),
+    ]
+    for target in _ROLE_CHECKS:
+        module, function = target.split(":")
+        role_check = getattr(importlib.import_module(module), function)
+        checks.append(("model", lambda check=role_check: check(settings, model)))  # type: ignore[misc]  # a default binds the loop's value
+    for name, check in checks:
+        try:
+            yield from check()
+        except FornadaError as exc:
+            yield Finding(check=name, status="fail", detail=str(exc))
+
+
+def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
+    facts = coordination.server_facts()
+    known = [int(part) for part in facts["version"].split(".")[:2] if part.isdigit()]
+    named = f"{facts['name']} {facts['version']}"
+    if facts["name"] == "Redis" and known and tuple(known) < _OLDEST_REDIS:
+        yield Finding(
+            check="broker", status="warn", detail=f"{named} is older than 7.2; upgrade it"
+        )
+    else:
+        yield Finding(check="broker", status="ok", detail=f"{named} answers")
+    if facts["maxmemory_policy"] not in {"noeviction", "unknown"}:
+        yield Finding(
+            check="broker memory",
+            status="warn",
+            detail=f"maxmemory-policy is {facts['maxmemory_policy']}, which may drop the queue; "
+            "set it to noeviction",
+        )
+    if facts["append_only_file"] == "off":
+        yield Finding(
+            check="broker persistence",
+            status="warn",
+            detail="no append-only file; a restart empties the queue, which costs time and no "
+            "result; set appendonly yes",
+        )
+    leader = coordination.leader()
+    if leader is None:
+        yield Finding(
+            check="workers",
+            status="warn",
+            detail="no worker has been seen; start one with `fornada worker`",
+        )
+    else:
+        yield Finding(check="workers", status="ok", detail=f"{leader} leads the reconciler")
+
+
+def _store(objects: S3ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
+    if create_bucket:
+        objects.create_bucket()
+    key, body = keys.probe(), os.urandom(1024)
+    objects.put(key, body)
+    try:
+        whole = objects.get(key).data == body and [o.key for o in objects.list(key)] == [key]
+    finally:
+        objects.delete(key)
+    if not whole:
+        yield Finding(
+            check="store",
+            status="fail",
+            detail=f"{objects.endpoint} does not list or return what was just written; Fornada "
+            "needs a store with read-after-write consistency",
+        )
+        return
+    yield Finding(
+        check="store", status="ok", detail=f"{objects.endpoint} writes, reads, lists and deletes"
+    )
+    if objects.conditional_writes:
+        detail = "If-None-Match: * is honoured; outcomes are decided by the store"
+    else:
+        detail = "If-None-Match: * is ignored; outcomes are settled by reading back"
+    yield Finding(check="conditional writes", status="ok", detail=detail)

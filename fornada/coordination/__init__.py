@@ -1,0 +1,1 @@
+"""Shared state of running jobs that may be lost: leases, attempts, counters, open jobs."""

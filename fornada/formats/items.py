@@ -1,0 +1,97 @@
+"""NumPy arrays as `.npy` bytes, with every claim checked before memory is taken."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import InputError
+
+DTYPES = ("uint8", "float32", "int32")
+
+Array = NDArray[np.generic]
+
+
+def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
+    """Bytes of one item; at least 1, to divide by."""
+    return max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
+
+
+def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
+    """Whether items of shape `have` are items of shape `want`, give or take a last axis of 1."""
+    one, other = tuple(have), tuple(want)
+    return one in {other, (*other, 1)} or (*one, 1) == other
+
+
+def check_items(
+    array: Array, *, item_shape: Sequence[int], item_dtype: str, model: str, where: str = "images"
+) -> Array:
+    """Return `array` as items that `model` takes: `item_dtype` [items, *item_shape].
+
+    A trailing axis of length 1 is added or dropped to fit (grey images come both ways).
+
+    Raises:
+        InputError: Empty, or the shape, dtype or a value does not fit.
+    """
+    want = tuple(item_shape)
+    if array.ndim == 0 or array.shape[0] == 0 or array.size == 0:
+        raise InputError(
+            f"{where}: the array of shape {array.shape} is empty; give at least one item"
+        )
+    if array.dtype.hasobject or array.dtype.kind not in "uif":
+        raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
+    if array.shape[1:] != want:
+        array = _fit_grey_axis(array, want, model=model, where=where)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+        raise InputError(
+            f"{where}: item {bad} has NaN or infinity; replace or leave out such items"
+        )
+    return _fit_dtype(array, np.dtype(item_dtype), model=model, where=where)
+
+
+def _fit_grey_axis(array: Array, want: tuple[int, ...], *, model: str, where: str) -> Array:
+    have = array.shape[1:]
+    if items_fit(have, want):
+        return array.reshape(len(array), *want)
+    hint = (
+        " (one item? give it a leading axis: images[numpy.newaxis])" if array.shape == want else ""
+    )
+    raise InputError(
+        f"{where}: items of shape {have}, but {model} takes {want}{hint}; resize images, pad "
+        "or cut sequences before you submit"
+    )
+
+
+def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
+    if array.dtype == want:
+        return array
+    if want.kind == "f":
+        return _to_float(array, want, model=model, where=where)
+    if np.can_cast(array.dtype, want):
+        return array.astype(want)
+    if array.dtype.kind in "ui":
+        limits = np.iinfo(want.name)
+        if limits.min <= int(array.min()) and int(array.max()) <= limits.max:
+            return array.astype(want)
+        raise InputError(
+            f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
+            "takes; scale them before you submit"
+        )
+    raw = "pixels" if want == np.uint8 else "tokens"
+    raise InputError(
+        f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
+        f"give the raw {raw} as {want}"
+    )
+
+
+def _to_float(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
+    with np.errstate(over="ignore"):
+        items = array.astype(want)
+    if array.dtype.kind == "f" and not np.isfinite(items).all():
+        raise InputError(
+            f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
+            "takes; scale them before you submit"
+        )
+    return items

@@ -1,0 +1,1 @@
+"""A job's records and objects, and what keeps jobs going for every role that hosts it."""

@@ -1,0 +1,59 @@
+"""Whether two manifests ask for the same, and which of them is the job's."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pydantic import AwareDatetime
+
+from fornada.errors import JobConflictError
+from fornada.jobs.manifest import JobManifest
+from fornada.records import Record, Sha256, sha256_hex
+
+_NO_TIME = datetime.fromtimestamp(0, UTC)
+
+
+class _Created(Record):
+    """What is decided when a job is created: what it asks for, and since when."""
+
+    work_sha256: Sha256
+    created_at: AwareDatetime
+    deadline: AwareDatetime | None = None
+
+
+def first_created(manifest: JobManifest, *, decide: Callable[[str, bytes], bytes]) -> JobManifest:
+    """The manifest as the first who creates the job writes it, who may be another.
+
+    Args:
+        manifest: The job.
+        decide: A question, the answer proposed → the answer that was proposed first.
+
+    Raises:
+        JobConflictError: The first one writes other content.
+    """
+    job_id = manifest.job_id
+    proposed = _Created(
+        work_sha256=work_of(manifest),
+        created_at=manifest.created_at,
+        deadline=manifest.deadline,
+    )
+    decided = decide(f"manifest of {job_id}", proposed.to_json())
+    first = _Created.from_json(decided, where=f"decision on {job_id}")
+    if first == proposed:
+        return manifest
+    if first.work_sha256 != proposed.work_sha256:
+        raise conflict(manifest)
+    return manifest.model_copy(update={"created_at": first.created_at, "deadline": first.deadline})
+
+
+def work_of(manifest: JobManifest) -> Sha256:
+    """sha256 of what the manifest asks for: of all but the moment of submission."""
+    work = manifest.model_copy(update={"created_at": _NO_TIME, "deadline": None})
+    return sha256_hex(work.to_json())
+
+
+def conflict(manifest: JobManifest) -> JobConflictError:
+    """The job's id is taken by one of other content."""
+    return JobConflictError(
+        f"job {manifest.job_id!r} exists with other images, model or options; "
+        "use another idempotency key, or the images that it was first used with"
+    )

@@ -1,0 +1,1 @@
+"""Durable messages: the queue between producers and workers."""

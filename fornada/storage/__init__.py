@@ -1,0 +1,1 @@
+"""The object store: its interface, and one file or folder a store."""

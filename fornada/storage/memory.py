@@ -1,0 +1,90 @@
+"""An object store in memory, for tests; the same tests hold for it and for S3."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from fornada.errors import ObjectNotFoundError
+from fornada.storage.interface import ObjectInfo, StoredObject
+
+
+class InMemoryObjectStore:
+    """An `ObjectStore` in a dictionary; the same tests hold for it and for S3.
+
+    Args:
+        conditional_writes: `False` to behave like a store that ignores `If-None-Match`.
+        clock: Seconds since the epoch, as the store would count them.
+    """
+
+    def __init__(
+        self, *, conditional_writes: bool = True, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._conditional_writes = conditional_writes
+        self._clock = clock
+        self._objects: dict[tuple[str | None, str], bytes] = {}
+        self._modified_at: dict[tuple[str | None, str], datetime] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def conditional_writes(self) -> bool:
+        """Whether `put_if_absent` is decided by the store itself."""
+        return self._conditional_writes
+
+    def get(
+        self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> StoredObject:
+        """The object under `key`; at most its first `max_bytes`."""
+        with self._lock:
+            data = self._objects.get((bucket, key))
+        if data is None:
+            raise ObjectNotFoundError(f"no object {key!r}")
+        return StoredObject(data=data[:max_bytes], etag=_etag(data))
+
+    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
+        """Write `data`, replacing what was there."""
+        self._write((bucket, key), data)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write `data` if the key is free; return whether these bytes are there now."""
+        with self._lock:
+            if (None, key) not in self._objects:
+                self._write((None, key), data)
+            return self._objects[None, key] == data
+
+    def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, in key order."""
+        with self._lock:
+            found = sorted(
+                (key, data, self._modified_at[in_bucket, key])
+                for (in_bucket, key), data in self._objects.items()
+                if in_bucket == bucket and key.startswith(prefix)
+            )
+        return (
+            ObjectInfo(key=key, size_bytes=len(data), etag=_etag(data), modified_at=modified_at)
+            for key, data, modified_at in found
+        )
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below `prefix` (which ends in `/`) that hold objects."""
+        names = {
+            info.key.removeprefix(prefix).split("/")[0]
+            for info in self.list(prefix)
+            if "/" in info.key.removeprefix(prefix)
+        }
+        return iter(sorted(names))
+
+    def delete(self, key: str) -> None:
+        """Delete the object; it need not exist."""
+        with self._lock:
+            self._objects.pop((None, key), None)
+
+    def _write(self, where: tuple[str | None, str], data: bytes) -> None:
+        with self._lock:
+            self._objects[where] = bytes(data)
+            self._modified_at[where] = datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

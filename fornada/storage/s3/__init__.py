@@ -1,0 +1,1 @@
+"""S3-compatible stores; the only code that speaks boto3."""

@@ -1,0 +1,130 @@
+"""Connections to an S3 server over plain http, kept for the next request."""
+
+import contextlib
+import io
+import socket
+import urllib.parse
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.awsrequest import AWSRequest
+
+from fornada.storage.s3.limits import Limits, Pace
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+#: Of what is left of an answer, so much is read; of more, a new connection is cheaper.
+_MOST_LEFT_BYTES = 64 * 1024
+
+
+class Connections:
+    """Connections to one server, kept for the next request where an answer was read whole."""
+
+    def __init__(self, netloc: str, *, limits: Limits, most_idle: int) -> None:
+        self._netloc = netloc
+        self._limits = limits
+        self._idle: deque[_Connection] = deque()
+        self._most_idle = most_idle
+        weakref.finalize(self, _close_all, self._idle)
+
+    @contextlib.contextmanager
+    def answer(self, request: AWSRequest, user_agent: str) -> Iterator["Answer | None"]:
+        """What the server says to the request; nothing where it breaks off."""
+        connection = self._borrow()
+        try:
+            answer = self._ask(connection, request, user_agent)
+        except (HTTPException, OSError):
+            connection.close()
+            yield None
+            return
+        try:
+            yield answer
+            if answer.length is not None and answer.length <= _MOST_LEFT_BYTES:
+                answer.read()
+        except (HTTPException, OSError):
+            connection.close()
+        finally:
+            whole = answer.isclosed() and not answer.will_close
+            if whole and len(self._idle) < self._most_idle:
+                self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _borrow(self) -> "_Connection":
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        return _Connection(self._netloc, timeout=self._limits.connect_timeout_s)
+
+    def _ask(self, connection: "_Connection", request: AWSRequest, user_agent: str) -> "Answer":
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(self._limits.connect_timeout_s)
+        path = urllib.parse.urlsplit(request.url).path
+        headers = {**request.headers, "User-Agent": user_agent}
+        connection.request(request.method, path, body=request.data, headers=headers)
+        connection.sock.settimeout(self._limits.read_timeout_s)
+        return cast(Answer, connection.getresponse())
+
+
+def _close_all(connections: Iterable[HTTPConnection]) -> None:
+    for connection in connections:
+        connection.close()
+
+
+class Answer(HTTPResponse):
+    """A server's answer, whose body is read in one step and paced all the same.
+
+    The bytes stay where the socket put them: 8 MB cost 1.5 ms of CPU, read piece by piece into a
+    buffer 3.7, and through boto3 10.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._packets = _Packets(self.fp.detach())
+        self.fp = io.BufferedReader(self._packets)
+
+    def read_paced(self, size_bytes: int, *, pace: Pace) -> bytes | None:
+        """So many bytes of the body; nothing if it breaks off.
+
+        Raises:
+            TooSlowError: It trickles.
+        """
+        self._packets.pace = pace
+        try:
+            data = self.read(size_bytes)
+        except (HTTPException, OSError):
+            return None
+        return data if len(data) == size_bytes else None
+
+
+class _Packets(io.RawIOBase):
+    """What comes over a connection, packet by packet."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        #: Of the body, once it is read.
+        self.pace: Pace | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        if self.pace is None:
+            return self._raw.readinto(buffer)
+        began = self.pace.now()
+        got = self._raw.readinto(buffer)
+        self.pace.add(got or 0, since=began)
+        return got
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Connection(HTTPConnection):
+    response_class = Answer

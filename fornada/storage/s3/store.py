@@ -1,0 +1,232 @@
+"""The object store: a Protocol, and S3 behind it; beside `s3_*`, no other module speaks boto3."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from fornada import keys
+from fornada.errors import ObjectNotFoundError
+from fornada.settings import Settings
+from fornada.storage.interface import ObjectInfo, StoredObject
+from fornada.storage.s3 import client, errors
+from fornada.storage.s3.limits import Limits, Pace, read_body, read_whole
+from fornada.storage.s3.wire import Wire, wire_to
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn boto3's errors into ours, with the endpoint and bucket in the text."""
+
+    @functools.wraps(method)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(*args, **kwargs)
+        except errors.RAISED as exc:
+            store: Any = args[0]
+            bucket: Any = kwargs.get("bucket") or store.bucket
+            raise errors.explain(
+                exc, endpoint=store.endpoint, bucket=bucket, own_bucket=bucket == store.bucket
+            ) from exc
+
+    return call
+
+
+class S3ObjectStore:
+    """Any S3-compatible store, through boto3.
+
+    Over plain http payloads are not signed: hashing them a second time triples the cost of a
+    put, and the job protocol checks its own sha256 of everything that it reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Any],
+        wire: Wire | None,
+        bucket: str,
+        endpoint: str,
+        limits: Limits,
+    ) -> None:
+        self.bucket = bucket
+        self.endpoint = endpoint
+        self._connect = connect
+        #: Asked first; where it has no answer, boto3 is asked, with its retries and errors.
+        self._wire = wire
+        self._limits = limits
+        self._conditional_writes: bool | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, limits: Limits | None = None) -> "S3ObjectStore":
+        """The store that the settings name; nothing is contacted yet.
+
+        Args:
+            settings: Where it is, and who we are.
+            limits: How long it may take; `None` for the defaults.
+
+        Raises:
+            ConfigError: The endpoint is not a URL, or the region not a name.
+        """
+        limits = limits or Limits()
+        client.check_endpoint(settings)
+        endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
+        return cls(
+            connect=functools.partial(client.connect, settings, limits),
+            wire=wire_to(settings, limits, user_agent=client.USER_AGENT),
+            bucket=settings.s3_bucket,
+            endpoint=endpoint,
+            limits=limits,
+        )
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        """boto3's, made when it is first asked: many a process asks the wire alone."""
+        return self._connect()
+
+    @property
+    def conditional_writes(self) -> bool:
+        """Whether the store honours `If-None-Match: *`; probed once, on first use."""
+        if self._conditional_writes is None:
+            self._conditional_writes = self._probe()
+        return self._conditional_writes
+
+    @_translated
+    def get(
+        self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> StoredObject:
+        """The object under `key`; at most its first `max_bytes`.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+            StoreError: The store cannot be reached, breaks off, is too slow, or refuses.
+        """
+        bucket = bucket or self.bucket
+        if self._wire is not None:
+            found = self._wire.get(bucket, key, max_bytes=max_bytes)
+            if found is not None:
+                return StoredObject(data=found[0], etag=_bare(found[1]))
+        pace = Pace(self._limits)
+
+        def read() -> StoredObject:
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+            # No range request: rclone answers 200 with everything; closing early costs less.
+            data = read_body(answer["Body"], max_bytes=max_bytes, pace=pace)
+            return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
+
+        return read_whole(read, self._limits)
+
+    @_translated
+    def put(self, key: str, data: bytes) -> None:
+        """Write `data`, replacing what was there."""
+        if self._wire is None or not self._wire.put(self.bucket, key, data, only_if_absent=False):
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
+
+    @_translated
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write `data` if the key is free; return whether these bytes are there now.
+
+        A store's answer can be lost and the SDK's retry then meets its own object, so "exists"
+        is settled by reading back: make `data` unique to the writer to know whose it is. Where
+        the store ignores conditions, two writers within a moment can both be told yes, and the
+        last one's bytes stay.
+        """
+        if self.conditional_writes:
+            if self._put_new(key, data):
+                return True
+        elif self._read(key) is None:
+            self.put(key, data)
+        return self._read(key) == data
+
+    @_translated
+    def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
+        """All objects whose keys begin with `prefix`, in key order."""
+        return iter(
+            [
+                ObjectInfo(
+                    key=entry["Key"],
+                    size_bytes=entry["Size"],
+                    etag=_bare(entry.get("ETag", "")),
+                    modified_at=entry["LastModified"],
+                )
+                for page in self._pages(Bucket=bucket or self.bucket, Prefix=prefix)
+                for entry in page.get("Contents", ())
+            ]
+        )
+
+    @_translated
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below `prefix` (which ends in `/`) that hold objects."""
+        return iter(
+            [
+                entry["Prefix"].removeprefix(prefix).rstrip("/")
+                for page in self._pages(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+                for entry in page.get("CommonPrefixes", ())
+            ]
+        )
+
+    @_translated
+    def delete(self, key: str) -> None:
+        """Delete the object; it need not exist."""
+        if self._wire is None or not self._wire.delete(self.bucket, key):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    @_translated
+    def create_bucket(self) -> None:
+        """Create the bucket; it may exist already."""
+        try:
+            self._client.create_bucket(Bucket=self.bucket)
+        except ClientError as exc:
+            if not errors.says_own_bucket(exc):
+                raise
+
+    def _pages(self, **asked: str) -> Sequence[dict[str, Any]]:
+        def read() -> Sequence[dict[str, Any]]:
+            # Read whole: errors of a lazy iterator would escape the translation.
+            pages = list(self._client.get_paginator("list_objects_v2").paginate(**asked))
+            if not all("IsTruncated" in page for page in pages):
+                # To boto3 an answer that broke off before its first byte is an empty listing.
+                raise ResponseParserError("an answer is no listing")
+            return pages
+
+        return read_whole(read, self._limits)
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self.get(key).data
+        except ObjectNotFoundError:
+            return None
+
+    def _put_new(self, key: str, data: bytes) -> bool:
+        if self._wire is not None:
+            written = self._wire.put(self.bucket, key, data, only_if_absent=True)
+            if written is not None:
+                return written
+        try:
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as exc:
+            if errors.says_exists(exc):
+                return False
+            raise
+        return True
+
+    @_translated
+    def _probe(self) -> bool:
+        key = keys.probe()
+        try:
+            # The first is refused where its answer was lost, and boto3 met its own object.
+            return not (self._put_new(key, b"1") and self._put_new(key, b"2"))
+        except ClientError as exc:
+            if errors.says_unknown_condition(exc):
+                return False
+            raise
+        finally:
+            self.delete(key)
+
+
+def _bare(etag: str) -> str:
+    # Some servers quote an ETag on a read and not in a listing.
+    return etag.strip('"')

@@ -1,0 +1,1 @@
+"""The `fornada models` commands."""

@@ -1,0 +1,229 @@
+"""`fornada models list`, `show`, `verify`, `diff` and `export`: what is published."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from fornada import logs
+from fornada.commands.output import JSON_OPTION, console, print_json
+from fornada.records import AliasMove
+from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.difference import Difference, differences
+from model_store.export import check_version, export_version
+from model_store.manifest import ModelManifest
+from model_store.safety.trust import Trust
+from model_store.store import ModelStore
+
+#: What a list of models says of one: the first metric that it has.
+_QUALITIES = {"test_accuracy": "accuracy", "test_mean_absolute_error": "mean absolute error"}
+
+
+@click.command("list")
+@JSON_OPTION
+def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """List all models with their newest version and their aliases.
+
+    Example: fornada models list
+    """
+    store = store_from_env()
+    found = [
+        (store.resolve(name), store.versions(name), store.aliases(name)) for name in store.names()
+    ]
+    if as_json:
+        print_json({"models": [_line(*entry) for entry in found]})
+        return
+    table = Table("model", "versions", "aliases", "in the test", "published", box=None)
+    for newest, versions, aliases in found:
+        table.add_row(
+            str(newest),
+            str(len(versions)),
+            " ".join(f"@{alias}→{version}" for alias, version in sorted(aliases.items())),
+            _quality(newest),
+            f"{newest.created_at:%F %T}Z",
+        )
+    console().print(table if found else "no models yet; `fornada train` publishes one")
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@JSON_OPTION
+def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Show one version: what it takes and gives, how good it is, how it was made.
+
+    Example: fornada models show fashion-mnist@prod
+    """
+    store = store_from_env()
+    manifest = store.resolve(model)
+    pointing = store.aliases(manifest.name)
+    history = {alias: store.alias_history(manifest.name, alias) for alias in sorted(pointing)}
+    aliases = [alias for alias, version in pointing.items() if version == manifest.version]
+    if as_json:
+        print_json(
+            {
+                "model": str(manifest),
+                "aliases": aliases,
+                "manifest": json.loads(manifest.to_json()),
+                "alias_history": {
+                    alias: [json.loads(move.to_json()) for move in moves]
+                    for alias, moves in history.items()
+                },
+            }
+        )
+        return
+    table = Table(box=None, show_header=False)
+    facts = _facts(manifest, aliases)
+    facts |= {f"@{alias}": _history(moves) for alias, moves in history.items()}
+    for fact, value in facts.items():
+        # Names and notes of others are text, not markup.
+        table.add_row(fact, Text(value))
+    console().print(table)
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@JSON_OPTION
+def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Read every object of a version and compare it with its manifest; exit 1 if one is wrong.
+
+    Nothing is predicted: `fornada doctor` loads models and predicts their golden batches.
+
+    Example: fornada models verify fashion-mnist@prod
+    """
+    store = store_from_env()
+    manifest = store.pinned(store.resolve(model).pin)
+    findings = list(check_version(manifest, models=store))
+    wrong = any(finding.status == "wrong" for finding in findings)
+    if as_json:
+        files = [asdict(finding) for finding in findings]
+        print_json({"model": str(manifest), "ok": not wrong, "files": files})
+    else:
+        table = Table(box=None, show_header=False)
+        for finding in findings:
+            table.add_row(finding.status, Text(finding.file), Text(finding.detail))
+        console().print(table)
+    sys.exit(1 if wrong else 0)
+
+
+@click.command()
+@click.argument("first", metavar="NAME[:VERSION|@ALIAS]")
+@click.argument("second", metavar="NAME[:VERSION|@ALIAS]")
+@JSON_OPTION
+def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Show what differs between two versions: metrics, training, classes, packages, digests.
+
+    `fornada models compare` shows what differs in what they predict.
+
+    Example: fornada models diff fashion-mnist:1 fashion-mnist@prod
+    """
+    store = store_from_env()
+    manifests = store.resolve(first), store.resolve(second)
+    found = differences(*manifests)
+    if as_json:
+        facts = [{**asdict(difference), "change": difference.change} for difference in found]
+        names = [str(manifest) for manifest in manifests]
+        print_json({"first": names[0], "second": names[1], "differences": facts})
+        return
+    table = Table("fact", *map(str, manifests), "change", box=None)
+    for difference in found:
+        table.add_row(difference.fact, *_sides(difference))
+    console().print(table if found else f"{manifests[0]} and {manifests[1]} differ in nothing")
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="A new or empty folder.",
+)
+@JSON_OPTION
+def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Copy a version to a folder, every byte checked.
+
+    Example: fornada models export fashion-mnist@prod --output fashion-mnist-prod
+    """
+    store = store_from_env()
+    manifest = store.resolve(model)
+    paths = export_version(manifest, output, models=store)
+    if as_json:
+        print_json({"model": str(manifest), "files": [str(path) for path in paths]})
+        return
+    for path in paths:
+        click.echo(path)
+
+
+def _quality(manifest: ModelManifest) -> str:
+    for metric, words in _QUALITIES.items():
+        if metric in manifest.metrics:
+            return f"{words} {manifest.metrics[metric]:.4f}"
+    return ""
+
+
+def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
+    training = manifest.training
+    facts = {
+        "model": str(manifest),
+        "aliases": " ".join(f"@{alias}" for alias in aliases) or "none",
+        "digest": manifest.digest,
+        "published": f"{manifest.created_at:%F %T}Z",
+        "takes": f"{manifest.item_dtype} {list(manifest.item_shape)}",
+        "task": manifest.task,
+        ("classes" if manifest.task == "classification" else "gives"): ", ".join(manifest.classes),
+        **{metric: f"{value:.4f}" for metric, value in sorted(manifest.metrics.items())},
+    }
+    if training is not None:
+        parameters = ", ".join(f"{key} {value}" for key, value in training.parameters.items())
+        facts["trained on"] = f"{training.dataset}, {training.item_count} items"
+        facts["recipe"] = f"{training.recipe}: {parameters}, seed {training.seed}"
+        facts["trained in"] = f"{training.duration_s:.1f} s"
+    facts["packages"] = ", ".join(
+        f"{name} {release}" for name, release in manifest.packages.items()
+    )
+    for ref in (manifest.artifact, *manifest.files.values()):
+        facts[ref.key.rsplit("/", 1)[-1]] = f"{ref.key} ({ref.size_bytes} bytes)"
+    return facts
+
+
+def _history(moves: Sequence[AliasMove]) -> str:
+    return ", ".join(
+        f"{'back to ' if move.rollback else ''}{move.version} ({move.moved_at:%F %T}Z)"
+        for move in moves
+    )
+
+
+def _sides(difference: Difference) -> list[Text]:
+    change = difference.change
+    sides = ["" if side is None else str(side) for side in (difference.first, difference.second)]
+    return [Text(text) for text in (*sides, "" if change is None else f"{change:+.6g}")]
+
+
+def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -> dict[str, Any]:
+    return {
+        "name": newest.name,
+        "versions": versions,
+        "newest": newest.version,
+        "digest": newest.digest,
+        "aliases": aliases,
+        "metrics": newest.metrics,
+        "created_at": newest.created_at.isoformat(),
+    }
+
+
+def store_from_env() -> ModelStore:
+    """The models of the deployment that `FORNADA_*` names; nothing is contacted yet."""
+    settings = Settings.from_env(os.environ)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    return ModelStore(
+        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
+    )

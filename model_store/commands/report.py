@@ -1,0 +1,65 @@
+"""`fornada models report`: the page that training made of a version."""
+
+import sys
+import tempfile
+import webbrowser
+from pathlib import Path
+
+import click
+
+from fornada.commands.output import JSON_OPTION, print_json
+from fornada.errors import LocalDiskError
+from model_store.commands.reading import store_from_env
+from model_store.export import export_report
+
+
+@click.command()
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A new or empty folder for the page and its figures. Default: a temporary one.",
+)
+@click.option(
+    "--open/--no-open",
+    "open_page",
+    default=None,
+    help="Show the page in a browser. Default: if stdout is a terminal.",
+)
+@JSON_OPTION
+def report(
+    model: str,
+    output: Path | None,
+    open_page: bool | None,  # noqa: FBT001 - click passes flags by name
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Copy a version's training report out of the store, every byte checked, and open it.
+
+    The page stands alone; its figures lie beside it as PNG files.
+
+    Example: fornada models report fashion-mnist@prod --output fashion-mnist-report
+    """
+    store = store_from_env()
+    # As before a load: a page is opened in a browser, so it is as trusted as its model.
+    manifest = store.pinned(store.resolve(model).pin)
+    page, *figures = export_report(manifest, output or _temporary_folder(), models=store)
+    shown = sys.stdout.isatty() and not as_json if open_page is None else open_page
+    opened = shown and webbrowser.open(page.resolve().as_uri())
+    if as_json:
+        files = [str(path) for path in (page, *figures)]
+        print_json({"model": str(manifest), "page": str(page), "files": files, "opened": opened})
+        return
+    for path in (page, *figures):
+        click.echo(path)
+    if shown and not opened:
+        click.echo(f"no browser was found; open {page} yourself", err=True)
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="fornada-report-"))
+    except OSError as exc:
+        raise LocalDiskError(
+            f"no temporary folder can be made ({exc.strerror or exc}); name one with --output"
+        ) from exc

@@ -1,0 +1,175 @@
+"""Refuse a `.keras` file that holds anything but weights and built-in Keras layers.
+
+Keras's `safe_mode` is not a sandbox: a configuration may name any importable function, the weights
+may link to files of the host, and a few bytes may unpack to terabytes. So the file is read here
+first, without Keras, against lists of what is allowed; what is not listed is refused.
+
+What this cannot tell: how much memory the layers take when they are built. Absurd sizes in one
+layer are refused, but a chain of layers can multiply what its file does not show; that ends the
+process that builds it, as any model that is too large for the machine does.
+"""
+
+import importlib
+import io
+import math
+import stat
+import zipfile
+import zlib
+from collections.abc import Collection
+from typing import Any
+
+from fornada.errors import MissingExtraError, ModelRefusedError
+from model_store.safety.config_check import check_config, check_sizes, first_line, refusal
+
+MAX_ARTIFACT_BYTES = 2 * 1024**3
+MAX_UNPACKED_BYTES = 4 * 1024**3
+MAX_CONFIG_BYTES = 10 * 1024**2
+#: Keras stores members uncompressed. Larger ones that unpack to more times their size are bombs.
+MAX_EXPANSION = 20
+_EXPANSION_FLOOR_BYTES = 16 * 1024**2
+_MAX_WEIGHT_OBJECTS = 100_000
+_MAX_WEIGHT_DEPTH = 64
+
+_CONFIG = "config.json"
+_WEIGHTS = "model.weights.h5"
+_MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
+#: What zipfile raises on damaged, encrypted or truncated files.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+#: deflate, shuffle, fletcher32: built into HDF5. Others would be loaded from shared libraries.
+_HDF5_FILTERS = {1, 2, 3}
+
+
+def check_artifact(
+    data: bytes, *, where: str, allowed_layers: Collection[str] = ()
+) -> dict[str, str]:
+    """Check the bytes of a `.keras` file before Keras sees them.
+
+    Args:
+        data: The whole file.
+        where: What it was read from, for the error message.
+        allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
+
+    Returns:
+        Those of them that it uses, by the names that Keras will look them up under.
+
+    Raises:
+        ModelRefusedError: It holds something that is not allowed; says what.
+        MissingExtraError: h5py, which comes with Keras, is not installed.
+    """
+    if len(data) > MAX_ARTIFACT_BYTES:
+        raise refusal(where, f"has {len(data)} bytes, more than {MAX_ARTIFACT_BYTES}")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check_members(archive, where)
+            config = archive.read(_CONFIG)
+            weights = archive.read(_WEIGHTS)
+    except ModelRefusedError:
+        raise
+    except _UNREADABLE as exc:
+        raise refusal(where, f"is not a readable .keras (zip) file: {first_line(exc)}") from exc
+    layers = check_config(config, where=where, allowed_layers=allowed_layers)
+    check_sizes(config, where=where, element_count=_check_weights(weights, where))
+    return layers
+
+
+def _check_members(archive: zipfile.ZipFile, where: str) -> None:
+    members = archive.infolist()
+    names = [info.filename for info in members]
+    for name in names:
+        if name not in _MEMBERS:
+            raise refusal(where, f"holds {name[:200]!r}, and may hold only {sorted(_MEMBERS)}")
+    if len(set(names)) != len(names):
+        raise refusal(where, f"holds a member twice: {sorted(names)}")
+    for name in (_CONFIG, _WEIGHTS):
+        if name not in names:
+            raise refusal(where, f"has no {name}")
+    for info in members:
+        _check_member(info, where)
+    unpacked_bytes = sum(info.file_size for info in members)
+    if unpacked_bytes > MAX_UNPACKED_BYTES:
+        raise refusal(where, f"unpacks to {unpacked_bytes} bytes, over {MAX_UNPACKED_BYTES}")
+
+
+def _check_member(info: zipfile.ZipInfo, where: str) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG}:
+        raise refusal(where, f"holds {info.filename} as something other than a plain file")
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise refusal(where, f"packs {info.filename} with method {info.compress_type}")
+    if info.filename != _WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
+        raise refusal(
+            where, f"has a {info.filename} of {info.file_size} bytes, over {MAX_CONFIG_BYTES}"
+        )
+    limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * info.compress_size)
+    if info.file_size > limit_bytes:
+        raise refusal(
+            where,
+            f"unpacks {info.filename} from {info.compress_size} to {info.file_size} bytes, over "
+            f"{MAX_EXPANSION} times",
+        )
+
+
+def _check_weights(data: bytes, where: str) -> int:
+    """Check the weights; return how many numbers they are."""
+    try:
+        # Comes with Keras; models are listed without either.
+        h5py: Any = importlib.import_module("h5py")
+    except ImportError as exc:
+        raise MissingExtraError(
+            "loading a model needs h5py; run: pip install 'fornada[worker]'"
+        ) from exc
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            declared_bytes, element_count = _check_group(h5py, file, where)
+    except ModelRefusedError:
+        raise
+    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as exc:
+        raise refusal(where, f"has {_WEIGHTS} that HDF5 cannot read: {first_line(exc)}") from exc
+    limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * len(data))
+    if declared_bytes > limit_bytes:
+        raise refusal(
+            where,
+            f"declares {declared_bytes} bytes of weights in {len(data)} bytes of {_WEIGHTS}, over "
+            f"{MAX_EXPANSION} times",
+        )
+    return element_count
+
+
+def _check_group(h5py: Any, file: Any, where: str) -> tuple[int, int]:
+    """Check every object below `file`; return the bytes and numbers that all datasets declare."""
+    declared_bytes = element_count = 0
+    seen = {h5py.h5o.get_info(file.id).addr}
+    pending = [(file, 0)]
+    while pending:
+        group, depth = pending.pop()
+        for name in group:
+            where_in = f"{group.name.rstrip('/')}/{name}"[:200]
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise refusal(where, f"has a link to elsewhere in its weights: {where_in}")
+            child = group[name]
+            address = h5py.h5o.get_info(child.id).addr
+            if address in seen or len(seen) > _MAX_WEIGHT_OBJECTS or depth > _MAX_WEIGHT_DEPTH:
+                raise refusal(where, f"has weights that repeat or do not end, at {where_in}")
+            seen.add(address)
+            if isinstance(child, h5py.Group):
+                pending.append((child, depth + 1))
+            elif isinstance(child, h5py.Dataset):
+                _check_dataset(child, where, where_in)
+                size = math.prod(child.shape or ())
+                element_count += size
+                declared_bytes += size * int(child.dtype.itemsize)
+            else:
+                raise refusal(where, f"has neither group nor dataset in its weights: {where_in}")
+    return declared_bytes, element_count
+
+
+def _check_dataset(dataset: Any, where: str, where_in: str) -> None:
+    if dataset.external or dataset.is_virtual:
+        raise refusal(where, f"keeps weights in another file: {where_in}")
+    # Kind V without columns is how HDF5 holds bfloat16.
+    if dataset.dtype.kind not in "fiubV" or dataset.dtype.names or dataset.dtype.hasobject:
+        raise refusal(where, f"has weights of dtype {dataset.dtype}: {where_in}")
+    creation = dataset.id.get_create_plist()
+    filters = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())}
+    if not filters <= _HDF5_FILTERS:
+        raise refusal(where, f"packs weights with a foreign filter: {where_in}")

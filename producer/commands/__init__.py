@@ -1,0 +1,1 @@
+"""The `fornada submit`, `jobs` and `models compare` commands."""

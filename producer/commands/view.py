@@ -1,0 +1,169 @@
+"""How the command line shows a job: as a table, as JSON, as a progress bar."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fornada.commands.output import console
+from fornada.errors import JobFailedError
+from fornada.logs import get_logger
+from producer.job import DeadShard, Job
+from producer.job_status import JobStatus
+from producer.upkeep.verification import Verification
+
+log = get_logger(__name__)
+
+#: Dead shards of which a table tells.
+_DEAD_SHOWN = 10
+
+
+def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
+    """Wait with a bar on a terminal, a log line for every change elsewhere."""
+    if not sys.stderr.isatty():
+        return job.wait(timeout_s, on_progress=_ChangeLogger())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("items  {task.fields[rate]}{task.fields[failed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("QUEUED", total=job.manifest.item_count, rate="", failed="")
+
+        def update(status: JobStatus) -> None:
+            rate = f"{status.items_per_s:,.0f}/s" if status.items_per_s else ""
+            failed = f"  [red]{status.items_failed:,} failed[/]" if status.items_failed else ""
+            progress.update(
+                task,
+                description=status.state,
+                completed=status.items_done,
+                rate=rate,
+                failed=failed,
+            )
+
+        return job.wait(timeout_s, on_progress=update)
+
+
+class _ChangeLogger:
+    """Logs progress when there is any."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int] | None = None
+
+    def __call__(self, status: JobStatus) -> None:
+        seen = (status.state, status.items_done)
+        if seen != self._last:
+            self._last = seen
+            log.info(
+                "job progress",
+                job_id=status.job_id,
+                state=status.state,
+                items=status.items_done,
+                failed=status.items_failed,
+                running_shards=status.shards_running,
+            )
+
+
+def finish(status: JobStatus, *, as_json: bool) -> None:
+    """Print how the job ended.
+
+    Raises:
+        JobFailedError: Not with SUCCEEDED.
+    """
+    print_status(status, as_json=as_json)
+    if status.state != "SUCCEEDED":
+        raise JobFailedError(
+            f"job {status.job_id} ended {status.state}: {status.reason}; see "
+            f"`fornada jobs results {status.job_id} --partial`"
+        )
+
+
+def require_same(found: Verification) -> None:
+    """Say what differs.
+
+    Raises:
+        JobFailedError: Something does.
+    """
+    first = found.first_difference
+    if first is None:
+        return
+    remedy = "look at the workers' machines and versions"
+    if found.engines is not None:
+        remedy = f"it was computed on {found.engines[0]}, and now on {found.engines[1]}"
+    raise JobFailedError(
+        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} come out "
+        f"otherwise: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
+        f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
+    )
+
+
+def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: bool) -> None:
+    """Print how the job stands, and why shards of it are dead."""
+    if as_json:
+        print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]})
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in _rows(status).items():
+        if value:
+            table.add_row(name, value)
+    for shard in dead[:_DEAD_SHOWN]:
+        last_item = shard.first_item + shard.item_count - 1
+        table.add_row(
+            f"dead shard {shard.shard}",
+            f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}",
+        )
+    if len(dead) > _DEAD_SHOWN:
+        table.add_row("", f"and {len(dead) - _DEAD_SHOWN} more, see --json")
+    console().print(table)
+
+
+def _rows(status: JobStatus) -> dict[str, str | None]:
+    unfinished = f"{status.shards_running} running, {status.shards_queued} queued"
+    return {
+        "job": status.job_id,
+        "state": status.state,
+        "model": f"{status.model} (sha256 {status.model_sha256[:12]}…)",
+        "items": f"{status.items_done} of {status.items} done, {_known(status.items_ok)} ok, "
+        f"{_known(status.items_failed)} failed",
+        "shards": f"{status.shards_done} of {status.shards} done, {_known(status.shards_dead)} "
+        "dead" + ("" if status.ended else f", {unfinished}"),
+        "attempts": _known(status.attempts),
+        "submitted": _moment(status.created_at),
+        "begun": _moment(status.started_at),
+        "ended": _moment(status.ended_at),
+        "rate": f"{status.items_per_s:,.0f} items/s" if status.items_per_s else None,
+        "left": f"about {status.eta_s:,.0f} s" if status.eta_s else None,
+        "reason": status.reason,
+        **{f"tag {key}": value for key, value in status.tags.items()},
+    }
+
+
+def _known(count: int | None) -> str:
+    # Redis was emptied while the job was open; at its end the store has counted.
+    return "not known how many" if count is None else str(count)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%F %T}Z"
+
+
+def plain(status: JobStatus) -> dict[str, Any]:
+    """The status as JSON values."""
+    values = asdict(status)
+    for name in ("created_at", "started_at", "ended_at"):
+        values[name] = values[name] and values[name].isoformat()
+    return values
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print the one JSON object of a command."""
+    click.echo(json.dumps(value))

@@ -1,0 +1,1 @@
+"""What a caller can give: arrays, files, folders, stored objects."""

@@ -1,0 +1,219 @@
+"""Images from paths of the command line: what each path is, and its items in blocks."""
+
+import glob
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice, takewhile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fornada.errors import InputError, UsageError
+from fornada.formats.idx import GZIP_MAGIC, IDX_DTYPES
+from fornada.formats.images import IMAGE_SUFFIXES, JPEG_MAGIC, PNG_MAGIC, decode_image, image_frame
+from producer.inputs.array_files import FileArray, idx_array, npy_array, npz_arrays, reading
+from producer.inputs.blocks import ItemBlock
+
+Kind = Literal["npy", "npz", "idx", "image"]
+
+_IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
+_MAX_IMAGE_FILE_BYTES = 256 * 1024 * 1024
+_KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG, JPEG"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """A file to read, and the folder or glob that the caller found it by."""
+
+    path: Path
+    base: Path
+    kind: Kind
+
+
+def read_blocks(
+    paths: Sequence[str], *, item_shape: Sequence[int], max_block_bytes: int
+) -> Iterator[ItemBlock]:
+    """The items of all `paths`, in order; every path is looked at before the first is read.
+
+    A path is a `.npy`, `.npz`, IDX, PNG or JPEG file, a folder of PNG and JPEG files (with all
+    folders in it, by name; hidden files are left out), or a glob of such, `**` included.
+
+    Arrays alone have no item ids. As soon as one image file is among them, every item has one:
+    an image file its path relative to the folder that all inputs share, and a row of an array
+    `<path>#<row>`, of an archive `<path>:<member>#<row>`.
+
+    Args:
+        paths: Files, folders and globs.
+        item_shape: Shape of one item, as the model takes it.
+        max_block_bytes: Largest block; an item that is larger is a block by itself.
+
+    Raises:
+        InputError: A path is missing, empty, of an unknown kind, damaged, or does not fit.
+        UsageError: There are no paths.
+        LocalDiskError: The disk failed.
+    """
+    if not paths:
+        raise UsageError("no input was given; name files, folders or s3:// URLs")
+    files = [file for path in paths for file in _expand(path)]
+    images = [file for file in files if file.kind == "image"]
+    if images:
+        image_frame(item_shape, where=str(images[0].path))
+    bases = [file.base.absolute() for file in files]
+    root = Path(os.path.commonpath(bases)) if images else None
+    arrays = {file: _arrays(file) for file in files if file.kind != "image"}
+    return _blocks(files, arrays, root, item_shape, max_block_bytes)
+
+
+def _blocks(
+    files: Sequence[_File],
+    arrays: dict[_File, list[FileArray]],
+    root: Path | None,
+    item_shape: Sequence[int],
+    max_block_bytes: int,
+) -> Iterator[ItemBlock]:
+    images_per_block = max(1, max_block_bytes // math.prod(item_shape))
+    for are_images, run in groupby(files, key=lambda file: file.kind == "image"):
+        if are_images:
+            while some := list(islice(run, images_per_block)):
+                yield _image_block(some, root, item_shape)
+            continue
+        for file in run:
+            for array in arrays[file]:
+                yield from _array_blocks(array, file, root, item_shape, max_block_bytes)
+
+
+def _array_blocks(
+    array: FileArray,
+    file: _File,
+    root: Path | None,
+    item_shape: Sequence[int],
+    max_block_bytes: int,
+) -> Iterator[ItemBlock]:
+    ids = None
+    first_row = 0
+    for rows in array.blocks(item_shape=item_shape, max_block_bytes=max_block_bytes):
+        if root is not None:
+            name = _name(file, root) + (f":{array.member}" if array.member else "")
+            ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
+        yield ItemBlock(images=rows, item_ids=ids, where=array.where)
+        first_row += len(rows)
+
+
+def _image_block(files: Sequence[_File], root: Path | None, item_shape: Sequence[int]) -> ItemBlock:
+    images = np.empty((len(files), *item_shape), dtype=np.uint8)
+    for row, file in enumerate(files):
+        where = _text(file.path)
+        with reading(where), file.path.open("rb") as stream:
+            data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
+        if len(data) > _MAX_IMAGE_FILE_BYTES:
+            raise InputError(
+                f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes; no image of a model's size "
+                "needs that, save it again"
+            )
+        images[row] = decode_image(data, item_shape=item_shape, where=where)
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return ItemBlock(
+        images=images,
+        item_ids=[_name(file, root) for file in files] if root else None,
+        where=f"{_text(files[0].path)}{more}",
+    )
+
+
+def _arrays(file: _File) -> list[FileArray]:
+    where = _text(file.path)
+    if file.kind == "npz":
+        return npz_arrays(file.path, where=where)
+    read = npy_array if file.kind == "npy" else idx_array
+    return [read(file.path, where=where)]
+
+
+def _expand(text: str) -> list[_File]:
+    """The files that one path of the caller means, in order."""
+    path = Path(text)
+    with reading(_text(path)):
+        if path.is_dir():
+            return _folder(path, base=path)
+        if path.exists() or not glob.has_magic(text):
+            return [_File(path=path, base=path.parent, kind=_kind(path))]
+        return _matches(text)
+
+
+def _matches(pattern: str) -> list[_File]:
+    matches = sorted(Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants a pattern relative to a folder
+    parts = list(takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    base = Path(*parts)
+    files: list[_File] = []
+    for match in matches:
+        if not match.is_dir():
+            files.append(_File(path=match, base=base, kind=_kind(match)))
+        elif "**" not in pattern:
+            # `**` finds what is in a folder by itself.
+            files.extend(_folder(match, base=base))
+    if not files:
+        raise InputError(f"{pattern} matches no files; check the pattern")
+    return files
+
+
+def _folder(folder: Path, *, base: Path) -> list[_File]:
+    """All image files in `folder` and below, sorted by name."""
+    files: list[_File] = []
+    for parent, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            link = Path(parent, name)
+            if link.is_symlink():
+                raise InputError(
+                    f"{_text(link)} is a link to a folder, and links are not followed; name the "
+                    "folder that it points to"
+                )
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(parent, name)
+            if not name.lower().endswith(IMAGE_SUFFIXES):
+                raise InputError(
+                    f"{_text(path)} is not a PNG or JPEG file, and a folder may hold those alone; "
+                    f"move it away, or use a glob, e.g. '{_text(folder)}/**/*.png'"
+                )
+            files.append(_File(path=path, base=base, kind="image"))
+    if not files:
+        raise InputError(f"{_text(folder)} holds no PNG or JPEG files; check the path")
+    return sorted(files, key=lambda file: file.path)
+
+
+def _raise(exc: OSError) -> None:
+    raise exc
+
+
+def _kind(path: Path) -> Kind:
+    """What the file is, by its first bytes; a wrong suffix misleads nobody."""
+    where = _text(path)
+    with reading(where):
+        if not path.is_file() and path.exists():
+            raise InputError(f"{where} is not a regular file; copy it into one")
+        with path.open("rb") as stream:
+            head = stream.read(len(PNG_MAGIC))
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return "npz"
+    if head.startswith(GZIP_MAGIC) or (head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES):
+        return "idx"
+    if head.startswith((PNG_MAGIC, JPEG_MAGIC)):
+        return "image"
+    if not head:
+        raise InputError(f"{where} is an empty file; write it again")
+    raise InputError(
+        f"{where} is of no kind that can be read (it begins with {head!r}); "
+        f"give one of {_KINDS_IN_WORDS}"
+    )
+
+
+def _name(file: _File, root: Path) -> str:
+    return _text(Path(os.path.relpath(file.path, root)))
+
+
+def _text(path: Path) -> str:
+    """The path as text that can be printed and stored, whatever bytes it has."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

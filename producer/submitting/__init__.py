@@ -1,0 +1,1 @@
+"""Items become a job: sharding, upload, manifest, messages."""

@@ -1,0 +1,108 @@
+"""Cut a stream of items into shards of one size, never holding more than one shard."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fornada.errors import InputError, UsageError
+from fornada.formats.items import Array, check_items, item_size_bytes
+from producer.inputs.blocks import ItemBlock
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """What a model takes."""
+
+    item_shape: Sequence[int]
+    item_dtype: str
+    #: For error messages.
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """Items that become one message.
+
+    images: item dtype [items, *item_shape].
+    """
+
+    images: Array
+    item_ids: list[str] | None
+
+
+def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard_bytes: int) -> int:
+    """`items_per_shard`, or as many fewer as fit into `max_shard_bytes`.
+
+    Raises:
+        InputError: Not even one item fits.
+        UsageError: `items_per_shard` is less than 1.
+    """
+    if items_per_shard < 1:
+        raise UsageError(f"items_per_shard is {items_per_shard}; a shard has at least 1 item")
+    item_bytes = item_size_bytes(signature.item_shape, signature.item_dtype)
+    if item_bytes > max_shard_bytes:
+        raise InputError(
+            f"one item of {signature.model} has {item_bytes} bytes, more than a shard may have "
+            f"({max_shard_bytes}); raise FORNADA_MAX_SHARD_BYTES"
+        )
+    return min(items_per_shard, max_shard_bytes // item_bytes)
+
+
+def cut(blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int) -> Iterator[Shard]:
+    """Shards of `item_count` items each, the last one shorter, in the order of the blocks.
+
+    Raises:
+        InputError: A block does not fit the signature, or there is no item at all.
+    """
+    held: list[ItemBlock] = []
+    held_count = 0
+    empty = True
+    for block in blocks:
+        images = check_items(
+            block.images,
+            item_shape=signature.item_shape,
+            item_dtype=signature.item_dtype,
+            model=signature.model,
+            where=block.where,
+        )
+        _check_ids(block)
+        empty = False
+        start = 0
+        while start < len(images):
+            stop = start + item_count - held_count
+            held.append(_slice(block, images, start, stop))
+            held_count += len(held[-1].images)
+            start = stop
+            if held_count == item_count:
+                yield _join(held)
+                held, held_count = [], 0
+    if held:
+        yield _join(held)
+    if empty:
+        raise InputError("there are no items; give at least one")
+
+
+def _check_ids(block: ItemBlock) -> None:
+    if block.item_ids is not None and len(block.item_ids) != len(block.images):
+        raise InputError(
+            f"{block.where}: {len(block.item_ids)} item ids for {len(block.images)} items; give "
+            "one id an item, or none"
+        )
+
+
+def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
+    item_ids = None if block.item_ids is None else block.item_ids[start:stop]
+    return ItemBlock(images=images[start:stop], item_ids=item_ids, where=block.where)
+
+
+def _join(parts: list[ItemBlock]) -> Shard:
+    with_ids = [part.item_ids for part in parts if part.item_ids is not None]
+    if with_ids and len(with_ids) != len(parts):
+        raise InputError(
+            f"{parts[0].where}: some images have item ids and some have none; give ids to all"
+        )
+    first = parts[0].images
+    images = first if len(parts) == 1 else np.concatenate([part.images for part in parts])
+    item_ids = [item_id for ids in with_ids for item_id in ids] if with_ids else None
+    return Shard(images=images, item_ids=item_ids)

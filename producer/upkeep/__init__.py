@@ -1,0 +1,1 @@
+"""Jobs after submission: backlog, retention, retry, verification."""

@@ -1,0 +1,98 @@
+"""What is still to be done of all jobs, counted in shards and in items."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from fornada.coordination.interface import Coordination
+from fornada.errors import JobNotFoundError
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.store import JobStore
+from fornada.parallel import in_parallel
+from fornada.queue.interface import Sender
+from fornada.queue.message import ShardMessage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Amount:
+    """So many shards, with so many items in them."""
+
+    shards: int = 0
+    items: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(shards=self.shards + other.shards, items=self.items + other.items)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What has no outcome yet, each shard counted once.
+
+    A queue's length alone misleads: it leaves out what workers hold, and what waits for room.
+    """
+
+    #: Not enqueued yet: the queue holds `FORNADA_ENQUEUE_WINDOW` messages, or they were lost.
+    waiting: Amount = Amount()
+    #: In the queue.
+    queued: Amount = Amount()
+    #: Taken by a worker, and not begun.
+    reserved: Amount = Amount()
+    #: At work.
+    running: Amount = Amount()
+
+    @property
+    def total(self) -> Amount:
+        """All of it."""
+        return self.waiting + self.queued + self.reserved + self.running
+
+    def __add__(self, other: "Backlog") -> "Backlog":
+        return Backlog(
+            waiting=self.waiting + other.waiting,
+            queued=self.queued + other.queued,
+            reserved=self.reserved + other.reserved,
+            running=self.running + other.running,
+        )
+
+
+def backlog_of(jobs: JobStore, *, coordination: Coordination, sender: Sender) -> Backlog:
+    """The backlog of all open jobs."""
+    # Asked first: what moves on meanwhile is then seen further on, and not twice.
+    reserved = sender.reserved()
+    manifests = _open_manifests(jobs, coordination)
+    found = (_of_job(manifest, reserved, coordination) for manifest in manifests)
+    return sum(found, start=Backlog())
+
+
+def _open_manifests(jobs: JobStore, coordination: Coordination) -> Iterator[JobManifest]:
+    job_ids = coordination.open_jobs()
+    if job_ids is None:
+        # Redis was emptied, and no reconciler has been through the store yet.
+        known = jobs.job_ids()
+        finals = in_parallel(jobs.final, known)
+        job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
+    for job_id in sorted(job_ids):
+        # Listed before it exists, it may not exist yet.
+        with contextlib.suppress(JobNotFoundError):
+            yield jobs.manifest(job_id)
+
+
+def _of_job(
+    manifest: JobManifest, reserved: Collection[ShardMessage], coordination: Coordination
+) -> Backlog:
+    progress = coordination.progress(manifest.job_id)
+    item_counts = manifest.shards.item_counts
+    left = set(range(len(item_counts))) - progress.done
+    running = left & progress.running
+    held = {message.shard for message in reserved if message.job_id == manifest.job_id}
+    held &= left - running
+    queued = left & progress.enqueued.keys() - held
+    return Backlog(
+        waiting=_amount(item_counts, left - running - held - queued),
+        queued=_amount(item_counts, queued),
+        reserved=_amount(item_counts, held),
+        running=_amount(item_counts, running),
+    )
+
+
+def _amount(item_counts: Sequence[int], shards: Collection[int]) -> Amount:
+    return Amount(shards=len(shards), items=sum(item_counts[shard] for shard in shards))

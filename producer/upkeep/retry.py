@@ -1,0 +1,56 @@
+"""Describe a job of what another one did not get done."""
+
+from collections.abc import Mapping, Sequence
+
+from fornada import keys
+from fornada.errors import UsageError
+from fornada.jobs.manifest import JobManifest, Shards
+from fornada.jobs.store import JobStore
+from fornada.jobs.summary import from_ranges
+from fornada.records import now
+
+#: The tag of a retry that names the job whose images it reads.
+RETRY_OF = "retry_of"
+
+
+def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
+    """The manifest of a job of `manifest`'s shards that are dead or were never done.
+
+    Raises:
+        UsageError: The job has not ended, or every shard is done.
+    """
+    job_id = manifest.job_id
+    final = jobs.final(job_id)
+    if final is None:
+        raise UsageError(f"job {job_id} has not ended; wait for it, or cancel it first")
+    done = set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges))
+    shards = [shard for shard in range(len(manifest.shards)) if shard not in done]
+    if not shards:
+        raise UsageError(
+            f"job {job_id} ended {final.state} with every shard done; nothing to retry"
+        )
+    return job_of_shards(
+        manifest,
+        shards,
+        job_id=keys.check_name("job id", f"{job_id}-retry"),
+        tags={RETRY_OF: job_id},
+    )
+
+
+def job_of_shards(
+    manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
+) -> JobManifest:
+    """A job of some shards of another one: images stay in place, items keep their numbers."""
+    firsts = manifest.shards.first_items
+    return manifest.model_copy(
+        update={
+            "job_id": job_id,
+            "shards": Shards(
+                manifest.shards[shard].model_copy(update={"first_item": firsts[shard]})
+                for shard in shards
+            ),
+            "created_at": now(),
+            "deadline": None,
+            "tags": {**manifest.tags, **tags},
+        }
+    )

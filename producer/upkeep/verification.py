@@ -1,0 +1,150 @@
+"""Run shards of a finished job once more, and compare what comes out, byte by byte."""
+
+import random
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from fornada.errors import JobFailedError, UsageError
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.jobs.summary import from_ranges
+from producer.upkeep.retry import job_of_shards
+
+#: The tag of a verification that names the job whose images it reads.
+VERIFIES = "verifies"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """The first value that came out another."""
+
+    shard: int
+    #: Running number of the item in the job.
+    item: int
+    class_name: str
+    recorded: float
+    recomputed: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What came of running shards again."""
+
+    job_id: str
+    #: The job that ran them.
+    verification_id: str
+    shards: int
+    items: int
+    shards_differing: int
+    first_difference: Difference | None
+    #: What computed then and what now, where that is not the same.
+    engines: tuple[str, str] | None
+
+    @property
+    def same(self) -> bool:
+        """Whether every byte is."""
+        return not self.shards_differing
+
+
+def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> JobManifest:
+    """A job of `sample` shards of an ended job, chosen alike each time.
+
+    Shards that ended their workers are left out: they would again.
+
+    Raises:
+        UsageError: The job has not ended, or has no such shard.
+    """
+    job_id = manifest.job_id
+    final = jobs.final(job_id)
+    if final is None:
+        raise UsageError(f"job {job_id} has not ended; wait for it first")
+    ok = sorted(set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges)))
+    # No secret: the same shards for the same job.
+    random.Random(job_id).shuffle(ok)  # noqa: S311
+    outcomes = (jobs.outcome(job_id, shard) for shard in ok)
+    chosen = islice((o.shard for o in outcomes if o is not None and not o.isolated), sample)
+    shards = sorted(chosen)
+    if not shards:
+        raise UsageError(f"job {job_id} ended {final.state} without a shard to run again")
+    return job_of_shards(
+        manifest,
+        shards,
+        # One id for each: the same id would find the same job, and compute nothing.
+        job_id=f"{job_id[:100]}-verify-{secrets.token_hex(4)}",
+        tags={VERIFIES: job_id},
+    )
+
+
+def compare(manifest: JobManifest, again: JobManifest, *, jobs: JobStore) -> Verification:
+    """Compare the outcomes of a verification that has ended with those of its job.
+
+    Raises:
+        JobFailedError: A shard of it has no ok outcome.
+        IntegrityError: Stored bytes are not those that were committed.
+    """
+    pairs = list(_pairs(manifest, again, jobs))
+    differing = [
+        (shard, recorded, recomputed)
+        for shard, recorded, recomputed in pairs
+        if _digest(recorded) != _digest(recomputed)
+    ]
+    engines = {(_engine(recorded), _engine(recomputed)) for _, recorded, recomputed in pairs}
+    return Verification(
+        job_id=manifest.job_id,
+        verification_id=again.job_id,
+        shards=len(pairs),
+        items=again.item_count,
+        shards_differing=len(differing),
+        first_difference=_first_difference(again, *differing[0], jobs) if differing else None,
+        engines=next(((then, now) for then, now in sorted(engines) if then != now), None),
+    )
+
+
+def _pairs(
+    manifest: JobManifest, again: JobManifest, jobs: JobStore
+) -> Iterator[tuple[int, ShardOutcome, ShardOutcome]]:
+    """Each shard of `again`, what was recorded of it, and what came out now."""
+    shard_of = {first: shard for shard, first in enumerate(manifest.shards.first_items)}
+    for shard, first in enumerate(again.shards.first_items):
+        recorded = jobs.outcome(manifest.job_id, shard_of[first])
+        recomputed = jobs.outcome(again.job_id, shard)
+        if recorded is None or recomputed is None or recomputed.status != "ok":
+            why = recomputed.detail if recomputed is not None else "it has no outcome"
+            raise JobFailedError(
+                f"job {again.job_id} could not run shard {shard} again ({why}); see "
+                f"`fornada jobs show {again.job_id}`"
+            )
+        yield shard, recorded, recomputed
+
+
+def _first_difference(
+    again: JobManifest,
+    shard: int,
+    recorded: ShardOutcome,
+    recomputed: ShardOutcome,
+    jobs: JobStore,
+) -> Difference:
+    then = np.asarray(jobs.data(recorded), np.float32)
+    now = np.asarray(jobs.data(recomputed), np.float32)
+    # As bits: a NaN equals itself, and 0.0 is not -0.0.
+    position, class_index = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
+    return Difference(
+        shard=recorded.shard,
+        item=again.shards.first_items[shard] + int(position),
+        class_name=again.classes[class_index],
+        recorded=float(then[position, class_index]),
+        recomputed=float(now[position, class_index]),
+    )
+
+
+def _digest(outcome: ShardOutcome) -> str | None:
+    return outcome.data.sha256 if outcome.data else None
+
+
+def _engine(outcome: ShardOutcome) -> str:
+    return f"{outcome.engine}, {outcome.tile_items} items a call"

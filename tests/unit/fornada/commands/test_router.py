@@ -1,0 +1,112 @@
+"""The `fornada` command: light to load, one line for an error, an example for every command."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from fornada import __version__
+from fornada.commands import router
+from fornada.errors import ConfigError, FornadaError, JobFailedError
+
+_COMMANDS = list(router._COMMANDS)
+_HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "pyarrow", "celery", "boto3", "pydantic"}
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    code = (
+        "import sys, contextlib; from fornada.commands.router import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "print(sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert [name for name in _COMMANDS if f"  {name} " in done.stdout] == _COMMANDS
+    assert set() == {name for name in _HEAVY if f"'{name}'" in done.stderr}
+
+
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fornada", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert f"fornada, version {__version__}\n" == done.stdout
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_and_subcommand_shows_an_example(name: str) -> None:
+    command = router.root.get_command(click.Context(router.root), name)
+    assert command is not None
+
+    commands: list[click.Command | None] = [command]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        commands = [command.get_command(context, each) for each in command.list_commands(context)]
+
+    assert commands
+    for each in commands:
+        assert each is not None
+        assert "Example: fornada " in str(each.help), each.name
+
+
+def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    code = _exit_code(["bake"])
+
+    assert 2 == code
+    assert "No such command 'bake'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(JobFailedError("job j ended FAILED"), 1), (ConfigError("FORNADA_X is not a setting"), 2)],
+)
+def test_an_error_of_ours_is_one_line_and_its_exit_code(
+    error: FornadaError,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _raising(error, monkeypatch)
+
+    code = _exit_code(["schemas"])
+
+    assert expected == code
+    assert ("", f"error: {error}\n") == capsys.readouterr()
+
+
+def test_an_interrupt_is_one_line_and_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _raising(KeyboardInterrupt(), monkeypatch)
+
+    code = _exit_code(["schemas"])
+
+    assert 130 == code
+    assert "error: interrupted" == capsys.readouterr().err.strip()
+
+
+def test_schemas_are_one_json_object() -> None:
+    result = CliRunner().invoke(router.root, ["schemas"])
+
+    assert 0 == result.exit_code
+    assert {"shard-message", "job-manifest", "shard-outcome"} <= set(json.loads(result.stdout))
+
+
+def _raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `fornada schemas` raise `error`; every command's errors take the same way."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(router.schemas, "callback", fail)
+
+
+def _exit_code(argv: list[str]) -> object:
+    with pytest.raises(SystemExit) as ended:
+        router.main(argv)
+    return ended.value.code

@@ -1,0 +1,280 @@
+"""Arrays as bytes: what is claimed is checked, and what does not fit is said in one line."""
+
+import io
+import re
+import struct
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.lib import format as npy_format
+
+from fornada.errors import InputError
+from fornada.formats.items import check_items, items_fit
+from fornada.formats.npy import MAX_HEADER_BYTES, array_blocks, from_npy, read_npy_header, to_npy
+
+IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+
+
+def npy_with_header(header: str, *, version: bytes = b"\1\0", data: bytes = b"") -> bytes:
+    length = struct.pack("<H" if version == b"\1\0" else "<I", len(header))
+    return b"\x93NUMPY" + version + length + header.encode("latin-1") + data
+
+
+@given(
+    hnp.arrays(
+        dtype=hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.floating_dtypes(),
+        shape=hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    )
+)
+@settings(deadline=None)
+def test_every_plain_array_survives(array: np.ndarray) -> None:
+    back = from_npy(to_npy(array), where="x.npy")
+
+    assert (array.dtype, array.shape) == (back.dtype, back.shape)
+    assert array.tobytes() == back.tobytes()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_all_format_versions_of_numpy_are_read(version: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    npy_format.write_array(file, IMAGES, version=version, allow_pickle=False)
+
+    back = from_npy(file.getvalue(), where="x.npy")
+
+    np.testing.assert_array_equal(IMAGES, back)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'shape': (2L, 3L), 'descr': '<f4', 'fortran_order': False}",
+        '{"descr":"<f4","fortran_order":False,"shape":(2,3)}',
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (6,), }      \n",
+    ],
+)
+def test_headers_of_other_writers_are_read(header: str) -> None:
+    data = npy_with_header(header, data=bytes(24))
+
+    array = from_npy(data, where="x.npy")
+
+    assert 6 == array.size
+    assert np.dtype("<f4") == array.dtype
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "begins with b''"),
+        (b"PK\3\4 is a zip", "begins with"),
+        (npy_with_header("{}"), "its header is '{}'"),
+        (npy_with_header("{'descr': 'x', 'fortran_order': False, 'shape': (1,)}"), "header is"),
+        (npy_with_header("{'descr': '<q9', 'fortran_order': False, 'shape': (1,)}"), "header is"),
+        (npy_with_header("{'descr': '<f3', 'fortran_order': False, 'shape': (1,)}"), "header is"),
+        (npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (-1,)}"), "header is"),
+        (npy_with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1 2)}"), "header is"),
+        (npy_with_header("{'descr': '|u1', 'descr': '|u1', 'shape': (1,)}"), "its header is"),
+        (npy_with_header("("), "its header is '('"),
+        (to_npy(IMAGES)[:40], "cut off"),
+        (npy_with_header(" " * 2 * MAX_HEADER_BYTES), "far too long"),
+        (npy_with_header("{}", version=b"\7\7"), "format version"),
+    ],
+)
+def test_unreadable_headers_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=re.escape(reason)) as caught:
+        read_npy_header(data[:MAX_HEADER_BYTES], where="x.npy")
+
+    assert "allow_pickle=False" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_objects_are_never_loaded() -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+    with pytest.raises(InputError, match="Python objects, which are never loaded"):
+        from_npy(file.getvalue(), where="x.npy")
+
+
+def test_columns_are_refused() -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros(2, dtype=[("a", "<i4"), ("b", "<f4")]))
+
+    with pytest.raises(InputError, match="columns, which are never loaded"):
+        from_npy(file.getvalue(), where="x.npy")
+
+
+def test_fortran_order_is_refused() -> None:
+    file = io.BytesIO()
+    np.save(file, np.asfortranarray(IMAGES))
+
+    with pytest.raises(InputError, match=r"Fortran order; save numpy\.ascontiguousarray"):
+        from_npy(file.getvalue(), where="x.npy")
+
+
+def test_a_claim_of_100_gb_is_refused_by_the_size_of_the_file() -> None:
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (100000, 1000, 1000)}"
+    data = npy_with_header(header, data=bytes(1024))
+
+    with pytest.raises(InputError, match=r"claims 100000000000 bytes .* and has 1024; it is trunc"):
+        from_npy(data, where="x.npy")
+
+
+@pytest.mark.parametrize("data", [to_npy(IMAGES)[:-1], to_npy(IMAGES) + b"\0"])
+def test_data_of_another_length_than_claimed_are_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="claims 24 bytes"):
+        from_npy(data, where="x.npy")
+
+
+@pytest.mark.parametrize(
+    "shape", ["(0, 9999999999999999999999)", f"({'1, ' * 33})", "(0, 4611686018427387904, 4)"]
+)
+def test_shapes_that_no_array_can_have_are_refused(shape: str) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}"
+
+    with pytest.raises(InputError, match="impossible shape"):
+        from_npy(npy_with_header(header, data=b"\0"), where="x.npy")
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"\1\0", b"\2\0", b"\3\0"]))
+@settings(deadline=None)
+def test_any_bytes_give_an_array_or_an_input_error(data: bytes, version: bytes) -> None:
+    for candidate in (data, b"\x93NUMPY" + version + data):
+        with suppress(InputError):
+            from_npy(candidate, where="x.npy")
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_mutated_file_gives_an_array_or_an_input_error(data: st.DataObject) -> None:
+    good = bytearray(to_npy(IMAGES))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(good) - 1))
+        good[place] = data.draw(st.integers(0, 255))
+
+    with suppress(InputError):
+        from_npy(bytes(good), where="x.npy")
+
+
+@given(st.text(alphabet="{}()[]'\",: \n\tLdescrfortan_shp0123456789<|u-+", max_size=2000))
+@settings(deadline=None)
+def test_any_header_gives_an_array_or_an_input_error(header: str) -> None:
+    with suppress(InputError):
+        from_npy(npy_with_header(header, version=b"\2\0"), where="x.npy")
+
+
+def test_a_hostile_header_is_refused_quickly() -> None:
+    padding = " " * (MAX_HEADER_BYTES // 2 - 100)
+    header = f"{{'descr'{padding}: '|u1',{padding}x"
+
+    with pytest.raises(InputError, match="not a readable"):
+        from_npy(npy_with_header(header), where="x.npy")
+
+
+def test_any_order_in_memory_is_written_in_c_order() -> None:
+    back = from_npy(to_npy(np.asfortranarray(IMAGES)), where="x.npy")
+
+    np.testing.assert_array_equal(IMAGES, back)
+
+
+def test_blocks_are_the_rows_in_order_and_small() -> None:
+    stream = io.BytesIO(IMAGES.tobytes())
+
+    blocks = list(
+        array_blocks(stream, shape=(2, 3, 4), dtype=IMAGES.dtype, max_block_bytes=13, where="x")
+    )
+
+    assert [(1, 3, 4), (1, 3, 4)] == [block.shape for block in blocks]
+    np.testing.assert_array_equal(IMAGES, np.concatenate(blocks))
+
+
+@pytest.mark.parametrize(("length", "reason"), [(23, "truncated"), (25, "more data than")])
+def test_blocks_of_a_stream_of_another_length_are_refused(length: int, reason: str) -> None:
+    stream = io.BytesIO(bytes(length))
+
+    with pytest.raises(InputError, match=reason):
+        list(
+            array_blocks(stream, shape=(2, 3, 4), dtype=IMAGES.dtype, max_block_bytes=12, where="x")
+        )
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "fit"),
+    [
+        ((28, 28), (28, 28), True),
+        ((28, 28, 1), (28, 28), True),
+        ((28, 28), (28, 28, 1), True),
+        ((28, 28, 3), (28, 28), False),
+        ((28, 29), (28, 28), False),
+        ((), (28, 28), False),
+    ],
+)
+def test_items_fit_give_or_take_a_grey_axis(
+    have: tuple[int, ...], want: tuple[int, ...], *, fit: bool
+) -> None:
+    assert fit is items_fit(have, want)
+
+
+def checked(array: np.ndarray, *, item_dtype: str = "uint8") -> np.ndarray:
+    return check_items(array, item_shape=[3, 4], item_dtype=item_dtype, model="m:1")
+
+
+def test_items_that_fit_are_not_copied() -> None:
+    assert IMAGES is checked(IMAGES)
+
+
+def test_a_grey_axis_is_dropped_and_added() -> None:
+    dropped = checked(IMAGES[..., np.newaxis])
+    added = check_items(IMAGES, item_shape=[3, 4, 1], item_dtype="uint8", model="m:1")
+
+    np.testing.assert_array_equal(IMAGES, dropped)
+    np.testing.assert_array_equal(IMAGES[..., np.newaxis], added)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint16", ">i4", "int8"])
+def test_whole_numbers_in_range_are_cast(dtype: str) -> None:
+    items = checked(IMAGES.astype(dtype))
+
+    assert np.dtype("uint8") == items.dtype
+    np.testing.assert_array_equal(IMAGES, items)
+
+
+def test_pixels_are_cast_for_a_model_that_takes_floats() -> None:
+    items = checked(IMAGES, item_dtype="float32")
+
+    assert np.dtype("float32") == items.dtype
+
+
+@pytest.mark.parametrize(
+    ("array", "item_dtype", "reason"),
+    [
+        (np.zeros((0, 3, 4), np.uint8), "uint8", "empty; give at least one item"),
+        (np.zeros((2, 0, 4), np.uint8), "uint8", "empty"),
+        (np.array(7, np.uint8), "uint8", "empty"),
+        (np.zeros((2, 4, 3), np.uint8), "uint8", r"items of shape \(4, 3\), but m:1 takes \(3, 4"),
+        (IMAGES[0], "uint8", r"one item\? give it a leading axis"),
+        (IMAGES.astype(np.float64) / 255, "uint8", "give the raw pixels as uint8"),
+        (np.full((2, 3, 4), 0.5), "int32", "give the raw tokens as int32"),
+        (IMAGES.astype(np.int64) * 100, "uint8", "values from 0 to 2300 do not fit uint8"),
+        (IMAGES.astype(np.int64) - 5, "uint8", "values from -5 to 18 do not fit uint8"),
+        (np.full((2, 3, 4), 1e300), "float32", r"values from 1e\+300 to 1e\+300 do not fit float"),
+        (IMAGES.astype(str), "uint8", "not numeric"),
+        (IMAGES.astype(object), "uint8", "not numeric"),
+        (IMAGES.astype(bool), "uint8", "not numeric"),
+    ],
+)
+def test_items_that_do_not_fit_are_refused(array: np.ndarray, item_dtype: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        checked(array, item_dtype=item_dtype)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_the_first_item_with_nan_or_infinity_is_named(bad: float) -> None:
+    array = IMAGES.astype(np.float32)
+    array[1, 2, 3] = bad
+
+    with pytest.raises(InputError, match="item 1 has NaN or infinity"):
+        checked(array, item_dtype="float32")

@@ -1,0 +1,125 @@
+"""Answers what the tests ask of OpenVINO, in a process where Keras runs on it; JSON on stdout.
+
+It is given a folder of models (`NAME.keras`) with inputs and TensorFlow's outputs (`NAME.npz`).
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import FornadaError
+from model_store.engines import openvino
+from model_store.engines.golden import predict_items
+from model_store.engines.interface import Predict
+
+_TILE_ITEMS = 8
+_CALLERS = 5
+
+
+def main() -> None:
+    """Ask everything."""
+    folder = Path(sys.argv[1])
+    answers = {path.stem: _of_model(path) for path in sorted(folder.glob("*.keras"))}
+    answers["bfloat16"] = _in_bfloat16(folder / "mlp.keras")
+    answers["wrong tile"] = _refusal(lambda: _predict(folder / "mlp.keras")(np.zeros((7, 4, 4))))
+    answers["wrong shape"] = _refusal(lambda: _predict(folder / "mlp.keras", item_shape=(5, 5)))
+    answers["no bfloat16"] = _without_bfloat16()
+    answers["imported"] = sorted(
+        {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
+    )
+    json.dump(answers, sys.stdout)
+
+
+def _predict(
+    path: Path,
+    *,
+    item_shape: tuple[int, ...] = (4, 4),
+    item_dtype: str = "uint8",
+    streams: int = 2,
+    precision: openvino.Precision = "float32",
+) -> Predict:
+    return openvino.compile_predict(
+        openvino.load_model(path.read_bytes(), where=path.stem),
+        tile_items=_TILE_ITEMS,
+        item_shape=item_shape,
+        item_dtype=item_dtype,
+        streams=streams,
+        precision=precision,
+    )
+
+
+def _of_model(path: Path) -> dict[str, Any]:
+    with np.load(path.with_suffix(".npz")) as arrays:
+        items, expected = arrays["items"], arrays["outputs"]
+    # As from a download.
+    items.flags.writeable = False
+    options = {"item_shape": items.shape[1:], "item_dtype": str(items.dtype)}
+    try:
+        predict = _predict(path, **options)
+    except FornadaError as exc:
+        return {"refused": f"{type(exc).__name__}: {exc}"}
+    found = predict_items(predict, items, tile_items=_TILE_ITEMS)
+    order = np.random.default_rng(1).permutation(len(items))
+    shuffled = predict_items(predict, items[order], tile_items=_TILE_ITEMS)
+    in_one = _predict(path, **options, streams=1)
+    alone = predict_items(in_one, items, tile_items=_TILE_ITEMS)
+    return {
+        "difference": float(np.max(np.abs(found - expected))),
+        "same_in_any_company": found[order].tobytes() == shuffled.tobytes(),
+        "same_in_one_stream": found.tobytes() == alone.tobytes(),
+        "same_for_many_callers": all(
+            found.tobytes() == of_caller.tobytes()
+            for some in (predict, in_one)
+            for of_caller in _for_many_callers(some, items)
+        ),
+    }
+
+
+def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
+    """What each of more callers than there are streams is given."""
+    with ThreadPoolExecutor(_CALLERS) as pool:
+        asked = [
+            pool.submit(predict_items, predict, items, tile_items=_TILE_ITEMS)
+            for _ in range(_CALLERS)
+        ]
+        return [caller.result() for caller in asked]
+
+
+def _in_bfloat16(path: Path) -> dict[str, Any]:
+    try:
+        openvino.check_precision("bfloat16")
+    except FornadaError as exc:
+        return {"refused": str(exc)}
+    with np.load(path.with_suffix(".npz")) as arrays:
+        items, expected = arrays["items"], arrays["outputs"]
+    found = predict_items(_predict(path, precision="bfloat16"), items, tile_items=_TILE_ITEMS)
+    return {"difference": float(np.max(np.abs(found - expected)))}
+
+
+def _without_bfloat16() -> str:
+    class OldCpu:
+        def get_property(self, _device: str, _name: str) -> list[str]:
+            return ["FP32", "INT8"]
+
+    openvino: Any = sys.modules["openvino"]
+    core, openvino.Core = openvino.Core, OldCpu
+    try:
+        return _refusal(lambda: openvino.check_precision("bfloat16"))
+    finally:
+        openvino.Core = core
+
+
+def _refusal(call: Any) -> str:
+    try:
+        call()
+    except FornadaError as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return "nothing was raised"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Models in float64, rounded once: the same bytes whatever the batch, or a refusal."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fornada.errors import ModelRefusedError
+from model_store.engines import keras_file, keras_predict, keras_setup
+from model_store.engines.golden import predict_items
+from model_store.engines.interface import Predict
+
+_SHAPE = (6, 6, 1)
+_TILES = (1, 3, 16, 64)
+
+
+def _network(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(_SHAPE, dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, activation="relu", padding="same"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(40, activation="tanh"),
+            layers.Dropout(0.5),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+
+
+def _mixed(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(_SHAPE, dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            layers.Flatten(),
+            layers.Dense(40, activation="relu", dtype="mixed_bfloat16"),
+            layers.Dense(5, activation="softmax", dtype="float32"),
+        ]
+    )
+
+
+def _of_floats(keras: Any) -> Any:
+    layers = keras.layers
+    # Computes in whatever it is given.
+    first = layers.LayerNormalization()
+    return keras.Sequential([keras.Input(_SHAPE), first, layers.Flatten(), layers.Dense(5)])
+
+
+def _divided(keras: Any) -> Any:
+    pixels = keras.Input(_SHAPE, dtype="uint8")
+    return keras.Model(pixels, keras.layers.Dense(5)(keras.layers.Flatten()(pixels / 255)))
+
+
+def _saved(build: Callable[[Any], Any]) -> bytes:
+    keras = keras_setup.import_keras()
+    keras.utils.set_random_seed(3)
+    return keras_file.dump_model(build(keras))
+
+
+def _compiled(model: Any, tile_items: int, *, exact: bool) -> Predict:
+    return keras_predict.compile_predict(
+        model, tile_items=tile_items, item_shape=_SHAPE, item_dtype="uint8", exact=exact
+    )
+
+
+@pytest.fixture(scope="module")
+def artifact() -> bytes:
+    return _saved(_network)
+
+
+@pytest.fixture(scope="module")
+def exact(artifact: bytes) -> dict[int, Predict]:
+    """The network in float64, compiled for each tile."""
+    model = keras_file.load_model(artifact, where="m", exact=True)
+    return {tile: _compiled(model, tile, exact=True) for tile in _TILES}
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 70), data=st.data())
+def test_every_batch_size_and_order_gives_the_same_bytes(
+    exact: dict[int, Predict], seed: int, count: int, data: st.DataObject
+) -> None:
+    items = np.random.default_rng(seed).integers(0, 256, (count, *_SHAPE), np.uint8)
+    order = np.array(data.draw(st.permutations(range(count))))
+
+    outputs = {tile: predict_items(exact[tile], items, tile_items=tile) for tile in _TILES}
+    shuffled = predict_items(exact[16], items[order], tile_items=16)
+
+    assert 1 == len({found.tobytes() for found in outputs.values()})
+    assert outputs[16][order].tobytes() == shuffled.tobytes()
+
+
+def test_it_is_what_float32_is_near_to(artifact: bytes, exact: dict[int, Predict]) -> None:
+    items = np.random.default_rng(1).integers(0, 256, (64, *_SHAPE), np.uint8)
+    near = _compiled(keras_file.load_model(artifact, where="m"), 64, exact=False)(items)
+
+    outputs = exact[64](items)
+
+    assert np.float32 == outputs.dtype
+    assert 0 < np.max(np.abs(near - outputs)) < 1e-6
+
+
+def test_the_weights_are_the_same_numbers(artifact: bytes) -> None:
+    stored = keras_file.load_model(artifact, where="m").get_weights()
+
+    weights = keras_file.load_model(artifact, where="m", exact=True).get_weights()
+
+    assert {np.dtype(np.float64)} == {array.dtype for array in weights}
+    assert all(map(np.array_equal, stored, weights))
+
+
+@pytest.mark.parametrize(("build", "dtype"), [(_mixed, "uint8"), (_of_floats, "float32")])
+def test_what_was_made_for_less_or_takes_less_is_computed_in_float64_too(
+    build: Callable[[Any], Any], dtype: str
+) -> None:
+    model = keras_file.load_model(_saved(build), where="m", exact=True)
+    items = np.random.default_rng(1).integers(0, 256, (64, *_SHAPE)).astype(dtype)
+
+    found = {
+        predict_items(
+            keras_predict.compile_predict(
+                model, tile_items=tile, item_shape=_SHAPE, item_dtype=dtype, exact=True
+            ),
+            items,
+            tile_items=tile,
+        ).tobytes()
+        for tile in _TILES
+    }
+
+    assert 1 == len(found)
+
+
+def test_a_model_that_computes_in_less_whatever_it_is_told_is_refused_with_what_does() -> None:
+    model = keras_file.load_model(_saved(_divided), where="m", exact=True)
+
+    with pytest.raises(
+        ModelRefusedError, match=r"truediv computes in less than float64; .*without --exact"
+    ):
+        _compiled(model, 4, exact=True)

@@ -1,0 +1,221 @@
+"""Models that TensorFlow wrote, on OpenVINO, in a process of its own: Keras has one backend."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.errors import ConfigError
+from model_store.engines import keras_file, keras_predict, keras_setup, openvino
+
+_ROOT = Path(__file__).parents[4]
+_ITEMS = 20
+
+
+def _mlp(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((4, 4), dtype="uint8"),
+            layers.Flatten(),
+            layers.Rescaling(1 / 255),
+            layers.Dense(16, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def _cnn(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1), dtype="uint8"),
+            layers.RandomFlip(),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(4, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(),
+            layers.SeparableConv2D(4, 3),
+            layers.ReLU(),
+            layers.AveragePooling2D(2),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3),
+            layers.Softmax(),
+        ]
+    )
+
+
+def _functional(keras: Any) -> Any:
+    layers = keras.layers
+    pixels = keras.Input((8, 8, 1), dtype="uint8")
+    x = layers.Conv2D(4, 3)(pixels / 255)
+    x = layers.Add()([x, layers.LayerNormalization()(x)])
+    return keras.Model(pixels, layers.Dense(3)(layers.GlobalMaxPooling2D()(x)))
+
+
+def _sequence(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(10, 4, mask_zero=True),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
+            layers.GRU(3),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+
+
+def _regression(keras: Any) -> Any:
+    layers = keras.layers
+    normalize = layers.Normalization(mean=[1.0] * 5, variance=[2.0] * 5)
+    return keras.Sequential([keras.Input((5,)), normalize, layers.Dense(1)])
+
+
+def _unsupported(keras: Any) -> Any:
+    layers = keras.layers
+    encode = layers.CategoryEncoding(10, output_mode="multi_hot")
+    return keras.Sequential([keras.Input((6,), dtype="int32"), encode, layers.Dense(2)])
+
+
+_MODELS: dict[str, Callable[[Any], Any]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "functional": _functional,
+    "sequence": _sequence,
+    "regression": _regression,
+    "unsupported": _unsupported,
+}
+_RUNS = [name for name in _MODELS if name != "unsupported"]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What OpenVINO makes of the models that TensorFlow built."""
+    folder = tmp_path_factory.mktemp("models")
+    keras = keras_setup.import_keras()
+    keras.utils.set_random_seed(1)
+    for name, build in _MODELS.items():
+        _write(folder / name, build(keras))
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("openvino_answers.py")), str(folder)],
+        env={**_environ(), "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+
+
+def _write(path: Path, model: Any) -> None:
+    tensor = model.inputs[0]
+    item_shape, item_dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
+    items = np.random.default_rng(0).integers(0, 10, (_ITEMS, *item_shape)).astype(item_dtype)
+    predict = keras_predict.compile_predict(
+        model, tile_items=_ITEMS, item_shape=item_shape, item_dtype=item_dtype
+    )
+    path.with_suffix(".keras").write_bytes(keras_file.dump_model(model))
+    np.savez(path.with_suffix(".npz"), items=items, outputs=predict(items))
+
+
+@pytest.mark.parametrize("name", _RUNS)
+def test_openvino_gives_what_tensorflow_gives(answers: dict[str, Any], name: str) -> None:
+    assert 1e-5 > answers[name]["difference"]
+
+
+@pytest.mark.parametrize("name", _RUNS)
+def test_a_row_is_the_same_bytes_in_any_company_and_any_number_of_streams_and_callers(
+    answers: dict[str, Any], name: str
+) -> None:
+    assert answers[name]["same_in_any_company"]
+    assert answers[name]["same_in_one_stream"]
+    assert answers[name]["same_for_many_callers"]
+
+
+def test_tensorflow_is_never_imported_nor_what_reports_or_is_not_needed(
+    answers: dict[str, Any],
+) -> None:
+    imported = set(answers["imported"])
+
+    assert {"keras", "openvino"} <= imported
+    of_the_converter = {"openvino_telemetry", "tensorflow"}
+    of_keras = {"PIL", "matplotlib", "requests", "scipy", "sklearn"}
+    assert set() == (of_the_converter | of_keras) & imported
+
+
+def test_a_layer_that_openvino_lacks_is_named_with_the_engine_that_has_it(
+    answers: dict[str, Any],
+) -> None:
+    refusal = answers["unsupported"]["refused"]
+
+    assert refusal.startswith(
+        "ModelRefusedError: the model does not take int32 [8, 6] on OpenVINO "
+        "(CategoryEncoding.call()"
+    )
+    assert refusal.endswith("or predict it with FORNADA_ENGINE=keras")
+
+
+def test_a_tile_of_another_shape_is_refused(answers: dict[str, Any]) -> None:
+    assert answers["wrong tile"].startswith(
+        "PredictionError: predict failed on float64 (7, 4, 4): "
+    )
+
+
+def test_an_item_shape_that_the_model_does_not_take_is_refused(answers: dict[str, Any]) -> None:
+    assert answers["wrong shape"].startswith(
+        "ModelRefusedError: the model does not take uint8 [8, 5, 5] on OpenVINO ("
+    )
+
+
+def test_bfloat16_differs_by_what_is_stated_where_the_cpu_has_it(answers: dict[str, Any]) -> None:
+    found = answers["bfloat16"]
+    if "refused" in found:
+        pytest.skip(found["refused"])
+
+    assert 1e-6 < found["difference"] < openvino.BFLOAT16_TOLERANCE
+
+
+def test_bfloat16_is_refused_on_a_cpu_that_has_it_not(answers: dict[str, Any]) -> None:
+    assert answers["no bfloat16"].startswith("ConfigError: this CPU does not compute in bfloat16")
+
+
+def test_another_keras_backend_is_refused() -> None:
+    code = "from model_store import openvino_codec as codec; codec.import_keras()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**_environ(), "PYTHONPATH": str(_ROOT), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "ConfigError: KERAS_BACKEND is 'jax'" in ended.stderr
+
+
+def test_the_engines_name_tells_version_and_precision() -> None:
+    assert f"openvino {version('openvino')} bfloat16" == openvino.engine_name("bfloat16")
+
+
+def test_a_process_whose_keras_runs_on_tensorflow_is_refused() -> None:
+    keras_setup.import_keras()
+
+    with pytest.raises(ConfigError, match="Keras runs on tensorflow in this process"):
+        openvino.import_keras()

@@ -1,0 +1,289 @@
+"""Malicious and damaged `.keras` files, really made, are refused with the fact."""
+
+import copy
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from fornada.errors import ModelRefusedError
+from model_store.safety import artifact_check
+from model_store.safety.artifact_check import check_artifact
+
+_CONFIG = {
+    "module": "keras",
+    "class_name": "Sequential",
+    "config": {
+        "layers": [
+            {
+                "module": "keras.layers",
+                "class_name": "Dense",
+                "config": {
+                    "units": 3,
+                    "activation": "softmax",
+                    "kernel_initializer": {
+                        "module": "keras.initializers",
+                        "class_name": "GlorotUniform",
+                        "config": {"seed": None},
+                        "registered_name": None,
+                    },
+                },
+                "registered_name": None,
+            }
+        ]
+    },
+    "registered_name": None,
+    "compile_config": {
+        "optimizer": {"module": "keras.optimizers", "class_name": "Adam", "config": {}},
+        "loss": {
+            "module": "builtins",
+            "class_name": "function",
+            "config": "sparse_categorical_crossentropy",
+            "registered_name": "function",
+        },
+    },
+}
+
+
+def _weights(write: Callable[[h5py.File], object] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_group("layers/dense/vars")["0"] = np.ones((4, 3), np.float32)
+        if write is not None:
+            write(file)
+    return buffer.getvalue()
+
+
+def _artifact(
+    *,
+    config: Any = _CONFIG,
+    weights: bytes | None = None,
+    write: Callable[[zipfile.ZipFile], object] | None = None,
+    compression: int = zipfile.ZIP_STORED,
+) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("config.json", config if isinstance(config, bytes) else json.dumps(config))
+        archive.writestr("model.weights.h5", _weights() if weights is None else weights)
+        if write is not None:
+            write(archive)
+    return buffer.getvalue()
+
+
+def _with_layer(layer: dict[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = copy.deepcopy(_CONFIG)
+    config["config"]["layers"].append(layer)
+    return config
+
+
+def _refusal(data: bytes) -> str:
+    with pytest.raises(ModelRefusedError) as refusal:
+        check_artifact(data, where="the artifact")
+    message = str(refusal.value)
+    assert message.startswith("the artifact ")
+    assert "publish it again" in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_plain_model_is_accepted() -> None:
+    check_artifact(_artifact(), where="the artifact")
+    check_artifact(_artifact(compression=zipfile.ZIP_DEFLATED), where="the artifact")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {
+            "module": "keras.layers",
+            "class_name": "Lambda",
+            "config": {"function": {"class_name": "__lambda__", "config": {"value": "4wEAAA=="}}},
+        },
+        {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp/m"}},
+        {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"module": ""}},
+        {"module": "keras.layers", "class_name": "JaxLayer", "config": {}},
+        {"module": "keras.layers", "class_name": "FlaxLayer", "config": {}},
+        {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
+        {"module": "builtins", "class_name": "function", "config": "relu"},
+        {"module": "os", "class_name": "function", "config": "system"},
+        {"module": "keras.config", "class_name": "enable_unsafe_deserialization", "config": {}},
+        {"module": "keras.utils", "class_name": "get_file", "config": {"origin": "http://x"}},
+        {"module": "keras.src.utils.python_utils", "class_name": "func_load", "config": {}},
+        {"module": "subprocess", "class_name": "Popen", "config": {"args": ["true"]}},
+        {"module": None, "class_name": "Dense", "config": {}},
+        {"class_name": "__lambda__", "config": {"value": "4wEAAA=="}},
+        {"class_name": "__numpy__", "config": {"value": [1], "dtype": "S1000000000"}},
+        {"module": "keras.optimizers", "class_name": "Adam", "config": {}},
+        {
+            "module": "keras.layers",
+            "class_name": "Dense",
+            "config": {"activation": {"module": "my", "class_name": "Act", "config": {}}},
+        },
+    ],
+    ids=lambda layer: str(layer["class_name"]),
+)
+def test_what_is_not_a_listed_layer_is_refused(layer: dict[str, Any]) -> None:
+    message = _refusal(_artifact(config=_with_layer(layer)))
+
+    assert "not on the list" in message
+
+
+def test_a_custom_object_is_refused_by_its_registered_name() -> None:
+    layer = {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "config": {},
+        "registered_name": "evil>Dense",
+    }
+
+    assert "custom object 'evil>Dense'" in _refusal(_artifact(config=_with_layer(layer)))
+
+
+def test_a_class_name_that_is_no_text_is_refused() -> None:
+    layer = {"module": "keras.layers", "class_name": ["Dense"], "config": {}}
+
+    assert "other than text" in _refusal(_artifact(config=_with_layer(layer)))
+
+
+@pytest.mark.parametrize(
+    ("config", "fact"),
+    [
+        (b"\xff\xfe not json", "not JSON"),
+        (b"[]", "no Sequential or Functional"),
+        (b'{"class_name": "Lambda"}', "no Sequential or Functional"),
+        (b"[" * 200_000, "not JSON"),
+        (json.dumps({**_CONFIG, "deep": json.loads("[" * 80 + "]" * 80)}).encode(), "64 deep"),
+        (b" " * (artifact_check.MAX_CONFIG_BYTES + 1), "config.json of"),
+    ],
+    ids=["binary", "list", "not-a-model", "bottomless", "deep", "large"],
+)
+def test_an_absurd_configuration_is_refused(config: bytes, fact: str) -> None:
+    assert fact in _refusal(_artifact(config=config))
+
+
+@pytest.mark.parametrize("name", ["assets/vocabulary.txt", "../../etc/cron.d/x", "/etc/passwd"])
+def test_a_member_of_another_name_is_refused(name: str) -> None:
+    data = _artifact(write=lambda archive: archive.writestr(name, "x"))
+
+    assert f"holds {name!r}" in _refusal(data)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_occurs_twice_is_refused() -> None:
+    data = _artifact(write=lambda archive: archive.writestr("config.json", "{}"))
+
+    assert "twice" in _refusal(data)
+
+
+def test_a_symbolic_link_is_refused() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", json.dumps(_CONFIG))
+        link = zipfile.ZipInfo("model.weights.h5")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+
+    assert "other than a plain file" in _refusal(buffer.getvalue())
+
+
+def test_an_exotic_compression_is_refused() -> None:
+    assert "method 14" in _refusal(_artifact(compression=zipfile.ZIP_LZMA))
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.weights.h5"])
+def test_a_file_without_a_necessary_member_is_refused(missing: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in {"config.json", "model.weights.h5"} - {missing}:
+            archive.writestr(name, "{}")
+
+    assert f"has no {missing}" in _refusal(buffer.getvalue())
+
+
+def test_a_member_that_unpacks_to_many_times_its_size_is_refused() -> None:
+    data = _artifact(weights=bytes(17 * 1024**2), compression=zipfile.ZIP_DEFLATED)
+
+    assert "unpacks model.weights.h5" in _refusal(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_what_is_no_zip_is_refused(data: bytes) -> None:
+    assert "not a readable .keras" in _refusal(data)
+
+
+def test_a_truncated_file_is_refused_at_any_length() -> None:
+    whole = _artifact()
+
+    for length in range(0, len(whole), 97):
+        _refusal(whole[:length])
+
+
+def test_a_damaged_member_is_refused() -> None:
+    damaged = bytearray(_artifact())
+    at = damaged.index(b'"Sequential"')
+    damaged[at + 1] ^= 1
+
+    assert "Bad CRC" in _refusal(bytes(damaged))
+
+
+def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact_check, "MAX_ARTIFACT_BYTES", 100)
+
+    assert "more than 100" in _refusal(_artifact())
+
+
+def test_weights_that_are_no_hdf5_are_refused() -> None:
+    assert "HDF5 cannot read" in _refusal(_artifact(weights=b"not hdf5"))
+
+
+@pytest.mark.parametrize(
+    ("write", "fact"),
+    [
+        (lambda file: file.__setitem__("x", h5py.ExternalLink("/etc/x.h5", "/")), "elsewhere"),
+        (lambda file: file.__setitem__("x", h5py.SoftLink("/layers")), "elsewhere"),
+        (lambda file: file.__setitem__("layers/again", file["layers"]), "repeat"),
+        (lambda file: file.__setitem__("x", np.dtype("f4")), "neither group nor dataset"),
+        (lambda file: file.__setitem__("x", "text"), "dtype object"),
+        (lambda file: file.__setitem__("x", np.zeros(2, [("a", "f4")])), "dtype [('a'"),
+        (
+            lambda file: file.create_dataset(
+                "x", (4,), "u1", external=[("/etc/passwd", 0, h5py.h5f.UNLIMITED)]
+            ),
+            "another file",
+        ),
+        (
+            lambda file: file.create_dataset("x", (10**9,), "f4", chunks=(1024,), fillvalue=1.0),
+            "declares 4000000048 bytes",
+        ),
+        (
+            lambda file: file.create_dataset("x", (10**9,), "f4", compression="lzf"),
+            "foreign filter",
+        ),
+    ],
+    ids=["external", "soft", "cycle", "type", "text", "columns", "file", "bomb", "filter"],
+)
+def test_weights_that_are_not_plain_arrays_in_the_file_are_refused(
+    write: Callable[[h5py.File], object], fact: str
+) -> None:
+    assert fact in _refusal(_artifact(weights=_weights(write)))
+
+
+def test_virtual_weights_are_refused(tmp_path: Path) -> None:
+    def write(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout(shape=(4,), dtype="f4")
+        layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", shape=(4,))
+        file.create_virtual_dataset("x", layout)
+
+    assert "another file" in _refusal(_artifact(weights=_weights(write)))

@@ -1,0 +1,187 @@
+"""What a process is told to load: by name, by signature, with which layers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from fornada import keys
+from fornada.errors import ConfigError, ModelRefusedError, UsageError
+from fornada.settings import Settings
+from model_store.manifest import ModelManifest
+from model_store.safety.signing import PrivateKey, PublicKey
+from model_store.safety.trust import Trust, names_in
+from model_store.store import ModelStore
+
+
+def _write_keys(folder: Path, key: Any) -> tuple[Path, Path]:
+    private, public = folder / "private.pem", folder / "public.pem"
+    folder.mkdir(exist_ok=True)
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
+
+
+@pytest.fixture
+def key_files(tmp_path: Path) -> tuple[Path, Path]:
+    """PEM files of a private key and its public key."""
+    return _write_keys(tmp_path / "keys", Ed25519PrivateKey.generate())
+
+
+@pytest.fixture
+def private_key(key_files: tuple[Path, Path]) -> PrivateKey:
+    return PrivateKey.read(key_files[0])
+
+
+@pytest.fixture
+def worker(models: ModelStore, key_files: tuple[Path, Path]) -> ModelStore:
+    """The store as a worker sees it that accepts one key."""
+    trust = Trust.from_settings(Settings(model_public_key=str(key_files[1])))
+    return ModelStore(objects=models.objects, trust=trust)
+
+
+def test_a_version_that_was_signed_as_it_was_published_is_loaded(
+    worker: ModelStore, publish: Any, private_key: PrivateKey
+) -> None:
+    manifest = publish(sign_key=private_key)
+
+    assert manifest == worker.pinned(manifest.pin)
+
+
+def test_a_version_that_is_signed_later_is_loaded_from_then_on(
+    worker: ModelStore, models: ModelStore, publish: Any, private_key: PrivateKey
+) -> None:
+    manifest = publish()
+    with pytest.raises(
+        ModelRefusedError, match=r"m:1 is not signed with the key .*models sign m:1"
+    ):
+        worker.pinned(manifest.pin)
+
+    models.sign(manifest, private_key)
+
+    assert manifest == worker.pinned(manifest.pin)
+
+
+def test_a_signature_of_another_key_is_none(
+    worker: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    stranger, _ = _write_keys(tmp_path / "stranger", Ed25519PrivateKey.generate())
+    manifest = publish(sign_key=PrivateKey.read(stranger))
+
+    with pytest.raises(ModelRefusedError, match="is not signed with the key"):
+        worker.pinned(manifest.pin)
+
+
+def test_a_stranger_s_signature_under_the_right_name_is_refused(
+    worker: ModelStore, models: ModelStore, publish: Any, private_key: PrivateKey, tmp_path: Path
+) -> None:
+    stranger, _ = _write_keys(tmp_path / "stranger", Ed25519PrivateKey.generate())
+    manifest = publish()
+    forged = PrivateKey.read(stranger).sign(manifest.to_json())
+    models.objects.put(keys.model_signature("m", 1, private_key.key_id), forged.to_json())
+
+    with pytest.raises(ModelRefusedError, match="the signature of model m:1 does not fit"):
+        worker.pinned(manifest.pin)
+
+
+@pytest.mark.parametrize("signature", ["", "not base64!", "AAAA"])
+def test_a_signature_that_is_none_is_refused(
+    worker: ModelStore, models: ModelStore, publish: Any, private_key: PrivateKey, signature: str
+) -> None:
+    manifest = publish()
+    broken = private_key.sign(b"").model_copy(update={"signature": signature})
+    models.objects.put(keys.model_signature("m", 1, private_key.key_id), broken.to_json())
+
+    with pytest.raises(ModelRefusedError, match="does not fit its manifest"):
+        worker.pinned(manifest.pin)
+
+
+def test_a_manifest_that_was_changed_after_it_was_signed_is_refused(
+    worker: ModelStore, models: ModelStore, publish: Any, private_key: PrivateKey
+) -> None:
+    # given a manifest of which only the classes are another
+    manifest: ModelManifest = publish(sign_key=private_key)
+    changed = manifest.model_copy(update={"classes": ["b", "a"]})
+    models.objects.put(keys.model_manifest("m", 1), changed.to_json())
+
+    with pytest.raises(ModelRefusedError, match="does not fit its manifest"):
+        worker.pinned(manifest.pin)
+
+
+def test_a_signed_manifest_under_another_name_is_refused(
+    worker: ModelStore, models: ModelStore, publish: Any, private_key: PrivateKey
+) -> None:
+    # given the signed version 1, copied over version 2
+    first, second = publish(sign_key=private_key), publish(artifact=b"other")
+    for key in (keys.model_manifest, lambda n, v: keys.model_signature(n, v, private_key.key_id)):
+        models.objects.put(key("m", 2), models.objects.get(key("m", 1)).data)
+
+    with pytest.raises(ModelRefusedError, match="m:2 has the manifest of m:1"):
+        worker.pinned(second.pin.model_copy(update={"sha256": first.digest}))
+
+
+def test_keys_that_are_none_are_refused(tmp_path: Path) -> None:
+    elliptic = _write_keys(tmp_path / "elliptic", generate_private_key(SECP256R1()))
+    text = tmp_path / "text.pem"
+    text.write_text("no key")
+
+    for path in (elliptic[0], text, tmp_path / "none.pem"):
+        with pytest.raises(UsageError, match="openssl genpkey -algorithm ed25519"):
+            PrivateKey.read(path)
+    with pytest.raises(ConfigError, match="is no Ed25519 public key"):
+        PublicKey.read(elliptic[1])
+    for path in (text, tmp_path / "none.pem"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            PublicKey.read(path)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "name", "is_accepted"),
+    [
+        (None, "anything", True),
+        ("fashion-*, digits", "fashion-mnist", True),
+        ("fashion-*, digits", "digits", True),
+        ("fashion-*, digits", "digits2", False),
+        ("fashion-*", "Fashion-mnist", False),
+        (",", "m", False),
+    ],
+)
+def test_names_are_accepted_by_glob(*, accepted: str | None, name: str, is_accepted: bool) -> None:
+    trust = Trust.from_settings(Settings(accepted_models=accepted))
+
+    if is_accepted:
+        trust.check_name(name)
+    else:
+        with pytest.raises(ModelRefusedError, match=f"'{name}' is not one that this process"):
+            trust.check_name(name)
+
+
+def test_a_name_that_is_not_accepted_is_not_looked_for(models: ModelStore, publish: Any) -> None:
+    pin = publish().pin
+    worker = ModelStore(objects=models.objects, trust=Trust(accepted_models=("other",)))
+
+    with pytest.raises(ModelRefusedError, match="FORNADA_ACCEPTED_MODELS"):
+        worker.pinned(pin)
+
+
+@pytest.mark.parametrize("layers", ["Dense", "a.b", "a:b:c", "a b:C", "os.path:join()", "a-b:C"])
+def test_allowed_layers_that_are_not_written_so_are_refused(layers: str) -> None:
+    with pytest.raises(ConfigError, match="FORNADA_ALLOWED_LAYERS has"):
+        Trust.from_settings(Settings(allowed_layers=layers))
+
+
+def test_allowed_layers_are_a_list_with_commas() -> None:
+    trust = Trust.from_settings(Settings(allowed_layers="a.b:C, d:E,"))
+
+    assert {"a.b:C", "d:E"} == trust.allowed_layers
+    assert () == names_in(None)

@@ -1,0 +1,84 @@
+"""Inputs on their way to the store: where they lie, in order, a few at a time."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.errors import StoreUnavailableError
+from fornada.formats.npy import from_npy
+from fornada.records import sha256_hex
+from fornada.storage.memory import InMemoryObjectStore
+from producer.submitting.sharding import Shard
+from producer.submitting.upload import upload
+
+
+def shard(number: int, *, ids: list[str] | None = None) -> Shard:
+    return Shard(images=np.full((2, 3), number, np.uint8), item_ids=ids)
+
+
+def test_each_shard_lies_where_its_manifest_says() -> None:
+    objects = InMemoryObjectStore()
+
+    inputs = list(upload(map(shard, range(9)), job_id="job", objects=objects, store=True))
+
+    for number, spec in enumerate(inputs):
+        (ref,) = spec.objects
+        data = objects.get(ref.key).data
+        assert keys.job_input("job", number, sha256_hex(data)) == ref.key
+        assert (len(data), sha256_hex(data), 2) == (ref.size_bytes, ref.sha256, spec.item_count)
+        np.testing.assert_array_equal(shard(number).images, from_npy(data, where="here"))
+        assert spec.item_ids is None
+
+
+def test_item_ids_lie_beside_their_images() -> None:
+    objects = InMemoryObjectStore()
+
+    (spec,) = upload([shard(0, ids=["a", "ü"])], job_id="job", objects=objects, store=True)
+
+    assert ["a", "ü"] == json.loads(objects.get(spec.item_ids.key).data)
+
+
+def test_without_storing_it_says_the_same() -> None:
+    objects = InMemoryObjectStore()
+    shards = [shard(n, ids=[str(n), "x"]) for n in range(5)]
+
+    said = list(upload(shards, job_id="job", objects=objects, store=False))
+
+    assert [] == list(objects.list(""))
+    assert list(upload(shards, job_id="job", objects=objects, store=True)) == said
+
+
+def test_shards_are_taken_a_few_at_a_time() -> None:
+    taken: list[int] = []
+
+    def shards() -> Iterator[Shard]:
+        for number in range(100):
+            taken.append(number)
+            yield shard(number)
+
+    stream = upload(shards(), job_id="job", objects=InMemoryObjectStore(), store=True)
+    next(stream)
+
+    assert len(taken) <= 4
+    stream.close()
+
+
+def test_a_store_that_fails_ends_it_and_leaves_no_thread() -> None:
+    class Failing(InMemoryObjectStore):
+        """Fails from the sixth object on."""
+
+        def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
+            if "/00000005-" in key:
+                raise StoreUnavailableError("503")
+            super().put(key, data, bucket=bucket)
+
+    before = threading.active_count()
+
+    with pytest.raises(StoreUnavailableError):
+        list(upload(map(shard, range(9)), job_id="job", objects=Failing(), store=True))
+
+    assert before == threading.active_count()

@@ -1,0 +1,83 @@
+"""The backlog: every shard without an outcome once, where it is, with its items."""
+
+import numpy as np
+import pytest
+
+from fornada.errors import BrokerError
+from fornada.queue.message import ShardMessage
+from producer.client import Client
+from producer.testing import in_memory_client
+from producer.upkeep.backlog import Amount, Backlog
+
+IMAGES = np.zeros((11, 2, 2), np.uint8)
+
+
+@pytest.fixture
+def client() -> Client:
+    return in_memory_client(model="m", item_shape=[2, 2], classes=["a", "b"], run_at_once=False)
+
+
+def test_without_jobs_there_is_none(client: Client) -> None:
+    assert Backlog() == client.backlog()
+    assert Amount() == client.backlog().total
+
+
+def test_each_shard_without_an_outcome_counts_once_where_it_is(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given shards of 2, 2, 2, 2, 2 and 1: done, at work, taken, and three queued, of which one lost
+    coordination = client._coordination
+    job = client.submit(IMAGES, model="m", items_per_shard=2)
+    coordination.mark_done(job.id, 0)
+    coordination.begin(job.id, 1, "a", lease_s=60)
+    held = {ShardMessage(job_id=job.id, shard=s) for s in (0, 1, 2)}
+    held.add(ShardMessage(job_id="other", shard=5))
+    monkeypatch.setattr(client._sender, "reserved", lambda: held)
+    del coordination._jobs[job.id].enqueued[3]
+
+    backlog = client.backlog()
+
+    assert (
+        Backlog(
+            waiting=Amount(shards=1, items=2),
+            queued=Amount(shards=2, items=3),
+            reserved=Amount(shards=1, items=2),
+            running=Amount(shards=1, items=2),
+        )
+        == backlog
+    )
+    assert Amount(shards=5, items=9) == backlog.total
+
+
+def test_jobs_add_up_and_those_that_ended_count_for_nothing(client: Client) -> None:
+    client.submit(IMAGES, model="m", items_per_shard=5)
+    client.submit(IMAGES[:4], model="m")
+    client.submit(IMAGES, model="m").cancel()
+
+    assert Backlog(queued=Amount(shards=4, items=15)) == client.backlog()
+
+
+def test_after_a_flush_the_store_tells_which_jobs_are_open(client: Client) -> None:
+    client.submit(IMAGES, model="m", items_per_shard=5)
+    client.submit(IMAGES, model="m").cancel()
+    client._coordination.flush()
+
+    assert Backlog(waiting=Amount(shards=3, items=11)) == client.backlog()
+
+
+def test_a_job_that_is_being_submitted_is_not_there_yet(client: Client) -> None:
+    client._coordination.rebuild_open_jobs(["soon"])
+
+    assert Backlog() == client.backlog()
+
+
+def test_without_the_queue_there_is_no_telling(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> set[ShardMessage]:
+        raise BrokerError("away")
+
+    monkeypatch.setattr(client._sender, "reserved", away)
+
+    with pytest.raises(BrokerError):
+        client.backlog()

@@ -1,0 +1,243 @@
+"""Resuming a job, retrying what failed of it, and deleting old ones."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.errors import JobNotFoundError, UsageError
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
+from fornada.queue.message import ShardMessage
+from fornada.records import now
+from fornada.storage.memory import InMemoryObjectStore
+from fornada.testing import InMemoryCoordination
+from producer.client import Client
+from producer.job import Job
+from producer.testing import in_memory_client
+from producer.upkeep.retention import parse_age, purge
+
+IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A client whose messages are kept, and run by nobody."""
+    return in_memory_client(model="m", item_shape=[2, 2], classes=["a", "b"], run_at_once=False)
+
+
+@pytest.fixture
+def job(client: Client) -> Job:
+    """Ten images in shards of four, four and two."""
+    return client.submit(IMAGES, model="m", items_per_shard=4, tags={"team": "x"})
+
+
+def _jobs(client: Client) -> JobStore:
+    return client._jobs
+
+
+def _queue(client: Client) -> list[ShardMessage]:
+    sender = client._sender
+    assert isinstance(sender, RecordingSender)
+    return sender.messages
+
+
+def _commit(client: Client, job: Job, shard: int, *, dead: bool = False) -> None:
+    at = now()
+    _jobs(client).commit(
+        ShardOutcome(
+            job_id=job.id,
+            shard=shard,
+            status="dead" if dead else "ok",
+            attempt="a",
+            item_count=job.manifest.shards[shard].item_count,
+            reason="crash-loop" if dead else None,
+            detail="died" if dead else None,
+            model_sha256=job.manifest.model.sha256,
+            worker="w",
+            began_at=at,
+            committed_at=at,
+        )
+    )
+
+
+def test_resume_enqueues_what_is_neither_done_nor_on_its_way(client: Client, job: Job) -> None:
+    # given shard 0 done, shard 1 lost with Redis, shard 2 at work
+    _commit(client, job, 0)
+    coordination = client._coordination
+    assert isinstance(coordination, InMemoryCoordination)
+    coordination.flush()
+    coordination.begin(job.id, 2, "a", lease_s=30)
+    _queue(client).clear()
+
+    # when
+    client.resume(job.id)
+
+    # then
+    assert [ShardMessage(job_id=job.id, shard=1)] == _queue(client)
+
+
+def test_an_ended_job_is_not_resumed(client: Client, job: Job) -> None:
+    # given
+    job.cancel()
+
+    # when / then
+    with pytest.raises(UsageError, match="has ended CANCELLED, which never changes"):
+        client.resume(job.id)
+
+
+def test_a_retry_holds_the_dead_and_the_missing_shards_with_their_numbers(
+    client: Client, job: Job
+) -> None:
+    # given a job of which shard 1 is dead and shard 2 was never done
+    _commit(client, job, 0)
+    _commit(client, job, 1, dead=True)
+    job.cancel()
+    _queue(client).clear()
+
+    # when
+    retry = client.retry_failed(job.id)
+
+    # then
+    assert f"{job.id}-retry" == retry.id
+    assert [job.manifest.shards[1].objects, job.manifest.shards[2].objects] == [
+        spec.objects for spec in retry.manifest.shards
+    ]
+    assert {"team": "x", "retry_of": job.id} == retry.manifest.tags
+    assert [0, 1] == [message.shard for message in _queue(client)]
+    parts = list(retry.shard_results(partial=True))
+    assert [["4", "5", "6", "7"], ["8", "9"]] == [part.item_ids for part in parts]
+    assert [0, 4] == [part.first_item for part in parts]
+
+
+def test_retrying_twice_finds_the_same_job(client: Client, job: Job) -> None:
+    # given
+    job.cancel()
+    first = client.retry_failed(job.id)
+    _queue(client).clear()
+
+    # when
+    again = client.retry_failed(job.id)
+
+    # then
+    assert first.manifest == again.manifest
+    assert [] == _queue(client)
+
+
+def test_a_retry_of_a_retry_counts_from_the_first_job(client: Client, job: Job) -> None:
+    # given
+    for shard in (0, 1):
+        _commit(client, job, shard)
+    job.cancel()
+    retry = client.retry_failed(job.id)
+    retry.cancel()
+
+    # when
+    second = client.retry_failed(retry.id)
+
+    # then
+    assert ["8", "9"] == next(second.shard_results(partial=True)).item_ids
+
+
+def test_there_is_nothing_to_retry_of_a_job_that_went_well(client: Client, job: Job) -> None:
+    # given
+    for shard in range(3):
+        _commit(client, job, shard)
+    _jobs(client).finish_if_complete(job.manifest)
+
+    # when / then
+    with pytest.raises(UsageError, match="nothing to retry"):
+        client.retry_failed(job.id)
+
+
+def test_an_open_job_is_not_retried(client: Client, job: Job) -> None:
+    with pytest.raises(UsageError, match="has not ended"):
+        client.retry_failed(job.id)
+
+
+def test_purge_deletes_old_ended_jobs_and_nothing_else(client: Client, job: Job) -> None:
+    # given an ended job and an open one
+    ended = client.submit(IMAGES, model="m", idempotency_key="ended")
+    ended.cancel()
+
+    # when
+    too_young = client.purge(timedelta(hours=1))
+    purged = client.purge(timedelta(0))
+
+    # then
+    assert ([], ["ended"]) == (too_young, purged)
+    assert [] == list(_jobs(client).objects.list(keys.job_prefix("ended")))
+    assert [job.id] == [status.job_id for status in client.jobs()]
+    with pytest.raises(JobNotFoundError):
+        client.job("ended")
+
+
+def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job) -> None:
+    # given
+    job.cancel()
+    retry = client.retry_failed(job.id)
+
+    # when / then
+    assert [] == client.purge(timedelta(0))
+    retry.cancel()
+    assert [job.id, retry.id] == client.purge(timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("last_put", "older_than", "goes"),
+    [
+        (timedelta(hours=25), timedelta(0), True),
+        (timedelta(hours=23), timedelta(0), False),
+        (timedelta(hours=25), timedelta(days=2), False),
+        (timedelta(hours=49), timedelta(days=2), True),
+    ],
+)
+def test_what_a_submission_left_that_became_no_job_is_purged_after_a_day(
+    last_put: timedelta,
+    older_than: timedelta,
+    goes: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    # given images of which the last came so long ago, and no manifest
+    put_at = iter([now() - timedelta(days=3), now() - last_put])
+    objects = InMemoryObjectStore(clock=lambda: next(put_at).timestamp())
+    objects.put(keys.job_input("broken", 0, "a" * 64), b"1")
+    objects.put(keys.job_input("broken", 1, "a" * 64), b"1")
+
+    purged = purge(JobStore(objects=objects), older_than=older_than)
+
+    assert (["broken"] if goes else []) == purged
+    assert (0 if goes else 2) == len(list(objects.list("jobs/")))
+
+
+def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
+    # given
+    client.submit(IMAGES, model="m", idempotency_key="nightly").cancel()
+    client.purge(timedelta(0))
+
+    # when
+    client.submit(IMAGES, model="m", idempotency_key="nightly")
+
+    # then
+    begun = client._coordination.begin("nightly", 0, "a", lease_s=30)
+    assert "begun" == begun.status
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("90m", timedelta(minutes=90)),
+        ("12h", timedelta(hours=12)),
+        ("30d", timedelta(days=30)),
+        ("2w", timedelta(weeks=2)),
+    ],
+)
+def test_ages_are_read_with_their_unit(text: str, age: timedelta) -> None:
+    assert age == parse_age(text)
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "30y"])
+def test_what_is_no_age_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not an age"):
+        parse_age(text)

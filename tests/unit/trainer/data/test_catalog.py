@@ -1,0 +1,299 @@
+"""Data sets load whole, or say within seconds what is missing."""
+
+import dataclasses
+import gzip
+import importlib
+import inspect
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fornada.errors import DatasetUnavailableError, UsageError
+from model_store.engines import keras_setup
+from trainer.data import catalog, keras_cache, keras_datasets
+
+_FILES = {
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+}
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Download hosts that refuse the connection."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    _download_from(monkeypatch, f"http://127.0.0.1:{port}/")
+
+
+@pytest.fixture
+def black_hole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Download hosts that take the connection and never answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        _download_from(monkeypatch, f"http://127.0.0.1:{port}/")
+        monkeypatch.setattr(keras_cache, "_PROBE_TIMEOUT_S", 0.2)
+        yield
+
+
+def _download_from(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    sources = {
+        name: dataclasses.replace(source, files=dataclasses.replace(source.files, download_url=url))
+        for name, source in keras_datasets.SOURCES.items()
+    }
+    monkeypatch.setattr(keras_datasets, "SOURCES", sources)
+
+
+def test_fashion_mnist_comes_from_the_keras_cache(sample: Path, no_network: None) -> None:
+    dataset = catalog.load("fashion_mnist")
+
+    assert (480, 28, 28) == dataset.train_items.shape
+    assert (120, 28, 28) == dataset.test_items.shape
+    assert np.uint8 == dataset.train_items.dtype
+    assert np.int64 == dataset.train_targets.dtype
+    assert ("T-shirt/top", "Ankle boot") == (dataset.classes[0], dataset.classes[9])
+    assert set(range(10)) == set(dataset.test_targets.tolist())
+    assert (28, 28) == dataset.item_shape
+    assert 64 == len(dataset.train_sha256)
+
+
+def test_boston_housing_is_vectors_and_prices(
+    put_small: Callable[[str], Path], no_network: None
+) -> None:
+    put_small("boston_housing")
+
+    dataset = catalog.load("boston_housing")
+
+    assert ("regression", ["price_k_usd"], 1) == (
+        dataset.task,
+        dataset.classes,
+        dataset.output_count,
+    )
+    assert ((13,), "float32") == (dataset.item_shape, dataset.item_dtype)
+    assert (320, 80) == (len(dataset.train_items), len(dataset.test_items))
+    assert ((320,), np.float32) == (dataset.train_targets.shape, dataset.train_targets.dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "some"),
+    [
+        # Keras 3.15 makes 50,000 of them, whatever is there.
+        ("cifar10", (50_000, 1), {0: "airplane", 9: "truck"}),
+        ("cifar100", (100, 50), {0: "apple", 53: "orange", 99: "worm"}),
+    ],
+)
+def test_cifar_is_colour_images_with_flat_labels(
+    put_small: Callable[[str], Path],
+    no_network: None,
+    name: str,
+    items: tuple[int, int],
+    some: dict[int, str],
+) -> None:
+    put_small(name)
+
+    dataset = catalog.load(name)
+
+    assert ((32, 32, 3), "uint8") == (dataset.item_shape, dataset.item_dtype)
+    assert items == (len(dataset.train_items), len(dataset.test_items))
+    assert ((items[0],), np.int64) == (dataset.train_targets.shape, dataset.train_targets.dtype)
+    assert some == {label: dataset.classes[label] for label in some}
+    assert max(some) + 1 == len(set(dataset.classes)) == dataset.output_count
+
+
+def test_mnist_is_grey_images(put_small: Callable[[str], Path], no_network: None) -> None:
+    put_small("mnist")
+
+    dataset = catalog.load("mnist")
+
+    assert ((28, 28), "uint8", 40) == (
+        dataset.item_shape,
+        dataset.item_dtype,
+        len(dataset.train_items),
+    )
+    assert list(range(10)) == dataset.train_targets[:10].tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "some"),
+    [("imdb", {0: "negative", 1: "positive"}), ("reuters", {0: "cocoa", 3: "earn", 45: "lead"})],
+)
+def test_texts_are_token_sequences_of_one_length(
+    put_small: Callable[[str], Path],
+    no_network: None,
+    name: str,
+    some: dict[int, str],
+) -> None:
+    put_small(name)
+
+    dataset = catalog.load(name)
+
+    assert ((256,), "int32") == (dataset.item_shape, dataset.item_dtype)
+    assert some == {label: dataset.classes[label] for label in some}
+    assert max(some) + 1 == len(dataset.classes)
+    tokens = dataset.train_items
+    # Padding, the token that begins a review, and words beyond the vocabulary.
+    assert {0, 1, 2} <= set(tokens.ravel().tolist())
+    assert 9_999 >= tokens.max()
+    # Zeros before a short sequence, then the token that begins it.
+    short = next(row for row in tokens if row[0] == 0)
+    assert 1 == short[np.flatnonzero(short)[0]]
+
+
+@pytest.mark.parametrize("name", sorted(set(keras_datasets.SOURCES) - {"fashion_mnist"}))
+def test_a_file_that_is_not_the_known_one_is_never_opened(
+    put_small: Callable[[str], Path], no_network: None, name: str
+) -> None:
+    # given a file that loads, and has one byte more
+    path = put_small(name)
+    path.write_bytes(path.read_bytes() + b" ")
+
+    # when
+    with pytest.raises(DatasetUnavailableError, match="not the file that Keras publishes") as error:
+        catalog.load(name)
+
+    # then
+    assert f"{path} is" in str(error.value)
+    # Keras would have deleted it when its download failed.
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(keras_datasets.SOURCES) - {"fashion_mnist"}))
+def test_the_known_file_is_the_one_that_this_release_of_keras_downloads(name: str) -> None:
+    keras_setup.import_keras()
+    module = importlib.import_module(f"keras.src.datasets.{name}")
+
+    (file,) = keras_datasets.SOURCES[name].files.files
+
+    source = inspect.getsource(module)
+    assert f'"{file.sha256}"' in source
+    assert file.name.removesuffix("_archive") in source
+    assert keras_datasets.SOURCES[name].files.download_url in source
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("boston_housing", "put boston_housing.npz into"),
+        ("cifar10", "put cifar-10-python.tar.gz as cifar-10-batches-py-target_archive into"),
+        ("cifar100", "put cifar-100-python.tar.gz as cifar-100-python-target_archive into"),
+        ("imdb", "put imdb.npz into"),
+        ("mnist", "put mnist.npz into"),
+        ("reuters", "put reuters.npz into"),
+    ],
+)
+def test_each_data_set_that_is_not_there_says_which_file_goes_where(
+    keras_home: Path, no_network: None, name: str, put: str
+) -> None:
+    with pytest.raises(DatasetUnavailableError) as error:
+        catalog.load(name)
+
+    message = str(error.value)
+    assert (
+        f"data set {name} is not cached (1 of 1 files missing in {keras_home}/datasets)" in message
+    )
+    assert put in message
+
+
+def test_digits_need_no_network_and_are_split_alike_always(no_network: None) -> None:
+    first, second = catalog.load("digits"), catalog.load("digits")
+
+    assert (1437, 8, 8) == first.train_items.shape
+    assert (360, 8, 8) == first.test_items.shape
+    assert (np.uint8, 0, 255) == (
+        first.train_items.dtype,
+        first.train_items.min(),
+        first.train_items.max(),
+    )
+    assert [str(digit) for digit in range(10)] == first.classes
+    np.testing.assert_array_equal(first.test_items, second.test_items)
+    np.testing.assert_array_equal(first.test_targets, second.test_targets)
+    assert first.train_sha256 == second.train_sha256
+
+
+def test_an_unknown_data_set_is_told_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"'imagenet'; there are: boston_housing, .*, digits"):
+        catalog.load("imagenet")
+
+
+def test_without_cache_and_network_the_error_says_what_to_do(
+    keras_home: Path, no_network: None
+) -> None:
+    with pytest.raises(DatasetUnavailableError) as error:
+        catalog.load("fashion_mnist")
+
+    message = str(error.value)
+    assert str(keras_home / "datasets/fashion-mnist") in message
+    assert all(file in message for file in _FILES)
+    assert "--dataset digits" in message
+    assert 1 == error.value.exit_code
+
+
+def test_a_network_that_swallows_everything_ends_soon(keras_home: Path, black_hole: None) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(DatasetUnavailableError, match="does not answer"):
+        catalog.load("fashion_mnist")
+
+    assert time.monotonic() - began < 3
+
+
+def test_one_missing_file_is_named_alone(sample: Path, no_network: None) -> None:
+    (sample / "t10k-labels-idx1-ubyte.gz").unlink()
+
+    with pytest.raises(DatasetUnavailableError, match="1 of 4 files missing") as error:
+        catalog.load("fashion_mnist")
+
+    assert "put t10k-labels-idx1-ubyte.gz into that folder" in str(error.value)
+
+
+@pytest.mark.parametrize("file", sorted(_FILES))
+def test_a_truncated_file_is_named(sample: Path, no_network: None, file: str) -> None:
+    path = sample / file
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(DatasetUnavailableError) as error:
+        catalog.load("fashion_mnist")
+
+    assert f"{path} is truncated or damaged; delete it" in str(error.value)
+
+
+def test_a_web_page_in_place_of_a_file_is_named(sample: Path, no_network: None) -> None:
+    path = sample / "train-images-idx3-ubyte.gz"
+    path.write_text("<html>please log in</html>")
+
+    with pytest.raises(DatasetUnavailableError, match="truncated or damaged; delete it"):
+        catalog.load("fashion_mnist")
+
+
+def test_files_that_do_not_belong_together_are_refused(sample: Path, no_network: None) -> None:
+    labels = sample / "train-labels-idx1-ubyte.gz"
+    labels.write_bytes((sample / "t10k-labels-idx1-ubyte.gz").read_bytes())
+
+    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
+        catalog.load("fashion_mnist")
+
+
+def test_labels_outside_the_classes_are_refused(sample: Path, no_network: None) -> None:
+    labels = sample / "t10k-labels-idx1-ubyte.gz"
+    data = bytearray(gzip.decompress(labels.read_bytes()))
+    data[-1] = 10
+    labels.write_bytes(gzip.compress(bytes(data)))
+
+    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
+        catalog.load("fashion_mnist")
+
+
+def test_a_host_that_has_no_page_there_counts_as_reachable(
+    sample: Path, monkeypatch: pytest.MonkeyPatch, moto_endpoint: str
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+    assert keras_cache.reachable(f"{moto_endpoint}/no-such-bucket/", timeout_s=5)

@@ -1,0 +1,68 @@
+"""Accuracy, precision and recall, with items that have no result."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fornada.errors import InputError
+from trainer.evaluation.classification import confusion_matrix, evaluate
+
+_CLASSES = ["a", "b", "c"]
+_LABELS = np.array([0, 0, 1, 1])
+_PROBABILITIES = np.array(
+    [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [math.nan] * 3], np.float32
+)
+
+
+def test_items_without_a_result_are_wrong_and_counted_apart() -> None:
+    evaluation = evaluate(_PROBABILITIES, _LABELS, _CLASSES)
+
+    assert 0.5 == evaluation.accuracy
+    assert (4, 2, 1) == (evaluation.items, evaluation.right, evaluation.failed)
+    assert [("a", 2, 1), ("b", 2, 1), ("c", 0, 0)] == [
+        (row.name, row.items, row.right) for row in evaluation.classes
+    ]
+    assert [0.5, 0.5, None] == [row.recall for row in evaluation.classes]
+
+
+def test_precision_is_the_share_of_those_called_so_that_are_so() -> None:
+    evaluation = evaluate(_PROBABILITIES, _LABELS, _CLASSES)
+
+    assert [1, 2, 0] == [row.predicted for row in evaluation.classes]
+    assert [1.0, 0.5, None] == [row.precision for row in evaluation.classes]
+    assert [2 / 3, 0.5, None] == [row.f1 for row in evaluation.classes]
+
+
+def test_the_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
+    counts = confusion_matrix(_PROBABILITIES, _LABELS, _CLASSES)
+
+    assert [[1, 1, 0], [0, 1, 0], [0, 0, 0]] == counts.tolist()
+
+
+def test_a_row_that_is_nan_is_wrong_also_for_the_first_class() -> None:
+    evaluation = evaluate(np.full((2, 3), np.nan, np.float32), np.zeros(2, np.int64), _CLASSES)
+
+    assert 0.0 == evaluation.accuracy
+    assert 2 == evaluation.failed
+    assert 0 == evaluation.classes[0].predicted
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "fact"),
+    [
+        (_PROBABILITIES[:3], _LABELS, r"the probabilities are float32 \(3, 3\)"),
+        (_PROBABILITIES[:, :2], _LABELS, r"need float \(4, 3\)"),
+        (np.zeros((4, 3), np.uint8), _LABELS, "are uint8"),
+        (_PROBABILITIES, _LABELS.astype(np.float32), "the labels are float32"),
+        (_PROBABILITIES, _LABELS[:, None], "one whole number an item"),
+        (_PROBABILITIES[:0], _LABELS[:0], "the labels are"),
+        (_PROBABILITIES, _LABELS + 2, "labels go from 2 to 3, and there are 3 classes"),
+        (_PROBABILITIES, _LABELS - 1, "labels go from -1 to 0"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    probabilities: np.ndarray, labels: np.ndarray, fact: str
+) -> None:
+    with pytest.raises(InputError, match=fact):
+        evaluate(probabilities, labels, _CLASSES)

@@ -1,0 +1,248 @@
+"""Each data set has a recipe that fits it, learns, and predicts alike wherever it is loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.errors import UsageError
+from fornada.formats.items import Array
+from model_store.engines import golden, keras_file, keras_predict
+from trainer.data import catalog as datasets
+from trainer.data.dataset import Dataset
+from trainer.recipes import catalog
+
+from ..keras_files import MAKERS
+
+_ROOT = Path(__file__).parents[4]
+_TILE_ITEMS = 16
+
+
+def _dataset(items: Array, *, outputs: int, task: Any = "classification") -> Dataset:
+    rng = np.random.default_rng(1)
+    targets: Any = rng.integers(0, outputs, len(items))
+    if task == "regression":
+        targets = rng.normal(22, 9, len(items)).astype(np.float32)
+    return Dataset(
+        name="made-up",
+        task=task,
+        train_items=items,
+        train_targets=targets,
+        test_items=items,
+        test_targets=targets,
+        classes=[str(number) for number in range(outputs)],
+    )
+
+
+def _made_up(recipe: str) -> Dataset:
+    """Some items of the kind that a recipe takes."""
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(24, 13)) * np.logspace(-1, 3, 13)).astype(np.float32)
+    if recipe == "mlp":
+        return _dataset(rng.integers(0, 256, (24, 28, 28), np.uint8), outputs=10)
+    if recipe == "cnn":
+        return _dataset(rng.integers(0, 256, (24, 32, 32, 3), np.uint8), outputs=10)
+    if recipe in {"sentiment", "topics"}:
+        # Some are beyond the vocabulary, on both sides.
+        return _dataset(rng.integers(-9, 12_000, (24, 256), np.int32), outputs=4)
+    if recipe == "vectors":
+        return _dataset(features, outputs=3)
+    assert "regression" == recipe
+    return _dataset(features, outputs=1, task="regression")
+
+
+def _trained(recipe: str, dataset: Dataset, *, seed: int = 0, epochs: int = 1) -> Any:
+    chosen = catalog.RECIPES[recipe]
+    model = catalog.build(chosen, dataset, seed=seed)
+    model.compile(optimizer=chosen.optimizer, loss=chosen.loss, metrics=list(chosen.metrics))
+    model.fit(
+        dataset.train_items,
+        dataset.train_targets,
+        epochs=epochs,
+        batch_size=chosen.batch_size,
+        verbose=0,
+    )
+    return model
+
+
+def _outputs(model: Any, items: Array) -> Array:
+    predict = keras_predict.compile_predict(
+        model, tile_items=_TILE_ITEMS, item_shape=items.shape[1:], item_dtype=str(items.dtype)
+    )
+    return golden.predict_items(predict, items, tile_items=_TILE_ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("boston_housing", "regression"),
+        ("cifar10", "cnn"),
+        ("cifar100", "cnn"),
+        ("imdb", "sentiment"),
+        ("mnist", "mlp"),
+        ("reuters", "topics"),
+        ("digits", "mlp"),
+    ],
+)
+def test_each_data_set_has_a_recipe_that_takes_it(
+    put_small: Callable[[str], Path], name: str, recipe: str
+) -> None:
+    if name in MAKERS:
+        put_small(name)
+    dataset = datasets.load(name)
+
+    chosen = catalog.default_recipe(dataset)
+    model = catalog.build(chosen, dataset, seed=0)
+
+    assert recipe == chosen.name
+    assert (None, *dataset.item_shape) == model.input_shape
+    assert (None, len(dataset.classes)) == model.output_shape
+
+
+def test_fashion_mnist_has_the_network_that_the_tutorial_has(sample: Path) -> None:
+    dataset = datasets.load("fashion_mnist")
+    chosen = catalog.default_recipe(dataset)
+
+    model = catalog.build(chosen, dataset, seed=0)
+
+    names = ["scale", "flatten", "hidden", "dropout", "probabilities"]
+    assert names == [layer.name for layer in model.layers]
+    assert ("mlp", "adam", "sparse_categorical_crossentropy", ("accuracy",), 5) == (
+        chosen.name,
+        chosen.optimizer,
+        chosen.loss,
+        chosen.metrics,
+        chosen.epochs,
+    )
+    assert 203_530 == model.count_params()
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("imdb", 20), ("reuters", 60)])
+def test_texts_are_learnt_from_the_words_that_tell(
+    put_small: Callable[[str], Path], name: str, epochs: int
+) -> None:
+    put_small(name)
+    dataset = datasets.load(name)
+
+    model = _trained(catalog.default_recipe(dataset).name, dataset, epochs=epochs)
+
+    found = _outputs(model, dataset.train_items).argmax(axis=1)
+    assert 0.7 < float((found == dataset.train_targets).mean())
+
+
+def test_prices_are_learnt_from_raw_features(put_small: Callable[[str], Path]) -> None:
+    put_small("boston_housing")
+    dataset = datasets.load("boston_housing")
+
+    model = _trained("regression", dataset, epochs=60)
+
+    errors = np.abs(_outputs(model, dataset.test_items)[:, 0] - dataset.test_targets)
+    spread = np.abs(dataset.test_targets - dataset.train_targets.mean())
+    assert errors.mean() < spread.mean() / 2
+
+
+@pytest.mark.parametrize("recipe", sorted(catalog.RECIPES))
+def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(recipe: str) -> None:
+    dataset = _made_up(recipe)
+
+    first, again, other = (
+        keras_file.dump_model(_trained(recipe, dataset, seed=seed)) for seed in (3, 3, 4)
+    )
+
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("recipe", sorted(catalog.RECIPES))
+def test_what_is_stored_is_allowed_and_predicts_as_keras_does(recipe: str) -> None:
+    dataset = _made_up(recipe)
+    model = _trained(recipe, dataset)
+
+    loaded = keras_file.load_model(keras_file.dump_model(model), where=recipe)
+
+    expected = model.predict(dataset.test_items, verbose=0)
+    np.testing.assert_allclose(_outputs(loaded, dataset.test_items), expected, rtol=0, atol=1e-5)
+
+
+def test_openvino_gives_what_keras_gives_for_every_recipe(tmp_path: Path) -> None:
+    # given
+    for recipe in catalog.RECIPES:
+        dataset = _made_up(recipe)
+        model = _trained(recipe, dataset)
+        (tmp_path / f"{recipe}.keras").write_bytes(keras_file.dump_model(model))
+        np.savez(
+            tmp_path / f"{recipe}.npz",
+            inputs=dataset.test_items,
+            outputs=_outputs(model, dataset.test_items),
+        )
+
+    # when
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("openvino_differences.py")), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+    # then
+    assert 0 == done.returncode, done.stderr
+    found = json.loads(done.stdout)
+    assert set(catalog.RECIPES) == set(found)
+    assert 1e-5 > max(found.values()), found
+
+
+def test_a_token_beyond_the_vocabulary_is_an_unknown_word() -> None:
+    model = _trained("topics", _made_up("topics"))
+    unknown = np.full((1, 256), 2, np.int32)
+    beyond = np.full((1, 256), 2**31 - 1, np.int32)
+    padding, negative = np.zeros((1, 256), np.int32), np.full((1, 256), -1, np.int32)
+
+    found = _outputs(model, np.concatenate([unknown, beyond, padding, negative]))
+
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[3])
+    assert (found[0] != found[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("items", "recipe", "fact"),
+    [
+        (np.zeros((2, 13), np.float32), "mlp", r"mlp takes pixels .* float32 \[13\]"),
+        (np.zeros((2, 9), np.uint8), "cnn", r"cnn takes images .* uint8 \[9\]"),
+        (np.zeros((2, 9), np.uint8), "topics", r"text takes token sequences .* uint8 \[9\]"),
+        (np.zeros((2, 9), np.int32), "vectors", r"vectors takes vectors .* int32 \[9\]"),
+        (np.zeros((2, 9), np.float32), "regression", "is for regression, and made-up for classif"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_told(items: Array, recipe: str, fact: str) -> None:
+    with pytest.raises(UsageError, match=fact):
+        catalog.build(catalog.RECIPES[recipe], _dataset(items, outputs=2), seed=0)
+
+
+def test_grey_images_get_a_channel_for_convolutions() -> None:
+    dataset = _dataset(np.zeros((2, 8, 8), np.uint8), outputs=2)
+
+    model = catalog.build(catalog.RECIPES["cnn"], dataset, seed=0)
+
+    assert (None, 8, 8) == model.input_shape
+
+
+@pytest.mark.parametrize(
+    ("items", "recipe"),
+    [
+        (np.zeros((2, 13), np.float32), "vectors"),
+        (np.zeros((2, 30), np.int32), "topics"),
+        (np.zeros((2, 64, 64, 3), np.uint8), "cnn"),
+        (np.zeros((2, 64, 64), np.uint8), "mlp"),
+    ],
+)
+def test_data_of_ones_own_get_the_recipe_for_such_items(items: Array, recipe: str) -> None:
+    assert recipe == catalog.default_recipe(_dataset(items, outputs=2)).name

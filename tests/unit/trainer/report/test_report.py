@@ -1,0 +1,381 @@
+"""The report is one page that stands alone, and shows what others named as text."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.errors import InputError
+from fornada.keys import REPORT_PAGE, check_name
+from trainer.report import ReportMaterial, report_files
+from trainer.report.items import worst_mistakes
+from trainer.report.layers import LayerRow
+
+_VOID = {"meta", "img"}
+_PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+_HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src="https://example.com/x.png" onerror="alert(1)">',
+    "</style><style>* {display: none}",
+    "&amp;",
+    r"$\frac{$",
+    "\ud800",
+    "猫",
+    "x" * 5000,
+]
+
+
+class _Page(HTMLParser):
+    """The elements of a page, and the text of each section."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: dict[str, str] = {}
+        self._section = "head"
+        self.feed(files[REPORT_PAGE].decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+        if tag == "section":
+            self._section = dict(attrs)["id"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag == self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.texts[self._section] = self.texts.get(self._section, "") + f"{data} "
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def _material(**changes: Any) -> ReportMaterial:
+    """A classifier of 60 vectors in three classes, right for 39 of them."""
+    targets = np.arange(60) % 3
+    said = np.where(np.arange(60) % 9 < 3, (targets + 1) % 3, targets)
+    outputs = np.full((60, 3), 0.1, np.float32)
+    outputs[np.arange(60), said] = 0.8
+    material = ReportMaterial(
+        name="shapes",
+        task="classification",
+        dataset="triangles",
+        recipe="mlp",
+        parameters={"epochs": 4, "metrics": ["accuracy", "auc"], "early_stopping": None},
+        seed=7,
+        data_sha256="ab" * 32,
+        train_item_count=800,
+        validation_item_count=200,
+        duration_s=12.34,
+        packages={"fornada": "0.1.0", "keras": "3.15.1"},
+        layers=[
+            LayerRow(name="flatten", kind="Flatten", output_shape=(64,), parameter_count=0),
+            LayerRow(name="dense", kind="Dense", output_shape=(3,), parameter_count=195),
+        ],
+        history={"loss": [2.0, 1.0, 0.5, 0.4], "val_loss": [2.0, 1.0, 1.1, 1.2]},
+        metrics={"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
+        test_items=np.zeros((60, 13), np.float32),
+        test_targets=targets,
+        test_outputs=outputs,
+        classes=["round", "square", "star"],
+    )
+    return replace(material, **changes)
+
+
+def _of_classes(classes: Iterable[str], *, items_each: int = 2) -> ReportMaterial:
+    """Every class but the last is always right; the last is always taken for the first."""
+    names = list(classes)
+    targets = np.repeat(np.arange(len(names)), items_each)
+    outputs = np.zeros((len(targets), len(names)), np.float32)
+    outputs[np.arange(len(targets)), np.where(targets == len(names) - 1, 0, targets)] = 1
+    return _material(
+        classes=names,
+        test_targets=targets,
+        test_outputs=outputs,
+        test_items=np.zeros((len(targets), 13), np.float32),
+    )
+
+
+def _regression(**changes: Any) -> ReportMaterial:
+    targets = np.arange(20, dtype=np.float32)
+    outputs = targets[:, None] + 1
+    outputs[4] = 24
+    material = _material(
+        task="regression",
+        test_items=np.zeros((20, 13), np.float32),
+        test_targets=targets,
+        test_outputs=outputs,
+        classes=["price"],
+    )
+    return replace(material, **changes)
+
+
+def test_the_page_says_how_good_the_model_is_and_how_it_came_about() -> None:
+    page = _Page(report_files(_material(test_items=_PICTURES)))
+
+    assert "65.0%" in page.texts["head"]
+    assert "21 of 60 wrong" in page.texts["head"]
+    assert "4 epochs" in page.texts["training"]
+    assert "validation loss was lowest after epoch 2" in page.texts["training"]
+    assert "1.2500" in page.texts["training"]
+    assert "195" in page.texts["network"]
+    for fact in (
+        "triangles",
+        "ab" * 32,
+        "metrics accuracy, auc",
+        "early stopping —",
+        "3.15.1",
+        "8 \N{MULTIPLICATION SIGN} 8, uint8",
+        "12.3 s",
+    ):
+        assert fact in page.texts["origin"], fact
+    assert "fornada 0.1.0" in page.texts["origin"]
+
+
+def test_the_figures_of_the_page_lie_beside_it() -> None:
+    files = report_files(_material(test_items=_PICTURES))
+
+    expected = {
+        "report.html",
+        "training-1-loss.png",
+        "confusion-matrix.png",
+        "calibration.png",
+        "test-items.png",
+    }
+    assert expected == set(files)
+    assert all(files[name].startswith(b"\x89PNG") for name in expected - {REPORT_PAGE})
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    files = report_files(_material(test_items=_PICTURES))
+    page = _Page(files)
+
+    assert not page.all("script") + page.all("link") + page.all("iframe")
+    assert all(str(image["src"]).startswith("data:image/png;base64,") for image in page.all("img"))
+    assert all(str(link["href"]).startswith("#") for link in page.all("a"))
+    assert b"http://" not in files[REPORT_PAGE]
+    assert b"https://" not in files[REPORT_PAGE]
+    assert b"@import" not in files[REPORT_PAGE]
+    assert b"url(" not in files[REPORT_PAGE]
+
+
+def test_a_browser_is_told_to_load_and_run_nothing() -> None:
+    metas = _Page(report_files(_material())).all("meta")
+
+    policies = [m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy"]
+    assert ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"] == policies
+
+
+def test_names_of_others_are_text_and_never_markup() -> None:
+    material = replace(
+        _of_classes(_HOSTILE),
+        test_items=_PICTURES[: 2 * len(_HOSTILE)],
+        name=_HOSTILE[0],
+        dataset=_HOSTILE[1],
+        recipe=_HOSTILE[2],
+        parameters={_HOSTILE[0]: _HOSTILE[1]},
+        packages={_HOSTILE[2]: _HOSTILE[0]},
+        layers=[
+            LayerRow(name=name, kind=name, output_shape=None, parameter_count=1)
+            for name in _HOSTILE
+        ],
+        history={name: [1.0] for name in _HOSTILE},
+        metrics=dict.fromkeys(_HOSTILE, 1.0),
+        reproducibility_note=_HOSTILE[0],
+    )
+
+    files = report_files(material)
+
+    page = _Page(files)
+    assert not page.all("script")
+    assert 1 == len(page.all("style"))
+    assert all(str(image["src"]).startswith("data:image/png") for image in page.all("img"))
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+    assert "<script>alert(1)</script>" in page.texts["classes"]
+    assert "&amp;" in page.texts["classes"]
+    assert "x" * 39 + "… " in page.texts["classes"]
+    for name in files:
+        assert name == check_name("file name", name)
+
+
+def test_whoever_cannot_see_it_is_told_what_there_is() -> None:
+    page = _Page(report_files(_material(test_items=_PICTURES)))
+
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(heading["scope"] in {"col", "row"} for heading in page.all("th"))
+    assert [{"lang": "en"}] == page.all("html")
+    anchors = {f"#{section['id']}" for section in page.all("section")}
+    assert anchors == {link["href"] for link in page.all("a")}
+
+
+def test_the_same_material_gives_the_same_bytes() -> None:
+    first, second = (report_files(_material(test_items=_PICTURES)) for _ in range(2))
+
+    assert first == second
+
+
+def test_what_is_confused_most_is_listed_first() -> None:
+    page = _Page(report_files(_of_classes(["cat", "dog", "fox"], items_each=5)))
+
+    assert (
+        "Most often, fox is taken for cat: 5 times, 100.0% of its items"
+        in (page.texts["confusion"])
+    )
+
+
+def test_of_pairs_as_frequent_that_with_the_larger_share_comes_first() -> None:
+    # Once each: one of two dogs, one of three cats; twice: two of four foxes.
+    targets = np.array([1, 1, 0, 0, 0, 2, 2, 2, 2])
+    said = np.array([1, 0, 0, 0, 1, 2, 2, 0, 0])
+    outputs = np.eye(3, dtype=np.float32)[said]
+    material = _of_classes(["cat", "dog", "fox"])
+
+    page = _Page(report_files(replace(material, test_targets=targets, test_outputs=outputs)))
+
+    pairs = re.findall(r"(cat|dog|fox)\s+(cat|dog|fox)\s+\d", page.texts["confusion"])
+    assert [("fox", "cat"), ("dog", "cat"), ("cat", "dog")] == pairs
+
+
+def test_the_weakest_of_many_classes_are_seen_first_and_the_others_on_demand() -> None:
+    page = _Page(report_files(_of_classes(f"class {number}" for number in range(100))))
+
+    names = re.findall(r"#\d+\s+(class \d+)", page.texts["classes"])
+    assert ["class 99", "class 0"] == names[:2]
+    assert 100 == len(names)
+    assert "The other 88 classes" in page.texts["classes"]
+    assert "of class 99" in page.texts["head"]
+
+
+def test_classes_without_test_items_come_last() -> None:
+    material = _of_classes(["cat", "dog", "fox"])
+
+    page = _Page(report_files(replace(material, test_targets=np.array([1, 1, 1, 1, 2, 2]))))
+
+    assert ["fox", "dog", "cat"] == re.findall(r"#\d+\s+(\w+)", page.texts["classes"])
+
+
+def test_of_thousands_of_classes_the_page_stays_small() -> None:
+    files = report_files(_of_classes((f"class {number}" for number in range(3000)), items_each=1))
+
+    assert "confusion-matrix.png" not in files
+    assert "2,750 best are left out" in _Page(files).texts["classes"]
+    assert sum(map(len, files.values())) < 1_500_000
+
+
+def test_large_pictures_do_not_make_a_large_page() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 300, 300, 3), dtype=np.uint8)
+
+    files = report_files(_material(test_items=noise))
+
+    assert len(files[REPORT_PAGE]) < 2_000_000
+    assert max(map(len, files.values())) < 4_000_000
+
+
+def test_a_history_of_many_epochs_stays_small() -> None:
+    long = {"loss": np.geomspace(2, 0.1, 1000).tolist()}
+
+    assert len(report_files(_material(history=long))["training-1-loss.png"]) < 100_000
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        np.zeros((60, 80), np.int32),
+        np.zeros((60, 8, 8, 3), np.float32),
+    ],
+)
+def test_items_that_are_no_pictures_are_named_by_their_number(items: np.ndarray) -> None:
+    files = report_files(_material(test_items=items))
+
+    page = _Page(files)
+    assert "test-items.png" not in files
+    assert "items" not in page.texts
+    assert re.search(r"\b0\s+round\s+square\s+80.0%\s+10.0%", page.texts["mistakes"])
+
+
+def test_the_surest_mistake_comes_first() -> None:
+    outputs = _material().test_outputs.copy()
+    outputs[18] = [0.04, 0.95, 0.01]
+
+    page = _Page(report_files(_material(test_items=_PICTURES, test_outputs=outputs)))
+
+    assert re.match(r"Worst mistakes .*?square\s+is round · item 18", page.texts["mistakes"])
+
+
+def test_an_item_without_a_result_is_no_mistake() -> None:
+    probabilities = np.array([[np.nan, np.nan], [0.9, 0.1], [0.4, 0.6]])
+
+    assert [1] == worst_mistakes(probabilities, np.array([0, 1, 1])).tolist()
+
+
+def test_a_model_that_errs_nowhere_has_no_mistakes() -> None:
+    material = _material(test_outputs=np.eye(3, dtype=np.float32)[np.arange(60) % 3])
+
+    page = _Page(report_files(material))
+
+    assert "No test item was taken for something else" in page.texts["mistakes"]
+    assert "Every test item that has a result was predicted right" in page.texts["confusion"]
+
+
+def test_outputs_that_are_no_probabilities_are_shown_as_their_softmax() -> None:
+    logits = np.log(_material().test_outputs) + 3
+
+    page = _Page(report_files(_material(test_outputs=logits)))
+
+    assert "shown is their softmax" in page.texts["calibration"]
+    assert "probability of 80.0% on average" in page.texts["calibration"]
+
+
+def test_items_without_a_result_are_told() -> None:
+    outputs = _material().test_outputs.copy()
+    outputs[[1, 4]] = np.nan
+
+    page = _Page(report_files(_material(test_outputs=outputs)))
+
+    assert "2 items have no result" in page.texts["classes"]
+
+
+def test_the_epoch_that_the_model_is_of_is_told() -> None:
+    page = _Page(report_files(_material(best_epoch=2, reproducibility_note="Threads race.")))
+
+    assert "The model has the weights of epoch 2" in page.texts["training"]
+    assert "Threads race." in page.texts["origin"]
+
+
+def test_a_regression_has_residuals_and_no_classes() -> None:
+    files = report_files(_regression())
+
+    page = _Page(files)
+    assert {"training-1-loss.png", "true-and-predicted.png", "residuals.png", REPORT_PAGE} == set(
+        files
+    )
+    assert {"head", "training", "errors", "mistakes", "network", "origin"} == set(page.texts)
+    assert "Mean absolute error 1.95 over 20 test items" in page.texts["head"]
+    assert "Half of the predictions are within 1 of the true value" in page.texts["errors"]
+    assert re.search(r"\b4\s+4.000\s+24.00\s+\+20.00", page.texts["mistakes"])
+
+
+def test_values_that_are_missing_are_told() -> None:
+    targets = np.array([1, 2, 3], np.float32)
+    outputs = np.array([[1], [np.nan], [4]], np.float32)
+
+    page = _Page(report_files(_regression(test_targets=targets, test_outputs=outputs)))
+
+    assert "1 items have no result" in page.texts["errors"]
+    assert "nan" not in page.texts["mistakes"]
+
+
+def test_outputs_of_other_items_are_refused() -> None:
+    with pytest.raises(InputError, match=r"need float \(60, 3\)"):
+        report_files(_material(test_outputs=_material().test_outputs[:5]))
+    with pytest.raises(InputError, match=r"need float \(20, 1\)"):
+        report_files(_regression(test_outputs=np.zeros((20, 2), np.float32)))

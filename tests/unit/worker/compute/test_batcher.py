@@ -1,0 +1,364 @@
+"""The batcher: fixed tiles, rows back to whom they belong, errors to whom they concern."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fornada.errors import FornadaError, PredictionError
+from worker.compute.batcher import Batcher
+
+TILE = 8
+
+
+class _Model:
+    """Row-wise predict that keeps the tiles it was given, and can be held up."""
+
+    def __init__(self) -> None:
+        self.tiles: list[np.ndarray] = []
+        #: Number of the call that fails -> with what.
+        self.errors: dict[int, Exception] = {}
+        self.may_go = threading.Event()
+        self.may_go.set()
+        self.entered = threading.Semaphore(0)
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        self.entered.release()
+        assert self.may_go.wait(10)
+        self.tiles.append(tile.copy())
+        if error := self.errors.get(len(self.tiles)):
+            raise error
+        return answers(tile)
+
+
+def answers(rows: np.ndarray) -> np.ndarray:
+    wide = rows.reshape(len(rows), -1).astype(np.float32)
+    return np.stack([wide.sum(axis=1), wide.max(axis=1)], axis=1)
+
+
+def numbered(first: int, count: int) -> np.ndarray:
+    """Rows that can be told apart: float32 [count, 2]."""
+    return np.stack([np.arange(first, first + count)] * 2, axis=1).astype(np.float32) + 1
+
+
+@pytest.fixture
+def model() -> _Model:
+    return _Model()
+
+
+@pytest.fixture
+def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
+    made: list[Batcher] = []
+
+    def build(
+        predict: Callable = model,
+        *,
+        streams: int = 1,
+        calls_ahead: int = 0,
+        max_latency_s: float = 0.0,
+    ) -> Batcher:
+        made.append(
+            Batcher(
+                predict,
+                streams=streams,
+                calls_ahead=calls_ahead,
+                tile_items=TILE,
+                item_shape=[2],
+                item_dtype="float32",
+                max_latency_s=max_latency_s,
+            )
+        )
+        return made[-1]
+
+    yield build
+    model.may_go.set()
+    for batcher in made:
+        batcher.close()
+
+
+def test_rows_of_many_threads_come_back_to_their_callers_in_order(
+    new_batcher: Callable[..., Batcher],
+) -> None:
+    batcher = new_batcher(max_latency_s=0.001)
+    asked = [numbered(100 * caller, 1 + caller % 21) for caller in range(64)]
+
+    with ThreadPoolExecutor(16) as pool:
+        given_back = list(pool.map(batcher.predict, asked))
+
+    for rows, outputs in zip(asked, given_back, strict=True):
+        np.testing.assert_array_equal(answers(rows), outputs)
+
+
+@pytest.mark.parametrize("count", [1, TILE - 1, TILE, TILE + 1, 5 * TILE, 5 * TILE + 3])
+def test_every_tile_has_the_same_shape_and_zeros_after_the_rows(
+    count: int, model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    new_batcher().predict(numbered(0, count))
+
+    assert {(TILE, 2)} == {tile.shape for tile in model.tiles}
+    assert {np.dtype(np.float32)} == {tile.dtype for tile in model.tiles}
+    assert -(-count // TILE) == len(model.tiles)
+    padding = np.concatenate(model.tiles)[count:]
+    assert not padding.any()
+
+
+def test_rows_of_several_callers_share_a_tile(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a predict call under way, and four callers that come meanwhile
+    batcher = new_batcher(max_latency_s=5.0)
+    model.may_go.clear()
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
+
+        # when it ends
+        model.may_go.set()
+        first.result(timeout=10)
+
+        # then the four have one tile between them
+        for n, other in enumerate(others, start=1):
+            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=10))
+    assert 2 == len(model.tiles)
+
+
+def test_a_tile_that_is_not_full_goes_after_the_latency(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    outputs = new_batcher(max_latency_s=0.01).predict(numbered(0, 1))
+
+    np.testing.assert_array_equal(answers(numbered(0, 1)), outputs)
+    assert 1 == len(model.tiles)
+
+
+def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a second tile with rows of two callers, of whom one has more rows than fit
+    batcher = new_batcher(max_latency_s=5.0)
+    model.errors[2] = PredictionError("out of order, together")
+    model.errors[3] = PredictionError("out of order, alone")
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        few = pool.submit(batcher.predict, numbered(0, 2))
+        _until_asked(batcher, 1)
+        many = pool.submit(batcher.predict, numbered(0, 3 * TILE))
+        _until_asked(batcher, 2)
+
+        # when that tile fails, and the rows of one of them fail alone too
+        model.may_go.set()
+
+        # then that one is told, and the others are served
+        assert 2 == len(first.result(timeout=10)[0])
+        with pytest.raises(PredictionError, match="out of order, alone"):
+            few.result(timeout=10)
+        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=10))
+    np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
+
+
+def test_after_an_error_the_rest_of_the_request_is_not_predicted(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher()
+    model.errors[1] = PredictionError("out of order")
+
+    with pytest.raises(PredictionError, match="out of order"):
+        batcher.predict(numbered(0, 10 * TILE))
+    batcher.predict(numbered(0, 1))
+
+    assert 2 == len(model.tiles)
+
+
+def test_memory_errors_reach_the_caller_as_they_are(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    model.errors[1] = MemoryError("device")
+
+    with pytest.raises(MemoryError):
+        new_batcher().predict(numbered(0, 1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda tile: answers(tile)[:-1],
+        lambda tile: answers(tile).astype(np.float64),
+        lambda tile: answers(tile)[:, 0],
+        lambda tile: answers(tile)[:, :, np.newaxis],
+    ],
+    ids=["a row less", "float64", "no outputs axis", "an axis more"],
+)
+def test_outputs_of_another_shape_or_dtype_are_refused(
+    wrong: Callable, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher(wrong)
+
+    for _ in range(2):
+        with pytest.raises(PredictionError, match="float32 row an item"):
+            batcher.predict(numbered(0, 2))
+
+
+def test_close_finishes_what_was_asked_for(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a call under way and another that waits for more rows for a long time
+    batcher = new_batcher(max_latency_s=60.0)
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        running = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+        waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
+        _until_asked(batcher, 1)
+
+        # when it is closed
+        closing = pool.submit(batcher.close)
+        model.may_go.set()
+
+        # then both have their rows, and nobody waited out the latency
+        closing.result(timeout=10)
+        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=1))
+        np.testing.assert_array_equal(
+            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=1)
+        )
+
+
+def _until_asked(batcher: Batcher, count: int) -> None:
+    with batcher._changed:
+        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=10)
+
+
+def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Batcher]) -> None:
+    batcher = new_batcher()
+    batcher.close()
+
+    with pytest.raises(FornadaError, match="unloaded") as caught:
+        batcher.predict(numbered(0, 1))
+
+    # A PredictionError would end the caller's whole job.
+    assert not isinstance(caught.value, PredictionError)
+
+
+@pytest.mark.parametrize(
+    ("streams", "calls_ahead"), [(3, 0), (1, 2)], ids=["all computed", "two wait in the engine"]
+)
+def test_tiles_are_in_the_engine_side_by_side_and_put_back_in_order(
+    streams: int, calls_ahead: int, model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a model that holds each of its callers up
+    batcher = new_batcher(streams=streams, calls_ahead=calls_ahead)
+    model.may_go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(batcher.predict, numbered(0, 5 * TILE))
+
+        # then three are in it at once, and no fourth
+        assert all(model.entered.acquire(timeout=10) for _ in range(3))
+        assert not model.entered.acquire(timeout=0.05)
+        model.may_go.set()
+
+        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=10))
+
+
+def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a call under way, and room for another in the engine
+    batcher = new_batcher(streams=1, calls_ahead=1)
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=10)
+
+        # when a few rows come, and some time later a few more
+        few = pool.submit(batcher.predict, numbered(100, 2))
+        assert not model.entered.acquire(timeout=0.05)
+        more = pool.submit(batcher.predict, numbered(200, 3))
+        _until_asked(batcher, 2)
+        model.may_go.set()
+
+        # then they have one tile between them
+        assert TILE == len(first.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=10))
+    assert 2 == len(model.tiles)
+
+
+def test_a_request_that_fails_in_two_streams_fails_once(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    batcher = new_batcher(streams=2)
+    model.errors = {1: ValueError("first"), 2: ValueError("second")}
+
+    def asked_in_both(pool: ThreadPoolExecutor) -> Future:
+        model.may_go.clear()
+        asked = pool.submit(batcher.predict, numbered(0, 2 * TILE))
+        assert all(model.entered.acquire(timeout=10) for _ in range(2))
+        model.may_go.set()
+        return asked
+
+    with ThreadPoolExecutor(1) as pool:
+        failed = asked_in_both(pool)
+        with pytest.raises(ValueError, match=r"first|second"):
+            failed.result(timeout=10)
+
+        # and both go on
+        asked = asked_in_both(pool)
+        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=10))
+
+
+def test_a_stream_that_comes_too_late_waits_for_the_next_rows(
+    model: _Model, new_batcher: Callable[..., Batcher]
+) -> None:
+    # given two streams that both wait for a fuller tile, of rows that one of them will take
+    batcher = new_batcher(streams=2, max_latency_s=0.01)
+
+    for first in range(5):
+        found = batcher.predict(numbered(first, 1))
+
+        np.testing.assert_array_equal(answers(numbered(first, 1)), found)
+    assert 5 == len(model.tiles)
+
+
+def test_closing_twice_is_no_error(new_batcher: Callable[..., Batcher]) -> None:
+    batcher = new_batcher()
+
+    batcher.close()
+    batcher.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    calls=st.tuples(st.integers(1, 4), st.integers(0, 2)),
+    tile=st.integers(1, 17),
+    latency_ms=st.integers(0, 2),
+    seed=st.integers(0, 2**16),
+)
+def test_however_items_are_split_the_outputs_are_those_of_one_call(
+    rows: list[int], calls: tuple[int, int], tile: int, latency_ms: int, seed: int
+) -> None:
+    items = np.random.default_rng(seed).random((sum(rows), 5)).astype(np.float32)
+    batcher = Batcher(
+        answers,
+        streams=calls[0],
+        calls_ahead=calls[1],
+        tile_items=tile,
+        item_shape=[5],
+        item_dtype="float32",
+        max_latency_s=latency_ms / 1000,
+    )
+    try:
+        whole = batcher.predict(items)
+        stops = np.cumsum(rows)
+        with ThreadPoolExecutor(4) as pool:
+            split = list(pool.map(batcher.predict, np.split(items, stops[:-1])))
+    finally:
+        batcher.close()
+
+    assert whole.tobytes() == np.concatenate(split).tobytes()

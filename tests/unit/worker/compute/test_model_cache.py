@@ -1,0 +1,483 @@
+"""Loaded models: each once, by digest, checked; and their artifacts on disk."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.errors import (
+    LocalDiskError,
+    MissingExtraError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    StoreUnavailableError,
+)
+from fornada.records import ModelPin, sha256_hex
+from model_store.safety.trust import Trust
+from model_store.store import ModelStore
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.model_cache import LoadedModel, ModelCache
+
+ROWS = np.ones((2, 3), np.float32)
+_DIGEST = sha256_hex(b"weights")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> ArtifactCache:
+    return ArtifactCache(tmp_path / "cache")
+
+
+def test_concurrent_first_uses_load_once(world: Any) -> None:
+    # given eight threads that need a model at the same moment
+    pin = world.publish().pin
+    at_once = threading.Barrier(8)
+
+    def use(_thread: int) -> np.ndarray:
+        at_once.wait(10)
+        with world.cache.use(pin) as model:
+            return model.batcher.predict(ROWS)
+
+    with ThreadPoolExecutor(8) as pool:
+        outputs = list(pool.map(use, range(8)))
+
+    assert ["m:1"] == world.engine.builds
+    assert 8 == len(outputs)
+
+
+def test_the_least_recently_used_model_is_dropped(world: Any) -> None:
+    # given room for two models
+    pins = [world.publish(artifact=b"%d" % n).pin for n in range(3)]
+
+    # when the first is used again before a third comes
+    for number in (0, 1, 0, 2, 0, 1):
+        with world.cache.use(pins[number]):
+            pass
+
+    # then the second went, and the first stayed
+    assert ["m:1", "m:2", "m:3", "m:2"] == world.engine.builds
+
+
+def test_models_in_use_are_not_dropped(world: Any) -> None:
+    pins = [world.publish(artifact=b"%d" % n).pin for n in range(4)]
+
+    with world.cache.use(pins[0]) as first, world.cache.use(pins[1]), world.cache.use(pins[2]):
+        with world.cache.use(pins[3]):
+            pass
+        outputs = first.batcher.predict(ROWS)
+
+    np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
+
+
+def test_models_are_dropped_when_their_artifacts_are_too_large_together(
+    world: Any, disk: ArtifactCache
+) -> None:
+    # given room for 10 bytes of artifacts, and models of 4, 4 and 3
+    pins = [world.publish(artifact=artifact).pin for artifact in (b"aaaa", b"bbbb", b"ccc")]
+    cache = _cache(world, disk, max_models=9, max_bytes=10)
+
+    # when
+    for number in (0, 1, 0, 2, 0, 1):
+        with cache.use(pins[number]):
+            pass
+    cache.close()
+
+    # then the second went before the third was built, and the first stayed
+    assert ["m:1", "m:2", "m:3", "m:2"] == world.engine.builds
+
+
+def test_room_is_made_before_a_model_is_built(world: Any, disk: ArtifactCache) -> None:
+    pins = [world.publish(artifact=b"%d" % n).pin for n in range(2)]
+    cache = _cache(world, disk)
+    with cache.use(pins[0]) as first:
+        pass
+
+    world.engine.on_build = lambda: gone.append(not first.batcher._threads[0].is_alive())
+    gone: list[bool] = []
+    with cache.use(pins[1]):
+        pass
+    cache.close()
+
+    assert [True] == gone
+
+
+def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: ArtifactCache) -> None:
+    pin = world.publish(artifact=b"far too large").pin
+    cache = _cache(world, disk, max_bytes=1)
+
+    with cache.use(pin) as model:
+        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
+
+    cache.close()
+
+
+def test_a_version_that_is_loaded_holds_up_none_that_is(world: Any) -> None:
+    # given a version at work, and the next one being built
+    first, second = (world.publish(artifact=b"%d" % n).pin for n in range(2))
+    with world.cache.use(first):
+        pass
+    building, go_on = threading.Event(), threading.Event()
+
+    def build_slowly() -> None:
+        building.set()
+        assert go_on.wait(30)
+
+    world.engine.on_build = build_slowly
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(lambda: world.cache.use(second).__enter__())
+        assert building.wait(30)
+
+        # when
+        with world.cache.use(first) as model:
+            outputs = model.batcher.predict(ROWS)
+        go_on.set()
+
+        # then
+        np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
+        assert "m:2" == str(loading.result(30).manifest)
+
+
+def test_models_are_warmed_up_by_alias_version_and_name(world: Any) -> None:
+    # given
+    pins = [world.publish(name, name.encode()).pin for name in ("m", "n")]
+    world.models.promote("m", 1, "prod")
+
+    # when two are warmed up, one that is not there between
+    world.cache.warm(["m@prod", "absent", "n"])
+    built = list(world.engine.builds)
+
+    # then nothing is loaded when they are used
+    for pin in pins:
+        with world.cache.use(pin):
+            pass
+    assert ["m:1", "n:1"] == built == world.engine.builds
+
+
+def test_a_model_that_is_not_accepted_is_not_used_where_its_artifact_is_loaded(
+    world: Any, disk: ArtifactCache
+) -> None:
+    # given two models of one artifact, of which one is accepted
+    accepted, other = (world.publish(name, b"same").pin for name in ("m", "n"))
+    world.models = ModelStore(objects=world.objects, trust=Trust(accepted_models=("m",)))
+    cache = _cache(world, disk)
+
+    # then the other is refused also while the accepted one is in memory
+    with (
+        cache.use(accepted),
+        pytest.raises(ModelRefusedError, match="'n' is not one"),
+        cache.use(other),
+    ):
+        pass
+
+    cache.close()
+
+
+def test_a_version_that_is_checked_is_not_looked_up_again(world: Any) -> None:
+    # given
+    pin = world.publish().pin
+    with world.cache.use(pin):
+        pass
+    asked: list[str] = []
+    world.objects.before = lambda _operation, key: asked.append(key)
+
+    # when
+    with world.cache.use(pin):
+        pass
+
+    # then
+    assert [] == asked
+
+
+def test_a_model_that_is_not_accepted_is_not_loaded(world: Any, disk: ArtifactCache) -> None:
+    pin = world.publish().pin
+    world.models = ModelStore(objects=world.objects, trust=Trust(accepted_models=("other*",)))
+    cache = _cache(world, disk)
+
+    with (
+        pytest.raises(ModelRefusedError, match="not one that this process accepts"),
+        cache.use(pin),
+    ):
+        pass
+
+    assert [] == world.engine.builds
+
+
+class _Lock:
+    """The cache's lock; calls `on_release` after it was released for the second time."""
+
+    def __init__(self, on_release: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._on_release = on_release
+        self._releases = 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._lock.release()
+        self._releases += 1
+        if self._releases == 2:
+            self._on_release()
+
+
+def test_a_model_is_not_dropped_between_being_found_and_being_used(
+    world: Any, tmp_path: Path
+) -> None:
+    # given room for one model, which is there, and another caller that wants another model in
+    # the moment between the two
+    first, other = (world.publish(artifact=b"%d" % n).pin for n in range(2))
+    cache = _cache(world, ArtifactCache(tmp_path / "other"))
+    with cache.use(first):
+        pass
+
+    def use_other() -> None:
+        with cache.use(other):
+            pass
+
+    cache._lock = _Lock(use_other)
+
+    # then the model that is handed out still predicts
+    with cache.use(first) as model:
+        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
+    cache.close()
+
+
+def test_models_with_the_same_artifact_are_loaded_once(world: Any) -> None:
+    pins = [world.publish(name, b"same").pin for name in ("m", "n")]
+
+    for pin in pins:
+        with world.cache.use(pin):
+            pass
+
+    assert 1 == len(world.engine.builds)
+
+
+def test_a_second_process_takes_the_artifact_from_disk(world: Any, disk: ArtifactCache) -> None:
+    manifest = world.publish(artifact=b"weights")
+    for _ in range(2):
+        cache = _cache(world, disk)
+        with cache.use(manifest.pin):
+            pass
+        cache.close()
+        world.objects.delete(manifest.artifact.key)
+
+    assert 2 == len(world.engine.builds)
+
+
+def test_a_damaged_artifact_on_disk_is_fetched_again(world: Any, tmp_path: Path) -> None:
+    # given a cached artifact whose bytes have changed on disk
+    pin = world.publish(artifact=b"weights").pin
+    with world.cache.use(pin):
+        pass
+    (cached,) = (tmp_path / "artifacts").iterdir()
+    cached.write_bytes(b"weighty")
+
+    # when another process needs it
+    cache = _cache(world, ArtifactCache(tmp_path))
+    with cache.use(pin):
+        pass
+    cache.close()
+
+    # then the right bytes are there again
+    assert b"weights" == cached.read_bytes()
+
+
+def test_an_artifact_that_is_not_its_digest_is_refused(world: Any) -> None:
+    manifest = world.publish()
+    world.objects.put(manifest.artifact.key, b"evil")
+
+    with (
+        pytest.raises(ModelRefusedError, match="4 bytes and 7 were recorded"),
+        _using(world, manifest.pin),
+    ):
+        pass
+
+
+def test_a_pin_of_another_digest_is_refused(world: Any) -> None:
+    pin = ModelPin(name="m", version=world.publish().version, sha256="0" * 64)
+
+    with pytest.raises(ModelRefusedError, match="digest"), _using(world, pin):
+        pass
+
+
+def test_a_missing_artifact_is_refused(world: Any) -> None:
+    manifest = world.publish()
+    world.objects.delete(manifest.artifact.key)
+
+    with pytest.raises(ModelRefusedError), _using(world, manifest.pin):
+        pass
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(world: Any) -> None:
+    pin = world.publish().pin
+    world.objects.put(keys.model_manifest("m", 1), b"{}")
+
+    with pytest.raises(ModelRefusedError, match="manifest"), _using(world, pin):
+        pass
+
+
+def test_a_manifest_without_a_digest_is_refused(world: Any) -> None:
+    manifest = world.publish()
+    bare = manifest.artifact.model_copy(update={"sha256": None})
+    changed = manifest.model_copy(update={"artifact": bare})
+    world.objects.put(keys.model_manifest("m", 1), changed.to_json())
+
+    with pytest.raises(ModelRefusedError, match="no digest"), _using(world, manifest.pin):
+        pass
+
+
+def test_an_unknown_model_is_not_found(world: Any) -> None:
+    pin = ModelPin(name="none", version=1, sha256="0" * 64)
+
+    with pytest.raises(ModelNotFoundError), _using(world, pin):
+        pass
+
+
+def test_a_failed_load_is_tried_again_at_the_next_use(world: Any) -> None:
+    pin = world.publish().pin
+    world.engine.build_error = MissingExtraError("no engine")
+    with pytest.raises(MissingExtraError), _using(world, pin):
+        pass
+    world.engine.build_error = None
+
+    with world.cache.use(pin) as model:
+        outputs = model.batcher.predict(ROWS)
+
+    np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
+
+
+def test_a_store_that_fails_for_now_is_no_fault_of_the_model(world: Any) -> None:
+    pin = world.publish().pin
+
+    def fail(_operation: str, _key: str) -> None:
+        raise StoreUnavailableError("away")
+
+    world.objects.before = fail
+
+    with pytest.raises(StoreUnavailableError), _using(world, pin):
+        pass
+
+
+def test_a_full_disk_is_a_local_disk_error_and_leaves_nothing(
+    disk: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A disk cannot be filled here without harm to others.
+    def full(_self: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+
+    with pytest.raises(LocalDiskError, match=r"No space left.*FORNADA_CACHE_DIR"):
+        disk.put("0" * 64, b"weights")
+
+    assert [] == list((tmp_path / "cache" / "artifacts").iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_a_local_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(LocalDiskError, match="FORNADA_CACHE_DIR"):
+        ArtifactCache(tmp_path / "file").put("0" * 64, b"weights")
+
+
+def test_artifacts_are_for_their_owner_alone(disk: ArtifactCache, tmp_path: Path) -> None:
+    disk.put("0" * 64, b"weights")
+
+    (cached,) = (tmp_path / "cache" / "artifacts").iterdir()
+    assert 0 == cached.stat().st_mode & 0o077
+
+
+def test_what_was_never_put_is_not_there(disk: ArtifactCache) -> None:
+    assert disk.get("0" * 64) is None
+
+
+def test_of_processes_that_need_an_artifact_at_once_one_fetches_it(tmp_path: Path) -> None:
+    # given caches that share a folder, as those of processes do
+    fetched: list[int] = []
+    at_once = threading.Barrier(4)
+
+    def need(number: int) -> bytes:
+        def fetch() -> bytes:
+            fetched.append(number)
+            return b"weights"
+
+        cache = ArtifactCache(tmp_path)
+        at_once.wait(10)
+        return cache.get_or_fetch(_DIGEST, fetch)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(need, range(4)))
+
+    assert [b"weights"] * 4 == found
+    assert 1 == len(fetched)
+
+
+def test_a_process_that_dies_as_it_fetches_holds_nobody_up(tmp_path: Path) -> None:
+    # given
+    code = (
+        "import sys, pathlib, worker.compute.model_cache as m\n"
+        "def fetch():\n"
+        "    print('fetching', flush=True)\n"
+        "    sys.stdin.read()\n"
+        f"m.ArtifactCache(pathlib.Path(sys.argv[1])).get_or_fetch({_DIGEST!r}, fetch)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as process:
+        assert process.stdout is not None
+        assert "fetching\n" == process.stdout.readline()
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ArtifactCache(tmp_path).get_or_fetch, _DIGEST, lambda: b"weights")
+
+            # when
+            process.kill()
+
+            # then
+            assert b"weights" == waiting.result(timeout=60)
+
+
+def test_a_fetch_that_fails_is_tried_by_the_next(disk: ArtifactCache) -> None:
+    def fail() -> bytes:
+        raise StoreUnavailableError("away")
+
+    with pytest.raises(StoreUnavailableError):
+        disk.get_or_fetch(_DIGEST, fail)
+
+    assert b"weights" == disk.get_or_fetch(_DIGEST, lambda: b"weights")
+
+
+def test_a_lock_that_cannot_be_made_is_a_local_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(LocalDiskError, match=r"cannot lock .*FORNADA_CACHE_DIR"):
+        ArtifactCache(tmp_path / "file").get_or_fetch(_DIGEST, lambda: b"weights")
+
+
+def _cache(
+    world: Any, disk: ArtifactCache, *, max_models: int = 1, max_bytes: int = 10**9
+) -> ModelCache:
+    return ModelCache(
+        models=world.models,
+        build=world.engine.build,
+        disk=disk,
+        max_models=max_models,
+        max_bytes=max_bytes,
+        max_latency_s=0.0,
+    )
+
+
+def _using(world: Any, pin: ModelPin) -> AbstractContextManager[LoadedModel]:
+    return world.cache.use(pin)

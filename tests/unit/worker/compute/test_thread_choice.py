@@ -1,0 +1,201 @@
+"""How many shards a worker has in hand: by what one waits for the store and what it computes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.errors import StoreUnavailableError
+from fornada.settings import Settings
+from fornada.storage.memory import InMemoryObjectStore
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+from worker.compute.thread_choice import Concurrency, ShardCost, shard_cost
+
+_KIB, _MIB = 1024, 1024**2
+
+
+class _World(InMemoryObjectStore):
+    """A store and a model that take what they are told, by clocks of their own."""
+
+    engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = self.cpu_s = 0.0
+        self.get_s = self.put_s = self.request_cpu_s = self.tile_s = 0.0
+        #: Seconds more that a call takes, by its number.
+        self.disturbed: dict[int, float] = {}
+        self.calls = 0
+        self.put_error: StoreUnavailableError | None = None
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        self._pass(self.get_s, self.request_cpu_s)
+        return super().get(*args, **kwargs)
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        self._pass(self.put_s, self.request_cpu_s)
+        if self.put_error is not None:
+            raise self.put_error
+        super().put(*args, **kwargs)
+
+    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
+        assert (64, 32, 32) == tile.shape
+        self._pass(self.tile_s, self.tile_s)
+        return np.zeros((64, 2), np.float32)
+
+    def stopwatch(self) -> tuple[float, float]:
+        return self.now_s, self.cpu_s
+
+    def _pass(self, seconds: float, cpu_s: float) -> None:
+        self.now_s += seconds + self.disturbed.get(self.calls, 0.0)
+        self.cpu_s += cpu_s
+        self.calls += 1
+
+
+@pytest.fixture
+def world() -> _World:
+    return _World()
+
+
+@pytest.fixture
+def manifest(world: _World) -> ModelManifest:
+    return ModelStore(objects=world).publish(
+        ModelDraft(name="m", item_shape=[32, 32], item_dtype="uint8", classes=["a", "b"]),
+        artifact=b"weights",
+        golden_inputs=np.zeros((1, 32, 32), np.uint8),
+        golden_outputs=np.zeros((1, 2), np.float32),
+        check=lambda _: None,
+    )
+
+
+def _concurrency(world: _World, **settings: object) -> Concurrency:
+    return Concurrency(Settings(**settings), objects=world, streams=2, stopwatch=world.stopwatch)
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "busy_s", "streams", "size_bytes", "expected"),
+    [
+        pytest.param(0.0, 0.03, 2, _MIB, 4, id="a store that takes no time"),
+        pytest.param(0.03, 0.03, 2, _MIB, 4, id="as long as it computes"),
+        pytest.param(0.09, 0.03, 2, _MIB, 8, id="three times as long"),
+        pytest.param(0.09, 0.03, 4, _MIB, 16, id="and on twice the cores"),
+        pytest.param(0.10, 0.03, 2, _MIB, 9, id="not whole times: rather one more"),
+        pytest.param(9.0, 0.03, 2, _MIB, 32, id="a store that takes very long"),
+        pytest.param(0.0, 0.03, 64, _MIB, 32, id="a large machine"),
+        pytest.param(9.0, 0.03, 2, 128 * _MIB, 8, id="shards half as large as may be"),
+        pytest.param(9.0, 0.03, 2, 256 * _MIB, 4, id="shards as large as may be"),
+    ],
+)
+def test_the_engine_has_work_while_shards_wait(
+    wait_s: float, busy_s: float, streams: int, size_bytes: int, expected: int
+) -> None:
+    cost = ShardCost(wait_s=wait_s, busy_s=busy_s, size_bytes=size_bytes)
+
+    assert expected == cost.threads(Settings(), streams=streams)
+
+
+def test_a_shard_waits_for_its_input_its_data_and_its_outcome(
+    world: _World, manifest: ModelManifest
+) -> None:
+    # given inputs of 4 MiB, of which one is tried
+    world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 0.001
+    world.request_cpu_s = 0.0005
+    before = [info.key for info in world.list("")]
+
+    cost = shard_cost(
+        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
+    )
+
+    # then of what requests take, their own processor time is no waiting
+    assert pytest.approx(4 * 0.005 + 2 * 0.020 - 6 * 0.0005) == cost.wait_s
+    assert pytest.approx(64 * 0.001 + 6 * 0.0005) == cost.busy_s
+    assert 4 * _MIB == cost.size_bytes
+    # and nothing is left of what was tried
+    assert before == [info.key for info in world.list("")]
+
+
+def test_what_disturbs_one_try_does_not_count(world: _World, manifest: ModelManifest) -> None:
+    world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 0.001
+    calm = shard_cost(
+        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
+    )
+    world.disturbed = {world.calls + n: 0.01 for n in (0, 2, 5)}
+
+    disturbed = shard_cost(
+        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
+    )
+
+    assert pytest.approx(calm.wait_s) == disturbed.wait_s
+    assert pytest.approx(calm.busy_s) == disturbed.busy_s
+
+
+def test_what_takes_long_is_tried_once(world: _World, manifest: ModelManifest) -> None:
+    world.tile_s = world.get_s = world.put_s = 1.0
+    before = world.calls
+
+    shard_cost(manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch)
+
+    # one call of the model, two writes (the second is what is read), one read
+    assert 4 == world.calls - before
+
+
+def test_there_are_more_once_a_model_needs_them_and_never_fewer(
+    world: _World, manifest: ModelManifest
+) -> None:
+    # given a process that follows
+    told: list[int] = []
+    concurrency = _concurrency(world)
+    concurrency.follow(told.append)
+
+    # when it loads a model for whose shards the store is quick, then slow, then quick again
+    world.tile_s = 0.001
+    for world.put_s in (0.001, 0.100, 0.001):
+        concurrency.fit(manifest, world)
+
+    assert [4, 9] == told
+    assert 9 == concurrency.threads
+
+
+def test_who_follows_later_learns_of_it(world: _World, manifest: ModelManifest) -> None:
+    told: list[int] = []
+    concurrency = _concurrency(world)
+    world.tile_s, world.put_s = 0.001, 0.100
+
+    concurrency.fit(manifest, world)
+    concurrency.follow(told.append)
+
+    assert [9] == told
+
+
+def test_what_the_settings_say_holds_and_nothing_is_tried(
+    world: _World, manifest: ModelManifest
+) -> None:
+    told: list[int] = []
+    concurrency = _concurrency(world, worker_threads=1)
+    concurrency.follow(told.append)
+    before = world.calls
+
+    concurrency.fit(manifest, world)
+
+    assert ([1], before) == (told, world.calls)
+
+
+def test_a_store_that_fails_leaves_the_threads_that_there_are(
+    world: _World, manifest: ModelManifest
+) -> None:
+    world.put_error = StoreUnavailableError("the store is away")
+    concurrency = _concurrency(world)
+
+    concurrency.fit(manifest, world)
+
+    assert 4 == concurrency.threads
+
+
+def test_shards_are_those_that_the_settings_make(world: _World, manifest: ModelManifest) -> None:
+    # given large items, of which fewer than items_per_shard fit into a shard
+    settings = Settings(items_per_shard=100, max_shard_bytes=16 * _KIB)
+
+    cost = shard_cost(manifest, world, objects=world, settings=settings, stopwatch=world.stopwatch)
+
+    assert 16 * _KIB == cost.size_bytes

@@ -1,0 +1,175 @@
+"""A shard that kills its process is halved down to the item that does it."""
+
+import errno
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fornada.errors import InputError, ModelRefusedError
+from fornada.jobs.outcome import ItemError
+from worker.compute.batcher import Probabilities
+from worker.shards import isolated
+from worker.shards.isolation import MAX_DEATHS, IsolatedProcess, ProcessDiedError, bisect
+
+#: Answers like `worker.shards.isolated`, without a model: item 2 kills it, and so does a long run.
+_CHILD = """
+import json, os, signal, sys, time
+import numpy as np
+for line in sys.stdin:
+    request = json.loads(line)
+    if "load" in request:
+        {on_load}
+        print(json.dumps({{"engine": "none", "tile_items": 1}}), flush=True)
+        continue
+    first, count = request["first"], request["count"]
+    if first <= 2 < first + count:
+        {on_poison}
+    rows = np.arange(first, first + count, dtype=np.float32)[:, None].repeat(2, axis=1)
+    np.save(request["output"], rows)
+    print(json.dumps({{"errors": []}}), flush=True)
+"""
+_KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def _process(
+    tmp_path: Path, *, on_load: str = "pass", on_poison: str = "pass", timeout_s: float = 20.0
+) -> IsolatedProcess:
+    script = tmp_path / "child.py"
+    script.write_text(textwrap.dedent(_CHILD.format(on_load=on_load, on_poison=on_poison)))
+    return IsolatedProcess([sys.executable, str(script)], timeout_s=timeout_s)
+
+
+@given(item_count=st.integers(1, 300), poison=st.sets(st.integers(0, 299), max_size=4))
+def test_every_item_but_the_poisonous_ones_gets_its_own_row(
+    item_count: int, poison: set[int]
+) -> None:
+    # given
+    assume(not set(range(item_count)) <= poison)
+
+    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        if poison & set(range(first, first + count)):
+            raise ProcessDiedError("signal 9")
+        return np.arange(first, first + count, dtype=np.float32)[:, None], []
+
+    # when
+    probabilities, errors = bisect(item_count, predict, class_count=1)
+
+    # then
+    expected = [np.nan if index in poison else index for index in range(item_count)]
+    np.testing.assert_array_equal(np.array(expected, np.float32), probabilities[:, 0])
+    assert sorted(p for p in poison if p < item_count) == [error.index for error in errors]
+
+
+def test_one_poisonous_item_among_thousands_costs_few_processes() -> None:
+    # given
+    deaths = 0
+
+    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        nonlocal deaths
+        if first <= 1234 < first + count:
+            deaths += 1
+            raise ProcessDiedError("signal 9")
+        return np.zeros((count, 1), np.float32), []
+
+    # when
+    bisect(4096, predict, class_count=1)
+
+    # then
+    assert 13 == deaths
+
+
+def test_a_shard_of_poison_alone_comes_to_an_end() -> None:
+    # given
+    deaths = 0
+
+    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        nonlocal deaths
+        deaths += 1
+        raise ProcessDiedError("signal 9")
+
+    # when
+    with pytest.raises(ProcessDiedError, match="65 processes died over it; the last: signal 9"):
+        bisect(4096, predict, class_count=1)
+
+    # then
+    assert MAX_DEATHS + 1 == deaths
+
+
+def test_a_process_that_dies_over_every_item_is_not_the_items_fault() -> None:
+    # given
+    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        raise ProcessDiedError("signal 9")
+
+    # when / then
+    with pytest.raises(ProcessDiedError, match="a process died over every item"):
+        bisect(4, predict, class_count=1)
+
+
+def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: Path) -> None:
+    # when
+    with _process(tmp_path, on_poison=_KILL) as process:
+        probabilities, errors = bisect(5, process.predict, class_count=2)
+
+    # then
+    np.testing.assert_array_equal([0, 1, np.nan, 3, 4], probabilities[:, 0])
+    assert [ItemError(index=2, reason="its worker died over it: signal 9")] == errors
+
+
+def test_a_process_that_hangs_counts_as_dead(tmp_path: Path) -> None:
+    # when
+    with _process(tmp_path, on_poison="time.sleep(60)", timeout_s=1.0) as process:
+        probabilities, errors = bisect(3, process.predict, class_count=2)
+
+    # then
+    np.testing.assert_array_equal([0, 1, np.nan], probabilities[:, 0])
+    assert [2] == [error.index for error in errors]
+
+
+def test_a_process_that_is_slow_to_load_its_model_is_waited_for(tmp_path: Path) -> None:
+    # when
+    with _process(tmp_path, on_load="time.sleep(1.5)", timeout_s=1.0) as process:
+        probabilities, errors = process.predict(0, 2)
+
+    # then
+    np.testing.assert_array_equal([0, 1], probabilities[:, 0])
+    assert [] == errors
+
+
+def test_a_full_disk_is_not_the_items_doing(tmp_path: Path) -> None:
+    # given
+    def predict() -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # when
+    answer = isolated._answered(predict)
+
+    # then: what IsolatedProcess takes for a store that fails for now
+    assert {"failed": "transient", "message": "[Errno 28] No space left on device"} == answer
+
+
+def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path) -> None:
+    # when / then
+    with (
+        _process(tmp_path, on_load=_KILL) as process,
+        pytest.raises(ModelRefusedError, match="the process that loads it dies"),
+    ):
+        process.predict(0, 1)
+
+
+def test_typed_failures_arrive_as_our_errors(tmp_path: Path) -> None:
+    # given
+    answer = """print(json.dumps({"failed": "input", "message": "no such object"}), flush=True)"""
+
+    # when / then
+    with (
+        _process(tmp_path, on_load=f"{answer}; continue") as process,
+        pytest.raises(InputError, match="no such object"),
+    ):
+        process.predict(0, 1)

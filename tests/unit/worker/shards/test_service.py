@@ -1,0 +1,831 @@
+"""One shard from message to committed outcome, also when everything around it fails."""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fornada import keys
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    LocalDiskError,
+    ModelRefusedError,
+    PredictionError,
+    StoreUnavailableError,
+)
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import ShardInput
+from fornada.records import ObjectRef, now
+
+ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)
+
+
+def _when(operation: str, key_part: str, error: Exception) -> Callable[[str, str], None]:
+    """A hook that raises `error` for operations on keys with `key_part`."""
+
+    def before(done: str, key: str) -> None:
+        if done == operation and key_part in key:
+            raise error
+
+    return before
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+# A shard that goes well.
+
+
+def test_the_outcome_is_committed_with_the_probabilities_of_every_item(world: Any) -> None:
+    world.submit([ITEMS])
+
+    assert "ok" == world.run()
+
+    outcome = world.outcome()
+    np.testing.assert_array_equal(world.row_sums(ITEMS), world.data())
+    assert ("ok", 10, [], None) == (
+        outcome.status,
+        outcome.item_count,
+        outcome.item_errors,
+        outcome.reason,
+    )
+    assert ("worker-1", "fake 1", 4) == (outcome.worker, outcome.engine, outcome.tile_items)
+    assert outcome.data.key == keys.job_data("job", 0, outcome.attempt)
+
+
+def test_the_last_shard_finishes_the_job(world: Any) -> None:
+    # given a job of three shards
+    world.submit([ITEMS[:4], ITEMS[4:8], ITEMS[8:]])
+
+    # when they are done, in any order
+    world.run(2)
+    world.run(0)
+    assert world.jobs.final("job") is None
+    world.run(1)
+
+    # then its end counts and digests all of them
+    final = world.jobs.final("job")
+    lines = "".join(f"{s} ok {world.outcome(s).data.sha256}\n" for s in range(3))
+    assert ("SUCCEEDED", 3, 0, 0) == (
+        final.state,
+        final.shards_ok,
+        final.shards_dead,
+        final.shards_missing,
+    )
+    assert (10, 0, [[0, 2]]) == (final.items_ok, final.items_failed, final.outcome_ranges)
+    assert hashlib.sha256(lines.encode()).hexdigest() == final.outcomes_sha256
+    assert max(world.outcome(s).committed_at for s in range(3)) == final.last_outcome_at
+
+
+def test_data_lies_there_before_the_outcome_says_so(world: Any) -> None:
+    written: list[str] = []
+    world.submit([ITEMS])
+    world.objects.before = lambda done, key: written.append(key) if "put" in done else None
+
+    world.run()
+
+    assert ["data", "outcome", "final.json"] == [key.split("/")[2] for key in written]
+
+
+def test_a_second_delivery_does_not_predict_again(world: Any) -> None:
+    world.submit([ITEMS, ITEMS])
+    world.run()
+    first, tiles = world.outcome(), len(world.engine.tiles)
+
+    assert "done" == world.run()
+
+    assert first == world.outcome()
+    assert tiles == len(world.engine.tiles)
+
+
+def test_a_message_of_a_job_that_ended_costs_nothing(world: Any) -> None:
+    world.submit([ITEMS])
+    world.run()
+    tiles = len(world.engine.tiles)
+
+    assert "ended" == world.run()
+
+    assert tiles == len(world.engine.tiles)
+
+
+def test_a_shard_that_another_worker_holds_is_left_to_it(world: Any) -> None:
+    world.submit([ITEMS])
+    world.coordination.begin("job", 0, "theirs", lease_s=world.lease_s)
+
+    assert "leased" == world.run()
+
+    assert world.jobs.outcome("job", 0) is None
+
+
+def test_a_shard_whose_holder_shows_no_life_is_taken_over(world: Any) -> None:
+    world.submit([ITEMS])
+    world.coordination.begin("job", 0, "theirs", lease_s=world.lease_s)
+    world.advance(world.lease_s + 1)
+
+    assert "ok" == world.run()
+
+
+# Messages that ask for nothing.
+
+
+def test_a_message_for_an_unknown_job_is_dropped(world: Any) -> None:
+    assert "ended" == world.run(job_id="nobody")
+
+
+@pytest.mark.parametrize("shard", [1, 10**30])
+def test_a_message_for_a_shard_that_is_not_there_is_dropped(world: Any, shard: int) -> None:
+    world.submit([ITEMS])
+
+    assert "ended" == world.run(shard)
+
+    assert world.jobs.outcome_shards("job") == set()
+
+
+def test_a_message_for_a_manifest_that_cannot_be_read_is_dropped(world: Any) -> None:
+    world.objects.put(keys.job_manifest("job"), b'{"schema_version": 2}')
+
+    assert "ended" == world.run()
+
+
+def test_a_deadline_without_a_time_zone_is_no_manifest(world: Any) -> None:
+    manifest = world.submit([ITEMS])
+    naive = manifest.to_json().replace(b'"tags"', b'"deadline":"2026-01-01T00:00:00","tags"')
+    world.objects.put(keys.job_manifest("naive"), naive)
+
+    assert "ended" == world.run(job_id="naive")
+
+
+# Jobs that are over.
+
+
+def test_a_cancelled_job_is_not_begun(world: Any) -> None:
+    manifest = world.submit([ITEMS])
+    world.jobs.finish(manifest, "CANCELLED", "enough")
+    world.coordination.end_job("job", "CANCELLED")
+
+    assert "ended" == world.run()
+
+    assert [] == world.engine.tiles
+
+
+def test_a_job_past_its_deadline_ends_expired_and_keeps_what_is_done(world: Any) -> None:
+    world.submit([ITEMS, ITEMS], deadline_s=60)
+    world.run(0)
+    world.advance(61)
+
+    assert "expired" == world.run(1)
+
+    final = world.jobs.final("job")
+    assert ("EXPIRED", 1, 1, [[0, 0]]) == (
+        final.state,
+        final.shards_ok,
+        final.shards_missing,
+        final.outcome_ranges,
+    )
+    assert "the deadline 2026-01-01T00:01:00Z passed" == final.reason
+    assert "ended" == world.run(1)
+
+
+def test_the_deadline_itself_is_in_time(world: Any) -> None:
+    world.submit([ITEMS], deadline_s=60)
+    world.advance(60)
+
+    assert "ok" == world.run()
+
+
+def test_a_late_duplicate_does_not_expire_a_job_that_was_done_in_time(world: Any) -> None:
+    # given a job whose every shard has its outcome, and whose end was lost with worker and Redis
+    world.submit([ITEMS], deadline_s=60)
+    world.commit(0)
+    world.coordination.flush()
+    world.advance(61)
+
+    # when a message comes again after the deadline
+    world.run()
+
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+# Attempts.
+
+
+def test_a_shard_begun_too_often_is_dead_with_the_last_failure(world: Any) -> None:
+    # given a shard that failed three times of three
+    world.submit([ITEMS], max_attempts=3)
+    for number in range(3):
+        world.engine.predict_error = ZeroDivisionError(f"failure {number}")
+        assert "deferred" == world.run()
+        world.advance(world.lease_s + 1)
+
+    # when it comes again, and dies in a process of its own too
+    tiles = len(world.engine.tiles)
+    assert "dead" == world.run()
+
+    # then it is dead, nothing was predicted, and the job ended
+    outcome, final = world.outcome(), world.jobs.final("job")
+    assert ("dead", "crash-loop", None) == (outcome.status, outcome.reason, outcome.data)
+    assert (
+        "begun 3 times without an outcome; the last error was ZeroDivisionError: failure 2; in a "
+        "process of its own: a process died over every item; the last: signal 9" == outcome.detail
+    )
+    assert tiles == len(world.engine.tiles)
+    assert ("FAILED", 1, 10) == (final.state, final.shards_dead, final.items_failed)
+    assert "failure 2" in final.reason
+
+
+def test_a_shard_whose_workers_die_is_dead_in_the_end(world: Any) -> None:
+    # given workers that die at once after they begin
+    world.submit([ITEMS], max_attempts=2)
+    for number in range(2):
+        world.coordination.begin("job", 0, f"died-{number}", lease_s=world.lease_s)
+        world.advance(world.lease_s + 1)
+
+    assert "dead" == world.run()
+
+    assert world.outcome().detail.startswith(
+        "begun 2 times without an outcome; its worker died each time; in a process of its own: "
+    )
+
+
+def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kills(
+    world: Any,
+) -> None:
+    # given workers that died over a shard, one item of which kills
+    world.submit([ITEMS], max_attempts=1)
+    world.coordination.begin("job", 0, "died", lease_s=world.lease_s)
+    world.advance(world.lease_s + 1)
+    world.isolate_over(3)
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    outcome = world.outcome()
+    assert (True, 2, "isolated", 4) == (
+        outcome.isolated,
+        outcome.attempts,
+        outcome.engine,
+        outcome.tile_items,
+    )
+    assert [3] == [error.index for error in outcome.item_errors]
+    assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
+    assert [3] == list(np.flatnonzero(np.isnan(world.jobs.data(outcome)).all(axis=1)))
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any) -> None:
+    # given workers that died over it, also while they minded its own processes
+    world.submit([ITEMS], max_attempts=1)
+    for number in range(3):
+        world.coordination.begin("job", 0, f"died-{number}", lease_s=world.lease_s)
+        world.advance(world.lease_s + 1)
+    world.isolate_over()
+
+    # when
+    assert "dead" == world.run()
+
+    # then
+    assert "begun 3 times without an outcome; its worker died each time" == world.outcome().detail
+
+
+def test_an_unexpected_error_is_deferred_and_counted(world: Any) -> None:
+    world.submit([ITEMS])
+    world.engine.predict_error = RuntimeError("who knows")
+
+    assert "deferred" == world.run()
+
+    assert 1 == world.attempts()
+    assert "RuntimeError: who knows" == world.coordination.last_error("job", 0)
+    assert world.jobs.final("job") is None
+
+
+def test_a_deferred_shard_waits_for_its_lease_and_then_goes_well(world: Any) -> None:
+    world.submit([ITEMS])
+    world.engine.predict_error = RuntimeError("once")
+    world.run()
+    world.engine.predict_error = None
+
+    assert "leased" == world.run()
+    world.advance(world.lease_s + 1)
+    assert "ok" == world.run()
+
+
+STEPS = [
+    ("get", "manifest.json"),
+    ("get", "/input/"),
+    ("put", "/data/"),
+    ("put_if_absent", "/outcome/"),
+]
+
+
+@pytest.mark.parametrize(("operation", "key_part"), STEPS)
+def test_a_store_that_fails_for_a_while_defers_without_counting(
+    world: Any, operation: str, key_part: str
+) -> None:
+    # given a store that fails at one step, more often than attempts are allowed
+    world.submit([ITEMS], max_attempts=1)
+    world.objects.before = _when(operation, key_part, StoreUnavailableError("503"))
+    for _ in range(3):
+        assert "deferred" == world.run()
+        assert world.jobs.outcome_shards("job") == set()
+        assert 0 == world.attempts()
+
+    # when it is well again
+    world.objects.before = lambda _operation, _key: None
+
+    # then nothing was held against the shard
+    assert "ok" == world.run()
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_a_store_that_fails_at_the_end_loses_no_outcome(world: Any) -> None:
+    # given a store that fails when the job's end is written
+    world.submit([ITEMS])
+    world.objects.before = _when("put_if_absent", "final.json", StoreUnavailableError("503"))
+    assert "deferred" == world.run()
+    committed = world.outcome()
+
+    # when the store is well again, and somebody looks
+    world.objects.before = lambda _operation, _key: None
+    world.advance(world.lease_s + 1)
+    world.new_reconciler().round()
+
+    assert committed == world.outcome()
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_an_answer_lost_after_the_commit_changes_nothing(world: Any) -> None:
+    # given a store that writes the outcome and then fails to say so
+    world.submit([ITEMS])
+    real = world.objects.put_if_absent
+
+    def write_and_fail(key: str, data: bytes) -> bool:
+        real(key, data)
+        raise StoreUnavailableError("reset")
+
+    world.objects.put_if_absent = write_and_fail
+    assert "deferred" == world.run()
+    first = world.outcome()
+
+    # when the shard runs again
+    world.objects.put_if_absent = real
+    world.advance(world.lease_s + 1)
+    assert "ok" == world.run()
+
+    assert first == world.outcome()
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+def test_a_full_disk_is_no_fault_of_the_shard(world: Any) -> None:
+    world.submit([ITEMS])
+    world.engine.build_error = LocalDiskError("full")
+
+    assert "deferred" == world.run()
+
+    assert 0 == world.attempts()
+
+
+@pytest.mark.parametrize("method", ["begin", "mark_done", "end_job"])
+def test_a_broker_that_fails_at_any_step_loses_nothing(
+    world: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a broker that fails at one step, and cannot be told of it either
+    world.submit([ITEMS], max_attempts=1)
+
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise BrokerError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(world.coordination, method, fail)
+        away.setattr(world.coordination, "forget_attempt", fail)
+        assert "deferred" == world.run()
+
+    # when it is there again, with nothing in it
+    world.coordination.flush()
+    world.new_reconciler().round()
+    for message in world.queue:
+        world.service.run(message)
+
+    assert "SUCCEEDED" == world.jobs.final("job").state
+    np.testing.assert_array_equal(world.row_sums(ITEMS), world.data())
+
+
+# Wrong input.
+
+
+def _dead_of_input(world: Any) -> str:
+    assert "dead" == world.run()
+    outcome = world.outcome()
+    assert ("dead", "input", None) == (outcome.status, outcome.reason, outcome.data)
+    assert "FAILED" == world.jobs.final("job").state
+    return outcome.detail
+
+
+def _input_key(world: Any) -> str:
+    return world.jobs.manifest("job").shards[0].objects[0].key
+
+
+def test_a_missing_input_is_dead_at_once(world: Any) -> None:
+    world.submit([ITEMS])
+    world.objects.delete(_input_key(world))
+
+    assert _input_key(world) in _dead_of_input(world)
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:-1] + b"\1"])
+def test_a_changed_input_is_dead_at_once(world: Any, change: Callable[[bytes], bytes]) -> None:
+    world.submit([ITEMS])
+    key = _input_key(world)
+    world.objects.put(key, change(world.objects.get(key).data))
+
+    assert key in _dead_of_input(world)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"not an array", "npy"),
+        (to_npy(ITEMS[:9]), r"\(9, 3\)"),
+        (to_npy(ITEMS.astype(np.float64)), "float64"),
+        (to_npy(ITEMS.reshape(10, 3, 1, 1)), r"\(10, 3, 1, 1\)"),
+        (to_npy(np.float32(1.0)), r"\(\)"),
+        (to_npy(ITEMS)[:-8], "truncated"),
+    ],
+    ids=["no npy", "an item less", "float64", "two axes more", "a number", "cut off"],
+)
+def test_an_input_that_is_not_what_the_manifest_says_is_dead(
+    world: Any, data: bytes, why: str
+) -> None:
+    spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=10)
+    world.submit(shards=[spec])
+
+    assert re.search(why, _dead_of_input(world))
+
+
+def test_an_input_without_the_last_axis_of_three_is_dead_and_no_crash(world: Any) -> None:
+    # given a model of [2, 3] items, and an input of [2] items
+    data = to_npy(np.zeros((10, 2), np.float32))
+    spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=10)
+    world.publish(item_shape=[2, 3])
+    world.submit(shards=[spec])
+
+    assert "(10, 2)" in _dead_of_input(world)
+
+
+def test_grey_images_fit_with_and_without_the_last_axis(world: Any) -> None:
+    parts = [
+        world.stored(f"jobs/job/input/{n}", to_npy(a))
+        for n, a in enumerate([ITEMS.reshape(10, 3, 1), ITEMS])
+    ]
+    world.submit(shards=[ShardInput(objects=[part], item_count=10) for part in parts])
+
+    assert ["ok", "ok"] == [world.run(0), world.run(1)]
+
+    np.testing.assert_array_equal(world.data(0), world.data(1))
+
+
+@pytest.mark.parametrize(("shape", "count"), [("npy", 2), ("image", 3), ("image", 10**12)])
+def test_a_manifest_that_miscounts_its_objects_is_dead_and_takes_no_memory(
+    world: Any, shape: str, count: int
+) -> None:
+    ref = world.stored("jobs/job/input/0", to_npy(ITEMS))
+    world.submit(shards=[ShardInput(format=shape, objects=[ref, ref], item_count=count)])
+
+    assert "2 objects" in _dead_of_input(world)
+
+
+# Wrong items.
+
+
+def test_items_with_nan_get_nan_and_a_reason_and_the_rest_is_right(world: Any) -> None:
+    items = ITEMS.copy()
+    items[2, 1], items[7] = np.nan, np.inf
+    world.submit([items])
+
+    assert "ok" == world.run()
+
+    expected = world.row_sums(ITEMS)
+    expected[[2, 7]] = np.nan
+    np.testing.assert_array_equal(expected, world.data())
+    assert [2, 7] == [error.index for error in world.outcome().item_errors]
+    final = world.jobs.final("job")
+    assert ("SUCCEEDED", 8, 2) == (final.state, final.items_ok, final.items_failed)
+
+
+def test_a_shard_of_bad_items_alone_is_ok_and_all_nan(world: Any) -> None:
+    world.submit([np.full((3, 3), np.nan, np.float32)])
+
+    assert "ok" == world.run()
+
+    assert np.isnan(world.data()).all()
+    assert (3, 2) == world.data().shape
+    assert [0, 1, 2] == [error.index for error in world.outcome().item_errors]
+    assert 3 == world.jobs.final("job").items_failed
+    assert [] == world.engine.tiles
+
+
+def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
+    # given images of [1, 3] pixels: good, broken, of another size, gone, changed, good
+    pixels = np.array([[1, 2, 3]], np.uint8)
+    files = [_png(pixels), b"\x89PNG no", _png(np.zeros((5, 5), np.uint8)), b"", b"", _png(pixels)]
+    refs = [world.stored(f"images/{n}.png", data) for n, data in enumerate(files)]
+    world.objects.delete("images/3.png")
+    changed = world.objects.get("images/5.png")
+    world.objects.put("images/4.png", changed.data)
+    refs[4] = ObjectRef(key="images/4.png", size_bytes=len(changed.data), etag='"before"')
+    spec = ShardInput(format="image", objects=refs, item_count=6)
+    world.publish(item_shape=[1, 3])
+    world.submit(shards=[spec])
+
+    assert "ok" == world.run()
+
+    assert [1, 2, 3, 4] == [error.index for error in world.outcome().item_errors]
+    for error in world.outcome().item_errors:
+        assert f"images/{error.index}.png" in error.reason
+    np.testing.assert_array_equal(
+        np.array([[6, 12], *[[np.nan] * 2] * 4, [6, 12]], np.float32), world.data()
+    )
+
+
+# Wrong models.
+
+
+def test_a_refused_model_ends_the_job(world: Any) -> None:
+    world.submit([ITEMS, ITEMS])
+    world.engine.build_error = ModelRefusedError("not safe")
+
+    assert "failed" == world.run(0)
+
+    final = world.jobs.final("job")
+    assert ("FAILED", 2, "model m:1: not safe") == (
+        final.state,
+        final.shards_missing,
+        final.reason,
+    )
+    assert "ended" == world.run(1)
+
+
+@pytest.mark.parametrize("missing", ["manifest.json", "model.keras"])
+def test_a_model_that_is_gone_ends_the_job(world: Any, missing: str) -> None:
+    world.submit([ITEMS])
+    world.objects.delete(f"models/m/1/{missing}")
+
+    assert "failed" == world.run()
+
+    assert "FAILED" == world.jobs.final("job").state
+
+
+def test_a_model_that_cannot_predict_ends_the_job(world: Any) -> None:
+    world.submit([ITEMS])
+    world.engine.predict_error = PredictionError("no such op")
+
+    assert "failed" == world.run()
+
+    assert "model m:1: no such op" == world.jobs.final("job").reason
+
+
+def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> None:
+    items = ITEMS.copy()
+    items[0, 0] = np.nan
+    for job_id, part in (("whole", ITEMS), ("gappy", items)):
+        world.submit([part], job_id=job_id)
+        world.engine.output_count = 3
+
+        assert "failed" == world.run(job_id=job_id)
+
+        assert "3 outputs an item, and has 2 classes" in world.jobs.final(job_id).reason
+
+
+@pytest.mark.parametrize("changes", [{"item_shape": [1]}, {"item_dtype": "uint8"}])
+def test_a_job_of_items_that_the_model_does_not_take_fails(
+    world: Any, changes: dict[str, object]
+) -> None:
+    # given a manifest of another producer, and input that fits it
+    shape, dtype = changes.get("item_shape", [3]), changes.get("item_dtype", "float32")
+    data = to_npy(np.ones((2, *shape), dtype))
+    spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=2)
+    world.submit(shards=[spec], **changes)
+
+    assert "failed" == world.run()
+
+    assert "it takes items of float32 [3]" in world.jobs.final("job").reason
+
+
+# Races.
+
+
+def test_the_outcome_of_the_attempt_that_came_first_holds(world: Any) -> None:
+    # given another attempt that commits while this one predicts
+    world.submit([ITEMS])
+    real = world.engine.predict_tile
+    world.engine.predict_tile = lambda tile: (world.commit(0, attempt="theirs"), real(tile))[1]
+
+    # when this one comes to commit
+    assert "ok" == world.run()
+
+    assert "theirs" == world.outcome().attempt
+    assert "SUCCEEDED" == world.jobs.final("job").state
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+def test_dead_and_ok_at_once_leave_one_end(world: Any, dead_first: bool) -> None:  # noqa: FBT001
+    world.submit([ITEMS, ITEMS])
+
+    if dead_first:
+        world.commit(0, status="dead")
+        came = world.run()
+    else:
+        came = world.run()
+        assert "ok" == world.commit(0, status="dead").status
+
+    # A store that decides keeps the first; one that does not, the better.
+    expected = "dead" if dead_first and world.objects.conditional_writes else "ok"
+    assert expected == world.outcome().status
+    assert expected == came
+
+
+def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: Any) -> None:
+    # given an attempt on a machine that computes other low bits, whose lease is over
+    world.submit([ITEMS])
+    real, difference = world.engine.predict_tile, [1.0]
+    world.engine.predict_tile = lambda tile: real(tile) + np.float32(difference[0])
+    came: list[str] = []
+
+    def be_overtaken(done: str, key: str) -> None:
+        if done == "put" and "/data/" in key and not came:
+            came.append("overtaken")
+            difference[0] = 0.0
+            world.advance(world.lease_s + 1)
+            came.append(world.run(service=world.new_service("worker-2")))
+
+    # when another one does the work before this one stores what it computed
+    world.objects.before = be_overtaken
+    came.append(world.run())
+
+    # then the bytes that were committed are there
+    outcome = world.outcome()
+    assert ["overtaken", "ok", "ok"] == came
+    assert "worker-2" == outcome.worker
+    assert to_npy(world.row_sums(ITEMS)) == world.objects.get(outcome.data.key).data
+
+
+@pytest.mark.parametrize("world", [True], indirect=True, ids=["conditional"])
+def test_two_who_end_a_job_at_once_believe_the_first(world: Any) -> None:
+    # given a cancel that comes between this worker's look at the end and its write
+    manifest = world.submit([ITEMS])
+    ended: list[str] = []
+
+    def cancel(done: str, key: str) -> None:
+        if "put" in done and key.endswith("final.json") and not ended:
+            ended.append("cancelled")
+            world.jobs.finish(manifest, "CANCELLED", "enough")
+
+    world.objects.before = cancel
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    assert ["cancelled"] == ended
+    assert "CANCELLED" == world.jobs.final("job").state
+    assert {"job": "CANCELLED"} == world.coordination._ended
+
+
+@pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
+def test_two_who_end_a_job_at_once_write_the_same_where_both_may(world: Any) -> None:
+    # given a store on which two who look at the same time both write
+    manifest = world.submit([ITEMS])
+    written: list[bytes] = []
+
+    def write(key: str, data: bytes) -> bool:
+        if key.endswith("final.json"):
+            written.append(data)
+            if len(written) == 1:
+                world.jobs.finish(manifest, "CANCELLED", "enough")
+        world.objects.put(key, data)
+        return True
+
+    world.objects.put_if_absent = write
+
+    # when
+    assert "ok" == world.run()
+
+    # then
+    assert 2 == len(written)
+    assert 1 == len(set(written))
+
+
+@pytest.mark.parametrize("step", ["manifest.json", "/input/", "/data/", "/outcome/", "final.json"])
+def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
+    # given Redis wiped while a shard runs
+    world.submit([ITEMS, ITEMS])
+    wiped: list[str] = []
+
+    def wipe(_operation: str, key: str) -> None:
+        if step in key and not wiped:
+            wiped.append(key)
+            world.coordination.flush()
+
+    world.objects.before = wipe
+    world.run(0)
+    world.run(1)
+
+    # when the reconciler has looked, and what it enqueued is done
+    for _ in range(3):
+        world.advance(100)
+        world.new_reconciler().round()
+        while world.queue:
+            world.service.run(world.queue.pop())
+
+    # then every shard has its one outcome
+    assert wiped
+    assert "SUCCEEDED" == world.jobs.final("job").state
+    for shard in range(2):
+        np.testing.assert_array_equal(world.row_sums(ITEMS), world.data(shard))
+
+
+# Nothing leaves `run`.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FornadaError("x"), OSError("x"), ValueError("x"), KeyError("x"), AssertionError(), EOFError()],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize(("operation", "key_part"), [*STEPS, ("get", "model.keras")])
+def test_no_exception_leaves_run(
+    world: Any, operation: str, key_part: str, error: Exception
+) -> None:
+    world.submit([ITEMS])
+    world.objects.before = _when(operation, key_part, error)
+
+    assert "deferred" == world.run()
+
+
+def test_memory_errors_leave_run_so_that_the_process_ends(world: Any) -> None:
+    world.submit([ITEMS])
+    world.engine.predict_error = MemoryError("device")
+
+    with pytest.raises(MemoryError):
+        world.run()
+
+    assert 1 == world.attempts()
+
+
+def test_a_lease_is_renewed_while_the_shard_runs(
+    world: Any, wait_until: Callable[..., None]
+) -> None:
+    # given a lease far shorter than the shard takes
+    world.service = world.new_service("worker-1", lease_s=0.05)
+    world.submit([ITEMS])
+    renewed: list[object] = []
+    real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
+
+    def renew(*args: object, **kwargs: object) -> None:
+        renewed.append(args)
+        if len(renewed) == 1:
+            raise BrokerError("away for a moment")
+        real_renew(*args, **kwargs)
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        wait_until(lambda: len(renewed) >= 3)
+        return real_predict(tile)
+
+    world.coordination.renew, world.engine.predict_tile = renew, predict
+
+    assert "ok" == world.run()
+
+    # and no longer than that
+    count = len(renewed)
+    assert "ended" == world.run()
+    assert count == len(renewed)
+
+
+def test_manifests_are_read_once_for_many_shards(world: Any) -> None:
+    world.submit([ITEMS] * 5)
+    reads: list[str] = []
+    world.objects.before = lambda _operation, key: reads.append(key)
+
+    for shard in range(5):
+        world.run(shard)
+
+    assert 1 == sum("jobs/job/manifest.json" in key for key in reads)
+
+
+def test_outcomes_say_when_they_were_made(world: Any) -> None:
+    world.submit([ITEMS])
+    before = now()
+
+    world.run()
+
+    outcome = world.outcome()
+    assert before <= outcome.began_at <= outcome.committed_at <= now()

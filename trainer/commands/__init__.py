@@ -1,0 +1,1 @@
+"""The `fornada train`, `dataset` and `evaluate` commands."""

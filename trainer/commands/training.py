@@ -1,0 +1,223 @@
+"""`fornada train`."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fornada import keys, logs
+from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
+from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.gates import Gate
+from model_store.manifest import ModelManifest, ModelRef
+from model_store.safety.trust import Trust
+from model_store.store import ModelStore
+from trainer.data import catalog
+from trainer.evaluation.acceptance import deciding_metric
+from trainer.recipes.training_file import read_training_file
+
+log = logs.get_logger(__name__)
+
+_PATH = click.Path(path_type=Path)
+
+
+def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Let what the file states stand where the command line says nothing."""
+    if path is None:
+        return
+    stated = read_training_file(path)
+    plain = {"dataset": "dataset_name", "metric": "metrics", "gate": "gates"}
+    plain |= {"early_stopping": "early_stopping_epochs"}
+    ctx.default_map = {plain.get(name, name): value for name, value in stated.items()}
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=_PATH,
+    is_eager=True,
+    expose_value=False,
+    callback=_use_file,
+    metavar="FILE",
+    help="YAML: these options, with _ for -. The command line comes first.",
+)
+@click.option("--dataset", "dataset_name", type=click.Choice(catalog.NAMES), help="What to learn.")
+@click.option("--data", type=_PATH, metavar="PATH", help="Your own: .npz, or a folder of images.")
+@click.option("--name", metavar="MODEL", help="In the store; the data set's name if left out.")
+@click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Network; by the data if left out.")
+@click.option("--epochs", type=click.IntRange(1), help="The recipe's if left out; so the next.")
+@click.option("--batch-size", type=click.IntRange(1))
+@click.option("--optimizer", metavar="NAME", help="Keras's name: adam, sgd, …")
+@click.option("--learning-rate", type=click.FloatRange(0, 10, min_open=True))
+@click.option("--loss", metavar="NAME", help="Keras's name.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Keras's; several: all.")
+@click.option(
+    "--validation-split",
+    type=click.FloatRange(0, 0.9),
+    default=0.2,
+    show_default=True,
+    help="Share of the training items that is only measured on.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--early-stopping",
+    "early_stopping_epochs",
+    type=click.IntRange(1),
+    metavar="EPOCHS",
+    help="End when the validation loss was no lower for so many.",
+)
+@click.option("--keep-best", is_flag=True, help="Publish the epoch of the lowest validation loss.")
+@click.option("--checkpoint", type=_PATH, metavar="DIR", help="Go on from there when ended.")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="METRIC>=NUMBER",
+    help="Publish only if this holds; several: all.",
+)
+@click.option(
+    "--register-only-if-better",
+    is_flag=True,
+    help="Publish only what is better than the alias's version, or the newest.",
+)
+@click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
+@click.option(
+    "--if-missing", is_flag=True, help="Do nothing if the model (with that alias) exists already."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def train(  # noqa: PLR0917 - click passes options by name
+    dataset_name: str | None,
+    data: Path | None,
+    name: str | None,
+    if_missing: bool,  # noqa: FBT001 - click passes flags by name
+    promote: str | None,
+    as_json: bool,  # noqa: FBT001
+    **options: Any,
+) -> None:
+    """Train a model and publish it as the next version.
+
+    Example: fornada train --dataset fashion_mnist --name fashion-mnist --promote prod
+    """
+    settings = Settings.from_env(os.environ)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    models = ModelStore(
+        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
+    )
+    if (dataset_name is None) == (data is None):
+        raise UsageError("say what to learn, and one thing: --dataset NAME, or --data PATH")
+    name = name or _name(dataset_name, data)
+    if if_missing and (existing := _existing(models, name, promote)) is not None:
+        click.echo(f"{existing} is there already; nothing to train", err=True)
+        if as_json:
+            _print_json(_published(existing, settings, promote))
+        return
+    try:
+        manifest = _train(
+            dataset_name, data, name=name, models=models, promote=promote, options=options
+        )
+    except NotBetterError as exc:
+        # That is what was asked for, and no failure.
+        click.echo(str(exc), err=True)
+        if as_json:
+            _print_json({"model": None, "name": name, "reason": str(exc)})
+        return
+    answer = _published(manifest, settings, promote)
+    if as_json:
+        _print_json(answer)
+    else:
+        _print_published(answer)
+
+
+def _train(
+    dataset_name: str | None,
+    data: Path | None,
+    *,
+    name: str,
+    models: ModelStore,
+    promote: str | None,
+    options: Mapping[str, Any],
+) -> ModelManifest:
+    if find_spec("tensorflow") is None:
+        raise MissingExtraError(
+            "training needs TensorFlow, which is not installed; run: pip install 'fornada[train]'"
+        )
+    # Not at the top: `--help` needs neither, and they take seconds.
+    from trainer import job  # noqa: PLC0415
+    from trainer.data.own import load_own  # noqa: PLC0415
+    from trainer.evaluation.acceptance import Acceptance  # noqa: PLC0415
+    from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
+
+    said = dict(options)
+    checkpoint, only_if_better = said.pop("checkpoint"), said.pop("register_only_if_better")
+    gates = tuple(map(Gate.parse, said.pop("gates")))
+    plan = TrainingPlan(**said | {"metrics": tuple(said["metrics"]) or None})
+    check_plan(plan)
+    on_terminal = sys.stderr.isatty()
+    return job.train(
+        load_own(data) if data is not None else catalog.load(str(dataset_name)),
+        name=name,
+        models=models,
+        plan=plan,
+        acceptance=Acceptance(gates=gates, only_if_better=only_if_better),
+        promote=promote,
+        checkpoint=checkpoint,
+        show_progress=on_terminal,
+        on_epoch=None if on_terminal else _log_epoch,
+    )
+
+
+def _name(dataset_name: str | None, data: Path | None) -> str:
+    if dataset_name is not None:
+        return dataset_name.replace("_", "-")
+    return keys.check_name("model name", Path(str(data)).resolve().stem)
+
+
+def _log_epoch(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
+    figures = {name: round(value, 4) for name, value in metrics.items()}
+    log.info("epoch ended", epoch=epoch, epochs=epochs, **figures)
+
+
+def _published(manifest: ModelManifest, settings: Settings, promoted: str | None) -> dict[str, Any]:
+    return {
+        "model": str(manifest),
+        "name": manifest.name,
+        "version": manifest.version,
+        "alias": promoted,
+        "digest": manifest.digest,
+        "metrics": manifest.metrics,
+        "duration_s": manifest.training.duration_s if manifest.training else None,
+        "bucket": settings.s3_bucket,
+        "artifact": manifest.artifact.key,
+        "manifest": keys.model_manifest(manifest.name, manifest.version),
+        "files": {name: ref.key for name, ref in manifest.files.items()},
+        "prefix": keys.model_version_prefix(manifest.name, manifest.version),
+    }
+
+
+def _existing(models: ModelStore, name: str, alias: str | None) -> ModelManifest | None:
+    try:
+        return models.resolve(ModelRef(name=name, alias=alias))
+    except ModelNotFoundError:
+        return None
+
+
+def _print_published(answer: dict[str, Any]) -> None:
+    alias = f" (now also {answer['name']}@{answer['alias']})" if answer["alias"] else ""
+    metric = deciding_metric(answer["metrics"])
+    click.echo(f"published      {answer['model']}{alias}")
+    click.echo(f"digest         {answer['digest']}")
+    click.echo(f"{metric.replace('_', ' '):<14} {answer['metrics'][metric]:.4f}")
+    click.echo(f"trained in     {answer['duration_s']:.1f} s")
+    click.echo(f"report         fornada models report {answer['model']}")
+    for key in (answer["artifact"], answer["manifest"], *answer["files"].values()):
+        click.echo(f"               {answer['bucket']}/{key}")
+
+
+def _print_json(answer: dict[str, Any]) -> None:
+    click.echo(json.dumps(answer))

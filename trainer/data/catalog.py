@@ -1,0 +1,56 @@
+"""The data sets that are known by name: Keras's seven, and scikit-learn's digits."""
+
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import MissingExtraError, UsageError
+from trainer.data import class_names, keras_datasets
+from trainer.data.dataset import Dataset
+
+_DIGITS_SPLIT_SEED = 0
+
+NAMES = (*keras_datasets.SOURCES, "digits")
+
+
+def load(name: str) -> Dataset:
+    """The data set called `name`, one of `NAMES`, whole in memory.
+
+    Keras's come through `keras.datasets`: from its cache, or from the network. `digits` is
+    scikit-learn's, which is installed with its data: 1,797 handwritten digits of 8x8 pixels.
+
+    Raises:
+        DatasetUnavailableError: Neither cached nor to be downloaded, or the cache is damaged.
+        UsageError: No data set has this name.
+        MissingExtraError: Keras or scikit-learn is not installed.
+    """
+    if name == "digits":
+        return _digits()
+    if name not in keras_datasets.SOURCES:
+        raise UsageError(f"no data set is called {name!r}; there are: {', '.join(NAMES)}")
+    return keras_datasets.load(keras_datasets.SOURCES[name])
+
+
+def _digits() -> Dataset:
+    try:
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds, and only to train
+    except ImportError as exc:
+        raise MissingExtraError(
+            "the data set digits needs scikit-learn; run: pip install 'fornada[train]'"
+        ) from exc
+    bunch: Any = load_digits()
+    # The pixels are counts from 0 to 16; spread over 0 to 255 they are images like the others.
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    labels = bunch.target.astype(np.int64)
+    # scikit-learn gives no split. Ours is the same everywhere and always.
+    order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(images))
+    train, test = np.split(order, [len(order) * 4 // 5])
+    return Dataset(
+        name="digits",
+        task="classification",
+        train_items=images[train],
+        train_targets=labels[train],
+        test_items=images[test],
+        test_targets=labels[test],
+        classes=list(class_names.DIGITS),
+    )

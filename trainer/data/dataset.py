@@ -1,0 +1,59 @@
+"""What a model is trained on: items and targets, in two splits."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.formats.items import Array
+from fornada.records import Dtype, Task
+
+#: Length of a token sequence, and how many tokens there are: 0 fills up a short sequence, 1 begins
+#: it, 2 is any word beyond the vocabulary, the others are words, the most frequent first.
+SEQUENCE_TOKENS, VOCABULARY_SIZE, UNKNOWN_TOKEN = 256, 10_000, 2
+
+#: int64 [items]: the position of each item's class. float32 [items]: the value of each item.
+Targets = NDArray[np.int64] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """Items and targets, in the split that the data set's makers or we made.
+
+    Items are images (uint8 [items, height, width] or [items, height, width, channels]), vectors
+    (float32 [items, features]) or token sequences (int32 [items, tokens]).
+    """
+
+    name: str
+    task: Task
+    train_items: Array
+    #: Classification: int64 [items], positions in `classes`. Regression: float32 [items].
+    train_targets: Targets
+    test_items: Array
+    test_targets: Targets
+    #: Names of the model's outputs: the classes, or the one value of a regression.
+    classes: list[str]
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return self.train_items.shape[1:]
+
+    @property
+    def item_dtype(self) -> Dtype:
+        """What an item is made of: uint8, float32 or int32."""
+        return cast("Dtype", str(self.train_items.dtype))
+
+    @property
+    def output_count(self) -> int:
+        """Numbers that a model gives for one item: one a class, or one value."""
+        return len(self.classes)
+
+    @property
+    def train_sha256(self) -> str:
+        """Digest of the bytes of the training items and targets."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.train_items).data)
+        digest.update(np.ascontiguousarray(self.train_targets).data)
+        return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""Whether probabilities mean what they say: how often what is called 80 % likely is so."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fornada.formats.items import Array
+from trainer.evaluation.classification import predicted_right
+
+#: As Guo et al., On Calibration of Modern Neural Networks (ICML 2017), measure it.
+BIN_COUNT = 15
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationBin:
+    """Items whose likeliest class has a probability above `lower` and up to `upper`."""
+
+    lower: float
+    upper: float
+    items: int
+    #: Mean probability of the likeliest class; 0 if there are no items.
+    confidence: float
+    #: Share that was predicted right; 0 if there are no items.
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Confidence against accuracy, by bins of equal width."""
+
+    bins: list[CalibrationBin]
+
+    @property
+    def items(self) -> int:
+        """Items that have a result."""
+        return sum(b.items for b in self.bins)
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: |confidence - accuracy| of the bins, weighted by items."""
+        gaps = sum(b.items * abs(b.confidence - b.accuracy) for b in self.bins)
+        return gaps / max(self.items, 1)
+
+    @property
+    def confidence(self) -> float:
+        """Mean probability of the likeliest class over all items."""
+        return sum(b.items * b.confidence for b in self.bins) / max(self.items, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all items that were predicted right."""
+        return sum(b.items * b.accuracy for b in self.bins) / max(self.items, 1)
+
+
+def calibrate(probabilities: Array, labels: Array) -> Calibration:
+    """Sort items into bins by the probability of their likeliest class.
+
+    The expected calibration error and its bins are those of Guo et al. (2017), section 2.
+
+    Args:
+        probabilities: float [items, classes], each row adding up to 1; a row with NaN is left out.
+        labels: int [items].
+    """
+    there = ~np.isnan(probabilities).any(axis=1)
+    confidence = probabilities[there].max(axis=1, initial=0).astype(np.float64)
+    right = predicted_right(probabilities[there], labels[there])
+    edges = np.linspace(0, 1, BIN_COUNT + 1)
+    # Softmax of float32 may give a little more than 1.
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BIN_COUNT - 1)
+    bins = []
+    for number in range(BIN_COUNT):
+        inside = bin_of == number
+        items = int(inside.sum())
+        bins.append(
+            CalibrationBin(
+                lower=float(edges[number]),
+                upper=float(edges[number + 1]),
+                items=items,
+                confidence=float(confidence[inside].mean()) if items else 0.0,
+                accuracy=float(right[inside].mean()) if items else 0.0,
+            )
+        )
+    return Calibration(bins=bins)

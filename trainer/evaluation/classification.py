@@ -1,0 +1,174 @@
+"""How good a classifier's probabilities are, measured against the true labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import InputError
+from fornada.formats.items import Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScore:
+    """How well one class is recognised, and how far its name can be believed."""
+
+    name: str
+    #: Items that are of the class.
+    items: int
+    #: Of these, items that were predicted so.
+    right: int
+    #: Items that were predicted so, rightly or wrongly.
+    predicted: int
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the class's items that were predicted right; `None` if there are none."""
+        return self.right / self.items if self.items else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the items predicted so that are of the class; `None` if there are none."""
+        return self.right / self.predicted if self.predicted else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall; `None` if the class occurs on neither side."""
+        both = self.items + self.predicted
+        return 2 * self.right / both if both else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """Accuracy over all items; precision and recall by class."""
+
+    items: int
+    right: int
+    #: Items without a result (a NaN in their row); they count as wrong.
+    failed: int
+    classes: list[ClassScore]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all items that were predicted right."""
+        return self.right / self.items
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "accuracy": self.accuracy,
+            "items": self.items,
+            "right": self.right,
+            "failed": self.failed,
+            "classes": [
+                {
+                    "name": score.name,
+                    "items": score.items,
+                    "right": score.right,
+                    "predicted": score.predicted,
+                    "recall": score.recall,
+                    "precision": score.precision,
+                    "f1": score.f1,
+                }
+                for score in self.classes
+            ],
+        }
+
+
+def likeliest_classes(probabilities: Array) -> NDArray[np.intp]:
+    """The likeliest class of each item: int [items]; -1 where there is a NaN.
+
+    Args:
+        probabilities: float [items, classes].
+    """
+    likeliest = np.argmax(np.nan_to_num(probabilities, nan=-1.0), axis=1)
+    return np.where(np.isnan(probabilities).any(axis=1), -1, likeliest)
+
+
+def predicted_right(probabilities: Array, labels: Array) -> NDArray[np.bool_]:
+    """Whether the likeliest class of each item is its label: bool [items]; never where NaN is.
+
+    Args:
+        probabilities: float [items, classes].
+        labels: int [items].
+    """
+    right: NDArray[np.bool_] = likeliest_classes(probabilities) == labels
+    return right
+
+
+def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Evaluation:
+    """Compare probabilities with labels.
+
+    Args:
+        probabilities: float [items, classes]; a row with NaN has no result.
+        labels: int [items], positions in `classes`.
+        classes: Names of the classes.
+
+    Raises:
+        InputError: They do not fit together.
+    """
+    _check(probabilities, labels, classes)
+    labels = labels.astype(np.intp)
+    likeliest, right = likeliest_classes(probabilities), predicted_right(probabilities, labels)
+    items_of, right_of, predicted_as = (
+        np.bincount(positions, minlength=len(classes))
+        for positions in (labels, labels[right], likeliest[likeliest >= 0])
+    )
+    return Evaluation(
+        items=len(labels),
+        right=int(right.sum()),
+        failed=int((likeliest < 0).sum()),
+        classes=[
+            ClassScore(
+                name=name,
+                items=int(items_of[position]),
+                right=int(right_of[position]),
+                predicted=int(predicted_as[position]),
+            )
+            for position, name in enumerate(classes)
+        ],
+    )
+
+
+def confusion_matrix(
+    probabilities: Array, labels: Array, classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """How many items of each class were predicted as which: int64 [true class, predicted class].
+
+    Items without a result are in none of its cells.
+
+    Args:
+        probabilities: float [items, classes].
+        labels: int [items].
+        classes: Names of the classes; their number squared is what it takes of memory.
+
+    Raises:
+        InputError: They do not fit together.
+    """
+    _check(probabilities, labels, classes)
+    likeliest = likeliest_classes(probabilities)
+    there = likeliest >= 0
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (labels[there].astype(np.intp), likeliest[there]), 1)
+    return counts
+
+
+def _check(probabilities: Array, labels: Array, classes: Sequence[str]) -> None:
+    if labels.ndim != 1 or labels.dtype.kind not in "ui" or len(labels) == 0:
+        raise InputError(
+            f"the labels are {labels.dtype} {labels.shape}; give one whole number an item"
+        )
+    if probabilities.shape != (len(labels), len(classes)) or probabilities.dtype.kind != "f":
+        raise InputError(
+            f"the probabilities are {probabilities.dtype} {probabilities.shape}, and "
+            f"{len(labels)} labels of {len(classes)} classes need float "
+            f"({len(labels)}, {len(classes)}); give those of the same items"
+        )
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= len(classes):
+        raise InputError(
+            f"the labels go from {lowest} to {highest}, and there are {len(classes)} classes; "
+            "labels count from 0"
+        )

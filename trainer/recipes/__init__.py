@@ -1,0 +1,1 @@
+"""How to train: networks, plans, and the options of a training file."""

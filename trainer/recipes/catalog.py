@@ -1,0 +1,100 @@
+"""Recipes by name: a network, and what it is trained with unless the caller says otherwise."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fornada.errors import UsageError
+from fornada.records import Dtype, Task
+from model_store.engines.keras_setup import import_keras
+from trainer.data.dataset import Dataset
+from trainer.recipes import networks
+
+#: Item shape, item dtype and number of outputs → `keras.Model`, neither trained nor compiled.
+Build = Callable[[Sequence[int], Dtype, int], Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """A network, and how it is trained by default."""
+
+    name: str
+    #: Raises UsageError for items that the network is not made for.
+    build: Build
+    task: Task = "classification"
+    #: As `keras.Model.compile` takes it; so are the metrics and the optimizer.
+    loss: str = "sparse_categorical_crossentropy"
+    metrics: tuple[str, ...] = ("accuracy",)
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    epochs: int
+    batch_size: int
+
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="mlp", build=networks.mlp, epochs=5, batch_size=64),
+        Recipe(name="cnn", build=networks.cnn, epochs=15, batch_size=64),
+        # Few classes and many examples: from the third epoch on it learns reviews by heart.
+        Recipe(name="sentiment", build=networks.text, epochs=3, batch_size=64),
+        Recipe(name="topics", build=networks.text, epochs=15, batch_size=64),
+        Recipe(name="vectors", build=networks.vectors, epochs=30, batch_size=32),
+        Recipe(
+            name="regression",
+            build=networks.regression,
+            task="regression",
+            loss="mean_squared_error",
+            metrics=("mean_absolute_error",),
+            epochs=100,
+            batch_size=16,
+        ),
+    )
+}
+
+#: Where what the items look like does not say it.
+_BY_DATASET = {"imdb": "sentiment"}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe called `name`.
+
+    Raises:
+        UsageError: No recipe has this name.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe is called {name!r}; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def default_recipe(dataset: Dataset) -> Recipe:
+    """The recipe for `dataset`: by its name, else by its task and what its items are."""
+    if dataset.name in _BY_DATASET:
+        return RECIPES[_BY_DATASET[dataset.name]]
+    if dataset.task == "regression":
+        return RECIPES["regression"]
+    in_colour = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
+    by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if in_colour else "mlp"}
+    return RECIPES[by_dtype[dataset.item_dtype]]
+
+
+def build(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
+    """The untrained `keras.Model` of `recipe` for `dataset`; the caller compiles and fits it.
+
+    Keras begins anew with `seed`, as for a first model in a process: what has no name is numbered
+    from the start, so that the same training gives the same bytes.
+
+    Raises:
+        UsageError: The recipe is not made for such items, or for another task.
+    """
+    if recipe.task != dataset.task:
+        raise UsageError(
+            f"recipe {recipe.name} is for {recipe.task}, and {dataset.name} for {dataset.task}; "
+            "choose another recipe"
+        )
+    keras = import_keras()
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = recipe.build(dataset.item_shape, dataset.item_dtype, dataset.output_count)
+    networks.adapt(model, dataset.train_items)
+    return model

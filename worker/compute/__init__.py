@@ -1,0 +1,1 @@
+"""Rows to outputs: models in memory, the batcher, and its tile and threads."""

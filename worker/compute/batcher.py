@@ -1,0 +1,220 @@
+"""Form predict calls of a fixed size from the rows of many shards, and hand the rows back."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import FornadaError, PredictionError
+from fornada.formats.items import Array
+
+Probabilities = NDArray[np.float32]
+
+
+class _Request:
+    """Rows that one caller waits for."""
+
+    def __init__(self, rows: Array) -> None:
+        self.rows = rows
+        self.taken = 0
+        self.delivered = 0
+        self.outputs: Probabilities | None = None
+        self.future: Future[Probabilities] = Future()
+
+    @property
+    def left(self) -> int:
+        return len(self.rows) - self.taken
+
+    def take(self, count: int) -> "_Part":
+        part = _Part(request=self, start=self.taken, end=self.taken + count)
+        self.taken = part.end
+        return part
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """Rows of a request that are in one tile."""
+
+    request: _Request
+    start: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    @property
+    def rows(self) -> Array:
+        return self.request.rows[self.start : self.end]
+
+
+class Batcher:
+    """Threads that own the compute; callers block in `predict` and share their batches.
+
+    Every call of `predict_tile` has the same number of rows, padded with zeros at the end of
+    what is there: the same item then gives the same bytes however a job is split. Rows of
+    different callers share a tile (dynamic batching, as Triton and TF Serving name it), and
+    tiles are computed side by side (streams, as OpenVINO names it). Where the engine keeps calls
+    ahead, full tiles are handed to it before a stream is free, which then need not wait for Python.
+
+    Args:
+        predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; called
+            by as many threads as there are streams and calls ahead.
+        streams: Calls that are computed at a time.
+        calls_ahead: Calls that may wait in the engine beside those.
+        tile_items: `max_batch_size`, the rows of every call.
+        item_shape: Shape of one item.
+        item_dtype: dtype of the items.
+        max_latency_s: How long a tile that is not full waits for more rows while a stream is free.
+    """
+
+    def __init__(
+        self,
+        predict_tile: Callable[[Array], Array],
+        *,
+        streams: int,
+        calls_ahead: int,
+        tile_items: int,
+        item_shape: Sequence[int],
+        item_dtype: str,
+        max_latency_s: float,
+    ) -> None:
+        self.tile_items = tile_items
+        self._predict_tile = predict_tile
+        self._streams = streams
+        self._max_latency_s = max_latency_s
+        self._tile_shape = (tile_items, *item_shape)
+        self._tile_dtype = np.dtype(item_dtype)
+        self._requests: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        #: Threads that are not here for rows: each has a call under way, or has yet to begin.
+        self._busy_count = streams + calls_ahead
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
+            for number in range(streams + calls_ahead)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def predict(self, rows: Array) -> Probabilities:
+        """Probabilities of `rows` (item dtype [items, *item_shape]): float32 [items, outputs].
+
+        Raises:
+            PredictionError: The predict call failed or answered with the wrong shape.
+            FornadaError: The batcher is closed.
+            MemoryError: The device has no memory left; the process is of no more use.
+        """
+        request = _Request(rows)
+        with self._changed:
+            if self._closed:
+                # No fault of the model, for which its job would end FAILED.
+                raise FornadaError("the model was unloaded while it was asked; try again")
+            self._requests.append(request)
+            self._changed.notify_all()
+        return request.future.result()
+
+    def close(self) -> None:
+        """Finish what was asked for, then end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while parts := self._next_parts():
+            self._serve(parts)
+
+    def _serve(self, parts: list[_Part]) -> None:
+        try:
+            outputs = self._call(parts)
+        except Exception as exc:  # noqa: BLE001 - handed to the caller whose rows they are
+            if len(parts) == 1:
+                self._fail(parts[0].request, exc)
+                return
+            # Rows of one caller must not fail those of another, whose job would end for it.
+            for part in parts:
+                self._serve([part])
+            return
+        start = 0
+        for part in parts:
+            self._deliver(part, outputs[start : start + len(part)])
+            start += len(part)
+
+    def _next_parts(self) -> list[_Part]:
+        """Rows for one tile, oldest request first; empty when closed and drained."""
+        with self._changed:
+            self._busy_count -= 1
+            self._changed.notify_all()
+            while True:
+                self._changed.wait_for(lambda: self._requests or self._closed)
+                if not self._requests:
+                    return []
+                self._wait_for_a_full_tile()
+                # Another thread may have taken them meanwhile.
+                if parts := self._take_rows():
+                    self._busy_count += 1
+                    return parts
+
+    def _wait_for_a_full_tile(self) -> None:
+        deadline = time.monotonic() + self._max_latency_s
+        while self._requests and not self._closed:
+            if sum(request.left for request in self._requests) >= self.tile_items:
+                return
+            if self._busy_count >= self._streams:
+                # It is computed no sooner than with the rows that come until a stream is free.
+                self._changed.wait()
+            elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
+                return
+
+    def _take_rows(self) -> list[_Part]:
+        parts: list[_Part] = []
+        free = self.tile_items
+        while free and self._requests:
+            request = self._requests[0]
+            parts.append(request.take(min(free, request.left)))
+            free -= len(parts[-1])
+            if not request.left:
+                self._requests.popleft()
+        return parts
+
+    def _call(self, parts: list[_Part]) -> Probabilities:
+        if len(parts) == 1 and len(parts[0]) == self.tile_items:
+            tile = parts[0].rows
+        else:
+            tile = np.zeros(self._tile_shape, self._tile_dtype)
+            filled = 0
+            for part in parts:
+                tile[filled : filled + len(part)] = part.rows
+                filled += len(part)
+        outputs = self._predict_tile(tile)
+        if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
+            raise PredictionError(
+                f"predict gave {outputs.dtype} {outputs.shape} for {self.tile_items} items; "
+                "a model must answer with one float32 row an item"
+            )
+        return outputs  # type: ignore[return-value]  # the dtype was checked above
+
+    def _deliver(self, part: _Part, outputs: Probabilities) -> None:
+        request = part.request
+        with self._changed:
+            if request.outputs is None:
+                request.outputs = np.empty((len(request.rows), outputs.shape[1]), np.float32)
+            request.outputs[part.start : part.end] = outputs
+            request.delivered += len(part)
+            if request.delivered == len(request.rows):
+                request.future.set_result(request.outputs)
+
+    def _fail(self, request: _Request, exc: Exception) -> None:
+        with self._changed:
+            request.taken = len(request.rows)
+            if request in self._requests:
+                self._requests.remove(request)
+            # Another stream may have failed with other rows of it.
+            if not request.future.done():
+                request.future.set_exception(exc)

@@ -1,0 +1,191 @@
+"""Answers calls of `client.predict`: what comes in at a time is predicted in one go, by model."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.calls.interface import Exchange
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    InputError,
+    MessageError,
+    ModelError,
+)
+from fornada.logs import get_logger
+from fornada.records import ModelPin
+from worker.compute.model_cache import LoadedModel, ModelCache
+from worker.host.deadlines import Deadlines
+
+log = get_logger(__name__)
+
+#: While one predicts the other takes calls in; shards' rows share its tiles.
+_THREADS = 2
+#: How long a thread waits for a call before it looks whether it shall end.
+_TAKE_WITHIN_S = 1.0
+_WAIT_AFTER_ERROR_S = 1.0
+#: Calls that are taken at a time: as many as come together, and few enough to share with others.
+_CALLS_AT_A_TIME = 256
+
+
+class PredictServer:
+    """Threads that take calls and answer them. A call is taken once: if we die, it is lost.
+
+    Args:
+        exchange: Where calls come from and answers go to.
+        queue: Which calls.
+        models: Loads models as shards do, under the same rules.
+        deadlines: Ends the process if a model hangs.
+        deadline_s: After so long.
+        end_process: The device has no memory left; the process is of no more use.
+    """
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        queue: str,
+        models: ModelCache,
+        deadlines: Deadlines,
+        deadline_s: float,
+        end_process: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._queue = queue
+        self._models = models
+        self._deadlines = deadlines
+        self._deadline_s = deadline_s
+        self._end_process = end_process
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"predict-calls-{number}", daemon=True)
+            for number in range(_THREADS)
+        ]
+
+    def start(self) -> None:
+        """Begin to take calls."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no more; return when what was taken is answered."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                frames, now_ms = self._exchange.take(
+                    self._queue, count=_CALLS_AT_A_TIME, timeout_s=_TAKE_WITHIN_S
+                )
+                if frames:
+                    self._serve(frames, now_ms)
+            except BrokerError as exc:
+                # Also where the answers could not be given: their callers no longer wait then.
+                log.warning("predict calls interrupted", error=str(exc))
+                self._stop.wait(_WAIT_AFTER_ERROR_S)
+            except MemoryError:
+                log.exception("out of memory, ending for a restart")
+                self._end_process()
+            except Exception:
+                log.exception("predict calls failed unexpectedly")
+
+    def _serve(self, frames: Sequence[bytes], now_ms: int) -> None:
+        calls = sorted(_wanted(frames, now_ms), key=_by_model)
+        answers: dict[str, list[bytes]] = {}
+        with self._deadlines.within(self._deadline_s):
+            for _, group in groupby(calls, key=_by_model):
+                for call, answer in self._predict(list(group)):
+                    answers.setdefault(call.header.client, []).append(answer)
+        if answers:
+            self._exchange.answer(answers)
+
+    def _predict(self, calls: Sequence[RequestFrame]) -> list[tuple[RequestFrame, bytes]]:
+        """Each call with its answer; all of them are for one model."""
+        try:
+            with self._models.use(calls[0].header.model) as model:
+                fitting, others = _parted(calls, model)
+                return [*_answered(fitting, model), *others]
+        except FornadaError as exc:
+            return [(call, _refusal(call, exc)) for call in calls]
+
+
+def _by_model(call: RequestFrame) -> tuple[str, int, str]:
+    pin: ModelPin = call.header.model
+    return pin.name, pin.version, pin.sha256
+
+
+def _wanted(frames: Iterable[bytes], now_ms: int) -> list[RequestFrame]:
+    wanted = []
+    for frame in frames:
+        try:
+            call = RequestFrame.parse(frame)
+        except MessageError as exc:
+            log.error("predict call dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            continue
+        if call.header.deadline_ms > now_ms:
+            wanted.append(call)
+    return wanted
+
+
+def _parted(
+    calls: Sequence[RequestFrame], model: LoadedModel
+) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
+    """Calls that the model can be asked, and the others with what is wrong."""
+    manifest = model.manifest
+    fitting, others = [], []
+    for call in calls:
+        header = call.header
+        if (header.item_dtype, header.item_shape) != (manifest.item_dtype, manifest.item_shape):
+            fact = (
+                f"model {manifest} takes {manifest.item_dtype} {manifest.item_shape}, and the call "
+                f"has {header.item_dtype} {header.item_shape}; give it what it takes"
+            )
+        elif call.items.dtype.kind == "f" and not np.isfinite(call.items).all():
+            fact = "NaN or infinity among the values; leave those items out"
+        else:
+            fitting.append(call)
+            continue
+        others.append((call, _refusal(call, InputError(fact))))
+    return fitting, others
+
+
+def _answered(
+    calls: Sequence[RequestFrame], model: LoadedModel
+) -> list[tuple[RequestFrame, bytes]]:
+    """Predict all in one go; if that fails each alone, so that none fails for another's rows."""
+    if not calls:
+        return []
+    try:
+        outputs = model.batcher.predict(np.concatenate([call.items for call in calls]))
+    except ModelError as exc:
+        if len(calls) == 1:
+            return [(calls[0], _refusal(calls[0], exc))]
+        return [pair for call in calls for pair in _answered([call], model)]
+    answered, first = [], 0
+    for call in calls:
+        rows = outputs[first : first + call.header.item_count]
+        answered.append((call, _answer(call, rows)))
+        first += call.header.item_count
+    return answered
+
+
+def _answer(call: RequestFrame, rows: NDArray[np.float32]) -> bytes:
+    header = PredictAnswer(id=call.header.id, item_count=len(rows), output_count=rows.shape[1])
+    return answer_frame(header, rows)
+
+
+def _refusal(call: RequestFrame, exc: FornadaError) -> bytes:
+    header = PredictAnswer(
+        id=call.header.id,
+        item_count=0,
+        output_count=0,
+        error=type(exc).__name__,
+        detail=str(exc)[:2000],
+    )
+    return answer_frame(header)

@@ -1,0 +1,197 @@
+"""Models that this process has loaded: each once, by digest, checked and warm."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from fornada.errors import (
+    FornadaError,
+    InputError,
+    IntegrityError,
+    MessageError,
+    ModelRefusedError,
+    ObjectNotFoundError,
+    UsageError,
+)
+from fornada.logs import get_logger
+from fornada.records import ModelPin
+from model_store.manifest import ModelManifest
+from model_store.store import ModelStore
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.batcher import Batcher
+from worker.compute.predictor import PredictorFactory
+
+log = get_logger(__name__)
+
+
+class LoadedModel:
+    """A model ready to predict, with the batcher that owns it."""
+
+    def __init__(self, *, manifest: ModelManifest, engine: str, batcher: Batcher) -> None:
+        self.manifest = manifest
+        self.engine = engine
+        self.batcher = batcher
+        self.users = 0
+        #: By which versions it may be used; others may have the same artifact.
+        self.pins: set[ModelPin] = set()
+
+
+class ModelCache:
+    """Loaded models by digest, the least recently used dropped first.
+
+    Args:
+        models: The store, and which of its models this process may load.
+        build: Makes a predictor of an artifact.
+        disk: Artifacts that this machine has already.
+        max_models: How many are kept.
+        max_bytes: How large their artifacts are together, as their manifests have it; a model
+            takes that and its working memory. Models in use are kept even so.
+        max_latency_s: How long a batch that is not full waits for rows of other shards.
+    """
+
+    def __init__(
+        self,
+        *,
+        models: ModelStore,
+        build: PredictorFactory,
+        disk: "ArtifactCache",
+        max_models: int,
+        max_bytes: int,
+        max_latency_s: float,
+    ) -> None:
+        self._models = models
+        self._build = build
+        self._disk = disk
+        self._max_models = max_models
+        self._max_bytes = max_bytes
+        self._max_latency_s = max_latency_s
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+
+    @contextmanager
+    def use(self, pin: ModelPin) -> Iterator[LoadedModel]:
+        """The model of `pin`, kept in memory until the block is left.
+
+        Raises:
+            ModelError: It does not exist, is refused, or is not what the pin says.
+            StoreError: The store cannot be reached.
+            LocalDiskError: The artifact cannot be written to the cache.
+        """
+        model = self._acquire(pin)
+        try:
+            yield model
+        finally:
+            with self._lock:
+                model.users -= 1
+            self._make_room()
+
+    def warm(self, refs: Iterable[str]) -> None:
+        """Load models before they are asked for; what cannot be loaded is logged, no more.
+
+        Args:
+            refs: `name`, `name:version` or `name@alias`, as they are now.
+        """
+        for ref in refs:
+            try:
+                with self.use(self._models.resolve(ref).pin):
+                    pass
+            except FornadaError as exc:
+                log.warning("model not warmed up", model=ref, error=str(exc))
+
+    def close(self) -> None:
+        """Drop every model; none is in use any more."""
+        with self._lock:
+            models, self._loaded = list(self._loaded.values()), OrderedDict()
+        for model in models:
+            model.batcher.close()
+
+    def _acquire(self, pin: ModelPin) -> LoadedModel:
+        with self._lock:
+            loading = self._loading.setdefault(pin.sha256, threading.Lock())
+        # Threads that need the same model wait for the one that loads it.
+        with loading:
+            known = self._take(pin, is_checked=False)
+            if known is not None:
+                return known
+            with _faults_of_the_model():
+                # Also where the artifact is loaded: this version of it may not be accepted.
+                manifest = self._models.pinned(pin)
+            known = self._take(pin, is_checked=True)
+            if known is not None:
+                return known
+            model = self._load(manifest)
+            with self._lock:
+                self._loaded[pin.sha256] = model
+                model.pins.add(pin)
+                model.users += 1
+            return model
+
+    def _take(self, pin: ModelPin, *, is_checked: bool) -> LoadedModel | None:
+        """The loaded model, counted as in use in the same step: in between, it could be dropped."""
+        with self._lock:
+            model = self._loaded.get(pin.sha256)
+            if model is None or not (is_checked or pin in model.pins):
+                return None
+            self._loaded.move_to_end(pin.sha256)
+            model.pins.add(pin)
+            model.users += 1
+            return model
+
+    def _load(self, manifest: ModelManifest) -> LoadedModel:
+        began = time.monotonic()
+        with _faults_of_the_model():
+            artifact = self._disk.get_or_fetch(
+                manifest.digest, lambda: self._models.fetch(manifest.artifact)
+            )
+            # Before it is built: both would be in memory for a while.
+            self._make_room(1, manifest.artifact.size_bytes)
+            predictor = self._build(manifest, artifact)
+        batcher = Batcher(
+            predictor.predict_tile,
+            streams=predictor.streams,
+            calls_ahead=predictor.calls_ahead,
+            tile_items=predictor.tile_items,
+            item_shape=manifest.item_shape,
+            item_dtype=manifest.item_dtype,
+            max_latency_s=self._max_latency_s,
+        )
+        log.info(
+            "model loaded",
+            model=str(manifest),
+            sha256=manifest.digest[:12],
+            engine=predictor.engine,
+            tile_items=predictor.tile_items,
+            duration_s=round(time.monotonic() - began, 3),
+        )
+        return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
+
+    def _make_room(self, count: int = 0, size_bytes: int = 0) -> None:
+        """Drop models that nobody uses until so many more, of so many bytes, have room."""
+        dropped: list[LoadedModel] = []
+        with self._lock:
+            for digest in [d for d, model in self._loaded.items() if not model.users]:
+                if self._has_room(count, size_bytes):
+                    break
+                dropped.append(self._loaded.pop(digest))
+        for model in dropped:
+            model.batcher.close()
+            log.info("model dropped", model=str(model.manifest))
+
+    def _has_room(self, count: int, size_bytes: int) -> bool:
+        loaded = self._loaded.values()
+        taken_bytes = sum(model.manifest.artifact.size_bytes for model in loaded)
+        return (
+            len(loaded) + count <= self._max_models and taken_bytes + size_bytes <= self._max_bytes
+        )
+
+
+@contextmanager
+def _faults_of_the_model() -> Iterator[None]:
+    """Turn what would be taken for faults of the shard into faults of the model."""
+    try:
+        yield
+    except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:
+        raise ModelRefusedError(str(exc)) from exc

@@ -1,0 +1,78 @@
+"""What a worker's batcher asks: one model of the store, on the engine, checked and warm."""
+
+import functools
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.formats.items import Array
+from fornada.formats.npy import from_npy
+from model_store.engines.golden import check_golden
+from model_store.engines.interface import Compile, Engine
+from model_store.manifest import ModelManifest
+from model_store.store import ModelStore
+
+
+class Predictor(Protocol):
+    """A loaded, checked and warm model."""
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version: `tensorflow 2.21.0`."""
+
+    @property
+    def streams(self) -> int:
+        """Calls that shall be computed side by side."""
+
+    @property
+    def calls_ahead(self) -> int:
+        """Further calls that shall wait in the engine."""
+
+    @property
+    def tile_items(self) -> int:
+        """Rows of every call."""
+
+    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
+        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; from any thread."""
+
+
+#: Builds the predictor of a manifest from the artifact's bytes.
+PredictorFactory = Callable[[ModelManifest, bytes], Predictor]
+#: How many rows a call of a model shall have; may try it out.
+ChooseTile = Callable[[ModelManifest, Compile], int]
+
+
+class EnginePredictor:
+    """A model on `engine`, accepted only if it gives the outputs of its golden batch."""
+
+    def __init__(
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        *,
+        engine: Engine,
+        models: ModelStore,
+        choose_tile: ChooseTile,
+    ) -> None:
+        compile_for = functools.cache(
+            engine.load(manifest, artifact, allowed_layers=models.trust.allowed_layers)
+        )
+        self.engine = engine.name
+        self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
+        self.tile_items = choose_tile(manifest, compile_for)
+        self._predict = compile_for(self.tile_items)
+        golden = manifest.golden
+        check_golden(
+            self._predict,
+            inputs=from_npy(models.fetch(golden.inputs), where=golden.inputs.key),
+            outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
+            tile_items=self.tile_items,
+            where=f"model {manifest} on {engine.name}",
+            tolerance=engine.tolerance,
+        )
+
+    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
+        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
+        return self._predict(tile)

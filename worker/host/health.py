@@ -1,0 +1,132 @@
+"""Signs of life: a file that each worker process keeps fresh while it makes progress."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fornada.errors import LocalDiskError
+from fornada.logs import get_logger
+
+log = get_logger(__name__)
+
+#: The event loop shows life this often,
+BEAT_INTERVAL_S = 2.0
+
+#: and a file this old says that not even that worked.
+STALE_AFTER_S = 90.0
+#: Until the first sign of life: TensorFlow's import takes minutes where disks are slow.
+START_LIMIT_S = 600.0
+#: EX_TEMPFAIL of sysexits.h: start me again.
+EXIT_RESTART = 75
+#: The longest step in which the stillness of another process is counted.
+_STEP_S = 1.0
+
+
+def worker_name(pid: int | None = None) -> str:
+    """The name in outcomes and logs of this process, or of another on this machine."""
+    return f"{socket.gethostname()}-{os.getpid() if pid is None else pid}"
+
+
+class HealthFile:
+    """`<folder>/workers/<name>.json`, touched at every beat, removed at a clean end."""
+
+    def __init__(self, folder: Path, *, name: str) -> None:
+        self._path = folder / "workers" / f"{name}.json"
+        self._name = name
+
+    def beat(self) -> None:
+        """Show life.
+
+        Raises:
+            LocalDiskError: The folder cannot be written.
+        """
+        try:
+            try:
+                # Touched, not written: that also works on a disk that has filled up.
+                os.utime(self._path)
+            except FileNotFoundError:
+                self._write()
+        except OSError as exc:
+            raise LocalDiskError(
+                f"cannot write {self._path} ({exc.strerror}); free space there or set "
+                "FORNADA_CACHE_DIR to another disk"
+            ) from exc
+
+    def changed_at_ns(self) -> int | None:
+        """When it was last touched, by the file system's clock; `None` where there is none."""
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def remove(self) -> None:
+        """Take the file away: the process has ended, or does so on purpose."""
+        # Where the disk refuses that, the file is soon stale, and cleared away later.
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _write(self) -> None:
+        part = self._path.with_suffix(".part")
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part.write_text(json.dumps({"worker": self._name, "pid": os.getpid()}))
+        part.replace(self._path)
+
+
+class Pulse:
+    """How long another process has shown no life, as seen by one that looks again and again."""
+
+    def __init__(self, file: HealthFile, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._clock = clock
+        self._looked_at_s = clock()
+        self._changed_at_ns: int | None = None
+        #: Whether it has ever shown life.
+        self.was_seen = False
+        #: For how long it has not.
+        self.still_s = 0.0
+
+    def look(self) -> None:
+        """See whether there was a beat since the last look."""
+        now_s = self._clock()
+        # While we ourselves stood still (a paused container, a laptop asleep), so did the other.
+        self.still_s += min(now_s - self._looked_at_s, _STEP_S)
+        self._looked_at_s = now_s
+        changed_at_ns = self._file.changed_at_ns()
+        if changed_at_ns not in (None, self._changed_at_ns):
+            self._changed_at_ns, self.was_seen, self.still_s = changed_at_ns, True, 0.0
+
+
+def live_and_stale(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the workers whose files in `folder` are fresh, and of those whose are not."""
+    live: list[str] = []
+    stale: list[str] = []
+    for path in sorted((folder / "workers").glob("*.json")):
+        try:
+            age_s = time.time() - path.stat().st_mtime
+        except FileNotFoundError:  # removed in between: it ended on purpose
+            continue
+        if age_s < STALE_AFTER_S:
+            live.append(path.stem)
+        elif _still_runs(path.stem):
+            stale.append(path.stem)
+        else:
+            # It was killed; its successor has a file of its own.
+            path.unlink(missing_ok=True)
+    return live, stale
+
+
+def _still_runs(name: str) -> bool:
+    host, _, pid = name.rpartition("-")
+    if host != socket.gethostname() or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,122 @@
+"""End a process that makes no progress."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fornada.errors import LocalDiskError
+from fornada.logs import get_logger
+from worker.host.health import BEAT_INTERVAL_S, HealthFile
+
+log = get_logger(__name__)
+
+#: is taken for stuck after this long, as is a consumer that takes nothing, and its process ended;
+STUCK_AFTER_S = 60.0
+
+
+class Activity:
+    """What a process does: how many messages it has taken, how many shards are at work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.taken_count = 0
+        self.running_count = 0
+
+    def take(self) -> None:
+        """A message came, whatever it holds."""
+        with self._lock:
+            self.taken_count += 1
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A shard is at work while the block runs."""
+        with self._lock:
+            self.running_count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.running_count -= 1
+
+
+class Watchdog:
+    """Ends the process when it has been stuck for a minute while Redis answers.
+
+    A consumer can hang after a lost connection without any error. It is stuck when its event loop
+    does not turn, or when it takes no message although the queue is never empty and no shard is at
+    work: a live consumer is given one at once, however many others there are. A process that has a
+    shard at work is left to the shard's deadline, so that ending it here costs no attempt.
+
+    While Redis is away there is nothing to consume and nothing to mend by a restart, so that counts
+    as life.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: HealthFile,
+        activity: Activity,
+        queue_length: Callable[[], int | None],
+        end_process: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`queue_length` counts the messages that wait; `None` while Redis does not answer."""
+        self._file = file
+        self._activity = activity
+        self._queue_length = queue_length
+        self._end_process = end_process
+        self._clock = clock
+        self._turned_at_s = self._fed_at_s = clock()
+        self._taken_count = 0
+        self._stopping = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def beat(self) -> None:
+        """Called by the event loop: it turns."""
+        self._turned_at_s = self._clock()
+        try:
+            self._file.beat()
+        except LocalDiskError as exc:
+            log.warning("health file not written", error=str(exc))
+
+    def expect_stop(self) -> None:
+        """The event loop is about to end on purpose; what is held takes as long as it takes."""
+        self._stopping = True
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching and take the file away."""
+        self._stop.set()
+        self._thread.join()
+        self._file.remove()
+
+    def check(self) -> None:
+        """End the process if it is stuck."""
+        # Not asked for at the end: a server that keeps silent would hold that up.
+        queued = None if self._stopping else self._queue_length()
+        if queued is None:
+            self._fed_at_s = self._clock()
+            self.beat()
+            return
+        taken_count, now_s = self._activity.taken_count, self._clock()
+        if not queued or self._activity.running_count or taken_count != self._taken_count:
+            self._fed_at_s, self._taken_count = now_s, taken_count
+        if now_s - self._turned_at_s >= STUCK_AFTER_S:
+            log.error("event loop stands still, ending for a restart", stuck_s=STUCK_AFTER_S)
+            self._end_process()
+        elif now_s - self._fed_at_s >= STUCK_AFTER_S:
+            log.error(
+                "no message taken from a queue that has some, ending for a restart",
+                stuck_s=STUCK_AFTER_S,
+                queued=queued,
+            )
+            self._end_process()
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_INTERVAL_S):
+            self.check()

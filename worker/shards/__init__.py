@@ -1,0 +1,1 @@
+"""A shard from message to committed outcome."""

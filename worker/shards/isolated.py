@@ -1,0 +1,157 @@
+"""The isolated process: predicts runs of one shard's items, or dies doing so."""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fornada import logs
+from fornada.coordination.redis import RedisCoordination
+from fornada.errors import (
+    FornadaError,
+    InputError,
+    IntegrityError,
+    ModelError,
+    ObjectNotFoundError,
+)
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import ItemError
+from fornada.jobs.shard_items import Items, read_items
+from fornada.jobs.store import JobStore
+from fornada.settings import Settings
+from fornada.storage.s3.store import S3ObjectStore
+from model_store.engines.catalog import open_engine
+from model_store.engines.golden import predict_items
+from model_store.safety.trust import Trust
+from model_store.store import ModelStore
+from worker.compute.batcher import Probabilities
+from worker.compute.predictor import EnginePredictor, Predictor
+from worker.compute.tile_choice import chooser
+
+#: From <linux/prctl.h>.
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Answer requests from stdin until it is closed."""
+    parser = argparse.ArgumentParser(prog="python -m worker.shards.isolated", description=__doc__)
+    parser.add_argument("job_id")
+    parser.add_argument("shard", type=int)
+    arguments = parser.parse_args()
+    _end_with_worker()
+    # Whatever else prints, native code too, must not mix with the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    settings = Settings.from_env(os.environ)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    shard = _Shard(settings, job_id=arguments.job_id, shard=arguments.shard)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = _answered(shard.load) if "load" in request else _answered(shard.predict, request)
+        answers.write(json.dumps(answer) + "\n")
+
+
+def _end_with_worker() -> None:
+    """Have the kernel end this process with the worker's.
+
+    While native code hangs, nobody reads stdin to its end; nor would anybody else end it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class _Shard:
+    """One shard, its model loaded at first use."""
+
+    def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
+        objects = S3ObjectStore.from_settings(settings)
+        self._jobs = JobStore(objects=objects)
+        self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
+        self._settings = settings
+        self._objects = objects
+        self._manifest: JobManifest = self._jobs.manifest(job_id)
+        self._spec = self._manifest.shards[shard]
+        self._items: Items | None = None
+        self._predictor: Predictor | None = None
+
+    def load(self) -> dict[str, Any]:
+        """Load the model."""
+        manifest = self._models.pinned(self._manifest.model)
+        artifact = self._models.fetch(manifest.artifact)
+        # One call at a time is all that is asked for here.
+        engine = open_engine(self._settings.engine, threads=1)
+        self._predictor = EnginePredictor(
+            manifest,
+            artifact,
+            engine=engine,
+            models=self._models,
+            choose_tile=chooser(
+                self._settings,
+                objects=self._objects,
+                decide=RedisCoordination.from_settings(self._settings).decide,
+                engine=engine,
+            ),
+        )
+        return {"engine": self._predictor.engine, "tile_items": self._predictor.tile_items}
+
+    def predict(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Predict a run of items into a file; say which of them failed."""
+        first, count = int(request["first"]), int(request["count"])
+        probabilities, errors = self._predict(first, count)
+        Path(request["output"]).write_bytes(to_npy(probabilities))
+        return {"errors": [error.model_dump(mode="json") for error in errors]}
+
+    def _predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+        items = self._read(first, count)
+        shape = (count, len(self._manifest.classes))
+        probabilities: Probabilities = np.full(shape, np.nan, np.float32)
+        predictor = self._predictor
+        if len(items.rows) and predictor is not None:
+            probabilities[items.positions - first] = predict_items(
+                predictor.predict_tile, items.rows, tile_items=predictor.tile_items
+            )
+        return probabilities, items.errors
+
+    def _read(self, first: int, count: int) -> Items:
+        """The items from `first` on, so many; positions and errors count from the shard's start."""
+        if self._spec.format == "image":
+            # Decoding can kill too, so only these are touched.
+            part = self._spec.model_copy(
+                update={"objects": self._spec.objects[first : first + count], "item_count": count}
+            )
+            items = read_items(self._manifest, part, jobs=self._jobs)
+            moved = [ItemError(index=e.index + first, reason=e.reason) for e in items.errors]
+            return Items(rows=items.rows, positions=items.positions + first, errors=moved)
+        if self._items is None:
+            self._items = read_items(self._manifest, self._spec, jobs=self._jobs)
+        whole = self._items
+        wanted = (first <= whole.positions) & (whole.positions < first + count)
+        return Items(
+            rows=whole.rows[wanted],
+            positions=whole.positions[wanted],
+            errors=[error for error in whole.errors if first <= error.index < first + count],
+        )
+
+
+def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    try:
+        return work(*arguments)
+    except (InputError, IntegrityError, ObjectNotFoundError) as exc:
+        return {"failed": "input", "message": str(exc)}
+    except ModelError as exc:
+        return {"failed": "model", "message": str(exc)}
+    except (FornadaError, OSError) as exc:
+        # A full disk too: dying of it, this process would have it taken for the items' doing.
+        return {"failed": "transient", "message": str(exc)}
+
+
+if __name__ == "__main__":
+    main()
