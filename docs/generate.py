@@ -63,9 +63,10 @@ Whatever Fornada raises on purpose descends from `FornadaError`, in `fornada.err
 states the fact with its values, then the remedy. On the command line it is one line,
 `error: …`, and no traceback.
 
+- **Fault**: whose it is. `caller`: the call or a setting. `item`: the data. `model`: the model.
+  `worker`: the machine or the process. `transient`: it passes; the same call may succeed later.
 - **Exit code**: what the command ends with. 1: the work failed. 2: the call was wrong.
-- **Retryable**: the class attribute `retryable`. The same call may succeed later although nobody
-  changed anything.
+- **HTTP**: the status that an HTTP API answers with.
 - **Also a**: the built-in exception that an `except` of your own may name instead.
 
 An indented class descends from the one above it that is less indented.
@@ -130,14 +131,14 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 def errors_page() -> str:
     """`reference/errors.md`."""
-    rows = ["| Error | When | Exit code | Retryable | Also a |", "|---|---|---|---|---|"]
+    rows = ["| Error | When | Fault | Exit code | HTTP | Also a |", "|---|---|---|---|---|---|"]
     for depth, error in error_tree():
         says = (error.__doc__ or "").strip().splitlines()[0]
         builtin = [base.__name__ for base in error.__bases__ if base.__module__ == "builtins"]
         also = ", ".join(f"`{name}`" for name in builtin if name != "Exception")
         rows.append(
-            f"| {'&emsp;' * depth}`{error.__name__}` | {says} | {error.exit_code} "
-            f"| {'yes' if error.retryable else 'no'} | {also} |"
+            f"| {'&emsp;' * depth}`{error.__name__}` | {says} | {error.fault} "
+            f"| {error.exit_code} | {error.http_status} | {also} |"
         )
     return "\n".join([_NOTE, _ERRORS_HEAD, *rows]) + "\n"
 

@@ -31,148 +31,162 @@
        |- JobNotFinishedError     full results were asked for too early
        `- WaitTimeoutError        it did not end within the caller's time
 
-A message states the fact first, with its values, then the remedy. `exit_code` is what the
-command line ends with: 1 the work failed, 2 the call was wrong.
+A message states the fact first, with its values, then the remedy. Each class says whose fault it
+is; exit code, HTTP status and whether trying again helps follow from that.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
+Fault = Literal["caller", "item", "model", "worker", "transient"]
+
+_HTTP_STATUS: dict[Fault, int] = {
+    "caller": 400,
+    "item": 422,
+    "model": 422,
+    "worker": 500,
+    "transient": 503,
+}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_CHARACTERS = 300
 
 
 class FornadaError(Exception):
-    """Base of every error that Fornada raises on purpose."""
+    """Base of every error that Fornada raises on purpose.
 
-    exit_code = 1
-    #: The same call may succeed later without anybody changing anything.
-    retryable = False
+    A class says whose fault it is, or inherits it; the rest follows, unless the class says
+    otherwise.
+    """
+
+    #: Who can mend it: `caller` wrote the call or the setting, `item` is the data, `model` the
+    #: model, `worker` the machine or process, `transient` nobody, since it passes.
+    fault: ClassVar[Fault] = "worker"
+    #: What the command line ends with: 1 the work failed, 2 the call was wrong.
+    exit_code: ClassVar[int] = 1
+    #: What an HTTP API answers with.
+    http_status: ClassVar[int] = 500
+    #: Whether the same call may succeed later although nobody changed anything.
+    may_pass_later: ClassVar[bool] = False
+
+    def __init_subclass__(
+        cls,
+        *,
+        fault: Fault | None = None,
+        exit_code: int | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        super().__init_subclass__()
+        if fault is not None:
+            cls.fault = fault
+            cls.exit_code = 2 if fault == "caller" else 1
+            cls.http_status = _HTTP_STATUS[fault]
+            cls.may_pass_later = fault == "transient"
+        cls.exit_code = exit_code or cls.exit_code
+        cls.http_status = http_status or cls.http_status
 
 
-class ConfigError(FornadaError, ValueError):
+class ConfigError(FornadaError, ValueError, fault="caller"):
     """A `FORNADA_` setting is missing, wrong or unknown."""
 
-    exit_code = 2
 
-
-class MissingExtraError(FornadaError, ImportError):
+class MissingExtraError(FornadaError, ImportError, fault="caller"):
     """An optional package is needed and not installed."""
 
-    exit_code = 2
 
-
-class UsageError(FornadaError, ValueError):
+class UsageError(FornadaError, ValueError, fault="caller"):
     """The command or call was put together wrongly."""
 
-    exit_code = 2
 
-
-class MessageError(FornadaError, ValueError):
+class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
     """Bytes are not a message, manifest or outcome that can be obeyed."""
 
 
-class InputError(FornadaError, ValueError):
+class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 
-    exit_code = 2
 
-
-class DatasetUnavailableError(FornadaError, LookupError):
+class DatasetUnavailableError(FornadaError, LookupError, fault="worker"):
     """A data set is neither in the local cache nor to be downloaded."""
 
 
-class LocalDiskError(FornadaError, OSError):
+class LocalDiskError(FornadaError, OSError, fault="worker"):
     """This machine's disk refused a write or a read."""
 
 
-class BrokerError(FornadaError, ConnectionError):
+class BrokerError(FornadaError, ConnectionError, fault="transient"):
     """The message broker cannot be reached, or refuses us."""
 
-    retryable = True
 
-
-class BacklogFullError(BrokerError):
+class BacklogFullError(BrokerError, fault="transient", http_status=429):
     """More calls of `predict` wait for a worker than are let in; the same call may pass later."""
 
 
-class StoreError(FornadaError):
+class StoreError(FornadaError, fault="worker"):
     """Base of the object store's errors."""
 
 
-class StoreUnavailableError(StoreError, ConnectionError):
+class StoreUnavailableError(StoreError, ConnectionError, fault="transient"):
     """The object store cannot be reached, or fails for now."""
 
-    retryable = True
 
-
-class StoreAccessError(StoreError, PermissionError):
+class StoreAccessError(StoreError, PermissionError, fault="caller"):
     """The object store refuses the credentials or the permission."""
 
-    exit_code = 2
 
-
-class BucketNotFoundError(StoreError, LookupError):
+class BucketNotFoundError(StoreError, LookupError, fault="caller"):
     """The bucket does not exist."""
 
-    exit_code = 2
 
-
-class ObjectNotFoundError(StoreError, LookupError):
+class ObjectNotFoundError(StoreError, LookupError, fault="item", http_status=404):
     """The object does not exist."""
 
 
-class IntegrityError(StoreError):
+class IntegrityError(StoreError, fault="item"):
     """Stored bytes differ from the digest that was recorded for them."""
 
 
-class ModelError(FornadaError):
+class ModelError(FornadaError, fault="model"):
     """Base of the model's errors."""
 
 
-class ModelNotFoundError(ModelError, LookupError):
+class ModelNotFoundError(ModelError, LookupError, fault="model", exit_code=2, http_status=404):
     """No model has this name, version or alias."""
 
-    exit_code = 2
 
-
-class ModelRefusedError(ModelError, ValueError):
+class ModelRefusedError(ModelError, ValueError, fault="model"):
     """The artifact is not safe to load, or is not what its manifest says."""
 
 
-class GateNotMetError(ModelError):
+class GateNotMetError(ModelError, fault="model", http_status=409):
     """A metric is not good enough for the model to be promoted."""
 
 
-class NotBetterError(ModelError):
+class NotBetterError(ModelError, fault="model"):
     """A model that was trained is no better than the one that is there, and was not published."""
 
 
-class PredictionError(ModelError, RuntimeError):
+class PredictionError(ModelError, RuntimeError, fault="model"):
     """Predict failed, or answered with the wrong shape."""
 
 
-class StackError(FornadaError, RuntimeError):
+class StackError(FornadaError, RuntimeError, fault="worker"):
     """The embedded stack did not start."""
 
 
-class JobError(FornadaError):
+class JobError(FornadaError, fault="caller", exit_code=1):
     """Base of the job's errors."""
 
 
-class JobNotFoundError(JobError, LookupError):
+class JobNotFoundError(JobError, LookupError, fault="caller", http_status=404):
     """No job has this id."""
 
-    exit_code = 2
 
-
-class JobConflictError(JobError, ValueError):
+class JobConflictError(JobError, ValueError, fault="caller", http_status=409):
     """A job with this id exists, with other content."""
 
-    exit_code = 2
 
-
-class PartlySubmittedError(JobError):
+class PartlySubmittedError(JobError, fault="caller", exit_code=1):
     """Of several submissions some failed; it has the jobs of the others."""
 
     def __init__(
@@ -189,15 +203,15 @@ class PartlySubmittedError(JobError):
         self.errors = dict(errors or {})
 
 
-class JobFailedError(JobError):
+class JobFailedError(JobError, fault="item", http_status=409):
     """The job ended FAILED, CANCELLED or EXPIRED."""
 
 
-class JobNotFinishedError(JobError):
+class JobNotFinishedError(JobError, fault="transient", http_status=409):
     """Full results were asked for before the job ended."""
 
 
-class WaitTimeoutError(JobError, TimeoutError):
+class WaitTimeoutError(JobError, TimeoutError, fault="transient", http_status=504):
     """The job did not end within the time that the caller gave."""
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 @contextmanager
-def kept_out(names: Collection[str], *, stand_ins: Collection[str] = ()) -> Iterator[None]:
+def imports_blocked(names: Collection[str], *, stand_ins: Collection[str] = ()) -> Iterator[None]:
     """Have imports in the block find none of `names`, and nothing in `stand_ins`.
 
     Those that are imported already stay; after the block all can be imported again.

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import uuid
+from dataclasses import dataclass
 
 from fornada.errors import UsageError
 
@@ -14,7 +15,7 @@ JOBS_PREFIX = "jobs/"
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
-#: What S3 lists in one page.
+#: Shards in one prefix of outcomes: what S3 lists in one page.
 _BLOCK_SHARDS = 1000
 
 # A key is also a path on disk-backed stores, hence no slash and no leading dot.
@@ -36,53 +37,73 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def model_prefix(name: str) -> str:
-    """Everything of one model."""
-    return f"{MODELS_PREFIX}{name}/"
+@dataclass(frozen=True, slots=True)
+class ModelKeys:
+    """The keys of one model."""
+
+    name: str
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of everything of the model."""
+        return f"{MODELS_PREFIX}{self.name}/"
+
+    def version(self, number: int) -> "VersionKeys":
+        """The keys of one version."""
+        return VersionKeys(f"{self.prefix}{number}/")
+
+    @property
+    def aliases_prefix(self) -> str:
+        """Prefix of all aliases."""
+        return f"{self.prefix}aliases/"
+
+    def alias_prefix(self, alias: str) -> str:
+        """Prefix of an alias's moves, in order; the last one counts."""
+        return f"{self.aliases_prefix}{alias}/"
+
+    def alias_move(self, alias: str, number: int) -> str:
+        """One move of an alias; never overwritten."""
+        return f"{self.alias_prefix(alias)}{number:08d}.json"
+
+    @property
+    def version_tickets(self) -> str:
+        """Who claims which version, on stores without conditional writes."""
+        return f"{self.prefix}tickets/versions/"
+
+    def alias_tickets(self, alias: str) -> str:
+        """Who claims which move of an alias, on stores without conditional writes."""
+        return f"{self.prefix}tickets/aliases/{alias}/"
 
 
-def model_version_prefix(name: str, version: int) -> str:
-    """Everything of one version of a model."""
-    return f"{model_prefix(name)}{version}/"
+@dataclass(frozen=True, slots=True)
+class VersionKeys:
+    """The keys of one version of a model."""
 
+    #: Prefix of everything of the version.
+    prefix: str
 
-def model_claim(name: str, version: int) -> str:
-    """Who first claimed a version number."""
-    return f"{model_version_prefix(name, version)}claim.json"
+    @property
+    def claim(self) -> str:
+        """Who first claimed the version's number."""
+        return f"{self.prefix}claim.json"
 
+    @property
+    def manifest(self) -> str:
+        """The manifest; the version exists from the moment that this object does."""
+        return f"{self.prefix}manifest.json"
 
-def model_manifest(name: str, version: int) -> str:
-    """The manifest; a version exists from the moment that this object does."""
-    return f"{model_version_prefix(name, version)}manifest.json"
+    @property
+    def artifact(self) -> str:
+        """The `.keras` file."""
+        return f"{self.prefix}model.keras"
 
-
-def model_artifact(name: str, version: int) -> str:
-    """The `.keras` file."""
-    return f"{model_version_prefix(name, version)}model.keras"
-
-
-def model_signature(name: str, version: int, key_id: str) -> str:
-    """A signature of the manifest, by the key of that id."""
-    return f"{model_version_prefix(name, version)}signatures/{key_id}.json"
-
-
-def model_aliases_prefix(name: str) -> str:
-    """All aliases of a model."""
-    return f"{model_prefix(name)}aliases/"
-
-
-def model_alias_prefix(name: str, alias: str) -> str:
-    """All moves of an alias, in order; the last one counts."""
-    return f"{model_aliases_prefix(name)}{alias}/"
-
-
-def model_alias_move(name: str, alias: str, number: int) -> str:
-    """One move of an alias; never overwritten."""
-    return f"{model_alias_prefix(name, alias)}{number:08d}.json"
+    def signature(self, key_id: str) -> str:
+        """A signature of the manifest, by the key of that id."""
+        return f"{self.prefix}signatures/{key_id}.json"
 
 
 def is_alias_move(key: str) -> bool:
-    """Whether a key is that of a move, and not of something that was put beside it."""
+    """Whether a key is an alias's move, and not something that was put beside it."""
     return _ALIAS_MOVE.fullmatch(key) is not None
 
 
@@ -92,22 +113,12 @@ def alias_of(move_key: str) -> str:
 
 
 def alias_move_number(move_key: str) -> int:
-    """Which move of its alias a move's key is, from 1."""
+    """The number of a move among its alias's, from 1."""
     return int(move_key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
-def model_version_tickets(name: str) -> str:
-    """Who claims which version, on stores without conditional writes."""
-    return f"{model_prefix(name)}tickets/versions/"
-
-
-def model_alias_tickets(name: str, alias: str) -> str:
-    """Who claims which move of an alias, on stores without conditional writes."""
-    return f"{model_prefix(name)}tickets/aliases/{alias}/"
-
-
 def ticket_prefix(tickets: str, number: int) -> str:
-    """All tickets for one number."""
+    """Prefix of all tickets for one number."""
     return f"{tickets}{number:08d}-"
 
 
@@ -117,7 +128,7 @@ def ticket_number(ticket: str) -> int:
 
 
 def model_calibration(sha256: str, where: str) -> str:
-    """How many rows a call of the artifact has, on an engine and kind of machine."""
+    """Rows per predict call of an artifact, on an engine and kind of machine."""
     return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 
@@ -126,81 +137,81 @@ def probe() -> str:
     return f"probe/{uuid.uuid4().hex}"
 
 
-def job_prefix(job_id: str) -> str:
-    """Everything of one job."""
-    return f"{JOBS_PREFIX}{job_id}/"
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The keys of one job."""
 
+    job_id: str
 
-def job_manifest(job_id: str) -> str:
-    """The immutable description of a job; a job exists from the moment that this object does."""
-    return f"{job_prefix(job_id)}manifest.json"
+    @property
+    def prefix(self) -> str:
+        """Prefix of everything of the job."""
+        return f"{JOBS_PREFIX}{self.job_id}/"
 
+    @property
+    def manifest(self) -> str:
+        """The immutable description; the job exists from the moment that this object does."""
+        return f"{self.prefix}manifest.json"
 
-def job_input(job_id: str, shard: int, sha256: str) -> str:
-    """A shard's input. The digest keeps two submitters of one id out of each other's bytes."""
-    return f"{job_prefix(job_id)}input/{shard:08d}-{sha256[:16]}.npy"
+    def input(self, shard: int, sha256: str) -> str:
+        """A shard's input. The digest keeps two submitters of one id out of each other's bytes."""
+        return f"{self.prefix}input/{shard:08d}-{sha256[:16]}.npy"
+
+    def item_ids(self, shard: int, sha256: str) -> str:
+        """The caller's ids of a shard's items."""
+        return f"{self.prefix}ids/{shard:08d}-{sha256[:16]}.json"
+
+    def data(self, shard: int, attempt: str) -> str:
+        """Probabilities that one attempt computed; never overwritten."""
+        return f"{self.prefix}data/{shard:08d}/{attempt}.npy"
+
+    @property
+    def outcomes_prefix(self) -> str:
+        """Prefix of all committed ends of shards."""
+        return f"{self.prefix}outcome/"
+
+    def outcome_blocks(self, shard_count: int | None) -> list[str]:
+        """Prefixes that hold all outcomes of `shard_count` shards, at most a page each."""
+        if shard_count is None:
+            return [self.outcomes_prefix]
+        return [self._outcome_block(shard) for shard in range(0, shard_count, _BLOCK_SHARDS)]
+
+    def _outcome_block(self, shard: int) -> str:
+        # Stores on disk keep a folder for it, and read and sort all of a folder for each page.
+        return f"{self.outcomes_prefix}{shard // _BLOCK_SHARDS:05d}/"
+
+    def outcome(self, shard: int) -> str:
+        """The committed end of a shard."""
+        return f"{self._outcome_block(shard)}{shard:08d}.json"
+
+    @property
+    def dead_prefix(self) -> str:
+        """Prefix of dead ends of shards, on stores without conditional writes."""
+        return f"{self.prefix}dead/"
+
+    def dead(self, shard: int) -> str:
+        """A shard's dead end on a store without conditional writes, where ok must beat dead."""
+        return f"{self.dead_prefix}{shard:08d}.json"
+
+    @property
+    def control(self) -> str:
+        """A request to cancel."""
+        return f"{self.prefix}control.json"
+
+    @property
+    def final(self) -> str:
+        """How the job ended."""
+        return f"{self.prefix}final.json"
 
 
 def inline_input(shard: int, sha256: str) -> str:
-    """The name of a shard's input that is in the manifest, and so in no job's folder."""
+    """The name of a shard's input that stands in the manifest, and so in no job's folder."""
     return f"inline/{shard:08d}-{sha256[:16]}.npy"
 
 
 def inline_item_ids(shard: int, sha256: str) -> str:
-    """The name of the ids of a shard's items that are in the manifest."""
+    """The name of item ids that stand in the manifest."""
     return f"inline/{shard:08d}-{sha256[:16]}.json"
-
-
-def job_item_ids(job_id: str, shard: int, sha256: str) -> str:
-    """The caller's ids of a shard's items."""
-    return f"{job_prefix(job_id)}ids/{shard:08d}-{sha256[:16]}.json"
-
-
-def job_data(job_id: str, shard: int, attempt: str) -> str:
-    """Probabilities that one attempt computed; never overwritten."""
-    return f"{job_prefix(job_id)}data/{shard:08d}/{attempt}.npy"
-
-
-def job_outcomes_prefix(job_id: str) -> str:
-    """All committed ends of a job's shards."""
-    return f"{job_prefix(job_id)}outcome/"
-
-
-def job_outcome_blocks(job_id: str, shard_count: int | None) -> list[str]:
-    """Prefixes that have all outcomes of so many shards between them, each of a page at most."""
-    if shard_count is None:
-        return [job_outcomes_prefix(job_id)]
-    return [_outcome_block(job_id, shard) for shard in range(0, shard_count, _BLOCK_SHARDS)]
-
-
-def _outcome_block(job_id: str, shard: int) -> str:
-    # Stores on disk keep a folder for it, and read and sort all of a folder for each page.
-    return f"{job_outcomes_prefix(job_id)}{shard // _BLOCK_SHARDS:05d}/"
-
-
-def job_outcome(job_id: str, shard: int) -> str:
-    """The committed end of a shard."""
-    return f"{_outcome_block(job_id, shard)}{shard:08d}.json"
-
-
-def job_dead_prefix(job_id: str) -> str:
-    """Dead ends of shards, on stores without conditional writes."""
-    return f"{job_prefix(job_id)}dead/"
-
-
-def job_dead(job_id: str, shard: int) -> str:
-    """A shard's dead end on a store without conditional writes, where ok must beat dead."""
-    return f"{job_dead_prefix(job_id)}{shard:08d}.json"
-
-
-def job_control(job_id: str) -> str:
-    """A request to cancel."""
-    return f"{job_prefix(job_id)}control.json"
-
-
-def job_final(job_id: str) -> str:
-    """How the job ended."""
-    return f"{job_prefix(job_id)}final.json"
 
 
 def shard_of(outcome_key: str) -> int:
@@ -208,63 +219,78 @@ def shard_of(outcome_key: str) -> int:
     return int(outcome_key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
-def redis_job(job_id: str) -> str:
-    """Hash: `counted` while nothing was lost since submission, attempts, when work began, in ms.
+@dataclass(frozen=True, slots=True)
+class JobStateKeys:
+    """The Redis keys of one job; all of them may be lost."""
 
-    Of a small job also how many shards it has, and its deadline.
-    """
-    return f"fornada:job:{job_id}"
+    job_id: str
 
+    @property
+    def job(self) -> str:
+        """Hash: `counted` while nothing was lost since submission, attempts, start of work in ms.
 
-def redis_attempts(job_id: str) -> str:
-    """Hash: shard without an outcome → ids of its attempts, a space between."""
-    return f"fornada:attempts:{job_id}"
+        For a small job also its number of shards and its deadline.
+        """
+        return f"fornada:job:{self.job_id}"
 
+    @property
+    def attempts(self) -> str:
+        """Hash: shard without an outcome → ids of its attempts, separated by spaces."""
+        return f"fornada:attempts:{self.job_id}"
 
-def redis_errors(job_id: str) -> str:
-    """Hash: shard without an outcome → the last error of an attempt that ended without one."""
-    return f"fornada:errors:{job_id}"
+    @property
+    def errors(self) -> str:
+        """Hash: shard without an outcome → the last error of an attempt that ended without one."""
+        return f"fornada:errors:{self.job_id}"
 
+    @property
+    def leases(self) -> str:
+        """Hash: shard → the attempt that holds it, and when its lease ends, in ms."""
+        return f"fornada:leases:{self.job_id}"
 
-def redis_leases(job_id: str) -> str:
-    """Hash: shard → the attempt that is at work on it, and until when it renews no more, in ms."""
-    return f"fornada:leases:{job_id}"
+    @property
+    def enqueued(self) -> str:
+        """Sorted set: shard → when its message was last enqueued, in ms; removed as work begins."""
+        return f"fornada:enqueued:{self.job_id}"
 
+    @property
+    def done(self) -> str:
+        """Bitmap: shards that have an outcome."""
+        return f"fornada:done:{self.job_id}"
 
-def redis_enqueued(job_id: str) -> str:
-    """Sorted set: shard → when its message was last enqueued, in ms; removed as work begins."""
-    return f"fornada:enqueued:{job_id}"
+    @property
+    def failed(self) -> str:
+        """Hash: dead shard → `dead`; shard with failed items → their number."""
+        return f"fornada:failed:{self.job_id}"
 
+    @property
+    def end(self) -> str:
+        """String: the end that was first proposed for the job, where the store cannot decide."""
+        return f"fornada:end:{self.job_id}"
 
-def redis_done(job_id: str) -> str:
-    """Bitmap: shards that have an outcome."""
-    return f"fornada:done:{job_id}"
+    @property
+    def counters(self) -> list[str]:
+        """All of the above: of no use once the job has ended."""
+        return [
+            self.job,
+            self.attempts,
+            self.errors,
+            self.leases,
+            self.enqueued,
+            self.done,
+            self.failed,
+            self.end,
+        ]
 
+    @property
+    def ended(self) -> str:
+        """String: the job's end state, kept for a while so that late messages cost nothing."""
+        return f"fornada:ended:{self.job_id}"
 
-def redis_failed(job_id: str) -> str:
-    """Hash: shard that is dead → `dead`; shard with failed items → how many."""
-    return f"fornada:failed:{job_id}"
-
-
-def redis_end(job_id: str) -> str:
-    """String: the end that was first proposed for the job, where the store cannot decide."""
-    return f"fornada:end:{job_id}"
-
-
-def redis_counters(job_id: str) -> list[str]:
-    """All of the above: what is of no use once the job has ended."""
-    named = (redis_job, redis_attempts, redis_errors, redis_leases, redis_enqueued)
-    return [key(job_id) for key in (*named, redis_done, redis_failed, redis_end)]
-
-
-def redis_ended(job_id: str) -> str:
-    """String: the job's end state, for a while, so that messages left in the queue cost nothing."""
-    return f"fornada:ended:{job_id}"
-
-
-def redis_end_lease(job_id: str) -> str:
-    """String: who adds up the job's outcomes, for as long as he renews."""
-    return f"fornada:end-lease:{job_id}"
+    @property
+    def end_lease(self) -> str:
+        """String: who adds up the job's outcomes, while they renew."""
+        return f"fornada:end-lease:{self.job_id}"
 
 
 def redis_decision(question: str) -> str:

@@ -53,12 +53,12 @@ def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return method(*args, **kwargs)
         except redis.RedisError as exc:
-            raise explain(exc) from exc
+            raise translate_error(exc) from exc
 
     return call
 
 
-def explain(exc: Exception) -> BrokerError:
+def translate_error(exc: Exception) -> BrokerError:
     """Our error for one of Redis, with its remedy; never with the URL, which has the password."""
     if isinstance(exc, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return BrokerError(f"Redis refuses us ({exc}); check the password in FORNADA_REDIS_URL")

@@ -20,12 +20,12 @@ class Aliases:
     def __init__(self, *, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def pointing(self, name: str) -> dict[str, int]:
+    def targets(self, name: str) -> dict[str, int]:
         """The version that each alias of the model points to."""
         # In key order: of each alias the last is kept.
         last = {
             keys.alias_of(info.key): info.key
-            for info in self._objects.list(keys.model_aliases_prefix(name))
+            for info in self._objects.list(keys.ModelKeys(name).aliases_prefix)
             if keys.is_alias_move(info.key)
         }
         moves = in_parallel(self._read, list(last.values()))
@@ -44,19 +44,19 @@ class Aliases:
         """Point the alias at `version`, whatever others do at the same time."""
         keys.check_name("alias", alias)
         move = AliasMove(version=version, moved_at=now(), rollback=rollback)
-        tickets = keys.model_alias_tickets(name, alias)
+        tickets = keys.ModelKeys(name).alias_tickets(alias)
         last = max(map(keys.alias_move_number, self._keys(name, alias)), default=0)
         claim_number(
             self._objects,
             move.to_json(),
             first=1 + max(last, last_ticket(self._objects, tickets)),
-            key=lambda number: keys.model_alias_move(name, alias, number),
+            key=lambda number: keys.ModelKeys(name).alias_move(alias, number),
             tickets=tickets,
         )
         return move
 
     def _keys(self, name: str, alias: str) -> list[str]:
-        found = self._objects.list(keys.model_alias_prefix(name, alias))
+        found = self._objects.list(keys.ModelKeys(name).alias_prefix(alias))
         return [info.key for info in found if keys.is_alias_move(info.key)]
 
     def _read(self, key: str) -> AliasMove:

@@ -44,9 +44,9 @@ def delete_version(manifest: ModelManifest, *, models: ModelStore, jobs: JobStor
             f"{manifest} is needed by {len(open_jobs)} jobs that have not ended, such as "
             f"{open_jobs[0]}; wait for them, or cancel them"
         )
-    prefix = keys.model_version_prefix(manifest.name, manifest.version)
-    manifest_key = keys.model_manifest(manifest.name, manifest.version)
-    claim = keys.model_claim(manifest.name, manifest.version)
+    prefix = keys.ModelKeys(manifest.name).version(manifest.version).prefix
+    manifest_key = keys.ModelKeys(manifest.name).version(manifest.version).manifest
+    claim = keys.ModelKeys(manifest.name).version(manifest.version).claim
     below = [info.key for info in models.objects.list(prefix)]
     # Without its manifest a version does not exist, so nobody begins to use the rest.
     models.objects.delete(manifest_key)

@@ -58,12 +58,12 @@ class ModelStore:
             StoreError: The store cannot be reached or refuses.
         """
         version = self._claim_version(draft.name)
-        prefix = keys.model_version_prefix(draft.name, version)
+        prefix = keys.ModelKeys(draft.name).version(version).prefix
         manifest = ModelManifest(
             **dict(draft),
             version=version,
             created_at=now(),
-            artifact=self._put(keys.model_artifact(draft.name, version), artifact),
+            artifact=self._put(keys.ModelKeys(draft.name).version(version).artifact, artifact),
             golden=GoldenBatch(
                 inputs=self._put(f"{prefix}golden-inputs.npy", to_npy(golden_inputs)),
                 outputs=self._put(f"{prefix}golden-outputs.npy", to_npy(golden_outputs)),
@@ -73,7 +73,7 @@ class ModelStore:
         check(self.fetch(manifest.artifact))
         if sign_key is not None:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
-        self.objects.put(keys.model_manifest(draft.name, version), manifest.to_json())
+        self.objects.put(keys.ModelKeys(draft.name).version(version).manifest, manifest.to_json())
         return manifest
 
     def sign(self, manifest: ModelManifest, key: PrivateKey) -> None:
@@ -110,7 +110,7 @@ class ModelStore:
             raise self._not_found(ref)
         return versions[-1]
 
-    def pinned(self, pin: ModelPin) -> ModelManifest:
+    def verified_manifest(self, pin: ModelPin) -> ModelManifest:
         """The manifest of exactly `pin`, if this process may load it.
 
         Raises:
@@ -144,7 +144,7 @@ class ModelStore:
 
     def versions(self, name: str) -> list[int]:
         """The published versions of a model, oldest first."""
-        prefix = keys.model_prefix(name)
+        prefix = keys.ModelKeys(name).prefix
         found = [
             int(parts[0])
             for info in self.objects.list(prefix)
@@ -156,7 +156,7 @@ class ModelStore:
 
     def aliases(self, name: str) -> dict[str, int]:
         """Where each alias of a model points."""
-        return self._aliases.pointing(name)
+        return self._aliases.targets(name)
 
     def alias_history(self, name: str, alias: str) -> list[AliasMove]:
         """Every move of an alias, the first one first.
@@ -204,14 +204,14 @@ class ModelStore:
         return read_checked(self.objects, ref, remedy="publish the model again")
 
     def _claim_version(self, name: str) -> int:
-        prefix, tickets = keys.model_prefix(name), keys.model_version_tickets(name)
+        prefix, tickets = keys.ModelKeys(name).prefix, keys.ModelKeys(name).version_tickets
         # Claims without a manifest belong to publishers at work, to failed or to deleted ones.
         taken = [int(f) for f in self.objects.list_folders(prefix) if f.isdigit()]
         return claim_number(
             self.objects,
             uuid.uuid4().hex.encode(),
             first=1 + max([*taken, last_ticket(self.objects, tickets)]),
-            key=lambda version: keys.model_claim(name, version),
+            key=lambda version: keys.ModelKeys(name).version(version).claim,
             tickets=tickets,
         )
 
@@ -230,19 +230,19 @@ class ModelStore:
 
     def _read_manifest(self, ref: ModelRef, version: int) -> bytes:
         try:
-            return self.objects.get(keys.model_manifest(ref.name, version)).data
+            return self.objects.get(keys.ModelKeys(ref.name).version(version).manifest).data
         except ObjectNotFoundError as exc:
             raise self._not_found(ref) from exc
 
     def _put_signature(self, manifest: ModelManifest, signature: ManifestSignature) -> None:
-        key = keys.model_signature(manifest.name, manifest.version, signature.key_id)
+        key = keys.ModelKeys(manifest.name).version(manifest.version).signature(signature.key_id)
         self.objects.put(key, signature.to_json())
 
     def _check_signature(self, pin: ModelPin, manifest: bytes) -> None:
         public_key = self.trust.public_key
         if public_key is None:
             return
-        key = keys.model_signature(pin.name, pin.version, public_key.key_id)
+        key = keys.ModelKeys(pin.name).version(pin.version).signature(public_key.key_id)
         try:
             signature = ManifestSignature.from_json(self.objects.get(key).data, where=key)
         except ObjectNotFoundError as exc:
@@ -266,4 +266,6 @@ class ModelStore:
 
 
 def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:
-    return ModelManifest.from_json(data, where=keys.model_manifest(ref.name, ref.version or 0))
+    return ModelManifest.from_json(
+        data, where=keys.ModelKeys(ref.name).version(ref.version or 0).manifest
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fornada import errors
 from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
-from fornada.calls.interface import Exchange
+from fornada.calls.interface import CallChannel
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -53,7 +53,7 @@ class PredictCalls:
         queue: Which workers.
     """
 
-    def __init__(self, *, exchange: Exchange, queue: str) -> None:
+    def __init__(self, *, exchange: CallChannel, queue: str) -> None:
         self._exchange = exchange
         self._queue = queue
         self._begin()

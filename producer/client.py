@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from fornada import keys
-from fornada.calls.interface import Exchange
-from fornada.calls.redis import RedisExchange
+from fornada.calls.interface import CallChannel
+from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import JobNotFoundError, MessageError, UsageError
@@ -55,10 +55,10 @@ class Client:
         coordination: Coordination,
         sender: Sender,
         settings: Settings,
-        exchange: Exchange | None = None,
+        exchange: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            exchange=exchange or RedisExchange.from_settings(settings), queue=settings.queue
+            exchange=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
@@ -273,7 +273,7 @@ class Client:
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
         new = self._submitter.existing(manifest.job_id) is None
-        return self._as_job(self._submitter.accept(manifest, new=new))
+        return self._as_job(self._submitter.create_and_enqueue(manifest, new=new))
 
     def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
@@ -299,7 +299,7 @@ class Client:
             raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
-        job = self._as_job(self._submitter.accept(again, new=True))
+        job = self._as_job(self._submitter.create_and_enqueue(again, new=True))
         job.wait(timeout_s)
         return compare(manifest, job.manifest, jobs=self._jobs)
 

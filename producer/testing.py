@@ -148,7 +148,7 @@ class _InlineWorker:
 
 
 class _InlineExchange:
-    """An `Exchange` whose calls are answered as they are handed in, or never."""
+    """An `CallChannel` whose calls are answered as they are handed in, or never."""
 
     def __init__(self, predict: Predict | None) -> None:
         self._predict = predict

@@ -55,7 +55,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
 def _load_and_predict(
     settings: Settings, models: ModelStore, ref: str, engine: Engine, kept: Calibrations
 ) -> Iterator[Finding]:
-    manifest = models.pinned(models.resolve(ref).pin)
+    manifest = models.verified_manifest(models.resolve(ref).pin)
     tile = "FORNADA_MAX_BATCH_SIZE"
 
     def choose_tile(manifest: ModelManifest, compile_for: Compile) -> int:
@@ -64,7 +64,7 @@ def _load_and_predict(
             return settings.max_batch_size
         found = kept.find(manifest)
         tile = "as kept" if found else "tried here, a worker keeps its own"
-        found = found or kept.tried(manifest, compile_for)
+        found = found or kept.measure(manifest, compile_for)
         tile = f"{tile}: {found.summary}"
         return found.tile_items
 

@@ -2,7 +2,7 @@
 
 import os
 
-from fornada.calls.redis import RedisExchange
+from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
@@ -24,7 +24,7 @@ from worker.compute.direct_calls import PredictServer
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import ChooseTile, EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
-from worker.compute.tile_choice import chooser
+from worker.compute.tile_choice import tile_chooser
 from worker.host.deadlines import Deadlines
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.watchdog import Activity, Watchdog
@@ -49,7 +49,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     jobs = JobStore(objects=objects, decisions=coordination)
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    choose_tile = chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
+    choose_tile = tile_chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
     concurrency = Concurrency(settings, objects=objects, streams=engine.streams)
     models = _model_cache(settings, stored, engine, choose_tile, concurrency)
     deadlines = Deadlines()
@@ -90,7 +90,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         lease_s=settings.lease_s,
     )
     predict_server = PredictServer(
-        exchange=RedisExchange.from_settings(settings),
+        exchange=RedisCallChannel.from_settings(settings),
         queue=settings.queue,
         models=models,
         deadlines=deadlines,

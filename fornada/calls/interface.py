@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
-class Exchange(Protocol):
+class CallChannel(Protocol):
     """Carries calls to workers, and answers back."""
 
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:

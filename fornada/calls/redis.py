@@ -25,15 +25,15 @@ return waiting
 """
 
 
-class RedisExchange:
-    """`Exchange` in lists of Redis or Valkey."""
+class RedisCallChannel:
+    """`CallChannel` in lists of Redis or Valkey."""
 
     def __init__(self, *, client: "redis.Redis") -> None:
         self._redis: Any = client
         self._ask = client.register_script(_ASK)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "RedisExchange":
+    def from_settings(cls, settings: Settings) -> "RedisCallChannel":
         """On the server that the settings name; nothing is contacted yet.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Begun:
+class Admission:
     """Whether work on a shard may begin.
 
     `ended`: the job is over. `done`: the shard has an outcome. `leased`: another attempt is at
@@ -104,7 +104,7 @@ class Coordination(Protocol):
                 in these, it may be this one, and what is counted may not be all.
         """
 
-    def admit(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
+    def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
         """List jobs of ids that are new among those that have not ended, in one step.
 
         Returns:
@@ -139,10 +139,10 @@ class Coordination(Protocol):
     def end_jobs(self, states: Mapping[str, str]) -> None:
         """As `end_job`, of several."""
 
-    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
+    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Admission:
         """Count the attempt and take the lease, before input or model is touched."""
 
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """As `begin`, of several shards in one step."""
 
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
@@ -184,8 +184,8 @@ class Coordination(Protocol):
     def queue_length(self, queue: str) -> int:
         """Messages that wait in the queue."""
 
-    def lead(self, holder: str, *, lease_s: float) -> bool:
+    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
 
-    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from fornada.coordination.interface import Begun, Claim, Progress, ShardEnd, SmallJob, Triage
+from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd, SmallJob, Triage
 
 #: As in Redis.
 _DECIDED_S = 300.0
@@ -61,7 +61,7 @@ class InMemoryCoordination:
             if new:
                 self._jobs[job_id] = _Counters(counted_at=now_s if is_first else None)
 
-    def admit(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
+    def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
         """List new jobs among those that have not ended; whether the queue has room for them."""
         with self._lock:
             room = self.queue_length(queue) < window
@@ -136,7 +136,7 @@ class InMemoryCoordination:
             for job_id, state in states.items():
                 self.end_job(job_id, state)
 
-    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
+    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Admission:
         """Count the attempt and take the lease, before input or model is touched."""
         at = self.server_time()
         with self._lock:
@@ -149,7 +149,7 @@ class InMemoryCoordination:
             elif self._holder(job_id, shard) not in {None, attempt}:
                 status = "leased"
             if status != "begun":
-                return Begun(status=status, attempts=0, at=at, counted=job.counted)
+                return Admission(status=status, attempts=0, at=at, counted=job.counted)
             if attempt not in job.attempts[shard]:
                 job.attempts[shard].append(attempt)
                 job.attempt_count += 1
@@ -157,9 +157,9 @@ class InMemoryCoordination:
             job.leases[shard] = (attempt, self._clock() + lease_s)
             job.enqueued.pop(shard, None)
             attempts = len(job.attempts[shard])
-            return Begun(status="begun", attempts=attempts, at=at, counted=job.counted)
+            return Admission(status="begun", attempts=attempts, at=at, counted=job.counted)
 
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """As `begin`, of several shards in one step."""
         with self._lock:
             return [self.begin(c.job_id, c.shard, c.attempt, lease_s=lease_s) for c in claims]
@@ -260,11 +260,11 @@ class InMemoryCoordination:
         """Messages that wait."""
         return self._queue_length()
 
-    def lead(self, holder: str, *, lease_s: float) -> bool:
+    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
         return self._hold(None, holder, lease_s)
 
-    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
         return self._hold(job_id, holder, lease_s)
 

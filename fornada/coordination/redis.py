@@ -10,7 +10,7 @@ import redis
 
 from fornada import keys
 from fornada.coordination import scripts
-from fornada.coordination.interface import Begun, Claim, Progress, ShardEnd
+from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd
 from fornada.coordination.redis_jobs import FORGET_AFTER_MS, RedisOpenJobs
 from fornada.redis_client import connected, translated
 from fornada.settings import Settings
@@ -63,57 +63,56 @@ class RedisCoordination(RedisOpenJobs):
         """Now, by the one clock that deadlines are measured with."""
         return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
 
-    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Begun:
+    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Admission:
         """Count the attempt and take the lease, before input or model is touched."""
         claim = Claim(job_id=job_id, shard=shard, attempt=attempt)
         return self.begin_all([claim], lease_s=lease_s)[0]
 
     @translated
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """As `begin`, of several shards in one step."""
-        named = (
-            keys.redis_job,
-            keys.redis_attempts,
-            keys.redis_leases,
-            keys.redis_done,
-            keys.redis_ended,
-            keys.redis_enqueued,
-        )
+        jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
+        named = [
+            (job.job, job.attempts, job.leases, job.done, job.ended, job.enqueued) for job in jobs
+        ]
         asked = [(claim.shard, claim.attempt) for claim in claims]
         at_ms, *told = self._begin(
-            keys=[key(claim.job_id) for claim in claims for key in named],
+            keys=[*itertools.chain.from_iterable(named)],
             args=[round(lease_s * 1000), FORGET_AFTER_MS, *itertools.chain.from_iterable(asked)],
         )
         at = datetime.fromtimestamp(at_ms / 1e3, UTC)
         return [
-            Begun(status=status, attempts=attempts, at=at, counted=bool(counted))
+            Admission(status=status, attempts=attempts, at=at, counted=bool(counted))
             for status, attempts, counted in zip(told[::3], told[1::3], told[2::3], strict=True)
         ]
 
     @translated
     def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
         """Show life; also brings back a lease that was lost with Redis."""
-        self._renew(keys=[keys.redis_leases(job_id)], args=[shard, attempt, round(lease_s * 1000)])
+        self._renew(
+            keys=[keys.JobStateKeys(job_id).leases], args=[shard, attempt, round(lease_s * 1000)]
+        )
 
     @translated
     def note_failure(self, job_id: str, shard: int, error: str) -> None:
         """Remember why an attempt ended without an outcome."""
         with self._redis.pipeline() as pipe:
-            pipe.hset(keys.redis_errors(job_id), str(shard), error[:500])
-            pipe.pexpire(keys.redis_errors(job_id), FORGET_AFTER_MS)
+            pipe.hset(keys.JobStateKeys(job_id).errors, str(shard), error[:500])
+            pipe.pexpire(keys.JobStateKeys(job_id).errors, FORGET_AFTER_MS)
             pipe.execute()
 
     @translated
     def forget_attempt(self, job_id: str, shard: int, attempt: str) -> None:
         """Do not count an attempt that failed through nobody's fault."""
         self._forget_attempt(
-            keys=[keys.redis_job(job_id), keys.redis_attempts(job_id)], args=[shard, attempt]
+            keys=[keys.JobStateKeys(job_id).job, keys.JobStateKeys(job_id).attempts],
+            args=[shard, attempt],
         )
 
     @translated
     def last_error(self, job_id: str, shard: int) -> str | None:
         """What `note_failure` was last told of the shard."""
-        error: str | None = self._redis.hget(keys.redis_errors(job_id), str(shard))
+        error: str | None = self._redis.hget(keys.JobStateKeys(job_id).errors, str(shard))
         return error
 
     def mark_done(
@@ -126,17 +125,10 @@ class RedisCoordination(RedisOpenJobs):
     @translated
     def mark_all_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
         """As `mark_done`, of several shards of a job in one step."""
-        named = (
-            keys.redis_done,
-            keys.redis_failed,
-            keys.redis_enqueued,
-            keys.redis_attempts,
-            keys.redis_errors,
-            keys.redis_leases,
-        )
+        job = keys.JobStateKeys(job_id)
         found = [(end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends]
         done_count: int = self._mark_done(
-            keys=[key(job_id) for key in named],
+            keys=[job.done, job.failed, job.enqueued, job.attempts, job.errors, job.leases],
             args=[FORGET_AFTER_MS, *itertools.chain.from_iterable(found)],
         )
         return done_count
@@ -149,7 +141,10 @@ class RedisCoordination(RedisOpenJobs):
             return
         bits = np.zeros(int(numbers.max()) + 1, bool)
         bits[numbers] = True
-        done, restored = keys.redis_done(job_id), f"{keys.redis_done(job_id)}:restored"
+        done, restored = (
+            keys.JobStateKeys(job_id).done,
+            f"{keys.JobStateKeys(job_id).done}:restored",
+        )
         with self._redis.pipeline() as pipe:
             pipe.set(restored, np.packbits(bits).tobytes())
             pipe.bitop("OR", done, done, restored)
@@ -164,8 +159,8 @@ class RedisCoordination(RedisOpenJobs):
         with self._redis.pipeline() as pipe:
             pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
             for shard in shards:
-                pipe.zadd(keys.redis_enqueued(job_id), {str(shard): at_ms})
-            pipe.pexpire(keys.redis_enqueued(job_id), FORGET_AFTER_MS)
+                pipe.zadd(keys.JobStateKeys(job_id).enqueued, {str(shard): at_ms})
+            pipe.pexpire(keys.JobStateKeys(job_id).enqueued, FORGET_AFTER_MS)
             pipe.execute()
 
     @translated
@@ -174,11 +169,11 @@ class RedisCoordination(RedisOpenJobs):
         # One transaction: a shard that moves on meanwhile is seen in one place.
         with self._redis.pipeline() as pipe:
             pipe.time()
-            pipe.get(keys.redis_done(job_id))
-            pipe.hgetall(keys.redis_leases(job_id))
-            pipe.zrange(keys.redis_enqueued(job_id), 0, -1, withscores=True)
-            pipe.hgetall(keys.redis_failed(job_id))
-            pipe.hgetall(keys.redis_job(job_id))
+            pipe.get(keys.JobStateKeys(job_id).done)
+            pipe.hgetall(keys.JobStateKeys(job_id).leases)
+            pipe.zrange(keys.JobStateKeys(job_id).enqueued, 0, -1, withscores=True)
+            pipe.hgetall(keys.JobStateKeys(job_id).failed)
+            pipe.hgetall(keys.JobStateKeys(job_id).job)
             time, done, leases, enqueued, failed, job = pipe.execute()
         now_ms = _milliseconds(time)
         bits = np.frombuffer((done or "").encode(errors="surrogateescape"), np.uint8)
@@ -200,14 +195,14 @@ class RedisCoordination(RedisOpenJobs):
         return int(self._redis.llen(queue))
 
     @translated
-    def lead(self, holder: str, *, lease_s: float) -> bool:
+    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one reconciler, for the next `lease_s`."""
         return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
 
     @translated
-    def lead_end(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
-        return self._hold(keys.redis_end_lease(job_id), holder, lease_s)
+        return self._hold(keys.JobStateKeys(job_id).end_lease, holder, lease_s)
 
     def _hold(self, key: str, holder: str, lease_s: float) -> bool:
         ttl_ms = round(lease_s * 1000)

@@ -34,9 +34,10 @@ class RedisOpenJobs:
         self._decide_ends: Any = client.register_script(scripts.DECIDE_ENDS)
 
     @translated
-    def admit(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
+    def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
         """List new jobs among those that have not ended; whether the queue has room for them."""
-        names = [key(job.job_id) for job in jobs for key in (keys.redis_job, keys.redis_enqueued)]
+        states = [keys.JobStateKeys(job.job_id) for job in jobs]
+        names = [key for state in states for key in (state.job, state.enqueued)]
         facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
         room = self._admit(
             keys=[keys.REDIS_OPEN_JOBS, queue, *names],
@@ -47,10 +48,10 @@ class RedisOpenJobs:
     @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         """List the job among those that have not ended, also if one of that id had ended."""
-        ended = keys.redis_ended(job_id)
+        ended = keys.JobStateKeys(job_id).ended
         if new:
             self._open_new(
-                keys=[keys.REDIS_OPEN_JOBS, ended, *keys.redis_counters(job_id)],
+                keys=[keys.REDIS_OPEN_JOBS, ended, *keys.JobStateKeys(job_id).counters],
                 args=[job_id, _ENDED_MS, FORGET_AFTER_MS],
             )
             return
@@ -62,7 +63,7 @@ class RedisOpenJobs:
     @translated
     def remember(self, job: SmallJob) -> None:
         """Tell again what was forgotten of a small job, but not that nothing was."""
-        key = keys.redis_job(job.job_id)
+        key = keys.JobStateKeys(job.job_id).job
         facts = {"shards": job.shard_count, "deadline_ms": _deadline_ms(job.deadline)}
         with self._redis.pipeline() as pipe:
             pipe.hset(key, mapping=facts)
@@ -95,13 +96,14 @@ class RedisOpenJobs:
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         """Which of the jobs there is something to be done about."""
-        named = (keys.redis_job, keys.redis_done, keys.redis_leases, keys.redis_enqueued)
         lost: dict[str, Sequence[int]] = {}
         unclear: set[str] = set()
         for start in range(0, len(job_ids), _JOBS_AT_A_TIME):
             some = job_ids[start : start + _JOBS_AT_A_TIME]
+            jobs = [keys.JobStateKeys(job_id) for job_id in some]
+            named = [(job.job, job.done, job.leases, job.enqueued) for job in jobs]
             found = self._triage(
-                keys=[key(job_id) for job_id in some for key in named],
+                keys=[*itertools.chain.from_iterable(named)],
                 args=[round(patience_s * 1000)],
             )
             lost |= {some[place]: shards for place, shards in found if shards}
@@ -118,16 +120,17 @@ class RedisOpenJobs:
     @translated
     def decide_end(self, job_id: str, end: bytes) -> bytes:
         """Of all ends that were proposed for the job while it was open, the first."""
-        key = keys.redis_end(job_id)
+        key = keys.JobStateKeys(job_id).end
         first: str | None = self._redis.set(key, end, nx=True, get=True, px=FORGET_AFTER_MS)
         return end if first is None else first.encode()
 
     @translated
     def decide_ends(self, ends: Mapping[str, bytes]) -> dict[str, bytes]:
         """As `decide_end`, of several jobs, and only of those that are open and counted."""
-        named = (keys.redis_job, keys.redis_ended, keys.redis_end)
+        jobs = [keys.JobStateKeys(job_id) for job_id in ends]
+        named = [(job.job, job.ended, job.end) for job in jobs]
         decided: list[str] = self._decide_ends(
-            keys=[key(job_id) for job_id in ends for key in named],
+            keys=[*itertools.chain.from_iterable(named)],
             args=[FORGET_AFTER_MS, *ends.values()],
         )
         return {
@@ -145,9 +148,9 @@ class RedisOpenJobs:
             return
         with self._redis.pipeline() as pipe:
             for job_id, state in states.items():
-                pipe.set(keys.redis_ended(job_id), state, px=_ENDED_MS)
+                pipe.set(keys.JobStateKeys(job_id).ended, state, px=_ENDED_MS)
             pipe.srem(keys.REDIS_OPEN_JOBS, *states)
-            pipe.delete(*(key for job_id in states for key in keys.redis_counters(job_id)))
+            pipe.delete(*(key for job_id in states for key in keys.JobStateKeys(job_id).counters))
             pipe.execute()
 
 

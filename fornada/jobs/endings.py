@@ -76,12 +76,12 @@ class Ending:
     def _led(self, manifest: JobManifest, finish: Callable[[], JobFinal | None]) -> JobFinal | None:
         job_id = manifest.job_id
 
-        def lead() -> bool:
-            return self._coordination.lead_end(job_id, self._worker, lease_s=self._lease_s)
+        def hold_lease() -> bool:
+            return self._coordination.hold_end_lease(job_id, self._worker, lease_s=self._lease_s)
 
-        if not lead():
+        if not hold_lease():
             return None
-        with self._renewals.renewed(lead, lease=f"end-{job_id}"):
+        with self._renewals.renewed(hold_lease, lease=f"end-{job_id}"):
             final = finish()
         if final is not None:
             self._coordination.end_job(job_id, final.state)

@@ -15,7 +15,7 @@ _RANDOM_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{10}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NamedManifest:
+class ContentAddressedManifest:
     """A manifest under an id that vouches for it."""
 
     manifest: JobManifest
@@ -33,7 +33,7 @@ def random_id() -> str:
     return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
 
 
-def is_given_once(job_id: str) -> bool:
+def is_generated_id(job_id: str) -> bool:
     """Whether Fornada gave the id: then to one submission, and to no other ever.
 
     A caller's key is another matter: who looked for its job a while ago, and found none, may go on
@@ -42,11 +42,11 @@ def is_given_once(job_id: str) -> bool:
     return is_content_id(job_id) or _RANDOM_ID.fullmatch(job_id) is not None
 
 
-def named(manifest: JobManifest) -> NamedManifest:
+def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
     """The same job under the id that its content gives it; the id that it has does not count."""
     content = manifest.to_json().removeprefix(_head(manifest.job_id))
     job_id = f"{manifest.created_at:%Y%m%dT%H%M%S}-{_digest(content)}"
-    return NamedManifest(
+    return ContentAddressedManifest(
         manifest=manifest.model_copy(update={"job_id": job_id}), text=_head(job_id) + content
     )
 
@@ -63,7 +63,7 @@ def message_for(manifest: JobManifest, shard: int) -> ShardMessage:
     return ShardMessage(job_id=job_id, shard=shard)
 
 
-def vouched_manifest(message: ShardMessage) -> JobManifest | None:
+def trusted_manifest(message: ShardMessage) -> JobManifest | None:
     """The manifest that came with the message, if it is the one that the job's id vouches for."""
     form = _CONTENT_ID.fullmatch(message.job_id)
     if form is None or message.manifest is None:

@@ -151,7 +151,7 @@ class Reconciler:
         return {job_id for job_id, request in requests if request is not None}
 
     def _leads(self) -> bool:
-        return self._coordination.lead(self._holder, lease_s=self._lead_s)
+        return self._coordination.hold_reconciler_lease(self._holder, lease_s=self._lead_s)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):

@@ -8,7 +8,7 @@ from fornada.errors import IntegrityError, JobNotFoundError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.jobs.creation import conflict, first_created, work_of
-from fornada.jobs.ids import NamedManifest, is_given_once
+from fornada.jobs.ids import ContentAddressedManifest, is_generated_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
 from fornada.jobs.summary import EndState, summarise
@@ -56,20 +56,23 @@ class JobStore:
         Raises:
             JobConflictError: The id is taken by a job with other content.
         """
-        key, alone = keys.job_manifest(manifest.job_id), is_given_once(manifest.job_id)
-        if not (alone or self._decisions is None or self.objects.conditional_writes):
+        key, no_other_writer = (
+            keys.JobKeys(manifest.job_id).manifest,
+            is_generated_id(manifest.job_id),
+        )
+        if not (no_other_writer or self._decisions is None or self.objects.conditional_writes):
             manifest = first_created(manifest, decide=self._decisions.decide)
-        if self._put_if_absent(key, manifest.to_json(), alone=alone):
+        if self._put_if_absent(key, manifest.to_json(), no_other_writer=no_other_writer):
             return manifest
         existing = self.manifest(manifest.job_id)
         if work_of(existing) != work_of(manifest):
             raise conflict(manifest)
         return existing
 
-    def create_named(self, named: NamedManifest) -> None:
+    def create_named(self, named: ContentAddressedManifest) -> None:
         """Write a manifest whose id is new, for nobody else's content has it."""
         job_id = named.manifest.job_id
-        if not self._put_if_absent(keys.job_manifest(job_id), named.text, alone=True):
+        if not self._put_if_absent(keys.JobKeys(job_id).manifest, named.text, no_other_writer=True):
             raise conflict(named.manifest)
 
     def manifest(self, job_id: str) -> JobManifest:
@@ -78,7 +81,7 @@ class JobStore:
         Raises:
             JobNotFoundError: No job has this id.
         """
-        manifest = self._record(keys.job_manifest(job_id), JobManifest)
+        manifest = self._record(keys.JobKeys(job_id).manifest, JobManifest)
         if manifest is None:
             raise JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
         return manifest
@@ -92,13 +95,13 @@ class JobStore:
 
         Of a small job it needs no object.
         """
-        key = keys.job_data(manifest.job_id, shard, attempt)
+        key = keys.JobKeys(manifest.job_id).data(shard, attempt)
         if manifest.is_small and len(data) <= MAX_INLINE_BYTES:
             return ObjectRef.of(key, data, inline=True)
         self.objects.put(key, data)
         return ObjectRef.of(key, data)
 
-    def commit(self, outcome: ShardOutcome, *, alone: bool = False) -> ShardOutcome:
+    def commit(self, outcome: ShardOutcome, *, no_other_writer: bool = False) -> ShardOutcome:
         """Write the shard's outcome unless it has one; return the one that holds.
 
         Where the store ignores conditions, `dead` lies beside `ok`, and `ok` wins whoever comes
@@ -106,13 +109,15 @@ class JobStore:
 
         Args:
             outcome: The outcome.
-            alone: There was no attempt at the shard before this one, which began a moment ago:
-                where the store ignores conditions, there is no other outcome to look for.
+            no_other_writer: This attempt is the shard's first and began a moment ago, so no other
+                outcome need be looked for where the store ignores conditions.
         """
         job_id, shard = outcome.job_id, outcome.shard
         if outcome.status == "dead" and not self.objects.conditional_writes:
-            self.objects.put_if_absent(keys.job_dead(job_id, shard), outcome.to_json())
-        elif self._put_if_absent(keys.job_outcome(job_id, shard), outcome.to_json(), alone=alone):
+            self.objects.put_if_absent(keys.JobKeys(job_id).dead(shard), outcome.to_json())
+        elif self._put_if_absent(
+            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), no_other_writer=no_other_writer
+        ):
             return outcome
         return self.outcome(job_id, shard) or outcome
 
@@ -124,9 +129,9 @@ class JobStore:
             shard: The shard.
             dead: The job ended with this shard dead; an ok that came later does not count.
         """
-        where = [keys.job_outcome(job_id, shard)]
+        where = [keys.JobKeys(job_id).outcome(shard)]
         if not self.objects.conditional_writes:
-            where.insert(0 if dead else 1, keys.job_dead(job_id, shard))
+            where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))
         found = (self._record(key, ShardOutcome) for key in where)
         outcome = next((outcome for outcome in found if outcome is not None), None)
         if shard == 0 and (outcome is None or outcome.status == "dead"):
@@ -147,10 +152,10 @@ class JobStore:
         if shard_count == 1:
             # A read costs less than a listing.
             return set() if self.outcome(job_id, 0) is None else {0}
-        blocks = keys.job_outcome_blocks(job_id, shard_count)
+        blocks = keys.JobKeys(job_id).outcome_blocks(shard_count)
         listed = list(in_parallel(self.objects.list, blocks))
         if not self.objects.conditional_writes:
-            listed.append(self.objects.list(keys.job_dead_prefix(job_id)))
+            listed.append(self.objects.list(keys.JobKeys(job_id).dead_prefix))
         return {keys.shard_of(found.key) for block in listed for found in block}
 
     def missing_shards(self, manifest: JobManifest) -> list[int]:
@@ -166,15 +171,15 @@ class JobStore:
     def request_cancel(self, job_id: str, reason: str) -> None:
         """Record that the job is to be cancelled; the first request is kept."""
         request = CancelRequest(requested_at=now(), reason=reason)
-        self.objects.put_if_absent(keys.job_control(job_id), request.to_json())
+        self.objects.put_if_absent(keys.JobKeys(job_id).control, request.to_json())
 
     def cancel_request(self, job_id: str) -> CancelRequest | None:
         """The request to cancel, if there is one."""
-        return self._record(keys.job_control(job_id), CancelRequest)
+        return self._record(keys.JobKeys(job_id).control, CancelRequest)
 
     def final(self, job_id: str) -> JobFinal | None:
         """How the job ended, if it has."""
-        return self._record(keys.job_final(job_id), JobFinal)
+        return self._record(keys.JobKeys(job_id).final, JobFinal)
 
     def finish_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome; return how it ended, if it has."""
@@ -205,7 +210,7 @@ class JobStore:
     def _finish(
         self, manifest: JobManifest, state: EndState | None, reason: str | None, shards: set[int]
     ) -> JobFinal:
-        job_id, key = manifest.job_id, keys.job_final(manifest.job_id)
+        job_id, key = manifest.job_id, keys.JobKeys(manifest.job_id).final
         final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
         if self._decisions is not None and not self.objects.conditional_writes:
             # Whoever writes now writes the same.
@@ -241,25 +246,25 @@ class JobStore:
                 yield None if data is None else self._put_end(final, data, is_ours=is_ours)
 
     def _put_end(self, final: JobFinal, data: bytes, *, is_ours: bool) -> JobFinal | None:
-        key = keys.job_final(final.job_id)
-        if not self._put_if_absent(key, data, alone=True):
+        key = keys.JobKeys(final.job_id).final
+        if not self._put_if_absent(key, data, no_other_writer=True):
             return self.final(final.job_id)
         return final if is_ours else JobFinal.from_json(data, where=key)
 
-    def _put_if_absent(self, key: str, data: bytes, *, alone: bool) -> bool:
+    def _put_if_absent(self, key: str, data: bytes, *, no_other_writer: bool) -> bool:
         """As the store's; `alone`: nobody else can have written there, so none need be looked for.
 
         Where the store itself decides, it is asked nevertheless: that costs nothing.
         """
-        if alone and not self.objects.conditional_writes:
+        if no_other_writer and not self.objects.conditional_writes:
             self.objects.put(key, data)
             return True
         return self.objects.put_if_absent(key, data)
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; broken off, it is still there to be deleted again."""
-        manifest, final = keys.job_manifest(job_id), keys.job_final(job_id)
-        below = [info.key for info in self.objects.list(keys.job_prefix(job_id))]
+        manifest, final = keys.JobKeys(job_id).manifest, keys.JobKeys(job_id).final
+        below = [info.key for info in self.objects.list(keys.JobKeys(job_id).prefix)]
         for _ in in_parallel(self.objects.delete, [k for k in below if k not in {manifest, final}]):
             pass
         # The manifest last: without it the job would not be found again.

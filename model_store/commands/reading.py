@@ -63,9 +63,9 @@ def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flag
     """
     store = store_from_env()
     manifest = store.resolve(model)
-    pointing = store.aliases(manifest.name)
-    history = {alias: store.alias_history(manifest.name, alias) for alias in sorted(pointing)}
-    aliases = [alias for alias, version in pointing.items() if version == manifest.version]
+    targets = store.aliases(manifest.name)
+    history = {alias: store.alias_history(manifest.name, alias) for alias in sorted(targets)}
+    aliases = [alias for alias, version in targets.items() if version == manifest.version]
     if as_json:
         print_json(
             {
@@ -99,7 +99,7 @@ def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fl
     Example: fornada models verify fashion-mnist@prod
     """
     store = store_from_env()
-    manifest = store.pinned(store.resolve(model).pin)
+    manifest = store.verified_manifest(store.resolve(model).pin)
     findings = list(check_version(manifest, models=store))
     wrong = any(finding.status == "wrong" for finding in findings)
     if as_json:

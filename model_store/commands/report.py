@@ -42,7 +42,7 @@ def report(
     """
     store = store_from_env()
     # As before a load: a page is opened in a browser, so it is as trusted as its model.
-    manifest = store.pinned(store.resolve(model).pin)
+    manifest = store.verified_manifest(store.resolve(model).pin)
     page, *figures = export_report(manifest, output or _temporary_folder(), models=store)
     shown = sys.stdout.isatty() and not as_json if open_page is None else open_page
     opened = shown and webbrowser.open(page.resolve().as_uri())

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from fornada.imports import kept_out
+from fornada.imports import imports_blocked
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.interface import Compile, Predict
 from model_store.manifest import ModelManifest
@@ -28,7 +28,7 @@ class KerasEngine:
     calls_ahead = 0
 
     def __init__(self, *, threads: int, exact: bool) -> None:
-        with kept_out(_KEPT_OUT):
+        with imports_blocked(_KEPT_OUT):
             keras_setup.limit_threads(threads)
         # One call is fed to a GPU while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads

@@ -1,7 +1,7 @@
 """Models to bytes and back, and to one compiled predict call, by Keras on TensorFlow.
 
 `import_keras` is the one door: it keeps TensorFlow's start-up notices off the terminal. Beside
-`openvino_codec`, this is the only module that imports Keras.
+`openvino`, this is the only module that imports Keras.
 """
 
 import importlib
@@ -40,7 +40,7 @@ def dump_model(model: Any) -> bytes:
         with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             model.save(path)
-            return without_accidents(path.read_bytes())
+            return normalise_archive(path.read_bytes())
     except OSError as exc:
         raise _disk_error(exc) from exc
 
@@ -110,7 +110,7 @@ def _disk_error(exc: OSError) -> LocalDiskError:
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def without_accidents(data: bytes) -> bytes:
+def normalise_archive(data: bytes) -> bytes:
     """The same `.keras` file without dates and memory addresses."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:

@@ -1,6 +1,6 @@
 """Models to one compiled predict call, by Keras on OpenVINO; TensorFlow is never imported.
 
-`import_keras` is the one door, as in `keras_codec`: what the import of OpenVINO and Keras would
+`import_keras` is the one door, as in `keras_setup`: what the import of OpenVINO and Keras would
 otherwise send, load and wait for is kept out there.
 """
 
@@ -22,7 +22,7 @@ from fornada.errors import (
     error_line,
 )
 from fornada.formats.items import Array
-from fornada.imports import kept_out
+from fornada.imports import imports_blocked
 from model_store.engines import golden
 from model_store.engines.interface import Compile, Predict
 from model_store.engines.keras_file import read_model
@@ -222,7 +222,7 @@ def _as_writable(tile: Array) -> Array:
 
 def _import_on_openvino() -> None:
     try:
-        with keras_set_to("openvino"), kept_out(_KEPT_OUT, stand_ins=_SCIPY):
+        with keras_set_to("openvino"), imports_blocked(_KEPT_OUT, stand_ins=_SCIPY):
             importlib.import_module("openvino")
             keras: Any = importlib.import_module("keras")
             # Keras imports TensorFlow to see whether an object is one of its kind. Where that

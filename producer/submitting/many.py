@@ -10,7 +10,7 @@ from fornada.jobs.manifest import JobManifest
 from fornada.parallel import in_parallel
 from producer.job import Job
 from producer.submitting.submission import Options, Submission
-from producer.submitting.submitter import Prepared, Submitter
+from producer.submitting.submitter import PreparedSubmission, Submitter
 
 #: Jobs that go each its own way; each uploads by threads of its own.
 _SIDE_BY_SIDE = 4
@@ -76,7 +76,7 @@ def accepted(
 
 def _prepared(
     given: Sequence[Submission], options: Options, submitter: Submitter
-) -> list[Prepared]:
+) -> list[PreparedSubmission]:
     """All submissions, looked at before anything is stored of the first."""
     if not given:
         return []
@@ -84,7 +84,7 @@ def _prepared(
     _check_keys(keys)
     existing = dict(zip(keys, in_parallel(submitter.existing, keys), strict=True))
     newest = submitter.resolve(options.model)
-    prepared: list[Prepared] = []
+    prepared: list[PreparedSubmission] = []
     for number, submission in enumerate(given):
         known = existing[submission.idempotency_key]
         model = newest if known is None else submitter.resolve(options.model, known)

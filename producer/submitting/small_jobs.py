@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fornada.coordination.interface import Coordination
 from fornada.errors import BrokerError, FornadaError
-from fornada.jobs.ids import NamedManifest, message_for
+from fornada.jobs.ids import ContentAddressedManifest, message_for
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.queue.interface import Sender
@@ -41,7 +41,7 @@ class SmallJobs:
         self._queue = queue
         self._enqueue_window = enqueue_window
 
-    def accept(self, small: Sequence[NamedManifest]) -> dict[str, FornadaError]:
+    def accept(self, small: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         """Make the jobs exist and enqueue them; what failed, by the job's id.
 
         A job that failed may exist nevertheless, if the store's answer was lost.
@@ -55,8 +55,8 @@ class SmallJobs:
                 failed |= {job.manifest.job_id: exc for job in some}
         return failed
 
-    def _accept(self, some: Sequence[NamedManifest]) -> dict[str, FornadaError]:
-        has_room = self._coordination.admit(
+    def _accept(self, some: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
+        has_room = self._coordination.register_small_jobs(
             [job.manifest.small_job() for job in some],
             queue=self._queue,
             window=self._enqueue_window,
@@ -67,7 +67,7 @@ class SmallJobs:
             self._enqueue(accepted)
         return failed
 
-    def _create(self, some: Sequence[NamedManifest]) -> dict[str, FornadaError]:
+    def _create(self, some: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         if len(some) == 1:
             errors = [self._create_one(some[0])]
         else:
@@ -76,14 +76,14 @@ class SmallJobs:
         found = zip(some, errors, strict=True)
         return {job.manifest.job_id: error for job, error in found if error is not None}
 
-    def _create_one(self, job: NamedManifest) -> FornadaError | None:
+    def _create_one(self, job: ContentAddressedManifest) -> FornadaError | None:
         try:
             self._jobs.create_named(job)
         except FornadaError as exc:
             return exc
         return None
 
-    def _enqueue(self, accepted: Sequence[NamedManifest]) -> None:
+    def _enqueue(self, accepted: Sequence[ContentAddressedManifest]) -> None:
         messages = (
             message_for(job.manifest, shard)
             for job in accepted

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError, UsageError
-from fornada.jobs.ids import NamedManifest, is_given_once, named, random_id
+from fornada.jobs.ids import ContentAddressedManifest, is_generated_id, random_id, with_content_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
@@ -24,13 +24,13 @@ from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import Shard, Signature, cut, items_per_shard_for
 from producer.submitting.small_jobs import SmallJobs
 from producer.submitting.submission import Options, Submission
-from producer.submitting.upload import held, upload
+from producer.submitting.upload import try_inline, upload
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedSubmission:
     """A submission that was looked at, and of which nothing is stored yet."""
 
     submission: Submission
@@ -98,7 +98,7 @@ class Submitter:
         if idempotency_key is None:
             return None
         keys.check_name("idempotency key", idempotency_key)
-        if is_given_once(idempotency_key):
+        if is_generated_id(idempotency_key):
             raise UsageError(
                 f"idempotency key {idempotency_key!r} looks like an id that Fornada gave to a "
                 "job; use a name of your own, such as an order's number"
@@ -113,7 +113,7 @@ class Submitter:
         ref = ModelRef.parse(model)
         if existing is not None and ref.version is None and ref.name == existing.model.name:
             # The alias may have moved since; the caller asks for the job that he submitted.
-            return self._models.pinned(existing.model)
+            return self._models.verified_manifest(existing.model)
         return self._resolver.resolve(ref)
 
     def prepare(
@@ -123,7 +123,7 @@ class Submitter:
         *,
         model: ModelManifest,
         existing: JobManifest | None,
-    ) -> Prepared:
+    ) -> PreparedSubmission:
         """Look at the images, as far as it takes to see whether they are small.
 
         Raises:
@@ -148,11 +148,11 @@ class Submitter:
             blocks = blocks_of(images, submission.item_ids)
             # A job that has its inputs in objects is compared with one that does too.
             may_be_small = existing is None or existing.is_small
-            inputs, shards = held(
+            inputs, shards = try_inline(
                 cut(blocks, signature=signature, item_count=item_count),
                 max_bytes=self._settings.max_inline_bytes if may_be_small else 0,
             )
-        return Prepared(
+        return PreparedSubmission(
             submission=submission, existing=existing, model=model, inputs=inputs, shards=shards
         )
 
@@ -162,13 +162,15 @@ class Submitter:
             return None
         return self._coordination.server_time() + timedelta(seconds=options.deadline_s)
 
-    def small_job(self, prepared: Prepared, deadline: datetime | None) -> NamedManifest:
+    def small_job(
+        self, prepared: PreparedSubmission, deadline: datetime | None
+    ) -> ContentAddressedManifest:
         """The job of a submission that is small and new; it does not exist yet."""
         inputs = prepared.inputs or Shards([])
         manifest = self._manifest(prepared, job_id="new", inputs=inputs, deadline=deadline)
-        return named(manifest.model_copy(update={"nonce": secrets.token_hex(8)}))
+        return with_content_id(manifest.model_copy(update={"nonce": secrets.token_hex(8)}))
 
-    def accept_small(self, small: Sequence[NamedManifest]) -> dict[str, FornadaError]:
+    def accept_small(self, small: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         """Make small new jobs exist and enqueue them; what failed, by the job's id.
 
         Raises:
@@ -176,7 +178,7 @@ class Submitter:
         """
         return self._small_jobs.accept(small)
 
-    def finish(self, prepared: Prepared, options: Options) -> JobManifest:
+    def finish(self, prepared: PreparedSubmission, options: Options) -> JobManifest:
         """Make the job of any submission, and first store its images if need be."""
         deadline = self.deadline(options)
         if prepared.inputs is None and deadline is None:
@@ -189,9 +191,9 @@ class Submitter:
             uploaded = upload(prepared.shards, job_id=job_id, objects=self._jobs.objects, store=new)
             inputs = Shards(uploaded)
         manifest = self._manifest(prepared, job_id=job_id, inputs=inputs, deadline=deadline)
-        return self.accept(manifest, new=new)
+        return self.create_and_enqueue(manifest, new=new)
 
-    def accept(self, manifest: JobManifest, *, new: bool) -> JobManifest:
+    def create_and_enqueue(self, manifest: JobManifest, *, new: bool) -> JobManifest:
         """Make the job exist and enqueue it, unless one of that id does already.
 
         Args:
@@ -241,7 +243,12 @@ class Submitter:
         return Shards(found)
 
     def _manifest(
-        self, prepared: Prepared, *, job_id: str, inputs: Shards, deadline: datetime | None
+        self,
+        prepared: PreparedSubmission,
+        *,
+        job_id: str,
+        inputs: Shards,
+        deadline: datetime | None,
     ) -> JobManifest:
         return JobManifest(
             schema_version=INLINE_VERSION if inputs.are_inline else SCHEMA_VERSION,

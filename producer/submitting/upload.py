@@ -47,8 +47,8 @@ def upload(
             index,
             len(shard.images),
             _encoded(shard),
-            images=functools.partial(put, functools.partial(keys.job_input, job_id)),
-            item_ids=functools.partial(put, functools.partial(keys.job_item_ids, job_id)),
+            images=functools.partial(put, keys.JobKeys(job_id).input),
+            item_ids=functools.partial(put, keys.JobKeys(job_id).item_ids),
         )
 
     numbered = enumerate(shards)
@@ -57,7 +57,7 @@ def upload(
             yield from pool.map(upload_one, group)
 
 
-def held(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | None, Iterator[Shard]]:
+def try_inline(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | None, Iterator[Shard]]:
     """Look at the shards of a job: are they small?
 
     Returns:

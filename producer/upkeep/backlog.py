@@ -14,14 +14,14 @@ from fornada.queue.message import ShardMessage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Amount:
+class WorkCount:
     """So many shards, with so many items in them."""
 
     shards: int = 0
     items: int = 0
 
-    def __add__(self, other: "Amount") -> "Amount":
-        return Amount(shards=self.shards + other.shards, items=self.items + other.items)
+    def __add__(self, other: "WorkCount") -> "WorkCount":
+        return WorkCount(shards=self.shards + other.shards, items=self.items + other.items)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,16 +32,16 @@ class Backlog:
     """
 
     #: Not enqueued yet: the queue holds `FORNADA_ENQUEUE_WINDOW` messages, or they were lost.
-    waiting: Amount = Amount()
+    waiting: WorkCount = WorkCount()
     #: In the queue.
-    queued: Amount = Amount()
+    queued: WorkCount = WorkCount()
     #: Taken by a worker, and not begun.
-    reserved: Amount = Amount()
+    reserved: WorkCount = WorkCount()
     #: At work.
-    running: Amount = Amount()
+    running: WorkCount = WorkCount()
 
     @property
-    def total(self) -> Amount:
+    def total(self) -> WorkCount:
         """All of it."""
         return self.waiting + self.queued + self.reserved + self.running
 
@@ -94,5 +94,5 @@ def _of_job(
     )
 
 
-def _amount(item_counts: Sequence[int], shards: Collection[int]) -> Amount:
-    return Amount(shards=len(shards), items=sum(item_counts[shard] for shard in shards))
+def _amount(item_counts: Sequence[int], shards: Collection[int]) -> WorkCount:
+    return WorkCount(shards=len(shards), items=sum(item_counts[shard] for shard in shards))

@@ -57,5 +57,5 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
 
 def _is_left_over(jobs: JobStore, job_id: str, *, limit: datetime) -> bool:
     """Whether nothing was added to what has no manifest since `limit`."""
-    found = jobs.objects.list(keys.job_prefix(job_id))
+    found = jobs.objects.list(keys.JobKeys(job_id).prefix)
     return max((info.modified_at for info in found), default=limit) < limit

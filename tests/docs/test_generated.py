@@ -78,4 +78,5 @@ def test_every_error_has_its_sentence(generate: dict[str, Any]) -> None:
     page = generate["errors_page"]()
 
     for _, error in generate["error_tree"]():
-        assert f"`{error.__name__}` | {error.__doc__.splitlines()[0]} | {error.exit_code}" in page
+        row = f"`{error.__name__}` | {error.__doc__.splitlines()[0]} | {error.fault}"
+        assert f"{row} | {error.exit_code}" in page

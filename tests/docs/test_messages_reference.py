@@ -251,7 +251,7 @@ def test_the_reconciler_enqueues_what_the_producer_did_not(
     # given
     shell.run(*blocks("sh example"))
     coordination = RedisCoordination.from_settings(settings)
-    coordination._redis.delete(settings.queue, keys.redis_enqueued(JOB_ID))
+    coordination._redis.delete(settings.queue, keys.JobStateKeys(JOB_ID).enqueued)
     enqueued: list[ShardMessage] = []
     reconciler = Reconciler(
         jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),

@@ -420,7 +420,7 @@ def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -
 
     # And the worker goes on
     _check_worker_goes_on(live, folder)
-    for info in live.objects.list(keys.model_prefix("tampered")):
+    for info in live.objects.list(keys.ModelKeys("tampered").prefix):
         live.objects.delete(info.key)
 
 

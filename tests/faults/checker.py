@@ -195,7 +195,7 @@ class OutcomeHistory:
 
     def observe(self, job_id: str) -> None:
         """Remember what is there of the job now."""
-        for info in self._objects.list(keys.job_prefix(job_id)):
+        for info in self._objects.list(keys.JobKeys(job_id).prefix):
             if _is_watched(info.key):
                 self._remember(info.key, self._objects.get(info.key).data)
 

@@ -140,7 +140,7 @@ class Deployment:
 
     def final_bytes(self, job: Job) -> bytes:
         """How the job ended, as it is stored."""
-        return self.objects.get(keys.job_final(job.id)).data
+        return self.objects.get(keys.JobKeys(job.id).final).data
 
     def check(self, job: Job, *, images: Images | None = None) -> None:
         """All that must hold of a job that has ended, and the right bytes of each item."""

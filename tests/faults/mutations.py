@@ -49,9 +49,10 @@ MUTATIONS = (
         name="commit-overwrites",
         path="fornada/jobs/store.py",
         old="elif self._put_if_absent("
-        "keys.job_outcome(job_id, shard), outcome.to_json(), alone=alone):",
+        "\n            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), "
+        "no_other_writer=no_other_writer\n        ):",
         new="else:\n"
-        "            self.objects.put(keys.job_outcome(job_id, shard), outcome.to_json())",
+        "            self.objects.put(keys.JobKeys(job_id).outcome(shard), outcome.to_json())",
         tests=(
             f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",
             f"{_JOB_STORE}the_first_outcome_holds[rclone]",
@@ -92,7 +93,7 @@ MUTATIONS = (
     Mutation(
         name="one-data-key-a-shard",
         path="fornada/jobs/store.py",
-        old="key = keys.job_data(manifest.job_id, shard, attempt)",
+        old="key = keys.JobKeys(manifest.job_id).data(shard, attempt)",
         new='key = keys.job_data(manifest.job_id, shard, "data")',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
@@ -102,8 +103,8 @@ MUTATIONS = (
     Mutation(
         name="dead-beats-ok",
         path="fornada/jobs/store.py",
-        old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
-        new="where.insert(0, keys.job_dead(job_id, shard))",
+        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        new="where.insert(0, keys.JobKeys(job_id).dead(shard))",
         tests=(
             f"{_SERVICE}dead_and_ok_at_once_leave_one_end[unconditional-True]",
             f"{_JOB_STORE}dead_and_ok_leave_the_same_end_for_every_reader[rclone-order0]",
@@ -122,8 +123,8 @@ MUTATIONS = (
     Mutation(
         name="late-ok-beats-the-end",
         path="fornada/jobs/store.py",
-        old="where.insert(0 if dead else 1, keys.job_dead(job_id, shard))",
-        new="where.insert(1, keys.job_dead(job_id, shard))",
+        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        new="where.insert(1, keys.JobKeys(job_id).dead(shard))",
         tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
     ),
     # The end of a job.
@@ -198,9 +199,11 @@ MUTATIONS = (
     Mutation(
         name="marked-done-before-the-commit",
         path="worker/shards/service.py",
-        old="        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
+        old="        run.outcome = self._jobs.commit("
+        "computed, no_other_writer=run.attempt.is_alone)\n",
         new="        self._mark_done(run, outcomes=[computed])\n"
-        "        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)\n",
+        "        run.outcome = self._jobs.commit("
+        "computed, no_other_writer=run.attempt.is_alone)\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
             _MACHINE,
@@ -364,7 +367,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="alone-though-the-lease-ran-out",
-        path="worker/shards/computation.py",
+        path="worker/shards/attempt.py",
         old="return time.monotonic() < self.alone_until_s",
         new="return self.alone_until_s > 0",
         tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
@@ -381,15 +384,16 @@ MUTATIONS = (
     Mutation(
         name="small-end-overwrites",
         path="fornada/jobs/store.py",
-        old="if not self._put_if_absent(key, data, alone=True):",
+        old="if not self._put_if_absent(key, data, no_other_writer=True):",
         new="self.objects.put(key, data)\n        if False:",
         tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
         path="producer/submitting/small_jobs.py",
-        old="        has_room = self._coordination.admit(",
-        new="        self._create(some)\n        has_room = self._coordination.admit(",
+        old="        has_room = self._coordination.register_small_jobs(",
+        new="        self._create(some)\n"
+        "        has_room = self._coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(
@@ -440,7 +444,7 @@ MUTATIONS = (
     Mutation(
         name="keys-taken-for-ids-given-once",
         path="worker/shards/service.py",
-        old="is_alone = begun.is_first and is_given_once(job_id)",
+        old="is_alone = begun.is_first and is_generated_id(job_id)",
         new="is_alone = begun.is_first",
         tests=(
             f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",

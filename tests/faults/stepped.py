@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fornada.coordination.interface import Begun, Claim
+from fornada.coordination.interface import Admission, Claim
 from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, StoreUnavailableError
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
@@ -202,7 +202,7 @@ class _SteppedCoordination:
 
         return call
 
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Begun]:
+    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         with self._port.broker_step():
             begun = self._coordination.begin_all(claims, lease_s=lease_s)
             for claim, its in zip(claims, begun, strict=True):

@@ -71,7 +71,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
             deployment.submit(1, job_id="refused")
         history.observe(job.id)
         assert deployment.done_count(job) < SHARDS
-        assert [] == list(deployment.objects.list(keys.job_dead_prefix(job.id)))
+        assert [] == list(deployment.objects.list(keys.JobKeys(job.id).dead_prefix))
 
         # when: there is room again
         deployment.objects.delete(_FILLER)

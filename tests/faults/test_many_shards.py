@@ -84,7 +84,7 @@ def test_a_job_of_very_many_shards_ends_in_bounded_memory(
 
 def _etags(deployment: Deployment, job: Job) -> dict[str, str]:
     """Of the outcomes of the first shards, as far as they are there."""
-    blocks = keys.job_outcome_blocks(job.id, FIRST_SHARDS)
+    blocks = keys.JobKeys(job.id).outcome_blocks(FIRST_SHARDS)
     found = (info for block in blocks for info in deployment.objects.list(block))
     return {info.key: info.etag for info in found}
 
@@ -109,7 +109,7 @@ def _submit(deployment: Deployment) -> Job:
         max_attempts=MAX_ATTEMPTS,
         created_at=now(),
     )
-    client._submitter.accept(manifest, new=True)
+    client._submitter.create_and_enqueue(manifest, new=True)
     return client.job(manifest.job_id)
 
 

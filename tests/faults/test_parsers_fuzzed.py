@@ -19,7 +19,7 @@ from hypothesis import given
 
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.errors import IntegrityError, MessageError, ModelRefusedError
-from fornada.jobs.ids import message_for, named, vouched_manifest
+from fornada.jobs.ids import message_for, trusted_manifest, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
@@ -201,11 +201,11 @@ def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) ->
 @given(edits=EDITS)
 @SOON
 def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
-    message = message_for(named(_SMALL).manifest, 0)
+    message = message_for(with_content_id(_SMALL).manifest, 0)
     text = (message.manifest or "").encode()
     damaged = edited(text, edits).decode(errors="replace")
 
-    taken = vouched_manifest(message.model_copy(update={"manifest": damaged}))
+    taken = trusted_manifest(message.model_copy(update={"manifest": damaged}))
 
     assert taken is None or damaged.encode() == text
 

@@ -145,7 +145,7 @@ def _job_ids(deployment: Deployment) -> set[str]:
     return {
         job_id
         for job_id in deployment.jobs.job_ids()
-        if any(deployment.objects.list(keys.job_manifest(job_id)))
+        if any(deployment.objects.list(keys.JobKeys(job_id).manifest))
     }
 
 

@@ -32,7 +32,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import from_npy
-from fornada.jobs.ids import named
+from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
@@ -571,7 +571,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         if manifest.job_id in JOBS:
             return images_of(manifest.job_id, manifest.item_count)
         # One of many, whose id vouches for what is in it.
-        assert named(manifest).manifest == manifest
+        assert with_content_id(manifest).manifest == manifest
         (spec,) = manifest.shards
         data = self.jobs.read_checked(spec.objects[0])
         image = np.asarray(from_npy(data, where="here"), np.float32)

@@ -301,7 +301,7 @@ def test_a_failure_without_end_is_store_unavailable_in_bounded_time(
     with pytest.raises(StoreUnavailableError, match=proxy.url) as caught:
         call(store)
 
-    assert caught.value.retryable
+    assert caught.value.may_pass_later
     # Whether an answer is lost or the server half open, these are all that are made.
     assert 3 + own_tries == rule.count
 

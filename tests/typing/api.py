@@ -80,7 +80,7 @@ def handle(client: Client, images: NDArray[np.uint8]) -> str:
         return "later"
     except FornadaError as exc:
         assert_type(exc.exit_code, int)
-        return "again" if exc.retryable else "no"
+        return "again" if exc.may_pass_later else "no"
     return "ok"
 
 

@@ -194,9 +194,9 @@ def _published(manifest: ModelManifest, settings: Settings, promoted: str | None
         "duration_s": manifest.training.duration_s if manifest.training else None,
         "bucket": settings.s3_bucket,
         "artifact": manifest.artifact.key,
-        "manifest": keys.model_manifest(manifest.name, manifest.version),
+        "manifest": keys.ModelKeys(manifest.name).version(manifest.version).manifest,
         "files": {name: ref.key for name, ref in manifest.files.items()},
-        "prefix": keys.model_version_prefix(manifest.name, manifest.version),
+        "prefix": keys.ModelKeys(manifest.name).version(manifest.version).prefix,
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
-from fornada.calls.interface import Exchange
+from fornada.calls.interface import CallChannel
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -47,7 +47,7 @@ class PredictServer:
     def __init__(
         self,
         *,
-        exchange: Exchange,
+        exchange: CallChannel,
         queue: str,
         models: ModelCache,
         deadlines: Deadlines,

@@ -118,7 +118,7 @@ class ModelCache:
                 return known
             with _faults_of_the_model():
                 # Also where the artifact is loaded: this version of it may not be accepted.
-                manifest = self._models.pinned(pin)
+                manifest = self._models.verified_manifest(pin)
             known = self._take(pin, is_checked=True)
             if known is not None:
                 return known

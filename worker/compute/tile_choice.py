@@ -108,7 +108,7 @@ class Calibrations:
         found = self.find(manifest)
         if found is None:
             began = time.monotonic()
-            found = self._keep(manifest, self.tried(manifest, compile_for))
+            found = self._keep(manifest, self.measure(manifest, compile_for))
             duration_s = round(time.monotonic() - began, 3)
             log.info(
                 "model calibrated",
@@ -128,7 +128,7 @@ class Calibrations:
             return None
         return Calibration.from_json(data, where=key)
 
-    def tried(self, manifest: ModelManifest, compile_for: Compile) -> Calibration:
+    def measure(self, manifest: ModelManifest, compile_for: Compile) -> Calibration:
         """What comes out here and now; nothing is kept."""
         bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
         return Calibration(
@@ -152,7 +152,7 @@ class Calibrations:
         return keys.model_calibration(manifest.digest, f"{self._engine} on {self._machine}")
 
 
-def chooser(
+def tile_chooser(
     settings: Settings, *, objects: ObjectStore, decide: Decide, engine: Engine
 ) -> ChooseTile:
     """Rows of every call as the settings say, or else as calibrated on this machine."""

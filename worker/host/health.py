@@ -76,7 +76,7 @@ class HealthFile:
         part.replace(self._path)
 
 
-class Pulse:
+class HeartbeatReader:
     """How long another process has shown no life, as seen by one that looks again and again."""
 
     def __init__(self, file: HealthFile, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -11,7 +11,13 @@ from pathlib import Path
 from types import FrameType
 
 from fornada.logs import get_logger
-from worker.host.health import STALE_AFTER_S, START_LIMIT_S, HealthFile, Pulse, worker_name
+from worker.host.health import (
+    STALE_AFTER_S,
+    START_LIMIT_S,
+    HealthFile,
+    HeartbeatReader,
+    worker_name,
+)
 
 log = get_logger(__name__)
 
@@ -164,7 +170,7 @@ class _Slot:
         self._sign = HealthFile(self._cache_dir, name=worker_name(self._process.pid))
         # Of an earlier process of that number; numbers start anew with a container.
         self._sign.remove()
-        self._pulse = Pulse(self._sign, clock=self._clock)
+        self._pulse = HeartbeatReader(self._sign, clock=self._clock)
         self._started_at = self._clock()
 
     def _look(self, process: "subprocess.Popen[bytes]") -> int | None:

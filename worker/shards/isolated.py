@@ -16,10 +16,6 @@ from fornada import logs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     FornadaError,
-    InputError,
-    IntegrityError,
-    ModelError,
-    ObjectNotFoundError,
 )
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
@@ -34,7 +30,7 @@ from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.batcher import Probabilities
 from worker.compute.predictor import EnginePredictor, Predictor
-from worker.compute.tile_choice import chooser
+from worker.compute.tile_choice import tile_chooser
 
 #: From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -84,7 +80,7 @@ class _Shard:
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
-        manifest = self._models.pinned(self._manifest.model)
+        manifest = self._models.verified_manifest(self._manifest.model)
         artifact = self._models.fetch(manifest.artifact)
         # One call at a time is all that is asked for here.
         engine = open_engine(self._settings.engine, threads=1)
@@ -93,7 +89,7 @@ class _Shard:
             artifact,
             engine=engine,
             models=self._models,
-            choose_tile=chooser(
+            choose_tile=tile_chooser(
                 self._settings,
                 objects=self._objects,
                 decide=RedisCoordination.from_settings(self._settings).decide,
@@ -144,12 +140,10 @@ class _Shard:
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
-    except (InputError, IntegrityError, ObjectNotFoundError) as exc:
-        return {"failed": "input", "message": str(exc)}
-    except ModelError as exc:
-        return {"failed": "model", "message": str(exc)}
-    except (FornadaError, OSError) as exc:
-        # A full disk too: dying of it, this process would have it taken for the items' doing.
+    except FornadaError as exc:
+        return {"failed": exc.fault, "message": str(exc)}
+    except OSError as exc:
+        # A full disk: if this process died of it, the items would be blamed.
         return {"failed": "transient", "message": str(exc)}
 
 

@@ -197,10 +197,7 @@ def isolated_command(job_id: str, shard: int) -> list[str]:
 
 
 def _raise_failure(answer: dict[str, Any]) -> None:
-    kinds: dict[str, type[FornadaError]] = {
-        "input": InputError,
-        "model": ModelRefusedError,
-        "transient": StoreUnavailableError,
-    }
+    # Faults of the caller, the worker or nobody: another attempt may go better.
+    kinds: dict[str, type[FornadaError]] = {"item": InputError, "model": ModelRefusedError}
     if "failed" in answer:
-        raise kinds[answer["failed"]](answer["message"])
+        raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])

@@ -7,18 +7,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from fornada.coordination.interface import Begun, Claim, Coordination, ShardEnd
+from fornada.coordination.interface import Admission, Claim, Coordination, ShardEnd
 from fornada.errors import (
     FornadaError,
-    InputError,
-    IntegrityError,
     JobNotFoundError,
     ModelError,
-    ObjectNotFoundError,
     StoreUnavailableError,
 )
 from fornada.jobs.endings import Ending
-from fornada.jobs.ids import is_given_once, vouched_manifest
+from fornada.jobs.ids import is_generated_id, trusted_manifest
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.renewals import Renewals
@@ -31,15 +28,13 @@ from worker.host.deadlines import Deadlines
 from worker.shards.attempt import Attempt
 from worker.shards.computation import Computation
 from worker.shards.isolation import IsolatedProcess, ProcessDiedError
-from worker.shards.steps import Run, Steps, going_on
+from worker.shards.steps import Run, Steps, unfinished
 
 log = get_logger(__name__)
 
 #: Attempts in a process of its own, after those that a job allows, before a shard is dead: what
 #: ends this one's worker is then not its items.
 _ISOLATED_ATTEMPTS = 2
-#: The shard itself is at fault, and trying again will not help.
-_INPUT_FAULTS = (InputError, IntegrityError, ObjectNotFoundError)
 
 
 class ShardService:
@@ -92,18 +87,18 @@ class ShardService:
         One that is at fault, or was begun before, goes its way by itself.
         """
         runs = [
-            Run(message=m, attempt_id=uuid.uuid4().hex, carried=vouched_manifest(m))
+            Run(message=m, attempt_id=uuid.uuid4().hex, carried=trusted_manifest(m))
             for m in messages
         ]
         for run in runs:
             self._steps.take(run, self._find)
-        self._begin(going_on(runs))
-        with self._renewed(going_on(runs)):
-            self._compute_together(going_on(runs))
-            for run in going_on(runs):
+        self._begin(unfinished(runs))
+        with self._renewed(unfinished(runs)):
+            self._compute_together(unfinished(runs))
+            for run in unfinished(runs):
                 self._steps.take(run, self._compute)
-            self._commit_with_ends(going_on(runs))
-            self._commit_all(going_on(runs))
+            self._commit_with_ends(unfinished(runs))
+            self._commit_all(unfinished(runs))
         return [run.result or "deferred" for run in runs]
 
     def _find(self, run: Run) -> None:
@@ -132,7 +127,7 @@ class ShardService:
         for run, its in zip(runs, begun, strict=True):
             self._steps.take(run, functools.partial(self._look, begun=its, began_s=began_s))
 
-    def _look(self, run: Run, *, begun: Begun, began_s: float) -> None:
+    def _look(self, run: Run, *, begun: Admission, began_s: float) -> None:
         """See whether there is anything to do, now that the lease is ours."""
         if begun.status != "begun":
             run.result = begun.status
@@ -147,7 +142,7 @@ class ShardService:
             run.result = "expired"
             return
         # A second submitter of one key may have had Redis count anew a job that was done.
-        is_alone = begun.is_first and is_given_once(job_id)
+        is_alone = begun.is_first and is_generated_id(job_id)
         run.attempt = Attempt(
             manifest=manifest,
             shard=shard,
@@ -218,12 +213,15 @@ class ShardService:
             return self._computation.dead(attempt, "crash-loop", detail)
         try:
             return self._computation.run(attempt)
-        except _INPUT_FAULTS as exc:
-            return self._computation.dead(attempt, "input", str(exc))
         except ProcessDiedError as exc:
             detail = self._crash_detail(job_id, shard, attempt.number - 1)
             detail = f"{detail}; in a process of its own: {exc}"
             return self._computation.dead(attempt, "crash-loop", detail)
+        except FornadaError as exc:
+            # Trying again does not help an item; all else may go better another time.
+            if exc.fault != "item":
+                raise
+            return self._computation.dead(attempt, "input", str(exc))
 
     def _commit_with_ends(self, runs: Sequence[Run]) -> None:
         """Commit what each is all that can come of its job, and so the job's end."""
@@ -248,20 +246,20 @@ class ShardService:
             else:
                 # Each try can take a minute.
                 self._steps.defer(run, away, counted=False)
-        committed = going_on(runs)
+        committed = unfinished(runs)
         for _, of_job in itertools.groupby(committed, key=lambda run: run.message.job_id):
             first, *others = of_job
             outcomes = [run.outcome for run in (first, *others)]
             self._steps.take(first, functools.partial(self._mark_done, outcomes=outcomes))
             for run in others:
                 run.result = first.result
-        for run in going_on(committed):
+        for run in unfinished(committed):
             run.result = run.outcome.status
 
     def _commit(self, run: Run) -> None:
         # Of a bundle, the others were committed since this was computed.
         computed = run.computed.model_copy(update={"committed_at": now()})
-        run.outcome = self._jobs.commit(computed, alone=run.attempt.is_alone)
+        run.outcome = self._jobs.commit(computed, no_other_writer=run.attempt.is_alone)
         log.info(
             "shard finished",
             job_id=run.message.job_id,

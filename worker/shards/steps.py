@@ -40,7 +40,7 @@ class Run:
         return only and self.attempt.is_alone and self.computed.status == "ok"
 
 
-def going_on(runs: Sequence[Run]) -> list[Run]:
+def unfinished(runs: Sequence[Run]) -> list[Run]:
     """Those that nothing has come of yet."""
     return [run for run in runs if run.result is None]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.awsrequest import AWSRequest
 
-from fornada.storage.s3.limits import Limits, Pace
+from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -88,7 +88,7 @@ class Answer(HTTPResponse):
         self._packets = _Packets(self.fp.detach())
         self.fp = io.BufferedReader(self._packets)
 
-    def read_paced(self, size_bytes: int, *, pace: Pace) -> bytes | None:
+    def read_paced(self, size_bytes: int, *, pace: ThroughputGuard) -> bytes | None:
         """So many bytes of the body; nothing if it breaks off.
 
         Raises:
@@ -108,7 +108,7 @@ class _Packets(io.RawIOBase):
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
         #: Of the body, once it is read.
-        self.pace: Pace | None = None
+        self.pace: ThroughputGuard | None = None
 
     def readable(self) -> bool:
         return True

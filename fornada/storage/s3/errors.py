@@ -36,7 +36,7 @@ _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
-def explain(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
+def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
     """Our error for boto3's while it worked on `bucket`, with its remedy."""
     where = f"object store {endpoint}"
     if isinstance(exc, NoCredentialsError):

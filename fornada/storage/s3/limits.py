@@ -52,7 +52,7 @@ class TooSlowError(Exception):
     """A body comes or goes at less than the least pace."""
 
 
-class Pace:
+class ThroughputGuard:
     """Adds up what went over the wire and how long it took, over all tries at one body."""
 
     def __init__(self, limits: Limits) -> None:
@@ -81,7 +81,7 @@ class Pace:
 class PacedBody:
     """What boto3 sends, which it reads piece by piece; no piece takes longer than a connect may."""
 
-    def __init__(self, body: Any, *, pace: Pace) -> None:
+    def __init__(self, body: Any, *, pace: ThroughputGuard) -> None:
         self._body = body
         self._pace = pace
         self._sending_bytes = 0
@@ -104,14 +104,14 @@ def pace_puts(client: Any, limits: Limits) -> None:
 
     def pace_body(request: Any, **_: Any) -> None:
         if request.body is not None:
-            pace = request.context.setdefault("fornada_pace", Pace(limits))
+            pace = request.context.setdefault("fornada_pace", ThroughputGuard(limits))
             request.body = PacedBody(request.body, pace=pace)
 
     # Here boto3 has signed the request, for which it may have read the body too.
     client.meta.events.register("before-send.s3.PutObject", pace_body)
 
 
-def read_body(body: Any, *, max_bytes: int | None, pace: Pace) -> bytes:
+def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> bytes:
     """The whole of a boto3 body, or at most its first `max_bytes`.
 
     Raises:

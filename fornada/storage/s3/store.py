@@ -12,8 +12,8 @@ from fornada.errors import ObjectNotFoundError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectInfo, StoredObject
 from fornada.storage.s3 import client, errors
-from fornada.storage.s3.limits import Limits, Pace, read_body, read_whole
-from fornada.storage.s3.wire import Wire, wire_to
+from fornada.storage.s3.limits import Limits, ThroughputGuard, read_body, read_whole
+from fornada.storage.s3.wire import FastHttpClient, wire_to
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -29,7 +29,7 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
         except errors.RAISED as exc:
             store: Any = args[0]
             bucket: Any = kwargs.get("bucket") or store.bucket
-            raise errors.explain(
+            raise errors.translate_error(
                 exc, endpoint=store.endpoint, bucket=bucket, own_bucket=bucket == store.bucket
             ) from exc
 
@@ -47,7 +47,7 @@ class S3ObjectStore:
         self,
         *,
         connect: Callable[[], Any],
-        wire: Wire | None,
+        wire: FastHttpClient | None,
         bucket: str,
         endpoint: str,
         limits: Limits,
@@ -109,7 +109,7 @@ class S3ObjectStore:
             found = self._wire.get(bucket, key, max_bytes=max_bytes)
             if found is not None:
                 return StoredObject(data=found[0], etag=_bare(found[1]))
-        pace = Pace(self._limits)
+        pace = ThroughputGuard(self._limits)
 
         def read() -> StoredObject:
             answer = self._client.get_object(Bucket=bucket, Key=key)

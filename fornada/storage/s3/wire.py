@@ -14,7 +14,7 @@ from botocore.utils import get_environ_proxies
 
 from fornada.settings import Settings
 from fornada.storage.s3.connections import Connections
-from fornada.storage.s3.limits import Limits, Pace
+from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that no part of the way writes otherwise; all of Fornada's own are such.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -32,7 +32,7 @@ _NO_SUCH_KEY = b"<Code>NoSuchKey</Code>"
 _UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
 
-class Wire:
+class FastHttpClient:
     """One try at a request, and only the answers that are plain: for all else there is boto3.
 
     A call through boto3 costs some 2 ms of CPU, three quarters of it in what a get or put of one
@@ -76,7 +76,7 @@ class Wire:
             size_bytes = answer.length if max_bytes is None else min(answer.length, max_bytes)
             if size_bytes > _MOST_AT_ONCE_BYTES:
                 return None
-            data = answer.read_paced(size_bytes, pace=Pace(self._limits))
+            data = answer.read_paced(size_bytes, pace=ThroughputGuard(self._limits))
             return None if data is None else (data, answer.headers.get("ETag", ""))
 
     def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
@@ -135,7 +135,7 @@ def _range(max_bytes: int | None) -> dict[str, str]:
     return {"Range": f"bytes=0-{max_bytes - 1}"}
 
 
-def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> Wire | None:
+def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> FastHttpClient | None:
     """The way to the store that the settings name, if it is one: http, own keys, no proxy."""
     endpoint = settings.s3_endpoint_url or ""
     if not endpoint.startswith("http://") or settings.s3_access_key_id is None:
@@ -144,7 +144,7 @@ def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> Wire | No
         return None
     if not is_loopback(endpoint) and get_environ_proxies(endpoint):
         return None
-    return Wire(settings, limits, user_agent=user_agent)
+    return FastHttpClient(settings, limits, user_agent=user_agent)
 
 
 def is_loopback(endpoint: str) -> bool:

@@ -388,7 +388,10 @@ def test_a_job_of_an_id_that_ended_a_moment_ago_begins_and_is_not_wholly_counted
 
 
 def test_one_leads_and_goes_on_leading(coordination: Coordination) -> None:
-    told = [coordination.lead(holder, lease_s=LONG_S) for holder in ("a", "b", "a", "b")]
+    told = [
+        coordination.hold_reconciler_lease(holder, lease_s=LONG_S)
+        for holder in ("a", "b", "a", "b")
+    ]
 
     assert [True, False, True, False] == told
 
@@ -396,18 +399,18 @@ def test_one_leads_and_goes_on_leading(coordination: Coordination) -> None:
 def test_another_leads_when_the_leader_is_silent(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
-    coordination.lead("a", lease_s=SHORT_S)
+    coordination.hold_reconciler_lease("a", lease_s=SHORT_S)
 
-    wait_until(lambda: coordination.lead("b", lease_s=LONG_S))
+    wait_until(lambda: coordination.hold_reconciler_lease("b", lease_s=LONG_S))
 
-    assert not coordination.lead("a", lease_s=LONG_S)
+    assert not coordination.hold_reconciler_lease("a", lease_s=LONG_S)
 
 
 def test_each_jobs_end_has_a_leader_of_its_own(coordination: Coordination) -> None:
-    coordination.lead("a", lease_s=LONG_S)
+    coordination.hold_reconciler_lease("a", lease_s=LONG_S)
 
     told = [
-        coordination.lead_end(job_id, holder, lease_s=LONG_S)
+        coordination.hold_end_lease(job_id, holder, lease_s=LONG_S)
         for job_id, holder in (("job", "b"), ("job", "c"), ("job", "b"), ("other", "c"))
     ]
 
@@ -436,11 +439,13 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     coordination.open_job("new", new=True)
     coordination.decide("manifest of over", b"{}")
     coordination.decide_end("open", b"{}")
-    coordination.admit([SmallJob(job_id="small", shard_count=2)], queue="fornada", window=1)
+    coordination.register_small_jobs(
+        [SmallJob(job_id="small", shard_count=2)], queue="fornada", window=1
+    )
     coordination.decide_ends({"small": b"{}"})
     coordination.remember(SmallJob(job_id="known", shard_count=2))
     coordination.end_job("over", "FAILED")
-    coordination.lead("a", lease_s=LONG_S)
+    coordination.hold_reconciler_lease("a", lease_s=LONG_S)
 
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for_ever = {key for key in client.scan_iter() if client.ttl(key) < 0}
@@ -460,7 +465,7 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
     assert coordination.leader() is None
 
-    coordination.lead("worker-1", lease_s=LONG_S)
+    coordination.hold_reconciler_lease("worker-1", lease_s=LONG_S)
 
     facts = coordination.server_facts()
     assert "Valkey" == facts["name"]
@@ -517,7 +522,7 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "rebuild_open_jobs": lambda c: c.rebuild_open_jobs(["job"]),
     "drop_job": lambda c: c.drop_job("job"),
     "end_job": lambda c: c.end_job("job", "FAILED"),
-    "admit": lambda c: c.admit([SMALL], queue="fornada", window=1),
+    "register_small_jobs": lambda c: c.register_small_jobs([SMALL], queue="fornada", window=1),
     "remember": lambda c: c.remember(SMALL),
     "triage": lambda c: c.triage(["job"], patience_s=1),
     "decide_end": lambda c: c.decide_end("job", b"{}"),
@@ -536,8 +541,8 @@ CALLS: dict[str, Callable[[Coordination], object]] = {
     "restore_done": lambda c: c.restore_done("job", [0]),
     "progress": lambda c: c.progress("job"),
     "queue_length": lambda c: c.queue_length("fornada"),
-    "lead": lambda c: c.lead("a", lease_s=1),
-    "lead_end": lambda c: c.lead_end("job", "a", lease_s=1),
+    "lead": lambda c: c.hold_reconciler_lease("a", lease_s=1),
+    "hold_end_lease": lambda c: c.hold_end_lease("job", "a", lease_s=1),
 }
 
 
@@ -551,7 +556,7 @@ def test_a_closed_port_is_a_broker_error_in_every_call(
         call(coordination)
 
     assert "hunter2" not in str(caught.value)
-    assert caught.value.retryable
+    assert caught.value.may_pass_later
 
 
 def test_a_full_server_is_a_broker_error(redis_url: str) -> None:

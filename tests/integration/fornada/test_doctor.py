@@ -30,7 +30,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def test_a_good_deployment_is_well(environ: dict[str, str], settings: Settings) -> None:
-    RedisCoordination.from_settings(settings).lead("worker-1", lease_s=60)
+    RedisCoordination.from_settings(settings).hold_reconciler_lease("worker-1", lease_s=60)
 
     done = doctor(environ, "--json")
 

@@ -55,7 +55,7 @@ def outcome(jobs: JobStore, shard: int, *, status: str = "ok", attempt: str = "a
     data = None
     if status == "ok":
         body = to_npy(ROWS)
-        key = keys.job_data("job", shard, attempt)
+        key = keys.JobKeys("job").data(shard, attempt)
         jobs.objects.put(key, body)
         data = ObjectRef(key=key, size_bytes=len(body), sha256=sha256_hex(body))
     return ShardOutcome(
@@ -102,7 +102,7 @@ def test_an_unknown_job_is_not_found(jobs: JobStore) -> None:
 
 
 def test_a_broken_manifest_names_its_key(jobs: JobStore) -> None:
-    jobs.objects.put(keys.job_manifest("job"), b"{")
+    jobs.objects.put(keys.JobKeys("job").manifest, b"{")
 
     with pytest.raises(MessageError, match=r"jobs/job/manifest\.json"):
         jobs.manifest("job")

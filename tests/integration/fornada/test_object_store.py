@@ -276,7 +276,7 @@ def test_a_closed_port_is_store_unavailable(settings: Settings) -> None:
     with pytest.raises(StoreUnavailableError, match=endpoint) as caught:
         store.get("k")
 
-    assert caught.value.retryable
+    assert caught.value.may_pass_later
 
 
 def test_an_endpoint_that_is_no_url_is_a_config_error(settings: Settings) -> None:

@@ -25,7 +25,7 @@ def coordination(request: pytest.FixtureRequest) -> Coordination:
 
 
 def admit(coordination: Coordination, *jobs: SmallJob, window: int = 1000) -> bool:
-    return coordination.admit(jobs, queue="fornada", window=window)
+    return coordination.register_small_jobs(jobs, queue="fornada", window=window)
 
 
 def job(job_id: str = "job", *, shards: int = 1, **more: object) -> SmallJob:

@@ -19,7 +19,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import to_npy
-from fornada.jobs.ids import vouched_manifest
+from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.outcome import JobState
 from fornada.local.ports import free_port
 from fornada.queue.celery_queue import CelerySender
@@ -31,7 +31,7 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 from producer.inputs.stored_images import StoredImages
-from producer.upkeep.backlog import Amount, Backlog
+from producer.upkeep.backlog import Backlog, WorkCount
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -98,13 +98,13 @@ def test_a_small_job_of_one_shard_travels_in_its_message(
 
     (envelope,) = queued(broker)
     (message,) = arguments(envelope)
-    stored = rclone_objects.get(keys.job_manifest(job.id)).data
+    stored = rclone_objects.get(keys.JobKeys(job.id).manifest).data
     assert (job.id, 0, stored.decode()) == (
         message["job_id"],
         message["shard"],
         message["manifest"],
     )
-    assert vouched_manifest(ShardMessage.from_plain(message, where="here")) == job.manifest
+    assert trusted_manifest(ShardMessage.from_plain(message, where="here")) == job.manifest
     # and Celery's own headers do not show the images once more
     assert len(json.dumps(envelope["headers"])) < 1024
 
@@ -308,10 +308,10 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
         consumer.close()
     assert (
         Backlog(
-            waiting=Amount(shards=1, items=1),
-            queued=Amount(shards=1, items=3),
-            reserved=Amount(shards=1, items=3),
-            running=Amount(shards=1, items=3),
+            waiting=WorkCount(shards=1, items=1),
+            queued=WorkCount(shards=1, items=3),
+            reserved=WorkCount(shards=1, items=3),
+            running=WorkCount(shards=1, items=3),
         )
         == backlog
     )
@@ -329,7 +329,7 @@ def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
 
         message.ack()
         consumer.close()
-    assert Backlog(reserved=Amount(shards=4, items=10)) == backlog
+    assert Backlog(reserved=WorkCount(shards=4, items=10)) == backlog
 
 
 def test_what_others_leave_in_the_queues_books_is_no_backlog(

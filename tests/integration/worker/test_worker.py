@@ -235,7 +235,7 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
     ref = outcome.data.model_copy(update={"sha256": sha256_hex(data), "inline": None})
     shared.objects.put(ref.key, data)
     forged_outcome = outcome.model_copy(update={"data": ref})
-    shared.objects.put(keys.job_outcome(job.id, 3), forged_outcome.to_json())
+    shared.objects.put(keys.JobKeys(job.id).outcome(3), forged_outcome.to_json())
     other = verify("--json")
 
     # then it is named
@@ -510,7 +510,7 @@ def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(
 
         # when
         job = lost.submit(images[3:5], model="m")
-        client.delete(keys.redis_enqueued(job.id))
+        client.delete(keys.JobStateKeys(job.id).enqueued)
 
         # then
         wait_until(lambda: JobState.SUCCEEDED == job.status().state, 30)

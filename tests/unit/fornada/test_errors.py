@@ -7,7 +7,14 @@ import re
 import pytest
 
 from fornada import errors
-from fornada.errors import FornadaError
+from fornada.errors import (
+    BacklogFullError,
+    BrokerError,
+    FornadaError,
+    IntegrityError,
+    LocalDiskError,
+    UsageError,
+)
 
 CLASSES = [
     value
@@ -49,7 +56,28 @@ def test_each_ends_a_command_with_1_or_2(kind: type[FornadaError]) -> None:
     assert kind.__doc__
 
 
-def test_only_what_may_heal_by_itself_is_retryable() -> None:
-    retryable = {kind.__name__ for kind in CLASSES if kind.retryable}
+def test_only_what_heals_by_itself_may_pass_later() -> None:
+    passing = {kind.__name__ for kind in CLASSES if kind.may_pass_later}
 
-    assert {"BacklogFullError", "BrokerError", "StoreUnavailableError"} == retryable
+    assert {
+        "BacklogFullError",
+        "BrokerError",
+        "JobNotFinishedError",
+        "StoreUnavailableError",
+        "WaitTimeoutError",
+    } == passing
+
+
+def test_exit_code_and_status_follow_from_whose_fault_it_is() -> None:
+    told = {
+        kind: (kind.fault, kind.exit_code, kind.http_status)
+        for kind in (UsageError, IntegrityError, LocalDiskError, BrokerError, BacklogFullError)
+    }
+
+    assert {
+        UsageError: ("caller", 2, 400),
+        IntegrityError: ("item", 1, 422),
+        LocalDiskError: ("worker", 1, 500),
+        BrokerError: ("transient", 1, 503),
+        BacklogFullError: ("transient", 1, 429),
+    } == told

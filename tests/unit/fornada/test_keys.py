@@ -14,35 +14,35 @@ SHA = "0123456789abcdef" * 4
     ("expected", "key"),
     [
         ("fornada.run_shard", keys.TASK_RUN_SHARD),
-        ("models/m/3/claim.json", keys.model_claim("m", 3)),
-        ("models/m/3/manifest.json", keys.model_manifest("m", 3)),
-        ("models/m/3/model.keras", keys.model_artifact("m", 3)),
-        ("models/m/aliases/prod/00000007.json", keys.model_alias_move("m", "prod", 7)),
-        ("models/m/3/signatures/k.json", keys.model_signature("m", 3, "k")),
+        ("models/m/3/claim.json", keys.ModelKeys("m").version(3).claim),
+        ("models/m/3/manifest.json", keys.ModelKeys("m").version(3).manifest),
+        ("models/m/3/model.keras", keys.ModelKeys("m").version(3).artifact),
+        ("models/m/aliases/prod/00000007.json", keys.ModelKeys("m").alias_move("prod", 7)),
+        ("models/m/3/signatures/k.json", keys.ModelKeys("m").version(3).signature("k")),
         (
             "models/m/tickets/versions/00000003-",
-            keys.ticket_prefix(keys.model_version_tickets("m"), 3),
+            keys.ticket_prefix(keys.ModelKeys("m").version_tickets, 3),
         ),
-        ("models/m/tickets/aliases/prod/", keys.model_alias_tickets("m", "prod")),
-        ("jobs/j/manifest.json", keys.job_manifest("j")),
-        ("jobs/j/input/00000007-0123456789abcdef.npy", keys.job_input("j", 7, SHA)),
-        ("jobs/j/ids/00000007-0123456789abcdef.json", keys.job_item_ids("j", 7, SHA)),
-        ("jobs/j/data/00000007/a1.npy", keys.job_data("j", 7, "a1")),
-        ("jobs/j/outcome/00000/00000007.json", keys.job_outcome("j", 7)),
-        ("jobs/j/outcome/00012/00012345.json", keys.job_outcome("j", 12_345)),
-        ("jobs/j/dead/00000007.json", keys.job_dead("j", 7)),
-        ("jobs/j/control.json", keys.job_control("j")),
-        ("jobs/j/final.json", keys.job_final("j")),
-        ("fornada:job:j", keys.redis_job("j")),
-        ("fornada:attempts:j", keys.redis_attempts("j")),
-        ("fornada:errors:j", keys.redis_errors("j")),
-        ("fornada:leases:j", keys.redis_leases("j")),
-        ("fornada:failed:j", keys.redis_failed("j")),
-        ("fornada:end-lease:j", keys.redis_end_lease("j")),
+        ("models/m/tickets/aliases/prod/", keys.ModelKeys("m").alias_tickets("prod")),
+        ("jobs/j/manifest.json", keys.JobKeys("j").manifest),
+        ("jobs/j/input/00000007-0123456789abcdef.npy", keys.JobKeys("j").input(7, SHA)),
+        ("jobs/j/ids/00000007-0123456789abcdef.json", keys.JobKeys("j").item_ids(7, SHA)),
+        ("jobs/j/data/00000007/a1.npy", keys.JobKeys("j").data(7, "a1")),
+        ("jobs/j/outcome/00000/00000007.json", keys.JobKeys("j").outcome(7)),
+        ("jobs/j/outcome/00012/00012345.json", keys.JobKeys("j").outcome(12_345)),
+        ("jobs/j/dead/00000007.json", keys.JobKeys("j").dead(7)),
+        ("jobs/j/control.json", keys.JobKeys("j").control),
+        ("jobs/j/final.json", keys.JobKeys("j").final),
+        ("fornada:job:j", keys.JobStateKeys("j").job),
+        ("fornada:attempts:j", keys.JobStateKeys("j").attempts),
+        ("fornada:errors:j", keys.JobStateKeys("j").errors),
+        ("fornada:leases:j", keys.JobStateKeys("j").leases),
+        ("fornada:failed:j", keys.JobStateKeys("j").failed),
+        ("fornada:end-lease:j", keys.JobStateKeys("j").end_lease),
         ("fornada:decided:end of j", keys.redis_decision("end of j")),
-        ("fornada:done:j", keys.redis_done("j")),
-        ("fornada:enqueued:j", keys.redis_enqueued("j")),
-        ("fornada:ended:j", keys.redis_ended("j")),
+        ("fornada:done:j", keys.JobStateKeys("j").done),
+        ("fornada:enqueued:j", keys.JobStateKeys("j").enqueued),
+        ("fornada:ended:j", keys.JobStateKeys("j").ended),
     ],
 )
 def test_names_stay_as_they_are(expected: str, key: str) -> None:
@@ -51,12 +51,12 @@ def test_names_stay_as_they_are(expected: str, key: str) -> None:
 
 @given(shard=st.integers(0, 10**9))
 def test_a_shard_is_found_again_in_its_keys(shard: int) -> None:
-    assert shard == keys.shard_of(keys.job_outcome("j", shard))
-    assert shard == keys.shard_of(keys.job_dead("j", shard))
+    assert shard == keys.shard_of(keys.JobKeys("j").outcome(shard))
+    assert shard == keys.shard_of(keys.JobKeys("j").dead(shard))
 
 
 def test_keys_sort_as_their_shards_do() -> None:
-    outcomes = [keys.job_outcome("j", shard) for shard in range(0, 20_000, 7)]
+    outcomes = [keys.JobKeys("j").outcome(shard) for shard in range(0, 20_000, 7)]
 
     assert outcomes == sorted(outcomes)
 
@@ -64,12 +64,12 @@ def test_keys_sort_as_their_shards_do() -> None:
 @pytest.mark.parametrize("shard_count", [1, 999, 1000, 1001, 2000, 123_456])
 def test_every_outcome_is_in_one_block_of_a_page_at_most(shard_count: int) -> None:
     # given
-    prefixes = keys.job_outcome_blocks("j", shard_count)
+    prefixes = keys.JobKeys("j").outcome_blocks(shard_count)
 
     # when
-    last = keys.job_outcome("j", shard_count - 1)
+    last = keys.JobKeys("j").outcome(shard_count - 1)
     found = [
-        sum(keys.job_outcome("j", shard).startswith(prefix) for shard in range(shard_count))
+        sum(keys.JobKeys("j").outcome(shard).startswith(prefix) for shard in range(shard_count))
         for prefix in (prefixes[0], prefixes[-1])
     ]
 
@@ -81,7 +81,7 @@ def test_every_outcome_is_in_one_block_of_a_page_at_most(shard_count: int) -> No
 
 
 def test_where_the_number_of_shards_is_not_known_all_outcomes_are_one_block() -> None:
-    assert [keys.job_outcomes_prefix("j")] == keys.job_outcome_blocks("j", None)
+    assert [keys.JobKeys("j").outcomes_prefix] == keys.JobKeys("j").outcome_blocks(None)
 
 
 @pytest.mark.parametrize("name", ["a", "A1", "fashion-mnist", "v1.2_x", "0", "a" * 128])

@@ -70,7 +70,7 @@ def test_an_alias_that_is_not_there_has_no_history(models: ModelStore, publish: 
 
 def test_what_else_lies_there_is_no_move(promoted: ModelStore) -> None:
     for stray in ("prod.json", "prod/notes.txt", "prod/old/00000009.json", "x/readme.json"):
-        promoted.objects.put(keys.model_aliases_prefix("m") + stray, b"?")
+        promoted.objects.put(keys.ModelKeys("m").aliases_prefix + stray, b"?")
 
     assert {"prod": 3} == promoted.aliases("m")
     assert 3 == promoted.resolve("m@prod").version
@@ -81,8 +81,8 @@ def test_what_else_lies_there_is_no_move(promoted: ModelStore) -> None:
 def test_two_that_go_back_at_once_go_back_once(promoted: ModelStore) -> None:
     # given both saw 3 and go back to 2
     promoted.rollback("m", "prod")
-    move = keys.model_alias_move("m", "prod", 4)
-    promoted.objects.put(keys.model_alias_move("m", "prod", 5), promoted.objects.get(move).data)
+    move = keys.ModelKeys("m").alias_move("prod", 4)
+    promoted.objects.put(keys.ModelKeys("m").alias_move("prod", 5), promoted.objects.get(move).data)
 
     # then the next one goes on from 2
     assert 2 == promoted.resolve("m@prod").version

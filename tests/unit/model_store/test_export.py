@@ -25,7 +25,7 @@ def test_every_file_is_written_as_it_is_stored(
 
     names = ["model.keras", "golden-inputs.npy", "golden-outputs.npy", "history.json"]
     assert [*names, "manifest.json"] == [path.name for path in paths]
-    prefix = keys.model_version_prefix("m", 1)
+    prefix = keys.ModelKeys("m").version(1).prefix
     for path in paths:
         assert models.objects.get(prefix + path.name).data == path.read_bytes()
 

@@ -49,8 +49,8 @@ def test_nothing_but_the_claim_is_left(models: ModelStore, jobs: JobStore, publi
 
     # then
     assert 5 == count
-    left = [info.key for info in models.objects.list(keys.model_version_prefix("m", 2))]
-    assert [keys.model_claim("m", 2)] == left
+    left = [info.key for info in models.objects.list(keys.ModelKeys("m").version(2).prefix)]
+    assert [keys.ModelKeys("m").version(2).claim] == left
     assert [1] == models.versions("m")
     with pytest.raises(ModelNotFoundError, match="no version 2"):
         models.resolve("m:2")
@@ -92,7 +92,7 @@ def test_a_job_that_was_never_submitted_keeps_no_model(
     models: ModelStore, jobs: JobStore, publish: Any
 ) -> None:
     doomed = publish()
-    models.objects.put(keys.job_input("lost", 0, "0" * 64), b"")
+    models.objects.put(keys.JobKeys("lost").input(0, "0" * 64), b"")
 
     delete_version(doomed, models=models, jobs=jobs)
 

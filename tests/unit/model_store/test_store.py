@@ -135,7 +135,7 @@ def test_a_claim_that_another_wins_in_between_leads_to_the_next_number() -> None
         """Another publisher claims version 1 just after we saw that it is free."""
 
         def put_if_absent(self, key: str, data: bytes) -> bool:
-            if key == keys.model_claim("m", 1):
+            if key == keys.ModelKeys("m").version(1).claim:
                 super().put(key, b"another publisher")
             return super().put_if_absent(key, data)
 
@@ -208,7 +208,7 @@ def test_a_pin_gives_exactly_its_version(store: ModelStore) -> None:
     published = _publish(store)
     _publish(store, artifact=b"newer")
 
-    assert published == store.pinned(published.pin)
+    assert published == store.verified_manifest(published.pin)
 
 
 def test_a_pin_whose_digest_differs_is_refused(store: ModelStore) -> None:
@@ -216,7 +216,7 @@ def test_a_pin_whose_digest_differs_is_refused(store: ModelStore) -> None:
     pin = ModelPin(name="m", version=1, sha256="0" * 64)
 
     with pytest.raises(ModelRefusedError, match="was submitted for 000000000000…") as error:
-        store.pinned(pin)
+        store.verified_manifest(pin)
 
     assert sha256_hex(b"artifact")[:12] in str(error.value)
 
@@ -270,5 +270,5 @@ def test_the_manifest_is_written_last(store: ModelStore, objects: InMemoryObject
     names = {info.key.rsplit("/", 1)[-1] for info in seen[0]}
     assert "manifest.json" not in names
     assert {"model.keras", "golden-inputs.npy", "golden-outputs.npy", "history.json"} <= names
-    manifest = json.loads(objects.get(keys.model_manifest("m", 1)).data)
+    manifest = json.loads(objects.get(keys.ModelKeys("m").version(1).manifest).data)
     assert sha256_hex(b"artifact") == manifest["artifact"]["sha256"]

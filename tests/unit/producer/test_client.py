@@ -62,9 +62,9 @@ class _Broker(InMemoryCoordination):
         self._maybe_fail("open_job")
         super().open_job(job_id, new=new)
 
-    def admit(self, jobs, *, queue, window):  # noqa: ANN001, ANN202 - as the base
+    def register_small_jobs(self, jobs, *, queue, window):  # noqa: ANN001, ANN202 - as the base
         self._maybe_fail("admit")
-        return super().admit(jobs, queue=queue, window=window)
+        return super().register_small_jobs(jobs, queue=queue, window=window)
 
     def queue_length(self, queue: str) -> int:
         self._maybe_fail("queue_length")
@@ -550,7 +550,7 @@ def test_jobs_are_listed_the_newest_first(world: _World) -> None:
 def test_folders_that_hold_no_job_are_not_listed(world: _World) -> None:
     job = world.client.submit(IMAGES, model="m")
     world.objects.put("jobs/half/input/0.npy", b"x")
-    world.objects.put(keys.job_manifest("foreign"), b'{"schema_version": 7}')
+    world.objects.put(keys.JobKeys("foreign").manifest, b'{"schema_version": 7}')
 
     assert [job.id] == [status.job_id for status in world.client.jobs()]
 

@@ -43,7 +43,7 @@ class _World:
         rows = np.stack([first, first**2], axis=1)
         rows[list(bad)] = np.nan
         data = to_npy(rows)
-        key = keys.job_data(self.job.id, shard, "a")
+        key = keys.JobKeys(self.job.id).data(shard, "a")
         self.jobs.objects.put(key, data)
         at = now()
         held = self.jobs.commit(

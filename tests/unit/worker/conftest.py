@@ -12,7 +12,7 @@ import pytest
 
 from fornada import keys
 from fornada.formats.npy import to_npy
-from fornada.jobs.ids import named
+from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
@@ -241,7 +241,7 @@ class _World:
     def submit_small(self, parts: Sequence[np.ndarray], **changes: object) -> JobManifest:
         """A job whose inputs are in its manifest, under an id that vouches for it."""
         model = self.models.resolve("m") if self.models.versions("m") else self.publish()
-        job = named(
+        job = with_content_id(
             JobManifest(
                 **{
                     "schema_version": 2,
@@ -264,7 +264,9 @@ class _World:
                 }
             )
         )
-        self.coordination.admit([job.manifest.small_job()], queue="fornada", window=1000)
+        self.coordination.register_small_jobs(
+            [job.manifest.small_job()], queue="fornada", window=1000
+        )
         self.jobs.create_named(job)
         return job.manifest
 
@@ -294,7 +296,7 @@ class _World:
         data = None
         if status == "ok":
             array = np.full((items, len(CLASSES)), np.nan, np.float32)
-            data = self.stored(keys.job_data("job", shard, attempt), to_npy(array))
+            data = self.stored(keys.JobKeys("job").data(shard, attempt), to_npy(array))
         return self.jobs.commit(
             ShardOutcome(
                 job_id="job",

@@ -439,7 +439,7 @@ def test_manifests_are_read_once_while_it_leads(world: Any) -> None:
     for _ in range(5):
         reconciler.round()
 
-    assert 1 == reads.count(keys.job_manifest("job"))
+    assert 1 == reads.count(keys.JobKeys("job").manifest)
 
 
 def test_the_thread_goes_round_until_it_is_stopped(world: Any, wait_until: Any) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given
 
 from fornada.jobs.ids import (
     is_content_id,
-    is_given_once,
+    is_generated_id,
     message_for,
-    named,
     random_id,
-    vouched_manifest,
+    trusted_manifest,
+    with_content_id,
 )
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.queue.message import ShardMessage
@@ -54,7 +54,7 @@ def own(content: bytes) -> tuple[str, str]:
 
 
 def test_the_id_has_the_time_and_the_content() -> None:
-    job = named(manifest())
+    job = with_content_id(manifest())
 
     assert job.manifest.job_id.startswith("20260102T030405-")
     assert is_content_id(job.manifest.job_id)
@@ -78,24 +78,27 @@ def test_the_id_has_the_time_and_the_content() -> None:
     ids=str,
 )
 def test_other_content_has_another_id(change: dict[str, object]) -> None:
-    assert named(manifest()).manifest.job_id != named(manifest(**change)).manifest.job_id
+    assert (
+        with_content_id(manifest()).manifest.job_id
+        != with_content_id(manifest(**change)).manifest.job_id
+    )
 
 
 def test_the_same_content_has_the_same_id() -> None:
-    assert named(manifest()) == named(manifest(job_id="whatever"))
+    assert with_content_id(manifest()) == with_content_id(manifest(job_id="whatever"))
 
 
 def test_what_a_message_carries_is_vouched_for_by_its_id() -> None:
-    job = named(manifest())
+    job = with_content_id(manifest())
 
     message = message_for(job.manifest, 0)
 
     assert job.text.decode() == message.manifest
-    assert job.manifest == vouched_manifest(message)
+    assert job.manifest == trusted_manifest(message)
 
 
 def test_a_manifest_that_was_read_from_the_store_is_carried_alike() -> None:
-    job = named(manifest())
+    job = with_content_id(manifest())
     read = JobManifest.from_json(job.text, where="here")
 
     assert message_for(job.manifest, 0) == message_for(read, 0)
@@ -105,13 +108,13 @@ def test_a_manifest_that_was_read_from_the_store_is_carried_alike() -> None:
     "other",
     [
         # several shards, each of which would carry all
-        named(manifest(shards=2)).manifest,
+        with_content_id(manifest(shards=2)).manifest,
         # an id of the caller's
         manifest(job_id="orders-1"),
         # more than a message may have
-        named(manifest(bytes(60_000))).manifest,
+        with_content_id(manifest(bytes(60_000))).manifest,
         # inputs in objects
-        named(manifest()).manifest.model_copy(update={"schema_version": 1}),
+        with_content_id(manifest()).manifest.model_copy(update={"schema_version": 1}),
     ],
     ids=["several shards", "own id", "long", "objects"],
 )
@@ -120,68 +123,75 @@ def test_other_jobs_messages_carry_ids_alone(other: JobManifest) -> None:
 
 
 def test_a_message_without_a_manifest_has_none() -> None:
-    assert vouched_manifest(ShardMessage(job_id=named(manifest()).manifest.job_id, shard=0)) is None
+    assert (
+        trusted_manifest(ShardMessage(job_id=with_content_id(manifest()).manifest.job_id, shard=0))
+        is None
+    )
 
 
 def test_another_jobs_manifest_is_not_taken() -> None:
-    mine, other = named(manifest()), named(manifest(b"other"))
+    mine, other = with_content_id(manifest()), with_content_id(manifest(b"other"))
 
-    assert vouched_manifest(carried(mine.manifest.job_id, other.text.decode())) is None
+    assert trusted_manifest(carried(mine.manifest.job_id, other.text.decode())) is None
 
 
 def test_content_that_was_changed_under_the_same_id_is_not_taken() -> None:
-    job = named(manifest())
+    job = with_content_id(manifest())
     changed = job.text.decode().replace('"max_attempts":5', '"max_attempts":4')
 
     assert changed != job.text.decode()
-    assert vouched_manifest(carried(job.manifest.job_id, changed)) is None
+    assert trusted_manifest(carried(job.manifest.job_id, changed)) is None
 
 
 def test_an_id_of_the_callers_vouches_for_nothing() -> None:
     text = manifest(job_id="orders-1").to_json().decode()
 
-    assert vouched_manifest(carried("orders-1", text)) is None
+    assert trusted_manifest(carried("orders-1", text)) is None
 
 
 def test_a_second_job_id_further_on_does_not_make_it_anothers() -> None:
     # given a content that names a victim, and the id that vouches for it
-    victim = named(manifest(b"victim")).manifest.job_id
+    victim = with_content_id(manifest(b"victim")).manifest.job_id
     content = manifest().to_json().removeprefix(HEAD.format("new").encode())
     job_id, text = own(content[:-1] + f',"job_id":"{victim}"}}'.encode())
     assert victim == json.loads(text)["job_id"]
 
     # then it is taken for neither
-    assert vouched_manifest(carried(job_id, text)) is None
-    assert vouched_manifest(carried(victim, text)) is None
+    assert trusted_manifest(carried(job_id, text)) is None
+    assert trusted_manifest(carried(victim, text)) is None
 
 
 def test_what_is_no_manifest_is_not_taken_though_its_id_vouches_for_it() -> None:
     job_id, text = own(b'"shards":"none"}')
 
-    assert vouched_manifest(carried(job_id, text)) is None
+    assert trusted_manifest(carried(job_id, text)) is None
 
 
 @given(
     text=st.text(max_size=200),
-    job_id=st.just("job") | st.just(named(manifest()).manifest.job_id),
+    job_id=st.just("job") | st.just(with_content_id(manifest()).manifest.job_id),
 )
 def test_any_text_is_refused_quietly(text: str, job_id: str) -> None:
-    assert vouched_manifest(carried(job_id, text)) is None
+    assert trusted_manifest(carried(job_id, text)) is None
 
 
-@given(at=st.integers(0, len(named(manifest()).text) - 1), byte=st.characters(codec="ascii"))
+@given(
+    at=st.integers(0, len(with_content_id(manifest()).text) - 1), byte=st.characters(codec="ascii")
+)
 def test_no_changed_character_passes(at: int, byte: str) -> None:
-    job = named(manifest())
+    job = with_content_id(manifest())
     text = job.text.decode()
     changed = text[:at] + byte + text[at + 1 :]
 
-    taken = vouched_manifest(carried(job.manifest.job_id, changed))
+    taken = trusted_manifest(carried(job.manifest.job_id, changed))
 
     assert taken == (job.manifest if changed == text else None)
 
 
 def test_a_message_may_be_no_longer_than_its_limit() -> None:
-    assert MAX_MESSAGE_BYTES >= len(message_for(named(manifest()).manifest, 0).manifest or "")
+    assert MAX_MESSAGE_BYTES >= len(
+        message_for(with_content_id(manifest()).manifest, 0).manifest or ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +202,7 @@ def test_other_ids_do_not_look_like_these(job_id: str) -> None:
 
 
 def test_an_id_that_fornada_gave_is_known_from_a_callers_key() -> None:
-    given = [named(manifest()).manifest.job_id, random_id()]
+    given = [with_content_id(manifest()).manifest.job_id, random_id()]
     keys = ["orders-1", f"{random_id()}-retry", "20260102T030405-9f2c1e07a"]
 
-    assert given == [job_id for job_id in [*given, *keys] if is_given_once(job_id)]
+    assert given == [job_id for job_id in [*given, *keys] if is_generated_id(job_id)]

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from fornada.settings import Settings
 from fornada.storage.s3.limits import Limits
-from fornada.storage.s3.wire import Wire, is_loopback, wire_to
+from fornada.storage.s3.wire import FastHttpClient, is_loopback, wire_to
 
 
 def _settings(endpoint: str | None, *, with_keys: bool = True) -> Settings:
@@ -16,7 +16,7 @@ def _settings(endpoint: str | None, *, with_keys: bool = True) -> Settings:
     )
 
 
-def _wire(endpoint: str | None, *, with_keys: bool = True) -> Wire | None:
+def _wire(endpoint: str | None, *, with_keys: bool = True) -> FastHttpClient | None:
     return wire_to(_settings(endpoint, with_keys=with_keys), Limits(), user_agent="test")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import FornadaError
-from model_store.engines import openvino
+from model_store.engines import openvino as engine
 from model_store.engines.golden import predict_items
 from model_store.engines.interface import Predict
 
@@ -40,10 +40,10 @@ def _predict(
     item_shape: tuple[int, ...] = (4, 4),
     item_dtype: str = "uint8",
     streams: int = 2,
-    precision: openvino.Precision = "float32",
+    precision: engine.Precision = "float32",
 ) -> Predict:
-    return openvino.compile_predict(
-        openvino.load_model(path.read_bytes(), where=path.stem),
+    return engine.compile_predict(
+        engine.load_model(path.read_bytes(), where=path.stem),
         tile_items=_TILE_ITEMS,
         item_shape=item_shape,
         item_dtype=item_dtype,
@@ -91,7 +91,7 @@ def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
 
 def _in_bfloat16(path: Path) -> dict[str, Any]:
     try:
-        openvino.check_precision("bfloat16")
+        engine.check_precision("bfloat16")
     except FornadaError as exc:
         return {"refused": str(exc)}
     with np.load(path.with_suffix(".npz")) as arrays:
@@ -108,7 +108,7 @@ def _without_bfloat16() -> str:
     openvino: Any = sys.modules["openvino"]
     core, openvino.Core = openvino.Core, OldCpu
     try:
-        return _refusal(lambda: openvino.check_precision("bfloat16"))
+        return _refusal(lambda: engine.check_precision("bfloat16"))
     finally:
         openvino.Core = core
 

@@ -327,11 +327,11 @@ def test_tensorflow_starts_without_a_word_and_takes_the_thread_limit() -> None:
     ended = _run(
         """
         import sys
-        from model_store import keras_codec
-        keras_codec.limit_threads(3)
-        keras = keras_codec.import_keras()
+        from model_store.engines import keras_file, keras_predict, keras_setup
+        keras_setup.limit_threads(3)
+        keras = keras_setup.import_keras()
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-        predict = keras_codec.compile_predict(
+        predict = keras_predict.compile_predict(
             model, tile_items=4, item_shape=(2,), item_dtype="float32"
         )
         import numpy
@@ -340,7 +340,7 @@ def test_tensorflow_starts_without_a_word_and_takes_the_thread_limit() -> None:
         threading = tensorflow.config.threading
         print(threading.get_intra_op_parallelism_threads())
         print(threading.get_inter_op_parallelism_threads())
-        print(keras_codec.engine_name())
+        print(keras_setup.engine_name())
         print("still heard", file=sys.stderr)
         """
     )
@@ -356,11 +356,11 @@ def test_a_call_computes_in_the_thread_that_makes_it() -> None:
         """
         import time
         import numpy
-        from model_store import keras_codec
-        keras_codec.limit_threads(2)
-        keras = keras_codec.import_keras()
+        from model_store.engines import keras_file, keras_predict, keras_setup
+        keras_setup.limit_threads(2)
+        keras = keras_setup.import_keras()
         model = keras.Sequential([keras.Input((500,)), *[keras.layers.Dense(500)] * 5])
-        predict = keras_codec.compile_predict(
+        predict = keras_predict.compile_predict(
             model, tile_items=500, item_shape=(500,), item_dtype="float32"
         )
         tile = numpy.ones((500, 500), numpy.float32)
@@ -378,9 +378,9 @@ def test_a_call_computes_in_the_thread_that_makes_it() -> None:
 def test_another_keras_backend_is_refused() -> None:
     ended = _run(
         """
-        from model_store import keras_codec
+        from model_store.engines import keras_file, keras_predict, keras_setup
         try:
-            keras_codec.import_keras()
+            keras_setup.import_keras()
         except Exception as exc:
             print(type(exc).__name__, exc)
         """,

@@ -196,7 +196,7 @@ def test_bfloat16_is_refused_on_a_cpu_that_has_it_not(answers: dict[str, Any]) -
 
 
 def test_another_keras_backend_is_refused() -> None:
-    code = "from model_store import openvino_codec as codec; codec.import_keras()"
+    code = "from model_store.engines import openvino as codec; codec.import_keras()"
 
     ended = subprocess.run(
         [sys.executable, "-c", code],

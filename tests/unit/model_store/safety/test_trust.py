@@ -55,7 +55,7 @@ def test_a_version_that_was_signed_as_it_was_published_is_loaded(
 ) -> None:
     manifest = publish(sign_key=private_key)
 
-    assert manifest == worker.pinned(manifest.pin)
+    assert manifest == worker.verified_manifest(manifest.pin)
 
 
 def test_a_version_that_is_signed_later_is_loaded_from_then_on(
@@ -65,11 +65,11 @@ def test_a_version_that_is_signed_later_is_loaded_from_then_on(
     with pytest.raises(
         ModelRefusedError, match=r"m:1 is not signed with the key .*models sign m:1"
     ):
-        worker.pinned(manifest.pin)
+        worker.verified_manifest(manifest.pin)
 
     models.sign(manifest, private_key)
 
-    assert manifest == worker.pinned(manifest.pin)
+    assert manifest == worker.verified_manifest(manifest.pin)
 
 
 def test_a_signature_of_another_key_is_none(
@@ -79,7 +79,7 @@ def test_a_signature_of_another_key_is_none(
     manifest = publish(sign_key=PrivateKey.read(stranger))
 
     with pytest.raises(ModelRefusedError, match="is not signed with the key"):
-        worker.pinned(manifest.pin)
+        worker.verified_manifest(manifest.pin)
 
 
 def test_a_stranger_s_signature_under_the_right_name_is_refused(
@@ -88,10 +88,12 @@ def test_a_stranger_s_signature_under_the_right_name_is_refused(
     stranger, _ = _write_keys(tmp_path / "stranger", Ed25519PrivateKey.generate())
     manifest = publish()
     forged = PrivateKey.read(stranger).sign(manifest.to_json())
-    models.objects.put(keys.model_signature("m", 1, private_key.key_id), forged.to_json())
+    models.objects.put(
+        keys.ModelKeys("m").version(1).signature(private_key.key_id), forged.to_json()
+    )
 
     with pytest.raises(ModelRefusedError, match="the signature of model m:1 does not fit"):
-        worker.pinned(manifest.pin)
+        worker.verified_manifest(manifest.pin)
 
 
 @pytest.mark.parametrize("signature", ["", "not base64!", "AAAA"])
@@ -100,10 +102,12 @@ def test_a_signature_that_is_none_is_refused(
 ) -> None:
     manifest = publish()
     broken = private_key.sign(b"").model_copy(update={"signature": signature})
-    models.objects.put(keys.model_signature("m", 1, private_key.key_id), broken.to_json())
+    models.objects.put(
+        keys.ModelKeys("m").version(1).signature(private_key.key_id), broken.to_json()
+    )
 
     with pytest.raises(ModelRefusedError, match="does not fit its manifest"):
-        worker.pinned(manifest.pin)
+        worker.verified_manifest(manifest.pin)
 
 
 def test_a_manifest_that_was_changed_after_it_was_signed_is_refused(
@@ -112,10 +116,10 @@ def test_a_manifest_that_was_changed_after_it_was_signed_is_refused(
     # given a manifest of which only the classes are another
     manifest: ModelManifest = publish(sign_key=private_key)
     changed = manifest.model_copy(update={"classes": ["b", "a"]})
-    models.objects.put(keys.model_manifest("m", 1), changed.to_json())
+    models.objects.put(keys.ModelKeys("m").version(1).manifest, changed.to_json())
 
     with pytest.raises(ModelRefusedError, match="does not fit its manifest"):
-        worker.pinned(manifest.pin)
+        worker.verified_manifest(manifest.pin)
 
 
 def test_a_signed_manifest_under_another_name_is_refused(
@@ -123,11 +127,13 @@ def test_a_signed_manifest_under_another_name_is_refused(
 ) -> None:
     # given the signed version 1, copied over version 2
     first, second = publish(sign_key=private_key), publish(artifact=b"other")
-    for key in (keys.model_manifest, lambda n, v: keys.model_signature(n, v, private_key.key_id)):
-        models.objects.put(key("m", 2), models.objects.get(key("m", 1)).data)
+    one, two = keys.ModelKeys("m").version(1), keys.ModelKeys("m").version(2)
+    models.objects.put(two.manifest, models.objects.get(one.manifest).data)
+    signature = models.objects.get(one.signature(private_key.key_id)).data
+    models.objects.put(two.signature(private_key.key_id), signature)
 
     with pytest.raises(ModelRefusedError, match="m:2 has the manifest of m:1"):
-        worker.pinned(second.pin.model_copy(update={"sha256": first.digest}))
+        worker.verified_manifest(second.pin.model_copy(update={"sha256": first.digest}))
 
 
 def test_keys_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_a_name_that_is_not_accepted_is_not_looked_for(models: ModelStore, publi
     worker = ModelStore(objects=models.objects, trust=Trust(accepted_models=("other",)))
 
     with pytest.raises(ModelRefusedError, match="FORNADA_ACCEPTED_MODELS"):
-        worker.pinned(pin)
+        worker.verified_manifest(pin)
 
 
 @pytest.mark.parametrize("layers", ["Dense", "a.b", "a:b:c", "a b:C", "os.path:join()", "a-b:C"])

@@ -17,7 +17,7 @@ from fornada.errors import (
     StoreUnavailableError,
     UsageError,
 )
-from fornada.jobs.ids import is_content_id, vouched_manifest
+from fornada.jobs.ids import is_content_id, trusted_manifest
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.memory import RecordingSender
@@ -109,8 +109,8 @@ def test_a_small_jobs_inputs_are_in_its_manifest_alone(world: _World) -> None:
 
     assert is_content_id(job.id)
     assert job.manifest.is_small
-    assert [keys.job_manifest(job.id)] == [
-        info.key for info in world.objects.list(keys.job_prefix(job.id))
+    assert [keys.JobKeys(job.id).manifest] == [
+        info.key for info in world.objects.list(keys.JobKeys(job.id).prefix)
     ]
     assert job.manifest == world.jobs.manifest(job.id)
     assert list("abcdefghij") == [i for p in job.shard_results(partial=True) for i in p.item_ids]
@@ -148,7 +148,7 @@ def test_the_setting_makes_all_jobs_objects() -> None:
 
     assert (1, False) == (job.manifest.schema_version, job.manifest.is_small)
     assert [job.manifest.shards[0].objects[0].key] == [
-        info.key for info in world.objects.list(f"{keys.job_prefix(job.id)}input/")
+        info.key for info in world.objects.list(f"{keys.JobKeys(job.id).prefix}input/")
     ]
 
 
@@ -189,7 +189,7 @@ def test_a_deadline_goes_along(world: _World) -> None:
     job = world.client.submit(IMAGES, model="m", deadline_s=60)
 
     assert 60 <= (job.manifest.deadline - before).total_seconds() < 70
-    assert job.manifest == vouched_manifest(world.sender.messages[0])
+    assert job.manifest == trusted_manifest(world.sender.messages[0])
 
 
 def test_an_id_that_was_given_is_no_key(world: _World) -> None:
@@ -357,7 +357,7 @@ def test_without_a_broker_none_of_many_is_submitted(world: _World) -> None:
     def away(*_: object, **__: object) -> bool:
         raise BrokerError("away")
 
-    world.coordination.admit = away
+    world.coordination.register_small_jobs = away
 
     with pytest.raises(BrokerError, match="away"):
         world.client.submit_many([IMAGES] * 3, model="m:1")
@@ -376,13 +376,13 @@ def test_a_queue_that_fails_unsays_none_of_many(world: _World) -> None:
 
 def test_many_jobs_are_admitted_some_at_a_time(world: _World) -> None:
     sizes: list[int] = []
-    real = world.coordination.admit
+    real = world.coordination.register_small_jobs
 
-    def admit(jobs, **more):  # noqa: ANN001, ANN003, ANN202 - as the base
+    def register_small_jobs(jobs, **more):  # noqa: ANN001, ANN003, ANN202 - as the base
         sizes.append(len(jobs))
         return real(jobs, **more)
 
-    world.coordination.admit = admit
+    world.coordination.register_small_jobs = register_small_jobs
 
     world.client.submit_many([IMAGES[:1]] * 300, model="m:1")
 

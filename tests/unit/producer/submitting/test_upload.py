@@ -28,7 +28,7 @@ def test_each_shard_lies_where_its_manifest_says() -> None:
     for number, spec in enumerate(inputs):
         (ref,) = spec.objects
         data = objects.get(ref.key).data
-        assert keys.job_input("job", number, sha256_hex(data)) == ref.key
+        assert keys.JobKeys("job").input(number, sha256_hex(data)) == ref.key
         assert (len(data), sha256_hex(data), 2) == (ref.size_bytes, ref.sha256, spec.item_count)
         np.testing.assert_array_equal(shard(number).images, from_npy(data, where="here"))
         assert spec.item_ids is None

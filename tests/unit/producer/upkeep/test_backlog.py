@@ -7,7 +7,7 @@ from fornada.errors import BrokerError
 from fornada.queue.message import ShardMessage
 from producer.client import Client
 from producer.testing import in_memory_client
-from producer.upkeep.backlog import Amount, Backlog
+from producer.upkeep.backlog import Backlog, WorkCount
 
 IMAGES = np.zeros((11, 2, 2), np.uint8)
 
@@ -19,7 +19,7 @@ def client() -> Client:
 
 def test_without_jobs_there_is_none(client: Client) -> None:
     assert Backlog() == client.backlog()
-    assert Amount() == client.backlog().total
+    assert WorkCount() == client.backlog().total
 
 
 def test_each_shard_without_an_outcome_counts_once_where_it_is(
@@ -39,14 +39,14 @@ def test_each_shard_without_an_outcome_counts_once_where_it_is(
 
     assert (
         Backlog(
-            waiting=Amount(shards=1, items=2),
-            queued=Amount(shards=2, items=3),
-            reserved=Amount(shards=1, items=2),
-            running=Amount(shards=1, items=2),
+            waiting=WorkCount(shards=1, items=2),
+            queued=WorkCount(shards=2, items=3),
+            reserved=WorkCount(shards=1, items=2),
+            running=WorkCount(shards=1, items=2),
         )
         == backlog
     )
-    assert Amount(shards=5, items=9) == backlog.total
+    assert WorkCount(shards=5, items=9) == backlog.total
 
 
 def test_jobs_add_up_and_those_that_ended_count_for_nothing(client: Client) -> None:
@@ -54,7 +54,7 @@ def test_jobs_add_up_and_those_that_ended_count_for_nothing(client: Client) -> N
     client.submit(IMAGES[:4], model="m")
     client.submit(IMAGES, model="m").cancel()
 
-    assert Backlog(queued=Amount(shards=4, items=15)) == client.backlog()
+    assert Backlog(queued=WorkCount(shards=4, items=15)) == client.backlog()
 
 
 def test_after_a_flush_the_store_tells_which_jobs_are_open(client: Client) -> None:
@@ -62,7 +62,7 @@ def test_after_a_flush_the_store_tells_which_jobs_are_open(client: Client) -> No
     client.submit(IMAGES, model="m").cancel()
     client._coordination.flush()
 
-    assert Backlog(waiting=Amount(shards=3, items=11)) == client.backlog()
+    assert Backlog(waiting=WorkCount(shards=3, items=11)) == client.backlog()
 
 
 def test_a_job_that_is_being_submitted_is_not_there_yet(client: Client) -> None:

@@ -168,7 +168,7 @@ def test_purge_deletes_old_ended_jobs_and_nothing_else(client: Client, job: Job)
 
     # then
     assert ([], ["ended"]) == (too_young, purged)
-    assert [] == list(_jobs(client).objects.list(keys.job_prefix("ended")))
+    assert [] == list(_jobs(client).objects.list(keys.JobKeys("ended").prefix))
     assert [job.id] == [status.job_id for status in client.jobs()]
     with pytest.raises(JobNotFoundError):
         client.job("ended")
@@ -202,8 +202,8 @@ def test_what_a_submission_left_that_became_no_job_is_purged_after_a_day(
     # given images of which the last came so long ago, and no manifest
     put_at = iter([now() - timedelta(days=3), now() - last_put])
     objects = InMemoryObjectStore(clock=lambda: next(put_at).timestamp())
-    objects.put(keys.job_input("broken", 0, "a" * 64), b"1")
-    objects.put(keys.job_input("broken", 1, "a" * 64), b"1")
+    objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
+    objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
 
     purged = purge(JobStore(objects=objects), older_than=older_than)
 

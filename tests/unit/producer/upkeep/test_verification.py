@@ -87,8 +87,8 @@ def test_of_a_retry_the_items_of_the_first_job_are_named(
     # given a job of the last shards of another one
     jobs = client._jobs
     for shard in (5, 6):
-        client._jobs.objects.delete(keys.job_outcome(job.id, shard))
-    client._jobs.objects.delete(keys.job_final(job.id))
+        client._jobs.objects.delete(keys.JobKeys(job.id).outcome(shard))
+    client._jobs.objects.delete(keys.JobKeys(job.id).final)
     jobs.finish(job.manifest, "CANCELLED", "enough")
     retry = client.retry_failed(job.id)
     model.drifts_over = 18
@@ -104,7 +104,7 @@ def test_what_ended_its_workers_is_not_run_again(client: Client, job: Job) -> No
     outcome = client._jobs.outcome(job.id, 2)
     assert outcome is not None
     isolated = outcome.model_copy(update={"isolated": True})
-    client._jobs.objects.put(keys.job_outcome(job.id, 2), isolated.to_json())
+    client._jobs.objects.put(keys.JobKeys(job.id).outcome(2), isolated.to_json())
 
     found = client.verify(job.id)
 
@@ -118,7 +118,7 @@ def test_another_engine_is_named(client: Client, job: Job) -> None:
         outcome = client._jobs.outcome(job.id, shard)
         assert outcome is not None
         then = outcome.model_copy(update={"engine": "abacus 1", "tile_items": 64})
-        client._jobs.objects.put(keys.job_outcome(job.id, shard), then.to_json())
+        client._jobs.objects.put(keys.JobKeys(job.id).outcome(shard), then.to_json())
 
     found = client.verify(job.id)
 

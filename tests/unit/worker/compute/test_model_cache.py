@@ -319,7 +319,7 @@ def test_a_missing_artifact_is_refused(world: Any) -> None:
 
 def test_a_manifest_that_cannot_be_read_is_refused(world: Any) -> None:
     pin = world.publish().pin
-    world.objects.put(keys.model_manifest("m", 1), b"{}")
+    world.objects.put(keys.ModelKeys("m").version(1).manifest, b"{}")
 
     with pytest.raises(ModelRefusedError, match="manifest"), _using(world, pin):
         pass
@@ -329,7 +329,7 @@ def test_a_manifest_without_a_digest_is_refused(world: Any) -> None:
     manifest = world.publish()
     bare = manifest.artifact.model_copy(update={"sha256": None})
     changed = manifest.model_copy(update={"artifact": bare})
-    world.objects.put(keys.model_manifest("m", 1), changed.to_json())
+    world.objects.put(keys.ModelKeys("m").version(1).manifest, changed.to_json())
 
     with pytest.raises(ModelRefusedError, match="no digest"), _using(world, manifest.pin):
         pass

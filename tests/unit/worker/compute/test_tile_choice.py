@@ -230,7 +230,7 @@ def test_what_was_tried_is_told(
 ) -> None:
     model = _Model(call_us=250, item_us=5)
 
-    tried = _calibrations(model, memory_objects).tried(manifest, model.compile_for)
+    tried = _calibrations(model, memory_objects).measure(manifest, model.compile_for)
 
     assert "64: 9.76 us, 256: 6.37 us, 1024: 5.96 us an item" == tried.summary
     assert [] == list(memory_objects.list("calibrations/"))
@@ -246,7 +246,7 @@ def test_the_setting_says_it_without_a_try(
             raise AssertionError
 
     model = _Model(call_us=250, item_us=5)
-    choose = tile_choice.chooser(
+    choose = tile_choice.tile_chooser(
         Settings(max_batch_size=7),
         objects=memory_objects,
         decide=lambda _, data: data,

@@ -14,7 +14,7 @@ import pytest
 
 from fornada.errors import LocalDiskError
 from worker.host import health
-from worker.host.health import HealthFile, Pulse, live_and_stale, worker_name
+from worker.host.health import HealthFile, HeartbeatReader, live_and_stale, worker_name
 from worker.host.watchdog import Activity, Watchdog
 
 
@@ -145,7 +145,7 @@ class _Looks:
     def __init__(self, folder: Path) -> None:
         self.file = HealthFile(folder, name="other")
         self.clock = _Clock()
-        self.pulse = Pulse(self.file, clock=self.clock)
+        self.pulse = HeartbeatReader(self.file, clock=self.clock)
 
     def go_on(self, seconds: int, *, beats: bool = False) -> None:
         for _ in range(seconds):

@@ -165,7 +165,7 @@ def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path)
 
 def test_typed_failures_arrive_as_our_errors(tmp_path: Path) -> None:
     # given
-    answer = """print(json.dumps({"failed": "input", "message": "no such object"}), flush=True)"""
+    answer = """print(json.dumps({"failed": "item", "message": "no such object"}), flush=True)"""
 
     # when / then
     with (

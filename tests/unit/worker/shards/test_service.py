@@ -59,7 +59,7 @@ def test_the_outcome_is_committed_with_the_probabilities_of_every_item(world: An
         outcome.reason,
     )
     assert ("worker-1", "fake 1", 4) == (outcome.worker, outcome.engine, outcome.tile_items)
-    assert outcome.data.key == keys.job_data("job", 0, outcome.attempt)
+    assert outcome.data.key == keys.JobKeys("job").data(0, outcome.attempt)
 
 
 def test_the_last_shard_finishes_the_job(world: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_message_for_a_shard_that_is_not_there_is_dropped(world: Any, shard: i
 
 
 def test_a_message_for_a_manifest_that_cannot_be_read_is_dropped(world: Any) -> None:
-    world.objects.put(keys.job_manifest("job"), b'{"schema_version": 2}')
+    world.objects.put(keys.JobKeys("job").manifest, b'{"schema_version": 2}')
 
     assert "ended" == world.run()
 
@@ -159,7 +159,7 @@ def test_a_message_for_a_manifest_that_cannot_be_read_is_dropped(world: Any) -> 
 def test_a_deadline_without_a_time_zone_is_no_manifest(world: Any) -> None:
     manifest = world.submit([ITEMS])
     naive = manifest.to_json().replace(b'"tags"', b'"deadline":"2026-01-01T00:00:00","tags"')
-    world.objects.put(keys.job_manifest("naive"), naive)
+    world.objects.put(keys.JobKeys("naive").manifest, naive)
 
     assert "ended" == world.run(job_id="naive")
 

@@ -11,7 +11,7 @@ import pytest
 from fornada import keys
 from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
 from fornada.formats.npy import to_npy
-from fornada.jobs.ids import message_for, named
+from fornada.jobs.ids import message_for, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import ShardOutcome
 from fornada.queue.message import ShardMessage
@@ -93,7 +93,7 @@ def test_a_small_job_of_several_shards_is_one_write_a_shard_and_an_end(world: An
         final.outcome,
     )
     np.testing.assert_array_equal(world.row_sums(ITEMS[2:5]), probabilities(world, job, 1))
-    assert [] == list(world.objects.list(f"{keys.job_prefix(job.job_id)}data/"))
+    assert [] == list(world.objects.list(f"{keys.JobKeys(job.job_id).prefix}data/"))
 
 
 def test_a_result_that_is_not_small_becomes_an_object(world: Any) -> None:
@@ -172,7 +172,7 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
 def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
     jobs = submit(world, 30)
     asked: Counter[str] = Counter()
-    for name in ("begin_all", "decide_ends", "end_jobs", "mark_all_done", "lead_end"):
+    for name in ("begin_all", "decide_ends", "end_jobs", "mark_all_done", "hold_end_lease"):
         method = getattr(world.coordination, name)
 
         def call(*args: Any, name: str = name, method: Any = method, **kwargs: Any) -> Any:
@@ -364,11 +364,11 @@ def test_a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows(
 ) -> None:
     # given a manifest that was never stored, and whose id vouches for it
     (stored,) = submit(world, 1)
-    job = named(stored.model_copy(update={"nonce": "never stored"})).manifest
+    job = with_content_id(stored.model_copy(update={"nonce": "never stored"})).manifest
 
     assert "ended" == world.service.run(message_for(job, 0))
 
-    assert [] == list(world.objects.list(keys.job_prefix(job.job_id)))
+    assert [] == list(world.objects.list(keys.JobKeys(job.job_id).prefix))
     # and nothing of it is kept in Redis
     assert job.job_id not in world.coordination._jobs
 
@@ -394,7 +394,7 @@ def test_a_message_of_a_purged_job_brings_nothing_back(world: Any) -> None:
 
     assert "ended" == world.service.run(carried)
 
-    assert [] == list(world.objects.list(keys.job_prefix(job.job_id)))
+    assert [] == list(world.objects.list(keys.JobKeys(job.job_id).prefix))
 
 
 # Ends that race.
@@ -429,14 +429,14 @@ def test_an_end_that_was_decided_before_is_the_one_that_is_written(world: Any) -
         decided = real(job_id, end)
         world.coordination.decide_end = real
         world.service.run(message_for(job, 0))
-        written.append(world.objects.get(keys.job_final(job.job_id)).data)
+        written.append(world.objects.get(keys.JobKeys(job.job_id).final).data)
         return decided
 
     world.coordination.decide_end = decide_end
 
     world.jobs.finish(job, "CANCELLED", "enough")
 
-    assert [world.objects.get(keys.job_final(job.job_id)).data] == written
+    assert [world.objects.get(keys.JobKeys(job.job_id).final).data] == written
     assert "CANCELLED" == world.jobs.final(job.job_id).state
 
 
@@ -567,7 +567,7 @@ def test_a_broker_that_is_lost_before_it_hears_of_the_end_changes_nothing(world:
         world.jobs.final(job.job_id),
         world.coordination._ended[job.job_id],
     )
-    assert [] == list(world.objects.list(keys.job_outcomes_prefix(job.job_id)))
+    assert [] == list(world.objects.list(keys.JobKeys(job.job_id).outcomes_prefix))
 
 
 @pytest.mark.parametrize("step", ["manifest.json", "outcome", "final.json"])
