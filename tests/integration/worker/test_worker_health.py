@@ -39,9 +39,9 @@ sys.exit(supervisor.run())
 """
 _QUICK = f"""
 import sys
-from worker import health
+from worker.host import watchdog
 from worker.__main__ import main
-health.STUCK_AFTER_S = {STUCK_AFTER_S}
+watchdog.STUCK_AFTER_S = {STUCK_AFTER_S}
 sys.exit(main())
 """
 # Like a consumer that was lost in a reconnect: the loop turns, and nobody waits for messages.
@@ -49,9 +49,10 @@ _DEAF = f"""
 import sys
 from pathlib import Path
 from celery import bootsteps
-from worker import app, health
+from worker import app
+from worker.host import watchdog
 from worker.__main__ import main
-health.STUCK_AFTER_S = {STUCK_AFTER_S}
+watchdog.STUCK_AFTER_S = {STUCK_AFTER_S}
 create_app = app.create_app
 is_deaf = Path(sys.argv.pop(1))
 
