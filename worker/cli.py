@@ -9,6 +9,7 @@ import click
 
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
+from fornada.events import Events, log_event
 from fornada.settings import Settings
 from model_store.engines.catalog import require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
@@ -54,7 +55,10 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     ]
     threads = max(1, granted_cores() // len(environs))
     supervisor = Supervisor(
-        worker_command(threads=threads), environs=environs, cache_dir=settings.cache_dir
+        worker_command(threads=threads),
+        environs=environs,
+        cache_dir=settings.cache_dir,
+        events=Events(log_event),
     )
     sys.exit(supervisor.run())
 

@@ -6,14 +6,13 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
+from fornada.events import Events, WorkerStarted, WorkerStopped, log_event
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
-from fornada.logs import get_logger
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.engines.catalog import open_engine
-from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust, names_in
 from model_store.store import ModelStore
@@ -22,16 +21,15 @@ from worker import tasks
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.direct_calls import PredictServer
 from worker.compute.model_cache import ModelCache
-from worker.compute.predictor import ChooseTile, EnginePredictor, Predictor
+from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import tile_chooser
 from worker.host.deadlines import Deadlines
-from worker.host.health import EXIT_RESTART, HealthFile, worker_name
+from worker.host.health import EXIT_RESTART, HealthFile
+from worker.host.identity import Worker, worker_name
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
-
-log = get_logger(__name__)
 
 
 def run_process(settings: Settings, *, threads: int) -> int:
@@ -41,19 +39,34 @@ def run_process(settings: Settings, *, threads: int) -> int:
         settings: What the environment said.
         threads: Cores that predict may use.
     """
+    events = Events(log_event)
     # Before the first message: importing TensorFlow takes seconds.
     engine = open_engine(settings.engine, threads=threads)
-    name = worker_name()
+    worker = Worker(name=worker_name(), threads=threads, engine=engine.name)
     objects = S3ObjectStore.from_settings(settings)
     coordination = RedisCoordination.from_settings(settings)
     jobs = JobStore(objects=objects, decisions=coordination)
     manifests = Manifests(jobs=jobs)
     stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    choose_tile = tile_chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
-    concurrency = Concurrency(settings, objects=objects, streams=engine.streams)
-    models = _model_cache(settings, stored, engine, choose_tile, concurrency)
+    choose_tile = tile_chooser(
+        settings, objects=objects, decide=coordination.decide, engine=engine, events=events
+    )
+    concurrency = Concurrency(settings, objects=objects, streams=engine.streams, events=events)
+
+    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+        predictor = EnginePredictor(
+            manifest, artifact, engine=engine, models=stored, choose_tile=choose_tile
+        )
+        concurrency.fit(manifest, predictor)
+        return predictor
+
+    models = ModelCache(
+        settings, models=stored, build=build, disk=ArtifactCache(settings.cache_dir), events=events
+    )
     deadlines = Deadlines()
     service = ShardService(
+        settings,
+        worker,
         jobs=jobs,
         manifests=manifests,
         models=models,
@@ -62,15 +75,13 @@ def run_process(settings: Settings, *, threads: int) -> int:
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
         ),
-        worker=name,
-        lease_s=settings.lease_s,
-        shard_deadline_s=settings.shard_deadline_s,
+        events=events,
     )
     app = celery_app.create_app(settings)
     activity = Activity()
     tasks.register(app, run=service.run_bundle, activity=activity)
     watchdog = Watchdog(
-        file=HealthFile(settings.cache_dir, name=name),
+        file=HealthFile(settings.cache_dir, name=worker.name),
         activity=activity,
         queue_length=lambda: _queue_length(coordination, settings.queue),
         end_process=lambda: os._exit(EXIT_RESTART),
@@ -82,7 +93,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         manifests=manifests,
         coordination=coordination,
         enqueue=lambda messages: celery_app.enqueue(app, messages),
-        holder=name,
+        holder=worker.name,
         queue=settings.queue,
         interval_s=settings.reconcile_interval_s,
         requeue_after_s=settings.requeue_after_s,
@@ -101,41 +112,17 @@ def run_process(settings: Settings, *, threads: int) -> int:
     watchdog.start()
     reconciler.start()
     predict_server.start()
-    log.info("worker starts", worker=name, threads=threads, engine=engine.name)
+    events.tell(WorkerStarted(worker=worker.name, threads=threads, engine=worker.engine))
     try:
         return celery_app.consume(
-            app, settings, name=name, threads=concurrency.threads, on_message=activity.take
+            app, settings, name=worker.name, threads=concurrency.threads, on_message=activity.take
         )
     finally:
         predict_server.stop()
         reconciler.stop()
         watchdog.stop()
         models.close()
-        log.info("worker stopped", worker=name)
-
-
-def _model_cache(
-    settings: Settings,
-    models: ModelStore,
-    engine: Engine,
-    choose_tile: ChooseTile,
-    concurrency: Concurrency,
-) -> ModelCache:
-    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
-        predictor = EnginePredictor(
-            manifest, artifact, engine=engine, models=models, choose_tile=choose_tile
-        )
-        concurrency.fit(manifest, predictor)
-        return predictor
-
-    return ModelCache(
-        models=models,
-        build=build,
-        disk=ArtifactCache(settings.cache_dir),
-        max_models=settings.max_loaded_models,
-        max_bytes=settings.model_memory_bytes,
-        max_latency_s=settings.max_latency_s,
-    )
+        events.tell(WorkerStopped(worker=worker.name))
 
 
 def _queue_length(coordination: Coordination, queue: str) -> int | None:

@@ -198,12 +198,10 @@ MUTATIONS = (
     ),
     Mutation(
         name="marked-done-before-the-commit",
-        path="worker/shards/service.py",
-        old="        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
-        new="        self._mark_done(run, outcomes=[computed])\n"
-        "        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
+        path="worker/shards/commits.py",
+        old="        committed = Committed(\n",
+        new="        self.mark_done([Committed(attempt=attempt, outcome=stamped)])\n"
+        "        committed = Committed(\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
             _MACHINE,
@@ -222,16 +220,17 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
+        new="            claim = (attempt.run.job_id, attempt.run.shard, attempt.run.attempt_id)\n"
+        "            self._coordination.forget_attempt(*claim)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._coordination.begin(job_id, shard, attempt.id, lease_s=self._lease_s)\n"
+        "            self._coordination.begin(*claim, lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
     Mutation(
         name="attempts-not-heeded",
-        path="worker/shards/service.py",
-        old="number=begun.attempts,",
+        path="worker/shards/attempts.py",
+        old="number=admission.attempts,",
         new="number=1,",
         tests=(f"{_SERVICE}a_shard_whose_workers_die_is_dead_in_the_end[conditional]",),
     ),
@@ -349,8 +348,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="carried-manifest-of-no-job",
-        path="worker/shards/service.py",
-        old="if not begun.counted and self._is_over(run):",
+        path="worker/shards/attempts.py",
+        old="if not admission.counted:",
         new="if False:",
         tests=(
             f"{_SMALL}a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows[conditional]",
@@ -367,9 +366,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="alone-though-the-lease-ran-out",
-        path="worker/shards/attempt.py",
-        old="return time.monotonic() < self.alone_until_s",
-        new="return self.alone_until_s > 0",
+        path="worker/shards/phases.py",
+        old="return time.monotonic() < self.sole_writer_until_s",
+        new="return self.sole_writer_until_s > 0",
         tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
     ),
     Mutation(
@@ -443,9 +442,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="keys-taken-for-ids-given-once",
-        path="worker/shards/service.py",
-        old="is_alone = begun.is_first and is_generated_id(job_id)",
-        new="is_alone = begun.is_first",
+        path="worker/shards/attempts.py",
+        old="is_sole_writer = admission.is_first and is_generated_id(run.job_id)",
+        new="is_sole_writer = admission.is_first",
         tests=(
             f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
         ),

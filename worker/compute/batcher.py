@@ -82,11 +82,13 @@ class Batcher:
         item_shape: Sequence[int],
         item_dtype: str,
         max_latency_s: float,
+        on_computed: Callable[[int, float], object] = lambda _row_count, _duration_s: None,
     ) -> None:
         self.tile_items = tile_items
         self._predict_tile = predict_tile
         self._streams = streams
         self._max_latency_s = max_latency_s
+        self._on_computed = on_computed
         self._tile_shape = (tile_items, *item_shape)
         self._tile_dtype = np.dtype(item_dtype)
         self._requests: deque[_Request] = deque()
@@ -192,7 +194,9 @@ class Batcher:
             for part in parts:
                 tile[filled : filled + len(part)] = part.rows
                 filled += len(part)
+        began_s = time.perf_counter()
         outputs = self._predict_tile(tile)
+        self._on_computed(sum(map(len, parts)), time.perf_counter() - began_s)
         if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
             raise PredictionError(
                 f"predict gave {outputs.dtype} {outputs.shape} for {self.tile_items} items; "

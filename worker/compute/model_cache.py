@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from fornada.errors import (
@@ -15,8 +15,10 @@ from fornada.errors import (
     ObjectNotFoundError,
     UsageError,
 )
+from fornada.events import SILENT, Events, ModelDropped, ModelLoaded, TileComputed
 from fornada.logs import get_logger
 from fornada.records import ModelPin
+from fornada.settings import Settings
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -42,31 +44,31 @@ class ModelCache:
     """Loaded models by digest, the least recently used dropped first.
 
     Args:
+        settings: `max_loaded_models` are kept, and `model_memory_bytes` of their artifacts. A
+            model takes the size of its artifact and its working memory. Models in use are kept
+            beyond both limits.
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
-        max_models: How many are kept.
-        max_bytes: How large their artifacts are together, as their manifests have it; a model
-            takes that and its working memory. Models in use are kept even so.
-        max_latency_s: How long a batch that is not full waits for rows of other shards.
+        events: Hears of models loaded and dropped, and of each predict call.
     """
 
     def __init__(
         self,
+        settings: Settings,
         *,
         models: ModelStore,
         build: PredictorFactory,
-        disk: "ArtifactCache",
-        max_models: int,
-        max_bytes: int,
-        max_latency_s: float,
+        disk: ArtifactCache,
+        events: Events = SILENT,
     ) -> None:
         self._models = models
         self._build = build
         self._disk = disk
-        self._max_models = max_models
-        self._max_bytes = max_bytes
-        self._max_latency_s = max_latency_s
+        self._events = events
+        self._max_models = settings.max_loaded_models
+        self._max_bytes = settings.model_memory_bytes
+        self._max_latency_s = settings.max_latency_s
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
@@ -141,7 +143,7 @@ class ModelCache:
             return model
 
     def _load(self, manifest: ModelManifest) -> LoadedModel:
-        began = time.monotonic()
+        began_s = time.monotonic()
         with _faults_of_the_model():
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda: self._models.fetch(manifest.artifact)
@@ -157,16 +159,28 @@ class ModelCache:
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
             max_latency_s=self._max_latency_s,
+            on_computed=self._tell_computed(manifest.pin, predictor.tile_items),
         )
-        log.info(
-            "model loaded",
-            model=str(manifest),
-            sha256=manifest.digest[:12],
-            engine=predictor.engine,
-            tile_items=predictor.tile_items,
-            duration_s=round(time.monotonic() - began, 3),
+        self._events.tell(
+            ModelLoaded(
+                model=manifest.pin,
+                sha256=manifest.digest[:12],
+                engine=predictor.engine,
+                tile_items=predictor.tile_items,
+                duration_s=time.monotonic() - began_s,
+            )
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
+
+    def _tell_computed(self, model: ModelPin, tile_items: int) -> Callable[[int, float], None]:
+        def tell(row_count: int, duration_s: float) -> None:
+            self._events.tell(
+                TileComputed(
+                    model=model, row_count=row_count, tile_items=tile_items, duration_s=duration_s
+                )
+            )
+
+        return tell
 
     def _make_room(self, count: int = 0, size_bytes: int = 0) -> None:
         """Drop models that nobody uses until so many more, of so many bytes, have room."""
@@ -178,7 +192,7 @@ class ModelCache:
                 dropped.append(self._loaded.pop(digest))
         for model in dropped:
             model.batcher.close()
-            log.info("model dropped", model=str(model.manifest))
+            self._events.tell(ModelDropped(model=model.manifest.pin))
 
     def _has_room(self, count: int, size_bytes: int) -> bool:
         loaded = self._loaded.values()

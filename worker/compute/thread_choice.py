@@ -10,6 +10,7 @@ import numpy as np
 
 from fornada import keys
 from fornada.errors import StoreError
+from fornada.events import SILENT, Events, ThreadsRaised
 from fornada.formats.items import Array, item_size_bytes
 from fornada.logs import get_logger
 from fornada.settings import MAX_CHOSEN_THREADS, Settings
@@ -84,11 +85,13 @@ class Concurrency:
         *,
         objects: ObjectStore,
         streams: int,
+        events: Events = SILENT,
         stopwatch: Stopwatch = _stopwatch,
     ) -> None:
         self._settings = settings
         self._objects = objects
         self._streams = streams
+        self._events = events
         self._stopwatch = stopwatch
         self._lock = threading.Lock()
         self._follow: Callable[[int], None] = lambda _threads: None
@@ -122,12 +125,10 @@ class Concurrency:
                 return
             self.threads = threads
             self._follow(threads)
-        log.info(
-            "more shards at a time",
-            threads=threads,
-            model=str(manifest),
-            wait_s=round(cost.wait_s, 4),
-            busy_s=round(cost.busy_s, 4),
+        self._events.tell(
+            ThreadsRaised(
+                model=manifest.pin, threads=threads, wait_s=cost.wait_s, busy_s=cost.busy_s
+            )
         )
 
 

@@ -10,8 +10,8 @@ from pydantic import AwareDatetime, Field
 
 from fornada import keys
 from fornada.errors import ObjectNotFoundError
+from fornada.events import SILENT, Events, ModelCalibrated
 from fornada.formats.items import Array
-from fornada.logs import get_logger
 from fornada.records import SCHEMA_VERSION, Record, now
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
@@ -19,8 +19,6 @@ from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind
-
-log = get_logger(__name__)
 
 #: `Coordination.decide`: of all answers to a question, the first.
 Decide = Callable[[str, bytes], bytes]
@@ -90,12 +88,14 @@ class Calibrations:
         decide: Decide,
         engine: str,
         machine: str,
+        events: Events = SILENT,
         stopwatch: Stopwatch = lambda: (time.perf_counter(), time.process_time()),
     ) -> None:
         self._objects = objects
         self._decide = decide
         self._engine = engine
         self._machine = machine
+        self._events = events
         self._stopwatch = stopwatch
 
     def tile_items(self, manifest: ModelManifest, compile_for: Compile) -> int:
@@ -107,15 +107,15 @@ class Calibrations:
         """
         found = self.find(manifest)
         if found is None:
-            began = time.monotonic()
+            began_s = time.monotonic()
             found = self._keep(manifest, self.measure(manifest, compile_for))
-            duration_s = round(time.monotonic() - began, 3)
-            log.info(
-                "model calibrated",
-                model=str(manifest),
-                tile_items=found.tile_items,
-                tried=found.summary,
-                duration_s=duration_s,
+            self._events.tell(
+                ModelCalibrated(
+                    model=manifest.pin,
+                    tile_items=found.tile_items,
+                    measured=found.summary,
+                    duration_s=time.monotonic() - began_s,
+                )
             )
         return found.tile_items
 
@@ -153,16 +153,24 @@ class Calibrations:
 
 
 def tile_chooser(
-    settings: Settings, *, objects: ObjectStore, decide: Decide, engine: Engine
+    settings: Settings,
+    *,
+    objects: ObjectStore,
+    decide: Decide,
+    engine: Engine,
+    events: Events = SILENT,
 ) -> ChooseTile:
     """Rows of every call as the settings say, or else as calibrated on this machine."""
     fixed = settings.max_batch_size
     if fixed is not None:
         return lambda _manifest, _compile_for: fixed
-    return calibrations(objects=objects, decide=decide, engine=engine).tile_items
+    kept = calibrations(objects=objects, decide=decide, engine=engine, events=events)
+    return kept.tile_items
 
 
-def calibrations(*, objects: ObjectStore, decide: Decide, engine: Engine) -> Calibrations:
+def calibrations(
+    *, objects: ObjectStore, decide: Decide, engine: Engine, events: Events = SILENT
+) -> Calibrations:
     """Those of this machine."""
     return Calibrations(
         objects=objects,
@@ -170,6 +178,7 @@ def calibrations(*, objects: ObjectStore, decide: Decide, engine: Engine) -> Cal
         engine=engine.name,
         # Not the process's own share of the cores: however many there are, bytes are the same.
         machine=machine_kind(cores=granted_cores()),
+        events=events,
     )
 
 

@@ -26,11 +26,6 @@ EXIT_RESTART = 75
 _STEP_S = 1.0
 
 
-def worker_name(pid: int | None = None) -> str:
-    """The name in outcomes and logs of this process, or of another on this machine."""
-    return f"{socket.gethostname()}-{os.getpid() if pid is None else pid}"
-
-
 class HealthFile:
     """`<folder>/workers/<name>.json`, touched at every beat, removed at a clean end."""
 

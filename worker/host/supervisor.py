@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from fornada.events import SILENT, Events, WorkerEnded, WorkerKilled
 from fornada.logs import get_logger
 from worker.host.health import (
     STALE_AFTER_S,
     START_LIMIT_S,
     HealthFile,
     HeartbeatReader,
-    worker_name,
 )
+from worker.host.identity import worker_name
 
 log = get_logger(__name__)
 
@@ -56,16 +57,19 @@ class Supervisor:
         cache_dir: Path,
         stale_after_s: float = STALE_AFTER_S,
         start_limit_s: float = START_LIMIT_S,
+        events: Events = SILENT,
     ) -> None:
         self._slots = [
             _Slot(
                 command,
+                number=number,
                 environ=environ,
                 cache_dir=cache_dir,
                 stale_after_s=stale_after_s,
                 start_limit_s=start_limit_s,
+                events=events,
             )
-            for environ in environs
+            for number, environ in enumerate(environs)
         ]
         self._stopping = threading.Event()
 
@@ -113,13 +117,17 @@ class _Slot:
         self,
         command: Sequence[str],
         *,
+        number: int,
         environ: Mapping[str, str],
         cache_dir: Path,
         stale_after_s: float,
         start_limit_s: float,
+        events: Events = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = list(command)
+        self._number = number
+        self._events = events
         self._environ = dict(environ)
         self._cache_dir = cache_dir
         self._stale_after_s = stale_after_s
@@ -144,7 +152,7 @@ class _Slot:
         self._failures = 0 if steady else self._failures + 1
         # Of few failures only: a power of very many overflows.
         backoff_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) - 1)
-        log.warning("worker ended, starting another", code=code, lived_s=round(lived_s, 1))
+        self._events.tell(WorkerEnded(slot=self._number, code=code, lived_s=lived_s))
         self._process, self._due_at = None, self._clock() + backoff_s
         return code
 
@@ -186,7 +194,7 @@ class _Slot:
         waits_for_start = not self._pulse.was_seen and not self._stopping
         limit_s = self._start_limit_s if waits_for_start else self._stale_after_s
         if self._pulse.still_s > limit_s:
-            log.error("worker shows no life, killing it", pid=process.pid, still_s=limit_s)
+            self._events.tell(WorkerKilled(slot=self._number, pid=process.pid, still_s=limit_s))
             process.kill()
             # It has a moment to go.
             self._pulse.still_s = 0.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
@@ -20,6 +21,7 @@ from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now, sha256_hex
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft, ModelManifest
@@ -27,6 +29,7 @@ from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
 
@@ -129,13 +132,15 @@ class _World:
         self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
+        self.heard: list[Event] = []
+        self.events = Events(self.heard.append)
+        self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
         self.cache = ModelCache(
+            self.settings,
             models=self.models,
             build=self.engine.build,
             disk=ArtifactCache(folder),
-            max_models=2,
-            max_bytes=10**9,
-            max_latency_s=0.0,
+            events=self.events,
         )
         #: What a process of its own answers; without more, it dies over every item.
         self.isolated: Any = _Isolated()
@@ -146,15 +151,15 @@ class _World:
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
+            self.settings.model_copy(update={"lease_s": lease_s}),
+            Worker(name=worker, threads=1, engine="fake 1"),
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,
             coordination=self.coordination,
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
-            worker=worker,
-            lease_s=lease_s,
-            shard_deadline_s=600.0,
+            events=self.events,
         )
 
     def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
