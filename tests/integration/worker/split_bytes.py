@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from hypothesis import Phase, given, settings
@@ -30,7 +30,7 @@ from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
-from fornada.settings import EngineName, Settings
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
@@ -73,7 +73,7 @@ _SHARES = st.lists(
 def main() -> None:
     """Take one undisturbed pass, then compare many others with it."""
     name, threads, folder = sys.argv[1:]
-    deployment = _Deployment(cast(EngineName, name), threads=int(threads), folder=Path(folder))
+    deployment = _Deployment(name, threads=int(threads), folder=Path(folder))
     expected = {model: deployment.undisturbed(model) for model in deployment.items}
 
     @settings(
@@ -146,7 +146,7 @@ class _FailingStore(InMemoryObjectStore):
 class _Deployment:
     """A store, a queue, a clock, and two workers with a model cache each."""
 
-    def __init__(self, engine: EngineName, *, threads: int, folder: Path) -> None:
+    def __init__(self, engine: str, *, threads: int, folder: Path) -> None:
         #: What was published, by model: item dtype [items, *item_shape].
         self.items: dict[str, NDArray[Any]] = {}
         #: Bundles that went back to the queue, at least in part.
