@@ -58,7 +58,7 @@ class Client:
         exchange: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            exchange=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)

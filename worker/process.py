@@ -90,7 +90,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         lease_s=settings.lease_s,
     )
     predict_server = PredictServer(
-        exchange=RedisCallChannel.from_settings(settings),
+        channel=RedisCallChannel.from_settings(settings),
         queue=settings.queue,
         models=models,
         deadlines=deadlines,
