@@ -5,16 +5,20 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test bench bench-quick bench-scale soak mutation-check lint docs lock clean
+.PHONY: help demo test test-slow bench bench-quick bench-scale soak mutation-check lint docs lock clean
 help:  ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime  ## Run the main job, here and now
 	@$(BIN)/fornada demo
 
-test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.dev  ## Run the tests that prove the product (5 minutes)
+	$(PYTEST)
+
+test-slow: $(VENV)/.dev  ## Run the other tests: detail that takes long
+	$(PYTEST) -m slow
 
 bench: $(VENV)/.dev  ## Measure Fornada and others on the same work (15 minutes)
 	$(BIN)/python -m benchmarks

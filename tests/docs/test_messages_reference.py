@@ -26,7 +26,7 @@ from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
 from worker import tasks
@@ -36,6 +36,8 @@ from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.host.identity import Worker
 from worker.shards.service import ShardService
+
+from ..deployment import publish_unloadable
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reference" / "messages.md"
@@ -69,16 +71,8 @@ class TenthEach:
 @pytest.fixture
 def model(settings: Settings) -> ModelManifest:
     """The model that the example asks for, published in the test's bucket."""
-    draft = ModelDraft(
-        name="fashion-mnist", item_shape=[28, 28], item_dtype="uint8", classes=CLASSES
-    )
-    return ModelStore(objects=S3ObjectStore.from_settings(settings)).publish(
-        draft,
-        artifact=b"not loaded here",
-        golden_inputs=np.zeros((1, 28, 28), np.uint8),
-        golden_outputs=np.full((1, 10), 0.1, np.float32),
-        check=lambda _artifact: None,
-    )
+    objects = S3ObjectStore.from_settings(settings)
+    return publish_unloadable(objects, "fashion-mnist", item_shape=[28, 28], classes=CLASSES)
 
 
 class Shell:
