@@ -266,7 +266,7 @@ def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
 ) -> None:
     # given a worker that is stopped in the middle of a job, of which 32 shards are one message
     images = np.tile(images, (8, 1, 1))
-    deployment, _ = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
+    deployment, _ = deploy(delay_s=0.05, lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
     supervise(deployment, worker_command(threads=1))
     pid = _warm(deployment, images)
     with _stopped(pid):

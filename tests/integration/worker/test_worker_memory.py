@@ -36,7 +36,7 @@ def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     request: pytest.FixtureRequest,
 ) -> None:
     # given a worker that has run some shards
-    deployment, _ = deploy()
+    deployment, _ = deploy(engine="keras")
     traces = tmp_path / "traces"
     worker = _start(deployment, traces)
     try:
