@@ -1,18 +1,24 @@
-"""One worker process: everything it is made of, put together and run."""
+"""One worker process: put together from its parts, and run."""
 
 import os
+from dataclasses import dataclass
 
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
-from fornada.events import Events, WorkerStarted, WorkerStopped, log_event
+from fornada.events import Events, WorkerStarted, WorkerStopped
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.interface import Sender
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.storage.reporting import ReportingStore
 from model_store.engines.catalog import open_engine
+from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust, names_in
 from model_store.store import ModelStore
@@ -32,82 +38,48 @@ from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
 
 
-def run_process(settings: Settings, *, threads: int) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What the parts of a worker share."""
+
+    settings: Settings
+    worker: Worker
+    events: Events
+    engine: Engine
+    objects: ObjectStore
+    coordination: Coordination
+    jobs: JobStore
+    manifests: Manifests
+    deadlines: Deadlines
+
+
+def run_process(settings: Settings, *, threads: int, events: Events) -> int:
     """Consume until a signal ends it; return the exit code.
 
     Args:
-        settings: What the environment said.
+        settings: From the environment.
         threads: Cores that predict may use.
+        events: Hears what happens.
     """
-    events = Events(log_event)
-    # Before the first message: importing TensorFlow takes seconds.
-    engine = open_engine(settings.engine, threads=threads)
-    worker = Worker(name=worker_name(), threads=threads, engine=engine.name)
-    objects = open_store(settings)
-    coordination = RedisCoordination.from_settings(settings)
-    jobs = JobStore(objects=objects, decisions=coordination)
-    manifests = Manifests(jobs=jobs)
-    stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    choose_tile = tile_chooser(
-        settings, objects=objects, decide=coordination.decide, engine=engine, events=events
+    shared = _open(settings, threads=threads, events=events)
+    worker = shared.worker
+    concurrency = Concurrency(
+        settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
-    concurrency = Concurrency(settings, objects=objects, streams=engine.streams, events=events)
-
-    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
-        predictor = EnginePredictor(
-            manifest, artifact, engine=engine, models=stored, choose_tile=choose_tile
-        )
-        concurrency.fit(manifest, predictor)
-        return predictor
-
-    models = ModelCache(
-        settings, models=stored, build=build, disk=ArtifactCache(settings.cache_dir), events=events
-    )
-    deadlines = Deadlines()
-    service = ShardService(
-        settings,
-        worker,
-        jobs=jobs,
-        manifests=manifests,
-        models=models,
-        coordination=coordination,
-        deadlines=deadlines,
-        isolate=lambda job_id, shard: IsolatedProcess(
-            isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
-        ),
-        events=events,
-    )
+    models = _model_cache(shared, concurrency)
     app = celery_app.create_app(settings)
     activity = Activity()
-    tasks.register(app, run=service.run_bundle, activity=activity)
+    tasks.register(app, run=_service(shared, models).run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
         file=HealthFile(settings.cache_dir, name=worker.name),
         activity=activity,
-        queue_length=lambda: _queue_length(coordination, settings.queue),
-        end_process=lambda: os._exit(EXIT_RESTART),
+        queue_length=lambda: _queue_length(shared.coordination, settings.queue),
+        end_process=_end_process,
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)
-    reconciler = Reconciler(
-        jobs=jobs,
-        manifests=manifests,
-        coordination=coordination,
-        enqueue=lambda messages: celery_app.enqueue(app, messages),
-        holder=worker.name,
-        queue=settings.queue,
-        interval_s=settings.reconcile_interval_s,
-        requeue_after_s=settings.requeue_after_s,
-        enqueue_window=settings.enqueue_window,
-        lease_s=settings.lease_s,
-    )
-    predict_server = PredictServer(
-        channel=RedisCallChannel.from_settings(settings),
-        queue=settings.queue,
-        models=models,
-        deadlines=deadlines,
-        deadline_s=settings.shard_deadline_s,
-        end_process=lambda: os._exit(EXIT_RESTART),
-    )
+    reconciler = _reconciler(shared, CelerySender(app))
+    predict_server = _predict_server(shared, models)
     models.warm(names_in(settings.warm_models))
     watchdog.start()
     reconciler.start()
@@ -123,6 +95,98 @@ def run_process(settings: Settings, *, threads: int) -> int:
         watchdog.stop()
         models.close()
         events.tell(WorkerStopped(worker=worker.name))
+
+
+def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
+    # Before the first message: importing TensorFlow takes seconds.
+    engine = open_engine(settings.engine, threads=threads)
+    objects = ReportingStore(open_store(settings), events=events)
+    coordination = RedisCoordination.from_settings(settings)
+    jobs = JobStore(objects=objects, decisions=coordination)
+    return _Shared(
+        settings=settings,
+        worker=Worker(name=worker_name(), threads=threads, engine=engine.name),
+        events=events,
+        engine=engine,
+        objects=objects,
+        coordination=coordination,
+        jobs=jobs,
+        manifests=Manifests(jobs=jobs),
+        deadlines=Deadlines(),
+    )
+
+
+def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
+    settings, events = shared.settings, shared.events
+    models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
+    choose_tile = tile_chooser(
+        settings,
+        objects=shared.objects,
+        decide=shared.coordination.decide,
+        engine=shared.engine,
+        events=events,
+    )
+
+    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+        predictor = EnginePredictor(
+            manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
+        )
+        concurrency.fit(manifest, predictor)
+        return predictor
+
+    return ModelCache(
+        settings, models=models, build=build, disk=ArtifactCache(settings.cache_dir), events=events
+    )
+
+
+def _service(shared: _Shared, models: ModelCache) -> ShardService:
+    deadline_s = shared.settings.shard_deadline_s
+    return ShardService(
+        shared.settings,
+        shared.worker,
+        jobs=shared.jobs,
+        manifests=shared.manifests,
+        models=models,
+        coordination=shared.coordination,
+        deadlines=shared.deadlines,
+        isolate=lambda job_id, shard: IsolatedProcess(
+            isolated_command(job_id, shard), timeout_s=deadline_s
+        ),
+        events=shared.events,
+    )
+
+
+def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
+    settings = shared.settings
+    return Reconciler(
+        jobs=shared.jobs,
+        manifests=shared.manifests,
+        coordination=shared.coordination,
+        enqueue=sender.enqueue,
+        holder=shared.worker.name,
+        queue=settings.queue,
+        interval_s=settings.reconcile_interval_s,
+        requeue_after_s=settings.requeue_after_s,
+        enqueue_window=settings.enqueue_window,
+        lease_s=settings.lease_s,
+    )
+
+
+def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
+    return PredictServer(
+        channel=RedisCallChannel.from_settings(shared.settings),
+        queue=shared.settings.queue,
+        models=models,
+        deadlines=shared.deadlines,
+        deadline_s=shared.settings.shard_deadline_s,
+        end_process=_end_process,
+        events=shared.events,
+    )
+
+
+def _end_process() -> None:
+    """End at once; the supervisor starts another."""
+    os._exit(EXIT_RESTART)
 
 
 def _queue_length(coordination: Coordination, queue: str) -> int | None:

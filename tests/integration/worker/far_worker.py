@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from fornada import logs
+from fornada.events import Events, log_event
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from worker.process import run_process
@@ -28,7 +29,7 @@ def main() -> int:
         put(self, *args, **kwargs)
 
     S3ObjectStore.put = put_late  # type: ignore[method-assign]
-    return run_process(settings, threads=1)
+    return run_process(settings, threads=1, events=Events(log_event))
 
 
 if __name__ == "__main__":

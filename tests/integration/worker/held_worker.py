@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from fornada.events import SILENT
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker import process
@@ -59,7 +60,7 @@ def main() -> int:
     process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", streams=threads)
     process.EnginePredictor = _HeldPredictor
     process.ShardService = _HeldService
-    return process.run_process(Settings.from_env(os.environ), threads=1)
+    return process.run_process(Settings.from_env(os.environ), threads=1, events=SILENT)
 
 
 if __name__ == "__main__":
