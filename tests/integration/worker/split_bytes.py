@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
@@ -111,11 +112,11 @@ def main() -> None:
     deployment.close()
 
 
-class _FailingStore(InMemoryObjectStore):
+class _FailingStore(StoreWrapper):
     """Refuses some writes, as a store that is away for moments."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(InMemoryObjectStore())
         self._failing: set[int] = set()
 
     @contextmanager
@@ -127,15 +128,11 @@ class _FailingStore(InMemoryObjectStore):
         finally:
             self._failing = set()
 
-    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        """As the base, or refuse."""
-        self._refuse(key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """As the base, or refuse."""
-        self._refuse(key)
-        return super().put_if_absent(key, data)
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        """Refuse the call if it is one of those writes."""
+        if operation.startswith("put"):
+            self._refuse(key)
+        return super().around(operation, key)
 
     def _refuse(self, key: str) -> None:
         if self._failing and next(self._writes) in self._failing:
