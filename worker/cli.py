@@ -79,7 +79,7 @@ def _report_health(settings: Settings) -> int:
 
 
 def _require_folder(folder: Path) -> None:
-    """Make sure that models and signs of life can be kept in `folder`."""
+    """Check that `folder` can hold models and health files."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -87,7 +87,12 @@ def run_process(settings: Settings, *, threads: int, events: Events) -> int:
     events.tell(WorkerStarted(worker=worker.name, threads=threads, engine=worker.engine))
     try:
         return celery_app.consume(
-            app, settings, name=worker.name, threads=concurrency.threads, on_message=activity.take
+            app,
+            settings,
+            name=worker.name,
+            threads=concurrency.threads,
+            on_message=activity.take,
+            events=events,
         )
     finally:
         predict_server.stop()

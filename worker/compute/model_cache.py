@@ -1,4 +1,4 @@
-"""Models that this process has loaded: each once, by digest, checked and warm."""
+"""The models that this process has loaded, each once, by digest."""
 
 import threading
 import time
@@ -36,12 +36,12 @@ class LoadedModel:
         self.engine = engine
         self.batcher = batcher
         self.users = 0
-        #: By which versions it may be used; others may have the same artifact.
+        #: The versions that were checked; another version of the same artifact may be refused.
         self.pins: set[ModelPin] = set()
 
 
 class ModelCache:
-    """Loaded models by digest, the least recently used dropped first.
+    """Loaded models by digest; drops the least recently used first.
 
     Args:
         settings: `max_loaded_models` are kept, and `model_memory_bytes` of their artifacts. A
@@ -75,7 +75,7 @@ class ModelCache:
 
     @contextmanager
     def use(self, pin: ModelPin) -> Iterator[LoadedModel]:
-        """The model of `pin`, kept in memory until the block is left.
+        """The model of `pin`, kept in memory while the block runs.
 
         Raises:
             ModelError: It does not exist, is refused, or is not what the pin says.
@@ -91,10 +91,10 @@ class ModelCache:
             self._make_room()
 
     def warm(self, refs: Iterable[str]) -> None:
-        """Load models before they are asked for; what cannot be loaded is logged, no more.
+        """Load models before they are needed; those that fail are logged.
 
         Args:
-            refs: `name`, `name:version` or `name@alias`, as they are now.
+            refs: `name`, `name:version` or `name@alias`, resolved now.
         """
         for ref in refs:
             try:
@@ -104,7 +104,7 @@ class ModelCache:
                 log.warning("model not warmed up", model=ref, error=str(exc))
 
     def close(self) -> None:
-        """Drop every model; none is in use any more."""
+        """Drop every model; none may be in use."""
         with self._lock:
             models, self._loaded = list(self._loaded.values()), OrderedDict()
         for model in models:
@@ -113,13 +113,13 @@ class ModelCache:
     def _acquire(self, pin: ModelPin) -> LoadedModel:
         with self._lock:
             loading = self._loading.setdefault(pin.sha256, threading.Lock())
-        # Threads that need the same model wait for the one that loads it.
+        # One thread loads the model while others that need it wait.
         with loading:
             known = self._take(pin, is_checked=False)
             if known is not None:
                 return known
             with _faults_of_the_model():
-                # Also where the artifact is loaded: this version of it may not be accepted.
+                # Even if the artifact is loaded: this version of it may be refused.
                 manifest = self._models.verified_manifest(pin)
             known = self._take(pin, is_checked=True)
             if known is not None:
@@ -132,7 +132,7 @@ class ModelCache:
             return model
 
     def _take(self, pin: ModelPin, *, is_checked: bool) -> LoadedModel | None:
-        """The loaded model, counted as in use in the same step: in between, it could be dropped."""
+        """The loaded model, counted as used in one step, so that it cannot be dropped between."""
         with self._lock:
             model = self._loaded.get(pin.sha256)
             if model is None or not (is_checked or pin in model.pins):
@@ -148,7 +148,7 @@ class ModelCache:
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda: self._models.fetch(manifest.artifact)
             )
-            # Before it is built: both would be in memory for a while.
+            # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)
         batcher = Batcher(
@@ -183,7 +183,7 @@ class ModelCache:
         return tell
 
     def _make_room(self, count: int = 0, size_bytes: int = 0) -> None:
-        """Drop models that nobody uses until so many more, of so many bytes, have room."""
+        """Drop unused models until `count` more, of `size_bytes` together, have room."""
         dropped: list[LoadedModel] = []
         with self._lock:
             for digest in [d for d, model in self._loaded.items() if not model.users]:
@@ -204,7 +204,7 @@ class ModelCache:
 
 @contextmanager
 def _faults_of_the_model() -> Iterator[None]:
-    """Turn what would be taken for faults of the shard into faults of the model."""
+    """Turn errors that elsewhere blame the shard into faults of the model."""
     try:
         yield
     except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:

@@ -1,4 +1,4 @@
-"""Compute one attempt at a shard: fetch, predict, store; in this process or in one of its own."""
+"""Compute attempts: fetch, predict and store, in this process or an isolated one."""
 
 import itertools
 import time
@@ -48,7 +48,7 @@ class Computation:
         self._events = events
 
     def run(self, attempt: Begun) -> ShardOutcome:
-        """Compute the shard; store its probabilities; return the outcome to commit.
+        """Compute the shard, store its probabilities, and return the outcome to commit.
 
         Raises:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
