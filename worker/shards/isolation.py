@@ -27,7 +27,7 @@ log = get_logger(__name__)
 MAX_DEATHS = 64
 #: Deaths during the load that blame the model; one may be chance.
 _DEATHS_AT_LOAD = 2
-#: The least time for a load. It includes the framework's import, which no shard deadline allows for.
+#: The least time for a load, which includes the framework's import.
 _LOAD_WITHIN_S = 180.0
 
 #: Takes the first item and a count; returns float32 [items, classes], and the items that failed.

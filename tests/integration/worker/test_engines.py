@@ -38,6 +38,7 @@ def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
     assert expected.tobytes() == job.results().probabilities.tobytes()
 
 
+@pytest.mark.slow
 def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     deploy: Callable[..., Any], images: np.ndarray
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
 
 
+@pytest.mark.slow
 def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
     deploy: Callable[..., Any], images: np.ndarray
 ) -> None:
