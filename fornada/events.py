@@ -311,20 +311,20 @@ class Events:
                 log.exception("listener failed", told=type(event).__name__)
 
 
-#: Nobody listens.
-SILENT = Events()
-
-
 def log_event(event: Event) -> None:
     """The listener that writes log lines."""
     if event.text is not None and event.is_logged:
-        values = {field.name: getattr(event, field.name) for field in fields(event)}
-        log.log(
-            event.level, event.text, **{n: _plain(v) for n, v in values.items() if v is not None}
-        )
+        values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
+        log.log(event.level, event.text, **{n: v for n, v in values.items() if v is not None})
 
 
 def _plain(value: object) -> object:
     if isinstance(value, float):
         return round(value, 4)
-    return value if isinstance(value, int | str) else str(value)
+    return value if value is None or isinstance(value, int | str) else str(value)
+
+
+#: Nobody listens.
+SILENT = Events()
+#: The log listens.
+LOGGED = Events(log_event)

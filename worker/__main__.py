@@ -8,7 +8,6 @@ import threading
 
 from fornada import logs
 from fornada.errors import FornadaError
-from fornada.events import Events, log_event
 from fornada.settings import Settings
 from worker.process import run_process
 
@@ -24,7 +23,7 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         logs.configure(level=settings.log_level, log_format=settings.log_format)
         _stop_with_supervisor()
-        return run_process(settings, threads=threads, events=Events(log_event))
+        return run_process(settings, threads=threads)
     except FornadaError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return exc.exit_code

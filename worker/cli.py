@@ -9,7 +9,7 @@ import click
 
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
-from fornada.events import Events, log_event
+from fornada.events import LOGGED
 from fornada.settings import Settings
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
@@ -58,7 +58,7 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
         worker_command(threads=threads),
         environs=environs,
         cache_dir=settings.cache_dir,
-        events=Events(log_event),
+        events=LOGGED,
     )
     sys.exit(supervisor.run())
 

@@ -7,7 +7,7 @@ from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
-from fornada.events import Events, WorkerStarted, WorkerStopped
+from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
@@ -53,7 +53,7 @@ class _Shared:
     deadlines: Deadlines
 
 
-def run_process(settings: Settings, *, threads: int, events: Events) -> int:
+def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) -> int:
     """Consume until a signal ends it; return the exit code.
 
     Args:

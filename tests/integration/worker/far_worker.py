@@ -7,7 +7,6 @@ import os
 import sys
 from typing import Any
 
-from fornada.events import SILENT
 from fornada.settings import Settings
 from worker.compute import thread_choice
 from worker.compute.thread_choice import ShardCost
@@ -23,7 +22,7 @@ def _shard_cost(*_args: Any, **_kwargs: Any) -> ShardCost:
 def main() -> int:
     """Consume until a signal ends it."""
     thread_choice.shard_cost = _shard_cost
-    return run_process(Settings.from_env(os.environ), threads=1, events=SILENT)
+    return run_process(Settings.from_env(os.environ), threads=1)
 
 
 if __name__ == "__main__":

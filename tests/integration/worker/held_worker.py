@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import redis
 
-from fornada.events import SILENT
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker import process
@@ -60,7 +59,7 @@ def main() -> int:
     process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", streams=threads)
     process.EnginePredictor = _HeldPredictor
     process.ShardService = _HeldService
-    return process.run_process(Settings.from_env(os.environ), threads=1, events=SILENT)
+    return process.run_process(Settings.from_env(os.environ), threads=1)
 
 
 if __name__ == "__main__":

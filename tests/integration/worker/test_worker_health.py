@@ -30,7 +30,7 @@ STUCK_AFTER_S = 5.0
 _SUPERVISE = """
 import sys
 from pathlib import Path
-from fornada.events import Events, log_event
+from fornada.events import LOGGED
 from worker.host.supervisor import Supervisor
 cache_dir, stale_after_s, *command = sys.argv[1:]
 supervisor = Supervisor(
@@ -38,7 +38,7 @@ supervisor = Supervisor(
     environs=[{}],
     cache_dir=Path(cache_dir),
     stale_after_s=float(stale_after_s),
-    events=Events(log_event),
+    events=LOGGED,
 )
 sys.exit(supervisor.run())
 """

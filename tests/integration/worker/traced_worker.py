@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from fornada import logs
-from fornada.events import Events, log_event
 from fornada.settings import Settings
 from model_store.engines import keras_setup
 from worker.process import run_process
@@ -22,7 +21,7 @@ def main() -> int:
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     _note_traces(Path(sys.argv[1]))
-    return run_process(settings, threads=1, events=Events(log_event))
+    return run_process(settings, threads=1)
 
 
 def _note_traces(path: Path) -> None:
