@@ -3,13 +3,15 @@
 import os
 
 from fornada.calls.redis import RedisCallChannel
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
+from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.engines.catalog import open_engine
@@ -57,7 +59,8 @@ def run_process(settings: Settings, *, threads: int) -> int:
         jobs=jobs,
         manifests=manifests,
         models=models,
-        coordination=coordination,
+        leases=coordination,
+        endings=Endings(jobs=jobs, open_jobs=coordination, holder=name, lease_s=settings.lease_s),
         deadlines=deadlines,
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
@@ -80,14 +83,10 @@ def run_process(settings: Settings, *, threads: int) -> int:
     reconciler = Reconciler(
         jobs=jobs,
         manifests=manifests,
-        coordination=coordination,
-        enqueue=lambda messages: celery_app.enqueue(app, messages),
+        recovery=coordination,
+        sender=CelerySender(app),
+        settings=settings,
         holder=name,
-        queue=settings.queue,
-        interval_s=settings.reconcile_interval_s,
-        requeue_after_s=settings.requeue_after_s,
-        enqueue_window=settings.enqueue_window,
-        lease_s=settings.lease_s,
     )
     predict_server = PredictServer(
         exchange=RedisCallChannel.from_settings(settings),
@@ -138,7 +137,7 @@ def _model_cache(
     )
 
 
-def _queue_length(coordination: Coordination, queue: str) -> int | None:
+def _queue_length(coordination: OpenJobs, queue: str) -> int | None:
     try:
         return coordination.queue_length(queue)
     except FornadaError:

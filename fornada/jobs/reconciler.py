@@ -3,12 +3,12 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fornada.coordination.interface import Coordination, Progress
+from fornada.coordination.interface import Progress, Recovery
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -16,7 +16,7 @@ from fornada.errors import (
     MessageError,
     StoreError,
 )
-from fornada.jobs.endings import Ending
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import message_for
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.manifest_cache import Manifests
@@ -24,7 +24,8 @@ from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
-from fornada.queue.message import ShardMessage
+from fornada.queue.interface import Sender
+from fornada.settings import Settings
 
 log = get_logger(__name__)
 
@@ -65,29 +66,25 @@ class Reconciler:
         *,
         jobs: JobStore,
         manifests: Manifests,
-        coordination: Coordination,
-        enqueue: Callable[[Sequence[ShardMessage]], None],
+        recovery: Recovery,
+        sender: Sender,
+        settings: Settings,
         holder: str,
-        queue: str,
-        interval_s: float,
-        requeue_after_s: float,
-        enqueue_window: int,
-        lease_s: float,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
-        self._coordination = coordination
-        self._enqueue = enqueue
+        self._recovery = recovery
+        self._sender = sender
+        self._settings = settings
         self._holder = holder
-        self._queue = queue
-        self._interval_s = interval_s
-        self._requeue_after_s = requeue_after_s
-        self._enqueue_window = enqueue_window
-        self._lead_s = max(5.0, 3 * interval_s)
+        self._lead_s = max(5.0, 3 * settings.reconcile_interval_s)
         self._renewals = Renewals(interval_s=self._lead_s / 3)
-        # Not the worker's own name: it may be adding up the same job.
-        self._ending = Ending(
-            jobs=jobs, coordination=coordination, worker=f"{holder}-reconciler", lease_s=lease_s
+        self._endings = Endings(
+            jobs=jobs,
+            open_jobs=recovery,
+            # Not the host's own name: a shard of the host may be ending the same job.
+            holder=f"{holder}-reconciler",
+            lease_s=settings.lease_s,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -120,9 +117,9 @@ class Reconciler:
     def _reconcile_all(self) -> None:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
-        queued = self._coordination.queue_length(self._queue)
-        triage = self._coordination.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
-        room = max(0, self._enqueue_window - queued)
+        queued = self._recovery.queue_length(self._settings.queue)
+        triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
+        room = max(0, self._settings.enqueue_window - queued)
         # Of thousands of small jobs no more are looked at than there is room for.
         small = dict(itertools.islice(sorted(triage.lost.items()), room))
         unclear = triage.unclear | self._cancelled(open_jobs - triage.unclear)
@@ -141,7 +138,7 @@ class Reconciler:
 
     def _patience_s(self, queued: int) -> float:
         """How long a message may wait before it counts as lost."""
-        return self._requeue_after_s * (_PATIENCE if queued else 1)
+        return self._settings.requeue_after_s * (_PATIENCE if queued else 1)
 
     def _cancelled(self, waiting: AbstractSet[str]) -> set[str]:
         """Small jobs that somebody asked to cancel; each is looked at now and then."""
@@ -151,10 +148,10 @@ class Reconciler:
         return {job_id for job_id, request in requests if request is not None}
 
     def _leads(self) -> bool:
-        return self._coordination.hold_reconciler_lease(self._holder, lease_s=self._lead_s)
+        return self._recovery.hold_reconciler_lease(self._holder, lease_s=self._lead_s)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        while not self._stop.wait(self._settings.reconcile_interval_s):
             try:
                 self.round()
             except FornadaError as exc:
@@ -163,7 +160,7 @@ class Reconciler:
                 log.exception("reconciler round failed unexpectedly")
 
     def _open_jobs(self) -> set[str]:
-        known = self._coordination.open_jobs()
+        known = self._recovery.open_jobs()
         self._rounds += 1
         if known is None:
             # What Redis says of the jobs' progress is lost too.
@@ -176,7 +173,7 @@ class Reconciler:
         self._ended.update(job_id for job_id, ended in over.items() if ended)
         self._ended.intersection_update(job_ids)
         found = {job_id for job_id, ended in over.items() if not ended}
-        self._coordination.rebuild_open_jobs(found)
+        self._recovery.rebuild_open_jobs(found)
         return found | (known or set())
 
     def _has_ended(self, job_id: str) -> bool:
@@ -201,12 +198,12 @@ class Reconciler:
         self._first_missed.pop(job_id, None)
         if lost is not None:
             return list(lost)
-        progress = self._coordination.progress(job_id)
+        progress = self._recovery.progress(job_id)
         if self._is_look_due(job, progress):
             if self._look(job):
                 return []
-            progress = self._coordination.progress(job_id)
-        if queued >= self._enqueue_window:
+            progress = self._recovery.progress(job_id)
+        if queued >= self._settings.enqueue_window:
             return []
         patience_s = self._patience_s(queued)
         under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
@@ -229,12 +226,12 @@ class Reconciler:
         manifest, job_id = job.manifest, job.manifest.job_id
         final = self._jobs.final(job_id)
         if final is not None:
-            self._coordination.end_job(job_id, final.state)
+            self._recovery.end_jobs({job_id: final.state})
             return True
         done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
-        self._coordination.restore_done(job_id, done)
+        self._recovery.restore_done(job_id, done)
         if manifest.is_small:
-            self._coordination.remember(manifest.small_job())
+            self._recovery.restore_small_job(manifest.small_job())
         is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = _ROUNDS_PER_LOOK
         job.look_due_at = began_at + (time.monotonic() - began_at) / _LOOKING_SHARE
@@ -242,20 +239,22 @@ class Reconciler:
 
     def _end_if_over(self, manifest: JobManifest, done: set[int]) -> bool:
         if len(done) == len(manifest.shards):
-            self._ending.end_if_complete(manifest)
+            self._endings.end_if_complete(manifest)
             return True
         request = self._jobs.cancel_request(manifest.job_id)
         if request is not None:
-            self._ending.end(manifest, "CANCELLED", request.reason)
+            self._endings.end(manifest, "CANCELLED", request.reason)
         elif self._is_expired(manifest):
-            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            self._endings.end(
+                manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed"
+            )
         else:
             return False
         return True
 
     def _is_expired(self, manifest: JobManifest) -> bool:
         deadline = manifest.deadline
-        return deadline is not None and self._coordination.server_time() > deadline
+        return deadline is not None and self._recovery.server_time() > deadline
 
     def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
         """Share the window's room: a small job does not wait until a large one is through."""
@@ -266,14 +265,14 @@ class Reconciler:
                 continue
             room -= len(shards)
             log.info("enqueueing shards", job_id=job_id, shards=len(shards), of=len(lost[job_id]))
-            self._coordination.mark_enqueued(job_id, shards)
+            self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
-            self._enqueue([message_for(manifest, shard) for shard in shards])
+            self._sender.enqueue(message_for(manifest, shard) for shard in shards)
 
     def _give_up_later(self, job_id: str) -> None:
         """A producer lists a job before it writes the manifest; some never come to that."""
-        now_s = self._coordination.server_time().timestamp()
+        now_s = self._recovery.server_time().timestamp()
         first_s = self._first_missed.setdefault(job_id, now_s)
         if now_s - first_s > _MANIFEST_GRACE.total_seconds():
-            self._coordination.drop_job(job_id)
+            self._recovery.drop_jobs([job_id])
             del self._first_missed[job_id]

@@ -1,9 +1,10 @@
 """The objects of jobs: what is submitted, what has come out, and how it ended."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from fornada import keys
+from fornada.coordination.interface import Decisions
 from fornada.errors import IntegrityError, JobNotFoundError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
@@ -21,19 +22,6 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 
 #: Few, so that the time that is said of an end is soon followed by it.
 _ENDS_AT_A_TIME = 8
-
-
-class Decisions(Protocol):
-    """Of `Coordination`, what decides where the store ignores conditions."""
-
-    def decide(self, question: str, answer: bytes) -> bytes:
-        """Of all answers that were proposed within the last minutes, the first."""
-
-    def decide_end(self, job_id: str, end: bytes) -> bytes:
-        """Of all ends that were proposed for the job while it was open, the first."""
-
-    def decide_ends(self, ends: Mapping[str, bytes]) -> dict[str, bytes]:
-        """As `decide_end`, of several jobs, and only of those that are open and counted."""
 
 
 class JobStore:
@@ -214,8 +202,8 @@ class JobStore:
         final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
         if self._decisions is not None and not self.objects.conditional_writes:
             # Whoever writes now writes the same.
-            decided = self._decisions.decide_end(job_id, final.to_json())
-            final = JobFinal.from_json(decided, where=key)
+            decided = self._decisions.decide_ends({job_id: final.to_json()})
+            final = JobFinal.from_json(decided[job_id], where=key)
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final
@@ -239,7 +227,7 @@ class JobStore:
             decided = proposed
             if self._decisions is not None and not self.objects.conditional_writes:
                 # Of an open job that is counted, all ends there are were decided there.
-                decided = self._decisions.decide_ends(proposed)
+                decided = self._decisions.decide_ends(proposed, only_counted=True)
             for final in finals:
                 data = decided.get(final.job_id)
                 is_ours = data == proposed[final.job_id]

@@ -163,7 +163,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="redis-decides-for-the-last",
-        path="fornada/coordination/redis_jobs.py",
+        path="fornada/coordination/redis.py",
         old="self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)",
         new="self._redis.set(key, answer, px=_DECIDED_MS) and None",
         tests=(f"{_COORDINATION}of_two_answers_the_first_holds[redis]",),
@@ -222,9 +222,11 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
+        new="            from fornada.coordination.interface import Claim\n"
+        "            claim = Claim(job_id, shard, attempt.id)\n"
+        "            self._leases.forget_attempt(claim)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._coordination.begin(job_id, shard, attempt.id, lease_s=self._lease_s)\n"
+        "            self._leases.begin([claim], lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
@@ -237,14 +239,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="attempts-not-counted",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/begin.lua",
         old="    redis.call('HSET', attempts, shard, ids)\n",
         new="",
         tests=(f"{_COORDINATION}attempts_are_counted[redis]",),
     ),
     Mutation(
         name="lease-ignored",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/begin.lua",
         old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
         new="",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
@@ -252,7 +254,7 @@ MUTATIONS = (
     Mutation(
         name="lease-ignored-in-memory",
         path="fornada/coordination/memory.py",
-        old="elif self._holder(job_id, shard) not in {None, attempt}:",
+        old="elif self._holder(claim.job_id, shard) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
@@ -273,7 +275,7 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/reconciler.py",
-        old="self._enqueue([message_for(manifest, shard) for shard in shards])",
+        old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
         new="pass",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
@@ -290,7 +292,7 @@ MUTATIONS = (
     Mutation(
         name="window-not-heeded",
         path="fornada/jobs/reconciler.py",
-        old="room = max(0, self._enqueue_window - queued)",
+        old="room = max(0, self._settings.enqueue_window - queued)",
         new="room = 1_000_000",
         tests=(
             f"{_RECONCILER}no_more_are_enqueued_than_the_window_has_room_for[conditional]",
@@ -307,7 +309,7 @@ MUTATIONS = (
     Mutation(
         name="done-not-restored-after-a-flush",
         path="fornada/jobs/reconciler.py",
-        old="        self._coordination.restore_done(job_id, done)\n",
+        old="        self._recovery.restore_done(job_id, done)\n",
         new="",
         tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
     ),
@@ -322,7 +324,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-producer-counts-anew",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/open_new.lua",
         old="if now_ms - since_ms < tonumber(ARGV[2]) then return end\n",
         new="",
         tests=(
@@ -375,7 +377,7 @@ MUTATIONS = (
     Mutation(
         name="small-end-not-decided",
         path="fornada/jobs/store.py",
-        old="decided = self._decisions.decide_ends(proposed)",
+        old="decided = self._decisions.decide_ends(proposed, only_counted=True)",
         new="pass",
         tests=(
             f"{_SMALL}an_end_that_was_decided_before_is_the_one_that_is_written[unconditional]",
@@ -408,23 +410,23 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-small-jobs-not-seen-by-redis",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/triage.lua",
         old="if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end",
         new="if not since_ms then lost[#lost + 1] = shard end",
         tests=(f"{_REDIS_SMALL}shards_whose_lease_or_message_ran_out_are_lost[redis]",),
     ),
     Mutation(
         name="redis-decides-small-ends-for-the-last",
-        path="fornada/coordination/scripts.py",
-        old="redis.call('SET', key, ARGV[i + 1], 'NX', 'PX', ARGV[1])",
-        new="redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])",
+        path="fornada/coordination/lua/decide_ends.lua",
+        old="redis.call('SET', key, ARGV[i + 2], 'NX', 'PX', ARGV[1])",
+        new="redis.call('SET', key, ARGV[i + 2], 'PX', ARGV[1])",
         tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
     ),
     Mutation(
         name="small-end-decided-of-a-forgotten-job",
-        path="fornada/coordination/scripts.py",
-        old=" or redis.call('HEXISTS', job, 'counted') == 0 then",
-        new=" then",
+        path="fornada/coordination/lua/decide_ends.lua",
+        old=" or redis.call('HEXISTS', job, 'counted') == 0",
+        new="",
         tests=(f"{_REDIS_SMALL}no_end_is_decided_of_a_job_that_ended_or_was_forgotten[redis]",),
     ),
     Mutation(

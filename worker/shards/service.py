@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from fornada.coordination.interface import Admission, Claim, Coordination, ShardEnd
+from fornada.coordination.interface import Admission, Leases, ShardEnd
 from fornada.errors import (
     FornadaError,
     JobNotFoundError,
     ModelError,
     StoreUnavailableError,
 )
-from fornada.jobs.endings import Ending
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import is_generated_id, trusted_manifest
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
@@ -46,7 +46,8 @@ class ShardService:
         jobs: JobStore,
         manifests: Manifests,
         models: ModelCache,
-        coordination: Coordination,
+        leases: Leases,
+        endings: Endings,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
         worker: str,
@@ -55,11 +56,11 @@ class ShardService:
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
-        self._coordination = coordination
+        self._leases = leases
+        self._endings = endings
         self._lease_s = lease_s
-        self._steps = Steps(coordination=coordination)
+        self._steps = Steps(leases=leases)
         self._renewals = Renewals(interval_s=lease_s / 3)
-        self._ending = Ending(jobs=jobs, coordination=coordination, worker=worker, lease_s=lease_s)
         self._computation = Computation(
             jobs=jobs,
             models=models,
@@ -113,13 +114,10 @@ class ShardService:
         """Count the attempts and take the leases; see whether there is anything to do, then."""
         if not runs:
             return
-        claims = [
-            Claim(job_id=run.message.job_id, shard=run.message.shard, attempt=run.attempt_id)
-            for run in runs
-        ]
+        claims = [run.claim for run in runs]
         began_s = time.monotonic()
         try:
-            begun = self._coordination.begin_all(claims, lease_s=self._lease_s)
+            begun = self._leases.begin(claims, lease_s=self._lease_s)
         except FornadaError as exc:
             for run in runs:
                 self._steps.defer(run, exc, counted=False)
@@ -138,7 +136,7 @@ class ShardService:
             return
         manifest = run.manifest
         if manifest.deadline is not None and begun.at > manifest.deadline:
-            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            self._endings.expire(manifest)
             run.result = "expired"
             return
         # A second submitter of one key may have had Redis count anew a job that was done.
@@ -171,12 +169,12 @@ class ShardService:
             run.manifest = self._manifests.get(job_id)
         except JobNotFoundError:
             # What was noted of it just now would be kept for a month.
-            self._coordination.end_job(job_id, "unknown")
+            self._endings.forget(job_id, "unknown")
             raise
         # Of other jobs each shard's outcome tells, and costs no more to look for.
         final = self._jobs.final(job_id) if run.manifest.can_end_with_its_outcome else None
         if final is not None:
-            self._coordination.end_job(job_id, final.state)
+            self._endings.forget(job_id, final.state)
         return final is not None
 
     def _compute_together(self, runs: Sequence[Run]) -> None:
@@ -203,7 +201,7 @@ class ShardService:
             run.computed = run.together or self._computed(run.attempt)
         except ModelError as exc:
             # Every other shard would meet the same model.
-            self._ending.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
             run.result = "failed"
 
     def _computed(self, attempt: Attempt) -> ShardOutcome:
@@ -228,7 +226,7 @@ class ShardService:
         whole = [run for run in runs if run.is_all_of_its_job]
         if not whole:
             return
-        states, error = self._ending.commit_all([(run.manifest, run.computed) for run in whole])
+        states, error = self._endings.commit_all([(run.manifest, run.computed) for run in whole])
         for run in whole:
             state = states.get(run.message.job_id)
             if state is not None:
@@ -271,31 +269,24 @@ class ShardService:
 
     def _mark_done(self, run: Run, *, outcomes: Sequence[ShardOutcome]) -> None:
         """Tell Redis of outcomes of the run's job, and end it with the last one."""
-        done_count = self._coordination.mark_all_done(
+        done_count = self._leases.mark_done(
             run.manifest.job_id,
             [
-                ShardEnd(
-                    shard=outcome.shard,
-                    dead=outcome.status == "dead",
-                    item_errors=len(outcome.item_errors),
-                )
+                ShardEnd(outcome.shard, outcome.status == "dead", len(outcome.item_errors))
                 for outcome in outcomes
             ],
         )
         if done_count >= len(run.manifest.shards):
-            self._ending.end_if_complete(run.manifest)
+            self._endings.end_if_complete(run.manifest)
 
     def _crash_detail(self, job_id: str, shard: int, attempts: int) -> str:
-        error = self._coordination.last_error(job_id, shard)
+        error = self._leases.last_error(job_id, shard)
         seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempts} times without an outcome; {seen}"
 
     def _renewed(self, runs: Sequence[Run]) -> AbstractContextManager[None]:
         """Renew the leases while the block runs."""
-        leases = [(run.message.job_id, run.message.shard, run.attempt_id) for run in runs]
-
-        def renew() -> None:
-            for job_id, shard, attempt_id in leases:
-                self._coordination.renew(job_id, shard, attempt_id, lease_s=self._lease_s)
-
-        return self._renewals.renewed(renew, lease="shards")
+        claims = [run.claim for run in runs]
+        return self._renewals.renewed(
+            lambda: self._leases.renew(claims, lease_s=self._lease_s), lease="shards"
+        )

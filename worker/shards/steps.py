@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import Claim, Leases
 from fornada.errors import FornadaError, JobNotFoundError, MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
@@ -34,6 +34,11 @@ class Run:
     result: str | None = None
 
     @property
+    def claim(self) -> Claim:
+        """The attempt, as Redis knows it."""
+        return Claim(self.message.job_id, self.message.shard, self.attempt_id)
+
+    @property
     def is_all_of_its_job(self) -> bool:
         """Whether what was computed is all that can come of the job, and so its end."""
         only = self.manifest.can_end_with_its_outcome
@@ -48,8 +53,8 @@ def unfinished(runs: Sequence[Run]) -> list[Run]:
 class Steps:
     """Takes runs from step to step, so that no exception leaves the task."""
 
-    def __init__(self, *, coordination: Coordination) -> None:
-        self._coordination = coordination
+    def __init__(self, *, leases: Leases) -> None:
+        self._leases = leases
 
     def take(self, run: Run, step: Callable[[Run], None]) -> Exception | None:
         """Take the run a step further, or let it end with what went wrong, which is returned.
@@ -84,9 +89,8 @@ class Steps:
         log.warning("shard deferred", job_id=job_id, shard=shard, error=str(exc))
         try:
             if counted:
-                error = f"{type(exc).__name__}: {exc}"
-                self._coordination.note_failure(job_id, shard, error)
+                self._leases.note_failure(run.claim, f"{type(exc).__name__}: {exc}")
             else:
-                self._coordination.forget_attempt(job_id, shard, run.attempt_id)
+                self._leases.forget_attempt(run.claim)
         except FornadaError as redis_error:
             log.warning("attempt not recorded", job_id=job_id, error=str(redis_error))
