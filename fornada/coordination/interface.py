@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+#: Jobs that are kept by time of submission; older ones are found in the store.
+NEWEST_JOBS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -123,6 +126,16 @@ class OpenJobs(Protocol):
     def open_jobs(self) -> set[str] | None:
         """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
 
+    def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
+        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist.
+
+        Returns:
+            Fewer than `count`, even none, when Redis has forgotten or never kept the rest.
+        """
+
+    def drop_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs that do not exist."""
+
     def end_jobs(self, states: Mapping[str, str]) -> None:
         """Forget the jobs' counters, and drop messages of theirs that are still queued.
 
@@ -153,11 +166,15 @@ class Recovery(OpenJobs, Protocol):
     def restore_small_job(self, job: SmallJob) -> None:
         """Restore the facts of a small job; its counters remain incomplete."""
 
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
+    def rebuild_open_jobs(
+        self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Add what the store knows, and declare the lists of open and of newest jobs complete.
 
-    def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs that do not exist."""
+        Args:
+            job_ids: Open jobs.
+            newest: The newest jobs, open or not → when they were submitted.
+        """
 
 
 class Leases(Protocol):

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd, SmallJob, Triage
+from fornada.coordination.interface import (
+    Admission,
+    Claim,
+    Progress,
+    ShardEnd,
+    SmallJob,
+    Triage,
+)
 
 #: Lifetime of a decision, as in Redis.
 _DECIDED_S = 300.0
@@ -39,7 +46,8 @@ class InMemoryCoordination:
         """Forget everything, as a wiped Redis does."""
         with self._lock:
             self._open_jobs: set[str] = set()
-            self._open_jobs_complete = False
+            self._submitted_s: dict[str, float] = {}
+            self._complete = False
             self._ended: dict[str, str] = {}
             self._ended_until: dict[str, float] = {}
             self._decided: dict[str, tuple[bytes, float]] = {}
@@ -65,6 +73,7 @@ class InMemoryCoordination:
             is_first = not counters.is_known and not self._has_ended(job_id)
             self._ended.pop(job_id, None)
             if new:
+                self._submitted_s[job_id] = now_s
                 self._jobs[job_id] = _Counters(counted_at=now_s if is_first else None)
 
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
@@ -75,7 +84,7 @@ class InMemoryCoordination:
                 self._open_jobs.add(job.job_id)
                 self.restore_small_job(job)
                 counters = self._jobs[job.job_id]
-                counters.counted_at = self._clock()
+                counters.counted_at = self._submitted_s[job.job_id] = self._clock()
                 if room:
                     at = dict.fromkeys(range(job.shard_count), self._clock())
                     counters.enqueued.update(at)
@@ -105,7 +114,20 @@ class InMemoryCoordination:
     def open_jobs(self) -> set[str] | None:
         """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
         with self._lock:
-            return set(self._open_jobs) if self._open_jobs_complete else None
+            return set(self._open_jobs) if self._complete else None
+
+    def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
+        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist."""
+        with self._lock:
+            found = sorted(self._submitted_s, key=lambda job_id: -self._submitted_s[job_id])
+            return found[skip : skip + count] if self._complete else []
+
+    def drop_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs that do not exist."""
+        with self._lock:
+            for job_id in job_ids:
+                self._open_jobs.discard(job_id)
+                self._submitted_s.pop(job_id, None)
 
     def end_jobs(self, states: Mapping[str, str]) -> None:
         """Forget the jobs' counters, and drop messages of theirs that are still queued."""
@@ -144,16 +166,15 @@ class InMemoryCoordination:
             counters = self._jobs[job.job_id]
             counters.shard_count, counters.deadline = job.shard_count, job.deadline
 
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
+    def rebuild_open_jobs(
+        self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Add what the store knows, and declare the lists complete."""
         with self._lock:
             self._open_jobs.update(job_ids)
-            self._open_jobs_complete = True
-
-    def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs that do not exist."""
-        with self._lock:
-            self._open_jobs.difference_update(job_ids)
+            for job_id, at in (newest or {}).items():
+                self._submitted_s.setdefault(job_id, at.timestamp())
+            self._complete = True
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """Count the attempts and take their leases, before input or model is read."""

@@ -8,7 +8,7 @@ import numpy as np
 import redis
 
 from fornada import keys
-from fornada.coordination.interface import Progress, SmallJob, Triage
+from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.redis_client import translated
 
@@ -43,8 +43,8 @@ class RedisOpenJobs:
         job = keys.JobStateKeys(job_id)
         if new:
             self._open_new(
-                keys=[keys.REDIS_OPEN_JOBS, job.ended, *job.counters],
-                args=[job_id, _ENDED_MS, FORGET_AFTER_MS],
+                keys=[keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, job.ended, *job.counters],
+                args=[job_id, _ENDED_MS, FORGET_AFTER_MS, NEWEST_JOBS],
             )
             return
         with self._redis.pipeline() as pipe:
@@ -58,8 +58,13 @@ class RedisOpenJobs:
         states = [keys.JobStateKeys(job.job_id) for job in jobs]
         facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
         room = self._register_small_jobs(
-            keys=[keys.REDIS_OPEN_JOBS, queue, *flat((job.job, job.enqueued) for job in states)],
-            args=[window, FORGET_AFTER_MS, *flat(facts)],
+            keys=[
+                keys.REDIS_OPEN_JOBS,
+                keys.REDIS_NEWEST_JOBS,
+                queue,
+                *flat((job.job, job.enqueued) for job in states),
+            ],
+            args=[window, FORGET_AFTER_MS, NEWEST_JOBS, *flat(facts)],
         )
         return bool(room)
 
@@ -109,6 +114,24 @@ class RedisOpenJobs:
             pipe.smembers(keys.REDIS_OPEN_JOBS)
             complete, job_ids = pipe.execute()
         return cast("set[str]", job_ids) if complete else None
+
+    @translated
+    def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
+        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist."""
+        with self._redis.pipeline() as pipe:
+            pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
+            pipe.zrevrange(keys.REDIS_NEWEST_JOBS, skip, skip + count - 1)
+            complete, job_ids = pipe.execute()
+        return cast("list[str]", job_ids) if complete else []
+
+    @translated
+    def drop_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs that do not exist."""
+        with self._redis.pipeline() as pipe:
+            for job_id in job_ids:
+                pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
+                pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
+            pipe.execute()
 
     @translated
     def end_jobs(self, states: Mapping[str, str]) -> None:
@@ -176,20 +199,19 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
+    def rebuild_open_jobs(
+        self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Add what the store knows, and declare the lists complete."""
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+            if newest:
+                # What Redis saw itself is exact.
+                times_ms = {job_id: at.timestamp() * 1e3 for job_id, at in newest.items()}
+                pipe.zadd(keys.REDIS_NEWEST_JOBS, times_ms, nx=True)
+                pipe.zremrangebyrank(keys.REDIS_NEWEST_JOBS, 0, -NEWEST_JOBS - 1)
             pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
-            pipe.execute()
-
-    @translated
-    def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs that do not exist."""
-        with self._redis.pipeline() as pipe:
-            for job_id in job_ids:
-                pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
             pipe.execute()
 
     def _hold(self, key: str, holder: str, lease_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""Enqueue what Redis lost, end what is over: a thread in every worker, one of them leading."""
+"""Enqueue what Redis lost, and end what is over: a thread in every worker, one of which leads."""
 
 import itertools
 import threading
@@ -9,13 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fornada.coordination.interface import Progress, Recovery
-from fornada.errors import (
-    BrokerError,
-    FornadaError,
-    JobNotFoundError,
-    MessageError,
-    StoreError,
-)
+from fornada.errors import BrokerError, FornadaError, JobNotFoundError, StoreError
+from fornada.jobs.census import Census
 from fornada.jobs.endings import Endings
 from fornada.jobs.ids import message_for
 from fornada.jobs.manifest import JobManifest
@@ -29,15 +24,15 @@ from fornada.settings import Settings
 
 log = get_logger(__name__)
 
-#: Rounds between two looks at what the store has of a job; Redis tells of it in between.
+#: Rounds between two looks at a job in the store; in between, Redis tells of its progress.
 _ROUNDS_PER_LOOK = 30
-#: Rounds between two looks through the whole store for jobs that Redis does not know of.
-_ROUNDS_PER_SCAN = 600
-#: No look takes more than this share of the time.
+#: Rounds between two censuses of the store, for jobs that Redis does not know.
+_ROUNDS_PER_CENSUS = 600
+#: Largest share of the time that looks at one job may take.
 _LOOKING_SHARE = 0.05
-#: A queue that is never empty hides lost messages; this many times longer, and they count as lost.
+#: While the queue is not empty, a message counts as lost after this many times as long.
 _PATIENCE = 10
-#: A job listed as open whose manifest does not appear for so long was never submitted.
+#: A job listed as open without a manifest for this long was never submitted.
 _MANIFEST_GRACE = timedelta(hours=1)
 
 
@@ -53,12 +48,20 @@ class _OpenJob:
 class Reconciler:
     """Brings every open job to its end, whatever was lost on the way.
 
-    Redis loses messages (a worker that dies between BRPOP and its record of it, a full or wiped
-    server), and so does a producer that dies between manifest and queue. The store does not, so
-    a shard with neither an outcome, nor a lease, nor a message on its way is enqueued again.
+    Redis loses messages (when a worker dies between BRPOP and its record of it, when a server is
+    full or wiped), and so does a producer that dies between manifest and queue. The store does
+    not, so a shard without outcome, lease or queued message is enqueued again.
 
-    A round asks Redis alone, which knows how far a job is. The store is looked at when Redis says
-    that a job is over, after Redis has forgotten, and now and then.
+    A round asks Redis alone. The store is asked when Redis says that a job is over, after Redis
+    has forgotten, and every `_ROUNDS_PER_LOOK` rounds.
+
+    Args:
+        jobs: The store.
+        manifests: Shared with whatever else the process does with jobs.
+        recovery: Redis.
+        sender: Where lost shards are enqueued.
+        settings: The deployment's.
+        holder: The name under which this process leads.
     """
 
     def __init__(
@@ -86,31 +89,32 @@ class Reconciler:
             holder=f"{holder}-reconciler",
             lease_s=settings.lease_s,
         )
+        self._census = Census(jobs=jobs, manifests=manifests)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
         self._open: dict[str, _OpenJob] = {}
-        self._ended: set[str] = set()
+        #: Job without a manifest → when it was first missed, in seconds by the server's clock.
         self._first_missed: dict[str, float] = {}
-        #: Small jobs that have nothing wrong with them -> rounds in which that was so.
+        #: Small job with nothing wrong → for how many rounds.
         self._waited: dict[str, int] = {}
 
     def start(self) -> None:
-        """Begin the rounds in a thread."""
+        """Start the rounds in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the round that it is in."""
+        """Stop after the current round."""
         self._stop.set()
         self._thread.join()
 
     def round(self) -> None:
-        """One round, if this is the reconciler that leads."""
+        """One round, if this reconciler leads."""
         if not self._leads():
             self._open.clear()
             return
-        # Listing what a large job has takes longer than the lease, and a second leader would do the
-        # same beside this one.
+        # Listing a large job's outcomes takes longer than the lease; without renewal, a second
+        # leader would do the same work beside this one.
         with self._renewals.renewed(self._leads, lease="reconciler"):
             self._reconcile_all()
 
@@ -120,7 +124,7 @@ class Reconciler:
         queued = self._recovery.queue_length(self._settings.queue)
         triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
         room = max(0, self._settings.enqueue_window - queued)
-        # Of thousands of small jobs no more are looked at than there is room for.
+        # Of thousands of lost small jobs, read no more than there is room for.
         small = dict(itertools.islice(sorted(triage.lost.items()), room))
         unclear = triage.unclear | self._cancelled(open_jobs - triage.unclear)
         lost: dict[str, list[int]] = {}
@@ -141,7 +145,7 @@ class Reconciler:
         return self._settings.requeue_after_s * (_PATIENCE if queued else 1)
 
     def _cancelled(self, waiting: AbstractSet[str]) -> set[str]:
-        """Small jobs that somebody asked to cancel; each is looked at now and then."""
+        """Small jobs with a request to cancel, which is looked for now and then."""
         self._waited = {job_id: self._waited.get(job_id, 0) + 1 for job_id in waiting}
         due = [job_id for job_id, n in self._waited.items() if n % _ROUNDS_PER_LOOK == 0]
         requests = zip(due, in_parallel(self._jobs.cancel_request, due), strict=True)
@@ -163,30 +167,19 @@ class Reconciler:
         known = self._recovery.open_jobs()
         self._rounds += 1
         if known is None:
-            # What Redis says of the jobs' progress is lost too.
+            # The jobs' progress is lost too.
             self._open.clear()
-        elif self._rounds % _ROUNDS_PER_SCAN:
+        elif self._rounds % _ROUNDS_PER_CENSUS:
             return known
-        job_ids = self._jobs.job_ids()
-        unknown = [job_id for job_id in job_ids if job_id not in self._ended]
-        over = dict(zip(unknown, in_parallel(self._has_ended, unknown), strict=True))
-        self._ended.update(job_id for job_id, ended in over.items() if ended)
-        self._ended.intersection_update(job_ids)
-        found = {job_id for job_id, ended in over.items() if not ended}
-        self._recovery.rebuild_open_jobs(found)
+        self._census.take()
+        found = self._census.open_jobs
+        self._recovery.rebuild_open_jobs(found, newest=self._census.newest_jobs)
         return found | (known or set())
 
-    def _has_ended(self, job_id: str) -> bool:
-        try:
-            return self._jobs.final(job_id) is not None
-        except MessageError as exc:
-            log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
-            return True
-
     def _reconcile(self, job_id: str, queued: int, lost: Sequence[int] | None) -> list[int]:
-        """End the job if it is over; return the shards to enqueue, if there is room for any.
+        """End the job if it is over; otherwise return its lost shards, if there is room for any.
 
-        `lost` is what Redis knows of these, where it knows all that there is to know.
+        `lost`: what Redis knows of these, where that is all there is to know.
         """
         job = self._open.get(job_id)
         if job is None:
@@ -206,9 +199,9 @@ class Reconciler:
         if queued >= self._settings.enqueue_window:
             return []
         patience_s = self._patience_s(queued)
-        under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
+        enqueued = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
         shards = range(len(job.manifest.shards))
-        return list(set(shards) - progress.done - progress.running - under_way)
+        return list(set(shards) - progress.done - progress.running - enqueued)
 
     def _is_look_due(self, job: _OpenJob, progress: Progress) -> bool:
         job.rounds_to_look -= 1
@@ -217,10 +210,10 @@ class Reconciler:
         return job.rounds_to_look < 0 and time.monotonic() >= job.look_due_at
 
     def _look(self, job: _OpenJob) -> bool:
-        """Ask the store how the job stands, and tell Redis what it should know.
+        """Read the job's progress from the store, and restore it in Redis.
 
         Returns:
-            Whether the job is over: ended, or being ended by somebody else.
+            Whether the job is over: ended, or being ended by another process.
         """
         began_at = time.monotonic()
         manifest, job_id = job.manifest, job.manifest.job_id
@@ -245,9 +238,7 @@ class Reconciler:
         if request is not None:
             self._endings.end(manifest, "CANCELLED", request.reason)
         elif self._is_expired(manifest):
-            self._endings.end(
-                manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed"
-            )
+            self._endings.expire(manifest)
         else:
             return False
         return True
@@ -257,7 +248,7 @@ class Reconciler:
         return deadline is not None and self._recovery.server_time() > deadline
 
     def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
-        """Share the window's room: a small job does not wait until a large one is through."""
+        """Share the window's room evenly: a small job does not wait for a large one."""
         waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
         for position, job_id in enumerate(waiting):
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
@@ -270,7 +261,7 @@ class Reconciler:
             self._sender.enqueue(message_for(manifest, shard) for shard in shards)
 
     def _give_up_later(self, job_id: str) -> None:
-        """A producer lists a job before it writes the manifest; some never come to that."""
+        """Drop a job that was listed and never submitted, once the grace is over."""
         now_s = self._recovery.server_time().timestamp()
         first_s = self._first_missed.setdefault(job_id, now_s)
         if now_s - first_s > _MANIFEST_GRACE.total_seconds():

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from fornada import keys
+from fornada.coordination import redis_jobs
 from fornada.coordination.interface import Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError, ConfigError
@@ -76,6 +77,38 @@ def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None
     coordination.drop_jobs(["never there"])
 
     assert {"c"} == coordination.open_jobs()
+
+
+# Newest jobs.
+
+
+def test_submitted_jobs_are_listed_newest_first(coordination: Coordination) -> None:
+    coordination.rebuild_open_jobs([])
+    for job_id in ("b", "a", "c"):
+        coordination.open_job(job_id, new=True)
+        _let_pass(0.002)
+    coordination.register_small_jobs([SMALL], queue="fornada", window=1)
+    # Neither is a submission.
+    coordination.open_job("a")
+    coordination.mark_enqueued("b", [0])
+
+    coordination.end_jobs({"c": "SUCCEEDED"})
+    coordination.drop_jobs(["a"])
+
+    assert ["job", "c", "b"] == coordination.newest_jobs(5)
+    assert ["c"] == coordination.newest_jobs(1, skip=1)
+
+
+def test_newest_jobs_are_unknown_until_the_list_is_complete(coordination: Coordination) -> None:
+    coordination.open_job("new", new=True)
+    assert [] == coordination.newest_jobs(5)
+
+    # An earlier job, and one that was seen at a time that is only known to the second
+    at = coordination.server_time()
+    earlier = {"old": at - timedelta(days=1), "new": at - timedelta(days=2)}
+    coordination.rebuild_open_jobs(["new"], newest=earlier)
+
+    assert ["new", "old"] == coordination.newest_jobs(5)
 
 
 # Attempts and leases.
@@ -452,7 +485,22 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for_ever = {key for key in client.scan_iter() if client.ttl(key) < 0}
 
-    assert {keys.REDIS_OPEN_JOBS, keys.REDIS_OPEN_JOBS_COMPLETE} == for_ever
+    lists = {keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, keys.REDIS_OPEN_JOBS_COMPLETE}
+    assert lists == for_ever
+
+
+def test_only_so_many_newest_jobs_are_kept(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_jobs, "NEWEST_JOBS", 3)
+    coordination = _on_redis(redis_url)
+    at = coordination.server_time() - timedelta(days=1)
+    old = {f"old-{n}": at + timedelta(seconds=n) for n in range(5)}
+    coordination.rebuild_open_jobs([], newest=old)
+    assert ["old-4", "old-3", "old-2"] == coordination.newest_jobs(9)
+
+    coordination.open_job("new", new=True)
+    coordination.register_small_jobs([SMALL], queue="fornada", window=1)
+
+    assert {"new", "job", "old-4"} == {*coordination.newest_jobs(9)}
 
 
 def test_a_failure_text_is_kept_short(redis_url: str) -> None:
@@ -515,48 +563,21 @@ def test_no_password_is_a_broker_error(redis_url: str) -> None:
         _on_redis(f"redis://{host}").server_time()
 
 
-CALLS: dict[str, Callable[[Coordination], object]] = {
-    "server_time": lambda c: c.server_time(),
-    "server_facts": lambda c: c.server_facts(),
-    "leader": lambda c: c.leader(),
-    "open_job": lambda c: c.open_job("job"),
-    "open_jobs": lambda c: c.open_jobs(),
-    "rebuild_open_jobs": lambda c: c.rebuild_open_jobs(["job"]),
-    "drop_job": lambda c: c.drop_jobs(["job"]),
-    "register_small_jobs": lambda c: c.register_small_jobs([SMALL], queue="fornada", window=1),
-    "remember": lambda c: c.restore_small_job(SMALL),
-    "triage": lambda c: c.triage(["job"], patience_s=1),
-    "decide_ends": lambda c: c.decide_ends({"job": b"{}"}),
-    "end_jobs": lambda c: c.end_jobs({"job": "FAILED"}),
-    "begin_all": lambda c: c.begin([Claim(job_id="job", shard=0, attempt="a")], lease_s=1),
-    "mark_all_done": lambda c: c.mark_done("job", [ShardEnd(shard=0)]),
-    "begin": lambda c: c.begin([Claim("job", 0, "a")], lease_s=1)[0],
-    "renew": lambda c: c.renew([Claim("job", 0, "a")], lease_s=1),
-    "note_failure": lambda c: c.note_failure(Claim("job", 0, "a"), "x"),
-    "forget_attempt": lambda c: c.forget_attempt(Claim("job", 0, "a")),
-    "last_error": lambda c: c.last_error("job", 0),
-    "decide": lambda c: c.decide("end of job", b"{}"),
-    "mark_done": lambda c: c.mark_done("job", [ShardEnd(0)]),
-    "mark_enqueued": lambda c: c.mark_enqueued("job", [0]),
-    "restore_done": lambda c: c.restore_done("job", [0]),
-    "progress": lambda c: c.progress("job"),
-    "queue_length": lambda c: c.queue_length("fornada"),
-    "lead": lambda c: c.hold_reconciler_lease("a", lease_s=1),
-    "hold_end_lease": lambda c: c.hold_end_lease("job", "a", lease_s=1),
-}
-
-
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_closed_port_is_a_broker_error_in_every_call(
-    call: Callable[[Coordination], object],
-) -> None:
+def test_a_closed_port_is_a_broker_error() -> None:
     coordination = _on_redis(f"redis://:hunter2@127.0.0.1:{free_port()}/0")
 
     with pytest.raises(BrokerError, match="cannot be reached") as caught:
-        call(coordination)
+        coordination.server_time()
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.may_pass_later
+
+
+def test_every_call_translates_redis_errors() -> None:
+    calls = {name for name in dir(RedisCoordination) if not name.startswith("_")}
+    bare = {name for name in calls if not hasattr(getattr(RedisCoordination, name), "__wrapped__")}
+
+    assert {"from_settings"} == bare
 
 
 def test_a_full_server_is_a_broker_error(redis_url: str) -> None:

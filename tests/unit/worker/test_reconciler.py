@@ -10,7 +10,7 @@ from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreUnavailableError
 from fornada.jobs import reconciler as reconciler_module
-from fornada.jobs.reconciler import _ROUNDS_PER_LOOK, _ROUNDS_PER_SCAN
+from fornada.jobs.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
 from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)
@@ -175,7 +175,7 @@ def test_another_leads_when_the_leader_shows_no_life(world: Any) -> None:
     assert [0, 1] == _queued(world)
 
 
-def test_two_held_enqueue_a_shard_once(world: Any) -> None:
+def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     # given a leader, and a Redis that forgot both him and what was enqueued but not the queue
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
@@ -215,7 +215,7 @@ def test_a_job_that_redis_never_heard_of_is_found_in_the_end(world: Any) -> None
     world.coordination.drop_jobs(["job"])
 
     # when it goes round often enough to look through the store
-    for _ in range(_ROUNDS_PER_SCAN - 1):
+    for _ in range(_ROUNDS_PER_CENSUS - 1):
         reconciler.round()
 
     assert [0] == _queued(world)
