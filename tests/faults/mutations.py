@@ -47,7 +47,7 @@ MUTATIONS = (
     # The commit.
     Mutation(
         name="commit-overwrites",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="elif self._put_if_absent("
         "\n            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), "
         "no_other_writer=no_other_writer\n        ):",
@@ -75,7 +75,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="refused-commit-not-read-back",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="return self.outcome(job_id, shard) or outcome",
         new="return outcome",
         tests=(
@@ -92,9 +92,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="one-data-key-a-shard",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="key = keys.JobKeys(manifest.job_id).data(shard, attempt)",
-        new='key = keys.job_data(manifest.job_id, shard, "data")',
+        new='key = keys.JobKeys(manifest.job_id).data(shard, "data")',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
             _MACHINE,
@@ -102,7 +102,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-ok",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(0, keys.JobKeys(job_id).dead(shard))",
         tests=(
@@ -112,7 +112,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-the-end",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
         new="if shard == 0 and outcome is None:",
         tests=(
@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-ok-beats-the-end",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(1, keys.JobKeys(job_id).dead(shard))",
         tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
@@ -146,7 +146,7 @@ MUTATIONS = (
         name="end-not-decided-in-redis",
         path="fornada/jobs/store.py",
         old="if self._decisions is not None and not self.objects.conditional_writes:\n"
-        "            # Whoever writes now writes the same.",
+        "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
             f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
