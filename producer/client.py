@@ -11,7 +11,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -27,6 +27,7 @@ from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities
 from producer.job import Job
 from producer.job_status import JobStatus
+from producer.listing import newest_jobs
 from producer.submitting.many import accepted, submit_many
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import Images, Options, Submission
@@ -223,10 +224,22 @@ class Client:
         """
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
 
-    def jobs(self) -> list[JobStatus]:
-        """How all jobs stand, the newest first."""
-        found = in_parallel(self._status_of, self._jobs.job_ids())
-        statuses = [status for status in found if status is not None]
+    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
+        """Return the statuses of all jobs, or of the newest `limit`, newest first.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        if limit is None:
+            found = in_parallel(self._status_of, self._jobs.job_ids())
+            statuses = [status for status in found if status is not None]
+        else:
+            statuses = newest_jobs(
+                limit,
+                jobs=self._jobs,
+                open_jobs=self._coordination,
+                status_of=self._status_of,
+            )
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
 
     def backlog(self) -> Backlog:
@@ -312,7 +325,12 @@ class Client:
         Raises:
             StoreError: The store cannot be reached; call again to go on.
         """
-        return purge(self._jobs, older_than=older_than)
+        purged = purge(self._jobs, older_than=older_than)
+        try:
+            self._coordination.drop_jobs(purged)
+        except BrokerError as exc:
+            log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
+        return purged
 
     def model(self, model: str) -> ModelManifest:
         """What `model` (as in `submit`) takes and gives.

@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 
 from fornada.calls.redis import RedisCallChannel
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
@@ -47,7 +48,7 @@ class _Shared:
     events: Events
     engine: Engine
     objects: ObjectStore
-    coordination: Coordination
+    coordination: RedisCoordination
     jobs: JobStore
     manifests: Manifests
     deadlines: Deadlines
@@ -152,7 +153,14 @@ def _service(shared: _Shared, models: ModelCache) -> ShardService:
         jobs=shared.jobs,
         manifests=shared.manifests,
         models=models,
-        coordination=shared.coordination,
+        leases=shared.coordination,
+        endings=Endings(
+            jobs=shared.jobs,
+            open_jobs=shared.coordination,
+            holder=shared.worker.name,
+            lease_s=shared.settings.lease_s,
+            events=shared.events,
+        ),
         deadlines=shared.deadlines,
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=deadline_s
@@ -162,18 +170,14 @@ def _service(shared: _Shared, models: ModelCache) -> ShardService:
 
 
 def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
-    settings = shared.settings
     return Reconciler(
         jobs=shared.jobs,
         manifests=shared.manifests,
-        coordination=shared.coordination,
-        enqueue=sender.enqueue,
+        recovery=shared.coordination,
+        sender=sender,
+        settings=shared.settings,
         holder=shared.worker.name,
-        queue=settings.queue,
-        interval_s=settings.reconcile_interval_s,
-        requeue_after_s=settings.requeue_after_s,
-        enqueue_window=settings.enqueue_window,
-        lease_s=settings.lease_s,
+        events=shared.events,
     )
 
 
@@ -194,7 +198,7 @@ def _end_process() -> None:
     os._exit(EXIT_RESTART)
 
 
-def _queue_length(coordination: Coordination, queue: str) -> int | None:
+def _queue_length(coordination: OpenJobs, queue: str) -> int | None:
     try:
         return coordination.queue_length(queue)
     except FornadaError:

@@ -25,14 +25,14 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most jobs.")
 @JSON_OPTION
 def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List the newest jobs.
 
     Example: fornada jobs list --limit 10
     """
-    statuses = client_from_env().jobs()[:limit]
+    statuses = client_from_env().jobs(limit=limit)
     if as_json:
         print_json({"jobs": [plain(status) for status in statuses]})
         return

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, FornadaError
 from fornada.jobs.ids import ContentAddressedManifest, message_for
 from fornada.jobs.store import JobStore
@@ -30,7 +30,7 @@ class SmallJobs:
         self,
         *,
         jobs: JobStore,
-        coordination: Coordination,
+        coordination: OpenJobs,
         sender: Sender,
         queue: str,
         enqueue_window: int,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fornada import keys
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError, UsageError
 from fornada.jobs.ids import ContentAddressedManifest, is_generated_id, random_id, with_content_id
 from fornada.jobs.manifest import JobManifest, Shards
@@ -58,7 +58,7 @@ class Submitter:
         jobs: JobStore,
         models: ModelStore,
         resolver: Resolver,
-        coordination: Coordination,
+        coordination: OpenJobs,
         sender: Sender,
         settings: Settings,
     ) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.errors import JobNotFoundError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -54,7 +54,7 @@ class Backlog:
         )
 
 
-def backlog_of(jobs: JobStore, *, coordination: Coordination, sender: Sender) -> Backlog:
+def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Backlog:
     """The backlog of all open jobs."""
     # Asked first: what moves on meanwhile is then seen further on, and not twice.
     reserved = sender.reserved()
@@ -63,7 +63,7 @@ def backlog_of(jobs: JobStore, *, coordination: Coordination, sender: Sender) ->
     return sum(found, start=Backlog())
 
 
-def _open_manifests(jobs: JobStore, coordination: Coordination) -> Iterator[JobManifest]:
+def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManifest]:
     job_ids = coordination.open_jobs()
     if job_ids is None:
         # Redis was emptied, and no reconciler has been through the store yet.
@@ -77,7 +77,7 @@ def _open_manifests(jobs: JobStore, coordination: Coordination) -> Iterator[JobM
 
 
 def _of_job(
-    manifest: JobManifest, reserved: Collection[ShardMessage], coordination: Coordination
+    manifest: JobManifest, reserved: Collection[ShardMessage], coordination: OpenJobs
 ) -> Backlog:
     progress = coordination.progress(manifest.job_id)
     item_counts = manifest.shards.item_counts

@@ -19,10 +19,12 @@ from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import JobState
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
@@ -194,7 +196,8 @@ def test_the_example_submits_a_job_that_runs(
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         models=models,
-        coordination=coordination,
+        leases=coordination,
+        endings=Endings(jobs=jobs, open_jobs=coordination, holder="test", lease_s=30),
         deadlines=Deadlines(),
         isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
     )
@@ -237,22 +240,18 @@ def test_the_reconciler_enqueues_what_the_producer_did_not(
     shell.run(*blocks("sh example"))
     coordination = RedisCoordination.from_settings(settings)
     coordination._redis.delete(settings.queue, keys.JobStateKeys(JOB_ID).enqueued)
-    enqueued: list[ShardMessage] = []
+    sender = RecordingSender()
     reconciler = Reconciler(
         jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),
         manifests=Manifests(jobs=JobStore(objects=S3ObjectStore.from_settings(settings))),
-        coordination=coordination,
-        enqueue=enqueued.extend,
+        recovery=coordination,
+        sender=sender,
+        settings=settings,
         holder="test",
-        queue=settings.queue,
-        interval_s=1,
-        requeue_after_s=60,
-        enqueue_window=10,
-        lease_s=30,
     )
 
     # when
     reconciler.round()
 
     # then
-    assert [ShardMessage(job_id=JOB_ID, shard=0)] == enqueued
+    assert [ShardMessage(job_id=JOB_ID, shard=0)] == sender.messages

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
+from fornada.coordination.interface import Claim
 from fornada.errors import (
     BrokerError,
     JobNotFoundError,
@@ -32,6 +33,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import from_npy
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.manifest_cache import Manifests
@@ -460,7 +462,13 @@ class ProtocolMachine(RuleBasedStateMachine):
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=self.models,
-            coordination=port.coordination,
+            leases=port.coordination,
+            endings=Endings(
+                jobs=JobStore(objects=port.objects, decisions=port.coordination),
+                open_jobs=port.coordination,
+                holder="worker",
+                lease_s=LEASE_S,
+            ),
             deadlines=Deadlines(),
             isolate=self._isolate,
         )
@@ -478,14 +486,10 @@ class ProtocolMachine(RuleBasedStateMachine):
         reconciler = Reconciler(
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
-            coordination=port.coordination,
-            enqueue=port.enqueue,
+            recovery=port.coordination,
+            sender=port,
+            settings=Settings(reconcile_interval_s=5.0, enqueue_window=WINDOW, lease_s=LEASE_S),
             holder=holder,
-            queue="fornada",
-            interval_s=5.0,
-            requeue_after_s=60.0,
-            enqueue_window=WINDOW,
-            lease_s=LEASE_S,
         )
         self.reconcilers[holder] = (port, reconciler)
         return port, reconciler
@@ -539,7 +543,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _renew_leases(self) -> None:
         for activity in self.activities:
             for (job_id, shard), attempt in activity.attempts.items():
-                self.coordination.renew(job_id, shard, attempt, lease_s=LEASE_S)
+                self.coordination.renew([Claim(job_id, shard, attempt)], lease_s=LEASE_S)
 
     def _activity(self, which: int) -> Activity:
         return self.activities[which % len(self.activities)]

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from fornada.coordination.interface import Admission, Claim, Coordination
+from fornada.coordination.interface import Admission, Leases
 from fornada.errors import JobNotFoundError
-from fornada.jobs.endings import Ending
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.store import JobStore
@@ -23,15 +23,15 @@ class Attempts:
         *,
         jobs: JobStore,
         manifests: Manifests,
-        coordination: Coordination,
-        ending: Ending,
+        leases: Leases,
+        endings: Endings,
         commits: Commits,
         lease_s: float,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
-        self._coordination = coordination
-        self._ending = ending
+        self._leases = leases
+        self._endings = endings
         self._commits = commits
         self._lease_s = lease_s
 
@@ -41,12 +41,8 @@ class Attempts:
         admissions: Sequence[Admission] = ()
         if found:
             with steps.attempt_step(*[each.run for each in found]):
-                admissions = self._coordination.begin_all(
-                    [
-                        Claim(job_id=e.run.job_id, shard=e.run.shard, attempt=e.run.attempt_id)
-                        for e in found
-                    ],
-                    lease_s=self._lease_s,
+                admissions = self._leases.begin(
+                    [each.run.claim for each in found], lease_s=self._lease_s
                 )
         begun = []
         for each, admission in zip(found, admissions, strict=False):
@@ -63,7 +59,7 @@ class Attempts:
             found = self._confirm(found)
         manifest = found.manifest
         if manifest.deadline is not None and admission.at > manifest.deadline:
-            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            self._endings.expire(manifest)
             raise Settled(ShardResult.EXPIRED)
         # A second submitter of a caller's key may have made Redis count a finished job anew.
         is_sole_writer = admission.is_first and is_generated_id(run.job_id)
@@ -96,11 +92,11 @@ class Attempts:
             manifest = self._manifests.get(job_id)
         except JobNotFoundError:
             # Otherwise Redis would keep what it just noted of this job for a month.
-            self._coordination.end_job(job_id, "unknown")
+            self._endings.forget(job_id, "unknown")
             raise
         # The outcomes of other jobs' shards tell as much, and cost no more.
         final = self._jobs.final(job_id) if manifest.can_end_with_its_outcome else None
         if final is not None:
-            self._coordination.end_job(job_id, final.state)
+            self._endings.forget(job_id, final.state)
             raise Settled(ShardResult.ENDED)
         return Found(run=found.run, manifest=manifest)

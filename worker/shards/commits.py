@@ -5,10 +5,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from fornada.coordination.interface import Coordination, ShardEnd
+from fornada.coordination.interface import Leases, ShardEnd
 from fornada.errors import StoreUnavailableError
 from fornada.events import Events, ShardFinished, Stage, StageEnded
-from fornada.jobs.endings import Ending
+from fornada.jobs.endings import Endings
 from fornada.jobs.store import JobStore
 from fornada.records import now
 from worker.shards.phases import Committed, Computed, ShardResult
@@ -18,12 +18,10 @@ from worker.shards.steps import Steps
 class Commits:
     """Turns computed shards into committed ones."""
 
-    def __init__(
-        self, *, jobs: JobStore, coordination: Coordination, ending: Ending, events: Events
-    ) -> None:
+    def __init__(self, *, jobs: JobStore, leases: Leases, endings: Endings, events: Events) -> None:
         self._jobs = jobs
-        self._coordination = coordination
-        self._ending = ending
+        self._leases = leases
+        self._endings = endings
         self._events = events
 
     def commit_ends(self, computed: Sequence[Computed], steps: Steps) -> list[Computed]:
@@ -32,7 +30,7 @@ class Commits:
         if not whole:
             return list(computed)
         began_s = time.monotonic()
-        states, error = self._ending.commit_all([(e.attempt.manifest, e.outcome) for e in whole])
+        states, error = self._endings.commit_all([(e.attempt.manifest, e.outcome) for e in whole])
         ended = [each for each in whole if each.outcome.job_id in states]
         self._tell_finished(ended, began_s=began_s, ends_jobs=True)
         settled = set()
@@ -87,15 +85,13 @@ class Commits:
         manifest = committed[0].attempt.manifest
         ends = [
             ShardEnd(
-                shard=each.outcome.shard,
-                dead=each.outcome.status == "dead",
-                item_errors=len(each.outcome.item_errors),
+                each.outcome.shard, each.outcome.status == "dead", len(each.outcome.item_errors)
             )
             for each in committed
         ]
-        done_count = self._coordination.mark_all_done(manifest.job_id, ends)
+        done_count = self._leases.mark_done(manifest.job_id, ends)
         if done_count >= len(manifest.shards):
-            self._ending.end_if_complete(manifest)
+            self._endings.end_if_complete(manifest)
 
     def _tell_finished(
         self, finished: Sequence[Computed | Committed], *, began_s: float, ends_jobs: bool

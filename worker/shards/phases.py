@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from fornada.coordination.interface import Claim
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.queue.message import ShardMessage
@@ -34,6 +35,11 @@ class ShardRun:
 
     message: ShardMessage
     attempt_id: str
+
+    @property
+    def claim(self) -> Claim:
+        """The attempt, as Redis knows it."""
+        return Claim(self.job_id, self.shard, self.attempt_id)
 
     @property
     def job_id(self) -> str:

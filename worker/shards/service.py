@@ -4,10 +4,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import Leases
 from fornada.errors import FornadaError, MessageError, ModelError
 from fornada.events import SILENT, BundleSplit, Events
-from fornada.jobs.endings import Ending
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
@@ -41,27 +41,24 @@ class ShardService:
         jobs: JobStore,
         manifests: Manifests,
         models: ModelCache,
-        coordination: Coordination,
+        leases: Leases,
+        endings: Endings,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
         events: Events = SILENT,
     ) -> None:
         self._manifests = manifests
-        self._coordination = coordination
+        self._leases = leases
+        self._endings = endings
         self._lease_s = lease_s = settings.lease_s
         self._events = events
         self._renewals = Renewals(interval_s=lease_s / 3)
-        self._ending = Ending(
-            jobs=jobs, coordination=coordination, worker=worker.name, lease_s=lease_s
-        )
-        self._commits = Commits(
-            jobs=jobs, coordination=coordination, ending=self._ending, events=events
-        )
+        self._commits = Commits(jobs=jobs, leases=leases, endings=endings, events=events)
         self._attempts = Attempts(
             jobs=jobs,
             manifests=manifests,
-            coordination=coordination,
-            ending=self._ending,
+            leases=leases,
+            endings=endings,
             commits=self._commits,
             lease_s=lease_s,
         )
@@ -90,7 +87,7 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [ShardRun(message=m, attempt_id=uuid.uuid4().hex) for m in messages]
-        steps = Steps(coordination=self._coordination, events=self._events)
+        steps = Steps(leases=self._leases, events=self._events)
         attempts = self._attempts.begin_all(self._find_all(runs, steps), steps)
         with self._renewed(attempts):
             computed = self._compute_all(attempts, steps)
@@ -144,7 +141,7 @@ class ShardService:
             return self._computation.run(attempt)
         except ModelError as exc:
             # Every other shard would meet the same model.
-            self._ending.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
             raise Settled(ShardResult.FAILED) from exc
         except ProcessDiedError as exc:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"
@@ -156,18 +153,13 @@ class ShardService:
             return self._computation.dead(attempt, "input", str(exc))
 
     def _crash_detail(self, attempt: Begun) -> str:
-        error = self._coordination.last_error(attempt.run.job_id, attempt.run.shard)
+        error = self._leases.last_error(attempt.run.job_id, attempt.run.shard)
         seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempt.number - 1} times without an outcome; {seen}"
 
     def _renewed(self, attempts: Sequence[Begun]) -> AbstractContextManager[None]:
         """Renew the leases while the block runs."""
-        runs = [attempt.run for attempt in attempts]
-
-        def renew() -> None:
-            for run in runs:
-                self._coordination.renew(
-                    run.job_id, run.shard, run.attempt_id, lease_s=self._lease_s
-                )
-
-        return self._renewals.renewed(renew, lease="shards")
+        claims = [attempt.run.claim for attempt in attempts]
+        return self._renewals.renewed(
+            lambda: self._leases.renew(claims, lease_s=self._lease_s), lease="shards"
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import Leases
 from fornada.errors import FornadaError, JobNotFoundError, MessageError
 from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger
@@ -23,8 +23,8 @@ class Settled(Exception):  # noqa: N818 - no error: the shard needs no further s
 class Steps:
     """The results of one bundle."""
 
-    def __init__(self, *, coordination: Coordination, events: Events) -> None:
-        self._coordination = coordination
+    def __init__(self, *, leases: Leases, events: Events) -> None:
+        self._leases = leases
         self._events = events
         self._results: dict[str, ShardResult] = {}
 
@@ -76,9 +76,8 @@ class Steps:
         )
         try:
             if counted:
-                error = f"{type(exc).__name__}: {exc}"
-                self._coordination.note_failure(run.job_id, run.shard, error)
+                self._leases.note_failure(run.claim, f"{type(exc).__name__}: {exc}")
             else:
-                self._coordination.forget_attempt(run.job_id, run.shard, run.attempt_id)
+                self._leases.forget_attempt(run.claim)
         except FornadaError as redis_error:
             log.warning("attempt not recorded", job_id=run.job_id, error=str(redis_error))

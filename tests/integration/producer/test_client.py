@@ -10,6 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     BrokerError,
@@ -299,7 +300,7 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
     with client._sender._app.connection_for_read() as connection:
         consumer = connection.SimpleQueue(settings.queue)
         taken = [consumer.get(timeout=10) for _ in range(2)]
-        coordination.begin(job.id, 1, "a", lease_s=60)
+        coordination.begin([Claim(job.id, 1, "a")], lease_s=60)
 
         backlog = client.backlog()
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fornada.errors import StoreUnavailableError
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
@@ -164,14 +165,10 @@ class _Deployment:
         self._reconciler = Reconciler(
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
-            coordination=self._coordination,
-            enqueue=self.enqueue,
+            recovery=self._coordination,
+            sender=self,
+            settings=Settings(requeue_after_s=_LEASE_S, lease_s=_LEASE_S),
             holder="worker-0",
-            queue="fornada",
-            interval_s=1.0,
-            requeue_after_s=_LEASE_S,
-            enqueue_window=1000,
-            lease_s=_LEASE_S,
         )
 
     def undisturbed(self, model: str) -> NDArray[np.float32]:
@@ -322,7 +319,13 @@ class _Deployment:
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
             models=self._caches[number],
-            coordination=self._coordination,
+            leases=self._coordination,
+            endings=Endings(
+                jobs=self._jobs,
+                open_jobs=self._coordination,
+                holder=f"worker-{number}",
+                lease_s=_LEASE_S,
+            ),
             deadlines=Deadlines(),
             isolate=isolate,
         )

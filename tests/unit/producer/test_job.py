@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.coordination.interface import Progress
+from fornada.coordination.interface import Claim, Progress, ShardEnd
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -66,7 +66,7 @@ class _World:
             )
         )
         self.client._coordination.mark_done(
-            self.job.id, shard, dead=dead, item_errors=len(held.item_errors)
+            self.job.id, [ShardEnd(shard, dead=dead, item_errors=len(held.item_errors))]
         )
         return held
 
@@ -115,7 +115,7 @@ def test_a_job_with_an_outcome_runs_and_tells_its_rate(world: _World) -> None:
 def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> None:
     # given a dead shard, and one at work
     world.commit(0, dead=True)
-    world.client._coordination.begin(world.job.id, 1, "b", lease_s=60)
+    world.client._coordination.begin([Claim(world.job.id, 1, "b")], lease_s=60)
 
     status = world.job.status()
 
@@ -135,7 +135,7 @@ def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> No
 
 
 def test_a_job_that_was_begun_and_has_no_outcome_yet_runs(world: _World) -> None:
-    world.client._coordination.begin(world.job.id, 1, "b", lease_s=60)
+    world.client._coordination.begin([Claim(world.job.id, 1, "b")], lease_s=60)
 
     assert JobState.RUNNING == world.job.status().state
 
@@ -427,7 +427,7 @@ def test_a_cancelled_job_keeps_what_is_done(world: _World) -> None:
 def test_cancelling_is_told_to_the_workers(world: _World) -> None:
     world.job.cancel()
 
-    begun = world.client._coordination.begin(world.job.id, 0, "a", lease_s=1)
+    begun = world.client._coordination.begin([Claim(world.job.id, 0, "a")], lease_s=1)[0]
     assert "ended" == begun.status
 
 
@@ -457,7 +457,7 @@ def test_a_cancel_holds_also_while_the_broker_is_away(
     def fail(*_args: object) -> None:
         raise BrokerError("away")
 
-    monkeypatch.setattr(world.client._coordination, "end_job", fail)
+    monkeypatch.setattr(world.client._coordination, "end_jobs", fail)
 
     assert JobState.CANCELLED == world.job.cancel().state
     assert JobState.CANCELLED == world.job.status().state

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now, sha256_hex
 from fornada.settings import Settings
@@ -100,7 +103,8 @@ class _World:
 
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-        self.queue: list[ShardMessage] = []
+        self.sender = RecordingSender()
+        self.queue = self.sender.messages
         self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
@@ -132,7 +136,14 @@ class _World:
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,
-            coordination=self.coordination,
+            leases=self.coordination,
+            endings=Endings(
+                jobs=self.jobs,
+                open_jobs=self.coordination,
+                holder=worker,
+                lease_s=lease_s,
+                events=self.events,
+            ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
             events=self.events,
@@ -142,17 +153,11 @@ class _World:
         return Reconciler(
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
-            coordination=self.coordination,
-            enqueue=self.queue.extend,
+            recovery=self.coordination,
+            sender=self.sender,
+            settings=Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options}),
             holder=holder,
-            queue="fornada",
-            **{
-                "interval_s": 5.0,
-                "requeue_after_s": 60.0,
-                "enqueue_window": 1000,
-                "lease_s": LEASE_S,
-                **options,
-            },
+            events=self.events,
         )
 
     def advance(self, seconds: float) -> None:
@@ -265,8 +270,8 @@ class _World:
     def attempts(self, shard: int = 0, job_id: str = "job") -> int:
         """How many attempts are counted, seen by one more that is not."""
         self.advance(LEASE_S + 1)
-        begun = self.coordination.begin(job_id, shard, "probe", lease_s=0.001)
-        self.coordination.forget_attempt(job_id, shard, "probe")
+        begun = self.coordination.begin([Claim(job_id, shard, "probe")], lease_s=0.001)[0]
+        self.coordination.forget_attempt(Claim(job_id, shard, "probe"))
         self.advance(1)
         return begun.attempts - 1
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.errors import JobNotFoundError, UsageError
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
@@ -69,7 +70,7 @@ def test_resume_enqueues_what_is_neither_done_nor_on_its_way(client: Client, job
     coordination = client._coordination
     assert isinstance(coordination, InMemoryCoordination)
     coordination.flush()
-    coordination.begin(job.id, 2, "a", lease_s=30)
+    coordination.begin([Claim(job.id, 2, "a")], lease_s=30)
     _queue(client).clear()
 
     # when
@@ -220,7 +221,7 @@ def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
     client.submit(IMAGES, model="m", idempotency_key="nightly")
 
     # then
-    begun = client._coordination.begin("nightly", 0, "a", lease_s=30)
+    begun = client._coordination.begin([Claim("nightly", 0, "a")], lease_s=30)[0]
     assert "begun" == begun.status
 
 
