@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -10,10 +10,8 @@ from celery.apps.worker import Worker
 from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Consumer
 
-from fornada import keys
 from fornada.logs import get_logger
 from fornada.queue.celery_config import celery_config
-from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker.compute.thread_choice import Concurrency
 from worker.host.health import BEAT_INTERVAL_S
@@ -104,12 +102,6 @@ def add_growth(app: Celery, concurrency: Concurrency) -> None:
             concurrency.follow(consumer.resize)
 
     app.steps["consumer"].add(Growth)
-
-
-def enqueue(app: Celery, messages: Sequence[ShardMessage]) -> None:
-    """Put messages on the queue."""
-    for message in messages:
-        app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
 
 
 def consume(

@@ -10,6 +10,7 @@ from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
+from fornada.queue.celery_queue import CelerySender
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.engines.catalog import open_engine
@@ -81,7 +82,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         jobs=jobs,
         manifests=manifests,
         coordination=coordination,
-        enqueue=lambda messages: celery_app.enqueue(app, messages),
+        enqueue=CelerySender(app).enqueue,
         holder=name,
         queue=settings.queue,
         interval_s=settings.reconcile_interval_s,
