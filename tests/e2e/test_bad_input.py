@@ -329,7 +329,7 @@ def test_results_to_a_full_disk(
     [
         (["--output", "no/such/folder/x"], 1, ["No such file or directory", "--output"]),
         (["--output", "/"], 2, ["/ is a folder", "name a file in it"]),
-        ([], 2, ["npy cannot go to standard output", "--output"]),
+        ([], 2, ["npy cannot be written to standard output", "--output"]),
     ],
 )
 def test_results_to_where_they_cannot_go(
