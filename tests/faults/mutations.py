@@ -297,8 +297,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submitting/submitter.py",
-        old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
+        path="producer/submitting/creation.py",
+        old="first = shards[: max(0, self._enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
@@ -388,10 +388,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
-        path="producer/submitting/small_jobs.py",
+        path="producer/submitting/creation.py",
         old="        has_room = self._coordination.register_small_jobs(",
-        new="        self._create(some)\n"
-        "        has_room = self._coordination.register_small_jobs(",
+        new="        self._write(jobs)\n        has_room = self._coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(

@@ -109,7 +109,7 @@ def _submit(deployment: Deployment) -> Job:
         max_attempts=MAX_ATTEMPTS,
         created_at=now(),
     )
-    client._submitter.create_and_enqueue(manifest, new=True)
+    client._creator.create_and_enqueue(manifest, new=True)
     return client.job(manifest.job_id)
 
 
