@@ -143,7 +143,7 @@ def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
 
 def _recorded(data: Path) -> list[int]:
     try:
-        record = json.loads((data / "children.json").read_bytes())
+        record = json.loads((data / "processes.json").read_bytes())
     except FileNotFoundError:
         return []
     return [process["pid"] for process in record["processes"]]

@@ -130,7 +130,7 @@ def test_without_any_server_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def _children(folder: Path) -> Children:
-    return Children(record_path=folder / "children.json", signs_dir=folder / "signs")
+    return Children(record_path=folder / "processes.json", signs_dir=folder / "signs")
 
 
 def _command_line(process: Path) -> str:

@@ -175,7 +175,7 @@ def _client(stack: Stack) -> redis.Redis:
 
 
 def _pids(folder: Path) -> list[int]:
-    record = folder / "children.json"
+    record = folder / "processes.json"
     if not record.exists():
         return []
     return [process["pid"] for process in json.loads(record.read_bytes())["processes"]]

@@ -120,7 +120,7 @@ def _up(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Settings]]:
 
 
 def _pids(folder: Path) -> list[int]:
-    record = json.loads((folder / "children.json").read_bytes())
+    record = json.loads((folder / "processes.json").read_bytes())
     return [process["pid"] for process in record["processes"]]
 
 
