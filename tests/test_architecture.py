@@ -24,7 +24,7 @@ _LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
         "producer.commands.compare",
         "producer.testing",
         "fornada.commands.doctor",
-        "fornada.local.cli",
+        "fornada.commands.local",
         "model_store.store",
         "model_store.commands.reading",
         "model_store.commands.changing",
