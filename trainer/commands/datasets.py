@@ -1,6 +1,5 @@
 """`fornada dataset` and `fornada evaluate`: data as files, and results beside what is true."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from fornada.commands.output import console
+from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.errors import InputError, UsageError
 from trainer.data import catalog
 from trainer.data.files import (
@@ -26,7 +25,6 @@ from trainer.evaluation.classification import Evaluation
 from trainer.evaluation.classification import evaluate as evaluate_probabilities
 from trainer.evaluation.regression import RegressionEvaluation, evaluate_values
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 _PATH = click.Path(path_type=Path)
 
 
@@ -34,7 +32,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("name", type=click.Choice(catalog.NAMES))
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--output", type=_PATH, required=True, metavar="DIR", help="Made if it is missing.")
-@_JSON
+@JSON_OPTION
 def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Write a data set's items, labels and class names as files.
 
@@ -52,7 +50,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     if as_json:
         answer = {"dataset": name, "split": split, "task": loaded.task, "items": len(items)}
         files = {path.stem: str(path) for path in paths}
-        _print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
+        print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
         return
     click.echo(f"wrote {len(items)} items to {paths[0]}")
     click.echo(f"{paths[1].stem}: {paths[1]}, classes: {paths[2]}")
@@ -87,7 +85,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     help="A job's results as .npy.",
 )
 @click.option("--picture", type=_PATH, metavar="PNG", help="Draw what was predicted.")
-@_JSON
+@JSON_OPTION
 def evaluate(  # noqa: PLR0917 - click passes options by name
     items: Path,
     targets: Path | None,
@@ -112,7 +110,7 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
     if picture is not None:
         write_file(picture, _drawn(items_file, found, true, names))
     if as_json:
-        _print_json({**evaluation.to_plain(), "picture": str(picture) if picture else None})
+        print_json({**evaluation.to_plain(), "picture": str(picture) if picture else None})
         return
     if isinstance(evaluation, Evaluation):
         _print_classes(evaluation)
@@ -171,7 +169,3 @@ def _print_values(evaluation: RegressionEvaluation, name: str) -> None:
 
 def _failed(count: int) -> str:
     return f", {count} without a result" if count else ""
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(json.dumps(answer))

@@ -1,6 +1,5 @@
 """`fornada train`."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from fornada import keys, logs
+from fornada.commands.output import JSON_OPTION, print_json
 from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
@@ -90,7 +90,7 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
 @click.option(
     "--if-missing", is_flag=True, help="Do nothing if the model (with that alias) exists already."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@JSON_OPTION
 def train(  # noqa: PLR0917 - click passes options by name
     dataset_name: str | None,
     data: Path | None,
@@ -113,7 +113,7 @@ def train(  # noqa: PLR0917 - click passes options by name
     if if_missing and (existing := _existing(models, name, promote)) is not None:
         click.echo(f"{existing} is there already; nothing to train", err=True)
         if as_json:
-            _print_json(_published(existing, settings, promote))
+            print_json(_published(existing, settings, promote))
         return
     try:
         manifest = _train(
@@ -123,11 +123,11 @@ def train(  # noqa: PLR0917 - click passes options by name
         # That is what was asked for, and no failure.
         click.echo(str(exc), err=True)
         if as_json:
-            _print_json({"model": None, "name": name, "reason": str(exc)})
+            print_json({"model": None, "name": name, "reason": str(exc)})
         return
     answer = _published(manifest, settings, promote)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         _print_published(answer)
 
@@ -215,7 +215,3 @@ def _print_published(answer: dict[str, Any]) -> None:
     click.echo(f"report         fornada models report {answer['model']}")
     for key in (answer["artifact"], answer["manifest"], *answer["files"].values()):
         click.echo(f"               {answer['bucket']}/{key}")
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(json.dumps(answer))
