@@ -26,7 +26,7 @@ _WRONG = [
     (("promote", "m", "1", "--alias", "a/b"), "alias 'a/b' is not a valid name"),
     (("promote", "m", "1", "--alias", "a", "--gate", "x"), "gate 'x' is not METRIC"),
     (("rollback", "m", "--alias", "prod"), "no model 'm'"),
-    (("publish", "model.h5", "--name", "m"), "model.h5 is no .keras file"),
+    (("publish", "model.h5", "--name", "m"), "model.h5 is not a .keras file"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
 ]

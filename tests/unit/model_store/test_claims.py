@@ -10,13 +10,13 @@ import pytest
 from fornada.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
 from fornada.storage.memory import InMemoryObjectStore
 from model_store import claims
-from model_store.claims import claim_number, last_ticket
+from model_store.claims import claim_number
 
 _STUCK_S = 60.0
 
 
-def _claim(objects: Any, data: bytes = b"me", first: int = 1) -> int:
-    return claim_number(objects, data, first=first, key=lambda n: f"n/{n}", tickets="tickets/")
+def _claim(objects: Any, data: bytes = b"me", above: int = 0) -> int:
+    return claim_number(objects, data, above=above, key=lambda n: f"n/{n}", tickets="tickets/")
 
 
 class _Turns:
@@ -131,19 +131,19 @@ def test_in_whatever_order_calls_come_no_number_is_claimed_twice(
 def test_numbers_count_up_from_the_first(*, conditional: bool) -> None:
     objects = InMemoryObjectStore(conditional_writes=conditional)
 
-    assert [5, 6, 7] == [_claim(objects, b"%d" % n, first=5) for n in range(3)]
+    assert [5, 6, 7] == [_claim(objects, b"%d" % n, above=4) for n in range(3)]
 
 
 def test_a_ticket_that_was_left_behind_costs_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a claimant that died with its ticket put
+    # given a claimant that died after it put its ticket
     monkeypatch.setattr(claims, "_WAIT_S", 0)
     objects = InMemoryObjectStore(conditional_writes=False)
     objects.put("tickets/00000001-ffff", b"{}")
 
     assert 2 == _claim(objects)
-    assert 2 == last_ticket(objects, "tickets/")
     with pytest.raises(ObjectNotFoundError):
         objects.get("n/1")
+    assert 3 == _claim(objects)
 
 
 def test_where_a_put_is_not_listed_nobody_claims_anything() -> None:

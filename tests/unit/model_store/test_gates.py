@@ -81,7 +81,7 @@ def test_every_gate_that_does_not_hold_is_told() -> None:
 
     assert (
         "m:1 is not promoted: a is 0.85 and the gate is a>=0.9; b is 2 and the gate is b<1; train "
-        "a better one, or lower the gate"
+        "a better model, or lower the gate"
     ) == str(refusal.value)
     assert 1 == refusal.value.exit_code
 

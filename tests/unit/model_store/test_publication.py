@@ -103,7 +103,7 @@ def test_models_of_other_dtypes_are_published(models: ModelStore, keras: Any, dt
 @pytest.mark.parametrize(
     ("options", "error", "fact"),
     [
-        ({"classes": ["a"]}, UsageError, "3 outputs an item, and there are 1 classes"),
+        ({"classes": ["a"]}, UsageError, "3 outputs per item, and there are 1 classes"),
         ({"golden": np.zeros((1, 5), np.uint8)}, InputError, r"items of shape \(5,\)"),
         ({"golden": np.full((1, 2, 2), 300)}, InputError, "do not fit uint8"),
         ({"golden": np.zeros((0, 2, 2), np.uint8)}, InputError, "is empty"),
@@ -125,8 +125,8 @@ def test_what_does_not_fit_the_model_is_refused(
     [
         (lambda k: [k.Input((None, 2)), k.layers.Dense(2)], r"items of shape \[None, 2\]"),
         (lambda k: [k.Input((2,), dtype="float64"), k.layers.Dense(2)], "dtype float64"),
-        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers an item"),
-        (lambda k: [k.layers.Flatten()], "takes 0 arrays an item"),
+        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers per item"),
+        (lambda k: [k.layers.Flatten()], "takes 0 arrays per item"),
         (
             lambda k: [
                 k.Input((2,)),
@@ -173,12 +173,12 @@ def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "model.keras").write_bytes(b"1234")
 
     assert b"1234" == publication.read_artifact(tmp_path / "model.keras")
-    with pytest.raises(UsageError, match=r"model\.h5 is no \.keras file"):
+    with pytest.raises(UsageError, match=r"model\.h5 is not a \.keras file"):
         publication.read_artifact(tmp_path / "model.h5")
     with pytest.raises(InputError, match="cannot be read"):
         publication.read_artifact(tmp_path / "absent.keras")
     monkeypatch.setattr(publication, "MAX_ARTIFACT_BYTES", 3)
-    with pytest.raises(InputError, match="has 4 bytes, more than 3"):
+    with pytest.raises(InputError, match="has 4 bytes; give at most 3"):
         publication.read_artifact(tmp_path / "model.keras")
 
 

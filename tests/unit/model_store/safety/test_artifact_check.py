@@ -161,8 +161,8 @@ def test_a_class_name_that_is_no_text_is_refused() -> None:
     ("config", "fact"),
     [
         (b"\xff\xfe not json", "not JSON"),
-        (b"[]", "no Sequential or Functional"),
-        (b'{"class_name": "Lambda"}', "no Sequential or Functional"),
+        (b"[]", "not a Sequential or Functional"),
+        (b'{"class_name": "Lambda"}', "not a Sequential or Functional"),
         (b"[" * 200_000, "not JSON"),
         (json.dumps({**_CONFIG, "deep": json.loads("[" * 80 + "]" * 80)}).encode(), "64 deep"),
         (b" " * (artifact_check.MAX_CONFIG_BYTES + 1), "config.json of"),

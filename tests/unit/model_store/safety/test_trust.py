@@ -144,7 +144,7 @@ def test_keys_that_are_none_are_refused(tmp_path: Path) -> None:
     for path in (elliptic[0], text, tmp_path / "none.pem"):
         with pytest.raises(UsageError, match="openssl genpkey -algorithm ed25519"):
             PrivateKey.read(path)
-    with pytest.raises(ConfigError, match="is no Ed25519 public key"):
+    with pytest.raises(ConfigError, match="is not an Ed25519 public key"):
         PublicKey.read(elliptic[1])
     for path in (text, tmp_path / "none.pem"):
         with pytest.raises(ConfigError, match="cannot be read"):
