@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fornada.commands.output import console
 from fornada.errors import InputError, UsageError
-from trainer.data import catalog
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.data.files import (
     CLASSES,
     find_items,
@@ -21,7 +21,7 @@ from trainer.data.files import (
     write_dataset,
     write_file,
 )
-from trainer.data.pictures import are_pictures
+from trainer.data.images import are_images
 from trainer.evaluation.classification import Evaluation
 from trainer.evaluation.classification import evaluate as evaluate_probabilities
 from trainer.evaluation.regression import RegressionEvaluation, evaluate_values
@@ -31,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(catalog.NAMES))
+@click.argument("name", type=click.Choice(DATASET_NAMES))
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--output", type=_PATH, required=True, metavar="DIR", help="Made if it is missing.")
 @_JSON
@@ -42,7 +42,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
 
     Example: fornada dataset fashion_mnist --split test --output fashion-mnist-test
     """
-    loaded = catalog.load(name)
+    loaded = load_dataset(name)
     items, targets = (
         (loaded.train_items, loaded.train_targets)
         if split == "train"
@@ -141,7 +141,7 @@ def _drawn(items_file: Path, outputs: Any, targets: Any, names: list[str]) -> by
             f"{items_file} has {len(items)} items for {len(targets)} labels; give those of the "
             "same items"
         )
-    if not are_pictures(items):
+    if not are_images(items):
         raise UsageError(
             f"{items_file} has items of {items.dtype} {items.shape[1:]}, which are no pictures; "
             "leave out --picture"

@@ -18,9 +18,9 @@ from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from trainer.data import catalog
+from trainer.commands.training_file import read_training_file
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.evaluation.acceptance import deciding_metric
-from trainer.recipes.training_file import read_training_file
 
 log = logs.get_logger(__name__)
 
@@ -47,7 +47,7 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     metavar="FILE",
     help="YAML: these options, with _ for -. The command line comes first.",
 )
-@click.option("--dataset", "dataset_name", type=click.Choice(catalog.NAMES), help="What to learn.")
+@click.option("--dataset", "dataset_name", type=click.Choice(DATASET_NAMES), help="What to learn.")
 @click.option("--data", type=_PATH, metavar="PATH", help="Your own: .npz, or a folder of images.")
 @click.option("--name", metavar="MODEL", help="In the store; the data set's name if left out.")
 @click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Network; by the data if left out.")
@@ -149,7 +149,7 @@ def _train(
         )
     # Not at the top: `--help` needs neither, and they take seconds.
     from trainer import job  # noqa: PLC0415
-    from trainer.data.own import load_own  # noqa: PLC0415
+    from trainer.data.custom import load_custom  # noqa: PLC0415
     from trainer.evaluation.acceptance import Acceptance  # noqa: PLC0415
     from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
 
@@ -160,7 +160,7 @@ def _train(
     check_plan(plan)
     on_terminal = sys.stderr.isatty()
     return job.train(
-        load_own(data) if data is not None else catalog.load(str(dataset_name)),
+        load_custom(data) if data is not None else load_dataset(str(dataset_name)),
         name=name,
         models=models,
         plan=plan,

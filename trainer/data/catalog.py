@@ -10,11 +10,11 @@ from trainer.data.dataset import Dataset
 
 _DIGITS_SPLIT_SEED = 0
 
-NAMES = (*keras_datasets.SOURCES, "digits")
+DATASET_NAMES = (*keras_datasets.SOURCES, "digits")
 
 
-def load(name: str) -> Dataset:
-    """The data set called `name`, one of `NAMES`, whole in memory.
+def load_dataset(name: str) -> Dataset:
+    """The data set called `name`, one of `DATASET_NAMES`, whole in memory.
 
     Keras's come through `keras.datasets`: from its cache, or from the network. `digits` is
     scikit-learn's, which is installed with its data: 1,797 handwritten digits of 8x8 pixels.
@@ -27,7 +27,7 @@ def load(name: str) -> Dataset:
     if name == "digits":
         return _digits()
     if name not in keras_datasets.SOURCES:
-        raise UsageError(f"no data set is called {name!r}; there are: {', '.join(NAMES)}")
+        raise UsageError(f"no data set is called {name!r}; there are: {', '.join(DATASET_NAMES)}")
     return keras_datasets.load(keras_datasets.SOURCES[name])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fornada.errors import InputError, LocalDiskError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy, to_npy
-from trainer.data.pictures import are_pictures
+from trainer.data.images import are_images
 
 #: Items that are pictures, and others; positions of classes, and the values of a regression.
 IMAGES, ITEMS, LABELS, TARGETS = "images.npy", "items.npy", "labels.npy", "targets.npy"
@@ -32,7 +32,7 @@ def write_dataset(folder: Path, *, items: Array, targets: Array, classes: list[s
     except OSError as exc:
         raise _disk_error(folder, exc) from exc
     contents = {
-        folder / (IMAGES if are_pictures(items) else ITEMS): to_npy(items),
+        folder / (IMAGES if are_images(items) else ITEMS): to_npy(items),
         folder / (TARGETS if targets.dtype.kind == "f" else LABELS): to_npy(targets),
         folder / CLASSES: json.dumps(classes, indent=1, ensure_ascii=False).encode(),
     }

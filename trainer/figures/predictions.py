@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from trainer.data.pictures import for_paper
+from trainer.data.images import dark_on_light
 from trainer.evaluation.classification import likeliest_classes, predicted_right
 from trainer.figures.canvas import (
     INK,
@@ -56,7 +56,9 @@ def prediction_grid(
     chosen = items_to_show(right)
     predicted, names = likeliest_classes(probabilities), drawable_names(classes)
     figure = new_figure(width=_GRID_WIDTH, height=_GRID_HEIGHT)
-    for position, (item, image) in enumerate(zip(chosen, for_paper(images, chosen), strict=True)):
+    for position, (item, image) in enumerate(
+        zip(chosen, dark_on_light(images, chosen), strict=True)
+    ):
         row, label = probabilities[item], int(labels[item])
         image_axes, bar_axes = _cell(figure, *divmod(position, _GRID_SIDE))
         _draw_image(image_axes, image)

@@ -7,7 +7,7 @@ from fornada.formats.items import Array
 from trainer.figures.canvas import MUTED, RIGHT, WRONG, calm, new_figure, to_png, write_title
 
 #: More points than these hide each other, and take seconds.
-MOST_POINTS = 5000
+MAX_POINTS = 5000
 
 
 def scatter_figure(values: Array, targets: Array, *, output: str) -> bytes:
@@ -21,7 +21,7 @@ def scatter_figure(values: Array, targets: Array, *, output: str) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    shown = np.linspace(0, len(targets) - 1, min(len(targets), MOST_POINTS)).astype(np.intp)
+    shown = np.linspace(0, len(targets) - 1, min(len(targets), MAX_POINTS)).astype(np.intp)
     figure = new_figure(width=5.4, height=4.6)
     axes = figure.add_axes((0.13, 0.12, 0.83, 0.76))
     ends = [float(min(values.min(), targets.min())), float(max(values.max(), targets.max()))]

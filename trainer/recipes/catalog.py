@@ -56,7 +56,7 @@ RECIPES: Mapping[str, Recipe] = {
 _BY_DATASET = {"imdb": "sentiment"}
 
 
-def recipe_named(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe called `name`.
 
     Raises:
@@ -78,7 +78,7 @@ def default_recipe(dataset: Dataset) -> Recipe:
     return RECIPES[by_dtype[dataset.item_dtype]]
 
 
-def build(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
+def build_model(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
     """The untrained `keras.Model` of `recipe` for `dataset`; the caller compiles and fits it.
 
     Keras begins anew with `seed`, as for a first model in a process: what has no name is numbered

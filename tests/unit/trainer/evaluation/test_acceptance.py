@@ -9,7 +9,7 @@ from model_store.gates import Gate
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from trainer.evaluation.acceptance import Acceptance, deciding_metric, more_is_better
-from trainer.recipes import catalog
+from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
 
@@ -42,7 +42,7 @@ def test_a_gate_that_does_not_hold_says_that_nothing_is_published(models: ModelS
 
 
 def test_a_gate_on_a_metric_that_will_not_be_there_is_told_before() -> None:
-    plan = TrainingPlan().filled(catalog.RECIPES["mlp"])
+    plan = TrainingPlan().filled(RECIPES["mlp"])
 
     Acceptance(gates=[Gate.parse("val_accuracy>0")]).check_names(plan)
     with pytest.raises(UsageError, match=r"no metric 'val_acuracy'.*val_accuracy"):

@@ -3,12 +3,12 @@
 import pytest
 
 from fornada.errors import UsageError
-from trainer.recipes import catalog
+from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan, check_plan, metric_names, optimizer_class
 
 
 def test_what_a_plan_does_not_say_is_the_recipes() -> None:
-    recipe = catalog.RECIPES["regression"]
+    recipe = RECIPES["regression"]
 
     plan = TrainingPlan(epochs=3, loss="mean_absolute_error").filled(recipe)
 
@@ -22,13 +22,13 @@ def test_what_a_plan_does_not_say_is_the_recipes() -> None:
 
 
 def test_a_recipe_that_compiles_its_model_leaves_open_how() -> None:
-    plan = TrainingPlan().filled(catalog.RECIPES["mlp"], compiled=True)
+    plan = TrainingPlan().filled(RECIPES["mlp"], compiled=True)
 
     assert {"epochs": 5, "batch_size": 64, "validation_split": 0.2} == plan.parameters()
 
 
 def test_parameters_are_what_was_chosen_and_nothing_that_is_off() -> None:
-    plan = TrainingPlan(validation_split=0.0, keep_best=True).filled(catalog.RECIPES["mlp"])
+    plan = TrainingPlan(validation_split=0.0, keep_best=True).filled(RECIPES["mlp"])
 
     assert {
         "epochs": 5,

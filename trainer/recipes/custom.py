@@ -19,7 +19,7 @@ from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
 _EPOCHS, _BATCH_SIZE = 5, 64
 
 
-def own_recipe(name: str, dataset: Dataset) -> Recipe:
+def custom_recipe(name: str, dataset: Dataset) -> Recipe:
     """The recipe whose `build` calls the function that `name` names, once it was imported.
 
     The function is called with those of `item_shape`, `item_dtype`, `output_count` and `classes`
@@ -53,12 +53,12 @@ def own_recipe(name: str, dataset: Dataset) -> Recipe:
     )
 
 
-def is_own(recipe: str | None) -> bool:
+def is_custom(recipe: str | None) -> bool:
     """Whether this names a function of the caller's."""
     return recipe is not None and ":" in recipe
 
 
-def check_own_model(
+def check_custom_model(
     model: Any, dataset: Dataset, plan: TrainingPlan, *, allowed_layers: Collection[str]
 ) -> None:
     """Check before hours of training that the model can be published, and asked for predictions.

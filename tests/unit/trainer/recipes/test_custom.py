@@ -10,8 +10,8 @@ from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from trainer import job
-from trainer.data import catalog
-from trainer.recipes.own import is_own
+from trainer.data.catalog import load_dataset
+from trainer.recipes.custom import is_custom
 from trainer.recipes.plan import TrainingPlan
 
 _MODULE = """
@@ -78,7 +78,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _train(recipe: str, **plan: object) -> ModelManifest:
     return job.train(
-        catalog.load("digits"),
+        load_dataset("digits"),
         name="m",
         models=ModelStore(objects=InMemoryObjectStore()),
         plan=TrainingPlan(recipe=recipe, epochs=1, **plan),  # type: ignore[arg-type]
@@ -150,4 +150,4 @@ def test_a_model_that_no_worker_would_load_is_refused_before_training(
     ("name", "expected"), [("mlp", False), (None, False), ("package.module:function", True)]
 )
 def test_a_colon_tells_a_function_from_a_name(name: str | None, *, expected: bool) -> None:
-    assert expected == is_own(name)
+    assert expected == is_custom(name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data.pictures import THUMBNAIL_SIDE, are_pictures, for_paper, thumbnail
+from trainer.data.images import THUMBNAIL_SIDE, are_images, dark_on_light, thumbnail
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from trainer.data.pictures import THUMBNAIL_SIDE, are_pictures, for_paper, thumb
     ],
 )
 def test_pictures_are_grey_or_coloured_bytes(items: np.ndarray, *, expected: bool) -> None:
-    assert expected == are_pictures(items)
+    assert expected == are_images(items)
 
 
 def test_light_on_black_becomes_dark_on_white() -> None:
     ink = np.zeros((1, 8, 8, 1), np.uint8)
     ink[0, 3, 3] = 255
 
-    shown = for_paper(ink, np.array([0]))
+    shown = dark_on_light(ink, np.array([0]))
 
     assert (1, 8, 8) == shown.shape
     assert (0, 255) == (shown[0, 3, 3], shown[0, 0, 0])
@@ -40,13 +40,13 @@ def test_light_on_black_becomes_dark_on_white() -> None:
 def test_other_pictures_stay_as_they_are(shape: tuple[int, ...]) -> None:
     pictures = np.full(shape, 130, np.uint8)
 
-    np.testing.assert_array_equal(pictures, for_paper(pictures, np.arange(2)))
+    np.testing.assert_array_equal(pictures, dark_on_light(pictures, np.arange(2)))
 
 
 def test_coloured_pictures_stay_dark() -> None:
     dark = np.zeros((1, 4, 4, 3), np.uint8)
 
-    np.testing.assert_array_equal(dark, for_paper(dark, np.array([0])))
+    np.testing.assert_array_equal(dark, dark_on_light(dark, np.array([0])))
 
 
 @pytest.mark.parametrize(

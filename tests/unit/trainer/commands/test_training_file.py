@@ -7,7 +7,7 @@ import pytest
 
 from fornada.errors import UsageError
 from trainer.commands.training import train
-from trainer.recipes.training_file import TrainingFile, read_training_file
+from trainer.commands.training_file import TrainingFile, read_training_file
 
 
 def _written(folder: Path, text: str) -> Path:

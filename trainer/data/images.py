@@ -15,20 +15,20 @@ _GREY, _COLOUR = 3, 4
 _DARK, _SAMPLE = 96, 1000
 
 
-def are_pictures(items: Array) -> bool:
+def are_images(items: Array) -> bool:
     """Whether items are uint8 [items, height, width], grey or with 1 or 3 channels."""
     if items.dtype != np.uint8 or 0 in items.shape:
         return False
     return items.ndim == _GREY or (items.ndim == _COLOUR and items.shape[3] in {1, 3})
 
 
-def for_paper(items: Array, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
+def dark_on_light(items: Array, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Some items as they are shown: uint8 [chosen, height, width] or [chosen, height, width, 3].
 
     Where grey items are drawn light on black, as MNIST's are, they become dark on white.
 
     Args:
-        items: As `are_pictures` has it.
+        items: As `are_images` has it.
         chosen: Positions of those to show.
     """
     pictures = items[chosen].astype(np.uint8, copy=False)

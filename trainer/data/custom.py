@@ -21,7 +21,7 @@ _SPLITS = ("train", "test")
 _HOW = "see docs/training.md"
 
 
-def load_own(path: Path) -> Dataset:
+def load_custom(path: Path) -> Dataset:
     """The data set in `path`, named after it.
 
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, of which every
