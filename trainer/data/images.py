@@ -1,4 +1,4 @@
-"""Items that are pictures, as small PNG files and as figures show them."""
+"""Items that are images: whether they are, and how figures and pages show them."""
 
 import io
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from fornada.errors import MissingExtraError
 from fornada.formats.items import Array
 
-#: Pixels on the longer side; a PNG of so many takes at most some 28 KB.
+#: Pixels on the longer side; its PNG takes at most 28 KB.
 THUMBNAIL_SIDE = 96
 _GREY, _COLOUR = 3, 4
-#: Pixels of the first items; darker on average, they are drawn light on black.
+#: Mean grey value, over this many items, below which they are light on black.
 _DARK, _SAMPLE = 96, 1000
 
 
@@ -23,27 +23,27 @@ def are_images(items: Array) -> bool:
 
 
 def dark_on_light(items: Array, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Some items as they are shown: uint8 [chosen, height, width] or [chosen, height, width, 3].
+    """Chosen items to show: uint8 [chosen, height, width] or [chosen, height, width, 3].
 
-    Where grey items are drawn light on black, as MNIST's are, they become dark on white.
+    Grey items that are light on black, as MNIST's are, are inverted.
 
     Args:
-        items: As `are_images` has it.
-        chosen: Positions of those to show.
+        items: As in `are_images`.
+        chosen: Positions of the items to show.
     """
-    pictures = items[chosen].astype(np.uint8, copy=False)
-    if pictures.ndim == _COLOUR and pictures.shape[3] == 1:
-        pictures = pictures[..., 0]
-    if pictures.ndim == _GREY and items[:_SAMPLE].astype(np.uint8, copy=False).mean() < _DARK:
-        pictures = np.uint8(255) - pictures
-    return pictures
+    images = items[chosen].astype(np.uint8, copy=False)
+    if images.ndim == _COLOUR and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.ndim == _GREY and items[:_SAMPLE].astype(np.uint8, copy=False).mean() < _DARK:
+        images = np.uint8(255) - images
+    return images
 
 
-def thumbnail(picture: NDArray[np.uint8]) -> bytes:
-    """One picture as PNG, made smaller if it is larger than `THUMBNAIL_SIDE`.
+def thumbnail(image: NDArray[np.uint8]) -> bytes:
+    """One image as PNG, shrunk to `THUMBNAIL_SIDE` if it is larger.
 
     Args:
-        picture: uint8 [height, width] or [height, width, 3].
+        image: uint8 [height, width] or [height, width, 3].
 
     Raises:
         MissingExtraError: Pillow is not installed.
@@ -51,9 +51,9 @@ def thumbnail(picture: NDArray[np.uint8]) -> bytes:
     try:
         from PIL import Image  # noqa: PLC0415 - an extra
     except ImportError as exc:
-        raise MissingExtraError("pictures need Pillow; run: pip install 'fornada[train]'") from exc
-    image = Image.fromarray(picture)
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        raise MissingExtraError("images need Pillow; run: pip install 'fornada[train]'") from exc
+    small = Image.fromarray(image)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    small.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

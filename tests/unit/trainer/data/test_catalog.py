@@ -220,7 +220,7 @@ def test_digits_need_no_network_and_are_split_alike_always(no_network: None) -> 
 
 
 def test_an_unknown_data_set_is_told_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'imagenet'; there are: boston_housing, .*, digits"):
+    with pytest.raises(UsageError, match=r"'imagenet'; choose from: boston_housing, .*, digits"):
         load_dataset("imagenet")
 
 
@@ -278,7 +278,7 @@ def test_files_that_do_not_belong_together_are_refused(sample: Path, no_network:
     labels = sample / "train-labels-idx1-ubyte.gz"
     labels.write_bytes((sample / "t10k-labels-idx1-ubyte.gz").read_bytes())
 
-    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
+    with pytest.raises(DatasetUnavailableError, match="do not belong together"):
         load_dataset("fashion_mnist")
 
 
@@ -288,7 +288,7 @@ def test_labels_outside_the_classes_are_refused(sample: Path, no_network: None) 
     data[-1] = 10
     labels.write_bytes(gzip.compress(bytes(data)))
 
-    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
+    with pytest.raises(DatasetUnavailableError, match="do not belong together"):
         load_dataset("fashion_mnist")
 
 

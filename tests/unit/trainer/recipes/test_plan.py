@@ -46,9 +46,8 @@ def test_optimizers_are_found_in_whatever_case() -> None:
     assert "RMSprop" == optimizer_class("RMSProp").__name__
 
 
-@pytest.mark.parametrize(
-    ("plan", "fact"),
-    [
+def test_an_invalid_plan_names_the_mistake_and_the_remedy() -> None:
+    for plan, fact in (
         (TrainingPlan(epochs=0), "epochs is 0; give at least 1"),
         (TrainingPlan(batch_size=-1), "batch_size is -1"),
         (TrainingPlan(early_stopping_epochs=0), "early_stopping_epochs is 0"),
@@ -56,13 +55,11 @@ def test_optimizers_are_found_in_whatever_case() -> None:
         (TrainingPlan(optimizer="adamx"), "no optimizer 'adamx'; did you mean adamax or adam"),
         (TrainingPlan(loss="hinj"), "no loss 'hinj'; did you mean hinge"),
         (TrainingPlan(metrics=["acuracy"]), "no metric 'acuracy'; did you mean .*accuracy"),
-        (TrainingPlan(optimizer="?"), r"no optimizer '\?'; there are: adadelta"),
+        (TrainingPlan(optimizer="?"), r"no optimizer '\?'; choose from: adadelta"),
         (TrainingPlan(loss="get_file"), "no loss 'get_file'"),
-    ],
-)
-def test_what_makes_no_sense_is_told_with_what_does(plan: TrainingPlan, fact: str) -> None:
-    with pytest.raises(UsageError, match=fact):
-        check_plan(plan)
+    ):
+        with pytest.raises(UsageError, match=fact):
+            check_plan(plan)
 
 
 def test_keras_short_names_are_names() -> None:
