@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.workloads import Sizes
 from model_store.engines import keras_file, keras_setup
-from trainer.recipes import catalog
+from trainer.recipes.catalog import find_recipe
 
 _ROOT = Path(__file__).parents[1]
 _SEED = 1
@@ -69,7 +69,7 @@ def _write(folder: Path, name: str, count: int) -> None:
 
 def _mlp(_keras: Any) -> Any:
     """The trainer's Fashion-MNIST recipe, not trained, which costs the same."""
-    return catalog.recipe_named("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
+    return find_recipe("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
 
 
 def _cnn(keras: Any) -> Any:
