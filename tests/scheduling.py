@@ -10,7 +10,13 @@ _LIVE = {
     "tests/e2e/test_roles_by_hand.py",
 }
 #: Folders with long files; the short files after them fill the gaps at the end of a run.
-_LONG = ("tests/e2e", "tests/integration/trainer", "tests/integration/worker", "tests/faults")
+_LONG = (
+    "tests/e2e",
+    "tests/faults",
+    "tests/integration/trainer",
+    "tests/integration/worker",
+    "tests/unit/trainer",
+)
 
 
 class ByDeployment(LoadFileScheduling):
