@@ -1,4 +1,4 @@
-"""Faults to put into the protocol, one at a time, each with the tests that must see it."""
+"""Mutations that break the protocol, each with the tests that must fail."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,12 @@ class Mutation:
     """A replacement in one file of the product.
 
     Args:
-        name: What it is called on the command line.
+        name: Its name on the command line.
         path: The file, relative to the repository's root.
-        old: Text that is there exactly once.
-        new: What takes its place.
+        old: Text that the file has exactly once.
+        new: Its replacement.
         tests: Node ids of tests, each of which must fail.
-        raises: What these fail with, where it is no assertion of theirs.
+        raises: The error that the tests fail with, if not an assertion.
     """
 
     name: str

@@ -402,7 +402,10 @@ def test_a_cancelled_job_keeps_what_is_done(world: _World) -> None:
     )
     assert status == world.job.status()
     assert "wrong images" == world.job.cancel("once more").reason
-    assert "ended" == world.client._coordination.begin([Claim(world.job.id, 0, "a")], lease_s=1)[0].status
+    assert (
+        "ended"
+        == world.client._coordination.begin([Claim(world.job.id, 0, "a")], lease_s=1)[0].status
+    )
     assert [4, 5, 6, 7] == list(
         np.flatnonzero(~np.isnan(world.job.results(partial=True).probabilities).any(axis=1))
     )
