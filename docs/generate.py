@@ -20,6 +20,7 @@ from fornada import errors
 from fornada.commands.router import root
 from fornada.commands.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
+from model_store.engines.catalog import ENGINES
 
 DOCS = Path(__file__).parent
 _WIDTH = 100
@@ -42,6 +43,12 @@ settings file.
 - Units are in the names: `_S` is seconds, `_BYTES` is bytes.
 
 In Python, `Settings.from_env(os.environ)` of `fornada.settings` does the same.
+"""
+
+_ENGINES_HEAD = """\
+## Engines
+
+All but `test` read the same `.keras` artifacts. Each outcome names the engine that computed it.
 """
 
 _CLI_HEAD = """\
@@ -100,10 +107,18 @@ def settings_page() -> str:
     rows = ["| Variable | Default | Takes | Meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(
-            f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_takes(field)} "
+            f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_takes(name)} "
             f"| {field.description} |"
         )
-    return "\n".join([_NOTE, _SETTINGS_HEAD, *rows]) + "\n"
+    return "\n".join([_NOTE, _SETTINGS_HEAD, *rows, "", _ENGINES_HEAD, *_engine_rows()]) + "\n"
+
+
+def _engine_rows() -> Iterator[str]:
+    yield "| `FORNADA_ENGINE` | Install | What it is |"
+    yield "|---|---|---|"
+    for engine in ENGINES:
+        extra = f"`fornada[{engine.extra}]`" if engine.extra else ""
+        yield f"| `{engine.name}` | {extra} | {engine.summary} |"
 
 
 def cli_page() -> str:
@@ -177,9 +192,10 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def _takes(field: FieldInfo) -> str:
-    schema = Settings.model_json_schema()["properties"]
-    own = schema[next(n for n, f in Settings.model_fields.items() if f is field)]
+def _takes(name: str) -> str:
+    own = Settings.model_json_schema()["properties"][name]
+    if name == "engine":
+        return ", ".join(f"`{engine.name}`" for engine in ENGINES)
     plain = next((kind for kind in own.get("anyOf", []) if kind["type"] != "null"), own)
     if "enum" in plain:
         return ", ".join(f"`{value}`" for value in plain["enum"])

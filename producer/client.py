@@ -21,7 +21,7 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities
@@ -58,7 +58,7 @@ class Client:
         exchange: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            exchange=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
@@ -88,7 +88,7 @@ class Client:
     def from_settings(cls, settings: Settings) -> "Client":
         """A client of the deployment that `settings` name; nothing is contacted yet."""
         return cls(
-            objects=S3ObjectStore.from_settings(settings),
+            objects=open_store(settings),
             coordination=RedisCoordination.from_settings(settings),
             sender=CelerySender.from_settings(settings),
             settings=settings,

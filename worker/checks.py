@@ -7,7 +7,7 @@ from fornada.commands.doctor import Finding
 from fornada.errors import MissingExtraError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine, require_engine
 from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
@@ -32,7 +32,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         detail=f"a worker makes {threads} predict calls at a time, shared by its --processes, each "
         "on one core",
     )
-    objects = S3ObjectStore.from_settings(settings)
+    objects = open_store(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
     if not refs:

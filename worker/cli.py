@@ -10,7 +10,7 @@ import click
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
 from fornada.settings import Settings
-from model_store.engines.catalog import require_engine
+from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
 from worker.host.health import live_and_stale
 from worker.host.supervisor import Supervisor, worker_command
@@ -44,12 +44,12 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
         sys.exit(_report_health(settings))
     if exact:
         settings = _exact(settings)
-    require_engine(settings.engine)
+    engine = require_engine(settings.engine)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    gpus = visible_gpus(os.environ) if settings.engine.startswith("keras") else []
+    gpus = visible_gpus(os.environ) if engine.uses_gpu else []
     environs = [
-        {**gpu, "FORNADA_ENGINE": settings.engine}
+        {**gpu, "FORNADA_ENGINE": engine.name}
         for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)
     ]
     threads = max(1, granted_cores() // len(environs))
@@ -60,11 +60,12 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
 
 
 def _exact(settings: Settings) -> Settings:
-    if not settings.engine.startswith("keras"):
+    exact = find_engine(settings.engine).exact
+    if exact is None:
         raise UsageError(
-            f"--exact predicts with keras-exact, and FORNADA_ENGINE is {settings.engine}; unset it"
+            f"FORNADA_ENGINE={settings.engine} has no exact form; unset it, or leave out --exact"
         )
-    return settings.model_copy(update={"engine": "keras-exact"})
+    return settings.model_copy(update={"engine": exact})
 
 
 def _report_health(settings: Settings) -> int:

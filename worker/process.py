@@ -11,7 +11,7 @@ from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -44,7 +44,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
     # Before the first message: importing TensorFlow takes seconds.
     engine = open_engine(settings.engine, threads=threads)
     name = worker_name()
-    objects = S3ObjectStore.from_settings(settings)
+    objects = open_store(settings)
     coordination = RedisCoordination.from_settings(settings)
     jobs = JobStore(objects=objects, decisions=coordination)
     manifests = Manifests(jobs=jobs)
@@ -90,7 +90,7 @@ def run_process(settings: Settings, *, threads: int) -> int:
         lease_s=settings.lease_s,
     )
     predict_server = PredictServer(
-        exchange=RedisCallChannel.from_settings(settings),
+        channel=RedisCallChannel.from_settings(settings),
         queue=settings.queue,
         models=models,
         deadlines=deadlines,

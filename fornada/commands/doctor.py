@@ -16,7 +16,8 @@ from fornada import keys
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
 
 #: Redis 7.2 is the oldest that is tested; kombu needs 6.2.
 _OLDEST_REDIS = (7, 2)
@@ -70,7 +71,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
         detail=f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
-    objects = S3ObjectStore.from_settings(settings)
+    objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: _broker(RedisCoordination.from_settings(settings))),
         ("store", lambda: _store(objects, create_bucket=create_bucket)),
@@ -121,7 +122,7 @@ def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
         yield Finding(check="workers", status="ok", detail=f"{leader} leads the reconciler")
 
 
-def _store(objects: S3ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
+def _store(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
     if create_bucket:
         objects.create_bucket()
     key, body = keys.probe(), os.urandom(1024)

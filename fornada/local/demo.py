@@ -13,7 +13,7 @@ from rich.text import Text
 from fornada import keys
 from fornada.errors import StackError
 from fornada.local.stack import Stack
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 
 _PREFERRED = "fashion_mnist"
 #: Real images that come with a package, so that no network is needed.
@@ -120,7 +120,7 @@ class Demo:
 
     def _copy_report(self, prefix: str) -> str:
         """Copy the model's training report out of the store; where it is now."""
-        objects = S3ObjectStore.from_settings(self._stack.settings)
+        objects = open_store(self._stack.settings)
         path = self._folder / keys.REPORT_PAGE
         path.write_bytes(objects.get(prefix + keys.REPORT_PAGE).data)
         return str(path)

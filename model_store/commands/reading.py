@@ -16,7 +16,7 @@ from fornada import logs
 from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.records import AliasMove
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.difference import Difference, differences
 from model_store.export import check_version, export_version
 from model_store.manifest import ModelManifest
@@ -224,6 +224,4 @@ def store_from_env() -> ModelStore:
     """The models of the deployment that `FORNADA_*` names; nothing is contacted yet."""
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    return ModelStore(
-        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
-    )
+    return ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))

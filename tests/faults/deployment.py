@@ -25,12 +25,10 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.queue.message import ShardMessage
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.engines.golden import predict_items
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
 
+from ..deployment import TinyModel, own_environ
 from .checker import OutcomeHistory, check_job
 from .processes import left_of, lives
 
@@ -39,7 +37,6 @@ WORKERS = 3
 MAX_ATTEMPTS = 50
 ITEM_SHAPE = [8, 8]
 ITEMS_PER_SHARD = 8
-CLASSES = ["a", "b", "c"]
 _TILE_ITEMS = 16
 #: What is right comes out after seconds; a machine that is busy with other tests needs longer.
 END_WITHIN_S = 120.0
@@ -49,7 +46,7 @@ STARTED_WITHIN_S = 90.0
 Images = NDArray[np.uint8]
 Predict = Callable[[Images], NDArray[np.float32]]
 
-_ENVIRON = {
+ENVIRON = {
     "FORNADA_LEASE_S": "2",
     "FORNADA_RECONCILE_INTERVAL_S": "1",
     "FORNADA_REQUEUE_AFTER_S": "2",
@@ -80,7 +77,7 @@ class Deployment:
     @property
     def environ(self) -> dict[str, str]:
         """Of a command that runs on it."""
-        return {**_ENVIRON, **self.stack.environ}
+        return {**ENVIRON, **self.stack.environ}
 
     @property
     def queue(self) -> str:
@@ -214,35 +211,9 @@ class Deployment:
 
     def publish(self, name: str, *, seed: int) -> Predict:
         """Publish a new model; return what it predicts: uint8 [items, …] -> float32 [items, 3]."""
-        from model_store.engines import keras_file, keras_predict, keras_setup  # noqa: PLC0415 - seconds
-
-        keras = keras_setup.import_keras()
-        keras.utils.set_random_seed(seed)
-        model = keras.Sequential(
-            [
-                keras.Input(ITEM_SHAPE, dtype="uint8"),
-                keras.layers.Rescaling(1 / 255),
-                keras.layers.Flatten(),
-                keras.layers.Dense(16, activation="relu"),
-                keras.layers.Dense(len(CLASSES), activation="softmax"),
-            ]
-        )
-        compiled = keras_predict.compile_predict(
-            model, tile_items=_TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
-        )
-
-        def predict(images: Images) -> NDArray[np.float32]:
-            return predict_items(compiled, images, tile_items=_TILE_ITEMS)
-
-        golden = self.images(2)
-        ModelStore(objects=self.objects).publish(
-            ModelDraft(name=name, item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
-            artifact=keras_file.dump_model(model),
-            golden_inputs=golden,
-            golden_outputs=predict(golden),
-            check=lambda _artifact: None,
-        )
-        return predict
+        model = TinyModel.build(seed=seed, item_shape=ITEM_SHAPE, tile_items=_TILE_ITEMS)
+        model.publish(self.objects, name)
+        return model.predict
 
 
 class SenderBy:
@@ -267,7 +238,6 @@ def deployed(
         environ: More of the workers' environment.
     """
     threads = set(threading.enumerate())
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
     # Left last: workers end in order while their broker is there.
     with contextlib.ExitStack() as left_last:
         restarted = left_last.enter_context(
@@ -276,7 +246,7 @@ def deployed(
         with Stack(
             data_dir=folder / "stack",
             workers=WORKERS,
-            environ={**kept, **_ENVIRON, **environ},
+            environ={**own_environ(), **ENVIRON, **environ},
         ) as stack:
             deployment = Deployment(stack, restarted=restarted)
             yield deployment

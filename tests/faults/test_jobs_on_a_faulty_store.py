@@ -1,8 +1,5 @@
 """Jobs of a real worker process whose store fails in every way, for a while."""
 
-import os
-import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -11,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 
+from ..deployment import end_worker, environ_of, start_worker, unused_database, with_new_bucket
 from .checker import OutcomeHistory
-from .deployment import _ENVIRON, END_WITHIN_S, Deployment
+from .deployment import END_WITHIN_S, ENVIRON, Deployment
 from .processes import left_of
 from .s3_proxy import (
     BreakOff,
@@ -74,8 +71,7 @@ def line(
     """One worker process, on each kind of store."""
     folder = tmp_path_factory.mktemp("store")
     moto = None if request.param == "rclone" else request.getfixturevalue("moto_endpoint")
-    direct = _settings(servers, folder, endpoint=moto, database=1 + request.param_index)
-    S3ObjectStore.from_settings(direct).create_bucket()
+    direct = _settings(servers, folder, endpoint=moto)
     assert direct.s3_endpoint_url is not None
     restarted = Children(record_path=folder / "restarted.json", signs_dir=folder / "none")
     deployment = Deployment(_Place(settings=direct, data_dir=folder), restarted=restarted)  # type: ignore[arg-type] - of a stack it needs no more
@@ -83,11 +79,11 @@ def line(
     with S3Proxy(direct.s3_endpoint_url) as proxy:
         through = direct.model_copy(update={"s3_endpoint_url": proxy.url})
         _heal(proxy, request.param)
-        process = _start_worker(through, log)
+        process = start_worker(environ_of(through), log)
         try:
             yield _Line(deployment, proxy, S3ObjectStore.from_settings(through), log)
         finally:
-            _end(process, deployment)
+            end_worker(process, deployment.worker_pids)
             deployment.redis.close()
     assert [] == proxy.errors
     assert {} == left_of(folder)
@@ -191,16 +187,13 @@ def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line
     assert SHARDS <= rule.count
 
 
-def _settings(servers: Stack, folder: Path, *, endpoint: str | None, database: int) -> Settings:
-    server = servers.settings.redis_url.get_secret_value().rpartition("/")[0]
-    quick = Settings.from_env({**servers.environ, **_ENVIRON})
-    return quick.model_copy(
-        update={
-            "redis_url": SecretStr(f"{server}/{database}"),
-            "s3_endpoint_url": endpoint or quick.s3_endpoint_url,
-            "s3_bucket": f"test-{uuid.uuid4().hex[:12]}",
-            "cache_dir": folder / "cache",
-        }
+def _settings(servers: Stack, folder: Path, *, endpoint: str | None) -> Settings:
+    quick = Settings.from_env({**servers.environ, **ENVIRON})
+    return with_new_bucket(
+        quick,
+        redis_url=unused_database(quick),
+        s3_endpoint_url=endpoint or quick.s3_endpoint_url,
+        cache_dir=folder / "cache",
     )
 
 
@@ -208,31 +201,3 @@ def _heal(proxy: S3Proxy, kind: str) -> None:
     proxy.heal()
     if kind == _IGNORED:
         proxy.add(DropHeader(method="PUT"))
-
-
-def _start_worker(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
-    given = {
-        f"FORNADA_{name.upper()}": value.get_secret_value()
-        if isinstance(value, SecretStr)
-        else str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fornada", "worker", "--processes", "1"],
-            env={**kept, **given},
-            stdout=out,
-            stderr=out,
-        )
-
-
-def _end(process: subprocess.Popen[bytes], deployment: Deployment) -> None:
-    process.terminate()
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        for pid in deployment.worker_pids():
-            os.kill(pid, signal.SIGKILL)
-        process.kill()
-        process.wait()

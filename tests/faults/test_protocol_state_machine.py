@@ -633,7 +633,7 @@ def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
 ) -> None:
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
     for module in ("upload", "small_jobs", "many"):
-        monkeypatch.setattr(f"producer.{module}.ThreadPoolExecutor", _InOrder)
+        monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")

@@ -23,7 +23,7 @@ from fornada.jobs.outcome import ItemError
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
@@ -68,7 +68,7 @@ class _Shard:
     """One shard, its model loaded at first use."""
 
     def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
-        objects = S3ObjectStore.from_settings(settings)
+        objects = open_store(settings)
         self._jobs = JobStore(objects=objects)
         self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
         self._settings = settings

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from hypothesis import Phase, given, settings
@@ -30,8 +30,9 @@ from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
-from fornada.settings import EngineName, Settings
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
@@ -72,7 +73,7 @@ _SHARES = st.lists(
 def main() -> None:
     """Take one undisturbed pass, then compare many others with it."""
     name, threads, folder = sys.argv[1:]
-    deployment = _Deployment(cast(EngineName, name), threads=int(threads), folder=Path(folder))
+    deployment = _Deployment(name, threads=int(threads), folder=Path(folder))
     expected = {model: deployment.undisturbed(model) for model in deployment.items}
 
     @settings(
@@ -111,11 +112,11 @@ def main() -> None:
     deployment.close()
 
 
-class _FailingStore(InMemoryObjectStore):
+class _FailingStore(StoreWrapper):
     """Refuses some writes, as a store that is away for moments."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(InMemoryObjectStore())
         self._failing: set[int] = set()
 
     @contextmanager
@@ -127,15 +128,11 @@ class _FailingStore(InMemoryObjectStore):
         finally:
             self._failing = set()
 
-    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        """As the base, or refuse."""
-        self._refuse(key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """As the base, or refuse."""
-        self._refuse(key)
-        return super().put_if_absent(key, data)
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        """Refuse the call if it is one of those writes."""
+        if operation.startswith("put"):
+            self._refuse(key)
+        return super().around(operation, key)
 
     def _refuse(self, key: str) -> None:
         if self._failing and next(self._writes) in self._failing:
@@ -145,7 +142,7 @@ class _FailingStore(InMemoryObjectStore):
 class _Deployment:
     """A store, a queue, a clock, and two workers with a model cache each."""
 
-    def __init__(self, engine: EngineName, *, threads: int, folder: Path) -> None:
+    def __init__(self, engine: str, *, threads: int, folder: Path) -> None:
         #: What was published, by model: item dtype [items, *item_shape].
         self.items: dict[str, NDArray[Any]] = {}
         #: Bundles that went back to the queue, at least in part.

@@ -156,9 +156,7 @@ def test_exact_on_another_engine_is_wrong_usage(deploy: Callable[..., Any]) -> N
     deployment, start = deploy(engine="openvino")
 
     assert 2 == start("--exact").wait(START_S)
-    assert "error: --exact predicts with keras-exact, and FORNADA_ENGINE is openvino" in (
-        deployment.log()
-    )
+    assert "error: FORNADA_ENGINE=openvino has no exact form" in (deployment.log())
 
 
 def test_the_rows_of_a_call_are_tried_out_by_the_first_worker_and_kept(

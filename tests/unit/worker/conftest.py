@@ -21,7 +21,7 @@ from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now, sha256_hex
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.testing import InMemoryCoordination
+from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -34,30 +34,6 @@ TILE_ITEMS = 4
 ITEM_SHAPE = [3]
 CLASSES = ["a", "b"]
 LEASE_S = 30.0
-
-
-class _FlakyObjectStore(InMemoryObjectStore):
-    """Calls `before(operation, key)` before every operation; the test raises there."""
-
-    def __init__(self, *, conditional_writes: bool) -> None:
-        super().__init__(conditional_writes=conditional_writes)
-        self.before: Callable[[str, str], None] = lambda _operation, _key: None
-
-    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("get", key)
-        return super().get(key, bucket=bucket, max_bytes=max_bytes)
-
-    def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("put", key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key, data):  # noqa: ANN001, ANN202 - as the base
-        self.before("put_if_absent", key)
-        return super().put_if_absent(key, data)
-
-    def list(self, prefix, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("list", prefix)
-        return super().list(prefix, bucket=bucket)
 
 
 class _Engine:
@@ -122,7 +98,7 @@ class _World:
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
         self.queue: list[ShardMessage] = []
-        self.objects = _FlakyObjectStore(conditional_writes=conditional_writes)
+        self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )

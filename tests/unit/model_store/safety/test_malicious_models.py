@@ -319,7 +319,7 @@ def test_two_allowed_layers_under_one_name_are_refused(plain: bytes) -> None:
     [
         ("no_such_package", "Layer", "cannot be imported"),
         ("shop_layers", "Absent", "cannot be imported"),
-        ("shop_layers", "NOT_A_CLASS", "is no class"),
+        ("shop_layers", "NOT_A_CLASS", "is not a class"),
     ],
 )
 def test_an_allowed_layer_that_is_not_there_is_a_fault_of_the_setting(

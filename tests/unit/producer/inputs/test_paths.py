@@ -275,7 +275,7 @@ HUGE = (
             gzip.compress(to_idx(IMAGES[0, 0]), mtime=0),
             r"items of shape \(\), but the model",
         ),
-        ("a.png", b"\x89PNG\r\n\x1a\n", "truncated PNG"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "file is truncated"),
         ("a.gif", b"GIF89a", r"is of no kind that can be read .*; give one of \.npy"),
         ("a.csv", b"1,2,3", "is of no kind that can be read"),
     ],

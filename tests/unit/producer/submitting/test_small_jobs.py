@@ -24,43 +24,22 @@ from fornada.queue.memory import RecordingSender
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.records import MAX_INLINE_BYTES, MAX_MESSAGE_BYTES
 from fornada.settings import Settings
-from fornada.storage.memory import InMemoryObjectStore
-from fornada.testing import InMemoryCoordination
+from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer import Client, Submission
 from producer.submitting.sharding import Shard
-from producer.submitting.upload import held
+from producer.submitting.upload import try_inline
 from producer.testing import in_memory_client
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
-
-
-class _Objects(InMemoryObjectStore):
-    """Calls `before(operation, key)`, where the test counts or fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before: Callable[[str, str], None] = lambda _operation, _key: None
-
-    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("get", key)
-        return super().get(key, bucket=bucket, max_bytes=max_bytes)
-
-    def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("put", key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key, data):  # noqa: ANN001, ANN202 - as the base
-        self.before("put_if_absent", key)
-        return super().put_if_absent(key, data)
 
 
 class _World:
     """A client, and all that it reaches."""
 
     def __init__(self, **settings: object) -> None:
-        self.objects = _Objects()
+        self.objects = HookedObjectStore()
         self.sender = RecordingSender()
         self.coordination = InMemoryCoordination(queue_length=lambda: len(self.sender.messages))
         self.models = ModelStore(objects=self.objects)
@@ -160,7 +139,7 @@ def test_a_stream_is_looked_at_no_further_than_it_takes() -> None:
             taken.append(number)
             yield Shard(images=np.zeros((10, 100), np.uint8), item_ids=None)
 
-    inline, all_of_them = held(shards(), max_bytes=2500)
+    inline, all_of_them = try_inline(shards(), max_bytes=2500)
 
     assert inline is None
     assert [0, 1, 2] == taken
@@ -170,7 +149,7 @@ def test_a_stream_is_looked_at_no_further_than_it_takes() -> None:
 def test_a_large_shard_is_not_copied_to_be_looked_at() -> None:
     images = np.broadcast_to(np.uint8(0), (10**6, 10**6))
 
-    inline, shards = held(iter([Shard(images=images, item_ids=None)]), max_bytes=1000)
+    inline, shards = try_inline(iter([Shard(images=images, item_ids=None)]), max_bytes=1000)
 
     assert inline is None
     assert next(shards).images is images
