@@ -48,7 +48,7 @@ In Python, `Settings.from_env(os.environ)` of `fornada.settings` does the same.
 _ENGINES_HEAD = """\
 ## Engines
 
-All engines but `test` read the same `.keras` artifacts. Each outcome names the engine that computed it.
+All engines but `test` read the same `.keras` artifacts. Each outcome names its engine.
 """
 
 _CLI_HEAD = """\
