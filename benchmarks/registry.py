@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from fornada.settings import Settings
+from model_store.engines.catalog import find_engine
 from producer.client import Client
 
 ENGINES = ("keras", "openvino")
@@ -69,7 +69,7 @@ def contenders() -> tuple[list[Contender], dict[str, str]]:
 
 
 def _installed(engine: str) -> bool:
-    return find_spec({"keras": "tensorflow"}.get(engine, engine)) is not None
+    return find_engine(engine).missing_module() is None
 
 
 def _able(engine: str, left_out: dict[str, str]) -> bool:

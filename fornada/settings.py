@@ -102,7 +102,7 @@ class Settings(BaseModel):
     engine: str = Field(
         default="keras",
         # The names are in the catalog of `model_store.engines`, which this package cannot see.
-        pattern=r"^[a-z][a-z0-9-]{0,63}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         description="What workers predict with; see [engines](#engines).",
     )
     max_loaded_models: int = Field(

@@ -251,24 +251,6 @@ def test_an_h5_file_is_refused_under_any_name(keras: Any, tmp_path: Path) -> Non
         keras_file.load_model((tmp_path / "model.h5").read_bytes(), where="the artifact")
 
 
-def test_harmless_sizes_are_built(keras: Any) -> None:
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((6,), dtype="int32"),
-            layers.Embedding(10, 1),
-            layers.Conv1D(1, 1),
-            layers.SeparableConv1D(2, 1, depth_multiplier=2),
-            layers.LSTM(1),
-            layers.Dense(1, use_bias=False),
-        ]
-    )
-
-    loaded = keras_file.load_model(keras_file.dump_model(model), where="the artifact")
-
-    assert model.count_params() == loaded.count_params()
-
-
 @pytest.mark.parametrize("name", ["Twice", "Thrice"])
 def test_a_custom_layer_is_loaded_only_where_it_is_allowed(
     keras: Any, shop: Any, name: str
