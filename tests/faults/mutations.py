@@ -268,7 +268,7 @@ MUTATIONS = (
         new="if False:",
         tests=(
             f"{_SERVICE}a_changed_input_is_dead_at_once[conditional-<lambda>1]",
-            f"{_JOB_STORE}changed_data_is_noticed[memory-<lambda>-sha256]",
+            f"{_JOB_STORE}data_is_read_back_and_a_change_is_noticed[memory]",
         ),
     ),
     # The reconciler.
