@@ -9,6 +9,7 @@ import click
 
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
+from fornada.events import LOGGED
 from fornada.settings import Settings
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
@@ -54,7 +55,10 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     ]
     threads = max(1, granted_cores() // len(environs))
     supervisor = Supervisor(
-        worker_command(threads=threads), environs=environs, cache_dir=settings.cache_dir
+        worker_command(threads=threads),
+        environs=environs,
+        cache_dir=settings.cache_dir,
+        events=LOGGED,
     )
     sys.exit(supervisor.run())
 
@@ -75,7 +79,7 @@ def _report_health(settings: Settings) -> int:
 
 
 def _require_folder(folder: Path) -> None:
-    """Make sure that models and signs of life can be kept in `folder`."""
+    """Check that `folder` can hold models and health files."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder) as file:

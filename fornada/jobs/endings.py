@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError
+from fornada.events import SILENT, Events, JobEnded
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.renewals import Renewals
@@ -21,11 +22,20 @@ class Endings:
     would be right and wasteful, so it is done under a lease.
     """
 
-    def __init__(self, *, jobs: JobStore, open_jobs: OpenJobs, holder: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        open_jobs: OpenJobs,
+        holder: str,
+        lease_s: float,
+        events: Events = SILENT,
+    ) -> None:
         self._jobs = jobs
         self._open_jobs = open_jobs
         self._holder = holder
         self._lease_s = lease_s
+        self._events = events
         self._renewals = Renewals(interval_s=lease_s / 3)
 
     def end_if_complete(self, manifest: JobManifest) -> JobFinal | None:
@@ -69,7 +79,7 @@ class Endings:
             for final in self._jobs.commit_ends(computed):
                 if final is not None:
                     states[final.job_id] = final.state
-                    log.info("job ended", job_id=final.job_id, state=final.state)
+                    self._events.tell(JobEnded(job_id=final.job_id, state=final.state))
         except (FornadaError, OSError) as exc:
             error = exc
         try:
@@ -93,5 +103,5 @@ class Endings:
             final = finish()
         if final is not None:
             self._open_jobs.end_jobs({job_id: final.state})
-            log.info("job ended", job_id=job_id, state=final.state, reason=final.reason)
+            self._events.tell(JobEnded(job_id=job_id, state=final.state, reason=final.reason))
         return final

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from fornada.coordination.interface import Progress, Recovery
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError, StoreError
+from fornada.events import SILENT, Events, ShardsReenqueued
 from fornada.jobs.census import Census
 from fornada.jobs.endings import Endings
 from fornada.jobs.ids import message_for
@@ -62,6 +63,7 @@ class Reconciler:
         sender: Where lost shards are enqueued.
         settings: The deployment's.
         holder: The name under which this process leads.
+        events: Hears of shards enqueued again, and of jobs that ended.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Reconciler:
         sender: Sender,
         settings: Settings,
         holder: str,
+        events: Events = SILENT,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
@@ -80,6 +83,7 @@ class Reconciler:
         self._sender = sender
         self._settings = settings
         self._holder = holder
+        self._events = events
         self._lead_s = max(5.0, 3 * settings.reconcile_interval_s)
         self._renewals = Renewals(interval_s=self._lead_s / 3)
         self._endings = Endings(
@@ -88,6 +92,7 @@ class Reconciler:
             # Not the host's own name: a shard of the host may be ending the same job.
             holder=f"{holder}-reconciler",
             lease_s=settings.lease_s,
+            events=events,
         )
         self._census = Census(jobs=jobs, manifests=manifests)
         self._stop = threading.Event()
@@ -257,7 +262,11 @@ class Reconciler:
             if not shards:
                 continue
             room -= len(shards)
-            log.info("enqueueing shards", job_id=job_id, shards=len(shards), of=len(lost[job_id]))
+            self._events.tell(
+                ShardsReenqueued(
+                    job_id=job_id, shard_count=len(shards), waiting_count=len(lost[job_id])
+                )
+            )
             self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
             self._sender.enqueue(message_for(manifest, shard) for shard in shards)

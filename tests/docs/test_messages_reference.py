@@ -36,6 +36,7 @@ from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import ShardService
 
 from ..deployment import publish_unloadable
@@ -182,15 +183,16 @@ def test_the_example_submits_a_job_that_runs(
     # given
     jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
     coordination = RedisCoordination.from_settings(settings)
+    quick = settings.model_copy(update={"max_latency_s": 0.0})
     models = ModelCache(
+        quick,
         models=ModelStore(objects=jobs.objects),
         build=lambda _manifest, _artifact: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
-        max_models=1,
-        max_bytes=10**9,
-        max_latency_s=0,
     )
     service = ShardService(
+        quick,
+        Worker(name="test", threads=1, engine="fake 1"),
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         models=models,
@@ -198,9 +200,6 @@ def test_the_example_submits_a_job_that_runs(
         endings=Endings(jobs=jobs, open_jobs=coordination, holder="test", lease_s=30),
         deadlines=Deadlines(),
         isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
-        worker="test",
-        lease_s=30,
-        shard_deadline_s=60,
     )
 
     # when

@@ -1,4 +1,4 @@
-"""Faults to put into the protocol, one at a time, each with the tests that must see it."""
+"""Mutations that break the protocol, each with the tests that must fail."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,12 @@ class Mutation:
     """A replacement in one file of the product.
 
     Args:
-        name: What it is called on the command line.
+        name: Its name on the command line.
         path: The file, relative to the repository's root.
-        old: Text that is there exactly once.
-        new: What takes its place.
+        old: Text that the file has exactly once.
+        new: Its replacement.
         tests: Node ids of tests, each of which must fail.
-        raises: What these fail with, where it is no assertion of theirs.
+        raises: The error that the tests fail with, if not an assertion.
     """
 
     name: str
@@ -198,12 +198,10 @@ MUTATIONS = (
     ),
     Mutation(
         name="marked-done-before-the-commit",
-        path="worker/shards/service.py",
-        old="        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
-        new="        self._mark_done(run, outcomes=[computed])\n"
-        "        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
+        path="worker/shards/commits.py",
+        old="        committed = Committed(\n",
+        new="        self.mark_done([Committed(attempt=attempt, outcome=stamped)])\n"
+        "        committed = Committed(\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
             _MACHINE,
@@ -222,18 +220,16 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            from fornada.coordination.interface import Claim\n"
-        "            claim = Claim(job_id, shard, attempt.id)\n"
-        "            self._leases.forget_attempt(claim)\n"
+        new="            self._leases.forget_attempt(attempt.run.claim)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._leases.begin([claim], lease_s=self._lease_s)\n"
+        "            self._leases.begin([attempt.run.claim], lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
     Mutation(
         name="attempts-not-heeded",
-        path="worker/shards/service.py",
-        old="number=begun.attempts,",
+        path="worker/shards/attempts.py",
+        old="number=admission.attempts,",
         new="number=1,",
         tests=(f"{_SERVICE}a_shard_whose_workers_die_is_dead_in_the_end[conditional]",),
     ),
@@ -301,8 +297,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submitting/submitter.py",
-        old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
+        path="producer/submitting/creation.py",
+        old="first = shards[: max(0, self._enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
@@ -351,8 +347,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="carried-manifest-of-no-job",
-        path="worker/shards/service.py",
-        old="if not begun.counted and self._is_over(run):",
+        path="worker/shards/attempts.py",
+        old="if not admission.counted:",
         new="if False:",
         tests=(
             f"{_SMALL}a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows[conditional]",
@@ -369,9 +365,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="alone-though-the-lease-ran-out",
-        path="worker/shards/attempt.py",
-        old="return time.monotonic() < self.alone_until_s",
-        new="return self.alone_until_s > 0",
+        path="worker/shards/phases.py",
+        old="return time.monotonic() < self.sole_writer_until_s",
+        new="return self.sole_writer_until_s > 0",
         tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
     ),
     Mutation(
@@ -392,10 +388,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
-        path="producer/submitting/small_jobs.py",
+        path="producer/submitting/creation.py",
         old="        has_room = self._coordination.register_small_jobs(",
-        new="        self._create(some)\n"
-        "        has_room = self._coordination.register_small_jobs(",
+        new="        self._write(jobs)\n        has_room = self._coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(
@@ -445,9 +440,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="keys-taken-for-ids-given-once",
-        path="worker/shards/service.py",
-        old="is_alone = begun.is_first and is_generated_id(job_id)",
-        new="is_alone = begun.is_first",
+        path="worker/shards/attempts.py",
+        old="is_sole_writer = admission.is_first and is_generated_id(run.job_id)",
+        new="is_sole_writer = admission.is_first",
         tests=(
             f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
         ),

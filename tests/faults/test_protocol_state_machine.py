@@ -50,6 +50,7 @@ from producer.client import Client
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
 from .checker import OutcomeHistory, check_job, check_outcome
@@ -423,12 +424,10 @@ class ProtocolMachine(RuleBasedStateMachine):
             check=lambda _artifact: None,
         )
         return ModelCache(
+            Settings(max_loaded_models=1, max_latency_s=0.0),
             models=store,
             build=lambda _manifest, _artifact: _Engine(),
             disk=ArtifactCache(folder),
-            max_models=1,
-            max_bytes=10**9,
-            max_latency_s=0.0,
         )
 
     def _new_port(self) -> Port:
@@ -458,6 +457,8 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
+            Settings(lease_s=LEASE_S),
+            Worker(name="worker", threads=1, engine="fake 1"),
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=self.models,
@@ -470,9 +471,6 @@ class ProtocolMachine(RuleBasedStateMachine):
             ),
             deadlines=Deadlines(),
             isolate=self._isolate,
-            worker="worker",
-            lease_s=LEASE_S,
-            shard_deadline_s=600.0,
         )
 
     def _isolate(self, job_id: str, shard: int) -> Any:
@@ -634,7 +632,7 @@ def run_machine(
 ) -> Callable[[int], None]:
     """Run the machine for so many examples, or as HYPOTHESIS_PROFILE says."""
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
-    for module in ("upload", "small_jobs", "many"):
+    for module in ("upload", "creation", "submitter"):
         monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)

@@ -45,6 +45,7 @@ from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import ShardService
 
 _TILE_ITEMS = {"cnn": 32, "mlp": 32, "wide": 1024}
@@ -295,6 +296,8 @@ class _Deployment:
             return _EXACT_TILE_ITEMS[number] if self._is_exact else _TILE_ITEMS[manifest.name]
 
         return ModelCache(
+            # One waits for more rows, and so has fuller tiles than the other.
+            Settings(max_loaded_models=10, max_latency_s=0.002 * number),
             models=self._models,
             build=lambda manifest, artifact: EnginePredictor(
                 manifest,
@@ -304,10 +307,6 @@ class _Deployment:
                 choose_tile=choose_tile,
             ),
             disk=ArtifactCache(folder / "cache"),
-            max_models=10,
-            max_bytes=10**9,
-            # One waits for more rows, and so has fuller tiles than the other.
-            max_latency_s=0.002 * number,
         )
 
     def _new_service(self, number: int) -> ShardService:
@@ -315,6 +314,8 @@ class _Deployment:
             raise AssertionError(f"shard {shard} of {job_id} was tried too often")
 
         return ShardService(
+            Settings(lease_s=_LEASE_S),
+            Worker(name=f"worker-{number}", threads=1, engine=self._engine.name),
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
             models=self._caches[number],
@@ -327,9 +328,6 @@ class _Deployment:
             ),
             deadlines=Deadlines(),
             isolate=isolate,
-            worker=f"worker-{number}",
-            lease_s=_LEASE_S,
-            shard_deadline_s=600.0,
         )
 
 

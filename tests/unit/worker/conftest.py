@@ -12,6 +12,7 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
+from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
 from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
@@ -31,6 +32,7 @@ from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
 
@@ -110,13 +112,15 @@ class _World:
         self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
+        self.heard: list[Event] = []
+        self.events = Events(self.heard.append)
+        self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
         self.cache = ModelCache(
+            self.settings,
             models=self.models,
             build=self.engine.build,
             disk=ArtifactCache(folder),
-            max_models=2,
-            max_bytes=10**9,
-            max_latency_s=0.0,
+            events=self.events,
         )
         #: What a process of its own answers; without more, it dies over every item.
         self.isolated: Any = _Isolated()
@@ -127,18 +131,22 @@ class _World:
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
+            self.settings.model_copy(update={"lease_s": lease_s}),
+            Worker(name=worker, threads=1, engine="fake 1"),
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,
             leases=self.coordination,
             endings=Endings(
-                jobs=self.jobs, open_jobs=self.coordination, holder=worker, lease_s=lease_s
+                jobs=self.jobs,
+                open_jobs=self.coordination,
+                holder=worker,
+                lease_s=lease_s,
+                events=self.events,
             ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
-            worker=worker,
-            lease_s=lease_s,
-            shard_deadline_s=600.0,
+            events=self.events,
         )
 
     def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
@@ -149,6 +157,7 @@ class _World:
             sender=self.sender,
             settings=Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options}),
             holder=holder,
+            events=self.events,
         )
 
     def advance(self, seconds: float) -> None:

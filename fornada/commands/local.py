@@ -1,0 +1,113 @@
+"""`fornada up` and `fornada demo`: the embedded stack, and the main job on it."""
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+import click
+
+from fornada import logs
+from fornada.commands.output import JSON_OPTION, print_json
+from fornada.local.credentials import write_private
+from fornada.local.demo import Demo
+from fornada.local.signals import signals_interrupt
+from fornada.local.stack import Stack
+from fornada.settings import Settings
+
+_POLL_S = 0.5
+
+
+@click.command()
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 256),
+    default=1,
+    show_default=True,
+    help="Worker processes; 0 for the servers only.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".fornada"),
+    show_default=True,
+    help="Folder for all data and logs.",
+)
+def up(workers: int, data: Path) -> None:
+    """Start Valkey, an S3 server and workers, and keep them up until Ctrl-C.
+
+    Prints the settings for other terminals and services, and writes them to DATA/env. Models and
+    jobs are kept for the next start, which uses the same ports if they are free.
+
+    Example: fornada up --workers 2
+    """
+    _configure_logs()
+    _say_start(workers, data, err=True)
+    with signals_interrupt():
+        try:
+            with Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
+                _announce(stack)
+                while True:
+                    stack.check()
+                    time.sleep(_POLL_S)
+        except KeyboardInterrupt:
+            # The intended end of this command.
+            click.echo("stopped", err=True)
+
+
+@click.command()
+@JSON_OPTION
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("fornada-demo"),
+    show_default=True,
+    help="Folder for all data and logs.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes."
+)
+@click.option(
+    "--dataset", help="Data set to use. [default: fashion_mnist; digits if it cannot be downloaded]"
+)
+def demo(as_json: bool, data: Path, workers: int, dataset: str | None) -> None:  # noqa: FBT001 - click passes flags by name
+    """Run the main job end to end: train, publish, submit, predict, compare.
+
+    Everything runs on this machine in child processes. Each command is printed before it runs, so
+    that you can repeat it.
+
+    Example: fornada demo --workers 2
+    """
+    _configure_logs()
+    _say_start(workers, data, err=as_json)
+    with signals_interrupt(), Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
+        report = Demo(stack=stack, folder=data, quiet=as_json).run(dataset=dataset)
+    if as_json:
+        print_json(report)
+
+
+def _configure_logs() -> None:
+    settings = Settings.from_env(os.environ)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+
+
+def _say_start(workers: int, data: Path, *, err: bool) -> None:
+    processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
+    click.echo(
+        f"starting Valkey, an S3 server and {processes}; "
+        f"data is in {data}, logs are in {data / 'logs'}",
+        err=err,
+    )
+
+
+def _announce(stack: Stack) -> None:
+    exports = "".join(
+        f"export {name}={shlex.quote(value)}\n" for name, value in stack.environ.items()
+    )
+    env_path = stack.data_dir / "env"
+    write_private(env_path, exports.encode())
+    click.echo(exports, nl=False)
+    click.echo(
+        f"up; in another terminal: source {shlex.quote(str(env_path))}\nCtrl-C stops everything",
+        err=True,
+    )
