@@ -249,8 +249,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="lease-ignored-in-memory",
-        path="fornada/coordination/memory.py",
-        old="elif self._holder(claim.job_id, shard) not in {None, claim.attempt}:",
+        path="fornada/coordination/counters.py",
+        old="elif self.holder(shard, now_s) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
@@ -395,7 +395,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-small-jobs-not-seen",
-        path="fornada/coordination/memory.py",
+        path="fornada/coordination/counters.py",
         old="return lost if left else None",
         new="return [] if left else None",
         tests=(
