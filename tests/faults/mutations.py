@@ -314,9 +314,7 @@ MUTATIONS = (
         path="fornada/jobs/reconciler.py",
         old="request = self._jobs.cancel_request(manifest.job_id)",
         new="request = None",
-        tests=(
-            f"{_RECONCILER}a_cancel_that_nobody_finished_is_finished_with_its_reason[conditional]",
-        ),
+        tests=(f"{_RECONCILER}an_interrupted_cancel_is_finished_with_its_reason[conditional]",),
     ),
     Mutation(
         name="late-producer-counts-anew",
@@ -399,7 +397,7 @@ MUTATIONS = (
         old="return lost if left else None",
         new="return [] if left else None",
         tests=(
-            f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes[conditional]",
+            f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_whole[conditional]",
             _MACHINE,
         ),
     ),
