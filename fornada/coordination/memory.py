@@ -4,18 +4,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
-from fornada.coordination.interface import (
-    Admission,
-    Claim,
-    Progress,
-    ShardEnd,
-    SmallJob,
-    Triage,
-)
+from fornada.coordination.counters import JobCounters
+from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd, SmallJob, Triage
 
 #: Lifetime of a decision, as in Redis.
 _DECIDED_S = 300.0
@@ -51,7 +43,7 @@ class InMemoryCoordination:
             self._ended: dict[str, str] = {}
             self._ended_until: dict[str, float] = {}
             self._decided: dict[str, tuple[bytes, float]] = {}
-            self._jobs: dict[str, _Counters] = defaultdict(_Counters)
+            self._jobs: dict[str, JobCounters] = defaultdict(JobCounters)
             #: Job whose outcomes are summed up, or `None` for the reconciler → holder, until when.
             self._held: dict[str | None, tuple[str, float]] = {}
 
@@ -74,7 +66,7 @@ class InMemoryCoordination:
             self._ended.pop(job_id, None)
             if new:
                 self._submitted_s[job_id] = now_s
-                self._jobs[job_id] = _Counters(counted_at=now_s if is_first else None)
+                self._jobs[job_id] = JobCounters(counted_at=now_s if is_first else None)
 
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
         """List new jobs as open; return whether the queue has room for them."""
@@ -99,17 +91,7 @@ class InMemoryCoordination:
     def progress(self, job_id: str) -> Progress:
         """The job's progress."""
         with self._lock:
-            job = self._jobs[job_id]
-            return Progress(
-                done=set(job.done),
-                running={shard for shard in job.leases if self._holder(job_id, shard)},
-                enqueued={shard: self._clock() - at for shard, at in job.enqueued.items()},
-                dead=set(job.dead),
-                item_errors=sum(job.item_errors.values()),
-                attempts=job.attempt_count,
-                started_at=job.started_at,
-                counted=job.counted,
-            )
+            return self._jobs[job_id].progress(self._clock())
 
     def open_jobs(self) -> set[str] | None:
         """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
@@ -149,7 +131,8 @@ class InMemoryCoordination:
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         """Return jobs that need attention, with their lost shards."""
         with self._lock:
-            found = {job_id: self._lost(job_id, patience_s) for job_id in job_ids}
+            now_s = self._clock()
+            found = {j: self._jobs[j].lost(now_s, patience_s=patience_s) for j in job_ids}
         return Triage(
             lost={job_id: shards for job_id, shards in found.items() if shards},
             unclear={job_id for job_id, shards in found.items() if shards is None},
@@ -184,18 +167,16 @@ class InMemoryCoordination:
     def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
         """Extend leases, and take again those that were lost."""
         with self._lock:
+            now_s = self._clock()
             for claim in claims:
-                if self._holder(claim.job_id, claim.shard) in {None, claim.attempt}:
-                    until = self._clock() + lease_s
-                    self._jobs[claim.job_id].leases[claim.shard] = (claim.attempt, until)
+                job = self._jobs[claim.job_id]
+                if job.holder(claim.shard, now_s) in {None, claim.attempt}:
+                    job.leases[claim.shard] = (claim.attempt, now_s + lease_s)
 
     def forget_attempt(self, claim: Claim) -> None:
         """Uncount an attempt that failed for no fault of the shard."""
         with self._lock:
-            job = self._jobs[claim.job_id]
-            if claim.attempt in job.attempts[claim.shard]:
-                job.attempts[claim.shard].remove(claim.attempt)
-                job.attempt_count -= 1
+            self._jobs[claim.job_id].forget_attempt(claim)
 
     def note_failure(self, claim: Claim, error: str) -> None:
         """Remember why an attempt ended without an outcome."""
@@ -210,16 +191,7 @@ class InMemoryCoordination:
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
         """Count committed outcomes; return how many shards of the job have one."""
         with self._lock:
-            job = self._jobs[job_id]
-            for end in ends:
-                job.done.add(end.shard)
-                for known in (job.attempts, job.errors, job.leases, job.enqueued):
-                    known.pop(end.shard, None)
-                if end.dead:
-                    job.dead.add(end.shard)
-                elif end.item_errors:
-                    job.item_errors[end.shard] = end.item_errors
-            return len(job.done)
+            return self._jobs[job_id].mark_done(ends)
 
     def decide(self, question: str, answer: bytes) -> bytes:
         """The first answer proposed within the last minutes."""
@@ -244,34 +216,10 @@ class InMemoryCoordination:
             return decided
 
     def _begin(self, claim: Claim, lease_s: float) -> Admission:
-        job, shard, at = self._jobs[claim.job_id], claim.shard, self.server_time()
-        status: Literal["begun", "ended", "done", "leased"] = "begun"
         if self._has_ended(claim.job_id):
-            status = "ended"
-        elif shard in job.done:
-            status = "done"
-        elif self._holder(claim.job_id, shard) not in {None, claim.attempt}:
-            status = "leased"
-        if status != "begun":
-            return Admission(status=status, attempts=0, at=at, counted=job.counted)
-        if claim.attempt not in job.attempts[shard]:
-            job.attempts[shard].append(claim.attempt)
-            job.attempt_count += 1
-            job.started_at = job.started_at or at
-        job.leases[shard] = (claim.attempt, self._clock() + lease_s)
-        job.enqueued.pop(shard, None)
-        attempts = len(job.attempts[shard])
-        return Admission(status="begun", attempts=attempts, at=at, counted=job.counted)
-
-    def _lost(self, job_id: str, patience_s: float) -> list[int] | None:
-        job = self._jobs[job_id]
-        if job.shard_count is None or (job.deadline and self.server_time() > job.deadline):
-            return None
-        left = [shard for shard in range(job.shard_count) if shard not in job.done]
-        oldest = self._clock() - patience_s
-        waits = {shard for shard, at in job.enqueued.items() if at >= oldest}
-        lost = [s for s in left if s not in waits and not self._holder(job_id, s)]
-        return lost if left else None
+            counted = self._jobs[claim.job_id].counted
+            return Admission(status="ended", attempts=0, at=self.server_time(), counted=counted)
+        return self._jobs[claim.job_id].begin(claim, now_s=self._clock(), lease_s=lease_s)
 
     def _hold(self, what: str | None, holder: str, lease_s: float) -> bool:
         with self._lock:
@@ -283,36 +231,3 @@ class InMemoryCoordination:
 
     def _has_ended(self, job_id: str) -> bool:
         return job_id in self._ended and self._ended_until[job_id] > self._clock()
-
-    def _holder(self, job_id: str, shard: int) -> str | None:
-        attempt, until = self._jobs[job_id].leases.get(shard, (None, 0.0))
-        return attempt if until > self._clock() else None
-
-
-@dataclass
-class _Counters:
-    """What is counted of an open job."""
-
-    counted_at: float | None = None
-    attempt_count: int = 0
-    started_at: datetime | None = None
-    attempts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    errors: dict[int, str] = field(default_factory=dict)
-    leases: dict[int, tuple[str, float]] = field(default_factory=dict)
-    enqueued: dict[int, float] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
-    dead: set[int] = field(default_factory=set)
-    item_errors: dict[int, int] = field(default_factory=dict)
-    end: bytes | None = None
-    shard_count: int | None = None
-    deadline: datetime | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether anything was recorded of the job."""
-        return self.counted or self.started_at is not None or self.shard_count is not None
-
-    @property
-    def counted(self) -> bool:
-        """Whether nothing was lost since submission."""
-        return self.counted_at is not None

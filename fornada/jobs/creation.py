@@ -1,4 +1,4 @@
-"""Whether two manifests ask for the same, and which of them is the job's."""
+"""Whether two manifests ask for the same work, and which of them holds."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _NO_TIME = datetime.fromtimestamp(0, UTC)
 
 
 class _Created(Record):
-    """What is decided when a job is created: what it asks for, and since when."""
+    """What is decided when a job is created: its work and its times."""
 
     work_sha256: Sha256
     created_at: AwareDatetime
@@ -21,14 +21,14 @@ class _Created(Record):
 
 
 def first_created(manifest: JobManifest, *, decide: Callable[[str, bytes], bytes]) -> JobManifest:
-    """The manifest as the first who creates the job writes it, who may be another.
+    """The manifest as the job's first creator writes it, perhaps another process.
 
     Args:
         manifest: The job.
-        decide: A question, the answer proposed → the answer that was proposed first.
+        decide: Question, proposed answer → the answer that was proposed first.
 
     Raises:
-        JobConflictError: The first one writes other content.
+        JobConflictError: The first creator writes other content.
     """
     job_id = manifest.job_id
     proposed = _Created(
@@ -46,13 +46,13 @@ def first_created(manifest: JobManifest, *, decide: Callable[[str, bytes], bytes
 
 
 def work_of(manifest: JobManifest) -> Sha256:
-    """sha256 of what the manifest asks for: of all but the moment of submission."""
+    """sha256 of the manifest without the times of its submission."""
     work = manifest.model_copy(update={"created_at": _NO_TIME, "deadline": None})
     return sha256_hex(work.to_json())
 
 
 def conflict(manifest: JobManifest) -> JobConflictError:
-    """The job's id is taken by one of other content."""
+    """The error for a job id that is taken by other content."""
     return JobConflictError(
         f"job {manifest.job_id!r} exists with other images, model or options; "
         "use another idempotency key, or the images that it was first used with"

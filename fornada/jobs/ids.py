@@ -1,4 +1,4 @@
-"""Ids of small jobs: each vouches for the content of its manifest, whoever brings that along."""
+"""Job ids; a small job's is the digest of its manifest, so that a message may carry that."""
 
 import re
 import secrets
@@ -11,35 +11,35 @@ from fornada.queue.message import ShardMessage
 from fornada.records import INLINE_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S"
-#: When it was submitted, and 128 bits of the sha256 of what follows the id in the manifest.
+#: Time of submission, and 128 bits of the sha256 of what follows the id in the manifest.
 _CONTENT_ID = re.compile(r"\d{8}T\d{6}-(?P<digest>[0-9a-f]{32})")
 _RANDOM_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{10}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContentAddressedManifest:
-    """A manifest under an id that vouches for it."""
+    """A manifest whose id is the digest of its content."""
 
     manifest: JobManifest
-    #: As it is stored, and goes along with messages.
+    #: As stored, and as carried by messages.
     text: bytes
 
 
 def is_content_id(job_id: str) -> bool:
-    """Whether the id has the form of those that vouch for a content."""
+    """Whether the id has the form of a content id."""
     return _CONTENT_ID.fullmatch(job_id) is not None
 
 
 def random_id() -> str:
-    """A new id that vouches for nothing; ids sort by the time of submission."""
+    """A new id for a job that is not small; ids sort by time of submission."""
     return f"{now():{_TIME_FORMAT}}-{secrets.token_hex(5)}"
 
 
 def is_generated_id(job_id: str) -> bool:
-    """Whether Fornada gave the id: then to one submission, and to no other ever.
+    """Whether Fornada generated the id, and so for one submission alone.
 
-    A caller's key is another matter: who looked for its job a while ago, and found none, may go on
-    to submit it when it has come and ended meanwhile.
+    A caller's key may be submitted twice: a producer that found no job of that key may submit it
+    after another producer's job of the same key came and ended.
     """
     return is_content_id(job_id) or _RANDOM_ID.fullmatch(job_id) is not None
 
@@ -55,7 +55,7 @@ def submitted_at(job_id: str) -> datetime | None:
 
 
 def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
-    """The same job under the id that its content gives it; the id that it has does not count."""
+    """The job under its content id, which replaces its current one."""
     content = manifest.to_json().removeprefix(_head(manifest.job_id))
     job_id = f"{manifest.created_at:{_TIME_FORMAT}}-{_digest(content)}"
     return ContentAddressedManifest(
@@ -64,7 +64,7 @@ def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
 
 
 def message_for(manifest: JobManifest, shard: int) -> ShardMessage:
-    """The message for a shard; of a job of one shard it has all that a worker needs to know."""
+    """The message for a shard; a small job of one shard travels in it whole."""
     job_id = manifest.job_id
     if manifest.can_end_with_its_outcome and is_content_id(job_id):
         text = manifest.to_json()
@@ -76,7 +76,7 @@ def message_for(manifest: JobManifest, shard: int) -> ShardMessage:
 
 
 def trusted_manifest(message: ShardMessage) -> JobManifest | None:
-    """The manifest that came with the message, if it is the one that the job's id vouches for."""
+    """The manifest that the message carries, if the job's id is the digest of it."""
     form = _CONTENT_ID.fullmatch(message.job_id)
     if form is None or message.manifest is None:
         return None
@@ -88,12 +88,12 @@ def trusted_manifest(message: ShardMessage) -> JobManifest | None:
         manifest = JobManifest.from_json(text, where="message")
     except MessageError:
         return None
-    # JSON may have a second `job_id` further on, and the last one counts.
+    # JSON may repeat `job_id` further on, and the last one wins.
     return manifest if manifest.job_id == message.job_id else None
 
 
 def _head(job_id: str) -> bytes:
-    """How such a manifest begins."""
+    """The beginning of such a manifest."""
     return f'{{"schema_version":{INLINE_VERSION},"job_id":"{job_id}",'.encode()
 
 

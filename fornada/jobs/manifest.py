@@ -23,29 +23,29 @@ from fornada.records import (
 
 
 class ShardInput(Record):
-    """What one shard reads, and how many items are in it."""
+    """What a shard reads, and its number of items."""
 
-    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object an item.
+    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object per item.
     format: Literal["npy", "image"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
     item_count: int = Field(ge=1)
-    #: JSON array of strings, the caller's id of each item; left out for running numbers.
+    #: JSON array of strings, the caller's id of each item; absent if items are numbered.
     item_ids: ObjectRef | None = None
-    #: Running number of the first item, where it is not the count of items before: a shard that
-    #: is tried again in another job keeps its numbers.
+    #: Number of the first item, if it is not the count of items before: a shard that is retried
+    #: in another job keeps its numbers.
     first_item: int | None = Field(ge=0, default=None)
 
     @property
     def is_inline(self) -> bool:
-        """Whether bytes of it are in the manifest."""
+        """Whether some of its bytes are in the manifest."""
         refs = [*self.objects, *filter(None, [self.item_ids])]
         return any(ref.inline is not None for ref in refs)
 
 
 class Shards(Sequence[ShardInput]):
-    """What the shards of a job read, kept as the JSON that it is written as.
+    """The shards of a job, held as the JSON they are stored as.
 
-    As records, 100,000 of them fill half a gigabyte in every process that knows the job.
+    As records, 100,000 of them take half a gigabyte in every process that knows the job.
     """
 
     def __init__(self, shards: Iterable[ShardInput]) -> None:
@@ -53,7 +53,7 @@ class Shards(Sequence[ShardInput]):
         self.item_counts = array("q")
         self._given_first_items = array("q")
         self._ends = array("q")
-        #: Whether bytes of one of them are in the manifest.
+        #: Whether some of their bytes are in the manifest.
         self.are_inline = False
         written = bytearray()
         for shard in shards:
@@ -67,12 +67,12 @@ class Shards(Sequence[ShardInput]):
 
     @property
     def starts(self) -> list[int]:
-        """How many items of the job come before each shard."""
+        """The count of items before each shard."""
         return list(itertools.accumulate(self.item_counts, initial=0))[:-1]
 
     @property
     def first_items(self) -> list[int]:
-        """The running number of each shard's first item; of a retry, in the first job."""
+        """The number of each shard's first item; in a retry, the number in the first job."""
         numbered = zip(self._given_first_items, self.starts, strict=True)
         return [start if given < 0 else given for given, start in numbered]
 
@@ -102,7 +102,7 @@ class Shards(Sequence[ShardInput]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # One record at a time: the list of all would be the half gigabyte.
+        # One record at a time: a list of all would take the half gigabyte.
         one_by_one = core_schema.generator_schema(
             handler.generate_schema(ShardInput), min_length=1, max_length=MAX_SHARDS
         )
@@ -128,15 +128,15 @@ class JobManifest(Record):
     item_shape: list[int]
     item_dtype: Dtype
     task: Task = "classification"
-    #: Names of the outputs: the classes, or the values of a regression.
+    #: Names of the outputs: classes, or values of a regression.
     classes: list[str]
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)
     created_at: AwareDatetime
-    #: After this moment by the broker's clock, unfinished shards are not begun.
+    #: By the broker's clock; from then on, shards are not begun.
     deadline: AwareDatetime | None = None
     tags: dict[str, str] = Field(default_factory=dict)
-    #: Anything, so that two jobs of the same content have two ids (`fornada.jobs.ids`).
+    #: Random, so that jobs of the same content have different ids (`fornada.jobs.ids`).
     nonce: str | None = Field(max_length=64, default=None)
 
     @model_validator(mode="after")
@@ -147,12 +147,12 @@ class JobManifest(Record):
 
     @property
     def is_small(self) -> bool:
-        """Whether its inputs are in it; its results go the same way where they are small too."""
+        """Whether its inputs are inlined; results are too if they are small."""
         return self.schema_version != SCHEMA_VERSION
 
     @property
     def can_end_with_its_outcome(self) -> bool:
-        """Whether its one outcome may be part of its end, and then is no object of its own."""
+        """Whether its one outcome may be stored in its end instead of an object of its own."""
         return self.is_small and len(self.shards) == 1
 
     @property
@@ -161,7 +161,7 @@ class JobManifest(Record):
         return sum(self.shards.item_counts)
 
     def small_job(self) -> SmallJob:
-        """What coordination records of a small job."""
+        """What Redis records of it."""
         return SmallJob(job_id=self.job_id, shard_count=len(self.shards), deadline=self.deadline)
 
     def to_json(self) -> bytes:

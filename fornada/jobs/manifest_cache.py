@@ -1,4 +1,4 @@
-"""The manifests of the jobs that a worker process is at; each is read and held once."""
+"""Manifests of the jobs that a process works on, each read and held once."""
 
 import threading
 from collections import OrderedDict
@@ -6,13 +6,14 @@ from collections import OrderedDict
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 
+#: Most jobs held.
 _KEPT_JOBS = 32
-#: Of all kept jobs together; some 200 bytes each.
+#: Most shards held, over all jobs; about 200 bytes each.
 _KEPT_SHARDS = 1_000_000
 
 
 class Manifests:
-    """Manifests by job, the least recently asked for dropped first. Safe to share by threads."""
+    """A cache of manifests that drops the least recently used. Safe to share between threads."""
 
     def __init__(self, *, jobs: JobStore) -> None:
         self._jobs = jobs
@@ -25,12 +26,12 @@ class Manifests:
 
         Raises:
             JobNotFoundError: No job has this id.
-            MessageError: What is there is no manifest.
+            MessageError: The object is not a manifest.
             StoreError: The store cannot be reached.
         """
         with self._lock:
             reading = self._reading.setdefault(job_id, threading.Lock())
-        # Read by every thread at once, a large one would be in memory as many times.
+        # If every thread read a large one, it would be in memory as many times.
         with reading:
             with self._lock:
                 if job_id in self._kept:

@@ -1,4 +1,4 @@
-"""What ends a shard or a job: `outcome/*.json`, `control.json`, `final.json`."""
+"""The records that end a shard or a job: `outcome/*.json`, `control.json`, `final.json`."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -22,11 +22,11 @@ from fornada.records import (
 
 
 def _ascending(ranges: list[list[int]]) -> list[list[int]]:
-    """Refuse what is no set of shards, before anybody counts through it."""
+    """Refuse ranges that are not an ascending set of shards, before they are expanded."""
     before = -1
     for first, last in ranges:
         if not before < first <= last < MAX_SHARDS:
-            raise ValueError(f"[{first}, {last}] is no range of shards after {before}")
+            raise ValueError(f"[{first}, {last}] is not a range of shards above {before}")
         before = last
     return ranges
 
@@ -53,20 +53,20 @@ class ShardOutcome(Record):
     shard: int = Field(ge=0)
     status: Literal["ok", "dead"]
     attempt: str
-    #: How many times the shard was begun, this time included.
+    #: Attempts at the shard, this one included.
     attempts: int = Field(ge=1, default=1)
-    #: Predicted in a process of its own, after earlier attempts ended their workers.
+    #: Predicted in a process of its own, because earlier attempts killed their workers.
     isolated: bool = False
     #: float32 [items, classes] as `.npy`; only when ok.
     data: ObjectRef | None = None
     item_count: int = Field(ge=1)
     item_errors: list[ItemError] = Field(default_factory=list)
-    #: Only when dead: `input` or `crash-loop`, and the words.
+    #: Only when dead: `input` or `crash-loop`, and the explanation.
     reason: str | None = None
     detail: str | None = None
     model_sha256: Sha256
     engine: str | None = None
-    #: Rows of every predict call; the same bytes come back only for the same tile.
+    #: Rows of every predict call; bytes are reproducible for the same tile only.
     tile_items: int | None = None
     worker: str
     began_at: AwareDatetime
@@ -83,7 +83,7 @@ class ShardOutcome(Record):
 
 
 class CancelRequest(Record):
-    """`control.json`: somebody asked to cancel."""
+    """`control.json`: a request to cancel."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     requested_at: AwareDatetime
@@ -91,7 +91,7 @@ class CancelRequest(Record):
 
 
 class JobState(StrEnum):
-    """Where a job stands. The last four are ends, and never change."""
+    """The state of a job. The last four are ends, and never change."""
 
     #: Submitted; no outcome yet.
     QUEUED = "QUEUED"
@@ -99,11 +99,11 @@ class JobState(StrEnum):
     RUNNING = "RUNNING"
     #: Every shard has an ok outcome.
     SUCCEEDED = "SUCCEEDED"
-    #: A shard is dead, or the model cannot be used; what is done stays readable.
+    #: A shard is dead, or the model is unusable; finished shards stay readable.
     FAILED = "FAILED"
-    #: Cancelled; what was done stays readable.
+    #: Cancelled; finished shards stay readable.
     CANCELLED = "CANCELLED"
-    #: The deadline passed; what was done stays readable.
+    #: The deadline passed; finished shards stay readable.
     EXPIRED = "EXPIRED"
 
 
@@ -114,7 +114,7 @@ class JobFinal(Record):
     job_id: Name
     state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
     reason: str | None = None
-    #: When the first shard that has an outcome was begun.
+    #: When the first shard with an outcome was begun.
     started_at: AwareDatetime | None = None
     ended_at: AwareDatetime
     #: When the last outcome that counts was committed.
@@ -124,15 +124,15 @@ class JobFinal(Record):
     shards_missing: int = Field(ge=0)
     items_ok: int = Field(ge=0)
     items_failed: int = Field(ge=0)
-    #: How many times the shards whose outcomes count were begun.
+    #: Attempts at the shards whose outcomes count.
     attempts: int = Field(ge=0, default=0)
-    #: Ranges [first, last] of the shards whose outcomes count; later ones do not.
+    #: Ranges [first, last] of the shards whose outcomes count; later outcomes do not.
     outcome_ranges: ShardRanges
-    #: Those of them that are dead, whatever comes later.
+    #: The dead among them; a later ok outcome does not count.
     dead_ranges: ShardRanges = Field(default_factory=list)
     #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
     outcomes_sha256: Sha256
-    #: Of a small job of one shard: its outcome, which then has no object of its own.
+    #: The outcome of a small job of one shard, if it has no object of its own.
     outcome: ShardOutcome | None = None
 
     @model_validator(mode="after")

@@ -193,6 +193,8 @@ class Reconciler:
             except JobNotFoundError:
                 self._give_up_later(job_id)
                 return []
+            # A producer in another language lists it as open, and no more.
+            self._recovery.rebuild_open_jobs([], newest={job_id: job.manifest.created_at})
         self._first_missed.pop(job_id, None)
         if lost is not None:
             return list(lost)

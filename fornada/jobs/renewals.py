@@ -1,4 +1,4 @@
-"""Renew leases while what they are for is at work, in one thread for several."""
+"""Renew leases while the work under them runs, all in one thread."""
 
 import threading
 import time
@@ -15,36 +15,36 @@ log = get_logger(__name__)
 @dataclass(kw_only=True, eq=False)
 class _Lease:
     renew: Callable[[], object]
-    #: What the log calls it.
+    #: Its name in the log.
     name: str
     due_at: float
     over: bool = False
-    #: Held while it is renewed.
+    #: Held during a renewal.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Renewals:
     """Renews leases while blocks run. Safe to share between threads.
 
-    Most shards are done long before their lease must be renewed, and to start a thread for each
-    costs as much as all that Redis is told of a small one.
+    Most shards are done long before their lease is due, and starting a thread for each would cost
+    as much as all calls to Redis for a small one.
     """
 
     def __init__(self, *, interval_s: float) -> None:
-        """Each lease is renewed every `interval_s`."""
+        """Renew each lease every `interval_s`."""
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        #: The one that is due first stands first.
+        #: In the order in which they are due.
         self._leases: list[_Lease] = []
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def renewed(self, renew: Callable[[], object], *, lease: str) -> Iterator[None]:
-        """Call `renew` again and again while the block runs, and not once after it.
+        """Call `renew` repeatedly while the block runs, and never after it.
 
         Args:
-            renew: Renews.
-            lease: What the log calls it.
+            renew: Renews the lease.
+            lease: Its name in the log.
         """
         held = _Lease(renew=renew, name=lease, due_at=time.monotonic() + self._interval_s)
         with self._lock:
@@ -70,7 +70,7 @@ class Renewals:
                 idle = not self._leases
                 lease, wait_s = self._next()
             if lease is None:
-                # A lease that comes meanwhile is due later.
+                # A lease that is added meanwhile is due later.
                 time.sleep(wait_s)
                 continue
             with lease.lock:
@@ -78,7 +78,7 @@ class Renewals:
                     _renew(lease)
 
     def _next(self) -> tuple[_Lease | None, float]:
-        """The lease that is due, or how long there is none."""
+        """The lease that is due, or how long until one is."""
         now_s = time.monotonic()
         if not self._leases or self._leases[0].due_at > now_s:
             due_at = self._leases[0].due_at if self._leases else now_s + self._interval_s

@@ -1,4 +1,4 @@
-"""Fetch a shard's items, check them, and say which of them cannot be predicted."""
+"""Fetch and check a shard's items, and tell which cannot be predicted."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from fornada.records import ObjectRef
 class Items:
     """A shard's items.
 
-    rows: item dtype [good items, *item_shape]; `positions` says where each stood in the shard.
+    rows: item dtype [good items, *item_shape]; `positions` are their positions in the shard.
     """
 
     rows: Array
@@ -44,7 +44,7 @@ def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> I
     if len(shard.objects) != object_count:
         raise InputError(
             f"a shard of {shard.item_count} items names {len(shard.objects)} objects of format "
-            f"{shard.format}, which are {object_count}; write its manifest again"
+            f"{shard.format}, which needs {object_count}; write its manifest again"
         )
     if shard.format == "image":
         return _read_images(manifest, shard, jobs=jobs)
@@ -67,7 +67,7 @@ def _fetch(ref: ObjectRef, *, jobs: JobStore) -> bytes:
     except (BucketNotFoundError, StoreAccessError) as exc:
         if ref.bucket is None:
             raise
-        # Our own bucket is an operator's matter, somebody else's is part of the input.
+        # Our own bucket is the operator's concern; any other is part of the input.
         raise InputError(
             f"{ref.key} in bucket {ref.bucket!r} cannot be read ({exc}); let the workers read that "
             "bucket, or submit the images themselves"
@@ -103,7 +103,7 @@ def _read_images(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) ->
 
 
 def _read_image(manifest: JobManifest, ref: ObjectRef, *, jobs: JobStore) -> Array | str:
-    """The image in the item dtype, or why this one item has no pixels."""
+    """The image in the item dtype, or why it cannot be read."""
     try:
         data = _fetch(ref, jobs=jobs)
     except (IntegrityError, ObjectNotFoundError) as exc:

@@ -1,4 +1,4 @@
-"""What the outcomes of a job add up to: its end."""
+"""Sum up the outcomes of a job into its end."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ def summarise(
     state: EndState | None,
     reason: str | None,
 ) -> JobFinal:
-    """How a job with these outcomes (in shard order) ends; they are taken one at a time."""
+    """The end of a job with these outcomes, in shard order, consumed one at a time."""
     tally = _Tally()
     digest = outcomes_digest(map(tally.count, outcomes))
     if state is None:
@@ -48,7 +48,7 @@ def summarise(
 
 @dataclass
 class _Tally:
-    """What is counted of the outcomes that went by."""
+    """Counts over the outcomes consumed so far."""
 
     shards: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
@@ -76,7 +76,7 @@ class _Tally:
 
 
 def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:
-    """sha256 over a line `shard status data-sha256` for each outcome, in the order given."""
+    """sha256 over a line `shard status data-sha256` per outcome, in the given order."""
     digest = hashlib.sha256()
     for outcome in outcomes:
         data = outcome.data.sha256 if outcome.data else "-"

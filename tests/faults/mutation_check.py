@@ -162,7 +162,10 @@ def _copy() -> Iterator[Path]:
 
 def _check_imported(folder: Path, path: str) -> None:
     """Check that Python imports the module of `path` from the copy."""
-    module = path.removesuffix(".py").replace("/", ".")
+    if not path.endswith(".py"):
+        # A script, read by the package around its folder.
+        path = str(Path(path).parents[1] / "__init__.py")
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     found = subprocess.run(
         [sys.executable, "-c", _WHERE, module],
         cwd=folder,

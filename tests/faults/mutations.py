@@ -249,8 +249,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="lease-ignored-in-memory",
-        path="fornada/coordination/memory.py",
-        old="elif self._holder(claim.job_id, shard) not in {None, claim.attempt}:",
+        path="fornada/coordination/counters.py",
+        old="elif self.holder(shard, now_s) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
@@ -264,7 +264,7 @@ MUTATIONS = (
         new="if False:",
         tests=(
             f"{_SERVICE}a_changed_input_is_dead_at_once[conditional-<lambda>1]",
-            f"{_JOB_STORE}changed_data_is_noticed[memory-<lambda>-sha256]",
+            f"{_JOB_STORE}data_is_read_back_and_a_change_is_noticed[memory]",
         ),
     ),
     # The reconciler.
@@ -314,9 +314,7 @@ MUTATIONS = (
         path="fornada/jobs/reconciler.py",
         old="request = self._jobs.cancel_request(manifest.job_id)",
         new="request = None",
-        tests=(
-            f"{_RECONCILER}a_cancel_that_nobody_finished_is_finished_with_its_reason[conditional]",
-        ),
+        tests=(f"{_RECONCILER}an_interrupted_cancel_is_finished_with_its_reason[conditional]",),
     ),
     Mutation(
         name="late-producer-counts-anew",
@@ -395,11 +393,11 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-small-jobs-not-seen",
-        path="fornada/coordination/memory.py",
+        path="fornada/coordination/counters.py",
         old="return lost if left else None",
         new="return [] if left else None",
         tests=(
-            f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes[conditional]",
+            f"{_SMALL_RECONCILED}a_small_job_whose_message_was_lost_is_enqueued_whole[conditional]",
             _MACHINE,
         ),
     ),

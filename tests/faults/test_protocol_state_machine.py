@@ -1,4 +1,4 @@
-"""The job protocol under every order of faults that Hypothesis can think of, in memory."""
+"""The job protocol in memory, under faults in any order that Hypothesis finds."""
 
 import itertools
 import logging
@@ -60,12 +60,12 @@ MAX_ATTEMPTS = 2
 LEASE_S = 30.0
 WINDOW = 2
 DEADLINE_S = 100.0
-#: Calls at work at a time.
+#: Most calls in progress.
 MOST_ACTIVITIES = 5
-#: The reconciler looks through the whole store every 600 rounds; the rest are the jobs' own.
+#: 600 rounds until the reconciler's census of the store, and 200 for the jobs to end.
 FAIR_ROUNDS = 800
 JOBS = ("a", "b", "c")
-#: Of one image each come on top.
+#: Until this many are accepted, jobs of one image each are added.
 MOST_JOBS = 8
 WORKERS = ("worker-1", "worker-2")
 _OUTAGES = (BrokerError, PartlySubmittedError, StoreUnavailableError)
@@ -76,12 +76,12 @@ _FAULTS = st.none() | st.builds(
 )
 
 
-#: Of the machine that runs: the same jobs get the same ids each time, so that failures come again.
+#: Nonces of the current machine: jobs get the same ids on each run, so failures reproduce.
 _nonces: list[Iterator[int]] = []
 
 
 class _Engine:
-    """A model that cannot but give the same for the same item."""
+    """A deterministic model."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 4
 
@@ -96,7 +96,7 @@ def predicted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class _Isolated:
-    """Stands in for a process of its own: predicts what the shard's input would give."""
+    """An `IsolatedProcess` that answers with the shard's expected probabilities."""
 
     engine = "fake 1"
     tile_items = 4
@@ -120,7 +120,7 @@ class _Isolated:
 
 
 class ProtocolMachine(RuleBasedStateMachine):
-    """Producers, workers and reconcilers on one store and one Redis, each call step by step."""
+    """Producers, workers and reconcilers on one store and one Redis, one step at a time."""
 
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.queue: list[Sequence[ShardMessage]] = []
         self.unacknowledged: list[Sequence[ShardMessage]] = []
         _nonces.append(itertools.count())
-        #: Whether inputs are in manifests, and what is small ends with its outcome.
+        #: Whether inputs are inlined in manifests, so that jobs are small.
         self.inline = False
         self.store_is_down = self.broker_is_down = False
         self.history = OutcomeHistory(InMemoryObjectStore(conditional_writes=conditional_writes))
@@ -146,11 +146,11 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.deadly: dict[tuple[str, int], str] = {}
         self.sound = True
 
-    # What the rules do.
+    # Rules.
 
     @initialize(items=st.integers(1, 7), items_per_shard=st.integers(1, 2), inline=st.booleans())
     def submit_first(self, *, items: int, items_per_shard: int, inline: bool) -> None:
-        """There is a job to begin with."""
+        """Start with one job."""
         self.inline = inline
         self.submit(
             job=JOBS[0],
@@ -179,7 +179,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         steps: int | None,
         fault: Fault | None,
     ) -> None:
-        """Submit; the same again where the key was used before."""
+        """Submit a job, or the same again where the key was used before."""
         options = self.submissions.setdefault(
             job, {"items": items, "items_per_shard": items_per_shard, "deadline_s": deadline_s}
         )
@@ -203,7 +203,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def submit_many(
         self, *, count: int, expires: bool, steps: int | None, fault: Fault | None
     ) -> None:
-        """Submit jobs of one image each, whose ids vouch for them."""
+        """Submit jobs of one image each, with content ids."""
         client, port = self._new_client()
         images = images_of(JOBS[0], count)
         self._start(
@@ -220,7 +220,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.queue)
     @rule(position=st.integers(0, 20), steps=_STEPS, fault=_FAULTS)
     def deliver(self, position: int, steps: int | None, fault: Fault | None) -> None:
-        """A worker takes a message, not always the oldest."""
+        """A worker takes a message, in any order."""
         bundle = self.queue.pop(position % len(self.queue))
         port = self._new_port()
         service = self._new_service(port)
@@ -229,14 +229,14 @@ class ProtocolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.queue)
     @rule(fault=_FAULTS)
     def deliver_all(self, fault: Fault | None) -> None:
-        """Workers take what is queued, one after the other, all with one fault."""
+        """Workers run the whole queue, each message with the same fault."""
         for _ in range(len(self.queue)):
             self.deliver(0, None, fault)
 
     @precondition(lambda self: self.queue)
     @rule(position=st.integers(0, 20), steps=st.integers(2, 7), damage=st.booleans())
     def overtake(self, position: int, steps: int, *, damage: bool) -> None:
-        """An attempt is held until its lease is over, and another one does the work."""
+        """An attempt stalls until its lease ends, and another does the work."""
         bundle = self.queue[position % len(self.queue)]
         self.deliver(position, steps, None)
         self.now_s += LEASE_S + 1
@@ -248,7 +248,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.activities)
     @rule(which=st.integers(0, MOST_ACTIVITIES), steps=_STEPS)
     def go_on(self, which: int, steps: int | None) -> None:
-        """A call that was held in its midst takes some more steps."""
+        """A call in progress takes more steps."""
         self._advance(self._activity(which), steps)
 
     @precondition(lambda self: self.activities)
@@ -265,7 +265,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         position=st.integers(0, 20),
     )
     def shake(self, what: str, position: int) -> None:
-        """Redis loses, repeats or gives back messages, or attempts renew their leases."""
+        """Redis loses, repeats or returns messages, or attempts renew their leases."""
         if what == "restore":
             self._restore()
         elif what == "renew":
@@ -277,7 +277,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule(holder=st.sampled_from(WORKERS), steps=_STEPS, fault=_FAULTS)
     def reconcile(self, holder: str, steps: int | None, fault: Fault | None) -> None:
-        """A worker's reconciler goes round, or on with the round that it is in."""
+        """A worker's reconciler begins a round, or continues one."""
         port, reconciler = self._reconciler(holder)
         if port.activity is not None and not port.activity.ended:
             self._advance(port.activity, steps)
@@ -286,7 +286,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 16, 31, 61, 700]))
     def wait(self, seconds: int) -> None:
-        """Time passes, and what was out of order works again."""
+        """Time passes, and servers that were down are up again."""
         self.now_s += seconds
         self.store_is_down = self.broker_is_down = False
 
@@ -311,13 +311,13 @@ class ProtocolMachine(RuleBasedStateMachine):
     def disturb(
         self, what: str, which: int, shard: int, steps: int | None, fault: Fault | None
     ) -> None:
-        """Redis comes back empty; a server fails; somebody cancels; an input turns out bad."""
+        """Redis is wiped, a server goes down, a job is cancelled, or an input is bad."""
         accepted = self._accepted()
         manifest = accepted[which % len(accepted)]
         shard %= len(manifest.shards)
         if what == "flush":
             if any(not activity.ended for activity in self.activities):
-                # One of them may have asked Redis for the end already, and is about to write it.
+                # One of them may have decided the end in Redis, and not written it yet.
                 open_jobs = {job.job_id for job in accepted if self.jobs.final(job.job_id) is None}
                 self.history.may_end_twice |= open_jobs
             self.coordination.flush()
@@ -334,7 +334,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         else:
             self.deadly[manifest.job_id, shard] = what
 
-    # What must hold at all times.
+    # Invariants.
 
     @invariant()
     def nothing_committed_changes(self) -> None:
@@ -345,7 +345,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @invariant()
     def outcomes_are_right(self) -> None:
-        """Every outcome has the bytes of an undisturbed run, or died for a reason."""
+        """Every outcome has the bytes of an undisturbed run, or is dead for a reason."""
         self.sound = False
         for manifest in self._accepted():
             for outcome in self.jobs.outcomes(manifest.job_id, sorted(self._done(manifest))):
@@ -357,7 +357,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @invariant()
     def ends_are_earned(self) -> None:
-        """A job ended as its outcomes, its deadline and its submitter had it end."""
+        """Each end follows from the outcomes, the deadline or a request to cancel."""
         self.sound = False
         for manifest in self._accepted():
             final = self.jobs.final(manifest.job_id)
@@ -377,7 +377,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.sound = True
 
     def teardown(self) -> None:
-        """Faults stop: every job that was accepted comes to its end, and to the right one."""
+        """Without further faults, every accepted job ends, and ends right."""
         try:
             if self.sound:
                 self._end_fairly()
@@ -411,7 +411,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 max_attempts=MAX_ATTEMPTS,
             )
 
-    # How it is put together.
+    # Parts.
 
     def _new_models(self, folder: Path) -> ModelCache:
         store = ModelStore(objects=self.history)
@@ -515,7 +515,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             return
         self.activities.remove(activity)
         if activity.bundle:
-            # Nothing but the end of its process may leave a shard's run.
+            # No exception may leave a shard's run.
             assert activity.error is None, repr(activity.error)
             if activity.crashed:
                 self.unacknowledged.append(activity.bundle)
@@ -529,13 +529,13 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _damage(self, manifest: JobManifest, shard: int) -> None:
         if manifest.is_small:
-            # Its id, or the store, vouches for what it has.
+            # Its input is in its manifest.
             return
         self.history.put(manifest.shards[shard].objects[0].key, b"damaged")
         self.damaged.add(manifest.job_id)
 
     def _restore(self) -> None:
-        """The visibility timeout passes, also of messages that somebody works on."""
+        """The visibility timeout passes, even for messages in progress."""
         at_work = [activity.bundle for activity in self.activities if activity.bundle]
         self.queue += self.unacknowledged + at_work
         self.unacknowledged.clear()
@@ -553,7 +553,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         port.activity.attempts[job_id, shard] = attempt
         self.begun[job_id, shard] += 1
         allowed = {"deadly to workers": MAX_ATTEMPTS, "deadly": MAX_ATTEMPTS + _ISOLATED_ATTEMPTS}
-        # What is deadly ends its worker, but for the attempt that only says that it is dead.
+        # A deadly shard ends its worker, except in the attempt that only declares it dead.
         if number <= allowed.get(self.deadly.get((job_id, shard), ""), 0):
             port.activity.killed = True
 
@@ -572,7 +572,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _images(self, manifest: JobManifest) -> NDArray[np.float32]:
         if manifest.job_id in JOBS:
             return images_of(manifest.job_id, manifest.item_count)
-        # One of many, whose id vouches for what is in it.
+        # A small job, whose id is the digest of its content.
         assert with_content_id(manifest).manifest == manifest
         (spec,) = manifest.shards
         data = self.jobs.read_checked(spec.objects[0])
@@ -599,7 +599,7 @@ def images_of(job: str, items: int) -> NDArray[np.float32]:
 
 
 class _InOrder:
-    """A thread pool that uses the caller's thread, so that steps have one order."""
+    """A thread pool that runs in the caller's thread, so that steps have one order."""
 
     def __init__(self, max_workers: int) -> None:
         pass
@@ -626,21 +626,38 @@ def _silent_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("conditional_writes", [True, False], ids=["conditional", "unconditional"])
-@pytest.mark.timeout(3600)
-def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
-    conditional_writes: bool,  # noqa: FBT001 - a parameter of the test
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture(params=[True, False], ids=["conditional", "unconditional"])
+def run_machine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int], None]:
+    """Run the machine for so many examples, or as HYPOTHESIS_PROFILE says."""
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
     for module in ("upload", "creation", "submitter"):
         monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")
+    profile = os.environ.get("HYPOTHESIS_PROFILE")
 
-    run_state_machine_as_test(
-        lambda: ProtocolMachine(conditional_writes=conditional_writes, folder=tmp_path),
-        settings=settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "faults")),
-    )
+    def run(examples: int) -> None:
+        given = settings.get_profile(profile or "faults")
+        run_state_machine_as_test(
+            lambda: ProtocolMachine(conditional_writes=request.param, folder=tmp_path),
+            settings=given if profile else settings(given, max_examples=examples),
+        )
+
+    return run
+
+
+@pytest.mark.timeout(3600)
+def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
+    run_machine: Callable[[int], None],
+) -> None:
+    run_machine(40)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("HYPOTHESIS_PROFILE" in os.environ, reason="the profile says how many")
+@pytest.mark.timeout(3600)
+def test_nor_in_ten_times_as_many_examples(run_machine: Callable[[int], None]) -> None:
+    run_machine(400)

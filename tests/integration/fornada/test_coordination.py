@@ -1,6 +1,5 @@
-"""What Redis knows of jobs, shown on a real Valkey and on the stand-in in memory alike."""
+"""Coordination on a real Valkey and in memory: both pass the same tests."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -15,22 +14,15 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError, ConfigError
 from fornada.local.ports import free_port
 from fornada.settings import Settings
-from fornada.testing import InMemoryCoordination
 
-LONG_S = 60.0
+from .coordinating import LONG_S, begin, let_pass
+
 SHORT_S = 0.05
 SMALL = SmallJob(job_id="job", shard_count=1)
 
 
 def _on_redis(url: str) -> RedisCoordination:
     return RedisCoordination.from_settings(Settings(redis_url=SecretStr(url)))
-
-
-@pytest.fixture(params=["memory", "redis"])
-def coordination(request: pytest.FixtureRequest) -> Coordination:
-    if request.param == "memory":
-        return InMemoryCoordination()
-    return _on_redis(request.getfixturevalue("redis_url"))
 
 
 # Time.
@@ -42,10 +34,10 @@ def test_the_time_is_now_in_utc(coordination: Coordination) -> None:
     assert away_s < 5
 
 
-def test_an_attempt_is_told_when_it_began(coordination: Coordination) -> None:
+def test_an_admission_says_when(coordination: Coordination) -> None:
     before = coordination.server_time()
 
-    at = coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].at
+    at = begin(coordination, "job", 0, "a").at
 
     assert -0.002 <= (at - before).total_seconds() < 5
 
@@ -86,7 +78,7 @@ def test_submitted_jobs_are_listed_newest_first(coordination: Coordination) -> N
     coordination.rebuild_open_jobs([])
     for job_id in ("b", "a", "c"):
         coordination.open_job(job_id, new=True)
-        _let_pass(0.002)
+        let_pass(0.002)
     coordination.register_small_jobs([SMALL], queue="fornada", window=1)
     # Neither is a submission.
     coordination.open_job("a")
@@ -103,7 +95,7 @@ def test_newest_jobs_are_unknown_until_the_list_is_complete(coordination: Coordi
     coordination.open_job("new", new=True)
     assert [] == coordination.newest_jobs(5)
 
-    # An earlier job, and one that was seen at a time that is only known to the second
+    # An earlier job, and a less exact time of the new one
     at = coordination.server_time()
     earlier = {"old": at - timedelta(days=1), "new": at - timedelta(days=2)}
     coordination.rebuild_open_jobs(["new"], newest=earlier)
@@ -117,79 +109,77 @@ def test_newest_jobs_are_unknown_until_the_list_is_complete(coordination: Coordi
 def test_attempts_are_counted(coordination: Coordination) -> None:
     counts = []
     for attempt in ("a", "b", "c"):
-        begun = coordination.begin([Claim("job", 7, attempt)], lease_s=0.001)[0]
+        begun = begin(coordination, "job", 7, attempt, lease_s=0.001)
         counts.append((begun.status, begun.attempts))
-        _let_pass(0.01)
+        let_pass(0.01)
 
     assert [("begun", 1), ("begun", 2), ("begun", 3)] == counts
 
 
 def test_beginning_the_same_attempt_again_counts_once(coordination: Coordination) -> None:
-    first = [coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0] for _ in range(3)]
+    first = [begin(coordination, "job", 0, "a") for _ in range(3)]
 
     assert [("begun", 1)] * 3 == [(begun.status, begun.attempts) for begun in first]
 
 
 def test_a_shard_under_lease_is_not_begun_by_another(coordination: Coordination) -> None:
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
 
-    begun = coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]
+    begun = begin(coordination, "job", 0, "b")
 
     assert ("leased", 0) == (begun.status, begun.attempts)
-    # and that was no attempt
-    assert 1 == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].attempts
+    # and the refusal does not count
+    assert 1 == begin(coordination, "job", 0, "a").attempts
 
 
 def test_shards_and_jobs_do_not_share_leases(coordination: Coordination) -> None:
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
 
-    assert "begun" == coordination.begin([Claim("job", 1, "b")], lease_s=LONG_S)[0].status
-    assert "begun" == coordination.begin([Claim("other", 0, "c")], lease_s=LONG_S)[0].status
+    assert "begun" == begin(coordination, "job", 1, "b").status
+    assert "begun" == begin(coordination, "other", 0, "c").status
 
 
 def test_a_lease_runs_out(coordination: Coordination, wait_until: Callable[..., None]) -> None:
-    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
+    begin(coordination, "job", 0, "a", lease_s=SHORT_S)
 
-    wait_until(
-        lambda: coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status == "begun"
-    )
+    wait_until(lambda: begin(coordination, "job", 0, "b").status == "begun")
 
-    assert 2 == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].attempts
+    assert 2 == begin(coordination, "job", 0, "b").attempts
 
 
 def test_a_renewed_lease_holds(coordination: Coordination) -> None:
-    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
+    begin(coordination, "job", 0, "a", lease_s=SHORT_S)
 
     coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
-    _let_pass(2 * SHORT_S)
+    let_pass(2 * SHORT_S)
 
-    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert "leased" == begin(coordination, "job", 0, "b").status
 
 
 def test_renewing_brings_back_a_lease_that_was_lost(coordination: Coordination) -> None:
     coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert "leased" == begin(coordination, "job", 0, "b").status
 
 
 def test_renewing_does_not_take_a_lease_from_another(coordination: Coordination) -> None:
-    coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "b")
 
     coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    assert "begun" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
-    assert "leased" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
+    assert "begun" == begin(coordination, "job", 0, "b").status
+    assert "leased" == begin(coordination, "job", 0, "a").status
 
 
 def test_the_last_error_is_remembered_beside_the_count(coordination: Coordination) -> None:
     for attempt in ("a", "b", "c"):
-        coordination.begin([Claim("job", 0, attempt)], lease_s=0.001)
-        _let_pass(0.01)
+        begin(coordination, "job", 0, attempt, lease_s=0.001)
+        let_pass(0.01)
     coordination.note_failure(Claim("job", 0, "a"), "ValueError: no")
     coordination.note_failure(Claim("job", 0, "a"), "KeyError: ü")
 
     assert "KeyError: ü" == coordination.last_error("job", 0)
-    assert 4 == coordination.begin([Claim("job", 0, "d")], lease_s=LONG_S)[0].attempts
+    assert 4 == begin(coordination, "job", 0, "d").attempts
 
 
 def test_no_error_is_none(coordination: Coordination) -> None:
@@ -198,24 +188,24 @@ def test_no_error_is_none(coordination: Coordination) -> None:
 
 def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordination) -> None:
     for attempt in ("aa", "a", "ba"):
-        begun = coordination.begin([Claim("job", 0, attempt)], lease_s=0.001)[0]
-        _let_pass(0.01)
+        begun = begin(coordination, "job", 0, attempt, lease_s=0.001)
+        let_pass(0.01)
     assert 3 == begun.attempts
 
     coordination.forget_attempt(Claim("job", 0, "a"))
 
-    assert 3 == coordination.begin([Claim("job", 0, "c")], lease_s=LONG_S)[0].attempts
-    assert 3 == coordination.begin([Claim("job", 0, "c")], lease_s=LONG_S)[0].attempts
+    assert 3 == begin(coordination, "job", 0, "c").attempts
+    assert 3 == begin(coordination, "job", 0, "c").attempts
 
 
 def test_a_forgotten_attempt_does_not_count(coordination: Coordination) -> None:
-    coordination.begin([Claim("job", 0, "a")], lease_s=0.001)
-    _let_pass(0.01)
+    begin(coordination, "job", 0, "a", lease_s=0.001)
+    let_pass(0.01)
 
     coordination.forget_attempt(Claim("job", 0, "a"))
     coordination.forget_attempt(Claim("job", 0, "never there"))
 
-    assert 1 == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].attempts
+    assert 1 == begin(coordination, "job", 0, "b").attempts
 
 
 # Done and ended.
@@ -230,12 +220,12 @@ def test_done_shards_are_counted_once_each(coordination: Coordination) -> None:
 
 def test_a_done_shard_is_not_begun_and_its_counters_are_gone(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
     coordination.note_failure(Claim("job", 0, "a"), "x")
 
     coordination.mark_done("job", [ShardEnd(0)])
 
-    assert "done" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert "done" == begin(coordination, "job", 0, "b").status
     assert coordination.last_error("job", 0) is None
     progress = coordination.progress("job")
     assert ({0}, set(), {}) == (progress.done, progress.running, progress.enqueued)
@@ -249,12 +239,12 @@ def test_nothing_of_an_ended_job_is_begun(coordination: Coordination) -> None:
     coordination.end_jobs({"job": "CANCELLED"})
 
     for shard in (0, 1):
-        assert "ended" == coordination.begin([Claim("job", shard, "a")], lease_s=LONG_S)[0].status
+        assert "ended" == begin(coordination, "job", shard, "a").status
     assert Progress(done=set(), running=set(), dead=set()) == coordination.progress("job")
-    assert "begun" == coordination.begin([Claim("other", 0, "a")], lease_s=LONG_S)[0].status
+    assert "begun" == begin(coordination, "other", 0, "a").status
 
 
-# What the store cannot decide.
+# Decisions.
 
 
 def test_of_two_answers_the_first_holds(coordination: Coordination) -> None:
@@ -275,7 +265,7 @@ def test_a_shard_goes_from_enqueued_to_running_to_done(coordination: Coordinatio
     seen = []
     for step in (
         lambda: coordination.mark_enqueued("job", [5]),
-        lambda: coordination.begin([Claim("job", 5, "a")], lease_s=LONG_S)[0],
+        lambda: begin(coordination, "job", 5, "a"),
         lambda: coordination.mark_done("job", [ShardEnd(5)]),
     ):
         step()
@@ -293,7 +283,9 @@ def test_many_done_shards_are_those_that_were_marked(coordination: Coordination)
     assert shards == coordination.progress("job").done
 
 
-def test_what_the_store_knows_is_added_to_what_is_done(coordination: Coordination) -> None:
+def test_outcomes_in_the_store_are_added_to_those_counted(
+    coordination: Coordination,
+) -> None:
     coordination.mark_done("job", [ShardEnd(3)])
     coordination.mark_done("job", [ShardEnd(1000)])
 
@@ -306,7 +298,7 @@ def test_what_the_store_knows_is_added_to_what_is_done(coordination: Coordinatio
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 5])
-    _let_pass(0.05)
+    let_pass(0.05)
 
     enqueued = coordination.progress("job").enqueued
 
@@ -314,9 +306,9 @@ def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     assert 0.04 <= enqueued[5] < 5
 
 
-def test_enqueueing_again_makes_a_shard_young_again(coordination: Coordination) -> None:
+def test_enqueueing_again_restarts_the_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
-    _let_pass(0.2)
+    let_pass(0.2)
 
     coordination.mark_enqueued("job", [0])
 
@@ -324,7 +316,7 @@ def test_enqueueing_again_makes_a_shard_young_again(coordination: Coordination) 
 
 
 def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordination) -> None:
-    # given a list of jobs that was lost after the job was put on it
+    # given a list of open jobs that was lost after the job was added
     coordination.rebuild_open_jobs([])
 
     coordination.mark_enqueued("job", [])
@@ -333,11 +325,11 @@ def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordinati
     assert {} == coordination.progress("job").enqueued
 
 
-def test_a_begun_shard_whose_lease_ran_out_is_on_no_way(
+def test_a_begun_shard_whose_lease_ran_out_is_lost(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
     coordination.mark_enqueued("job", [0])
-    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
+    begin(coordination, "job", 0, "a", lease_s=SHORT_S)
 
     wait_until(lambda: set() == coordination.progress("job").running)
 
@@ -349,7 +341,7 @@ def test_attempts_and_the_first_beginning_are_counted_for_the_job(
 ) -> None:
     before = coordination.server_time()
     for shard, attempt in ((0, "a"), (1, "b"), (1, "b"), (2, "c")):
-        coordination.begin([Claim("job", shard, attempt)], lease_s=LONG_S)
+        begin(coordination, "job", shard, attempt)
     coordination.mark_done("job", [ShardEnd(0)])
     coordination.forget_attempt(Claim("job", 2, "c"))
 
@@ -372,7 +364,7 @@ def test_dead_shards_and_failed_items_are_counted_once_each(coordination: Coordi
     assert ({0}, 4, {0, 1, 2, 3}) == (progress.dead, progress.item_errors, progress.done)
 
 
-def test_only_a_job_that_was_new_is_wholly_counted(coordination: Coordination) -> None:
+def test_only_a_new_job_is_fully_counted(coordination: Coordination) -> None:
     coordination.open_job("new", new=True)
     coordination.open_job("new")
     coordination.open_job("old")
@@ -383,31 +375,31 @@ def test_only_a_job_that_was_new_is_wholly_counted(coordination: Coordination) -
 
 def test_a_new_job_inherits_nothing_from_one_of_the_same_id(coordination: Coordination) -> None:
     coordination.mark_done("job", [ShardEnd(0)])
-    coordination.begin([Claim("job", 1, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 1, "a")
 
     coordination.open_job("job", new=True)
 
-    begun = [coordination.begin([Claim("job", shard, "b")], lease_s=LONG_S)[0] for shard in (0, 1)]
+    begun = [begin(coordination, "job", shard, "b") for shard in (0, 1)]
     assert [("begun", 1)] * 2 == [(b.status, b.attempts) for b in begun]
 
 
 def test_another_producer_of_the_same_new_job_makes_nothing_forgotten(
     coordination: Coordination,
 ) -> None:
-    # given a job that is at work, and about to end
+    # given a job that is running, and about to end
     coordination.open_job("job", new=True)
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
     coordination.decide_ends({"job": b"first"})
 
-    # when a producer that looked before it was there lists it too
+    # when a producer that looked before it existed lists it too
     coordination.open_job("job", new=True)
 
-    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert "leased" == begin(coordination, "job", 0, "b").status
     assert b"first" == coordination.decide_ends({"job": b"second"})["job"]
     assert coordination.progress("job").counted
 
 
-def test_a_job_of_an_id_that_ended_a_moment_ago_begins_and_is_not_wholly_counted(
+def test_a_job_of_an_id_that_just_ended_begins_and_is_not_fully_counted(
     coordination: Coordination,
 ) -> None:
     coordination.open_job("job", new=True)
@@ -415,14 +407,14 @@ def test_a_job_of_an_id_that_ended_a_moment_ago_begins_and_is_not_wholly_counted
 
     coordination.open_job("job", new=True)
 
-    assert "begun" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
+    assert "begun" == begin(coordination, "job", 0, "a").status
     assert not coordination.progress("job").counted
 
 
 # Leading.
 
 
-def test_one_leads_and_goes_on_leading(coordination: Coordination) -> None:
+def test_one_reconciler_leads_and_stays_the_leader(coordination: Coordination) -> None:
     told = [
         coordination.hold_reconciler_lease(holder, lease_s=LONG_S)
         for holder in ("a", "b", "a", "b")
@@ -431,7 +423,7 @@ def test_one_leads_and_goes_on_leading(coordination: Coordination) -> None:
     assert [True, False, True, False] == told
 
 
-def test_another_leads_when_the_leader_is_silent(
+def test_another_leads_when_the_lease_runs_out(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
     coordination.hold_reconciler_lease("a", lease_s=SHORT_S)
@@ -463,11 +455,11 @@ def test_the_queue_length_is_that_of_the_list(redis_url: str) -> None:
     assert 0 == _on_redis(redis_url).queue_length("other")
 
 
-def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> None:
+def test_every_key_expires_except_the_lists_of_jobs(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
     coordination.rebuild_open_jobs(["job"])
     coordination.mark_enqueued("job", [0, 1])
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
     coordination.note_failure(Claim("job", 0, "a"), "x")
     coordination.mark_done("job", [ShardEnd(2, item_errors=1)])
     coordination.restore_done("job", [3])
@@ -503,7 +495,7 @@ def test_only_so_many_newest_jobs_are_kept(redis_url: str, monkeypatch: pytest.M
     assert {"new", "job", "old-4"} == {*coordination.newest_jobs(9)}
 
 
-def test_a_failure_text_is_kept_short(redis_url: str) -> None:
+def test_a_failure_text_is_cut(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
 
     coordination.note_failure(Claim("job", 0, "a"), "x" * 100_000)
@@ -526,13 +518,13 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
 
 def test_a_wiped_server_goes_on_with_the_same_client(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
-    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    begin(coordination, "job", 0, "a")
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
         client.script_flush()
 
     assert ("begun", 1) == (
-        (begun := coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]).status,
+        (begun := begin(coordination, "job", 0, "b")).status,
         begun.attempts,
     )
 
@@ -543,7 +535,7 @@ def test_a_connection_cut_by_the_server_is_made_again(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.client_kill_filter(_type="normal", skipme=True)
 
-    assert "begun" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
+    assert "begun" == begin(coordination, "job", 0, "a").status
 
 
 def test_a_wrong_password_is_a_broker_error_without_it(redis_url: str) -> None:
@@ -587,18 +579,11 @@ def test_a_full_server_is_a_broker_error(redis_url: str) -> None:
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(BrokerError, match="maxmemory"):
-                coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+                begin(coordination, "job", 0, "a")
         finally:
             client.config_set("maxmemory", before)
 
 
-def test_a_url_that_is_none_is_a_config_error() -> None:
+def test_an_invalid_url_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="FORNADA_REDIS_URL"):
         _on_redis("redis://127.0.0.1:port/0")
-
-
-def _let_pass(seconds: float) -> None:
-    """Let the server's clock go on; nothing happens that could be waited for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        pass

@@ -1,30 +1,16 @@
-"""What Redis knows of small jobs, many at a time: on a real Valkey and in memory alike."""
+"""Small jobs, many at a time, on a real Valkey and in memory: both pass the same tests."""
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
-from pydantic import SecretStr
-
 from fornada.coordination.interface import Claim, Coordination, ShardEnd, SmallJob, Triage
-from fornada.coordination.redis import RedisCoordination
-from fornada.settings import Settings
-from fornada.testing import InMemoryCoordination
 
-LONG_S = 60.0
+from .coordinating import LONG_S, begin, let_pass
+
 SHORT_S = 0.05
 
 
-@pytest.fixture(params=["memory", "redis"])
-def coordination(request: pytest.FixtureRequest) -> Coordination:
-    if request.param == "memory":
-        return InMemoryCoordination()
-    url = request.getfixturevalue("redis_url")
-    return RedisCoordination.from_settings(Settings(redis_url=SecretStr(url)))
-
-
-def admit(coordination: Coordination, *jobs: SmallJob, window: int = 1000) -> bool:
+def register(coordination: Coordination, *jobs: SmallJob, window: int = 1000) -> bool:
     return coordination.register_small_jobs(jobs, queue="fornada", window=window)
 
 
@@ -32,13 +18,13 @@ def job(job_id: str = "job", *, shards: int = 1, **more: object) -> SmallJob:
     return SmallJob(job_id=job_id, shard_count=shards, **more)
 
 
-# Admission.
+# Registration.
 
 
-def test_admitted_jobs_are_open_counted_and_enqueued(coordination: Coordination) -> None:
+def test_registered_jobs_are_open_counted_and_enqueued(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs([])
 
-    assert admit(coordination, job("a"), job("b", shards=3))
+    assert register(coordination, job("a"), job("b", shards=3))
 
     assert {"a", "b"} == coordination.open_jobs()
     progress = coordination.progress("b")
@@ -49,17 +35,17 @@ def test_admitted_jobs_are_open_counted_and_enqueued(coordination: Coordination)
 def test_without_room_they_are_open_and_not_enqueued(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs([])
 
-    assert not admit(coordination, job("a"), window=0)
+    assert not register(coordination, job("a"), window=0)
 
     assert {"a"} == coordination.open_jobs()
     assert coordination.progress("a").counted
     assert {} == coordination.progress("a").enqueued
 
 
-def test_many_jobs_are_admitted_at_once(coordination: Coordination) -> None:
+def test_many_jobs_are_registered_at_once(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs([])
 
-    assert admit(coordination, *(job(f"job-{n}") for n in range(500)))
+    assert register(coordination, *(job(f"job-{n}") for n in range(500)))
 
     assert 500 == len(coordination.open_jobs() or ())
 
@@ -67,10 +53,10 @@ def test_many_jobs_are_admitted_at_once(coordination: Coordination) -> None:
 # Many shards in one step.
 
 
-def test_attempts_at_several_shards_begin_each_by_itself(coordination: Coordination) -> None:
-    admit(coordination, job("new"), job("done"), job("leased"), job("ended"))
+def test_attempts_at_several_shards_are_admitted_one_by_one(coordination: Coordination) -> None:
+    register(coordination, job("new"), job("done"), job("leased"), job("ended"))
     coordination.mark_done("done", [ShardEnd(0)])
-    coordination.begin([Claim("leased", 0, "other")], lease_s=LONG_S)
+    begin(coordination, "leased", 0, "other")
     coordination.end_jobs({"ended": "CANCELLED"})
     names = ("new", "done", "leased", "ended", "unknown")
 
@@ -85,11 +71,11 @@ def test_attempts_at_several_shards_begin_each_by_itself(coordination: Coordinat
 
 
 def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
-    admit(coordination, job())
-    coordination.begin([Claim("job", 0, "a")], lease_s=0.001)
-    _let_pass(0.01)
+    register(coordination, job())
+    begin(coordination, "job", 0, "a", lease_s=0.001)
+    let_pass(0.01)
 
-    begun = coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]
+    begun = begin(coordination, "job", 0, "b")
 
     assert ("begun", 2, True, False) == (
         begun.status,
@@ -100,9 +86,9 @@ def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
 
 
 def test_several_shards_are_marked_as_done_at_once(coordination: Coordination) -> None:
-    admit(coordination, job(shards=5))
+    register(coordination, job(shards=5))
     for shard in range(3):
-        coordination.begin([Claim("job", shard, "a")], lease_s=LONG_S)
+        begin(coordination, "job", shard, "a")
 
     ends = [ShardEnd(shard=0), ShardEnd(shard=2, item_errors=3), ShardEnd(shard=1, dead=True)]
     assert 3 == coordination.mark_done("job", ends)
@@ -122,7 +108,7 @@ def test_the_first_end_that_is_proposed_holds(coordination: Coordination) -> Non
 
 
 def test_several_ends_are_decided_at_once(coordination: Coordination) -> None:
-    admit(coordination, job("a"), job("b"))
+    register(coordination, job("a"), job("b"))
     coordination.decide_ends({"b": b"earlier"})
 
     assert {"a": b"{}", "b": b"earlier"} == coordination.decide_ends(
@@ -134,8 +120,8 @@ def test_several_ends_are_decided_at_once(coordination: Coordination) -> None:
 def test_no_end_is_decided_of_a_job_that_ended_or_was_forgotten(
     coordination: Coordination,
 ) -> None:
-    # given one that ended, one that Redis never knew, and one that it only partly remembers
-    admit(coordination, job("ended"))
+    # given one that ended, one that Redis never knew, and one that was restored
+    register(coordination, job("ended"))
     coordination.end_jobs({"ended": "CANCELLED"})
     coordination.restore_small_job(job("remembered"))
 
@@ -154,18 +140,17 @@ def test_a_job_of_the_same_id_has_an_end_of_its_own(coordination: Coordination) 
 
 def test_several_jobs_are_ended_at_once(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs([])
-    admit(coordination, job("a"), job("b"), job("c"))
+    register(coordination, job("a"), job("b"), job("c"))
 
     coordination.end_jobs({"a": "SUCCEEDED", "b": "FAILED"})
 
     assert {"c"} == coordination.open_jobs()
     assert ["ended", "ended", "begun"] == [
-        coordination.begin([Claim(name, 0, "x")], lease_s=LONG_S)[0].status
-        for name in ("a", "b", "c")
+        begin(coordination, name, 0, "x").status for name in ("a", "b", "c")
     ]
 
 
-def test_to_end_no_job_is_nothing(coordination: Coordination) -> None:
+def test_ending_no_job_does_nothing(coordination: Coordination) -> None:
     coordination.end_jobs({})
 
 
@@ -179,12 +164,12 @@ def triage(coordination: Coordination, *job_ids: str, patience_s: float = LONG_S
 NOTHING = Triage(lost={}, unclear=set())
 
 
-def test_nothing_is_to_be_done_about_jobs_that_wait_or_are_at_work(
+def test_jobs_that_are_enqueued_or_leased_need_no_attention(
     coordination: Coordination,
 ) -> None:
-    admit(coordination, job("waits"), job("works"), job("both", shards=3))
-    coordination.begin([Claim("works", 0, "a")], lease_s=LONG_S)
-    coordination.begin([Claim("both", 1, "b")], lease_s=LONG_S)
+    register(coordination, job("waits"), job("works"), job("both", shards=3))
+    begin(coordination, "works", 0, "a")
+    begin(coordination, "both", 1, "b")
     coordination.mark_done("both", [ShardEnd(2)])
 
     assert NOTHING == triage(coordination, "waits", "works", "both")
@@ -193,8 +178,8 @@ def test_nothing_is_to_be_done_about_jobs_that_wait_or_are_at_work(
 def test_shards_whose_lease_or_message_ran_out_are_lost(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
-    admit(coordination, job("died"), job("waits", shards=2))
-    coordination.begin([Claim("died", 0, "a")], lease_s=SHORT_S)
+    register(coordination, job("died"), job("waits", shards=2))
+    begin(coordination, "died", 0, "a", lease_s=SHORT_S)
     coordination.mark_done("waits", [ShardEnd(0)])
 
     wait_until(
@@ -205,17 +190,17 @@ def test_shards_whose_lease_or_message_ran_out_are_lost(
     )
 
 
-def test_jobs_that_found_no_room_are_lost_at_once(coordination: Coordination) -> None:
-    admit(coordination, job(shards=2), window=0)
+def test_jobs_without_room_in_the_queue_are_lost_at_once(coordination: Coordination) -> None:
+    register(coordination, job(shards=2), window=0)
 
     assert Triage(lost={"job": [0, 1]}, unclear=set()) == triage(coordination, "job")
 
 
-def test_more_is_to_be_asked_of_jobs_that_are_done_or_expired_or_not_known_to_be_small(
+def test_jobs_that_are_done_or_expired_or_not_known_to_be_small_are_unclear(
     coordination: Coordination,
 ) -> None:
     past = coordination.server_time() - timedelta(seconds=1)
-    admit(coordination, job("done"), job("expired", deadline=past))
+    register(coordination, job("done"), job("expired", deadline=past))
     coordination.mark_done("done", [ShardEnd(0)])
     coordination.open_job("large", new=True)
 
@@ -224,34 +209,27 @@ def test_more_is_to_be_asked_of_jobs_that_are_done_or_expired_or_not_known_to_be
     )
 
 
-def test_a_deadline_to_come_is_no_matter(coordination: Coordination) -> None:
-    admit(coordination, job(deadline=coordination.server_time() + timedelta(seconds=60)))
+def test_a_deadline_in_the_future_does_not_matter(coordination: Coordination) -> None:
+    register(coordination, job(deadline=coordination.server_time() + timedelta(seconds=60)))
 
     assert NOTHING == triage(coordination, "job")
 
 
-def test_what_is_told_again_of_a_forgotten_job_is_not_that_it_was_counted(
+def test_a_restored_job_is_triaged_and_not_counted(
     coordination: Coordination,
 ) -> None:
     coordination.restore_small_job(job(shards=2))
 
     assert Triage(lost={"job": [0, 1]}, unclear=set()) == triage(coordination, "job")
     assert not coordination.progress("job").counted
-    assert not coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].is_first
+    assert not begin(coordination, "job", 0, "a").is_first
 
 
-def test_thousands_of_jobs_are_looked_through(coordination: Coordination) -> None:
+def test_thousands_of_jobs_are_triaged(coordination: Coordination) -> None:
     names = [f"job-{n}" for n in range(1200)]
     for start in range(0, 1200, 400):
-        admit(coordination, *(job(name) for name in names[start : start + 400]))
+        register(coordination, *(job(name) for name in names[start : start + 400]))
     coordination.mark_done(names[7], [ShardEnd(0)])
     coordination.mark_done(names[1100], [ShardEnd(0)])
 
     assert Triage(lost={}, unclear={names[7], names[1100]}) == triage(coordination, *names)
-
-
-def _let_pass(seconds: float) -> None:
-    """Let the server's clock go on; nothing happens that could be waited for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        pass

@@ -11,6 +11,7 @@ from fornada.coordination.memory import InMemoryCoordination
 from fornada.errors import BrokerError
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
+from fornada.records import now
 from fornada.settings import Settings
 from producer.client import Client
 from producer.testing import in_memory_client
@@ -100,6 +101,17 @@ def test_an_emptied_redis_is_filled_again_by_the_reconciler(world: _World) -> No
 
     assert expected[:10] == world.listed(10)
     assert 10 == len(world.read)
+
+
+def test_a_job_of_a_producer_that_lists_it_as_open_alone_is_found(world: _World) -> None:
+    manifest = world.client.job(world.ids[5]).manifest
+    foreign = manifest.model_copy(update={"job_id": "foreign", "created_at": now()})
+    world.coordination.open_job("foreign")
+    world.client._jobs.create(foreign)
+
+    world.reconcile()
+
+    assert ["foreign", *world.ids[:9]] == world.listed(10)
 
 
 def test_jobs_that_are_gone_are_passed_over(world: _World) -> None:

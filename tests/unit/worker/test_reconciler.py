@@ -1,4 +1,4 @@
-"""The reconciler: what was lost is enqueued again, what is over is ended, nothing else happens."""
+"""The reconciler enqueues what was lost, ends what is over, and does nothing else."""
 
 import math
 from typing import Any
@@ -83,33 +83,33 @@ def test_jobs_share_the_window_evenly_and_small_ones_leave_the_rest(world: Any) 
     assert [4, 5, 1] == [len(_queued(world, job_id)) for job_id in "abc"]
 
 
-def test_a_message_that_nobody_began_counts_as_lost_after_a_while(world: Any) -> None:
-    # given messages that left the queue and never came to a worker
+def test_a_message_that_no_worker_began_counts_as_lost_after_a_while(world: Any) -> None:
+    # given messages that left the queue and never reached a worker
     world.submit([ONE] * 2)
     reconciler = world.new_reconciler(requeue_after_s=60)
     reconciler.round()
     _take_all(world)
 
-    # when not enough time has passed, then they are waited for
+    # when too little time has passed, then nothing is enqueued
     world.advance(60)
     reconciler.round()
     assert [] == _queued(world)
 
-    # when it has, then they are enqueued
+    # when enough has passed, then they are
     world.advance(1)
     reconciler.round()
     assert [0, 1] == _queued(world)
 
 
-def test_a_queue_that_is_never_empty_needs_more_patience_and_not_for_ever(world: Any) -> None:
-    # given two lost messages, and a queue in which others wait
+def test_while_the_queue_is_not_empty_a_message_counts_as_lost_later(world: Any) -> None:
+    # given two lost messages, and a queue with another one
     world.submit([ONE] * 2)
     reconciler = world.new_reconciler(requeue_after_s=60)
     reconciler.round()
     _take_all(world)
     world.queue.append(ShardMessage(job_id="other", shard=0))
 
-    # when they may still be waiting in the queue, then nothing is done
+    # when they may still be in the queue, then nothing is enqueued
     world.advance(600)
     reconciler.round()
     assert [] == _queued(world)
@@ -120,7 +120,7 @@ def test_a_queue_that_is_never_empty_needs_more_patience_and_not_for_ever(world:
     assert [0, 1] == _queued(world)
 
 
-def test_a_shard_at_work_is_left_alone(world: Any) -> None:
+def test_a_shard_under_lease_is_left_alone(world: Any) -> None:
     world.submit([ONE])
     world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
 
@@ -165,7 +165,7 @@ def test_only_the_leader_enqueues(world: Any) -> None:
     assert [] == _queued(world)
 
 
-def test_another_leads_when_the_leader_shows_no_life(world: Any) -> None:
+def test_another_leads_when_the_leaders_lease_runs_out(world: Any) -> None:
     world.new_reconciler("leader").round()
     world.submit([ONE] * 2)
     world.advance(16)
@@ -176,7 +176,7 @@ def test_another_leads_when_the_leader_shows_no_life(world: Any) -> None:
 
 
 def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
-    # given a leader, and a Redis that forgot both him and what was enqueued but not the queue
+    # given a Redis that forgets who leads, but not what was enqueued
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
         world.new_reconciler(holder).round()
@@ -201,20 +201,20 @@ def test_open_jobs_are_found_again_after_redis_was_wiped(world: Any) -> None:
     world.coordination.flush()
     reconciler.round()
 
-    # then the open one goes on, and the other stays ended
+    # then the open one continues, and the other stays ended
     assert [0, 1] == _queued(world)
     assert [] == _queued(world, "over")
     assert {"job"} == world.coordination.open_jobs()
 
 
-def test_a_job_that_redis_never_heard_of_is_found_in_the_end(world: Any) -> None:
-    # given a list of open jobs that is said to be complete, and a job that is not in it
+def test_a_job_that_redis_does_not_know_is_found_by_the_census(world: Any) -> None:
+    # given a complete list of open jobs, and a job that is missing from it
     reconciler = world.new_reconciler()
     reconciler.round()
     world.submit([ONE])
     world.coordination.drop_jobs(["job"])
 
-    # when it goes round often enough to look through the store
+    # when it does enough rounds for a census of the store
     for _ in range(_ROUNDS_PER_CENSUS - 1):
         reconciler.round()
 
@@ -247,7 +247,7 @@ def test_a_dead_shard_makes_the_job_failed(world: Any) -> None:
     assert ("FAILED", 1, 1) == (final.state, final.shards_ok, final.shards_dead)
 
 
-def test_a_cancel_that_nobody_finished_is_finished_with_its_reason(world: Any) -> None:
+def test_an_interrupted_cancel_is_finished_with_its_reason(world: Any) -> None:
     # given a producer that died between its request and the job's end
     world.submit([ONE] * 2)
     world.commit(1)
@@ -288,7 +288,7 @@ def test_a_job_past_its_deadline_is_ended(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final("job").state
 
 
-def test_an_end_that_redis_was_not_told_of_is_told(world: Any) -> None:
+def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     # given a producer that died after it wrote the end
     reconciler = world.new_reconciler()
     reconciler.round()
@@ -318,7 +318,7 @@ def test_a_job_that_was_never_submitted_is_forgotten_after_an_hour(world: Any) -
     assert set() == world.coordination.open_jobs()
 
 
-def test_a_manifest_that_comes_late_is_still_in_time(world: Any) -> None:
+def test_a_manifest_may_come_within_the_hour(world: Any) -> None:
     world.coordination.open_job("job")
     reconciler = world.new_reconciler()
     reconciler.round()
@@ -374,7 +374,7 @@ def test_a_folder_that_is_no_job_does_not_hold_up_the_others(world: Any) -> None
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("503"), BrokerError("away")])
-def test_a_round_that_fails_is_made_up_for_by_the_next(world: Any, error: Exception) -> None:
+def test_after_a_failed_round_the_next_does_the_work(world: Any, error: Exception) -> None:
     world.submit([ONE])
     reconciler = world.new_reconciler()
 
@@ -394,9 +394,9 @@ def test_a_round_that_fails_is_made_up_for_by_the_next(world: Any, error: Except
 def test_a_round_asks_the_store_nothing_while_redis_knows(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # However long a look takes on a busy machine, the next is due by rounds.
+    # On a busy machine a look takes long; the next one is due by rounds nevertheless.
     monkeypatch.setattr(reconciler_module, "_LOOKING_SHARE", math.inf)
-    # given a job of which some is done, some at work, and some enqueued
+    # given a job with shards that are done, leased and enqueued
     world.submit([ONE] * 4)
     reconciler = world.new_reconciler()
     reconciler.round()
@@ -409,7 +409,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
         reconciler.round()
     assert [] == reads
 
-    # when it looks now and then, then it sees what Redis was not told
+    # when a look is due, then it sees what Redis was not told
     world.commit(2)
     world.jobs.request_cancel("job", "enough")
     reconciler.round()
@@ -443,7 +443,7 @@ def test_manifests_are_read_once_while_it_leads(world: Any) -> None:
     assert 1 == reads.count(keys.JobKeys("job").manifest)
 
 
-def test_the_thread_goes_round_until_it_is_stopped(world: Any, wait_until: Any) -> None:
+def test_the_thread_does_rounds_until_it_is_stopped(world: Any, wait_until: Any) -> None:
     world.submit([ONE])
     failures = [StoreUnavailableError("once"), ValueError("unexpected")]
 

@@ -1,4 +1,4 @@
-"""The reconciler and small jobs: thousands that are well cost next to nothing."""
+"""The reconciler and small jobs: thousands with nothing wrong cost next to nothing."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ ONE = np.ones((1, 3), np.float32)
 
 
 def _requests(world: Any, reconciler: Any) -> list[str]:
-    """What a round asks of the store."""
+    """The store requests of one round."""
     asked: list[str] = []
     world.objects.before = lambda operation, key: asked.append(f"{operation} {key}")
     reconciler.round()
@@ -29,7 +29,7 @@ def test_small_jobs_that_wait_cost_no_request(world: Any) -> None:
     assert [] == world.queue
 
 
-def test_a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes(world: Any) -> None:
+def test_a_small_job_whose_message_was_lost_is_enqueued_whole(world: Any) -> None:
     reconciler = world.new_reconciler()
     reconciler.round()
     job = world.submit_small([ONE])
@@ -43,7 +43,7 @@ def test_a_small_job_whose_message_was_lost_is_enqueued_with_all_it_takes(world:
     assert "SUCCEEDED" == world.jobs.final(job.job_id).state
 
 
-def test_small_jobs_that_found_no_room_are_enqueued_as_there_is_some(world: Any) -> None:
+def test_small_jobs_without_room_in_the_queue_are_enqueued_as_it_drains(world: Any) -> None:
     # given more jobs than the window has room for, none of them enqueued
     reconciler = world.new_reconciler(enqueue_window=3)
     reconciler.round()
@@ -53,7 +53,7 @@ def test_small_jobs_that_found_no_room_are_enqueued_as_there_is_some(world: Any)
 
     reconciler.round()
     assert 3 == len(world.queue)
-    # and no manifest is read of those that have to wait
+    # and the manifests of those that wait are not read
     assert [] == _requests(world, reconciler)
     while world.queue:
         world.service.run(world.queue.pop())
@@ -102,7 +102,7 @@ def test_a_small_job_expires(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final(job.job_id).state
 
 
-def test_a_small_job_whose_end_redis_did_not_hear_of_is_closed(world: Any) -> None:
+def test_a_small_job_whose_end_redis_missed_is_closed(world: Any) -> None:
     reconciler = world.new_reconciler()
     reconciler.round()
     job = world.submit_small([ONE])
@@ -117,7 +117,7 @@ def test_a_small_job_whose_end_redis_did_not_hear_of_is_closed(world: Any) -> No
     assert set() == world.coordination.open_jobs()
 
 
-def test_after_redis_was_wiped_small_jobs_are_known_again_after_one_look(world: Any) -> None:
+def test_small_jobs_are_restored_one_look_after_redis_was_wiped(world: Any) -> None:
     reconciler = world.new_reconciler(requeue_after_s=10_000.0)
     reconciler.round()
     jobs = [world.submit_small([ONE]) for _ in range(3)]
