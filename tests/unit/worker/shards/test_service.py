@@ -20,6 +20,7 @@ from fornada.errors import (
     PredictionError,
     StoreUnavailableError,
 )
+from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileComputed
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef, now
@@ -85,6 +86,40 @@ def test_the_last_shard_finishes_the_job(world: Any) -> None:
     assert (10, 0, [[0, 2]]) == (final.items_ok, final.items_failed, final.outcome_ranges)
     assert hashlib.sha256(lines.encode()).hexdigest() == final.outcomes_sha256
     assert max(world.outcome(s).committed_at for s in range(3)) == final.last_outcome_at
+
+
+def test_listeners_hear_of_a_shard_from_its_input_to_the_end_of_its_job(world: Any) -> None:
+    manifest = world.submit([ITEMS])
+
+    world.run()
+
+    outcome, heard = world.outcome(), world.heard
+    kinds = [type(event).__name__ for event in heard if not isinstance(event, TileComputed)]
+    assert [
+        "ModelLoaded",
+        *["StageEnded"] * 4,
+        "ShardFinished",
+        "JobEnded",
+    ] == kinds
+    stages = [event for event in heard if isinstance(event, StageEnded)]
+    assert [Stage.FETCH, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [e.stage for e in stages]
+    assert {(1, 10)} == {(event.shard_count, event.item_count) for event in stages}
+    assert outcome.predict_s == stages[1].duration_s
+    tiles = [event for event in heard if isinstance(event, TileComputed)]
+    assert [(4, 4), (4, 4), (2, 4)] == [(event.row_count, event.tile_items) for event in tiles]
+    assert manifest.model == tiles[0].model
+    assert JobEnded(job_id="job", state="SUCCEEDED") == heard[-1]
+
+
+def test_a_listener_that_fails_breaks_no_shard(world: Any) -> None:
+    def fail(_event: Event) -> None:
+        raise ZeroDivisionError
+
+    world.events = Events(fail)
+    world.service = world.new_service("worker-1")
+    world.submit([ITEMS])
+
+    assert "ok" == world.run()
 
 
 def test_data_lies_there_before_the_outcome_says_so(world: Any) -> None:

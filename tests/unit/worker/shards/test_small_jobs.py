@@ -11,6 +11,7 @@ import pytest
 from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
+from fornada.events import ShardFinished, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import message_for, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
@@ -168,6 +169,12 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
 
     assert [4] == [len(tile) for tile in world.engine.tiles]
     assert all(is_ended(world, job) for job in jobs)
+    stages = [event for event in world.heard if isinstance(event, StageEnded)]
+    assert [(Stage.FETCH, 4), (Stage.PREDICT, 4), (Stage.COMMIT, 4)] == [
+        (event.stage, event.shard_count) for event in stages
+    ]
+    finished = [event for event in world.heard if isinstance(event, ShardFinished)]
+    assert [job.job_id for job in jobs] == [event.job_id for event in finished]
 
 
 def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
