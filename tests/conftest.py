@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,6 +18,18 @@ from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 
 from .deployment import environ_of, own_environ, with_new_bucket
+from .scheduling import ByDeployment, longest_first
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDeployment:
+    """Distribute tests by the deployment that they share."""
+    return ByDeployment(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the work, they begin with the longest."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ class Stack:
         self._variables: dict[str, str] = {}
         self._signs_dir = self._cache_dir / "workers"
         self._children = Children(
-            record_path=self.data_dir / "children.json", signs_dir=self._signs_dir
+            record_path=self.data_dir / "processes.json", signs_dir=self._signs_dir
         )
         self._services: list[Child] = []
         self._exit = contextlib.ExitStack()

@@ -296,7 +296,7 @@ def test_results_to_where_they_cannot_go(deployment: Any, queued_job: str) -> No
     for target, code, words in [
         (["--output", "no/such/folder/x"], 1, ["No such file or directory", "--output"]),
         (["--output", "/"], 2, ["/ is a folder", "name a file in it"]),
-        ([], 2, ["npy cannot go to standard output", "--output"]),
+        ([], 2, ["npy cannot be written to standard output", "--output"]),
     ]:
         arguments = ["jobs", "results", queued_job, "--partial", "--format", "npy", *target]
         deployment.refuses(*arguments, code=code, words=words)

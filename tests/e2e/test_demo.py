@@ -49,7 +49,7 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
 
     assert 0 == done.returncode, done.stderr
     lines = done.stdout.splitlines()
-    assert 1 == len([line for line in lines if line.endswith("; going on with digits")])
+    assert 1 == len([line for line in lines if line.endswith("; continuing with digits")])
     commands = [line.split()[2] for line in lines if line.startswith("$ fornada ")]
     expected = ["dataset", "dataset", "train", "submit", "jobs", "evaluate", "jobs"]
     assert expected == commands
@@ -147,7 +147,7 @@ def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
 
 def _recorded(data: Path) -> list[int]:
     try:
-        record = json.loads((data / "children.json").read_bytes())
+        record = json.loads((data / "processes.json").read_bytes())
     except FileNotFoundError:
         return []
     return [process["pid"] for process in record["processes"]]

@@ -1,4 +1,4 @@
-"""Faults to put into the protocol, one at a time, each with the tests that must see it."""
+"""Mutations that break the protocol, each with the tests that must fail."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,12 @@ class Mutation:
     """A replacement in one file of the product.
 
     Args:
-        name: What it is called on the command line.
+        name: Its name on the command line.
         path: The file, relative to the repository's root.
-        old: Text that is there exactly once.
-        new: What takes its place.
+        old: Text that the file has exactly once.
+        new: Its replacement.
         tests: Node ids of tests, each of which must fail.
-        raises: What these fail with, where it is no assertion of theirs.
+        raises: The error that the tests fail with, if not an assertion.
     """
 
     name: str
@@ -297,8 +297,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submitting/submitter.py",
-        old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
+        path="producer/submitting/creation.py",
+        old="first = shards[: max(0, self._enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
@@ -388,10 +388,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
-        path="producer/submitting/small_jobs.py",
+        path="producer/submitting/creation.py",
         old="        has_room = self._coordination.register_small_jobs(",
-        new="        self._create(some)\n"
-        "        has_room = self._coordination.register_small_jobs(",
+        new="        self._write(jobs)\n        has_room = self._coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""Jobs of a real worker process whose store fails in every way, for a while."""
+"""Jobs of a real worker process whose store fails in every way for a while."""
 
 import sys
 import threading
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-#: Too many for their inputs to be in the manifest.
+#: Too many shards for inputs inside the manifest.
 SHARDS = 120
 SMALL_JOBS = 40
 STARTED_WITHIN_S = 120.0
@@ -47,7 +47,7 @@ WaitUntil = Callable[..., None]
 
 @dataclass(frozen=True)
 class _Place:
-    """What a `Deployment` needs to know of a stack."""
+    """The part of a stack that a `Deployment` uses."""
 
     settings: Settings
     data_dir: Path
@@ -55,11 +55,11 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Line:
-    """A deployment whose worker, unlike its client, speaks to the store through the proxy."""
+    """A deployment whose worker, unlike its client, reaches the store through the proxy."""
 
     deployment: Deployment
     proxy: S3Proxy
-    #: Sees the store as the worker does.
+    #: The store as the worker sees it.
     through: S3ObjectStore
     log: Path
 
@@ -99,7 +99,7 @@ def ready(line: _Line, request: pytest.FixtureRequest, wait_until: WaitUntil) ->
     return line
 
 
-#: Each has to happen so often before it ends.
+#: Each fault, and how often it must strike before it ends.
 _FAULTS = [
     pytest.param(lambda: Refuse(status=500, code="InternalError"), 40, id="500"),
     pytest.param(Refuse, 40, id="503 SlowDown"),
@@ -122,7 +122,7 @@ def test_a_store_that_fails_for_a_while_loses_and_changes_nothing(
     # given
     deployment = ready.deployment
     history = OutcomeHistory(ready.through)
-    # Seen at once, unlike what a listing says.
+    # Counted at once, unlike in a listing.
     outcomes = ready.proxy.add(Rule(method="PUT", key="/outcome/", times=3))
     job = deployment.submit(SHARDS, job_id=f"job-{uuid.uuid4().hex[:8]}")
     wait_until(lambda: outcomes.count == 3, timeout_s=60)
@@ -151,7 +151,7 @@ def test_every_answer_to_a_write_of_a_job_may_be_lost(ready: _Line) -> None:
     history = OutcomeHistory(ready.through)
     ready.deployment.check_undisturbed(job, history)
     assert any(path.endswith("/final.json") for path in rule.hit)
-    # Of each shard its data and its outcome.
+    # Data and outcome of each shard.
     assert 2 * SHARDS <= rule.count
 
 
@@ -174,9 +174,9 @@ def test_every_answer_to_a_write_of_small_jobs_may_be_lost(ready: _Line) -> None
 
 
 def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line) -> None:
-    # given: the worker has asked already, and was told otherwise
+    # given: the worker has already found that conditions are honoured
     if not ready.through.conditional_writes:
-        pytest.skip("this store ignores them from the beginning")
+        pytest.skip("this store never honours conditions")
     rule = ready.proxy.add(DropHeader(method="PUT", key="/jobs/"))
 
     # when

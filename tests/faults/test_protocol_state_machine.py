@@ -634,7 +634,7 @@ def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
-    for module in ("upload", "small_jobs", "many"):
+    for module in ("upload", "creation", "submitter"):
         monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)

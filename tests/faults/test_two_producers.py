@@ -1,4 +1,4 @@
-"""Two producers under one key, where the store itself decides between them."""
+"""Two producers under one key, on a store that decides between them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ ITEM_SHAPE = [8, 8]
 
 @pytest.fixture
 def clients(moto_settings: Settings, settings: Settings) -> list[Client]:
-    """Two producers, each with connections of its own; no worker runs."""
+    """Two producers with their own connections; no workers."""
     objects = S3ObjectStore.from_settings(moto_settings)
     publish_unloadable(objects, "m", item_shape=ITEM_SHAPE, classes=["a", "b"])
     return [

@@ -1,6 +1,5 @@
-"""`fornada dataset` and `fornada evaluate`: data as files, and results beside what is true."""
+"""`fornada dataset` and `fornada evaluate`: data as files, and results measured against it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from fornada.commands.output import console
+from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.errors import InputError, UsageError
-from trainer.data import catalog
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.data.files import (
     CLASSES,
     find_items,
@@ -21,28 +20,27 @@ from trainer.data.files import (
     write_dataset,
     write_file,
 )
-from trainer.data.pictures import are_pictures
+from trainer.data.images import are_images
 from trainer.evaluation.classification import Evaluation
 from trainer.evaluation.classification import evaluate as evaluate_probabilities
 from trainer.evaluation.regression import RegressionEvaluation, evaluate_values
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(catalog.NAMES))
+@click.argument("name", type=click.Choice(DATASET_NAMES))
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
-@click.option("--output", type=_PATH, required=True, metavar="DIR", help="Made if it is missing.")
-@_JSON
+@click.option("--output", type=_PATH, required=True, metavar="DIR", help="Created if missing.")
+@JSON_OPTION
 def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Write a data set's items, labels and class names as files.
+    """Write a data set's items, targets and class names as files.
 
-    Pictures are images.npy, else items.npy; classes are in labels.npy, values in targets.npy.
+    Images go to images.npy, other items to items.npy; classes to labels.npy, values to targets.npy.
 
     Example: fornada dataset fashion_mnist --split test --output fashion-mnist-test
     """
-    loaded = catalog.load(name)
+    loaded = load_dataset(name)
     items, targets = (
         (loaded.train_items, loaded.train_targets)
         if split == "train"
@@ -52,7 +50,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     if as_json:
         answer = {"dataset": name, "split": split, "task": loaded.task, "items": len(items)}
         files = {path.stem: str(path) for path in paths}
-        _print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
+        print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
         return
     click.echo(f"wrote {len(items)} items to {paths[0]}")
     click.echo(f"{paths[1].stem}: {paths[1]}, classes: {paths[2]}")
@@ -66,7 +64,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     type=_PATH,
     required=True,
     metavar="DIR|FILE",
-    help="What `fornada dataset` wrote, or a .npy file of items.",
+    help="Output of `fornada dataset`, or a .npy file of items.",
 )
 @click.option(
     "--labels",
@@ -76,7 +74,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     metavar="FILE",
     help="Default: labels.npy or targets.npy beside the items.",
 )
-@click.option("--classes", type=_PATH, metavar="FILE", help=f"Default: {CLASSES} beside them.")
+@click.option("--classes", type=_PATH, metavar="FILE", help=f"Default: {CLASSES} beside the items.")
 @click.option(
     "--probabilities",
     "--values",
@@ -86,8 +84,8 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     metavar="FILE",
     help="A job's results as .npy.",
 )
-@click.option("--picture", type=_PATH, metavar="PNG", help="Draw what was predicted.")
-@_JSON
+@click.option("--picture", type=_PATH, metavar="PNG", help="Draw the predictions.")
+@JSON_OPTION
 def evaluate(  # noqa: PLR0917 - click passes options by name
     items: Path,
     targets: Path | None,
@@ -96,7 +94,7 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
     picture: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Compare a job's probabilities with the true labels, or its values with the true ones.
+    """Measure a job's probabilities or values against the true ones.
 
     Example: fornada evaluate --images fashion-mnist-test --probabilities probabilities.npy
     """
@@ -112,7 +110,7 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
     if picture is not None:
         write_file(picture, _drawn(items_file, found, true, names))
     if as_json:
-        _print_json({**evaluation.to_plain(), "picture": str(picture) if picture else None})
+        print_json({**evaluation.to_plain(), "picture": str(picture) if picture else None})
         return
     if isinstance(evaluation, Evaluation):
         _print_classes(evaluation)
@@ -123,27 +121,27 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
 
 
 def _drawn(items_file: Path, outputs: Any, targets: Any, names: list[str]) -> bytes:
-    """Sixteen pictures with their bars; of a regression, what is true against what was predicted.
+    """Sixteen images with their bars; of a regression, predicted against true values.
 
     Raises:
-        UsageError: The items are no pictures.
-        InputError: They are not as many as the labels.
+        UsageError: The items are not images.
+        InputError: There are more or fewer items than labels.
     """
     from trainer.figures.predictions import prediction_grid  # noqa: PLC0415 - only for a picture
     from trainer.figures.residuals import scatter_figure  # noqa: PLC0415 - only for a picture
 
     if targets.dtype.kind == "f":
-        there = np.isfinite(outputs[:, 0])
-        return scatter_figure(outputs[there, 0], targets[there], output=names[0])
+        present = np.isfinite(outputs[:, 0])
+        return scatter_figure(outputs[present, 0], targets[present], output=names[0])
     items = read_array(items_file)
     if len(items) != len(targets):
         raise InputError(
-            f"{items_file} has {len(items)} items for {len(targets)} labels; give those of the "
+            f"{items_file} has {len(items)} items for {len(targets)} labels; give labels of the "
             "same items"
         )
-    if not are_pictures(items):
+    if not are_images(items):
         raise UsageError(
-            f"{items_file} has items of {items.dtype} {items.shape[1:]}, which are no pictures; "
+            f"{items_file} has items of {items.dtype} {items.shape[1:]}, which are not images; "
             "leave out --picture"
         )
     return prediction_grid(items, targets, outputs, names)
@@ -171,7 +169,3 @@ def _print_values(evaluation: RegressionEvaluation, name: str) -> None:
 
 def _failed(count: int) -> str:
     return f", {count} without a result" if count else ""
-
-
-def _print_json(answer: dict[str, Any]) -> None:
-    click.echo(json.dumps(answer))

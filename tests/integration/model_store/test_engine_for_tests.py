@@ -1,4 +1,4 @@
-"""The engine `test` takes a job the whole way through a worker, without an ML framework."""
+"""The engine `test` takes a job all the way through a worker, without an ML framework."""
 
 import os
 from pathlib import Path

@@ -31,7 +31,7 @@ from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from producer.inputs.stored_images import StoredImages
+from producer.inputs.interface import StoredImages
 from producer.upkeep.backlog import Backlog, WorkCount
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)

@@ -155,7 +155,7 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
 
     # when nothing was changed
     same = verify()
-    assert (0, "300 items in 9 shards came out the same to the byte\n") == (
+    assert (0, "300 items in 9 shards are the same to the byte\n") == (
         same.returncode,
         same.stdout,
     )

@@ -1,4 +1,4 @@
-"""Which engine a worker has, told before anything heavy is imported."""
+"""The engines by name, and what they need, before anything heavy is imported."""
 
 import pytest
 

@@ -39,7 +39,7 @@ def model(keras: Any) -> Any:
             keras.layers.Dense(3, activation="softmax"),
         ]
     )
-    # As after training: a bias of zero is left out of the graph.
+    # As after training: the graph leaves out a bias of zero.
     for weight in model.weights:
         weight.assign_add(np.random.default_rng(1).uniform(0, 0.1, weight.shape))
     return model
@@ -105,7 +105,7 @@ def test_models_of_other_built_in_layers_load(keras: Any) -> None:
         assert model.count_params() == loaded.count_params()
 
 
-def test_the_same_model_is_the_same_bytes(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_model_gives_the_same_bytes(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = keras_file.dump_model(model)
 
     from keras.src.saving import saving_lib  # noqa: PLC0415 - TensorFlow takes seconds
@@ -145,7 +145,9 @@ def _with_true_crc(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_full_temporary_folder_is_told(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_folder_is_a_local_disk_error(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = keras_file.dump_model(model)
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null/nowhere")
 
@@ -212,7 +214,7 @@ def test_threads_cannot_be_limited_after_the_first_operation(predict: interface.
 def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
     keras: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given two GPUs, as TensorFlow lists them
+    # given two GPUs, according to TensorFlow
     import tensorflow as tf  # noqa: PLC0415 - seconds
 
     config, told = tf.config, []
@@ -241,7 +243,7 @@ def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
 def test_on_a_gpu_a_function_is_called_as_tensorflow_places_it(
     model: Any, predict: interface.Predict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a GPU, as TensorFlow lists it, and no way to place a function as a whole
+    # given a GPU, according to TensorFlow, and no way to run a function as one operation
     import tensorflow as tf  # noqa: PLC0415 - seconds
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
@@ -254,7 +256,7 @@ def test_on_a_gpu_a_function_is_called_as_tensorflow_places_it(
     np.testing.assert_array_equal(predict(_items(8)), on_gpu(_items(8)))
 
 
-def test_a_model_predicts_the_same_after_dropped_ones_were_forgotten(
+def test_forgetting_dropped_models_changes_no_output(
     predict: interface.Predict,
 ) -> None:
     before = predict(_items(8))

@@ -1,4 +1,4 @@
-"""Models that TensorFlow wrote, on OpenVINO, in a process of its own: Keras has one backend."""
+"""Models written by TensorFlow, on OpenVINO in another process, since Keras has one backend."""
 
 import json
 import os
@@ -99,7 +99,7 @@ _RUNS = [name for name in _MODELS if name != "unsupported"]
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What OpenVINO makes of the models that TensorFlow built."""
+    """The answers of `openvino_answers.py` for models that TensorFlow built."""
     folder = tmp_path_factory.mktemp("models")
     keras = keras_setup.import_keras()
     keras.utils.set_random_seed(1)
@@ -177,7 +177,7 @@ def test_tiles_and_items_of_another_shape_are_refused(answers: dict[str, Any]) -
     )
 
 
-def test_bfloat16_differs_by_what_is_stated_where_the_cpu_has_it(answers: dict[str, Any]) -> None:
+def test_bfloat16_is_within_its_tolerance_where_the_cpu_has_it(answers: dict[str, Any]) -> None:
     found = answers["bfloat16"]
     if "refused" in found:
         pytest.skip(found["refused"])

@@ -1,4 +1,4 @@
-"""A recipe of the caller's own: `package.module:function`, which returns a Keras model."""
+"""A custom recipe: `package.module:function`, which returns a Keras model."""
 
 import importlib
 import inspect
@@ -19,15 +19,15 @@ from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
 _EPOCHS, _BATCH_SIZE = 5, 64
 
 
-def own_recipe(name: str, dataset: Dataset) -> Recipe:
-    """The recipe whose `build` calls the function that `name` names, once it was imported.
+def custom_recipe(name: str, dataset: Dataset) -> Recipe:
+    """Import the function `name`; return the recipe that calls it.
 
-    The function is called with those of `item_shape`, `item_dtype`, `output_count` and `classes`
-    that it takes by name, and returns a `keras.Model`. One that it has compiled is trained as it
-    is; another one with what the plan says, or else with what is usual for such targets.
+    The function takes any of `item_shape`, `item_dtype`, `output_count` and `classes` by name, and
+    returns a `keras.Model`. A compiled model is trained as it is; another one is compiled with the
+    plan's choices, or with the usual ones for such targets.
 
     Raises:
-        UsageError: It cannot be imported, or is no function.
+        UsageError: It cannot be imported, or is not a function.
     """
     function = _imported(name)
     known = {"classes": list(dataset.classes)}
@@ -53,27 +53,27 @@ def own_recipe(name: str, dataset: Dataset) -> Recipe:
     )
 
 
-def is_own(recipe: str | None) -> bool:
-    """Whether this names a function of the caller's."""
+def is_custom(recipe: str | None) -> bool:
+    """Whether `recipe` names a function."""
     return recipe is not None and ":" in recipe
 
 
-def check_own_model(
+def check_custom_model(
     model: Any, dataset: Dataset, plan: TrainingPlan, *, allowed_layers: Collection[str]
 ) -> None:
-    """Check before hours of training that the model can be published, and asked for predictions.
+    """Check before training that the model can be published and served.
 
     Raises:
         UsageError: It is compiled, and the plan says how to compile it.
-        ModelRefusedError: It takes other items, gives other outputs, or has layers that no worker
+        ModelRefusedError: It takes other items, has other outputs, or has layers that no worker
             would load.
     """
     if model.compiled:
-        said = [name for name in HOW_COMPILED if getattr(plan, name) is not None]
-        if said:
+        given = [name for name in HOW_COMPILED if getattr(plan, name) is not None]
+        if given:
             raise UsageError(
-                f"recipe {plan.recipe} compiles its model itself, and {', '.join(said)} was given "
-                "too; leave that out, or do not compile it there"
+                f"recipe {plan.recipe} compiles its model, but {', '.join(given)} was given too; "
+                "leave that out, or return the model uncompiled"
             )
     where = f"the model of recipe {plan.recipe}"
     loaded = load_model(dump_model(model), where=where, allowed_layers=allowed_layers)
@@ -83,18 +83,18 @@ def check_own_model(
     outputs = loaded.output_shape[-1]
     if outputs != dataset.output_count:
         raise ModelRefusedError(
-            f"{where} gives {outputs} outputs an item, and {dataset.name} needs "
-            f"{dataset.output_count}: {', '.join(dataset.classes[:5])}; give its last layer so many"
+            f"{where} has {outputs} outputs, but {dataset.name} needs {dataset.output_count} "
+            f"({', '.join(dataset.classes[:5])}); change the size of its last layer"
         )
 
 
 def _imported(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
-    # As `python -m` does: the caller's module lies where he is.
+    # Like `python -m`: the module may be in the working directory.
     if here not in sys.path:
         sys.path.insert(0, here)
-    # Keras is set to TensorFlow before the module imports it.
+    # Select Keras's backend before the module imports Keras.
     import_keras()
     try:
         function = getattr(importlib.import_module(module_name), attribute)
@@ -102,10 +102,10 @@ def _imported(name: str) -> Any:
         # The module is the caller's code.
         raise UsageError(
             f"recipe {name} cannot be imported ({type(exc).__name__}: {exc}); write "
-            "package.module:function, as Python would import it from here"
+            "package.module:function, importable from the working directory"
         ) from exc
     if not callable(function):
-        raise UsageError(f"recipe {name} is a {type(function).__name__}; name a function")
+        raise UsageError(f"recipe {name} is of type {type(function).__name__}; name a function")
     return function
 
 
@@ -120,17 +120,17 @@ def _called(name: str, function: Any, values: dict[str, Any]) -> Any:
     ]
     if missing:
         raise UsageError(
-            f"recipe {name} wants {', '.join(missing)}; it may take {', '.join(sorted(values))}, "
-            "and all else needs a default"
+            f"recipe {name} needs {', '.join(missing)}; it may take {', '.join(sorted(values))}; "
+            "every other parameter needs a default"
         )
     try:
         model = function(**{each: value for each, value in values.items() if each in taken})
     except Exception as exc:
         raise UsageError(
-            f"recipe {name} failed ({type(exc).__name__}: {error_line(exc)}); mend it"
+            f"recipe {name} failed ({type(exc).__name__}: {error_line(exc)}); fix it"
         ) from exc
     if not isinstance(model, import_keras().Model):
         raise UsageError(f"recipe {name} returned a {type(model).__name__}; return a keras.Model")
     if not model.built:
-        raise UsageError(f"recipe {name} returned a model without an input; begin with keras.Input")
+        raise UsageError(f"recipe {name} returned a model without an input; start with keras.Input")
     return model

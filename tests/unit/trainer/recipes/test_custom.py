@@ -1,4 +1,4 @@
-"""Recipes of the caller's own, by module and function."""
+"""Custom recipes, by module and function."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from fornada.storage.memory import InMemoryObjectStore
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from trainer import job
-from trainer.data import catalog
-from trainer.recipes.own import is_own
+from trainer.data.catalog import load_dataset
+from trainer.recipes.custom import is_custom
 from trainer.recipes.plan import TrainingPlan
 
 _MODULE = """
@@ -78,7 +78,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _train(recipe: str, **plan: object) -> ModelManifest:
     return job.train(
-        catalog.load("digits"),
+        load_dataset("digits"),
         name="m",
         models=ModelStore(objects=InMemoryObjectStore()),
         plan=TrainingPlan(recipe=recipe, epochs=1, **plan),  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_a_network_is_compiled_as_the_plan_says(own: str) -> None:
     assert manifest.training is not None
     parameters = manifest.training.parameters
     assert ("rmsprop", ["accuracy"]) == (parameters["optimizer"], parameters["metrics"])
-    assert "code of its own" in str(manifest.training.not_reproducible_because)
+    assert "custom code" in str(manifest.training.not_reproducible_because)
 
 
 def test_a_compiled_model_is_trained_as_it_is(own: str) -> None:
@@ -102,23 +102,20 @@ def test_a_compiled_model_is_trained_as_it_is(own: str) -> None:
     assert "test_accuracy" in manifest.metrics
 
 
-@pytest.mark.parametrize(
-    ("function", "fact"),
-    [
+def test_a_mistake_in_a_custom_recipe_is_reported_as_the_callers(own: str) -> None:
+    for function, fact in (
         ("raises", "failed (RuntimeError: my mistake)"),
-        ("wants", "wants height; it may take classes, item_dtype, item_shape, output_count"),
+        ("wants", "needs height; it may take classes, item_dtype, item_shape, output_count"),
         ("text", "returned a str; return a keras.Model"),
-        ("no_input", "without an input; begin with keras.Input"),
-        ("number", "is a int; name a function"),
+        ("no_input", "without an input; start with keras.Input"),
+        ("number", "is of type int; name a function"),
         ("nothing", "cannot be imported (AttributeError"),
-    ],
-)
-def test_a_mistake_in_it_is_told_as_the_callers(own: str, function: str, fact: str) -> None:
-    with pytest.raises(UsageError) as error:
-        _train(f"{own}:{function}")
+    ):
+        with pytest.raises(UsageError) as error:
+            _train(f"{own}:{function}")
 
-    assert f"{own}:{function}" in str(error.value)
-    assert fact in str(error.value)
+        assert f"{own}:{function}" in str(error.value)
+        assert fact in str(error.value)
 
 
 def test_a_module_that_is_not_there_is_told(own: str) -> None:
@@ -127,27 +124,19 @@ def test_a_module_that_is_not_there_is_told(own: str) -> None:
 
 
 def test_a_plan_does_not_compile_what_is_compiled(own: str) -> None:
-    with pytest.raises(UsageError, match="compiles its model itself, and loss was given too"):
+    with pytest.raises(UsageError, match="compiles its model, but loss was given too"):
         _train(f"{own}:compiled", loss="mse")
 
 
-@pytest.mark.parametrize(
-    ("function", "fact"),
-    [
+def test_a_model_that_no_worker_would_load_is_refused_before_training(own: str) -> None:
+    for function, fact in (
         ("other_items", "does not take uint8"),
-        ("fewer_outputs", "gives 3 outputs an item, and digits needs 10"),
+        ("fewer_outputs", "has 3 outputs, but digits needs 10"),
         ("with_code", "uses keras.layers.Lambda"),
-    ],
-)
-def test_a_model_that_no_worker_would_load_is_refused_before_training(
-    own: str, function: str, fact: str
-) -> None:
-    with pytest.raises(ModelRefusedError, match=fact):
-        _train(f"{own}:{function}", batch_size=1)
+    ):
+        with pytest.raises(ModelRefusedError, match=fact):
+            _train(f"{own}:{function}", batch_size=1)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("mlp", False), (None, False), ("package.module:function", True)]
-)
-def test_a_colon_tells_a_function_from_a_name(name: str | None, *, expected: bool) -> None:
-    assert expected == is_own(name)
+def test_a_colon_tells_a_function_from_a_name() -> None:
+    assert [False, False, True] == [is_custom(name) for name in ("mlp", None, "package.module:f")]

@@ -1,4 +1,4 @@
-"""Data of the caller's own: a `.npz` file of arrays, or a folder of images, a folder each class."""
+"""Custom data: a `.npz` file of arrays, or a folder of images with a subfolder per class."""
 
 import zipfile
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from trainer.data.dataset import Dataset, Targets
 
-#: All that a training holds in memory; a member that claims more is not read.
+#: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
 _SPLIT_SEED = 0
-#: Of what is in no split, so many are trained on: four of five.
+#: Share of unsplit data that is trained on.
 _TRAIN_SHARE = 0.8
 _SPLITS = ("train", "test")
-_HOW = "see docs/training.md"
+_REMEDY = "see docs/training.md"
 
 
-def load_own(path: Path) -> Dataset:
-    """The data set in `path`, named after it.
+def load_custom(path: Path) -> Dataset:
+    """Load the data set in `path`; it is named after it.
 
-    A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, of which every
-    fifth item, chosen by a fixed seed, is tested on. Whole numbers in y are classes, counted from
-    0, which `classes` may name; fractions are values to predict. A folder has a folder of PNG or
-    JPEG images for each class, or `train` and `test` with such folders in each.
+    A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
+    becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
+    which `classes` may name; fractions are values to predict. A folder has a subfolder of PNG or
+    JPEG images per class, or `train` and `test` folders that have these.
 
     Raises:
         InputError: The files cannot be read, or do not fit together.
@@ -38,7 +38,7 @@ def load_own(path: Path) -> Dataset:
     elif path.suffix == ".npz":
         dataset = _from_npz(path)
     else:
-        raise UsageError(f"{path} is neither a folder of images nor a .npz file; {_HOW}")
+        raise UsageError(f"{path} is neither a folder of images nor a .npz file; {_REMEDY}")
     _check(dataset, path)
     return dataset
 
@@ -88,7 +88,7 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
 
 
 def _items(array: Array, where: str) -> Array:
-    """In a dtype that models take, if no value is lost."""
+    """The items in a dtype that models take, if no value is lost."""
     match array.dtype.kind:
         case "f":
             return np.ascontiguousarray(array, np.float32)
@@ -102,7 +102,7 @@ def _items(array: Array, where: str) -> Array:
 
 
 def _targets(array: Array, *, regression: bool, where: str) -> Targets:
-    # A column of targets is as good as a row of them.
+    # Accept a column of targets.
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - axes
     if flat.dtype.kind not in "iuf":
         raise InputError(
@@ -144,11 +144,10 @@ def _from_folder(path: Path) -> Dataset:
 
 
 def _class_names(folder: Path) -> list[str]:
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_seen(each))
-    if len(names) < 2:  # noqa: PLR2004 - there is nothing to tell apart
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_visible(each))
+    if len(names) < 2:  # noqa: PLR2004 - one class needs no model
         raise InputError(
-            f"{folder} has {len(names)} folders; it needs one for each class, with its images; "
-            f"{_HOW}"
+            f"{folder} has {len(names)} folders; it needs one per class, with its images; {_REMEDY}"
         )
     return names
 
@@ -157,19 +156,22 @@ def _read_images(folder: Path, classes: Sequence[str]) -> dict[str, Array]:
     unknown = sorted(
         each.name
         for each in folder.iterdir()
-        if each.is_dir() and _is_seen(each) and each.name not in classes
+        if each.is_dir() and _is_visible(each) and each.name not in classes
     )
     if unknown:
-        raise InputError(f"{folder} has the class {unknown[0]!r}, which is not among {classes}")
+        raise InputError(
+            f"{folder} has the class {unknown[0]!r}, which is not among {classes}; give both "
+            "splits the same classes"
+        )
     files = [
         (file, label)
         for label, name in enumerate(classes)
         for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES and _is_seen(file)
+        if file.suffix.lower() in IMAGE_SUFFIXES and _is_visible(file)
     ]
     if not files:
-        raise InputError(f"{folder} has no PNG or JPEG images in its folders; {_HOW}")
-    # All images are as the first one, whose shape the model then takes.
+        raise InputError(f"{folder} has no PNG or JPEG images in its folders; {_REMEDY}")
+    # The first image sets the shape of all.
     shape = image_shape(_bytes(files[0][0]), where=str(files[0][0]))
     images = np.empty((len(files), *shape), np.uint8)
     for row, (file, _) in enumerate(files):
@@ -184,14 +186,14 @@ def _bytes(file: Path) -> bytes:
         raise InputError(f"{file} cannot be read ({exc.strerror}); check the path") from exc
 
 
-def _is_seen(path: Path) -> bool:
+def _is_visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
 def _split(x: Array, y: Array) -> dict[str, Array]:
-    """Train and test, mixed: folders and files are often sorted by class."""
+    """Shuffle and split: folders and files are often sorted by class."""
     if len(x) != len(y):
-        raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target an item")
+        raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
     train, test = np.split(order, [int(len(x) * _TRAIN_SHARE)])
     return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
@@ -206,7 +208,7 @@ def _check(dataset: Dataset, path: Path) -> None:
         if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
             fact = f"{len(items)} items and targets of shape {targets.shape}"
         elif items.ndim < 2 or items.shape[1:] != dataset.item_shape:  # noqa: PLR2004 - axes
-            fact = f"items of shape {items.shape[1:]}, and {dataset.item_shape} to train"
+            fact = f"items of shape {items.shape[1:]}, not {dataset.item_shape} as in training"
         elif items.dtype.kind == "f" and not np.isfinite(items).all():
             fact = "NaN or infinity among its items"
         elif dataset.task == "regression" and not np.isfinite(targets).all():
@@ -214,7 +216,7 @@ def _check(dataset: Dataset, path: Path) -> None:
         elif dataset.task == "classification" and not _are_labels(targets, len(dataset.classes)):
             fact = f"targets that are not whole numbers from 0 to {len(dataset.classes) - 1}"
         if fact is not None:
-            raise InputError(f"the {split} split of {path} has {fact}; {_HOW}")
+            raise InputError(f"the {split} split of {path} has {fact}; {_REMEDY}")
 
 
 def _are_labels(targets: Array, class_count: int) -> bool:

@@ -1,7 +1,7 @@
 """The layers of real Keras models, as rows of a table."""
 
 from model_store.engines.keras_setup import import_keras
-from trainer.report.layers import LayerRow, layer_rows
+from trainer.report.material import LayerRow, layer_rows
 
 
 def test_layers_are_listed_in_order_without_the_input() -> None:

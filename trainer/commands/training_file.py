@@ -12,7 +12,7 @@ _MAX_BYTES = 1024 * 1024
 
 
 class TrainingFile(BaseModel):
-    """What a file may say: the command's options, with `_` for `-`."""
+    """The options of the command, with `_` for `-`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -38,10 +38,10 @@ class TrainingFile(BaseModel):
 
 
 def read_training_file(path: Path) -> dict[str, Any]:
-    """The options that the file states, by name.
+    """Read the options in a file, by name.
 
     Raises:
-        UsageError: It cannot be read, is no YAML mapping, or has an unknown option or value.
+        UsageError: It cannot be read, is not a YAML mapping, or has an unknown option or value.
         MissingExtraError: PyYAML is not installed.
     """
     try:
@@ -56,24 +56,24 @@ def read_training_file(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise UsageError(f"{path} cannot be read ({exc.strerror}); check the path") from exc
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(exc).split())[:300]}") from exc
+        raise UsageError(f"{path} is not YAML: {' '.join(str(exc).split())[:300]}") from exc
     if not isinstance(given, dict):
         raise UsageError(
-            f"{path} is no YAML mapping of options to values, such as 'dataset: digits'"
+            f"{path} is not a YAML mapping of options to values, such as 'dataset: digits'"
         )
     for name in given:
         if name not in TrainingFile.model_fields:
-            raise UsageError(f"{path} has {name!r}, which is no option; {_hint(str(name))}")
+            raise UsageError(f"{path} has {name!r}, which is not an option; {_hint(str(name))}")
     try:
         stated = TrainingFile.model_validate(given)
     except ValidationError as exc:
         error = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, error["loc"]))
-        raise UsageError(f"{path}: {where} is not usable: {error['msg']}") from exc
+        raise UsageError(f"{path}: {where} is invalid: {error['msg']}") from exc
     return stated.model_dump(exclude_none=True)
 
 
 def _hint(name: str) -> str:
     known = list(TrainingFile.model_fields)
     near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    return f"did you mean {near[0]}?" if near else f"choose from: {', '.join(known)}"
