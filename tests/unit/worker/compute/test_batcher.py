@@ -28,7 +28,7 @@ class _Model:
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         self.entered.release()
-        assert self.may_go.wait(10)
+        assert self.may_go.wait(60)
         self.tiles.append(tile.copy())
         if error := self.errors.get(len(self.tiles)):
             raise error
@@ -114,16 +114,16 @@ def test_rows_of_several_callers_share_a_tile(
     model.may_go.clear()
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
 
         # when it ends
         model.may_go.set()
-        first.result(timeout=10)
+        first.result(timeout=60)
 
         # then the four have one tile between them
         for n, other in enumerate(others, start=1):
-            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=10))
+            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=60))
     assert 2 == len(model.tiles)
 
 
@@ -140,13 +140,13 @@ def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     # given a second tile with rows of two callers, of whom one has more rows than fit
-    batcher = new_batcher(max_latency_s=5.0)
+    batcher = new_batcher(max_latency_s=0.05)
     model.errors[2] = PredictionError("out of order, together")
     model.errors[3] = PredictionError("out of order, alone")
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         few = pool.submit(batcher.predict, numbered(0, 2))
         _until_asked(batcher, 1)
         many = pool.submit(batcher.predict, numbered(0, 3 * TILE))
@@ -156,10 +156,10 @@ def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
         model.may_go.set()
 
         # then that one is told, and the others are served
-        assert 2 == len(first.result(timeout=10)[0])
+        assert 2 == len(first.result(timeout=60)[0])
         with pytest.raises(PredictionError, match="out of order, alone"):
-            few.result(timeout=10)
-        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=10))
+            few.result(timeout=60)
+        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=60))
     np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
 
 
@@ -213,7 +213,7 @@ def test_close_finishes_what_was_asked_for(
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
         _until_asked(batcher, 1)
 
@@ -222,16 +222,16 @@ def test_close_finishes_what_was_asked_for(
         model.may_go.set()
 
         # then both have their rows, and nobody waited out the latency
-        closing.result(timeout=10)
-        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=1))
+        closing.result(timeout=60)
+        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=60))
         np.testing.assert_array_equal(
-            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=1)
+            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=60)
         )
 
 
 def _until_asked(batcher: Batcher, count: int) -> None:
     with batcher._changed:
-        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=10)
+        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=60)
 
 
 def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Batcher]) -> None:
@@ -258,11 +258,11 @@ def test_tiles_are_in_the_engine_side_by_side_and_put_back_in_order(
         asked = pool.submit(batcher.predict, numbered(0, 5 * TILE))
 
         # then three are in it at once, and no fourth
-        assert all(model.entered.acquire(timeout=10) for _ in range(3))
+        assert all(model.entered.acquire(timeout=60) for _ in range(3))
         assert not model.entered.acquire(timeout=0.05)
         model.may_go.set()
 
-        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=60))
 
 
 def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
@@ -273,7 +273,7 @@ def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
 
         # when a few rows come, and some time later a few more
         few = pool.submit(batcher.predict, numbered(100, 2))
@@ -283,9 +283,9 @@ def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
         model.may_go.set()
 
         # then they have one tile between them
-        assert TILE == len(first.result(timeout=10))
-        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=10))
-        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=10))
+        assert TILE == len(first.result(timeout=60))
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
+        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=60))
     assert 2 == len(model.tiles)
 
 
@@ -298,18 +298,18 @@ def test_a_request_that_fails_in_two_streams_fails_once(
     def asked_in_both(pool: ThreadPoolExecutor) -> Future:
         model.may_go.clear()
         asked = pool.submit(batcher.predict, numbered(0, 2 * TILE))
-        assert all(model.entered.acquire(timeout=10) for _ in range(2))
+        assert all(model.entered.acquire(timeout=60) for _ in range(2))
         model.may_go.set()
         return asked
 
     with ThreadPoolExecutor(1) as pool:
         failed = asked_in_both(pool)
         with pytest.raises(ValueError, match=r"first|second"):
-            failed.result(timeout=10)
+            failed.result(timeout=60)
 
         # and both go on
         asked = asked_in_both(pool)
-        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=60))
 
 
 def test_a_stream_that_comes_too_late_waits_for_the_next_rows(
