@@ -35,7 +35,7 @@ class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """
 
     def __init__(
-        self, *args: Any, on_message: Callable[[], None], events: Events, **kwargs: Any
+        self, *args: Any, on_message: Callable[[], None], events: Events = SILENT, **kwargs: Any
     ) -> None:
         self._on_message = on_message
         self._events = events

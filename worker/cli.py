@@ -34,7 +34,7 @@ from worker.host.supervisor import Supervisor, worker_command
     help="Start nothing: exit 0 if every worker of this machine shows life, else 1.",
 )
 def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Run workers that predict what is queued, until Ctrl-C or SIGTERM.
+    """Run workers that predict queued jobs, until Ctrl-C or SIGTERM.
 
     A worker finishes the shards that it holds before it ends; one that dies or hangs is replaced.
 

@@ -133,14 +133,14 @@ MUTATIONS = (
         path="fornada/jobs/store.py",
         old="if self.objects.put_if_absent(key, final.to_json()):",
         new="self.objects.put(key, final.to_json())\n        if True:",
-        tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
+        tests=(f"{_SERVICE}two_ends_of_a_job_at_once_leave_the_first[conditional]",),
     ),
     Mutation(
         name="refused-end-not-read-back",
         path="fornada/jobs/store.py",
         old="return self.final(job_id) or final",
         new="return final",
-        tests=(f"{_SERVICE}two_who_end_a_job_at_once_believe_the_first[conditional]",),
+        tests=(f"{_SERVICE}two_ends_of_a_job_at_once_leave_the_first[conditional]",),
     ),
     Mutation(
         name="end-not-decided-in-redis",
@@ -149,7 +149,7 @@ MUTATIONS = (
         "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
-            f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[unconditional]",
         ),
     ),
     Mutation(
@@ -349,7 +349,7 @@ MUTATIONS = (
         old="if not admission.counted:",
         new="if False:",
         tests=(
-            f"{_SMALL}a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows[conditional]",
+            f"{_SMALL}a_carried_manifest_is_trusted_only_for_a_job_that_redis_knows[conditional]",
             f"{_SMALL}a_message_of_a_purged_job_brings_nothing_back[conditional]",
             f"{_SMALL}a_delivery_long_after_the_end_changes_nothing[conditional]",
         ),
@@ -427,7 +427,7 @@ MUTATIONS = (
         path="worker/shards/service.py",
         old="fit = all(attempt.number == 1 and attempt.manifest.is_small for attempt in attempts)",
         new="fit = all(attempt.manifest.is_small for attempt in attempts)",
-        tests=(f"{_SMALL}what_was_begun_before_is_not_bundled_again[conditional]",),
+        tests=(f"{_SMALL}a_shard_begun_before_is_not_bundled[conditional]",),
     ),
     Mutation(
         name="cancelled-small-jobs-not-looked-at",

@@ -16,7 +16,7 @@ from .conftest import ITEM_SHAPE
 from .far_worker import COST
 
 START_S = 90.0
-SHARDS = 60
+SHARDS = 40
 
 
 @pytest.mark.parametrize("given", [None, 5], ids=["measured", "as the settings say"])
@@ -24,7 +24,7 @@ def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
     given: int | None, deploy: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:
     # given a worker, and more to do than it can take
-    deployment, _ = deploy(delay_s=0.2, max_inline_bytes=0, worker_threads=given)
+    deployment, _ = deploy(delay_s=0.1, max_inline_bytes=0, worker_threads=given)
     job = deployment.client.submit(
         np.zeros((SHARDS, *ITEM_SHAPE), np.uint8), model="m", items_per_shard=1
     )

@@ -1,4 +1,4 @@
-"""A worker's world in memory: store, counters on a clock of the test's own, and a fake engine."""
+"""A worker's world in memory: store, coordination on a fake clock, and a fake engine."""
 
 import threading
 import uuid
@@ -43,7 +43,7 @@ LEASE_S = 30.0
 
 
 class _Engine:
-    """Builds predictors that answer row sums; counts, and fails when it is told to."""
+    """Builds predictors that answer row sums; records calls, and fails on demand."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, TILE_ITEMS
 
@@ -77,7 +77,7 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
 
 
 class _Isolated:
-    """An `IsolatedProcess` that dies over some items, at first over every one."""
+    """An `IsolatedProcess` that dies over some items, by default over all."""
 
     engine, tile_items = "isolated", 4
 
@@ -91,7 +91,7 @@ class _Isolated:
         pass
 
     def predict(self, first: int, count: int) -> tuple[Any, list[Any]]:
-        """One in every class for each item that does not kill."""
+        """Ones for each item that is not deadly."""
         run = range(first, first + count)
         if self._deadly is None or set(self._deadly) & set(run):
             raise ProcessDiedError("signal 9")
@@ -122,7 +122,7 @@ class _World:
             disk=ArtifactCache(folder),
             events=self.events,
         )
-        #: What a process of its own answers; without more, it dies over every item.
+        #: The isolated process; by default it dies over every item.
         self.isolated: Any = _Isolated()
         self.isolate_over = lambda *deadly: setattr(self, "isolated", _Isolated(deadly))
         self.service = self.new_service("worker-1")
@@ -225,7 +225,7 @@ class _World:
         return self.jobs.create(manifest)
 
     def submit_small(self, parts: Sequence[np.ndarray], **changes: object) -> JobManifest:
-        """A job whose inputs are in its manifest, under an id that vouches for it."""
+        """A job with its inputs in its manifest, under the id of its content."""
         model = self.models.resolve("m") if self.models.versions("m") else self.publish()
         job = with_content_id(
             JobManifest(
@@ -268,7 +268,7 @@ class _World:
         return self.jobs.data(self.outcome(shard, job_id))
 
     def attempts(self, shard: int = 0, job_id: str = "job") -> int:
-        """How many attempts are counted, seen by one more that is not."""
+        """How many attempts are counted, found by a further one that is not."""
         self.advance(LEASE_S + 1)
         begun = self.coordination.begin([Claim(job_id, shard, "probe")], lease_s=0.001)[0]
         self.coordination.forget_attempt(Claim(job_id, shard, "probe"))
@@ -276,7 +276,7 @@ class _World:
         return begun.attempts - 1
 
     def commit(self, shard: int = 0, *, status: str = "ok", attempt: str = "other") -> ShardOutcome:
-        """What another worker commits for the shard; its probabilities are NaN."""
+        """Commit an outcome of another worker, with NaN as probabilities."""
         manifest = self.jobs.manifest("job")
         items = manifest.shards[shard].item_count
         data = None

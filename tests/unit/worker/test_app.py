@@ -12,7 +12,7 @@ from worker.app import GrowingPool, TolerantConsumer
 
 
 class _Message:
-    """What kombu hands over; keeps what became of it."""
+    """A message from kombu that records what became of it."""
 
     content_type = content_encoding = "utf-8"
     body = b""

@@ -1,4 +1,4 @@
-"""The batcher: fixed tiles, rows back to whom they belong, errors to whom they concern."""
+"""The batcher: fixed tiles, and each caller gets its own rows and errors."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,11 +16,11 @@ TILE = 8
 
 
 class _Model:
-    """Row-wise predict that keeps the tiles it was given, and can be held up."""
+    """Row-wise predict that records its tiles, and can be held."""
 
     def __init__(self) -> None:
         self.tiles: list[np.ndarray] = []
-        #: Number of the call that fails -> with what.
+        #: Number of a call → the error that it raises.
         self.errors: dict[int, Exception] = {}
         self.may_go = threading.Event()
         self.may_go.set()
@@ -28,7 +28,7 @@ class _Model:
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         self.entered.release()
-        assert self.may_go.wait(10)
+        assert self.may_go.wait(60)
         self.tiles.append(tile.copy())
         if error := self.errors.get(len(self.tiles)):
             raise error
@@ -41,7 +41,7 @@ def answers(rows: np.ndarray) -> np.ndarray:
 
 
 def numbered(first: int, count: int) -> np.ndarray:
-    """Rows that can be told apart: float32 [count, 2]."""
+    """Distinct rows: float32 [count, 2]."""
     return np.stack([np.arange(first, first + count)] * 2, axis=1).astype(np.float32) + 1
 
 
@@ -109,25 +109,25 @@ def test_every_tile_has_the_same_shape_and_zeros_after_the_rows(
 def test_rows_of_several_callers_share_a_tile(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given a predict call under way, and four callers that come meanwhile
+    # given a predict call under way, and four more callers
     batcher = new_batcher(max_latency_s=5.0)
     model.may_go.clear()
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         others = [pool.submit(batcher.predict, numbered(n * 100, 2)) for n in range(1, 5)]
 
         # when it ends
         model.may_go.set()
-        first.result(timeout=10)
+        first.result(timeout=60)
 
-        # then the four have one tile between them
+        # then the four share one tile
         for n, other in enumerate(others, start=1):
-            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=10))
+            np.testing.assert_array_equal(answers(numbered(n * 100, 2)), other.result(timeout=60))
     assert 2 == len(model.tiles)
 
 
-def test_a_tile_that_is_not_full_goes_after_the_latency(
+def test_a_partial_tile_is_computed_after_the_latency(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     outputs = new_batcher(max_latency_s=0.01).predict(numbered(0, 1))
@@ -136,17 +136,17 @@ def test_a_tile_that_is_not_full_goes_after_the_latency(
     assert 1 == len(model.tiles)
 
 
-def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
+def test_an_error_reaches_only_the_caller_of_the_failing_rows(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given a second tile with rows of two callers, of whom one has more rows than fit
-    batcher = new_batcher(max_latency_s=5.0)
+    # given a second tile with rows of two callers, one of whom has more rows than fit
+    batcher = new_batcher(max_latency_s=0.05)
     model.errors[2] = PredictionError("out of order, together")
     model.errors[3] = PredictionError("out of order, alone")
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         few = pool.submit(batcher.predict, numbered(0, 2))
         _until_asked(batcher, 1)
         many = pool.submit(batcher.predict, numbered(0, 3 * TILE))
@@ -155,11 +155,11 @@ def test_an_error_reaches_only_the_caller_whose_rows_it_comes_of(
         # when that tile fails, and the rows of one of them fail alone too
         model.may_go.set()
 
-        # then that one is told, and the others are served
-        assert 2 == len(first.result(timeout=10)[0])
+        # then that caller gets the error, and the others their rows
+        assert 2 == len(first.result(timeout=60)[0])
         with pytest.raises(PredictionError, match="out of order, alone"):
-            few.result(timeout=10)
-        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=10))
+            few.result(timeout=60)
+        np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=60))
     np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
 
 
@@ -205,15 +205,13 @@ def test_outputs_of_another_shape_or_dtype_are_refused(
             batcher.predict(numbered(0, 2))
 
 
-def test_close_finishes_what_was_asked_for(
-    model: _Model, new_batcher: Callable[..., Batcher]
-) -> None:
-    # given a call under way and another that waits for more rows for a long time
+def test_close_answers_all_requests(model: _Model, new_batcher: Callable[..., Batcher]) -> None:
+    # given a call under way, and a partial tile that waits for more rows
     batcher = new_batcher(max_latency_s=60.0)
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         running = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
         waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
         _until_asked(batcher, 1)
 
@@ -221,20 +219,20 @@ def test_close_finishes_what_was_asked_for(
         closing = pool.submit(batcher.close)
         model.may_go.set()
 
-        # then both have their rows, and nobody waited out the latency
-        closing.result(timeout=10)
-        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=1))
+        # then both get their rows without waiting out the latency
+        closing.result(timeout=60)
+        np.testing.assert_array_equal(answers(numbered(0, TILE)), running.result(timeout=60))
         np.testing.assert_array_equal(
-            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=1)
+            answers(numbered(50, 3 * TILE + 1)), waiting.result(timeout=60)
         )
 
 
 def _until_asked(batcher: Batcher, count: int) -> None:
     with batcher._changed:
-        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=10)
+        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=60)
 
 
-def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Batcher]) -> None:
+def test_a_closed_batcher_does_not_blame_the_model(new_batcher: Callable[..., Batcher]) -> None:
     batcher = new_batcher()
     batcher.close()
 
@@ -248,24 +246,24 @@ def test_a_closed_batcher_is_no_fault_of_the_model(new_batcher: Callable[..., Ba
 @pytest.mark.parametrize(
     ("streams", "calls_ahead"), [(3, 0), (1, 2)], ids=["all computed", "two wait in the engine"]
 )
-def test_tiles_are_in_the_engine_side_by_side_and_put_back_in_order(
+def test_tiles_computed_at_a_time_come_back_in_order(
     streams: int, calls_ahead: int, model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given a model that holds each of its callers up
+    # given a model that holds every call
     batcher = new_batcher(streams=streams, calls_ahead=calls_ahead)
     model.may_go.clear()
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(batcher.predict, numbered(0, 5 * TILE))
 
-        # then three are in it at once, and no fourth
-        assert all(model.entered.acquire(timeout=10) for _ in range(3))
+        # then three calls are in it at once, and no fourth
+        assert all(model.entered.acquire(timeout=60) for _ in range(3))
         assert not model.entered.acquire(timeout=0.05)
         model.may_go.set()
 
-        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(0, 5 * TILE)), asked.result(timeout=60))
 
 
-def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
+def test_a_partial_tile_waits_for_a_stream_and_more_rows(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     # given a call under way, and room for another in the engine
@@ -273,19 +271,19 @@ def test_a_tile_that_is_not_full_waits_for_a_stream_and_for_more_rows(
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
-        assert model.entered.acquire(timeout=10)
+        assert model.entered.acquire(timeout=60)
 
-        # when a few rows come, and some time later a few more
+        # when a few rows come, and later a few more
         few = pool.submit(batcher.predict, numbered(100, 2))
         assert not model.entered.acquire(timeout=0.05)
         more = pool.submit(batcher.predict, numbered(200, 3))
         _until_asked(batcher, 2)
         model.may_go.set()
 
-        # then they have one tile between them
-        assert TILE == len(first.result(timeout=10))
-        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=10))
-        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=10))
+        # then they share one tile
+        assert TILE == len(first.result(timeout=60))
+        np.testing.assert_array_equal(answers(numbered(100, 2)), few.result(timeout=60))
+        np.testing.assert_array_equal(answers(numbered(200, 3)), more.result(timeout=60))
     assert 2 == len(model.tiles)
 
 
@@ -298,24 +296,24 @@ def test_a_request_that_fails_in_two_streams_fails_once(
     def asked_in_both(pool: ThreadPoolExecutor) -> Future:
         model.may_go.clear()
         asked = pool.submit(batcher.predict, numbered(0, 2 * TILE))
-        assert all(model.entered.acquire(timeout=10) for _ in range(2))
+        assert all(model.entered.acquire(timeout=60) for _ in range(2))
         model.may_go.set()
         return asked
 
     with ThreadPoolExecutor(1) as pool:
         failed = asked_in_both(pool)
         with pytest.raises(ValueError, match=r"first|second"):
-            failed.result(timeout=10)
+            failed.result(timeout=60)
 
         # and both go on
         asked = asked_in_both(pool)
-        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=10))
+        np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=60))
 
 
 def test_a_stream_that_comes_too_late_waits_for_the_next_rows(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    # given two streams that both wait for a fuller tile, of rows that one of them will take
+    # given two streams that wait for the same rows
     batcher = new_batcher(streams=2, max_latency_s=0.01)
 
     for first in range(5):

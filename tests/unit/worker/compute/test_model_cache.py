@@ -39,7 +39,7 @@ def disk(tmp_path: Path) -> ArtifactCache:
 
 
 def test_concurrent_first_uses_load_once(world: Any) -> None:
-    # given eight threads that need a model at the same moment
+    # given eight threads that need a model at once
     pin = world.publish().pin
     at_once = threading.Barrier(8)
 
@@ -121,7 +121,7 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: Artifa
     cache.close()
 
 
-def test_a_version_that_is_loaded_holds_up_none_that_is(world: Any) -> None:
+def test_loading_a_model_does_not_block_a_loaded_one(world: Any) -> None:
     # given a version at work, and the next one being built
     first, second = (world.publish(artifact=b"%d" % n).pin for n in range(2))
     with world.cache.use(first):
@@ -152,7 +152,7 @@ def test_models_are_warmed_up_by_alias_version_and_name(world: Any) -> None:
     pins = [world.publish(name, name.encode()).pin for name in ("m", "n")]
     world.models.promote("m", 1, "prod")
 
-    # when two are warmed up, one that is not there between
+    # when two are warmed up, with a missing one in between
     world.cache.warm(["m@prod", "absent", "n"])
     built = list(world.engine.builds)
 
@@ -163,15 +163,15 @@ def test_models_are_warmed_up_by_alias_version_and_name(world: Any) -> None:
     assert ["m:1", "n:1"] == built == world.engine.builds
 
 
-def test_a_model_that_is_not_accepted_is_not_used_where_its_artifact_is_loaded(
+def test_a_refused_version_is_not_used_though_its_artifact_is_loaded(
     world: Any, disk: ArtifactCache
 ) -> None:
-    # given two models of one artifact, of which one is accepted
+    # given two versions of one artifact, one of which is accepted
     accepted, other = (world.publish(name, b"same").pin for name in ("m", "n"))
     world.models = ModelStore(objects=world.objects, trust=Trust(accepted_models=("m",)))
     cache = _cache(world, disk)
 
-    # then the other is refused also while the accepted one is in memory
+    # then the other is refused even while the accepted one is in memory
     with (
         cache.use(accepted),
         pytest.raises(ModelRefusedError, match="'n' is not one"),
@@ -182,7 +182,7 @@ def test_a_model_that_is_not_accepted_is_not_used_where_its_artifact_is_loaded(
     cache.close()
 
 
-def test_a_version_that_is_checked_is_not_looked_up_again(world: Any) -> None:
+def test_a_checked_version_is_not_read_again(world: Any) -> None:
     # given
     pin = world.publish().pin
     with world.cache.use(pin):
@@ -233,8 +233,8 @@ class _Lock:
 def test_a_model_is_not_dropped_between_being_found_and_being_used(
     world: Any, tmp_path: Path
 ) -> None:
-    # given room for one model, which is there, and another caller that wants another model in
-    # the moment between the two
+    # given room for the one model that is loaded, and a caller of another model between the two
+    # steps
     first, other = (world.publish(artifact=b"%d" % n).pin for n in range(2))
     cache = _cache(world, ArtifactCache(tmp_path / "other"))
     with cache.use(first):
@@ -246,7 +246,7 @@ def test_a_model_is_not_dropped_between_being_found_and_being_used(
 
     cache._lock = _Lock(use_other)
 
-    # then the model that is handed out still predicts
+    # then the returned model still predicts
     with cache.use(first) as model:
         np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
     cache.close()
@@ -288,7 +288,7 @@ def test_a_damaged_artifact_on_disk_is_fetched_again(world: Any, tmp_path: Path)
         pass
     cache.close()
 
-    # then the right bytes are there again
+    # then the right bytes are back
     assert b"weights" == cached.read_bytes()
 
 
@@ -356,7 +356,7 @@ def test_a_failed_load_is_tried_again_at_the_next_use(world: Any) -> None:
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
 
 
-def test_a_store_that_fails_for_now_is_no_fault_of_the_model(world: Any) -> None:
+def test_a_failing_store_does_not_blame_the_model(world: Any) -> None:
     pin = world.publish().pin
 
     def fail(_operation: str, _key: str) -> None:
@@ -371,7 +371,7 @@ def test_a_store_that_fails_for_now_is_no_fault_of_the_model(world: Any) -> None
 def test_a_full_disk_is_a_local_disk_error_and_leaves_nothing(
     disk: ArtifactCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A disk cannot be filled here without harm to others.
+    # Filling a real disk would harm others.
     def full(_self: Path, _target: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -397,11 +397,11 @@ def test_artifacts_are_for_their_owner_alone(disk: ArtifactCache, tmp_path: Path
     assert 0 == cached.stat().st_mode & 0o077
 
 
-def test_what_was_never_put_is_not_there(disk: ArtifactCache) -> None:
+def test_an_unknown_artifact_is_not_found(disk: ArtifactCache) -> None:
     assert disk.get("0" * 64) is None
 
 
-def test_of_processes_that_need_an_artifact_at_once_one_fetches_it(tmp_path: Path) -> None:
+def test_one_process_fetches_an_artifact_that_several_need(tmp_path: Path) -> None:
     # given caches that share a folder, as those of processes do
     fetched: list[int] = []
     at_once = threading.Barrier(4)
@@ -422,7 +422,7 @@ def test_of_processes_that_need_an_artifact_at_once_one_fetches_it(tmp_path: Pat
     assert 1 == len(fetched)
 
 
-def test_a_process_that_dies_as_it_fetches_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_process_that_dies_while_fetching_blocks_no_other(tmp_path: Path) -> None:
     # given
     code = (
         "import sys, pathlib, worker.compute.model_cache as m\n"

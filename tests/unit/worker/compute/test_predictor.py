@@ -59,7 +59,7 @@ def test_a_difference_within_the_engines_tolerance_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(("off_by", "figure"), [(0.055, "0.055"), (float("nan"), "nan")])
-def test_a_larger_one_is_refused_with_the_figures_and_the_engine(
+def test_a_larger_difference_is_refused_with_its_figures_and_the_engine(
     off_by: float, figure: str
 ) -> None:
     with pytest.raises(ModelRefusedError) as refusal:
@@ -69,7 +69,7 @@ def test_a_larger_one_is_refused_with_the_figures_and_the_engine(
     assert f"{fact}, over 0.05;" in str(refusal.value)
 
 
-def test_it_has_the_rows_that_are_chosen_and_what_was_tried_is_not_compiled_again() -> None:
+def test_it_uses_the_chosen_tile_and_compiles_each_once() -> None:
     tried: list[object] = []
 
     def choose_tile(_manifest: ModelManifest, compile_for: Callable[[int], Predict]) -> int:

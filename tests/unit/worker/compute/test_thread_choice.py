@@ -1,4 +1,4 @@
-"""How many shards a worker has in hand: by what one waits for the store and what it computes."""
+"""How many shards a worker has in hand, by how long one waits and computes."""
 
 from contextlib import AbstractContextManager
 
@@ -17,7 +17,7 @@ _KIB, _MIB = 1024, 1024**2
 
 
 class _World(StoreWrapper):
-    """A store and a model that take what they are told, by clocks of their own."""
+    """A store and a model that take given times on a fake clock."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
 
@@ -25,7 +25,7 @@ class _World(StoreWrapper):
         super().__init__(InMemoryObjectStore())
         self.now_s = self.cpu_s = 0.0
         self.get_s = self.put_s = self.request_cpu_s = self.tile_s = 0.0
-        #: Seconds more that a call takes, by its number.
+        #: Extra seconds of a call, by its number.
         self.disturbed: dict[int, float] = {}
         self.calls = 0
         self.put_error: StoreUnavailableError | None = None
@@ -96,7 +96,7 @@ def test_the_engine_has_work_while_shards_wait(
 def test_a_shard_waits_for_its_input_its_data_and_its_outcome(
     world: _World, manifest: ModelManifest
 ) -> None:
-    # given inputs of 4 MiB, of which one is tried
+    # given inputs of 4 MiB, of which 1 MiB is measured
     world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 0.001
     world.request_cpu_s = 0.0005
     before = [info.key for info in world.list("")]
@@ -105,15 +105,15 @@ def test_a_shard_waits_for_its_input_its_data_and_its_outcome(
         manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
     )
 
-    # then of what requests take, their own processor time is no waiting
+    # then the requests' own processor time does not count as waiting
     assert pytest.approx(4 * 0.005 + 2 * 0.020 - 6 * 0.0005) == cost.wait_s
     assert pytest.approx(64 * 0.001 + 6 * 0.0005) == cost.busy_s
     assert 4 * _MIB == cost.size_bytes
-    # and nothing is left of what was tried
+    # and no probe is left
     assert before == [info.key for info in world.list("")]
 
 
-def test_what_disturbs_one_try_does_not_count(world: _World, manifest: ModelManifest) -> None:
+def test_a_disturbed_measurement_does_not_count(world: _World, manifest: ModelManifest) -> None:
     world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 0.001
     calm = shard_cost(
         manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
@@ -128,7 +128,7 @@ def test_what_disturbs_one_try_does_not_count(world: _World, manifest: ModelMani
     assert pytest.approx(calm.busy_s) == disturbed.busy_s
 
 
-def test_what_takes_long_is_tried_once(world: _World, manifest: ModelManifest) -> None:
+def test_a_long_call_is_measured_once(world: _World, manifest: ModelManifest) -> None:
     world.tile_s = world.get_s = world.put_s = 1.0
     before = world.calls
 
@@ -138,7 +138,7 @@ def test_what_takes_long_is_tried_once(world: _World, manifest: ModelManifest) -
     assert 4 == world.calls - before
 
 
-def test_there_are_more_once_a_model_needs_them_and_never_fewer(
+def test_the_number_rises_when_a_model_needs_more_and_never_falls(
     world: _World, manifest: ModelManifest
 ) -> None:
     # given a process that follows
@@ -146,7 +146,7 @@ def test_there_are_more_once_a_model_needs_them_and_never_fewer(
     concurrency = _concurrency(world)
     concurrency.follow(told.append)
 
-    # when it loads a model for whose shards the store is quick, then slow, then quick again
+    # when it loads models whose shards find the store fast, then slow, then fast again
     world.tile_s = 0.001
     for world.put_s in (0.001, 0.100, 0.001):
         concurrency.fit(manifest, world)
@@ -155,7 +155,7 @@ def test_there_are_more_once_a_model_needs_them_and_never_fewer(
     assert 9 == concurrency.threads
 
 
-def test_who_follows_later_learns_of_it(world: _World, manifest: ModelManifest) -> None:
+def test_a_late_follower_gets_the_current_number(world: _World, manifest: ModelManifest) -> None:
     told: list[int] = []
     concurrency = _concurrency(world)
     world.tile_s, world.put_s = 0.001, 0.100
@@ -166,9 +166,7 @@ def test_who_follows_later_learns_of_it(world: _World, manifest: ModelManifest) 
     assert [9] == told
 
 
-def test_what_the_settings_say_holds_and_nothing_is_tried(
-    world: _World, manifest: ModelManifest
-) -> None:
+def test_a_setting_holds_and_nothing_is_measured(world: _World, manifest: ModelManifest) -> None:
     told: list[int] = []
     concurrency = _concurrency(world, worker_threads=1)
     concurrency.follow(told.append)
@@ -179,7 +177,7 @@ def test_what_the_settings_say_holds_and_nothing_is_tried(
     assert ([1], before) == (told, world.calls)
 
 
-def test_a_store_that_fails_leaves_the_threads_that_there_are(
+def test_a_failing_store_leaves_the_threads_unchanged(
     world: _World, manifest: ModelManifest
 ) -> None:
     world.put_error = StoreUnavailableError("the store is away")

@@ -1,4 +1,4 @@
-"""The rows of a model's calls: tried out once on a kind of machine, and the same for all."""
+"""The rows of a model's calls: measured once per kind of machine, and the same for all."""
 
 import threading
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from worker.compute.tile_choice import Calibrations
 
 
 class _Model:
-    """Costs what it is told, by a clock of its own."""
+    """Predict calls that take given times on a fake clock."""
 
     def __init__(self, *, call_us: float, item_us: float, busy_cores: float = 1.0) -> None:
         self.compiled: list[int] = []
         self.now_s = self.cpu_s = 0.0
-        #: Seconds more that the clock goes on in a call, by its number: another process runs.
+        #: Extra seconds of the clock in a call, by its number: another process runs.
         self.disturbed: dict[int, float] = {}
         self._call_us, self._item_us, self._busy_cores = call_us, item_us, busy_cores
         self._calls = 0
@@ -81,7 +81,7 @@ def _calibrations(model: _Model, objects: InMemoryObjectStore, **changed: object
         pytest.param(100, 30_000, 16, id="an item is slow"),
     ],
 )
-def test_it_is_where_a_larger_one_no_longer_makes_an_item_cheaper(
+def test_the_tile_grows_while_an_item_gets_cheaper(
     call_us: float,
     item_us: float,
     expected: int,
@@ -107,7 +107,7 @@ def test_no_call_is_made_so_long_that_others_wait(
     assert 1024 == max(model.compiled)
 
 
-def test_what_promises_nothing_is_not_tried(
+def test_a_tile_that_promises_nothing_is_not_measured(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     # given a model whose call of 4096, mostly padding, would not pay
@@ -118,10 +118,10 @@ def test_what_promises_nothing_is_not_tried(
     assert [64, 256, 1024] == model.compiled
 
 
-def test_where_a_gpu_computes_the_clock_counts(
+def test_the_clock_counts_when_a_gpu_computes(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    # given a processor that waits, whatever the tile: by the clock, calls cost a lot
+    # given a processor that idles in expensive calls
     model = _Model(call_us=400, item_us=2, busy_cores=0.02)
 
     found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
@@ -140,14 +140,14 @@ def test_another_process_on_the_cores_changes_nothing(
     assert 1024 == found
 
 
-def test_it_is_tried_once_and_the_same_for_all_workers_of_a_kind(
+def test_a_model_is_measured_once_for_all_workers_of_a_kind(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
-    # given a worker that has tried
+    # given a worker that has measured
     first = _Model(call_us=250, item_us=5)
     found = _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
 
-    # when another asks, for whom something else would come out
+    # when another, which would measure otherwise, asks
     other = _Model(call_us=2000, item_us=1)
     again = _calibrations(other, memory_objects).tile_items(manifest, other.compile_for)
 
@@ -156,7 +156,7 @@ def test_it_is_tried_once_and_the_same_for_all_workers_of_a_kind(
 
 
 @pytest.mark.parametrize("changed", [{"engine": "fake 2"}, {"machine": "abacus, 4 cores"}])
-def test_another_engine_or_machine_tries_for_itself(
+def test_another_engine_or_machine_measures_again(
     changed: dict[str, object], manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
@@ -167,7 +167,7 @@ def test_another_engine_or_machine_tries_for_itself(
     assert 4096 == found
 
 
-def test_versions_of_one_artifact_have_one_and_other_artifacts_another(
+def test_versions_of_one_artifact_share_a_calibration(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
@@ -183,8 +183,8 @@ def test_versions_of_one_artifact_have_one_and_other_artifacts_another(
 
 
 @pytest.mark.parametrize("conditional_writes", [True, False])
-def test_two_that_are_first_get_the_same(*, conditional_writes: bool) -> None:
-    # given two workers that have both looked and found nothing
+def test_two_workers_that_measure_at_once_keep_the_same_tile(*, conditional_writes: bool) -> None:
+    # given two workers that both found nothing
     objects = InMemoryObjectStore(conditional_writes=conditional_writes)
     manifest, decide = _publish(objects, b"weights"), InMemoryCoordination().decide
     both_look = threading.Barrier(2, timeout=30)
@@ -197,12 +197,12 @@ def test_two_that_are_first_get_the_same(*, conditional_writes: bool) -> None:
 
         return _calibrations(model, objects, decide=decide).tile_items(manifest, compile_for)
 
-    # when both try, and something else comes out for each
+    # when both measure, with different results
     models = [_Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(ask, models))
 
-    # then one of them holds, also for those who come later
+    # then one result holds for them and for later workers
     kept = _calibrations(models[0], objects).find(manifest)
     assert kept is not None
     assert {kept.tile_items} == set(found)
@@ -212,7 +212,7 @@ def test_two_that_are_first_get_the_same(*, conditional_writes: bool) -> None:
 @pytest.mark.parametrize(
     "stored", [b"{}", b'{"schema_version": 1, "tile_items": 1000000}', b"\xff"]
 )
-def test_what_is_no_calibration_is_refused(
+def test_a_malformed_calibration_is_refused(
     stored: bytes, manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     model = _Model(call_us=250, item_us=5)
@@ -225,7 +225,7 @@ def test_what_is_no_calibration_is_refused(
         calibrations.tile_items(manifest, model.compile_for)
 
 
-def test_what_was_tried_is_told(
+def test_the_measurements_are_told(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     model = _Model(call_us=250, item_us=5)
@@ -236,7 +236,7 @@ def test_what_was_tried_is_told(
     assert [] == list(memory_objects.list("calibrations/"))
 
 
-def test_the_setting_says_it_without_a_try(
+def test_a_setting_holds_without_measuring(
     manifest: ModelManifest, memory_objects: InMemoryObjectStore
 ) -> None:
     class Engine:

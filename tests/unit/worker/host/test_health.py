@@ -1,4 +1,4 @@
-"""Signs of life, and what is made of their absence."""
+"""Heartbeats, and what follows from their absence."""
 
 import errno
 import json
@@ -26,13 +26,13 @@ def _age(folder: Path, name: str, age_s: float) -> None:
 
 @pytest.fixture
 def dead_name() -> str:
-    """The name of a worker on this machine that runs no more."""
+    """The name of a worker on this machine that has ended."""
     process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
     process.wait()
     return f"{socket.gethostname()}-{process.pid}"
 
 
-def test_a_beat_is_a_file_that_names_worker_and_process(tmp_path: Path) -> None:
+def test_a_heartbeat_is_a_file_that_names_worker_and_process(tmp_path: Path) -> None:
     HealthFile(tmp_path, name="host.example-7").beat()
 
     sign = json.loads((tmp_path / "workers" / "host.example-7.json").read_text())
@@ -40,9 +40,7 @@ def test_a_beat_is_a_file_that_names_worker_and_process(tmp_path: Path) -> None:
     assert ["host.example-7.json"] == [path.name for path in (tmp_path / "workers").iterdir()]
 
 
-def test_a_beat_goes_on_where_there_is_no_room_for_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_heartbeat_works_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a disk that fills up after the first beat
     file = HealthFile(tmp_path, name="one")
     file.beat()
@@ -58,7 +56,7 @@ def test_a_beat_goes_on_where_there_is_no_room_for_a_file(
     assert (["one"], []) == live_and_stale(tmp_path)
 
 
-def test_a_beat_makes_the_file_anew_when_somebody_cleaned_up(tmp_path: Path) -> None:
+def test_a_heartbeat_recreates_a_removed_file(tmp_path: Path) -> None:
     file = HealthFile(tmp_path, name="one")
     file.beat()
     (tmp_path / "workers" / "one.json").unlink()
@@ -69,7 +67,7 @@ def test_a_beat_makes_the_file_anew_when_somebody_cleaned_up(tmp_path: Path) -> 
     assert (["one"], []) == live_and_stale(tmp_path)
 
 
-def test_removing_takes_it_away_also_twice(tmp_path: Path) -> None:
+def test_removing_twice_is_no_error(tmp_path: Path) -> None:
     file = HealthFile(tmp_path, name="one")
     file.beat()
 
@@ -79,7 +77,7 @@ def test_removing_takes_it_away_also_twice(tmp_path: Path) -> None:
     assert ([], []) == live_and_stale(tmp_path)
 
 
-def test_a_disk_that_keeps_the_file_stops_nobody(
+def test_a_disk_that_refuses_the_removal_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -117,7 +115,7 @@ def test_a_worker_that_hangs_is_stale(tmp_path: Path) -> None:
 
 
 def test_a_killed_worker_is_not_held_against_its_successor(tmp_path: Path, dead_name: str) -> None:
-    # given a worker that was killed, and the one that was started in its place
+    # given a killed worker, and its successor
     for name in (dead_name, "successor-1"):
         HealthFile(tmp_path, name=name).beat()
     _age(tmp_path, dead_name, 91)
@@ -126,7 +124,7 @@ def test_a_killed_worker_is_not_held_against_its_successor(tmp_path: Path, dead_
     assert ["successor-1.json"] == [path.name for path in (tmp_path / "workers").iterdir()]
 
 
-def test_no_folder_is_nobody(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_workers(tmp_path: Path) -> None:
     assert ([], []) == live_and_stale(tmp_path / "none")
 
 
@@ -141,19 +139,19 @@ class _Clock:
 
 
 class _Looks:
-    """A look at another worker's sign of life every second."""
+    """Looks at another worker's heartbeats every second."""
 
     def __init__(self, folder: Path) -> None:
         self.file = HealthFile(folder, name="other")
         self.clock = _Clock()
-        self.pulse = HeartbeatReader(self.file, clock=self.clock)
+        self.heartbeats = HeartbeatReader(self.file, clock=self.clock)
 
     def go_on(self, seconds: int, *, beats: bool = False) -> None:
         for _ in range(seconds):
             self.clock.now_s += 1
             if beats:
                 self.file.beat()
-            self.pulse.look()
+            self.heartbeats.look()
 
 
 @pytest.fixture
@@ -161,50 +159,50 @@ def looks(tmp_path: Path) -> _Looks:
     return _Looks(tmp_path)
 
 
-def test_without_a_sign_the_pulse_is_still_from_the_start(looks: _Looks) -> None:
+def test_without_a_file_the_time_without_life_runs_from_the_start(looks: _Looks) -> None:
     looks.go_on(5)
 
-    assert (False, 5.0) == (looks.pulse.was_seen, looks.pulse.still_s)
+    assert (False, 5.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
 
 
-def test_beats_are_a_pulse_and_their_absence_is_counted(looks: _Looks) -> None:
+def test_a_heartbeat_ends_the_time_without_life(looks: _Looks) -> None:
     looks.go_on(5, beats=True)
-    assert (True, 0.0) == (looks.pulse.was_seen, looks.pulse.still_s)
+    assert (True, 0.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
 
     looks.go_on(7)
-    assert (True, 7.0) == (looks.pulse.was_seen, looks.pulse.still_s)
+    assert (True, 7.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
 
 
-def test_a_sign_that_was_taken_away_is_no_beat(looks: _Looks) -> None:
+def test_a_removed_file_is_no_heartbeat(looks: _Looks) -> None:
     looks.go_on(5, beats=True)
     looks.file.remove()
 
     looks.go_on(3)
 
-    assert 3.0 == looks.pulse.still_s
+    assert 3.0 == looks.heartbeats.still_s
 
 
-def test_time_in_which_nobody_looked_is_not_held_against_the_other(looks: _Looks) -> None:
-    # given a container that was paused for an hour, with all that is in it
+def test_time_between_looks_counts_for_little(looks: _Looks) -> None:
+    # given a container that was paused for an hour
     looks.go_on(5, beats=True)
     looks.clock.now_s += 3600
 
     looks.go_on(1)
 
-    assert 1.0 == looks.pulse.still_s
+    assert 1.0 == looks.heartbeats.still_s
 
 
-def test_no_wall_clock_makes_a_beat_old(looks: _Looks, tmp_path: Path) -> None:
+def test_a_changed_wall_clock_does_not_age_a_heartbeat(looks: _Looks, tmp_path: Path) -> None:
     looks.go_on(1, beats=True)
     _age(tmp_path, "other", 3600)
 
     looks.go_on(1)
 
-    assert 0.0 == looks.pulse.still_s
+    assert 0.0 == looks.heartbeats.still_s
 
 
 class _World:
-    """A watchdog, what it sees, and what it did."""
+    """A watchdog, what it sees, and what it does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -226,7 +224,7 @@ class _World:
     def go_on(
         self, seconds: int, *, turns: bool = True, each_s: Callable[[], object] | None = None
     ) -> None:
-        """Let seconds pass, and look in each, while the event loop turns or does not."""
+        """Let seconds pass with a check in each, while the event loop turns or stands still."""
         for _ in range(seconds):
             self.clock.now_s += 1
             if turns:
@@ -255,7 +253,7 @@ def test_a_loop_that_stands_still_ends_the_process(world: _World) -> None:
     assert 1 == world.ended
 
 
-def test_while_the_broker_is_away_there_is_nothing_to_mend(world: _World) -> None:
+def test_without_a_broker_the_process_counts_as_live(world: _World) -> None:
     world.queued = None
 
     world.go_on(200, turns=False)
@@ -264,7 +262,7 @@ def test_while_the_broker_is_away_there_is_nothing_to_mend(world: _World) -> Non
     assert (["one"], []) == live_and_stale(world.folder)
 
 
-def test_after_the_broker_is_back_the_loop_has_its_minute(world: _World) -> None:
+def test_the_minute_starts_again_when_the_broker_returns(world: _World) -> None:
     # given a broker that was away while the loop stood still
     world.queued = None
     world.go_on(200, turns=False)
@@ -307,7 +305,7 @@ def test_the_minute_begins_when_there_is_something_to_take(world: _World) -> Non
     assert 0 == world.ended
 
 
-def test_a_queue_that_is_empty_at_one_look_is_served_by_somebody(world: _World) -> None:
+def test_a_queue_that_was_empty_once_is_served(world: _World) -> None:
     world.queued = 7
     world.go_on(59)
     world.queued = 0
@@ -319,8 +317,8 @@ def test_a_queue_that_is_empty_at_one_look_is_served_by_somebody(world: _World) 
     assert 0 == world.ended
 
 
-def test_messages_that_are_taken_are_progress_also_if_they_start_nothing(world: _World) -> None:
-    # given a queue full of messages of another kind
+def test_taken_messages_are_progress_even_if_dropped(world: _World) -> None:
+    # given a queue full of foreign messages
     world.queued = 7
 
     world.go_on(200, each_s=world.activity.take)
@@ -339,7 +337,7 @@ def test_a_shard_at_work_is_left_to_its_deadline(world: _World) -> None:
     assert 1 == world.ended
 
 
-def test_a_broker_that_is_away_for_a_look_is_no_starving(world: _World) -> None:
+def test_a_failed_look_at_the_broker_does_not_count(world: _World) -> None:
     world.queued = 7
     world.go_on(59)
     world.queued = None
@@ -351,7 +349,7 @@ def test_a_broker_that_is_away_for_a_look_is_no_starving(world: _World) -> None:
     assert 0 == world.ended
 
 
-def test_a_disk_that_refuses_the_file_is_no_reason_to_end(
+def test_a_disk_that_refuses_the_file_does_not_end_the_process(
     world: _World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_self: HealthFile) -> None:

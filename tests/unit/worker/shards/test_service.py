@@ -1,4 +1,4 @@
-"""One shard from message to committed outcome, also when everything around it fails."""
+"""One shard from message to committed outcome, whatever fails around it."""
 
 import hashlib
 import io
@@ -20,6 +20,7 @@ from fornada.errors import (
     PredictionError,
     StoreUnavailableError,
 )
+from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileComputed
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef, now
@@ -43,7 +44,7 @@ def _png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-# A shard that goes well.
+# A shard that succeeds.
 
 
 def test_the_outcome_is_committed_with_the_probabilities_of_every_item(world: Any) -> None:
@@ -67,13 +68,13 @@ def test_the_last_shard_finishes_the_job(world: Any) -> None:
     # given a job of three shards
     world.submit([ITEMS[:4], ITEMS[4:8], ITEMS[8:]])
 
-    # when they are done, in any order
+    # when they run in any order
     world.run(2)
     world.run(0)
     assert world.jobs.final("job") is None
     world.run(1)
 
-    # then its end counts and digests all of them
+    # then its end has counts and a digest of all of them
     final = world.jobs.final("job")
     lines = "".join(f"{s} ok {world.outcome(s).data.sha256}\n" for s in range(3))
     assert ("SUCCEEDED", 3, 0, 0) == (
@@ -87,7 +88,41 @@ def test_the_last_shard_finishes_the_job(world: Any) -> None:
     assert max(world.outcome(s).committed_at for s in range(3)) == final.last_outcome_at
 
 
-def test_data_lies_there_before_the_outcome_says_so(world: Any) -> None:
+def test_listeners_hear_of_a_shard_from_its_input_to_the_end_of_its_job(world: Any) -> None:
+    manifest = world.submit([ITEMS])
+
+    world.run()
+
+    outcome, heard = world.outcome(), world.heard
+    kinds = [type(event).__name__ for event in heard if not isinstance(event, TileComputed)]
+    assert [
+        "ModelLoaded",
+        *["StageEnded"] * 4,
+        "ShardFinished",
+        "JobEnded",
+    ] == kinds
+    stages = [event for event in heard if isinstance(event, StageEnded)]
+    assert [Stage.FETCH, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [e.stage for e in stages]
+    assert {(1, 10)} == {(event.shard_count, event.item_count) for event in stages}
+    assert outcome.predict_s == stages[1].duration_s
+    tiles = [event for event in heard if isinstance(event, TileComputed)]
+    assert [(4, 4), (4, 4), (2, 4)] == [(event.row_count, event.tile_items) for event in tiles]
+    assert manifest.model == tiles[0].model
+    assert JobEnded(job_id="job", state="SUCCEEDED") == heard[-1]
+
+
+def test_a_listener_that_fails_breaks_no_shard(world: Any) -> None:
+    def fail(_event: Event) -> None:
+        raise ZeroDivisionError
+
+    world.events = Events(fail)
+    world.service = world.new_service("worker-1")
+    world.submit([ITEMS])
+
+    assert "ok" == world.run()
+
+
+def test_data_is_stored_before_the_outcome(world: Any) -> None:
     written: list[str] = []
     world.submit([ITEMS])
     world.objects.before = lambda done, key: written.append(key) if "put" in done else None
@@ -135,7 +170,7 @@ def test_a_shard_whose_holder_shows_no_life_is_taken_over(world: Any) -> None:
     assert "ok" == world.run()
 
 
-# Messages that ask for nothing.
+# Messages without a shard.
 
 
 def test_a_message_for_an_unknown_job_is_dropped(world: Any) -> None:
@@ -143,7 +178,7 @@ def test_a_message_for_an_unknown_job_is_dropped(world: Any) -> None:
 
 
 @pytest.mark.parametrize("shard", [1, 10**30])
-def test_a_message_for_a_shard_that_is_not_there_is_dropped(world: Any, shard: int) -> None:
+def test_a_message_for_a_missing_shard_is_dropped(world: Any, shard: int) -> None:
     world.submit([ITEMS])
 
     assert "ended" == world.run(shard)
@@ -151,7 +186,7 @@ def test_a_message_for_a_shard_that_is_not_there_is_dropped(world: Any, shard: i
     assert world.jobs.outcome_shards("job") == set()
 
 
-def test_a_message_for_a_manifest_that_cannot_be_read_is_dropped(world: Any) -> None:
+def test_a_message_for_an_unreadable_manifest_is_dropped(world: Any) -> None:
     world.objects.put(keys.JobKeys("job").manifest, b'{"schema_version": 2}')
 
     assert "ended" == world.run()
@@ -204,7 +239,7 @@ def test_the_deadline_itself_is_in_time(world: Any) -> None:
 
 
 def test_a_late_duplicate_does_not_expire_a_job_that_was_done_in_time(world: Any) -> None:
-    # given a job whose every shard has its outcome, and whose end was lost with worker and Redis
+    # given a job whose shards all have outcomes, and whose end was lost with worker and Redis
     world.submit([ITEMS], deadline_s=60)
     world.commit(0)
     world.coordination.flush()
@@ -220,7 +255,7 @@ def test_a_late_duplicate_does_not_expire_a_job_that_was_done_in_time(world: Any
 
 
 def test_a_shard_begun_too_often_is_dead_with_the_last_failure(world: Any) -> None:
-    # given a shard that failed three times of three
+    # given a shard that failed each of its three attempts
     world.submit([ITEMS], max_attempts=3)
     for number in range(3):
         world.engine.predict_error = ZeroDivisionError(f"failure {number}")
@@ -284,7 +319,7 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
 
 
 def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any) -> None:
-    # given workers that died over it, also while they minded its own processes
+    # given workers that died over it, even while isolating it
     world.submit([ITEMS], max_attempts=1)
     for number in range(3):
         world.coordination.begin([Claim("job", 0, f"died-{number}")], lease_s=world.lease_s)
@@ -309,7 +344,7 @@ def test_an_unexpected_error_is_deferred_and_counted(world: Any) -> None:
     assert world.jobs.final("job") is None
 
 
-def test_a_deferred_shard_waits_for_its_lease_and_then_goes_well(world: Any) -> None:
+def test_a_deferred_shard_waits_for_its_lease_and_then_succeeds(world: Any) -> None:
     world.submit([ITEMS])
     world.engine.predict_error = RuntimeError("once")
     world.run()
@@ -340,10 +375,10 @@ def test_a_store_that_fails_for_a_while_defers_without_counting(
         assert world.jobs.outcome_shards("job") == set()
         assert 0 == world.attempts()
 
-    # when it is well again
+    # when the store is back
     world.objects.before = lambda _operation, _key: None
 
-    # then nothing was held against the shard
+    # then no attempt was counted
     assert "ok" == world.run()
     assert "SUCCEEDED" == world.jobs.final("job").state
 
@@ -355,7 +390,7 @@ def test_a_store_that_fails_at_the_end_loses_no_outcome(world: Any) -> None:
     assert "deferred" == world.run()
     committed = world.outcome()
 
-    # when the store is well again, and somebody looks
+    # when the store is back, and the reconciler looks
     world.objects.before = lambda _operation, _key: None
     world.advance(world.lease_s + 1)
     world.new_reconciler().round()
@@ -365,7 +400,7 @@ def test_a_store_that_fails_at_the_end_loses_no_outcome(world: Any) -> None:
 
 
 def test_an_answer_lost_after_the_commit_changes_nothing(world: Any) -> None:
-    # given a store that writes the outcome and then fails to say so
+    # given a store that writes the outcome, and then fails to answer
     world.submit([ITEMS])
     real = world.objects.put_if_absent
 
@@ -386,7 +421,7 @@ def test_an_answer_lost_after_the_commit_changes_nothing(world: Any) -> None:
     assert "SUCCEEDED" == world.jobs.final("job").state
 
 
-def test_a_full_disk_is_no_fault_of_the_shard(world: Any) -> None:
+def test_a_full_disk_does_not_blame_the_shard(world: Any) -> None:
     world.submit([ITEMS])
     world.engine.build_error = LocalDiskError("full")
 
@@ -399,7 +434,7 @@ def test_a_full_disk_is_no_fault_of_the_shard(world: Any) -> None:
 def test_a_broker_that_fails_at_any_step_loses_nothing(
     world: Any, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a broker that fails at one step, and cannot be told of it either
+    # given a broker that fails at one step, and at the cleanup
     world.submit([ITEMS], max_attempts=1)
 
     def fail(*_args: object, **_kwargs: object) -> None:
@@ -410,7 +445,7 @@ def test_a_broker_that_fails_at_any_step_loses_nothing(
         away.setattr(world.coordination, "forget_attempt", fail)
         assert "deferred" == world.run()
 
-    # when it is there again, with nothing in it
+    # when it is back, and empty
     world.coordination.flush()
     world.new_reconciler().round()
     for message in world.queue:
@@ -607,10 +642,10 @@ def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> Non
 
 
 @pytest.mark.parametrize("changes", [{"item_shape": [1]}, {"item_dtype": "uint8"}])
-def test_a_job_of_items_that_the_model_does_not_take_fails(
+def test_a_job_whose_items_do_not_fit_the_model_fails(
     world: Any, changes: dict[str, object]
 ) -> None:
-    # given a manifest of another producer, and input that fits it
+    # given another producer's manifest, and input that fits it
     shape, dtype = changes.get("item_shape", [3]), changes.get("item_dtype", "float32")
     data = to_npy(np.ones((2, *shape), dtype))
     spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=2)
@@ -630,7 +665,7 @@ def test_the_outcome_of_the_attempt_that_came_first_holds(world: Any) -> None:
     real = world.engine.predict_tile
     world.engine.predict_tile = lambda tile: (world.commit(0, attempt="theirs"), real(tile))[1]
 
-    # when this one comes to commit
+    # when this one commits
     assert "ok" == world.run()
 
     assert "theirs" == world.outcome().attempt
@@ -648,14 +683,14 @@ def test_dead_and_ok_at_once_leave_one_end(world: Any, dead_first: bool) -> None
         came = world.run()
         assert "ok" == world.commit(0, status="dead").status
 
-    # A store that decides keeps the first; one that does not, the better.
+    # With conditional writes the first holds; without, the better.
     expected = "dead" if dead_first and world.objects.conditional_writes else "ok"
     assert expected == world.outcome().status
     assert expected == came
 
 
 def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: Any) -> None:
-    # given an attempt on a machine that computes other low bits, whose lease is over
+    # given an attempt that computes other low bits, and whose lease ran out
     world.submit([ITEMS])
     real, difference = world.engine.predict_tile, [1.0]
     world.engine.predict_tile = lambda tile: real(tile) + np.float32(difference[0])
@@ -668,11 +703,11 @@ def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: An
             world.advance(world.lease_s + 1)
             came.append(world.run(service=world.new_service("worker-2")))
 
-    # when another one does the work before this one stores what it computed
+    # when another attempt does the work before this one stores its data
     world.objects.before = be_overtaken
     came.append(world.run())
 
-    # then the bytes that were committed are there
+    # then the committed bytes are stored
     outcome = world.outcome()
     assert ["overtaken", "ok", "ok"] == came
     assert "worker-2" == outcome.worker
@@ -680,7 +715,7 @@ def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: An
 
 
 @pytest.mark.parametrize("world", [True], indirect=True, ids=["conditional"])
-def test_two_who_end_a_job_at_once_believe_the_first(world: Any) -> None:
+def test_two_ends_of_a_job_at_once_leave_the_first(world: Any) -> None:
     # given a cancel that comes between this worker's look at the end and its write
     manifest = world.submit([ITEMS])
     ended: list[str] = []
@@ -702,8 +737,8 @@ def test_two_who_end_a_job_at_once_believe_the_first(world: Any) -> None:
 
 
 @pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
-def test_two_who_end_a_job_at_once_write_the_same_where_both_may(world: Any) -> None:
-    # given a store on which two who look at the same time both write
+def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(world: Any) -> None:
+    # given a store on which two that look at the same time both write
     manifest = world.submit([ITEMS])
     written: list[bytes] = []
 
@@ -740,7 +775,7 @@ def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
     world.run(0)
     world.run(1)
 
-    # when the reconciler has looked, and what it enqueued is done
+    # when the reconciler's messages are done
     for _ in range(3):
         world.advance(100)
         world.new_reconciler().round()
@@ -805,7 +840,7 @@ def test_a_lease_is_renewed_while_the_shard_runs(
 
     assert "ok" == world.run()
 
-    # and no longer than that
+    # and no longer
     count = len(renewed)
     assert "ended" == world.run()
     assert count == len(renewed)

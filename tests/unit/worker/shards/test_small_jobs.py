@@ -1,4 +1,4 @@
-"""Small jobs: inputs in messages, several at a time, with the fewest requests that will do."""
+"""Small jobs: inputs in messages, several at a time, with the fewest requests possible."""
 
 import time
 from collections import Counter
@@ -11,6 +11,7 @@ import pytest
 from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
+from fornada.events import ShardFinished, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import message_for, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
@@ -32,12 +33,12 @@ def submit(world: Any, count: int, **changes: object) -> list[JobManifest]:
 
 
 def load_model(world: Any) -> None:
-    """Have the model loaded, so that it costs no request later."""
+    """Load the model, so that it costs no request later."""
     world.service.run(message_for(submit(world, 1)[0], 0))
 
 
 def requests(world: Any, call: Callable[[], object]) -> Counter[str]:
-    """What the call asks of the store, by operation and the end of the key."""
+    """The store requests of the call, by operation and last part of the key."""
     asked: Counter[str] = Counter()
     world.objects.before = lambda operation, key: asked.update(
         [f"{operation} {key.rsplit('/', 1)[-1]}"]
@@ -56,7 +57,7 @@ def probabilities(world: Any, job: JobManifest, shard: int = 0) -> np.ndarray:
 
 
 def is_ended(world: Any, job: JobManifest) -> bool:
-    """Whether the job has ended well, with the right bytes, and Redis knows it."""
+    """Whether the job succeeded with the right bytes, and Redis knows it."""
     (data,) = (world.jobs.read_checked(spec.objects[0]) for spec in job.shards)
     final = world.jobs.final(job.job_id)
     assert final is not None
@@ -134,7 +135,7 @@ def test_a_delivery_long_after_the_end_changes_nothing(world: Any) -> None:
 
 @pytest.mark.parametrize("inline", [True, False], ids=["small", "in objects"])
 def test_a_second_submitter_of_a_key_has_no_end_written_again(world: Any, *, inline: bool) -> None:
-    # given a job of a caller's key that is over
+    # given an ended job under a caller's key
     ref = ObjectRef.of("inline/0.npy", to_npy(ITEMS[:1]), inline=inline)
     world.objects.put(ref.key, to_npy(ITEMS[:1]))
     job = world.submit(
@@ -146,10 +147,10 @@ def test_a_second_submitter_of_a_key_has_no_end_written_again(world: Any, *, inl
     assert "ok" == world.service.run(message)
     kept = [info.key for info in world.objects.list("jobs/orders-1/") if "/data/" not in info.key]
     before = {key: world.objects.get(key).data for key in kept}
-    # So long that Redis no longer knows of it.
+    # Until Redis has forgotten it.
     world.advance(10_000)
 
-    # when one goes on who had looked for it before it came, and the message comes again
+    # when a submitter that had not found it submits it again, and the message comes again
     world.coordination.open_job("orders-1", new=True)
     world.service.run(message)
 
@@ -168,9 +169,15 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
 
     assert [4] == [len(tile) for tile in world.engine.tiles]
     assert all(is_ended(world, job) for job in jobs)
+    stages = [event for event in world.heard if isinstance(event, StageEnded)]
+    assert [(Stage.FETCH, 4), (Stage.PREDICT, 4), (Stage.COMMIT, 4)] == [
+        (event.stage, event.shard_count) for event in stages
+    ]
+    finished = [event for event in world.heard if isinstance(event, ShardFinished)]
+    assert [job.job_id for job in jobs] == [event.job_id for event in finished]
 
 
-def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
+def test_redis_is_asked_a_few_times_for_a_whole_bundle(world: Any) -> None:
     jobs = submit(world, 30)
     asked: Counter[str] = Counter()
     for name in ("begin", "decide_ends", "end_jobs", "mark_done", "hold_end_lease"):
@@ -188,9 +195,8 @@ def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
     assert +Counter({"begin": 1, "decide_ends": decided, "end_jobs": 1}) == asked
 
 
-def test_jobs_of_a_bundle_go_their_own_ways(world: Any) -> None:
-    # given one that was cancelled, one that is done, one of another shape, one that expired, and
-    # one that is unknown
+def test_jobs_of_a_bundle_end_independently(world: Any) -> None:
+    # given jobs that are cancelled, done, of another shape, expired, and unknown
     good, cancelled, done = (world.submit_small([ITEMS[n : n + 1]]) for n in range(3))
     broken = world.submit_small([ITEMS[3:4]], item_shape=[4])
     late = world.submit_small([ITEMS[4:5]], deadline=good.created_at)
@@ -279,7 +285,7 @@ def test_models_of_a_bundle_are_not_mixed_up(world: Any) -> None:
 
 
 def test_a_bundle_that_the_model_fails_over_is_tried_one_by_one(world: Any) -> None:
-    # given a model that takes no more than one row
+    # given a model that takes one row at a time
     jobs = submit(world, 3)
     real = world.engine.predict_tile
 
@@ -295,7 +301,7 @@ def test_a_bundle_that_the_model_fails_over_is_tried_one_by_one(world: Any) -> N
     assert all(is_ended(world, job) for job in jobs)
 
 
-def test_what_was_begun_before_is_not_bundled_again(world: Any) -> None:
+def test_a_shard_begun_before_is_not_bundled(world: Any) -> None:
     # given a shard whose worker died
     jobs = submit(world, 3)
     world.coordination.begin([Claim(jobs[1].job_id, 0, "died")], lease_s=1)
@@ -337,11 +343,11 @@ def test_out_of_memory_ends_a_bundle_too(world: Any) -> None:
         world.service.run_bundle(messages(*jobs))
 
 
-# Messages that say what is not so.
+# Forged and stale messages.
 
 
 def forged(job: JobManifest, **changes: object) -> ShardMessage:
-    """A message of the job's id with another manifest."""
+    """A message with the job's id and another manifest."""
     other = job.model_copy(update=changes)
     return ShardMessage(
         schema_version=2, job_id=job.job_id, shard=0, manifest=other.to_json().decode()
@@ -356,21 +362,21 @@ def test_a_forged_manifest_is_not_what_is_computed(world: Any) -> None:
 
     assert "ok" == world.service.run(forged(job, shards=Shards([other])))
 
-    # then the manifest that is stored is
+    # then the stored one is
     assert is_ended(world, job)
 
 
-def test_a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows(
+def test_a_carried_manifest_is_trusted_only_for_a_job_that_redis_knows(
     world: Any,
 ) -> None:
-    # given a manifest that was never stored, and whose id vouches for it
+    # given a manifest that was never stored, under the id of its content
     (stored,) = submit(world, 1)
     job = with_content_id(stored.model_copy(update={"nonce": "never stored"})).manifest
 
     assert "ended" == world.service.run(message_for(job, 0))
 
     assert [] == list(world.objects.list(keys.JobKeys(job.job_id).prefix))
-    # and nothing of it is kept in Redis
+    # and Redis keeps nothing of it
     assert job.job_id not in world.coordination._jobs
 
 
@@ -413,7 +419,7 @@ def test_a_cancel_that_comes_first_stands(world: Any) -> None:
 
     world.service.run(message_for(job, 0))
 
-    # then: where both may write, both write the end that was decided first
+    # then, if both may write, both write the end that was decided first
     state = "CANCELLED" if world.objects.conditional_writes else "SUCCEEDED"
     assert state == world.jobs.final(job.job_id).state
     assert state == world.coordination._ended[job.job_id]
@@ -421,7 +427,7 @@ def test_a_cancel_that_comes_first_stands(world: Any) -> None:
 
 @UNCONDITIONAL
 def test_an_end_that_was_decided_before_is_the_one_that_is_written(world: Any) -> None:
-    # given a cancel that was decided, and whose writer is held up
+    # given a cancel that was decided, but not written yet
     (job,) = submit(world, 1)
     written: list[bytes] = []
     real = world.coordination.decide_ends
@@ -455,14 +461,14 @@ def test_redis_wiped_before_the_end_leaves_that_to_the_outcome(world: Any) -> No
 
     assert "SUCCEEDED" == world.jobs.final(job.job_id).state
     if not world.objects.conditional_writes:
-        # Only the store can tell now whether it has ended otherwise.
+        # Now only the store knows whether the job has another end.
         assert world.jobs.final(job.job_id).outcome is None
 
 
 def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
     world: Any, wait_until: Callable[..., None]
 ) -> None:
-    # given an attempt that stood still until another one was through
+    # given an attempt that stood still until another one had finished
     (job,) = submit(world, 1)
     service, began_s = world.new_service("worker-1", lease_s=0.03), time.monotonic()
     real = world.engine.predict_tile
@@ -499,7 +505,7 @@ def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
     assert world.jobs.final(job.job_id).outcome is None
 
 
-# What fails.
+# Failures.
 
 
 def test_a_store_that_is_away_is_asked_once_for_a_bundle(world: Any) -> None:
@@ -520,7 +526,7 @@ def test_a_store_that_is_away_is_asked_once_for_a_bundle(world: Any) -> None:
     assert [0] * 10 == [world.attempts(job_id=job.job_id) for job in jobs]
 
 
-def test_what_was_deferred_is_done_another_time(world: Any) -> None:
+def test_a_deferred_small_job_is_done_later(world: Any) -> None:
     jobs = submit(world, 3)
 
     def fail_once(operation: str, key: str) -> None:
@@ -584,7 +590,7 @@ def test_redis_wiped_at_any_step_loses_no_small_job(world: Any, step: str) -> No
     world.objects.before = wipe
     world.service.run_bundle(messages(*jobs))
 
-    # when the reconciler has looked, and what it enqueued is done
+    # when the reconciler's messages are done
     reconciler = world.new_reconciler()
     for _ in range(3):
         world.advance(100)
