@@ -10,11 +10,10 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.errors import JobNotFoundError, MessageError
 from fornada.formats.items import Array, check_items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
-from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
@@ -28,7 +27,6 @@ from producer.inputs.interface import Images
 from producer.job import Job
 from producer.job_status import JobStatus
 from producer.submitting.creation import JobCreator
-from producer.submitting.preparation import Preparation
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import Options, Submission
 from producer.submitting.submitter import Submitter
@@ -37,11 +35,11 @@ from producer.upkeep.retention import purge
 from producer.upkeep.retry import lost_shards, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
-log = get_logger(__name__)
-
 
 class Client:
     """Submits jobs and finds them again. Safe to share between threads.
+
+    Methods raise `BrokerError` or `StoreError` when Redis or the store cannot be reached.
 
     Example:
         >>> job = Client.from_env().submit(images, model="fashion-mnist@prod")
@@ -71,16 +69,11 @@ class Client:
             jobs=self._jobs, coordination=coordination, sender=sender, settings=settings
         )
         self._submitter = Submitter(
-            preparation=Preparation(
-                objects=objects,
-                creator=self._creator,
-                models=self._models,
-                resolver=resolver,
-                settings=settings,
-            ),
-            creator=self._creator,
             objects=objects,
+            models=self._models,
+            resolver=resolver,
             coordination=coordination,
+            creator=self._creator,
             settings=settings,
             as_job=self._as_job,
         )
@@ -134,8 +127,8 @@ class Client:
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
-            BrokerError, StoreError: Redis or the store cannot be reached. The job may run
-                nevertheless; with an idempotency key, submit again.
+            BrokerError, StoreError: The job may run nevertheless; with an idempotency key, submit
+                again.
         """
         submission = Submission(
             images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
@@ -199,7 +192,6 @@ class Client:
             UsageError: There are too many images, or `timeout_s` makes no sense.
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = self._recent_models.resolve(model)
         items = check_items(
@@ -236,11 +228,7 @@ class Client:
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
 
     def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items.
-
-        Raises:
-            BrokerError, StoreError: Redis or the store cannot be reached.
-        """
+        """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
 
     def resume(self, job_id: str) -> Job:
@@ -249,7 +237,6 @@ class Client:
         Raises:
             JobNotFoundError: There is no such job.
             UsageError: It has ended.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         job = self.job(job_id)
         lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
@@ -265,7 +252,6 @@ class Client:
         Raises:
             JobNotFoundError: There is no such job.
             UsageError: It has not ended, or every shard succeeded.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
         new = self._creator.existing(manifest.job_id) is None
@@ -289,10 +275,7 @@ class Client:
             UsageError: It has not ended, or has no shard to run again.
             WaitTimeoutError: They did not finish in time; they still run.
             JobFailedError: A shard could not be run again.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        if sample < 1:
-            raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
         job = self._as_job(self._creator.create_and_enqueue(again, new=True))
@@ -303,10 +286,7 @@ class Client:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
         Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest.
-
-        Raises:
-            StoreError: The store cannot be reached; call again to continue.
+        became a job are deleted too, after a day at the earliest. If it fails, call it again.
         """
         return purge(self._jobs, older_than=older_than)
 

@@ -215,7 +215,7 @@ def _patch_job_store(module: Any, points: FaultPoints) -> None:
 
 def _patch_open_jobs(module: Any, points: FaultPoints) -> None:
     _wrap(module.RedisOpenJobs, "open_job", after=lambda *_: points.at("job-listed"))
-    _wrap(module.RedisOpenJobs, "admit", after=lambda *_: points.at("jobs-admitted"))
+    _wrap(module.RedisOpenJobs, "register_small_jobs", after=lambda *_: points.at("jobs-admitted"))
 
 
 def _patch_sender(module: Any, points: FaultPoints) -> None:
