@@ -180,7 +180,7 @@ def test_an_idempotency_key_holds_between_clients(
         other.submit(IMAGES + 1, model="m", idempotency_key="night")
 
 
-def test_images_in_another_bucket_are_submitted_where_they_lie(
+def test_images_in_another_bucket_are_submitted_in_place(
     client: Client, settings: Settings, rclone_objects: S3ObjectStore
 ) -> None:
     bucket = f"{settings.s3_bucket}-in"

@@ -118,7 +118,7 @@ def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
     settings: Settings,
     rclone_objects: S3ObjectStore,
 ) -> None:
-    # given a job of twenty shards, of which twelve are dead and one is at work
+    # given a job of twenty shards, of which twelve are dead and one is running
     run("submit", "images.npy", "images.npy", "--model", "m", "--items-per-shard", "1",
         "--idempotency-key", "night")  # fmt: skip
     coordination = RedisCoordination.from_settings(settings)

@@ -1,4 +1,4 @@
-"""What submitting costs the store: counted, so that no round trip creeps in unseen."""
+"""Store requests of each way to submit, counted so that none creeps in."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -101,6 +101,6 @@ def test_each_way_to_submit_costs_the_store_its_fewest_requests(deployment: _Dep
             lambda: client.submit(large, model="m:1", items_per_shard=20_000),
             {"PUT input": 3, "PUT manifest.json": 1},
         ),
-        ("a look at a job", submitted.status, {"GET final.json": 1}),
+        ("a status", submitted.status, {"GET final.json": 1}),
     ):
         assert (what, expected) == (what, deployment.requests(call))
