@@ -97,7 +97,7 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
     "--format", "fmt", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="File; text goes to stdout without."
+    "--output", type=click.Path(path_type=Path), help="File; text formats: stdout by default."
 )
 @click.option(
     "--top-k",
@@ -114,7 +114,7 @@ def results(
     top_k: int,
     partial: bool,  # noqa: FBT001
 ) -> None:
-    """Write a job's results: item ids, labels, likeliest classes and probabilities, or values.
+    """Write a job's results: labels and probabilities, or values, by item id.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
@@ -198,7 +198,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 12h, 30d or 2w.")
 @JSON_OPTION
 def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Delete jobs that ended before AGE, with images and results; open jobs stay.
+    """Delete jobs that ended more than AGE ago, with images and results.
 
     Example: fornada jobs purge --older-than 30d
     """
