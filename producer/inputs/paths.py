@@ -21,7 +21,7 @@ Kind = Literal["npy", "npz", "idx", "image"]
 
 _IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
 _MAX_IMAGE_FILE_BYTES = 256 * 1024 * 1024
-_KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG, JPEG"
+_KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG or JPEG"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

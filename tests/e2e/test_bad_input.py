@@ -219,7 +219,7 @@ def test_the_same_key_for_other_images(deployment: Any, folder: Path) -> None:
         ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
         ("pickle.npy", ["Python objects, which are never loaded", "plain array"]),
         ("huge.npy", ["claims 100000000000 bytes", "has 896", "write it again"]),
-        ("words.npy", ["no kind that can be read", ".npy, .npz, IDX"]),
+        ("words.npy", ["no known kind", ".npy, .npz, IDX"]),
         ("damaged.npz", ["damaged", "write it again"]),
         ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
         ("broken.png", ["truncated PNG", "save it again"]),
