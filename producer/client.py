@@ -10,7 +10,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
+from fornada.errors import BrokerError, JobNotFoundError, MessageError
 from fornada.formats.items import Array, check_items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -29,7 +29,6 @@ from producer.job import Job
 from producer.job_status import JobStatus
 from producer.listing import newest_jobs
 from producer.submitting.creation import JobCreator
-from producer.submitting.preparation import Preparation
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import Options, Submission
 from producer.submitting.submitter import Submitter
@@ -43,6 +42,8 @@ log = get_logger(__name__)
 
 class Client:
     """Submits jobs and finds them again. Safe to share between threads.
+
+    Methods raise `BrokerError` or `StoreError` when Redis or the store cannot be reached.
 
     Example:
         >>> job = Client.from_env().submit(images, model="fashion-mnist@prod")
@@ -72,16 +73,11 @@ class Client:
             jobs=self._jobs, coordination=coordination, sender=sender, settings=settings
         )
         self._submitter = Submitter(
-            preparation=Preparation(
-                objects=objects,
-                creator=self._creator,
-                models=self._models,
-                resolver=resolver,
-                settings=settings,
-            ),
-            creator=self._creator,
             objects=objects,
+            models=self._models,
+            resolver=resolver,
             coordination=coordination,
+            creator=self._creator,
             settings=settings,
             as_job=self._as_job,
         )
@@ -135,8 +131,8 @@ class Client:
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
-            BrokerError, StoreError: Redis or the store cannot be reached. The job may run
-                nevertheless; with an idempotency key, submit again.
+            BrokerError, StoreError: The job may run nevertheless; with an idempotency key, submit
+                again.
         """
         submission = Submission(
             images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
@@ -200,7 +196,6 @@ class Client:
             UsageError: There are too many images, or `timeout_s` makes no sense.
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = self._recent_models.resolve(model)
         items = check_items(
@@ -249,11 +244,7 @@ class Client:
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
 
     def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items.
-
-        Raises:
-            BrokerError, StoreError: Redis or the store cannot be reached.
-        """
+        """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
 
     def resume(self, job_id: str) -> Job:
@@ -262,7 +253,6 @@ class Client:
         Raises:
             JobNotFoundError: There is no such job.
             UsageError: It has ended.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         job = self.job(job_id)
         lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
@@ -278,7 +268,6 @@ class Client:
         Raises:
             JobNotFoundError: There is no such job.
             UsageError: It has not ended, or every shard succeeded.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
         new = self._creator.existing(manifest.job_id) is None
@@ -302,10 +291,7 @@ class Client:
             UsageError: It has not ended, or has no shard to run again.
             WaitTimeoutError: They did not finish in time; they still run.
             JobFailedError: A shard could not be run again.
-            BrokerError, StoreError: Redis or the store cannot be reached.
         """
-        if sample < 1:
-            raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
         job = self._as_job(self._creator.create_and_enqueue(again, new=True))
@@ -316,10 +302,7 @@ class Client:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
         Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest.
-
-        Raises:
-            StoreError: The store cannot be reached; call again to continue.
+        became a job are deleted too, after a day at the earliest. If it fails, call it again.
         """
         purged = purge(self._jobs, older_than=older_than)
         try:

@@ -1,4 +1,4 @@
-"""A submitted job, as its submitter sees it: how far it is, what came out, how to stop it."""
+"""A submitted job: its progress and results, and how to wait for it and cancel it."""
 
 import json
 import time
@@ -27,25 +27,25 @@ from producer.results import Results, ShardResult
 
 log = get_logger(__name__)
 
-#: Time between two looks at the store while waiting: short for short jobs, then longer.
+#: Time between two polls of the store while waiting: grows from the first to the last.
 _FIRST_POLL_S = 0.05
 _LAST_POLL_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadShard:
-    """A shard that will not be tried again, and why; `retry_failed` makes a job of them."""
+    """A shard that will not be tried again, and why; `retry_failed` submits it anew."""
 
     shard: int
     first_item: int
     item_count: int
-    #: `input`: it is missing, changed or does not fit. `crash-loop`: its workers died over it.
+    #: `input`: missing, changed or unfit. `crash-loop`: it crashed its workers.
     reason: str
     detail: str
 
 
 class Job:
-    """A submitted job. Cheap to make; every call asks the store."""
+    """A submitted job. Cheap to create; every call asks the store."""
 
     def __init__(self, manifest: JobManifest, *, jobs: JobStore, coordination: OpenJobs) -> None:
         self.manifest = manifest
@@ -61,7 +61,7 @@ class Job:
         return f"Job({self.id!r})"
 
     def status(self) -> JobStatus:
-        """How the job stands now.
+        """The job's state now.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -77,14 +77,14 @@ class Job:
         *,
         on_progress: Callable[[JobStatus], None] | None = None,
     ) -> JobStatus:
-        """Wait until the job has ended, however it ended; return its last status.
+        """Wait until the job ends, in whatever state; return its last status.
 
         Args:
-            timeout_s: Give up waiting after this many seconds; `None` waits for ever.
-            on_progress: Is called with the status after every look at the store.
+            timeout_s: Give up waiting after this many seconds; `None` waits forever.
+            on_progress: Called with the status after every poll.
 
         Raises:
-            WaitTimeoutError: It has not ended in time; it goes on nevertheless.
+            WaitTimeoutError: It did not end in time; it continues.
             StoreError: The store cannot be reached.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -99,8 +99,8 @@ class Job:
             if left_s <= 0:
                 raise WaitTimeoutError(
                     f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                    f"{timeout_s:g} s; it goes on, wait again or look with "
-                    f"`fornada jobs show {self.id}` (do workers run?)"
+                    f"{timeout_s:g} s; it continues, so wait again or see "
+                    f"`fornada jobs show {self.id}` (is a worker running?)"
                 )
             time.sleep(min(poll_s, left_s))
             poll_s = min(_LAST_POLL_S, poll_s * 1.5)
@@ -109,13 +109,13 @@ class Job:
         """The probabilities of all items, in memory, in the order of submission.
 
         Args:
-            partial: Also give what there is of a job that has not ended, or not well; rows
-                without a result are NaN, and `errors` says why.
+            partial: Accept a job that is open or did not succeed; rows without a result are NaN,
+                and `errors` says why.
 
         Raises:
             JobNotFinishedError: The job has not ended, and `partial` is false.
             JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
-            IntegrityError: Stored bytes are not those that were committed.
+            IntegrityError: Stored bytes differ from those that were committed.
         """
         parts = list(self.shard_results(partial=partial))
         manifest = self.manifest
@@ -133,7 +133,7 @@ class Job:
         )
 
     def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
-        """The results shard by shard, in the order of submission, for jobs beyond memory.
+        """The results shard by shard, in the order of submission, for jobs larger than memory.
 
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
@@ -153,10 +153,10 @@ class Job:
         return in_parallel(read, range(len(self.manifest.shards)))
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
-        """Stop the job; what is done stays readable. A job that has ended stays as it ended.
+        """Stop the job; finished shards stay readable. An ended job stays as it is.
 
         Returns:
-            How it stands now: CANCELLED, or how it had ended before.
+            Its status now: CANCELLED, or the state in which it had ended.
         """
         self._jobs.request_cancel(self.id, reason)
         final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
@@ -165,12 +165,12 @@ class Job:
         try:
             self._coordination.end_jobs({self.id: final.state})
         except BrokerError as exc:
-            # The store has it; a worker's reconciler tells Redis.
-            log.warning("job ended, the queue is told later", job_id=self.id, error=str(exc))
+            # The store knows; a worker's reconciler tells Redis.
+            log.warning("job ended, queue informed later", job_id=self.id, error=str(exc))
         return ended_status(self.manifest, final)
 
     def dead_shards(self) -> Iterator[DeadShard]:
-        """The dead shards of the job, in order; while it is open, those that Redis knows of.
+        """The dead shards, in order; of an open job, those that Redis knows of.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -189,7 +189,7 @@ class Job:
                 )
 
     def _progress(self) -> Progress:
-        """How far the open job is: as Redis has counted, or else as the store's listing says."""
+        """The open job's progress: as counted by Redis, otherwise from a listing of the store."""
         try:
             progress = self._coordination.progress(self.id)
         except BrokerError as exc:
@@ -203,17 +203,17 @@ class Job:
         return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))
 
     def _readable_shards(self, final: JobFinal | None, *, partial: bool) -> tuple[set[int], str]:
-        """The shards whose outcomes count, and why the others' do not."""
+        """The shards whose outcomes count, and why those of others do not."""
         if final is None:
             if not partial:
                 raise JobNotFinishedError(
-                    f"job {self.id} has not ended; wait for it, or ask for partial results"
+                    f"job {self.id} has not ended; wait for it, or request partial results"
                 )
             return self._outcome_shards(), "the job has not ended"
         if final.state != "SUCCEEDED" and not partial:
             raise JobFailedError(
-                f"job {self.id} ended {final.state}: {final.reason}; ask for partial results to "
-                f"read the {final.items_ok} of {self.manifest.item_count} items that have any"
+                f"job {self.id} ended {final.state}: {final.reason}; request partial results to "
+                f"read the {final.items_ok} of {self.manifest.item_count} items that have one"
             )
         return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 
@@ -268,6 +268,6 @@ def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:
         or not all(isinstance(item_id, str) for item_id in item_ids)
     ):
         raise IntegrityError(
-            f"{where} is not a JSON array of {item_count} item ids, each a string; submit again"
+            f"{where} is not a JSON array of {item_count} item ids as strings; submit again"
         )
     return item_ids

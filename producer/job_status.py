@@ -1,4 +1,4 @@
-"""How a job stands, from what its store and Redis say of it."""
+"""The state of a job, as told by the store and Redis."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +11,12 @@ from fornada.records import now
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobStatus:
-    """How a job stands.
+    """The state of a job.
 
-    Of shards, `done` are those that have an outcome, `dead` those of them that will not be tried
-    again, `running` those that a worker is at, and `queued` the rest. `items_ok`, `items_failed`
-    and `shards_dead` are `None` while the job is open and Redis has forgotten what it counted.
-    `items_per_s` counts from the submission to the last outcome so far; `eta_s` is what is left at
-    the rate since the first shard was begun.
+    Of its shards, `done` have an outcome, `dead` ones among them will not be tried again, `running`
+    ones are being computed, and `queued` are the rest. `items_ok`, `items_failed` and `shards_dead`
+    are `None` while the job is open and Redis has lost its counts. `items_per_s` is the rate from
+    submission to the last outcome, `eta_s` the time left at the rate since the first shard began.
     """
 
     job_id: str
@@ -33,7 +32,7 @@ class JobStatus:
     shards_dead: int | None
     shards_running: int
     shards_queued: int
-    #: Times that shards were begun.
+    #: How often shards were begun.
     attempts: int | None
     created_at: datetime
     started_at: datetime | None
@@ -45,12 +44,12 @@ class JobStatus:
 
     @property
     def ended(self) -> bool:
-        """Whether this state is an end."""
+        """Whether the state is final."""
         return self.ended_at is not None
 
 
 def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
-    """How a job ended."""
+    """The status of an ended job."""
     items_done = final.items_ok + final.items_failed
     last = final.last_outcome_at
     return JobStatus(
@@ -79,7 +78,7 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
 
 
 def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
-    """How a job that has not ended stands."""
+    """The status of an open job."""
     item_counts = manifest.shards.item_counts
     items, shards, done = manifest.item_count, len(item_counts), progress.done
     items_done = sum(item_counts[shard] for shard in done)

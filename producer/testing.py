@@ -1,4 +1,4 @@
-"""A client for callers' own tests: real objects, in memory, predicted by a function of theirs."""
+"""A client for callers' own tests: everything in memory, predicted by a function."""
 
 import threading
 import time
@@ -42,19 +42,18 @@ def in_memory_client(
 ) -> Client:
     """A real `Client` whose store, broker and worker are in this process's memory.
 
-    Everything that it returns is the real thing (`Job`, `JobStatus`, `Results`, the errors), and
-    checks what the real one checks. Nothing is contacted, and no thread is left behind but that of
-    `predict`, which `close` ends.
+    It returns real objects (`Job`, `JobStatus`, `Results`, errors) and checks what the real one
+    checks. Nothing is contacted. `close` ends its only thread, which `predict` starts.
 
     Args:
-        model: The one model that is published, as version 1.
-        item_shape: What it takes, with `item_dtype`.
-        classes: What it tells apart; or the names of the values that it gives.
-        predict: What it answers; left out, every class is equally likely.
+        model: Name of the model, which is published as version 1.
+        item_shape: Shape of its items.
+        classes: Its classes, or the names of its values.
+        predict: Computes its outputs; by default all classes are equally likely.
         item_dtype: uint8, float32 or int32.
         task: classification or regression.
-        aliases: Aliases of the model; left out, `prod` points to version 1.
-        run_at_once: `False` leaves jobs QUEUED for ever, to test waiting and cancelling.
+        aliases: Aliases of the model; by default `prod` points to version 1.
+        run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
 
     Example:
         >>> client = in_memory_client(model="m", item_shape=[28, 28], classes=["a", "b"])
@@ -97,7 +96,7 @@ def in_memory_client(
 
 
 class _InlineWorker:
-    """A `Sender` that runs what it is given, and commits the outcomes that a worker would."""
+    """A `Sender` that computes shards as they are enqueued and commits their outcomes."""
 
     def __init__(
         self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: Predict
@@ -106,7 +105,7 @@ class _InlineWorker:
         self._coordination = coordination
         self._predict = predict
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - none travel
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - nothing is sent
         for message in messages:
             self._run(message)
 
@@ -149,7 +148,7 @@ class _InlineWorker:
 
 
 class _InlineExchange:
-    """An `CallChannel` whose calls are answered as they are handed in, or never."""
+    """A `CallChannel` whose calls are answered at once, or never."""
 
     def __init__(self, predict: Predict | None) -> None:
         self._predict = predict

@@ -44,7 +44,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # Without it, a full Redis ends the worker.
         "broker_channel_error_retry": True,
-        # The caller waits, so few and short.
+        # A caller waits meanwhile, so few and short.
         "task_publish_retry_policy": {
             "max_retries": 3,
             "interval_start": 0.1,

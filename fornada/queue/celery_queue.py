@@ -48,6 +48,7 @@ class CelerySender:
         """As `Sender`."""
         try:
             with self._app.connection_for_read() as connection:
+                connection.ensure_connection(**self._app.conf.task_publish_retry_policy)
                 channel = connection.default_channel
                 bodies = channel.client.hvals(channel.unacked_key)
         except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fornada.commands.output import JSON_OPTION, console, print_json
 from producer.commands.opening import client_from_env
+from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
 from producer.comparison import Comparison, compare_results, submit_both
 from producer.inputs.arguments import images_from
@@ -30,7 +31,7 @@ _FLIPS_SHOWN = 10
     metavar="INPUT",
     help="As for `fornada submit`; repeatable.",
 )
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
+@TIMEOUT_OPTION
 @JSON_OPTION
 def compare(
     first: str,

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fornada.commands.output import JSON_OPTION, console, print_json
 from producer.commands.opening import client_from_env
+from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
 from producer.exporting.catalog import FORMATS
@@ -47,7 +48,7 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @JSON_OPTION
 def show(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Show a job's state: items, shards, attempts, times, and why shards are dead.
@@ -79,8 +80,8 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
+@JOB_ARGUMENT
+@TIMEOUT_OPTION
 @JSON_OPTION
 def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001 - as above
     """Show a job's progress until it ends.
@@ -91,12 +92,12 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @click.option(
     "--format", "fmt", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="File; text goes to stdout without."
+    "--output", type=click.Path(path_type=Path), help="File; text formats: stdout by default."
 )
 @click.option(
     "--top-k",
@@ -113,7 +114,7 @@ def results(
     top_k: int,
     partial: bool,  # noqa: FBT001
 ) -> None:
-    """Write a job's results: item ids, labels, likeliest classes and probabilities, or values.
+    """Write a job's results: labels and probabilities, or values, by item id.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
@@ -132,7 +133,7 @@ def results(
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @JSON_OPTION
 def cancel(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Cancel a job; finished shards stay readable.
@@ -144,7 +145,7 @@ def cancel(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @JSON_OPTION
 def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Enqueue the lost shards of a job now, before the workers notice.
@@ -155,7 +156,7 @@ def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 
 
 @jobs.command("retry-failed")
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @click.option("--wait", is_flag=True, help="Wait until the new job ends.")
 @JSON_OPTION
 def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
@@ -172,11 +173,11 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
 
 
 @jobs.command()
-@click.argument("job_id", metavar="JOB")
+@JOB_ARGUMENT
 @click.option(
     "--sample", type=click.IntRange(1), default=16, show_default=True, help="Shards to compute."
 )
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
+@TIMEOUT_OPTION
 @JSON_OPTION
 def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001 - as above
     """Compute shards of an ended job again and compare every byte.
@@ -197,7 +198,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 12h, 30d or 2w.")
 @JSON_OPTION
 def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Delete jobs that ended before AGE, with images and results; open jobs stay.
+    """Delete jobs that ended more than AGE ago, with images and results.
 
     Example: fornada jobs purge --older-than 30d
     """

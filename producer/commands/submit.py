@@ -7,6 +7,7 @@ import click
 from fornada.commands.output import JSON_OPTION
 from fornada.errors import UsageError
 from producer.commands.opening import client_from_env
+from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import finish, print_status, watch
 from producer.inputs.arguments import images_from
 
@@ -15,19 +16,15 @@ from producer.inputs.arguments import images_from
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--model", required=True, metavar="NAME[:VERSION|@ALIAS]", help="The model.")
 @click.option("--items-per-shard", type=click.IntRange(1), help="Items in a shard.")
+@click.option("--idempotency-key", metavar="KEY", help="The job's id; makes repeating safe.")
 @click.option(
-    "--idempotency-key", metavar="KEY", help="Becomes the job's id; makes repeating safe."
-)
-@click.option(
-    "--deadline", "deadline_s", type=float, metavar="SECONDS", help="Start no shard after this."
+    "--deadline", "deadline_s", type=float, metavar="SECONDS", help="Begin no shard after this."
 )
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the job; repeatable."
 )
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
-@click.option(
-    "--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up waiting."
-)
+@TIMEOUT_OPTION
 @JSON_OPTION
 def submit(  # noqa: PLR0917 - click passes options by name
     inputs: tuple[str, ...],

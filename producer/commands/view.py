@@ -40,12 +40,9 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
         def update(status: JobStatus) -> None:
             rate = f"{status.items_per_s:,.0f}/s" if status.items_per_s else ""
             failed = f"  [red]{status.items_failed:,} failed[/]" if status.items_failed else ""
+            done = status.items_done
             progress.update(
-                task,
-                description=status.state,
-                completed=status.items_done,
-                rate=rate,
-                failed=failed,
+                task, description=status.state, completed=done, rate=rate, failed=failed
             )
 
         return job.wait(timeout_s, on_progress=update)

@@ -3,29 +3,17 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fornada.errors import UsageError
-from producer.exporting.csv_file import CsvFormat
+from producer.exporting.csv_file import write_csv
 from producer.exporting.interface import Format
-from producer.exporting.jsonl import JsonLinesFormat
-from producer.exporting.npy import NpyFormat
-from producer.exporting.parquet import ParquetFormat
+from producer.exporting.jsonl import write_jsonl
+from producer.exporting.npy import write_npy
+from producer.exporting.parquet import write_parquet
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "npy": NpyFormat(),
-        "parquet": ParquetFormat(),
-        "csv": CsvFormat(),
-        "jsonl": JsonLinesFormat(),
+        "npy": Format(write=write_npy, is_text=False),
+        "parquet": Format(write=write_parquet, is_text=False),
+        "csv": Format(write=write_csv, is_text=True),
+        "jsonl": Format(write=write_jsonl, is_text=True),
     }
 )
-
-
-def format_named(name: str) -> Format:
-    """The format with this name.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if name not in FORMATS:
-        raise UsageError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
-    return FORMATS[name]

@@ -6,21 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import IO
 
 from producer.exporting.interface import Export
-from producer.exporting.rows import encoded
+from producer.exporting.rows import encoded, records
 
 
-class CsvFormat:
-    """Writes `.csv`."""
-
-    is_text = True
-
-    def write(self, export: Export, file: IO[bytes]) -> None:
-        """As `Format`."""
-        rows = export.rows
-        file.write(_lines([rows.flat_header()]))
-        for part in export.parts:
-            for records in rows.records(part):
-                file.write(_lines(map(rows.flat_row, records)))
+def write_csv(export: Export, file: IO[bytes]) -> None:
+    """Write `.csv`."""
+    rows = export.rows
+    file.write(_lines([rows.flat_header()]))
+    for part in export.parts:
+        for block in records(rows, part):
+            file.write(_lines(map(rows.flat_row, block)))
 
 
 def _lines(rows: Iterable[Sequence[object]]) -> bytes:

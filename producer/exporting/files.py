@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from fornada.errors import FornadaError, LocalDiskError, UsageError
-from producer.exporting.catalog import format_named
+from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
 
 
@@ -35,16 +35,17 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> None:
         MissingExtraError: A package that the format needs is not installed.
         LocalDiskError: The disk is full or refuses.
     """
-    writer = format_named(fmt)
-    with _opened(path, fmt, is_text=writer.is_text) as file:
-        writer.write(export, file)
+    if fmt not in FORMATS:
+        raise UsageError(f"there is no format {fmt!r}; there are {', '.join(FORMATS)}")
+    with _opened(path, fmt) as file:
+        FORMATS[fmt].write(export, file)
 
 
 @contextmanager
-def _opened(path: Path | None, fmt: str, *, is_text: bool) -> Iterator[IO[bytes]]:
+def _opened(path: Path | None, fmt: str) -> Iterator[IO[bytes]]:
     """Where to write; a regular file gets its name when the block succeeds."""
     if path is None or (path.exists() and not path.is_file() and not path.is_dir()):
-        if not is_text:
+        if not FORMATS[fmt].is_text:
             target = "standard output" if path is None else f"{path}, which is not a regular file"
             raise UsageError(f"{fmt} cannot be written to {target}; name a file with --output")
         with _disk_errors(path or "standard output"):

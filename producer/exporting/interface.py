@@ -1,8 +1,8 @@
-"""A format of exported results, and what it is given to write."""
+"""A format of exported results, and what it writes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO
 
 from fornada.records import Task
 from producer.exporting.rows import ClassRows, Rows, ValueRows
@@ -38,17 +38,11 @@ class Export:
         return ClassRows(classes=self.classes, top_k=top_k, model=self.model)
 
 
-class Format(Protocol):
-    """Writes results as one kind of file."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """A kind of file."""
 
+    #: Writes all results, a shard at a time.
+    write: Callable[[Export, IO[bytes]], None]
     #: Whether it is text, which may go to standard output.
     is_text: bool
-
-    def write(self, export: Export, file: IO[bytes]) -> None:
-        """Write all results, a shard at a time.
-
-        Raises:
-            UsageError: The format cannot hold these results.
-            MissingExtraError: An optional package is needed and not installed.
-        """
-        ...

@@ -4,18 +4,12 @@ import json
 from typing import IO
 
 from producer.exporting.interface import Export
-from producer.exporting.rows import encoded
+from producer.exporting.rows import encoded, records
 
 
-class JsonLinesFormat:
-    """Writes `.jsonl`."""
-
-    is_text = True
-
-    def write(self, export: Export, file: IO[bytes]) -> None:
-        """As `Format`."""
-        rows = export.rows
-        for part in export.parts:
-            for records in rows.records(part):
-                lines = [json.dumps(record, ensure_ascii=False) for record in records]
-                file.write(encoded("".join(f"{line}\n" for line in lines)))
+def write_jsonl(export: Export, file: IO[bytes]) -> None:
+    """Write `.jsonl`."""
+    for part in export.parts:
+        for block in records(export.rows, part):
+            lines = [json.dumps(record, ensure_ascii=False) for record in block]
+            file.write(encoded("".join(f"{line}\n" for line in lines)))

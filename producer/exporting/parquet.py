@@ -1,4 +1,4 @@
-"""Results as Parquet: a row for each item."""
+"""Results as Parquet: a row for each item, a row group for each shard."""
 
 from typing import IO, Any
 
@@ -6,44 +6,38 @@ import numpy as np
 
 from fornada.errors import MissingExtraError
 from producer.exporting.interface import Export
-from producer.exporting.rows import Column
+from producer.exporting.rows import Column, encoded
 
 
-class ParquetFormat:
-    """Writes `.parquet`, a row group for each shard."""
-
-    is_text = False
-
-    def write(self, export: Export, file: IO[bytes]) -> None:
-        """As `Format`."""
-        try:
-            import pyarrow as pa  # noqa: PLC0415 - optional package
-            from pyarrow import parquet  # noqa: PLC0415 - optional package
-        except ImportError as exc:
-            raise MissingExtraError(
-                "parquet needs pyarrow, which is not installed; pip install 'fornada[parquet]'"
-            ) from exc
-        rows = export.rows
-        schema = pa.schema([(column.name, _type(column, pa)) for column in rows.columns])
-        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            for part in export.parts:
-                values = [
-                    _array(column, cells, pa)
-                    for column, cells in zip(rows.columns, rows.values(part), strict=True)
-                ]
-                writer.write_table(pa.table(values, schema=schema))
+def write_parquet(export: Export, file: IO[bytes]) -> None:
+    """Write `.parquet`."""
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - optional package
+        from pyarrow import parquet  # noqa: PLC0415 - optional package
+    except ImportError as exc:
+        raise MissingExtraError(
+            "parquet needs pyarrow, which is not installed; pip install 'fornada[parquet]'"
+        ) from exc
+    rows = export.rows
+    schema = pa.schema([(column.name, _type(column, pa)) for column in rows.columns])
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for part in export.parts:
+            cells = zip(rows.columns, rows.values(part), strict=True)
+            writer.write_table(pa.table([_array(*each, pa) for each in cells], schema=schema))
 
 
 def _type(column: Column, pa: Any) -> Any:
     cell = pa.string() if column.holds == "text" else pa.float32()
-    if column.length is None:
-        return cell
-    return pa.list_(cell, column.length or -1)
+    return cell if column.length is None else pa.list_(cell, column.length or -1)
 
 
 def _array(column: Column, cells: Any, pa: Any) -> Any:
-    if isinstance(cells, np.ndarray) and cells.ndim > 1:
+    if column.length:
         flat = pa.array(cells.ravel(), from_pandas=False)
         return pa.FixedSizeListArray.from_arrays(flat, column.length)
-    # A failed item has no value, in every format: NaN becomes null.
+    if column.length == 0 and column.holds == "number":
+        cells = [[] if np.isnan(row).any() else row for row in cells]
+    elif column.length is None and column.holds == "text":
+        cells = [None if cell is None else encoded(cell).decode() for cell in cells]
+    # NaN becomes null: a failed item has no value, in every format.
     return pa.array(cells, type=_type(column, pa), from_pandas=isinstance(cells, np.ndarray))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -14,41 +14,46 @@ from producer.results import ShardResult
 #: Values converted to text at a time; each takes some 200 bytes meanwhile.
 VALUES_AT_A_TIME = 65_536
 
-Record = Mapping[str, object]
+Record = Mapping[str, Any]
 
 
 class Column(NamedTuple):
-    """A column of a format that has types."""
+    """A column of an export."""
 
     name: str
     holds: Literal["text", "number"]
-    #: Length of the list in each cell, 0 where lengths differ; `None` where cells are no lists.
+    #: Length of the list in each cell; 0 for lists that are empty where an item failed; `None` for
+    #: cells that are no lists.
     length: int | None = None
 
 
 class Rows(Protocol):
     """How the items of a job become rows; an item without a result has a row that says why."""
 
-    def records(self, part: ShardResult) -> Iterator[list[Record]]:
-        """The rows of a shard as JSON objects, a few at a time."""
+    @property
+    def columns(self) -> list[Column]:
+        """The columns."""
+        ...
+
+    def values(self, part: ShardResult) -> list[Any]:
+        """The cells of each column: a list of text, or a float32 array with NaN for no number."""
         ...
 
     def flat_header(self) -> list[str]:
         """The columns of a format whose cells are no lists."""
         ...
 
-    def flat_row(self, record: Any) -> list[object]:
+    def flat_row(self, record: Record) -> list[object]:
         """The cells of a record in those columns."""
         ...
 
-    @property
-    def columns(self) -> list[Column]:
-        """The columns of a format that has types."""
-        ...
 
-    def values(self, part: ShardResult) -> list[Any]:
-        """The cells of a shard for each of `columns`: a list, or a float32 array."""
-        ...
+def records(rows: Rows, part: ShardResult) -> Iterator[list[Record]]:
+    """The rows of a shard as JSON objects, a few at a time."""
+    names = [column.name for column in rows.columns]
+    for block in _blocks(part):
+        cells = map(_plain, rows.columns, rows.values(block))
+        yield [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,44 +63,6 @@ class ClassRows:
     classes: Sequence[str]
     top_k: int
     model: str
-
-    def records(self, part: ShardResult) -> Iterator[list[Record]]:
-        """As `Rows`."""
-        for rows, first in _blocks(part):
-            order, usable = self._order(rows)
-            yield [
-                {
-                    "item_id": part.item_ids[first + row],
-                    **self._best(order[row].tolist() if usable[row] else [], values),
-                    "probabilities": values,
-                    "error": part.errors.get(first + row),
-                    "model": self.model,
-                }
-                for row, values in enumerate(_short(rows))
-            ]
-
-    def _best(self, top: list[int], values: list[float | None]) -> Record:
-        return {
-            "label": self.classes[top[0]] if top else None,
-            "score": values[top[0]] if top else None,
-            "top_labels": [self.classes[number] for number in top],
-            "top_scores": [values[number] for number in top],
-        }
-
-    def flat_header(self) -> list[str]:
-        """As `Rows`."""
-        places = range(2, self.top_k + 1)
-        top = [f"top{place}_{what}" for place in places for what in ("label", "score")]
-        probabilities = [f"p_{name}" for name in self.classes]
-        return ["item_id", "label", "score", *top, *probabilities, "error", "model"]
-
-    def flat_row(self, record: Any) -> list[object]:
-        """As `Rows`."""
-        pairs = zip(record["top_labels"], record["top_scores"], strict=True)
-        top: list[object] = [cell for pair in pairs for cell in pair]
-        cells = top or [""] * (2 * self.top_k)
-        values = record["probabilities"]
-        return [record["item_id"], *cells, *values, record["error"], record["model"]]
 
     @property
     def columns(self) -> list[Column]:
@@ -113,28 +80,32 @@ class ClassRows:
 
     def values(self, part: ShardResult) -> list[Any]:
         """As `Rows`."""
-        order, usable = self._order(part.probabilities)
+        order = np.argsort(-part.probabilities, axis=1, kind="stable")[:, : self.top_k]
+        failed = np.asarray(~np.isfinite(part.probabilities).all(axis=1))
         scores = np.take_along_axis(part.probabilities, order, axis=1)
-        labels = [[self.classes[number] for number in numbers] for numbers in order.tolist()]
-        item_ids, errors, models = _common_values(part, self.model)
-        return [
-            item_ids,
-            [label[0] if use else None for label, use in zip(labels, usable, strict=True)],
-            [score[0] if use else None for score, use in zip(scores, usable, strict=True)],
-            [label if use else [] for label, use in zip(labels, usable, strict=True)],
-            [score if use else [] for score, use in zip(scores, usable, strict=True)],
-            part.probabilities,
-            errors,
-            models,
+        scores[failed] = np.nan
+        labels = [
+            [] if no else [self.classes[number] for number in numbers]
+            for no, numbers in zip(failed, order.tolist(), strict=True)
         ]
+        best = [row[0] if row else None for row in labels]
+        errors, models = _errors_and_models(part, self.model)
+        own = [best, scores[:, 0], labels, scores, part.probabilities]
+        return [part.item_ids, *own, errors, models]
 
-    def _order(
-        self, probabilities: NDArray[np.float32]
-    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The likeliest classes, int [items, top_k], and which items have any."""
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top_k]
-        usable: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
-        return order, usable
+    def flat_header(self) -> list[str]:
+        """As `Rows`."""
+        places = range(2, self.top_k + 1)
+        top = [f"top{place}_{what}" for place in places for what in ("label", "score")]
+        probabilities = [f"p_{name}" for name in self.classes]
+        return ["item_id", "label", "score", *top, *probabilities, "error", "model"]
+
+    def flat_row(self, record: Record) -> list[object]:
+        """As `Rows`."""
+        pairs = zip(record["top_labels"], record["top_scores"], strict=True)
+        top = [cell for pair in pairs for cell in pair] or [""] * (2 * self.top_k)
+        values = record["probabilities"]
+        return [record["item_id"], *top, *values, record["error"], record["model"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,18 +128,15 @@ class ValueRows:
                 "export; use --format npy, or publish it with other names"
             )
 
-    def records(self, part: ShardResult) -> Iterator[list[Record]]:
+    @property
+    def columns(self) -> list[Column]:
         """As `Rows`."""
-        for rows, first in _blocks(part):
-            yield [
-                {
-                    "item_id": part.item_ids[first + row],
-                    **dict(zip(self.names, values, strict=True)),
-                    "error": part.errors.get(first + row),
-                    "model": self.model,
-                }
-                for row, values in enumerate(_short(rows))
-            ]
+        first, *last = (Column(name, "text") for name in ("item_id", "error", "model"))
+        return [first, *(Column(name, "number") for name in self.names), *last]
+
+    def values(self, part: ShardResult) -> list[Any]:
+        """As `Rows`."""
+        return [part.item_ids, *part.probabilities.T, *_errors_and_models(part, self.model)]
 
     def flat_header(self) -> list[str]:
         """As `Rows`."""
@@ -178,22 +146,6 @@ class ValueRows:
         """As `Rows`."""
         return list(record.values())
 
-    @property
-    def columns(self) -> list[Column]:
-        """As `Rows`."""
-        values = [Column(name, "number") for name in self.names]
-        return [
-            Column("item_id", "text"),
-            *values,
-            Column("error", "text"),
-            Column("model", "text"),
-        ]
-
-    def values(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        item_ids, errors, models = _common_values(part, self.model)
-        return [item_ids, *part.probabilities.T, errors, models]
-
 
 def encoded(text: str) -> bytes:
     """`text` as UTF-8; what UTF-8 cannot represent is escaped."""
@@ -201,11 +153,26 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _blocks(part: ShardResult) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """A few rows at a time, and the position of the first."""
+def _blocks(part: ShardResult) -> Iterator[ShardResult]:
     step = max(1, VALUES_AT_A_TIME // part.probabilities.shape[1])
     for first in range(0, len(part.probabilities), step):
-        yield part.probabilities[first : first + step], first
+        rows = slice(first, first + step)
+        yield replace(
+            part,
+            item_ids=part.item_ids[rows],
+            probabilities=part.probabilities[rows],
+            errors={n - first: why for n, why in part.errors.items() if first <= n < rows.stop},
+        )
+
+
+def _plain(column: Column, cells: Any) -> list[Any]:
+    """The cells as JSON values."""
+    if not isinstance(cells, np.ndarray):
+        return list(cells)
+    rows = _short(cells.reshape(len(cells), -1))
+    if column.length is None:
+        return [value for (value,) in rows]
+    return rows if column.length else [[] if None in row else row for row in rows]
 
 
 def _short(rows: NDArray[np.float32]) -> list[list[float | None]]:
@@ -215,10 +182,6 @@ def _short(rows: NDArray[np.float32]) -> list[list[float | None]]:
     return [[value if math.isfinite(value) else None for value in row] for row in short]
 
 
-def _common_values(part: ShardResult, model: str) -> tuple[list[str], list[str | None], list[str]]:
+def _errors_and_models(part: ShardResult, model: str) -> tuple[list[str | None], list[str]]:
     count = len(part.probabilities)
-    return (
-        [encoded(item_id).decode() for item_id in part.item_ids],
-        [part.errors.get(row) for row in range(count)],
-        [model] * count,
-    )
+    return [part.errors.get(row) for row in range(count)], [model] * count

@@ -3,7 +3,7 @@
 import glob
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, takewhile
 from pathlib import Path
@@ -21,7 +21,7 @@ Kind = Literal["npy", "npz", "idx", "image"]
 
 _IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
 _MAX_IMAGE_FILE_BYTES = 256 * 1024 * 1024
-_KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG, JPEG"
+_KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG or JPEG"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,62 +69,59 @@ def read_blocks(
         for file in files
         if file.kind != "image"
     }
-    return _blocks(files, arrays, root, item_shape, max_block_bytes)
+    reader = _Reader(root=root, item_shape=item_shape, max_block_bytes=max_block_bytes)
+    return reader.blocks(files, arrays)
 
 
-def _blocks(
-    files: Sequence[_File],
-    arrays: dict[_File, list[FileArray]],
-    root: Path | None,
-    item_shape: Sequence[int],
-    max_block_bytes: int,
-) -> Iterator[ItemBlock]:
-    images_per_block = max(1, max_block_bytes // math.prod(item_shape))
-    for are_images, run in groupby(files, key=lambda file: file.kind == "image"):
-        if are_images:
-            while some := list(islice(run, images_per_block)):
-                yield _image_block(some, root, item_shape)
-            continue
-        for file in run:
-            for array in arrays[file]:
-                yield from _array_blocks(array, file, root, item_shape, max_block_bytes)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reader:
+    """Reads files in blocks."""
 
+    #: What item ids are relative to; `None` for no ids.
+    root: Path | None
+    item_shape: Sequence[int]
+    max_block_bytes: int
 
-def _array_blocks(
-    array: FileArray,
-    file: _File,
-    root: Path | None,
-    item_shape: Sequence[int],
-    max_block_bytes: int,
-) -> Iterator[ItemBlock]:
-    ids = None
-    first_row = 0
-    for rows in array.blocks(item_shape=item_shape, max_block_bytes=max_block_bytes):
-        if root is not None:
-            name = _name(file, root) + (f":{array.member}" if array.member else "")
-            ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
-        yield ItemBlock(images=rows, item_ids=ids, where=array.header.where)
-        first_row += len(rows)
+    def blocks(
+        self, files: Sequence[_File], arrays: Mapping[_File, list[FileArray]]
+    ) -> Iterator[ItemBlock]:
+        images_per_block = max(1, self.max_block_bytes // math.prod(self.item_shape))
+        for are_images, run in groupby(files, key=lambda file: file.kind == "image"):
+            if are_images:
+                while some := list(islice(run, images_per_block)):
+                    yield self._image_block(some)
+                continue
+            for file in run:
+                for array in arrays[file]:
+                    yield from self._array_blocks(array, file)
 
+    def _array_blocks(self, array: FileArray, file: _File) -> Iterator[ItemBlock]:
+        ids, first_row = None, 0
+        for rows in array.blocks(item_shape=self.item_shape, max_block_bytes=self.max_block_bytes):
+            if self.root is not None:
+                name = _name(file, self.root) + (f":{array.member}" if array.member else "")
+                ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
+            yield ItemBlock(images=rows, item_ids=ids, where=array.header.where)
+            first_row += len(rows)
 
-def _image_block(files: Sequence[_File], root: Path | None, item_shape: Sequence[int]) -> ItemBlock:
-    images = np.empty((len(files), *item_shape), dtype=np.uint8)
-    for row, file in enumerate(files):
-        where = _text(file.path)
-        with reading(where), file.path.open("rb") as stream:
-            data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
-        if len(data) > _MAX_IMAGE_FILE_BYTES:
-            raise InputError(
-                f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes, more than an image of a "
-                "model's size needs; save it again"
-            )
-        images[row] = decode_image(data, item_shape=item_shape, where=where)
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return ItemBlock(
-        images=images,
-        item_ids=[_name(file, root) for file in files] if root else None,
-        where=f"{_text(files[0].path)}{more}",
-    )
+    def _image_block(self, files: Sequence[_File]) -> ItemBlock:
+        images = np.empty((len(files), *self.item_shape), dtype=np.uint8)
+        for row, file in enumerate(files):
+            where = _text(file.path)
+            with reading(where), file.path.open("rb") as stream:
+                data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
+            if len(data) > _MAX_IMAGE_FILE_BYTES:
+                raise InputError(
+                    f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes, more than an image of a "
+                    "model's size needs; save it again"
+                )
+            images[row] = decode_image(data, item_shape=self.item_shape, where=where)
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return ItemBlock(
+            images=images,
+            item_ids=[_name(file, self.root) for file in files] if self.root else None,
+            where=f"{_text(files[0].path)}{more}",
+        )
 
 
 def _expand(text: str) -> list[_File]:

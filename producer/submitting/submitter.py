@@ -13,9 +13,11 @@ from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import INLINE_VERSION, SCHEMA_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
+from model_store.store import ModelStore
 from producer.job import Job
 from producer.submitting.creation import JobCreator
 from producer.submitting.preparation import Preparation, PreparedSubmission
+from producer.submitting.resolver import Resolver
 from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import upload
 
@@ -32,14 +34,17 @@ class Submitter:
     def __init__(
         self,
         *,
-        preparation: Preparation,
-        creator: JobCreator,
         objects: ObjectStore,
+        models: ModelStore,
+        resolver: Resolver,
         coordination: OpenJobs,
+        creator: JobCreator,
         settings: Settings,
         as_job: Callable[[JobManifest], Job],
     ) -> None:
-        self._preparation = preparation
+        self._preparation = Preparation(
+            objects=objects, creator=creator, models=models, resolver=resolver, settings=settings
+        )
         self._creator = creator
         self._objects = objects
         self._coordination = coordination

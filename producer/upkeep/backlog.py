@@ -46,12 +46,8 @@ class Backlog:
         return self.waiting + self.queued + self.reserved + self.running
 
     def __add__(self, other: "Backlog") -> "Backlog":
-        return Backlog(
-            waiting=self.waiting + other.waiting,
-            queued=self.queued + other.queued,
-            reserved=self.reserved + other.reserved,
-            running=self.running + other.running,
-        )
+        stages = ("waiting", "queued", "reserved", "running")
+        return Backlog(**{name: getattr(self, name) + getattr(other, name) for name in stages})
 
 
 def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Backlog:

@@ -57,8 +57,10 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     Shards that crashed their workers are left out: they would again.
 
     Raises:
-        UsageError: The job has not ended, or has no such shard.
+        UsageError: The job has not ended, has no such shard, or `sample` is less than 1.
     """
+    if sample < 1:
+        raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
     job_id = manifest.job_id
     final = jobs.final(job_id)
     if final is None:

@@ -150,7 +150,7 @@ def test_results_of_a_job_that_has_not_ended(deployment: Any, queued_job: str) -
     deployment.refuses(
         *("jobs", "results", queued_job),
         code=1,
-        words=[f"job {queued_job} has not ended", "wait for it, or ask for partial results"],
+        words=[f"job {queued_job} has not ended", "wait for it, or request partial results"],
     )
 
 
@@ -188,7 +188,7 @@ _BAD_FILES = [
     ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
     ("pickle.npy", ["Python objects, which are never loaded", "plain array"]),
     ("huge.npy", ["claims 100000000000 bytes", "has 896", "write it again"]),
-    ("words.npy", ["no kind that can be read", ".npy, .npz, IDX"]),
+    ("words.npy", ["no known kind", ".npy, .npz, IDX"]),
     ("damaged.npz", ["damaged", "write it again"]),
     ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
     ("broken.png", ["a broken image", "save it again"]),

@@ -156,7 +156,7 @@ def test_waiting_for_too_long_is_an_error_and_the_job_goes_on(live: Any, folder:
     assert (1, "") == (done.returncode, done.stdout)
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: job ")
-    assert "it goes on, wait again" in line
+    assert "it continues, so wait again" in line
     assert "SUCCEEDED" == live.answer("jobs", "watch", line.split()[2])["state"]
 
 

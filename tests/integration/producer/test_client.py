@@ -1,6 +1,7 @@
 """The client on real servers: what it stores and enqueues, and what it says when it cannot."""
 
 import base64
+import functools
 import json
 from collections.abc import Iterator
 
@@ -25,6 +26,7 @@ from fornada.jobs.outcome import JobState
 from fornada.local.ports import free_port
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
+from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
@@ -79,7 +81,7 @@ def arguments(envelope: dict) -> list[dict]:
 
 
 def test_messages_are_ids_in_json_under_a_name_for_every_language(
-    large: Client, broker: redis.Redis
+    large: Client, client: Client, broker: redis.Redis
 ) -> None:
     job = large.submit(IMAGES, model="m", items_per_shard=4)
 
@@ -91,8 +93,16 @@ def test_messages_are_ids_in_json_under_a_name_for_every_language(
     ]
     assert all(len(envelope["body"]) < 1024 for envelope in envelopes)
 
+    # and the shards of a small job are one message of the queue
+    broker.delete("fornada")
+    job = client.submit(IMAGES, model="m", items_per_shard=4)
+    (envelope,) = queued(broker)
+    assert [
+        {"schema_version": 1, "job_id": job.id, "shard": shard} for shard in range(3)
+    ] == arguments(envelope)
 
-def test_a_small_job_of_one_shard_travels_in_its_message(
+
+def test_small_jobs_travel_in_messages_of_bounded_size(
     client: Client, broker: redis.Redis, rclone_objects: S3ObjectStore
 ) -> None:
     job = client.submit(IMAGES, model="m")
@@ -109,23 +119,8 @@ def test_a_small_job_of_one_shard_travels_in_its_message(
     # and Celery's own headers do not show the images once more
     assert len(json.dumps(envelope["headers"])) < 1024
 
-
-def test_shards_of_a_small_job_are_one_message_of_the_queue(
-    client: Client, broker: redis.Redis
-) -> None:
-    job = client.submit(IMAGES, model="m", items_per_shard=4)
-
-    (envelope,) = queued(broker)
-    assert [
-        {"schema_version": 1, "job_id": job.id, "shard": shard} for shard in range(3)
-    ] == arguments(envelope)
-
-
-def test_many_small_jobs_share_messages_of_bounded_size(
-    client: Client, broker: redis.Redis
-) -> None:
+    broker.delete("fornada")
     jobs = client.submit_many([IMAGES[:1]] * 70, model="m")
-
     envelopes = queued(broker)
     carried = [message["job_id"] for envelope in envelopes for message in arguments(envelope)]
     assert [job.id for job in jobs] == carried
@@ -142,38 +137,31 @@ def test_pixels_of_large_jobs_are_never_in_the_broker(client: Client, broker: re
 
 
 def test_the_window_holds_on_a_real_queue(
-    settings: Settings, rclone_objects: S3ObjectStore
+    settings: Settings, rclone_objects: S3ObjectStore, broker: redis.Redis
 ) -> None:
     publish(rclone_objects)
-    client = Client.from_settings(
-        settings.model_copy(update={"enqueue_window": 3, "max_inline_bytes": 0})
-    )
+    coordination = RedisCoordination.from_settings(settings)
+    for max_inline_bytes in (0, MAX_INLINE_BYTES):
+        broker.delete("fornada")
+        window = {"enqueue_window": 3, "max_inline_bytes": max_inline_bytes}
+        client = Client.from_settings(settings.model_copy(update=window))
 
-    for _ in range(2):
-        client.submit(IMAGES, model="m", items_per_shard=5)
+        jobs = [client.submit(IMAGES, model="m") for _ in range(5)]
 
-    assert 3 == RedisCoordination.from_settings(settings).queue_length("fornada")
-
-
-def test_the_window_holds_for_small_jobs_too(
-    settings: Settings, rclone_objects: S3ObjectStore
-) -> None:
-    publish(rclone_objects)
-    client = Client.from_settings(settings.model_copy(update={"enqueue_window": 3}))
-
-    jobs = [client.submit(IMAGES, model="m") for _ in range(5)]
-
-    assert 3 == RedisCoordination.from_settings(settings).queue_length("fornada")
-    assert {JobState.QUEUED} == {job.status().state for job in jobs}
+        assert 3 == coordination.queue_length("fornada")
+        assert {JobState.QUEUED} == {job.status().state for job in jobs}
 
 
-def test_jobs_are_found_again_by_another_client(client: Client, settings: Settings) -> None:
+def test_another_client_finds_a_job_and_how_it_ended(client: Client, settings: Settings) -> None:
     job = client.submit(IMAGES, model="m", tags={"team": "vision"})
 
     other = Client.from_settings(settings)
-
     assert job.manifest == other.job(job.id).manifest
     assert [(job.id, JobState.QUEUED)] == [(s.job_id, s.state) for s in other.jobs()]
+
+    job.cancel("wrong images")
+    status = other.job(job.id).status()
+    assert (JobState.CANCELLED, "wrong images") == (status.state, status.reason)
 
 
 @pytest.mark.parametrize("store", ["rclone", "moto"])
@@ -193,7 +181,7 @@ def test_an_idempotency_key_holds_between_clients(
         other.submit(IMAGES + 1, model="m", idempotency_key="night")
 
 
-def test_images_in_another_bucket_are_submitted_where_they_lie(
+def test_images_in_another_bucket_are_submitted_in_place(
     client: Client, settings: Settings, rclone_objects: S3ObjectStore
 ) -> None:
     bucket = f"{settings.s3_bucket}-in"
@@ -208,72 +196,57 @@ def test_images_in_another_bucket_are_submitted_where_they_lie(
     assert [] == list(rclone_objects.list(f"jobs/{job.id}/input/"))
 
 
-def test_a_cancelled_job_says_so_to_every_client(client: Client, settings: Settings) -> None:
-    job = client.submit(IMAGES, model="m")
-
-    job.cancel("wrong images")
-
-    status = Client.from_settings(settings).job(job.id).status()
-    assert (JobState.CANCELLED, "wrong images") == (status.state, status.reason)
-
-
 # Broken deployments.
 
 
-@pytest.mark.parametrize("wrong", ["closed port", "password"])
+def unreachable(settings: Settings) -> list[Settings]:
+    """The settings with a closed port, and with a wrong password."""
+    host = settings.redis_url.get_secret_value().rpartition("@")[2]
+    return [
+        settings.model_copy(update={"redis_url": SecretStr(f"redis://:hunter2@{where}")})
+        for where in (f"127.0.0.1:{free_port()}/0", host)
+    ]
+
+
 def test_without_a_broker_nothing_is_uploaded(
-    wrong: str, settings: Settings, rclone_objects: S3ObjectStore
+    settings: Settings, rclone_objects: S3ObjectStore
 ) -> None:
     publish(rclone_objects)
     before = [info.key for info in rclone_objects.list("")]
-    host = settings.redis_url.get_secret_value().rpartition("@")[2]
-    url = (
-        f"redis://:hunter2@127.0.0.1:{free_port()}/0"
-        if wrong == "closed port"
-        else f"redis://:hunter2@{host}"
-    )
-    client = Client.from_settings(settings.model_copy(update={"redis_url": SecretStr(url)}))
 
-    with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
-        client.submit(IMAGES, model="m")
+    for broken in unreachable(settings):
+        with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
+            Client.from_settings(broken).submit(IMAGES, model="m")
 
-    assert "hunter2" not in str(caught.value)
-    assert before == [info.key for info in rclone_objects.list("")]
+        assert "hunter2" not in str(caught.value)
+        assert before == [info.key for info in rclone_objects.list("")]
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
+def test_without_a_store_nothing_is_enqueued(
+    client: Client, settings: Settings, broker: redis.Redis
+) -> None:
+    for change, kind in (
         ({"s3_bucket": "nowhere-at-all"}, BucketNotFoundError),
         ({"s3_secret_access_key": SecretStr("hunter2hunter2")}, StoreAccessError),
         ({"s3_endpoint_url": "http://127.0.0.1:9"}, StoreUnavailableError),
-    ],
-)
-def test_without_a_store_nothing_is_enqueued(
-    client: Client,
-    settings: Settings,
-    broker: redis.Redis,
-    change: dict[str, object],
-    kind: type[Exception],
-) -> None:
-    broken = Client.from_settings(settings.model_copy(update=change))
+    ):
+        broken = Client.from_settings(settings.model_copy(update=change))
 
-    with pytest.raises(kind):
-        broken.submit(IMAGES, model="m")
+        with pytest.raises(kind):
+            broken.submit(IMAGES, model="m")
 
     assert [] == queued(broker)
 
 
-@pytest.mark.parametrize("wrong", ["closed port", "password"])
-def test_a_queue_that_cannot_be_reached_is_a_broker_error(wrong: str, settings: Settings) -> None:
-    host = settings.redis_url.get_secret_value().rpartition("@")[2]
-    url = f"redis://:hunter2@{host if wrong == 'password' else f'127.0.0.1:{free_port()}/0'}"
-    sender = CelerySender.from_settings(settings.model_copy(update={"redis_url": SecretStr(url)}))
+def test_a_queue_that_cannot_be_reached_is_a_broker_error(settings: Settings) -> None:
+    for broken in unreachable(settings):
+        sender = CelerySender.from_settings(broken)
 
-    with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
-        sender.enqueue([ShardMessage(job_id="job", shard=0)])
-
-    assert "hunter2" not in str(caught.value)
+        enqueue = functools.partial(sender.enqueue, [ShardMessage(job_id="job", shard=0)])
+        for call in (enqueue, sender.reserved):
+            with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
+                call()
+            assert "hunter2" not in str(caught.value)
 
 
 def test_a_full_broker_is_a_broker_error(settings: Settings, broker: redis.Redis) -> None:
@@ -319,8 +292,11 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
 
 
 def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
-    client: Client, settings: Settings
+    client: Client, settings: Settings, broker: redis.Redis
 ) -> None:
+    # given a bundle in a worker's hands, beside messages that are not ours
+    for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
+        broker.hset("unacked", str(number), body)
     client.submit(IMAGES, model="m", items_per_shard=3)
     with client._sender._app.connection_for_read() as connection:
         consumer = connection.SimpleQueue(settings.queue)
@@ -331,22 +307,3 @@ def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
         message.ack()
         consumer.close()
     assert Backlog(reserved=WorkCount(shards=4, items=10)) == backlog
-
-
-def test_what_others_leave_in_the_queues_books_is_no_backlog(
-    client: Client, broker: redis.Redis
-) -> None:
-    for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
-        broker.hset("unacked", str(number), body)
-
-    assert Backlog() == client.backlog()
-
-
-def test_a_queue_that_is_away_is_a_broker_error(settings: Settings) -> None:
-    url = SecretStr(f"redis://:hunter2@127.0.0.1:{free_port()}/0")
-    sender = CelerySender.from_settings(settings.model_copy(update={"redis_url": url}))
-
-    with pytest.raises(BrokerError, match="cannot be reached") as caught:
-        sender.reserved()
-
-    assert "hunter2" not in str(caught.value)

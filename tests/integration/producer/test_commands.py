@@ -1,14 +1,15 @@
-"""`fornada submit` and `fornada jobs` as a shell sees them."""
+"""`fornada submit` and `fornada jobs`: what they print, and how they exit."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from fornada.commands.router import main
 from fornada.coordination.interface import Claim, ShardEnd
 from fornada.coordination.redis import RedisCoordination
 from fornada.jobs.outcome import ShardOutcome
@@ -23,11 +24,25 @@ from model_store.store import ModelStore
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
 
+class _Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+#: Runs `fornada ARGUMENTS`, with changes of the environment.
+_Run = Callable[..., _Done]
+
+
 @pytest.fixture
 def run(
-    environ: dict[str, str], rclone_objects: S3ObjectStore, tmp_path: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `fornada ARGUMENTS` where `images.npy` lies and a model is published."""
+    environ: dict[str, str],
+    rclone_objects: S3ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[_Run]:
+    """In a folder with `images.npy`, on a deployment with the model `m`; in this process."""
     np.save(tmp_path / "images.npy", IMAGES)
     ModelStore(objects=rclone_objects).publish(
         ModelDraft(name="m", item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
@@ -36,23 +51,26 @@ def run(
         golden_outputs=np.zeros((1, 2), np.float32),
         check=lambda _artifact: None,
     )
+    monkeypatch.chdir(tmp_path)
+    # A command sets up the logging of its process.
+    handlers, level = list(logging.root.handlers), logging.root.level
 
-    def fornada(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "fornada", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**environ, **changes},
-            cwd=tmp_path,
-            timeout=60,
-        )
+    def fornada(*arguments: str, **changes: str) -> _Done:
+        with monkeypatch.context() as patch:
+            for name, value in (environ | changes).items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(list(arguments))
+        captured = capsys.readouterr()
+        return _Done(int(ended.value.code or 0), captured.out, captured.err)
 
-    return fornada
+    yield fornada
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
 
 
 def test_a_job_is_submitted_shown_listed_cancelled_and_read(
-    run: Callable[..., subprocess.CompletedProcess[str]],
+    run: _Run,
 ) -> None:
     # given a job of three shards
     done = run(
@@ -97,11 +115,11 @@ def test_a_job_is_submitted_shown_listed_cancelled_and_read(
 
 
 def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
-    run: Callable[..., subprocess.CompletedProcess[str]],
+    run: _Run,
     settings: Settings,
     rclone_objects: S3ObjectStore,
 ) -> None:
-    # given a job of twenty shards, of which twelve are dead and one is at work
+    # given a job of twenty shards, of which twelve are dead and one is running
     run("submit", "images.npy", "images.npy", "--model", "m", "--items-per-shard", "1",
         "--idempotency-key", "night")  # fmt: skip
     coordination = RedisCoordination.from_settings(settings)
@@ -146,49 +164,36 @@ def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "error"),
-    [
-        (("submit", "images.npy", "--model", "other"), 2, "no model 'other'; there are: m"),
-        (("submit", "images.npy", "--model", "m:7"), 2, "has no version 7"),
-        (("submit", "images.npy", "--model", "m@prod"), 2, "has no alias 'prod'"),
-        (("submit", "none.npy", "--model", "m"), 2, "none.npy"),
-        (("submit", "images.npy", "--model", "m", "--tag", "x"), 2, "--tag 'x' is not KEY=VALUE"),
-        (("submit", "images.npy", "--model", "m", "--deadline", "-1"), 2, "deadline_s is -1"),
-        (("submit", "s3://a/b", "images.npy", "--model", "m"), 2, "s3:// prefix alone"),
-        (("jobs", "show", "nobody"), 2, "no job 'nobody'"),
-        (("jobs", "cancel", "a/b"), 2, "not a valid name"),
-    ],
-)
-def test_a_users_mistake_is_one_line_and_no_traceback(
-    run: Callable[..., subprocess.CompletedProcess[str]],
-    arguments: tuple[str, ...],
-    code: int,
-    error: str,
-) -> None:
-    done = run(*arguments)
+def test_a_users_mistake_is_one_line_and_no_traceback(run: _Run) -> None:
+    submit = ("submit", "images.npy", "--model")
+    for arguments, error in (
+        ((*submit, "other"), "no model 'other'; there are: m"),
+        ((*submit, "m:7"), "has no version 7"),
+        ((*submit, "m@prod"), "has no alias 'prod'"),
+        (("submit", "none.npy", "--model", "m"), "none.npy"),
+        ((*submit, "m", "--tag", "x"), "--tag 'x' is not KEY=VALUE"),
+        ((*submit, "m", "--deadline", "-1"), "deadline_s is -1"),
+        (("submit", "s3://a/b", "images.npy", "--model", "m"), "s3:// prefix alone"),
+        (("jobs", "show", "nobody"), "no job 'nobody'"),
+        (("jobs", "cancel", "a/b"), "not a valid name"),
+    ):
+        done = run(*arguments)
 
-    assert code == done.returncode
-    assert "" == done.stdout
-    assert error in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert 1 == len(done.stderr.splitlines())
+        assert (2, "") == (done.returncode, done.stdout)
+        assert error in done.stderr
+        assert done.stderr.startswith("error: ")
+        assert 1 == len(done.stderr.splitlines())
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "code"),
-    [
-        ("FORNADA_REDIS_URL", "redis://127.0.0.1:{port}/0", 1),
-        ("FORNADA_S3_ENDPOINT_URL", "http://127.0.0.1:{port}", 1),
+def test_a_broken_deployment_is_one_line_and_no_traceback(run: _Run) -> None:
+    for variable, value, code in (
+        ("FORNADA_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0", 1),
+        ("FORNADA_S3_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}", 1),
         ("FORNADA_S3_BUCKET", "nowhere-at-all", 2),
         ("FORNADA_S3_SECRET_ACCESS_KEY", "wrong-secret", 2),
-    ],
-)
-def test_a_broken_deployment_is_one_line_and_no_traceback(
-    run: Callable[..., subprocess.CompletedProcess[str]], variable: str, value: str, code: int
-) -> None:
-    done = run("submit", "images.npy", "--model", "m", **{variable: value.format(port=free_port())})
+    ):
+        done = run("submit", "images.npy", "--model", "m", **{variable: value})
 
-    assert code == done.returncode
-    assert variable in done.stderr
-    assert 1 == len(done.stderr.splitlines())
+        assert code == done.returncode
+        assert variable in done.stderr
+        assert 1 == len(done.stderr.splitlines())

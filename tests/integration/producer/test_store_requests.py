@@ -1,4 +1,4 @@
-"""What submitting costs the store: counted, so that no round trip creeps in unseen."""
+"""Store requests of each way to submit, counted so that none creeps in."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
-from producer import Client, Job, Submission
+from producer import Client, Submission
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -57,65 +57,50 @@ def deployment(
         yield _Deployment(settings, counter)
 
 
-@pytest.mark.parametrize(
-    ("model", "resolving"),
-    [
+def test_each_way_to_submit_costs_the_store_its_fewest_requests(deployment: _Deployment) -> None:
+    client = deployment.client
+    large = np.zeros((60_000, 2, 2), np.uint8)
+    with_keys = [Submission(images=IMAGES, idempotency_key=f"night-{n}") for n in range(3)]
+    # Where conditions are ignored, a manifest of the caller's id is looked for before it is
+    # written, and read back.
+    looks = 1 if deployment.is_conditional else 3
+    submitted = client.submit(IMAGES, model="m:1")
+
+    for what, call, expected in (
         # A version never changes, and was read before.
-        ("m:1", {}),
-        # Which is the newest may have changed.
-        ("m", {"GET list": 1}),
-        # So may an alias: the last of its moves, and where that goes.
-        ("m@prod", {"GET list": 1, "GET model": 1}),
-    ],
-)
-def test_a_small_job_is_one_put(
-    deployment: _Deployment, model: str, resolving: dict[str, int]
-) -> None:
-    counts = deployment.requests(lambda: deployment.client.submit(IMAGES, model=model))
-
-    assert {"PUT manifest.json": 1, **resolving} == counts
-
-
-def test_of_many_small_jobs_each_is_one_put_and_their_model_is_resolved_once(
-    deployment: _Deployment,
-) -> None:
-    counts = deployment.requests(
-        lambda: deployment.client.submit_many([IMAGES] * 50, model="m@prod")
-    )
-
-    assert {"PUT manifest.json": 50, "GET list": 1, "GET model": 1} == counts
-
-
-def test_a_small_job_of_the_callers_id_is_looked_for_first(deployment: _Deployment) -> None:
-    counts = deployment.requests(
-        lambda: deployment.client.submit(IMAGES, model="m:1", idempotency_key="night")
-    )
-
-    # Where conditions are ignored it is looked for before it is written, and read back.
-    looks = 1 if deployment.is_conditional else 3
-    assert {"PUT manifest.json": 1, "GET manifest.json": looks} == counts
-
-
-def test_a_large_job_puts_its_shards_and_its_manifest(deployment: _Deployment) -> None:
-    images = np.zeros((60_000, 2, 2), np.uint8)
-
-    counts = deployment.requests(
-        lambda: deployment.client.submit(images, model="m:1", items_per_shard=20_000)
-    )
-
-    assert {"PUT input": 3, "PUT manifest.json": 1} == counts
-
-
-def test_waiting_asks_for_the_end_once_a_look(deployment: _Deployment) -> None:
-    job: Job = deployment.client.submit(IMAGES, model="m:1")
-
-    assert {"GET final.json": 1} == deployment.requests(job.status)
-
-
-def test_submissions_with_keys_are_looked_for_each(deployment: _Deployment) -> None:
-    submissions = [Submission(images=IMAGES, idempotency_key=f"night-{n}") for n in range(3)]
-
-    counts = deployment.requests(lambda: deployment.client.submit_many(submissions, model="m:1"))
-
-    looks = 1 if deployment.is_conditional else 3
-    assert {"PUT manifest.json": 3, "GET manifest.json": 3 * looks} == counts
+        ("a version", lambda: client.submit(IMAGES, model="m:1"), {"PUT manifest.json": 1}),
+        # Which version is the newest may have changed.
+        (
+            "the newest",
+            lambda: client.submit(IMAGES, model="m"),
+            {"PUT manifest.json": 1, "GET list": 1},
+        ),
+        # So may an alias: its last move, and the version that it names.
+        (
+            "an alias",
+            lambda: client.submit(IMAGES, model="m@prod"),
+            {"PUT manifest.json": 1, "GET list": 1, "GET model": 1},
+        ),
+        (
+            "many small jobs",
+            lambda: client.submit_many([IMAGES] * 50, model="m@prod"),
+            {"PUT manifest.json": 50, "GET list": 1, "GET model": 1},
+        ),
+        (
+            "an id of the caller's",
+            lambda: client.submit(IMAGES, model="m:1", idempotency_key="night"),
+            {"PUT manifest.json": 1, "GET manifest.json": looks},
+        ),
+        (
+            "many ids of the caller's",
+            lambda: client.submit_many(with_keys, model="m:1"),
+            {"PUT manifest.json": 3, "GET manifest.json": 3 * looks},
+        ),
+        (
+            "a large job",
+            lambda: client.submit(large, model="m:1", items_per_shard=20_000),
+            {"PUT input": 3, "PUT manifest.json": 1},
+        ),
+        ("a status", submitted.status, {"GET final.json": 1}),
+    ):
+        assert (what, expected) == (what, deployment.requests(call))

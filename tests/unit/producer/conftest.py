@@ -1,6 +1,5 @@
 """A client in memory, and all that it reaches."""
 
-from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -20,16 +19,12 @@ from producer.client import Client
 
 
 class _Objects(InMemoryObjectStore):
-    """Calls `before(operation, key)`, where a test counts or fails; keeps the keys that are put."""
+    """Calls `before(operation, key)`, where a test may fail; keeps the keys that are put."""
 
     def __init__(self) -> None:
         super().__init__()
         self.puts: list[str] = []
         self.before: Callable[[str, str], None] = lambda _operation, _key: None
-
-    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("get", key)
-        return super().get(key, bucket=bucket, max_bytes=max_bytes)
 
     def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
         self.before("put", key)
@@ -120,16 +115,6 @@ class World:
             from_npy(self.jobs.read_checked(shard.objects[0]), where="here")
             for shard in manifest.shards
         ]
-
-    def requests(self, call: Callable[[], object]) -> Counter[str]:
-        """What the call asks of the store."""
-        asked: Counter[str] = Counter()
-        self.objects.before = lambda operation, key: asked.update(
-            [f"{operation} {key.split('/')[0]}"]
-        )
-        call()
-        self.objects.before = lambda _operation, _key: None
-        return asked
 
 
 @pytest.fixture

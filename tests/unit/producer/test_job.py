@@ -1,4 +1,4 @@
-"""A job as its submitter sees it: status, waiting, results, cancelling."""
+"""A submitted job: status, waiting, results, cancelling."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -114,7 +114,7 @@ def test_a_job_with_an_outcome_runs_and_tells_its_rate(world: _World) -> None:
 
 
 def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> None:
-    # given one shard at work, and then a dead one
+    # given a running shard, and then a dead one
     world.client._coordination.begin([Claim(world.job.id, 1, "b")], lease_s=60)
     assert JobState.RUNNING == world.job.status().state
     world.commit(0, dead=True)
@@ -176,7 +176,7 @@ def test_the_dead_say_why(world: _World) -> None:
 
 
 def test_an_ok_that_comes_after_the_end_does_not_count(client: Client) -> None:
-    # given a store that ignores conditions, on which ok lies beside dead
+    # given a store that ignores conditions, so that ok may be stored beside dead
     client._jobs.objects._conditional_writes = False
     world = _World(client)
     world.commit(0)

@@ -63,7 +63,7 @@ def test_a_regression_gives_values_by_their_names() -> None:
     assert "regression" == job.manifest.task
     results = job.results()
     np.testing.assert_array_equal(np.float32([3.5, -1]), results.values["sum"], strict=True)
-    with pytest.raises(UsageError, match="m:1 gives sum, and no classes; read values"):
+    with pytest.raises(UsageError, match="m:1 predicts sum, not classes; read values"):
         _ = results.labels
 
 

@@ -1,4 +1,4 @@
-"""Objects that lie in the store already: which shards they make, and which are refused."""
+"""Objects already in the store: the shards they become, and those that are refused."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""Inputs on their way to the store: where they lie, in order, a few at a time."""
+"""Uploads: keys, order, and how many shards are in memory at a time."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ def shard(number: int, *, ids: list[str] | None = None) -> Shard:
     return Shard(images=np.full((2, 3), number, np.uint8), item_ids=ids)
 
 
-def test_each_shard_lies_where_its_manifest_says() -> None:
+def test_each_shard_is_stored_under_the_key_in_its_manifest() -> None:
     objects = InMemoryObjectStore()
 
     inputs = list(upload(map(shard, range(9)), job_id="job", objects=objects, store=True))
@@ -34,7 +34,7 @@ def test_each_shard_lies_where_its_manifest_says() -> None:
         assert spec.item_ids is None
 
 
-def test_item_ids_lie_beside_their_images() -> None:
+def test_item_ids_are_stored_beside_their_images() -> None:
     objects = InMemoryObjectStore()
 
     (spec,) = upload([shard(0, ids=["a", "ü"])], job_id="job", objects=objects, store=True)
@@ -42,7 +42,7 @@ def test_item_ids_lie_beside_their_images() -> None:
     assert ["a", "ü"] == json.loads(objects.get(spec.item_ids.key).data)
 
 
-def test_without_storing_it_says_the_same() -> None:
+def test_without_storing_the_inputs_are_the_same() -> None:
     objects = InMemoryObjectStore()
     shards = [shard(n, ids=[str(n), "x"]) for n in range(5)]
 

@@ -26,7 +26,7 @@ def test_without_jobs_there_is_none(client: Client) -> None:
 def test_each_shard_without_an_outcome_counts_once_where_it_is(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given shards of 2, 2, 2, 2, 2 and 1: done, at work, taken, and three queued, of which one lost
+    # given six shards: one done, one running, one taken, and three enqueued, of which one is lost
     coordination = client._coordination
     job = client.submit(IMAGES, model="m", items_per_shard=2)
     coordination.mark_done(job.id, [ShardEnd(0)])

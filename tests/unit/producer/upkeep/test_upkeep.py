@@ -25,7 +25,7 @@ IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
 @pytest.fixture
 def client() -> Client:
-    """A client whose messages are kept, and run by nobody."""
+    """A client whose messages are recorded, without a worker."""
     return in_memory_client(model="m", item_shape=[2, 2], classes=["a", "b"], run_at_once=False)
 
 
@@ -65,7 +65,7 @@ def _commit(client: Client, job: Job, shard: int, *, dead: bool = False) -> None
 
 
 def test_resume_enqueues_what_is_neither_done_nor_on_its_way(client: Client, job: Job) -> None:
-    # given shard 0 done, shard 1 lost with Redis, shard 2 at work
+    # given shard 0 done, shard 1 lost with Redis, shard 2 running
     _commit(client, job, 0)
     coordination = client._coordination
     assert isinstance(coordination, InMemoryCoordination)

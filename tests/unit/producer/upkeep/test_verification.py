@@ -1,4 +1,4 @@
-"""Running shards of a finished job once more: the same bytes, or the first value that differs."""
+"""Shards of an ended job computed again: the same bytes, or the first value that differs."""
 
 from datetime import timedelta
 
@@ -146,7 +146,7 @@ def test_a_sample_of_nothing_is_refused(client: Client, job: Job) -> None:
 def test_a_shard_that_cannot_be_run_again_is_said(
     client: Client, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a verification that somebody cancels
+    # given a verification that is cancelled
     monkeypatch.setattr(client._sender, "enqueue", lambda messages, **_: list(messages))
     monkeypatch.setattr(Job, "wait", lambda again, _timeout_s: again.cancel())
 

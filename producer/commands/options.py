@@ -1,0 +1,8 @@
+"""Options and arguments that several commands have."""
+
+import click
+
+JOB_ARGUMENT = click.argument("job_id", metavar="JOB")
+TIMEOUT_OPTION = click.option(
+    "--timeout", "timeout_s", type=float, metavar="SECONDS", help="Give up waiting after this."
+)
