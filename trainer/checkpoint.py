@@ -1,4 +1,4 @@
-"""How far a training is, kept in one file after each epoch, to go on from when it was ended."""
+"""The state of a training after each epoch, in one file to resume from."""
 
 import hashlib
 import io
@@ -19,38 +19,38 @@ from trainer.data.files import PARTS, write_file
 
 _FILE = "training.npz"
 _PROGRESS = "progress"
-#: What a model, its optimizer and the weights of the best epoch are called in the file.
+#: Prefixes of the arrays in the file: of the model, its optimizer, and the best epoch's weights.
 _GROUPS = ("model", "optimizer", "best")
 
 
 class TrainingProgress(Record):
-    """How far a training is, beside its weights."""
+    """The state of a training apart from its weights."""
 
     schema_version: int = Field(default=1, ge=1, le=1)
-    #: Of plan, data and packages: only the same training goes on.
+    #: Digest of plan, data and packages: only the same training resumes.
     identity: Sha256
     epochs_done: int = Field(default=0, ge=0)
-    #: Curves by name, one value an epoch.
+    #: Curves by name, one value per epoch.
     history: dict[str, list[float]] = Field(default_factory=dict)
-    #: The epoch, from 1, with the lowest validation loss, and that loss.
+    #: The epoch, from 1, with the lowest validation loss; and that loss.
     best_epoch: int | None = None
     best_loss: float | None = None
     ended: bool = False
 
 
 class Checkpoint:
-    """`training.npz` in a folder of the caller's."""
+    """`training.npz` in the caller's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
 
     def load(self, identity: str, model: Any) -> tuple[TrainingProgress, list[Array] | None] | None:
-        """Put weights and optimizer back into `model`; return how far it was, and the best weights.
+        """Restore `model` and its optimizer; return the progress and the best weights.
 
-        `None` where there is nothing to go on from.
+        `None` if there is no checkpoint.
 
         Raises:
-            UsageError: It is of another training, or no longer whole.
+            UsageError: It belongs to another training, or is damaged.
         """
         if not self._path.exists():
             return None
@@ -60,22 +60,22 @@ class Checkpoint:
             )
             if progress.identity != identity:
                 raise UsageError(
-                    f"{self._path} is of a training with another plan, other data or other "
-                    "packages; name another folder, or delete it to begin anew"
+                    f"{self._path} belongs to a training with another plan, other data or other "
+                    "packages; name another folder, or delete it to start over"
                 )
-            kept = {group: list(_group(arrays, group)) for group in _GROUPS}
+            stored = {group: list(_group(arrays, group)) for group in _GROUPS}
             for variables, values in (
-                (model.variables, kept["model"]),
-                (model.optimizer.variables, kept["optimizer"]),
+                (model.variables, stored["model"]),
+                (model.optimizer.variables, stored["optimizer"]),
             ):
                 _assign(variables, values)
-        return progress, kept["best"] or None
+        return progress, stored["best"] or None
 
     def save(self, progress: TrainingProgress, model: Any, best: Sequence[Array] | None) -> None:
-        """Keep it; the file of the epoch before is there until this one is whole.
+        """Write the state; the previous epoch's file stays until this one is complete.
 
         Raises:
-            LocalDiskError: The disk is full, or refuses.
+            LocalDiskError: The disk is full or refuses.
         """
         groups = {
             "model": _values(model.variables),
@@ -97,51 +97,51 @@ class Checkpoint:
         write_file(self._path, buffer.getvalue())
 
     def prepare(self) -> None:
-        """Make the folder, and clear it of what is of no use.
+        """Create the folder, and delete partial files.
 
         Raises:
-            UsageError: There is a file in its place, or it cannot be made.
+            UsageError: It cannot be created, or is a file.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # What a process that was killed had begun to write.
+            # A killed process may have left one.
             for part in self._path.parent.glob(PARTS):
                 part.unlink()
         except OSError as exc:
             raise UsageError(
-                f"{self._path.parent} cannot be made ({exc.strerror}); name another folder"
+                f"{self._path.parent} cannot be created ({exc.strerror}); name another folder"
             ) from exc
 
     def delete(self) -> None:
-        """The training is over, and published."""
+        """Delete the state of a training that is published."""
         self._path.unlink(missing_ok=True)
 
     @contextmanager
     def _readable(self) -> Iterator[Any]:
         try:
-            # Of a file that is no archive, NumPy would leave the descriptor open.
+            # NumPy leaves the file open if it is not an archive; so it gets bytes.
             with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as arrays:
                 yield arrays
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
             if isinstance(exc, UsageError):
                 raise
             raise UsageError(
-                f"{self._path} is no checkpoint, or is damaged ({exc}); delete it to begin anew"
+                f"{self._path} is not a checkpoint, or is damaged ({exc}); delete it to start over"
             ) from exc
 
 
 def weights_of(model: Any) -> list[Array]:
-    """Copies of all that `model` has learnt."""
+    """Copies of the weights of `model`."""
     return _values(model.variables)
 
 
 def put_weights(model: Any, weights: Sequence[Array]) -> None:
-    """Give `model` what `weights_of` returned."""
+    """Set the weights of `model` to what `weights_of` returned."""
     _assign(model.variables, weights)
 
 
 def identity_of(**parts: Any) -> str:
-    """Digest of what a training is."""
+    """Digest of what makes a training the same."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -157,6 +157,6 @@ def _values(variables: Sequence[Any]) -> list[Array]:
 
 def _assign(variables: Sequence[Any], values: Sequence[Array]) -> None:
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise ValueError("its weights are of another network")
+        raise ValueError("its weights belong to another network")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -1,4 +1,4 @@
-"""Fit a compiled model epoch by epoch: the best weights, an early end, and going on after one."""
+"""Fit a compiled model epoch by epoch: best weights, early stopping, and resuming."""
 
 import contextlib
 import math
@@ -15,20 +15,20 @@ from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weight
 from trainer.data.dataset import Dataset
 from trainer.recipes.plan import TrainingPlan
 
-#: Curves by name (`loss`, `val_accuracy`, …), one value an epoch.
+#: Curves by name (`loss`, `val_accuracy`, …), one value per epoch.
 History = dict[str, list[float]]
-#: Is called after each epoch: its number from 1, how many there are at most, its metrics.
+#: Called after each epoch with its number from 1, the most epochs there will be, and its metrics.
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """What came of `fit`."""
+    """The result of `fit`."""
 
     history: History
     #: The epoch, from 1, whose weights the model has, if not the last.
     best_epoch: int | None
-    #: Epochs that an earlier process had done.
+    #: Epochs done by earlier processes.
     resumed_epochs: int
 
 
@@ -42,23 +42,23 @@ def fit(
     show_progress: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> Fitted:
-    """Fit `model` by a plan that is filled.
+    """Fit `model` by a filled plan.
 
-    Each epoch begins with a random state of its own, made of the plan's seed and its number. So a
-    training that goes on from a checkpoint shuffles and drops as one that was never ended.
+    Each epoch begins with its own random state, derived from the plan's seed and the epoch. So a
+    training resumed from a checkpoint shuffles and drops as one that was never interrupted.
 
     Args:
-        model: Compiled; is changed in place.
+        model: Compiled; changed in place.
         dataset: What to learn.
-        plan: How.
+        plan: How to train.
         identity: What this training is, for the checkpoint.
-        checkpoint: Where to keep how far it is, and to go on from.
+        checkpoint: Holds the state after each epoch; the training resumes from it.
         show_progress: Whether Keras draws its progress bar, on stderr.
-        on_epoch: Is called after each epoch.
+        on_epoch: Called after each epoch.
 
     Raises:
-        ModelError: Keras cannot fit this model, loss and metrics to such targets, or it diverged.
-        UsageError: The checkpoint is of another training.
+        ModelError: Loss and metrics do not fit the model or the targets, or training diverged.
+        UsageError: The checkpoint belongs to another training.
         LocalDiskError: The checkpoint cannot be written.
     """
     model.optimizer.build(model.trainable_variables)
@@ -90,12 +90,12 @@ def _run_epoch(
     keras = import_keras()
     seed = np.random.SeedSequence([plan.seed, epoch]).generate_state(1)[0]
     keras.utils.set_random_seed(int(seed))
-    # One call an epoch, and Keras's bar still says `3/5`.
-    only_one = keras.callbacks.LambdaCallback(
+    # One call per epoch, though Keras's bar still says `3/5`.
+    stop = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda *_: setattr(model, "stop_training", True)
     )
     try:
-        # stdout is for the command's answer.
+        # stdout is for the command's result.
         with contextlib.redirect_stdout(sys.stderr):
             fitted = model.fit(
                 dataset.train_items,
@@ -104,13 +104,13 @@ def _run_epoch(
                 epochs=plan.epochs,
                 batch_size=plan.batch_size,
                 validation_split=plan.validation_split,
-                callbacks=[only_one],
+                callbacks=[stop],
                 verbose=1 if show_progress else 0,
             )
     except (MemoryError, OSError):
         raise
     except Exception as exc:
-        # TensorFlow, Keras and a network of the caller's raise what they like.
+        # TensorFlow, Keras and a custom network raise anything.
         raise ModelError(
             f"training failed in epoch {epoch + 1}: {_cause(exc)}; check that network, loss "
             f"and metrics fit {dataset.output_count} outputs and the targets of {dataset.name}"
@@ -119,19 +119,19 @@ def _run_epoch(
 
 
 def _cause(exc: Exception) -> str:
-    """What went wrong, without the stack that TensorFlow puts before it."""
-    _, graph, told = str(exc).rpartition("Graph execution error:")
+    """The error without the stack that TensorFlow puts before it."""
+    _, graph, details = str(exc).rpartition("Graph execution error:")
     if not graph:
         return error_line(exc)
-    # It ends with the fact, and indented below it the operation.
-    facts = [line for line in told.splitlines() if line and not line[0].isspace()]
+    # The last line that is not indented is the fact; the operation follows, indented.
+    facts = [line for line in details.splitlines() if line and not line[0].isspace()]
     return facts[-1][:300]
 
 
 def _after_epoch(
     progress: TrainingProgress, ran: Mapping[str, float], plan: TrainingPlan
 ) -> tuple[TrainingProgress, bool]:
-    """How far the training is now, and whether its last epoch was the best so far."""
+    """The progress after one more epoch, and whether that was the best so far."""
     done = progress.epochs_done + 1
     lost = sorted(name for name, value in ran.items() if not math.isfinite(value))
     if lost:
@@ -139,7 +139,7 @@ def _after_epoch(
             f"training diverged: {', '.join(lost)} not finite after {done} epochs; lower the "
             "learning rate"
         )
-    # Without a validation split there is only the loss that was trained on.
+    # Without a validation split there is only the training loss.
     loss = ran.get("val_loss", ran["loss"])
     is_best = progress.best_loss is None or loss < progress.best_loss
     best_epoch = done if is_best else progress.best_epoch

@@ -131,6 +131,10 @@ class Port:
             with self.broker_step():
                 self._queue.append(bundle)
 
+    def reserved(self) -> set[ShardMessage]:
+        """Nothing: no test asks."""
+        return set()
+
     @contextmanager
     def store_step(self) -> Iterator[None]:
         """A step that needs the store."""
@@ -193,13 +197,13 @@ class _SteppedCoordination:
 
         return call
 
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
+    def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         with self._port.broker_step():
-            begun = self._coordination.begin_all(claims, lease_s=lease_s)
+            begun = self._coordination.begin(claims, lease_s=lease_s)
             for claim, its in zip(claims, begun, strict=True):
                 if its.status == "begun":
                     self._on_begin(claim.job_id, claim.shard, claim.attempt, its.attempts)
             return begun
 
-    def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
+    def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
         """Nothing: its thread goes by the real clock; a rule of the machine renews."""

@@ -1,4 +1,4 @@
-"""`fornada dataset` and `fornada evaluate`: data as files, and results beside what is true."""
+"""`fornada dataset` and `fornada evaluate`: data as files, and results measured against it."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.errors import InputError, UsageError
-from trainer.data import catalog
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.data.files import (
     CLASSES,
     find_items,
@@ -20,7 +20,7 @@ from trainer.data.files import (
     write_dataset,
     write_file,
 )
-from trainer.data.pictures import are_pictures
+from trainer.data.images import are_images
 from trainer.evaluation.classification import Evaluation
 from trainer.evaluation.classification import evaluate as evaluate_probabilities
 from trainer.evaluation.regression import RegressionEvaluation, evaluate_values
@@ -29,18 +29,18 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(catalog.NAMES))
+@click.argument("name", type=click.Choice(DATASET_NAMES))
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
-@click.option("--output", type=_PATH, required=True, metavar="DIR", help="Made if it is missing.")
+@click.option("--output", type=_PATH, required=True, metavar="DIR", help="Created if missing.")
 @JSON_OPTION
 def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Write a data set's items, labels and class names as files.
+    """Write a data set's items, targets and class names as files.
 
-    Pictures are images.npy, else items.npy; classes are in labels.npy, values in targets.npy.
+    Images go to images.npy, other items to items.npy; classes to labels.npy, values to targets.npy.
 
     Example: fornada dataset fashion_mnist --split test --output fashion-mnist-test
     """
-    loaded = catalog.load(name)
+    loaded = load_dataset(name)
     items, targets = (
         (loaded.train_items, loaded.train_targets)
         if split == "train"
@@ -64,7 +64,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     type=_PATH,
     required=True,
     metavar="DIR|FILE",
-    help="What `fornada dataset` wrote, or a .npy file of items.",
+    help="Output of `fornada dataset`, or a .npy file of items.",
 )
 @click.option(
     "--labels",
@@ -74,7 +74,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     metavar="FILE",
     help="Default: labels.npy or targets.npy beside the items.",
 )
-@click.option("--classes", type=_PATH, metavar="FILE", help=f"Default: {CLASSES} beside them.")
+@click.option("--classes", type=_PATH, metavar="FILE", help=f"Default: {CLASSES} beside the items.")
 @click.option(
     "--probabilities",
     "--values",
@@ -84,7 +84,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     metavar="FILE",
     help="A job's results as .npy.",
 )
-@click.option("--picture", type=_PATH, metavar="PNG", help="Draw what was predicted.")
+@click.option("--picture", type=_PATH, metavar="PNG", help="Draw the predictions.")
 @JSON_OPTION
 def evaluate(  # noqa: PLR0917 - click passes options by name
     items: Path,
@@ -94,7 +94,7 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
     picture: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Compare a job's probabilities with the true labels, or its values with the true ones.
+    """Measure a job's probabilities or values against the true ones.
 
     Example: fornada evaluate --images fashion-mnist-test --probabilities probabilities.npy
     """
@@ -121,27 +121,27 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
 
 
 def _drawn(items_file: Path, outputs: Any, targets: Any, names: list[str]) -> bytes:
-    """Sixteen pictures with their bars; of a regression, what is true against what was predicted.
+    """Sixteen images with their bars; of a regression, predicted against true values.
 
     Raises:
-        UsageError: The items are no pictures.
-        InputError: They are not as many as the labels.
+        UsageError: The items are not images.
+        InputError: There are more or fewer items than labels.
     """
     from trainer.figures.predictions import prediction_grid  # noqa: PLC0415 - only for a picture
     from trainer.figures.residuals import scatter_figure  # noqa: PLC0415 - only for a picture
 
     if targets.dtype.kind == "f":
-        there = np.isfinite(outputs[:, 0])
-        return scatter_figure(outputs[there, 0], targets[there], output=names[0])
+        present = np.isfinite(outputs[:, 0])
+        return scatter_figure(outputs[present, 0], targets[present], output=names[0])
     items = read_array(items_file)
     if len(items) != len(targets):
         raise InputError(
-            f"{items_file} has {len(items)} items for {len(targets)} labels; give those of the "
+            f"{items_file} has {len(items)} items for {len(targets)} labels; give labels of the "
             "same items"
         )
-    if not are_pictures(items):
+    if not are_images(items):
         raise UsageError(
-            f"{items_file} has items of {items.dtype} {items.shape[1:]}, which are no pictures; "
+            f"{items_file} has items of {items.dtype} {items.shape[1:]}, which are not images; "
             "leave out --picture"
         )
     return prediction_grid(items, targets, outputs, names)

@@ -1,4 +1,4 @@
-"""`fornada train`."""
+"""`fornada train`: its options, and what it prints."""
 
 import os
 import sys
@@ -18,9 +18,9 @@ from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from trainer.data import catalog
+from trainer.commands.training_file import read_training_file
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.evaluation.acceptance import deciding_metric
-from trainer.recipes.training_file import read_training_file
 
 log = logs.get_logger(__name__)
 
@@ -28,13 +28,14 @@ _PATH = click.Path(path_type=Path)
 
 
 def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Let what the file states stand where the command line says nothing."""
+    """Make the file's options the defaults of the command line."""
     if path is None:
         return
-    stated = read_training_file(path)
-    plain = {"dataset": "dataset_name", "metric": "metrics", "gate": "gates"}
-    plain |= {"early_stopping": "early_stopping_epochs"}
-    ctx.default_map = {plain.get(name, name): value for name, value in stated.items()}
+    renamed = {"dataset": "dataset_name", "metric": "metrics", "gate": "gates"}
+    renamed |= {"early_stopping": "early_stopping_epochs"}
+    ctx.default_map = {
+        renamed.get(name, name): value for name, value in read_training_file(path).items()
+    }
 
 
 @click.command()
@@ -45,24 +46,36 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     expose_value=False,
     callback=_use_file,
     metavar="FILE",
-    help="YAML: these options, with _ for -. The command line comes first.",
+    help="These options as YAML, with _ for -. The command line takes precedence.",
 )
-@click.option("--dataset", "dataset_name", type=click.Choice(catalog.NAMES), help="What to learn.")
-@click.option("--data", type=_PATH, metavar="PATH", help="Your own: .npz, or a folder of images.")
-@click.option("--name", metavar="MODEL", help="In the store; the data set's name if left out.")
-@click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Network; by the data if left out.")
-@click.option("--epochs", type=click.IntRange(1), help="The recipe's if left out; so the next.")
-@click.option("--batch-size", type=click.IntRange(1))
-@click.option("--optimizer", metavar="NAME", help="Keras's name: adam, sgd, …")
-@click.option("--learning-rate", type=click.FloatRange(0, 10, min_open=True))
-@click.option("--loss", metavar="NAME", help="Keras's name.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Keras's; several: all.")
+@click.option(
+    "--dataset", "dataset_name", type=click.Choice(DATASET_NAMES), help="A built-in data set."
+)
+@click.option("--data", type=_PATH, metavar="PATH", help="Custom data: .npz or folder of images.")
+@click.option("--name", metavar="MODEL", help="Default: the name of the data.")
+@click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Default: by the data.")
+@click.option("--epochs", type=click.IntRange(1), help="At most. Default: the recipe's.")
+@click.option("--batch-size", type=click.IntRange(1), help="Default: the recipe's.")
+@click.option(
+    "--optimizer", metavar="NAME", help="Keras's name: adam, sgd, … Default: the recipe's."
+)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, 10, min_open=True), help="Default: the recipe's."
+)
+@click.option("--loss", metavar="NAME", help="Default: the recipe's.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Repeatable. Default: the recipe's.",
+)
 @click.option(
     "--validation-split",
     type=click.FloatRange(0, 0.9),
     default=0.2,
     show_default=True,
-    help="Share of the training items that is only measured on.",
+    help="Share of the training items held out for validation.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option(
@@ -70,25 +83,25 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     "early_stopping_epochs",
     type=click.IntRange(1),
     metavar="EPOCHS",
-    help="End when the validation loss was no lower for so many.",
+    help="Stop after this many epochs without a lower validation loss.",
 )
-@click.option("--keep-best", is_flag=True, help="Publish the epoch of the lowest validation loss.")
-@click.option("--checkpoint", type=_PATH, metavar="DIR", help="Go on from there when ended.")
+@click.option("--keep-best", is_flag=True, help="Publish the epoch of lowest validation loss.")
+@click.option("--checkpoint", type=_PATH, metavar="DIR", help="Save each epoch; resume from there.")
 @click.option(
     "--gate",
     "gates",
     multiple=True,
     metavar="METRIC>=NUMBER",
-    help="Publish only if this holds; several: all.",
+    help="Publish only if this holds; repeatable.",
 )
 @click.option(
     "--register-only-if-better",
     is_flag=True,
-    help="Publish only what is better than the alias's version, or the newest.",
+    help="Publish only if better than the alias's version, or the newest.",
 )
 @click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
 @click.option(
-    "--if-missing", is_flag=True, help="Do nothing if the model (with that alias) exists already."
+    "--if-missing", is_flag=True, help="Do nothing if the model, with that alias, exists."
 )
 @JSON_OPTION
 def train(  # noqa: PLR0917 - click passes options by name
@@ -102,16 +115,18 @@ def train(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Train a model and publish it as the next version.
 
+    Optimizers, losses and metrics have Keras's names.
+
     Example: fornada train --dataset fashion_mnist --name fashion-mnist --promote prod
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     models = ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))
     if (dataset_name is None) == (data is None):
-        raise UsageError("say what to learn, and one thing: --dataset NAME, or --data PATH")
+        raise UsageError("give one of --dataset NAME and --data PATH")
     name = name or _name(dataset_name, data)
     if if_missing and (existing := _existing(models, name, promote)) is not None:
-        click.echo(f"{existing} is there already; nothing to train", err=True)
+        click.echo(f"{existing} exists; nothing to train", err=True)
         if as_json:
             print_json(_published(existing, settings, promote))
         return
@@ -120,7 +135,7 @@ def train(  # noqa: PLR0917 - click passes options by name
             dataset_name, data, name=name, models=models, promote=promote, options=options
         )
     except NotBetterError as exc:
-        # That is what was asked for, and no failure.
+        # The caller asked for this; it is no failure.
         click.echo(str(exc), err=True)
         if as_json:
             print_json({"model": None, "name": name, "reason": str(exc)})
@@ -141,24 +156,26 @@ def _train(
     promote: str | None,
     options: Mapping[str, Any],
 ) -> ModelManifest:
-    if find_spec("tensorflow") is None:
+    # Those of the report too: it is written after hours of training.
+    missing = [name for name in ("tensorflow", "matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
         raise MissingExtraError(
-            "training needs TensorFlow, which is not installed; run: pip install 'fornada[train]'"
+            f"training needs {', '.join(missing)}; run: pip install 'fornada[train]'"
         )
-    # Not at the top: `--help` needs neither, and they take seconds.
+    # Not at the top: they take seconds, and `--help` does not need them.
     from trainer import job  # noqa: PLC0415
-    from trainer.data.own import load_own  # noqa: PLC0415
+    from trainer.data.custom import load_custom  # noqa: PLC0415
     from trainer.evaluation.acceptance import Acceptance  # noqa: PLC0415
     from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
 
-    said = dict(options)
-    checkpoint, only_if_better = said.pop("checkpoint"), said.pop("register_only_if_better")
-    gates = tuple(map(Gate.parse, said.pop("gates")))
-    plan = TrainingPlan(**said | {"metrics": tuple(said["metrics"]) or None})
+    chosen = dict(options)
+    checkpoint, only_if_better = chosen.pop("checkpoint"), chosen.pop("register_only_if_better")
+    gates = tuple(map(Gate.parse, chosen.pop("gates")))
+    plan = TrainingPlan(**chosen | {"metrics": tuple(chosen["metrics"]) or None})
     check_plan(plan)
     on_terminal = sys.stderr.isatty()
     return job.train(
-        load_own(data) if data is not None else catalog.load(str(dataset_name)),
+        load_custom(data) if data is not None else load_dataset(str(dataset_name)),
         name=name,
         models=models,
         plan=plan,
@@ -206,7 +223,7 @@ def _existing(models: ModelStore, name: str, alias: str | None) -> ModelManifest
 
 
 def _print_published(answer: dict[str, Any]) -> None:
-    alias = f" (now also {answer['name']}@{answer['alias']})" if answer["alias"] else ""
+    alias = f" (also {answer['name']}@{answer['alias']})" if answer["alias"] else ""
     metric = deciding_metric(answer["metrics"])
     click.echo(f"published      {answer['model']}{alias}")
     click.echo(f"digest         {answer['digest']}")

@@ -1,1 +1,1 @@
-"""What models learn from: named data sets, and data of the caller's own."""
+"""What models learn from: built-in data sets, custom data, and their files."""

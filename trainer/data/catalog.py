@@ -1,4 +1,4 @@
-"""The data sets that are known by name: Keras's seven, and scikit-learn's digits."""
+"""The built-in data sets by name: Keras's seven, and scikit-learn's digits."""
 
 from typing import Any
 
@@ -10,39 +10,39 @@ from trainer.data.dataset import Dataset
 
 _DIGITS_SPLIT_SEED = 0
 
-NAMES = (*keras_datasets.SOURCES, "digits")
+DATASET_NAMES = (*keras_datasets.SOURCES, "digits")
 
 
-def load(name: str) -> Dataset:
-    """The data set called `name`, one of `NAMES`, whole in memory.
+def load_dataset(name: str) -> Dataset:
+    """Load one of `DATASET_NAMES` into memory.
 
-    Keras's come through `keras.datasets`: from its cache, or from the network. `digits` is
-    scikit-learn's, which is installed with its data: 1,797 handwritten digits of 8x8 pixels.
+    Keras's come through `keras.datasets`: from its cache, or from the network. `digits` comes
+    with scikit-learn: 1,797 handwritten digits of 8x8 pixels.
 
     Raises:
-        DatasetUnavailableError: Neither cached nor to be downloaded, or the cache is damaged.
+        DatasetUnavailableError: Not cached and not downloadable, or the cache is damaged.
         UsageError: No data set has this name.
         MissingExtraError: Keras or scikit-learn is not installed.
     """
     if name == "digits":
         return _digits()
     if name not in keras_datasets.SOURCES:
-        raise UsageError(f"no data set is called {name!r}; there are: {', '.join(NAMES)}")
+        raise UsageError(f"there is no data set {name!r}; choose from: {', '.join(DATASET_NAMES)}")
     return keras_datasets.load(keras_datasets.SOURCES[name])
 
 
 def _digits() -> Dataset:
     try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415 - seconds, and only to train
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - takes seconds, an extra
     except ImportError as exc:
         raise MissingExtraError(
             "the data set digits needs scikit-learn; run: pip install 'fornada[train]'"
         ) from exc
     bunch: Any = load_digits()
-    # The pixels are counts from 0 to 16; spread over 0 to 255 they are images like the others.
+    # Pixels are counts from 0 to 16; images have 0 to 255.
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
-    # scikit-learn gives no split. Ours is the same everywhere and always.
+    # scikit-learn gives no split. The fixed seed makes ours the same everywhere.
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(images))
     train, test = np.split(order, [len(order) * 4 // 5])
     return Dataset(

@@ -1,6 +1,6 @@
-"""What the numbers in the labels of Keras's data sets stand for, in their order."""
+"""The class names of Keras's data sets, in label order."""
 
-#: As Zalando names them.
+#: Zalando's names.
 FASHION_MNIST = (
     "T-shirt/top",
     "Trouser",
@@ -18,7 +18,7 @@ DIGITS = tuple(str(digit) for digit in range(10))
 
 SENTIMENTS = ("negative", "positive")
 
-#: As `batches.meta` in the archive has them.
+#: From `batches.meta` in the archive.
 CIFAR10 = (
     "airplane",
     "automobile",
@@ -32,7 +32,7 @@ CIFAR10 = (
     "truck",
 )
 
-#: The fine labels, as `meta` in the archive has them.
+#: The fine labels, from `meta` in the archive.
 CIFAR100 = (
     *("apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle"),
     *("bottle", "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle"),

@@ -1,4 +1,4 @@
-"""What a model is trained on: items and targets, in two splits."""
+"""What a model is trained and tested on: items and targets, in two splits."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from fornada.formats.items import Array
 from fornada.records import Dtype, Task
 
-#: Length of a token sequence, and how many tokens there are: 0 fills up a short sequence, 1 begins
-#: it, 2 is any word beyond the vocabulary, the others are words, the most frequent first.
+#: Length of a token sequence, and size of the vocabulary: 0 pads, 1 starts a sequence, 2 is any
+#: word beyond the vocabulary; the others are words, the most frequent first.
 SEQUENCE_TOKENS, VOCABULARY_SIZE, UNKNOWN_TOKEN = 256, 10_000, 2
 
 #: int64 [items]: the position of each item's class. float32 [items]: the value of each item.
@@ -20,7 +20,7 @@ Targets = NDArray[np.int64] | NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
-    """Items and targets, in the split that the data set's makers or we made.
+    """Items and targets in two splits.
 
     Items are images (uint8 [items, height, width] or [items, height, width, channels]), vectors
     (float32 [items, features]) or token sequences (int32 [items, tokens]).
@@ -33,7 +33,7 @@ class Dataset:
     train_targets: Targets
     test_items: Array
     test_targets: Targets
-    #: Names of the model's outputs: the classes, or the one value of a regression.
+    #: Names of the outputs: the classes, or the one value of a regression.
     classes: list[str]
 
     @property
@@ -43,12 +43,12 @@ class Dataset:
 
     @property
     def item_dtype(self) -> Dtype:
-        """What an item is made of: uint8, float32 or int32."""
+        """Dtype of an item: uint8, float32 or int32."""
         return cast("Dtype", str(self.train_items.dtype))
 
     @property
     def output_count(self) -> int:
-        """Numbers that a model gives for one item: one a class, or one value."""
+        """Outputs of a model per item: one per class, or one value."""
         return len(self.classes)
 
     @property

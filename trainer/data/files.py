@@ -1,4 +1,4 @@
-"""The files that the training commands read and write: arrays, class names, pictures."""
+"""Files of the training commands: arrays, class names, images."""
 
 import json
 import uuid
@@ -7,32 +7,32 @@ from pathlib import Path
 from fornada.errors import InputError, LocalDiskError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy, to_npy
-from trainer.data.pictures import are_pictures
+from trainer.data.images import are_images
 
-#: Items that are pictures, and others; positions of classes, and the values of a regression.
+#: Items that are images, and others; positions of classes, and values of a regression.
 IMAGES, ITEMS, LABELS, TARGETS = "images.npy", "items.npy", "labels.npy", "targets.npy"
-#: Names of the classes, or of the value.
+#: Names of the classes, or of the predicted value.
 CLASSES = "classes.json"
-#: Files that are being written, or were when their process was killed.
+#: Files being written, or left by a killed process.
 PARTS = ".fornada-*.part"
 _MAX_CLASSES_BYTES = 10 * 1024 * 1024
 
 
 def write_dataset(folder: Path, *, items: Array, targets: Array, classes: list[str]) -> list[Path]:
-    """Write items, targets and `classes.json` into `folder`; return their paths.
+    """Write items, targets and `classes.json` to `folder`; return their paths.
 
-    Pictures go to `images.npy`, other items to `items.npy`; classes to `labels.npy`, values to
+    Images go to `images.npy`, other items to `items.npy`; classes to `labels.npy`, values to
     `targets.npy`.
 
     Raises:
-        LocalDiskError: The disk is full, or refuses.
+        LocalDiskError: The disk is full or refuses.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise _disk_error(folder, exc) from exc
     contents = {
-        folder / (IMAGES if are_pictures(items) else ITEMS): to_npy(items),
+        folder / (IMAGES if are_images(items) else ITEMS): to_npy(items),
         folder / (TARGETS if targets.dtype.kind == "f" else LABELS): to_npy(targets),
         folder / CLASSES: json.dumps(classes, indent=1, ensure_ascii=False).encode(),
     }
@@ -42,7 +42,7 @@ def write_dataset(folder: Path, *, items: Array, targets: Array, classes: list[s
 
 
 def find_items(path: Path) -> Path:
-    """The file of items in a folder that `write_dataset` made; a file is that file.
+    """The file of items in a folder of `write_dataset`; a file is returned as it is.
 
     Raises:
         InputError: There are two.
@@ -51,7 +51,7 @@ def find_items(path: Path) -> Path:
 
 
 def find_targets(items: Path) -> Path:
-    """The file of targets that lies beside a file of items.
+    """The file of targets beside a file of items.
 
     Raises:
         InputError: There are two.
@@ -62,20 +62,20 @@ def find_targets(items: Path) -> Path:
 def _either(folder: Path, usual: str, other: str) -> Path:
     if (folder / usual).exists() and (folder / other).exists():
         raise InputError(
-            f"{folder} holds {usual} and {other}, of two data sets; name the file that is meant"
+            f"{folder} holds {usual} and {other}, of two data sets; name the file to use"
         )
     return folder / (other if (folder / other).exists() else usual)
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data`; a regular file appears under its name only when it is whole.
+    """Write `data`; a regular file appears under its name only when complete.
 
     Raises:
-        LocalDiskError: The disk is full, or refuses.
+        LocalDiskError: The disk is full or refuses.
     """
     try:
         if path.exists() and not path.is_file():
-            # A device or pipe must stay what it is.
+            # A device or pipe is written to, not replaced.
             path.write_bytes(data)
             return
         partial = path.with_name(f".fornada-{uuid.uuid4().hex}.part")
@@ -92,7 +92,7 @@ def read_array(path: Path) -> Array:
     """The array in a `.npy` file.
 
     Raises:
-        InputError: It cannot be read, or is no array of numbers.
+        InputError: It cannot be read, or is not an array of numbers.
     """
     return from_npy(_read(path), where=str(path))
 
@@ -101,7 +101,7 @@ def read_classes(path: Path) -> list[str]:
     """The class names in a JSON array.
 
     Raises:
-        InputError: It cannot be read, or is something else.
+        InputError: It cannot be read, or is not such an array.
     """
     data = _read(path)
     try:
@@ -129,5 +129,5 @@ def _read(path: Path) -> bytes:
 
 def _disk_error(path: Path, exc: OSError) -> LocalDiskError:
     return LocalDiskError(
-        f"{path} cannot be written ({exc.strerror or exc}); free space there, or name another place"
+        f"{path} cannot be written ({exc.strerror or exc}); free space, or name another place"
     )

@@ -1,7 +1,7 @@
-"""The files of a data set in Keras's cache: whether they are there, and the right ones.
+"""The files of a data set in Keras's cache: whether they are present and genuine.
 
-Keras opens some of them with a pickle reader. So a file that always has the same bytes is
-compared with its known sha256 before Keras sees it.
+Keras opens some of them with a pickle reader. So every file that always has the same bytes is
+compared with its known sha256 before Keras opens it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pathlib import Path
 from fornada.errors import DatasetUnavailableError
 
 _PROBE_TIMEOUT_S = 3.0
-#: Longest silence of the server while a file comes in.
+#: Longest silence of the server during a download.
 _DOWNLOAD_TIMEOUT_S = 15.0
 
 
@@ -29,35 +29,34 @@ _DOWNLOAD_TIMEOUT_S = 15.0
 class CachedFile:
     """A file of a data set."""
 
-    #: As Keras names it in its cache.
+    #: Its name in Keras's cache.
     name: str
-    #: As the server names it, where that is another name.
+    #: Its name on the server, if that differs.
     served_as: str | None = None
-    #: Of the one file that Keras accepts under this name; `None`: Keras accepts any.
+    #: Of the one file that Keras accepts; `None`: Keras accepts any.
     sha256: str | None = None
 
     @property
     def instruction(self) -> str:
-        """What to fetch, and what to name it."""
+        """What to download, and under which name to store it."""
         return f"{self.served_as} as {self.name}" if self.served_as else self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CachedFiles:
-    """The files of one data set, and where they come from."""
+    """The files of one data set, and where Keras downloads them from."""
 
     dataset: str
     files: Sequence[CachedFile]
-    #: Where Keras downloads them from.
     download_url: str
     #: Folder in the cache.
     folder: str = "datasets"
 
     def check(self) -> None:
-        """Check that all are here as they should be, or may be downloaded.
+        """Check that each file is genuine, or can be downloaded.
 
         Raises:
-            DatasetUnavailableError: One is not whole, or missing and there is no network.
+            DatasetUnavailableError: One is not, or is missing and there is no network.
         """
         for file in self.files:
             self._check_sha256(file)
@@ -65,12 +64,12 @@ class CachedFiles:
             raise self._unavailable()
 
     def error(self, exc: Exception) -> DatasetUnavailableError:
-        """What is wrong with the files, after Keras raised `exc` over them."""
+        """The reason that Keras raised `exc` when it read the files."""
         for file in self.files:
             path = self.path(file)
             if path.suffix == ".gz" and path.exists() and not _gzip_is_whole(path):
                 return DatasetUnavailableError(
-                    f"{path} is truncated or damaged; delete it, and it is downloaded again"
+                    f"{path} is truncated or damaged; delete it to download it again"
                 )
         if self._missing():
             return self._unavailable()
@@ -78,14 +77,14 @@ class CachedFiles:
         return self.mismatch(first_line)
 
     def mismatch(self, fact: str) -> DatasetUnavailableError:
-        """The error that the files do not fit together."""
+        """The error for files that do not belong together."""
         return DatasetUnavailableError(
-            f"the files of data set {self.dataset} in {keras_cache() / self.folder} do not fit "
-            f"together ({fact}); delete them, and they are downloaded again"
+            f"the files of data set {self.dataset} in {keras_cache() / self.folder} do not belong "
+            f"together ({fact}); delete them to download them again"
         )
 
     def path(self, file: CachedFile) -> Path:
-        """Where the file lies, or would."""
+        """The file's place in the cache."""
         return keras_cache() / self.folder / file.name
 
     def _missing(self) -> list[CachedFile]:
@@ -101,12 +100,12 @@ class CachedFiles:
         except OSError as exc:
             raise DatasetUnavailableError(
                 f"{path} cannot be read ({exc.strerror or exc}); change its permissions, or delete "
-                "it, and it is downloaded again"
+                "it to download it again"
             ) from exc
         if found != file.sha256:
             raise DatasetUnavailableError(
-                f"{path} is not the file that Keras publishes (its sha256 is {found}, and should "
-                f"be {file.sha256}); delete it, and it is downloaded again"
+                f"{path} is not the file that Keras publishes (its sha256 is {found}, expected "
+                f"{file.sha256}); delete it to download it again"
             )
 
     def _unavailable(self) -> DatasetUnavailableError:
@@ -120,7 +119,7 @@ class CachedFiles:
 
 
 def keras_cache() -> Path:
-    """The folder in which Keras looks for its data sets, by Keras's own rules."""
+    """The folder of Keras's cache, found by Keras's own rules."""
     home = Path("~").expanduser()
     if "KERAS_HOME" in os.environ:
         cache = Path(os.environ["KERAS_HOME"]).expanduser()
@@ -130,13 +129,13 @@ def keras_cache() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
     if os.access(cache, os.W_OK):
         return cache
-    # A cache that cannot be written is not read either.
+    # Keras does not read a cache that it cannot write.
     temporary = Path("/tmp")  # noqa: S108 - Keras's choice
     return (temporary if temporary.is_dir() else Path(tempfile.gettempdir())) / ".keras"
 
 
 def reachable(url: str, *, timeout_s: float) -> bool:
-    """Whether the host of `url` answers within `timeout_s`, through a proxy if one is set."""
+    """Whether the host of `url` answers within `timeout_s`, through the proxy if one is set."""
     answers: list[bool] = []
 
     def probe() -> None:
@@ -145,12 +144,12 @@ def reachable(url: str, *, timeout_s: float) -> bool:
             with urllib.request.urlopen(request, timeout=timeout_s):  # noqa: S310
                 answers.append(True)
         except urllib.error.HTTPError as exc:
-            # The folder itself has no page. A proxy that refuses says so with 407 or 5xx.
+            # The folder has no page of its own. A proxy refuses with 407 or 5xx.
             answers.append(exc.code in {400, 403, 404, 405})
         except (OSError, ValueError):
             answers.append(False)
 
-    # Looking up a name has no time limit of its own, hence a thread that can be left behind.
+    # Resolving a name has no timeout, hence a thread that can be abandoned.
     thread = threading.Thread(target=probe, daemon=True, name="dataset-probe")
     thread.start()
     thread.join(timeout_s)
@@ -159,7 +158,7 @@ def reachable(url: str, *, timeout_s: float) -> bool:
 
 @contextlib.contextmanager
 def download_timeout() -> Iterator[None]:
-    """End downloads whose server falls silent; Keras sets no limit."""
+    """Time out downloads whose server falls silent; Keras sets no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     try:

@@ -17,13 +17,13 @@ from trainer.data.keras_cache import CachedFile, CachedFiles, download_timeout
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
 
-#: Items and targets, for training and for testing, as `load_data` of Keras gives them.
+#: Items and targets for training, and for testing, as Keras's `load_data` returns them.
 _Split = tuple[tuple[Any, Array], tuple[Any, Array]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KerasSource:
-    """A data set of `keras.datasets`: its files, and how it is read."""
+    """A data set of `keras.datasets`: its files, and how to read them."""
 
     files: CachedFiles
     #: The `keras` module → the data set.
@@ -31,10 +31,10 @@ class KerasSource:
 
 
 def load(source: KerasSource) -> Dataset:
-    """The data set, from Keras's cache or from the network.
+    """Load a data set from Keras's cache or from the network.
 
     Raises:
-        DatasetUnavailableError: Neither cached nor to be downloaded, or the cache is damaged.
+        DatasetUnavailableError: Not cached and not downloadable, or the cache is damaged.
         MissingExtraError: Keras is not installed.
     """
     source.files.check()
@@ -110,7 +110,7 @@ def _reuters(keras: Any) -> Dataset:
 
 
 def _padded(keras: Any, split: _Split) -> _Split:
-    """Token sequences of one length: zeros before a shorter one, the end of a longer one."""
+    """Token sequences of one length: short ones get leading zeros, long ones keep their end."""
     (train, train_labels), (test, test_labels) = split
     train, test = (
         keras.utils.pad_sequences(sequences, maxlen=SEQUENCE_TOKENS, dtype="int32")
@@ -143,8 +143,8 @@ def _toronto(dataset: str, *, name: str, served_as: str, sha256: str) -> CachedF
     return CachedFiles(dataset=dataset, files=[file], download_url=_TORONTO)
 
 
-#: By name. The digests are those that Keras 3.15 checks its downloads by. Fashion-MNIST has none:
-#: Keras takes any file of that format, and reads it without pickle.
+#: By name. The digests are those that Keras 3.15 checks its downloads against. Fashion-MNIST has
+#: none: Keras accepts any file of that format, and reads it without pickle.
 SOURCES: Mapping[str, KerasSource] = {
     "boston_housing": KerasSource(
         files=_google(

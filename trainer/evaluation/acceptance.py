@@ -1,4 +1,4 @@
-"""Whether a model that was trained is published: by gates, and by comparison with what is there."""
+"""Whether a trained model may be published: gates, and comparison with the current version."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from model_store.manifest import ModelRef
 from model_store.store import ModelStore
 from trainer.recipes.plan import TrainingPlan, metric_names
 
-#: Metrics of which more is better; of all others, losses and errors, less is.
+#: Parts of the names of metrics where more is better; of losses and errors less is.
 _MORE_IS_BETTER = (
     *("acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", "io_u", "similarity"),
     *("sensitivity", "specificity", "true_positives", "true_negatives"),
@@ -18,24 +18,23 @@ _MORE_IS_BETTER = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Acceptance:
-    """What a model has to be like to be published."""
+    """Conditions that a model must meet to be published."""
 
     gates: Sequence[Gate] = ()
-    #: It must be better than the version that the alias points at, or else the newest one, on its
-    #: first metric over the test split.
+    #: Must beat the alias's version, or else the newest, on its first metric over the test split.
     only_if_better: bool = False
 
     def check_names(self, plan: TrainingPlan) -> None:
-        """Check before the training that the gates' metrics will be there.
+        """Check before training that it yields the metrics of all gates.
 
         Raises:
-            UsageError: One will not.
+            UsageError: It does not.
         """
         known = metric_names(plan)
         for gate in self.gates:
             if gate.metric not in known:
                 raise UsageError(
-                    f"the training will have no metric {gate.metric!r} to gate on; it will have: "
+                    f"the training yields no metric {gate.metric!r} to gate on; it yields: "
                     f"{', '.join(sorted(known))}"
                 )
 
@@ -46,8 +45,8 @@ class Acceptance:
 
         Raises:
             GateNotMetError: A gate does not hold.
-            NotBetterError: It is no better than the one that is there.
-            UsageError: It has no such metric.
+            NotBetterError: It is no better than the current version.
+            UsageError: The current version lacks the metric.
             StoreError: The store cannot be reached.
         """
         model = f"the new {name}"
@@ -59,30 +58,30 @@ class Acceptance:
         self, metrics: Mapping[str, float], *, name: str, alias: str | None, models: ModelStore
     ) -> None:
         try:
-            held = models.resolve(ModelRef(name=name, alias=alias))
+            current = models.resolve(ModelRef(name=name, alias=alias))
         except ModelNotFoundError:
             return
         metric = deciding_metric(metrics)
-        if metric not in held.metrics:
+        if metric not in current.metrics:
             raise UsageError(
-                f"{held} has no metric {metric!r} to compare with; train without "
+                f"{current} has no metric {metric!r} to compare with; train without "
                 "--register-only-if-better once"
             )
-        new, old = metrics[metric], held.metrics[metric]
+        new, old = metrics[metric], current.metrics[metric]
         if not (new > old if more_is_better(metric) else new < old):
             raise NotBetterError(
                 f"the new {name} is not published: its {metric} is {new:.6g}, no better than the "
-                f"{old:.6g} of {held}; train longer or otherwise, or leave out "
+                f"{old:.6g} of {current}; train it differently, or leave out "
                 "--register-only-if-better"
             )
 
 
 def deciding_metric(metrics: Collection[str]) -> str:
-    """The first metric over the test split that is no loss, or the loss."""
+    """The first metric over the test split other than the loss, or else the loss."""
     tested = [name for name in metrics if name.startswith("test_") and name != "test_loss"]
     return tested[0] if tested else "test_loss"
 
 
 def more_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is a better one, by its name."""
+    """Whether a larger value of the metric is better, judged by its name."""
     return any(part in metric.lower() for part in _MORE_IS_BETTER)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: how often what is called 80 % likely is so."""
+"""Calibration: how often a prediction with probability 80 % is right."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from fornada.formats.items import Array
 from trainer.evaluation.classification import predicted_right
 
-#: As Guo et al., On Calibration of Modern Neural Networks (ICML 2017), measure it.
+#: As in Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
 BIN_COUNT = 15
 
 
@@ -20,7 +20,7 @@ class CalibrationBin:
     items: int
     #: Mean probability of the likeliest class; 0 if there are no items.
     confidence: float
-    #: Share that was predicted right; 0 if there are no items.
+    #: Share predicted right; 0 if there are no items.
     accuracy: float
 
 
@@ -48,7 +48,7 @@ class Calibration:
 
     @property
     def accuracy(self) -> float:
-        """Share of all items that were predicted right."""
+        """Share of all items predicted right."""
         return sum(b.items * b.accuracy for b in self.bins) / max(self.items, 1)
 
 
@@ -61,11 +61,11 @@ def calibrate(probabilities: Array, labels: Array) -> Calibration:
         probabilities: float [items, classes], each row adding up to 1; a row with NaN is left out.
         labels: int [items].
     """
-    there = ~np.isnan(probabilities).any(axis=1)
-    confidence = probabilities[there].max(axis=1, initial=0).astype(np.float64)
-    right = predicted_right(probabilities[there], labels[there])
+    present = ~np.isnan(probabilities).any(axis=1)
+    confidence = probabilities[present].max(axis=1, initial=0).astype(np.float64)
+    right = predicted_right(probabilities[present], labels[present])
     edges = np.linspace(0, 1, BIN_COUNT + 1)
-    # Softmax of float32 may give a little more than 1.
+    # A float32 softmax may exceed 1 slightly.
     bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BIN_COUNT - 1)
     bins = []
     for number in range(BIN_COUNT):

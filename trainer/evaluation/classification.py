@@ -1,4 +1,4 @@
-"""How good a classifier's probabilities are, measured against the true labels."""
+"""A classifier's probabilities measured against the true labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,29 +13,29 @@ from fornada.formats.items import Array
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScore:
-    """How well one class is recognised, and how far its name can be believed."""
+    """Recall and precision of one class."""
 
     name: str
-    #: Items that are of the class.
+    #: Items of the class.
     items: int
-    #: Of these, items that were predicted so.
+    #: Of these, items predicted right.
     right: int
-    #: Items that were predicted so, rightly or wrongly.
+    #: Items predicted as this class, rightly or wrongly.
     predicted: int
 
     @property
     def recall(self) -> float | None:
-        """Share of the class's items that were predicted right; `None` if there are none."""
+        """Share of the class's items predicted right; `None` if there are none."""
         return self.right / self.items if self.items else None
 
     @property
     def precision(self) -> float | None:
-        """Share of the items predicted so that are of the class; `None` if there are none."""
+        """Share of these predictions that are right; `None` if there are none."""
         return self.right / self.predicted if self.predicted else None
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of precision and recall; `None` if the class occurs on neither side."""
+        """Harmonic mean of precision and recall; `None` for a class that never occurs."""
         both = self.items + self.predicted
         return 2 * self.right / both if both else None
 
@@ -46,17 +46,17 @@ class Evaluation:
 
     items: int
     right: int
-    #: Items without a result (a NaN in their row); they count as wrong.
+    #: Items without a result (NaN in their row); they count as wrong.
     failed: int
     classes: list[ClassScore]
 
     @property
     def accuracy(self) -> float:
-        """Share of all items that were predicted right."""
+        """Share of all items predicted right."""
         return self.right / self.items
 
     def to_plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The evaluation as JSON."""
         return {
             "accuracy": self.accuracy,
             "items": self.items,
@@ -78,7 +78,7 @@ class Evaluation:
 
 
 def likeliest_classes(probabilities: Array) -> NDArray[np.intp]:
-    """The likeliest class of each item: int [items]; -1 where there is a NaN.
+    """The likeliest class of each item: int [items]; -1 for a row with NaN.
 
     Args:
         probabilities: float [items, classes].
@@ -88,7 +88,7 @@ def likeliest_classes(probabilities: Array) -> NDArray[np.intp]:
 
 
 def predicted_right(probabilities: Array, labels: Array) -> NDArray[np.bool_]:
-    """Whether the likeliest class of each item is its label: bool [items]; never where NaN is.
+    """Whether the likeliest class of each item is its label: bool [items]; false for NaN.
 
     Args:
         probabilities: float [items, classes].
@@ -135,40 +135,40 @@ def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Eva
 def confusion_matrix(
     probabilities: Array, labels: Array, classes: Sequence[str]
 ) -> NDArray[np.int64]:
-    """How many items of each class were predicted as which: int64 [true class, predicted class].
+    """Items by true and predicted class: int64 [true class, predicted class].
 
-    Items without a result are in none of its cells.
+    Items without a result are left out.
 
     Args:
         probabilities: float [items, classes].
         labels: int [items].
-        classes: Names of the classes; their number squared is what it takes of memory.
+        classes: Names of the classes; memory grows with their number squared.
 
     Raises:
         InputError: They do not fit together.
     """
     _check(probabilities, labels, classes)
     likeliest = likeliest_classes(probabilities)
-    there = likeliest >= 0
+    present = likeliest >= 0
     counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (labels[there].astype(np.intp), likeliest[there]), 1)
+    np.add.at(counts, (labels[present].astype(np.intp), likeliest[present]), 1)
     return counts
 
 
 def _check(probabilities: Array, labels: Array, classes: Sequence[str]) -> None:
     if labels.ndim != 1 or labels.dtype.kind not in "ui" or len(labels) == 0:
         raise InputError(
-            f"the labels are {labels.dtype} {labels.shape}; give one whole number an item"
+            f"the labels are {labels.dtype} {labels.shape}; give one whole number per item"
         )
     if probabilities.shape != (len(labels), len(classes)) or probabilities.dtype.kind != "f":
         raise InputError(
-            f"the probabilities are {probabilities.dtype} {probabilities.shape}, and "
+            f"the probabilities are {probabilities.dtype} {probabilities.shape}, but "
             f"{len(labels)} labels of {len(classes)} classes need float "
-            f"({len(labels)}, {len(classes)}); give those of the same items"
+            f"({len(labels)}, {len(classes)}); give probabilities of the same items"
         )
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= len(classes):
         raise InputError(
-            f"the labels go from {lowest} to {highest}, and there are {len(classes)} classes; "
-            "labels count from 0"
+            f"the labels range from {lowest} to {highest}, but there are {len(classes)} classes; "
+            "count labels from 0"
         )

@@ -1,5 +1,6 @@
-"""How good the values of a regression are, measured against the true ones."""
+"""A regression's values measured against the true ones."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,26 +15,20 @@ class RegressionEvaluation:
     """Errors over all items, in the unit of the targets."""
 
     items: int
-    #: Items without a finite result; they are in none of the errors.
+    #: Items without a finite result; the errors leave them out.
     failed: int
     mean_absolute_error: float
     root_mean_squared_error: float
-    #: Share of the targets' variance that is explained; `None` if all targets are the same.
+    #: Share of the targets' variance explained; `None` if all targets are equal.
     r_squared: float | None
 
     def to_plain(self) -> dict[str, float | int | None]:
-        """As JSON has it."""
-        return {
-            "items": self.items,
-            "failed": self.failed,
-            "mean_absolute_error": self.mean_absolute_error,
-            "root_mean_squared_error": self.root_mean_squared_error,
-            "r_squared": self.r_squared,
-        }
+        """The evaluation as JSON."""
+        return dataclasses.asdict(self)
 
 
 def residuals(values: Array, targets: Array) -> NDArray[np.float64]:
-    """Predicted less true: float64 [items]; NaN where there is no result.
+    """Predicted minus true values: float64 [items]; NaN where there is no result.
 
     Args:
         values: float [items, 1].
@@ -44,12 +39,12 @@ def residuals(values: Array, targets: Array) -> NDArray[np.float64]:
     """
     if targets.ndim != 1 or targets.dtype.kind not in "uif" or len(targets) == 0:
         raise InputError(
-            f"the targets are {targets.dtype} {targets.shape}; give one number an item"
+            f"the targets are {targets.dtype} {targets.shape}; give one number per item"
         )
     if values.shape != (len(targets), 1) or values.dtype.kind != "f":
         raise InputError(
-            f"the predicted values are {values.dtype} {values.shape}, and {len(targets)} targets "
-            f"need float ({len(targets)}, 1); give those of the same items"
+            f"the predicted values are {values.dtype} {values.shape}, but {len(targets)} targets "
+            f"need float ({len(targets)}, 1); give values of the same items"
         )
     difference: NDArray[np.float64] = values[:, 0].astype(np.float64) - targets.astype(np.float64)
     return difference
@@ -59,22 +54,22 @@ def evaluate_values(values: Array, targets: Array) -> RegressionEvaluation:
     """Compare predicted values with targets.
 
     Args:
-        values: float [items, 1]; NaN: there is no result.
+        values: float [items, 1]; NaN where there is no result.
         targets: float [items].
 
     Raises:
         InputError: They do not fit together, or no item has a result.
     """
     errors = residuals(values, targets)
-    there = np.isfinite(errors)
-    if not there.any():
-        raise InputError(f"none of the {len(errors)} items has a result; look at the job's errors")
-    true = targets[there].astype(np.float64)
-    squares, spread = np.square(errors[there]), np.square(true - true.mean())
+    present = np.isfinite(errors)
+    if not present.any():
+        raise InputError(f"none of the {len(errors)} items has a result; see the errors of the job")
+    true = targets[present].astype(np.float64)
+    squares, spread = np.square(errors[present]), np.square(true - true.mean())
     return RegressionEvaluation(
         items=len(errors),
-        failed=int((~there).sum()),
-        mean_absolute_error=float(np.abs(errors[there]).mean()),
+        failed=int((~present).sum()),
+        mean_absolute_error=float(np.abs(errors[present]).mean()),
         root_mean_squared_error=float(np.sqrt(squares.mean())),
         r_squared=float(1 - squares.sum() / spread.sum()) if spread.any() else None,
     )

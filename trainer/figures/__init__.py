@@ -1,1 +1,1 @@
-"""Pictures of training and of predictions, as PNG bytes."""
+"""Figures of training and predictions, as PNG bytes."""

@@ -1,4 +1,4 @@
-"""What all figures share: colours, names that can be drawn, PNG bytes that do not vary."""
+"""What all figures share: colours, drawable names, reproducible PNG bytes."""
 
 import io
 from collections.abc import Sequence
@@ -6,29 +6,29 @@ from typing import Any
 
 from fornada.errors import MissingExtraError
 
-#: As in TensorFlow's Fashion-MNIST tutorial: right in blue, wrong in red. Both are told apart by
-#: readers with any colour vision.
+#: As in TensorFlow's Fashion-MNIST tutorial: right in blue, wrong in red. Readers with any colour
+#: vision can tell them apart.
 RIGHT, WRONG, OTHER = "#2166ac", "#c9302c", "#c3c7cc"
 INK, MUTED, RULE = "#1f2328", "#6b7280", "#e5e7eb"
-#: Names of classes are text of others: a dollar sign in them is no formula.
+#: A dollar sign in a name does not start a formula.
 PLAIN = {"parse_math": False}
-_LONGEST_NAME, _LONGEST_TITLE = 14, 40
+_MAX_NAME_LENGTH, _MAX_TITLE_LENGTH = 14, 40
 FIGURE_DPI = 144
 
 
 def new_figure(*, width: float, height: float) -> Any:
-    """An empty figure of so many inches.
+    """An empty figure; width and height in inches.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     try:
-        # Not pyplot: it keeps every figure, and looks for a display.
+        # Not pyplot, which keeps every figure and looks for a display.
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second
         from matplotlib.figure import Figure  # noqa: PLC0415 - a second
     except ImportError as exc:
         raise MissingExtraError(
-            "pictures need matplotlib; run: pip install 'fornada[train]'"
+            "figures need matplotlib; run: pip install 'fornada[train]'"
         ) from exc
     figure = Figure(figsize=(width, height), dpi=FIGURE_DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -36,12 +36,12 @@ def new_figure(*, width: float, height: float) -> Any:
 
 
 def to_png(figure: Any, *, cropped: bool = False) -> bytes:
-    """The figure as PNG, the same bytes for the same numbers; `cropped`: without its margins."""
+    """The figure as PNG, the same bytes for the same numbers; `cropped` removes its margins."""
     buffer = io.BytesIO()
     figure.savefig(
         buffer,
         format="png",
-        # Without matplotlib's version in it.
+        # Leaves out matplotlib's version.
         metadata={"Software": None},
         bbox_inches="tight" if cropped else None,
         pad_inches=0.1,
@@ -49,8 +49,8 @@ def to_png(figure: Any, *, cropped: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def calm(axes: Any, *, grid: str = "y") -> None:
-    """Take the frame and the ticks from axes; leave faint lines and grey numbers."""
+def declutter(axes: Any, *, grid: str = "y") -> None:
+    """Strip frame and ticks from axes; keep faint grid lines and grey numbers."""
     axes.grid(axis=grid, color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED, labelsize=8, length=0)
@@ -58,16 +58,16 @@ def calm(axes: Any, *, grid: str = "y") -> None:
 
 
 def drawable_names(names: Sequence[str]) -> list[str]:
-    """Each name, shortened; `#3` for one with letters that matplotlib's own font does not have."""
+    """Each name, shortened; `#3` for one with letters missing from matplotlib's own font."""
     return [
-        _shortened(name, _LONGEST_NAME) if _is_drawable(name) else f"#{number}"
+        _shortened(name, _MAX_NAME_LENGTH) if _is_drawable(name) else f"#{number}"
         for number, name in enumerate(names)
     ]
 
 
 def write_title(axes: Any, title: str, *, pad: float = 10) -> None:
-    """Write a title over axes, if matplotlib's own font has its letters."""
-    shown = _shortened(title, _LONGEST_TITLE) if _is_drawable(title) else ""
+    """Write a title above axes, if matplotlib's own font has its letters."""
+    shown = _shortened(title, _MAX_TITLE_LENGTH) if _is_drawable(title) else ""
     axes.set_title(shown, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad, **PLAIN)
 
 

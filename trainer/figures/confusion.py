@@ -17,21 +17,19 @@ from trainer.figures.canvas import (
     to_png,
 )
 
-#: More classes than these have no room for numbers in the cells, or for names beside them.
-_MOST_COUNTED, _MOST_NAMED = 20, 60
-#: So few classes have room for their names side by side.
-_MOST_LEVEL = 3
-#: A few mistakes in a thousand items are no alarm.
-_LEAST_SCALE = 0.1
-#: Above this share of its colour's scale a cell is too dark for dark figures.
+#: The most classes with room for numbers in the cells, for names, and for horizontal names.
+_MAX_COUNTED, _MAX_NAMED, _MAX_HORIZONTAL = 20, 60, 3
+#: Smallest top of the red scale, so that a few mistakes in a thousand stay pale.
+_MIN_SCALE = 0.1
+#: Above this share of its scale a cell is too dark for dark numbers.
 _DARK = 0.55
 
 
 def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes:
     """True classes down, predicted ones across; PNG.
 
-    Colours are shares of the true class: blue what is right, from 0 to 1; red what is wrong, from 0
-    to the largest such share, or a tenth, so that confusions are seen also where they are rare.
+    Colours are shares of the true class: blue for right ones, from 0 to 1; red for wrong ones, from
+    0 to the largest such share, or a tenth, so that rare confusions are visible.
 
     Args:
         counts: int [true class, predicted class].
@@ -41,20 +39,20 @@ def confusion_figure(counts: NDArray[np.int64], classes: Sequence[str]) -> bytes
         MissingExtraError: matplotlib is not installed.
     """
     count = len(classes)
-    # Inches: names, then a cell each.
-    side = 1.5 + (float(np.clip(0.5 * count, 2, 5.2)) if count <= _MOST_COUNTED else 7.1)
+    # Inches: 1.5 for names, the rest for cells.
+    side = 1.5 + (float(np.clip(0.5 * count, 2, 5.2)) if count <= _MAX_COUNTED else 7.1)
     figure = new_figure(width=side + 0.9, height=side)
     axes = figure.add_axes((1.5 / (side + 0.9), 0.05, (side - 1.5) / (side + 0.9), 1 - 1.5 / side))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(count, dtype=bool)
-    highest = max(float(shares[~diagonal].max(initial=0)), _LEAST_SCALE)
+    highest = max(float(shares[~diagonal].max(initial=0)), _MIN_SCALE)
     scales = ((diagonal, "right", RIGHT, 1.0), (~diagonal, "wrong", WRONG, highest))
     for place, (shown, label, colour, top) in enumerate(scales):
         image = axes.imshow(
             np.ma.masked_where(~shown, shares), cmap=_map(colour), vmin=0, vmax=top, aspect="equal"
         )
         _draw_scale(axes, image, place, label, top)
-    if count <= _MOST_COUNTED:
+    if count <= _MAX_COUNTED:
         _draw_counts(axes, counts, np.where(diagonal, shares, shares / highest))
     _draw_names(axes, classes)
     axes.spines[:].set_visible(False)
@@ -94,15 +92,15 @@ def _draw_names(axes: Any, classes: Sequence[str]) -> None:
     count = len(classes)
     axes.tick_params(length=0, labelcolor=MUTED, top=True, labeltop=True, bottom=False)
     axes.tick_params(labelbottom=False)
-    if count > _MOST_NAMED:
+    if count > _MAX_NAMED:
         ticks = range(0, count, 10)
         names, size, angle = [f"#{number}" for number in ticks], 8.0, 0
     else:
         ticks, names = range(count), drawable_names(classes)
-        size, angle = float(np.clip(260 / count, 5, 8.5)), 90 if count > _MOST_LEVEL else 0
+        size, angle = float(np.clip(260 / count, 5, 8.5)), 90 if count > _MAX_HORIZONTAL else 0
     axes.set_xticks(ticks, names, fontsize=size, rotation=angle, **PLAIN)
     axes.set_yticks(ticks, names, fontsize=size, **PLAIN)
-    if count <= _MOST_NAMED:
+    if count <= _MAX_NAMED:
         axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=0.8)

@@ -1,18 +1,18 @@
-"""Curves of training: one figure for each metric."""
+"""Training curves: one figure per metric."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer.figures.canvas import MUTED, RIGHT, calm, new_figure, to_png, write_title
+from trainer.figures.canvas import MUTED, RIGHT, declutter, new_figure, to_png, write_title
 
-#: More points than these stand close enough to be a line.
-_MOST_MARKED = 30
+#: The most points with a marker each.
+_MAX_MARKED = 30
 _VALIDATION = "val_"
 
 
 def metric_names(history: Mapping[str, Sequence[float]]) -> list[str]:
-    """The metrics that a history has curves of, on training or validation items; the loss first."""
+    """The metrics in a history, on training or validation items; the loss first."""
     names = dict.fromkeys(curve.removeprefix(_VALIDATION) for curve in history)
     return sorted(names, key=lambda name: name != "loss")
 
@@ -20,12 +20,12 @@ def metric_names(history: Mapping[str, Sequence[float]]) -> list[str]:
 def metric_curve(
     metric: str, history: Mapping[str, Sequence[float]], *, best_epoch: int | None = None
 ) -> bytes:
-    """A metric by epoch, on the training and on the validation items; PNG.
+    """A metric by epoch, on training and validation items; PNG.
 
     Args:
         metric: `loss`, `accuracy`, ….
-        history: Curves by name (`loss`, `val_loss`, …); one value an epoch.
-        best_epoch: Is marked; from 1.
+        history: Curves by name (`loss`, `val_loss`, …); one value per epoch.
+        best_epoch: The epoch to mark, from 1.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -37,7 +37,7 @@ def metric_curve(
         "validation": (history.get(f"{_VALIDATION}{metric}", ()), RIGHT, "-"),
     }
     for values, colour, style in curves.values():
-        marker = "o" if len(values) <= _MOST_MARKED else None
+        marker = "o" if len(values) <= _MAX_MARKED else None
         epochs = range(1, len(values) + 1)
         axes.plot(epochs, values, style, color=colour, marker=marker, ms=4, lw=1.8)
     if best_epoch is not None:
@@ -57,20 +57,20 @@ def metric_curve(
     axes.set_xlabel("epoch", fontsize=8.5, color=MUTED)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.margins(x=0.04, y=0.12)
-    calm(axes)
+    declutter(axes)
     return to_png(figure)
 
 
 def _name_ends(axes: Any, curves: list[tuple[str, Sequence[float], str]]) -> None:
-    """Write name and last value of each curve beside its end."""
-    there = [curve for curve in curves if curve[1] and math.isfinite(curve[1][-1])]
-    there.sort(key=lambda curve: curve[1][-1])
-    for place, (label, values, colour) in enumerate(there):
+    """Write the name and last value of each curve beside its end."""
+    ended = [curve for curve in curves if curve[1] and math.isfinite(curve[1][-1])]
+    ended.sort(key=lambda curve: curve[1][-1])
+    for place, (label, values, colour) in enumerate(ended):
         axes.annotate(
             f"{label}\n{values[-1]:.4g}",
             (len(values), values[-1]),
-            # The curves often end close together; their names must not.
-            xytext=(9, (24 * place - 12) if len(there) > 1 else 0),
+            # Keeps the names apart where curves end close together.
+            xytext=(9, (24 * place - 12) if len(ended) > 1 else 0),
             textcoords="offset points",
             va="center",
             fontsize=8.5,

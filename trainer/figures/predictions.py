@@ -1,4 +1,4 @@
-"""Sixteen pictures with the probabilities of their classes, as PNG bytes."""
+"""Sixteen images with the probabilities of their classes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from trainer.data.pictures import for_paper
+from trainer.data.images import dark_on_light
 from trainer.evaluation.classification import likeliest_classes, predicted_right
 from trainer.figures.canvas import (
     INK,
@@ -25,7 +25,7 @@ from trainer.figures.canvas import (
 _GRID_SIDE = 4
 _WRONG_SHOWN = 4
 _BARS = 10
-# Inches. Laid out by hand: automatic layouts let titles run into the names of the bars.
+# Inches. Laid out by hand: automatic layouts let titles overlap the names of the bars.
 _GRID_WIDTH, _GRID_HEIGHT, _MARGIN, _HEAD, _FOOT = 14.2, 9.2, 0.25, 0.35, 0.45
 _IMAGE_SIDE, _NAMES_WIDTH, _CELL_GAP = 1.62, 0.82, 0.22
 
@@ -36,11 +36,10 @@ def prediction_grid(
     probabilities: NDArray[np.floating[Any]],
     classes: Sequence[str],
 ) -> bytes:
-    """Sixteen items with the probabilities of all their classes, right in blue and wrong in red.
+    """Sixteen items with the probabilities of their classes, right in blue and wrong in red; PNG.
 
-    Shown are up to four items that were predicted wrong, taken evenly from all of those, and else
-    items that were predicted right, taken evenly from all of those; in the order of the data. So
-    errors are seen where there are any, and more often than they occur: the headline has the
+    Up to four of them were predicted wrong, the others right, both spread evenly over the data and
+    in its order. So errors are visible if there are any, and over-represented: the headline has the
     accuracy over all items.
 
     Args:
@@ -56,7 +55,9 @@ def prediction_grid(
     chosen = items_to_show(right)
     predicted, names = likeliest_classes(probabilities), drawable_names(classes)
     figure = new_figure(width=_GRID_WIDTH, height=_GRID_HEIGHT)
-    for position, (item, image) in enumerate(zip(chosen, for_paper(images, chosen), strict=True)):
+    for position, (item, image) in enumerate(
+        zip(chosen, dark_on_light(images, chosen), strict=True)
+    ):
         row, label = probabilities[item], int(labels[item])
         image_axes, bar_axes = _cell(figure, *divmod(position, _GRID_SIDE))
         _draw_image(image_axes, image)
@@ -69,7 +70,7 @@ def prediction_grid(
 
 
 def items_to_show(right: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Positions of up to sixteen items, of which up to four are wrong, as in `prediction_grid`.
+    """Positions of the up to sixteen items in `prediction_grid`.
 
     Args:
         right: Whether each item was predicted right: bool [items].
@@ -86,12 +87,12 @@ def items_to_show(right: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 def _evenly(items: NDArray[np.intp], count: int) -> NDArray[np.intp]:
     count = min(count, len(items))
-    # Middles of `count` equal stretches: data sets are often sorted by class.
+    # The middles of `count` equal stretches: data sets are often sorted by class.
     return items[((np.arange(count) + 0.5) * len(items) / max(count, 1)).astype(np.intp)]
 
 
 def _cell(figure: Any, row: int, column: int) -> tuple[Any, Any]:
-    """Axes for one item's image and, to the right of it, its bars."""
+    """Axes for an item's image and, right of it, its bars."""
     cell_width = (_GRID_WIDTH - 2 * _MARGIN) / _GRID_SIDE
     cell_height = (_GRID_HEIGHT - _HEAD - _FOOT) / _GRID_SIDE
     left = _MARGIN + column * cell_width
@@ -128,7 +129,7 @@ def _draw_bars(
     names: Sequence[str],
 ) -> None:
     lengths = np.nan_to_num(probabilities)
-    # All classes in their order, or the likeliest where there are too many to read.
+    # In class order; only the likeliest classes if there are many.
     shown = np.sort(np.argsort(-lengths, kind="stable")[:_BARS])
     colours = [RIGHT if c == label else WRONG if c == predicted else OTHER for c in shown]
     axes.barh(range(len(shown)), lengths[shown], color=colours, height=0.72)
@@ -160,12 +161,11 @@ def _draw_headline(figure: Any, right: NDArray[np.bool_], shown: int, shown_wron
         fontweight="bold",
         color=INK,
     )
-    picked = ", picked to be seen" if shown_wrong else ""
     figure.text(
         left,
         0.12 / _GRID_HEIGHT,
         "predicted class, its probability (true class)   ·   blue bar: the true class, red bar: a "
-        f"wrong prediction   ·   {shown_wrong} of the {shown} shown are wrong{picked}",
+        f"wrong prediction   ·   {shown_wrong} of the {shown} were picked because they are wrong",
         fontsize=9.5,
         color=MUTED,
     )

@@ -1,19 +1,19 @@
-"""The reliability diagram: how often what is called 80 % likely is so."""
+"""The reliability diagram: accuracy against confidence."""
 
 from typing import Any
 
 import numpy as np
 
 from trainer.evaluation.calibration import BIN_COUNT, Calibration
-from trainer.figures.canvas import MUTED, OTHER, RIGHT, WRONG, calm, new_figure, to_png
+from trainer.figures.canvas import MUTED, OTHER, RIGHT, WRONG, declutter, new_figure, to_png
 
-#: Width of a bar: its bin's, less a gap.
+#: Width of a bar: that of its bin, less a gap.
 _BAR = 0.92 / BIN_COUNT
 _PALE = 0.3
 
 
 def reliability_figure(calibration: Calibration) -> bytes:
-    """Accuracy against confidence, and how many items have which confidence; PNG.
+    """Accuracy by confidence, and the number of items by confidence; PNG.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -34,19 +34,19 @@ def _draw_reliability(axes: Any, calibration: Calibration) -> None:
     centres = [(b.lower + b.upper) / 2 for b in filled]
     both = [min(b.accuracy, b.confidence) for b in filled]
     gaps = [b.confidence - b.accuracy for b in filled]
-    axes.bar(centres, both, _BAR, color=RIGHT, label="right, as sure as it is")
+    axes.bar(centres, both, _BAR, color=RIGHT, label="accuracy")
     for sign, colour, label in (
-        (1, WRONG, "surer than right"),
-        (-1, RIGHT, "less sure than right"),
+        (1, WRONG, "overconfident"),
+        (-1, RIGHT, "underconfident"),
     ):
         heights = [max(sign * gap, 0) for gap in gaps]
         axes.bar(centres, heights, _BAR, bottom=both, color=colour, alpha=_PALE, label=label)
     axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
     axes.set_ylim(0, 1)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
-    axes.set_ylabel("right", fontsize=8.5, color=MUTED)
+    axes.set_ylabel("accuracy", fontsize=8.5, color=MUTED)
     axes.legend(loc="upper left", frameon=False, fontsize=8.5, labelcolor=MUTED)
-    calm(axes)
+    declutter(axes)
 
 
 def _draw_spread(axes: Any, calibration: Calibration) -> None:
@@ -55,4 +55,4 @@ def _draw_spread(axes: Any, calibration: Calibration) -> None:
     axes.set_ylabel("items", fontsize=8.5, color=MUTED)
     axes.set_xlabel("probability of the predicted class", fontsize=8.5, color=MUTED)
     axes.yaxis.get_major_locator().set_params(nbins=2, integer=True)
-    calm(axes)
+    declutter(axes)

@@ -1,1 +1,1 @@
-"""How to train: networks, plans, and the options of a training file."""
+"""How to train: networks with their defaults, custom networks, and the caller's plan."""

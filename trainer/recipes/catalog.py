@@ -1,4 +1,4 @@
-"""Recipes by name: a network, and what it is trained with unless the caller says otherwise."""
+"""Recipes by name: a network, and the defaults it is trained with."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Recipe:
     """A network, and how it is trained by default."""
 
     name: str
-    #: Raises UsageError for items that the network is not made for.
+    #: Raises UsageError for items that do not fit the network.
     build: Build
     task: Task = "classification"
-    #: As `keras.Model.compile` takes it; so are the metrics and the optimizer.
+    #: Keras's name, as those of the metrics and the optimizer.
     loss: str = "sparse_categorical_crossentropy"
     metrics: tuple[str, ...] = ("accuracy",)
     optimizer: str = "adam"
@@ -36,7 +36,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         Recipe(name="mlp", build=networks.mlp, epochs=5, batch_size=64),
         Recipe(name="cnn", build=networks.cnn, epochs=15, batch_size=64),
-        # Few classes and many examples: from the third epoch on it learns reviews by heart.
+        # Few classes and many examples: after the third epoch it overfits.
         Recipe(name="sentiment", build=networks.text, epochs=3, batch_size=64),
         Recipe(name="topics", build=networks.text, epochs=15, batch_size=64),
         Recipe(name="vectors", build=networks.vectors, epochs=30, batch_size=32),
@@ -52,44 +52,44 @@ RECIPES: Mapping[str, Recipe] = {
     )
 }
 
-#: Where what the items look like does not say it.
+#: Data sets whose items do not tell.
 _BY_DATASET = {"imdb": "sentiment"}
 
 
-def recipe_named(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe called `name`.
 
     Raises:
         UsageError: No recipe has this name.
     """
     if name not in RECIPES:
-        raise UsageError(f"no recipe is called {name!r}; there are: {', '.join(RECIPES)}")
+        raise UsageError(f"there is no recipe {name!r}; choose from: {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def default_recipe(dataset: Dataset) -> Recipe:
-    """The recipe for `dataset`: by its name, else by its task and what its items are."""
+    """The recipe for `dataset`: by its name, else by its task and the kind of its items."""
     if dataset.name in _BY_DATASET:
         return RECIPES[_BY_DATASET[dataset.name]]
     if dataset.task == "regression":
         return RECIPES["regression"]
-    in_colour = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
-    by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if in_colour else "mlp"}
+    has_channels = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
+    by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if has_channels else "mlp"}
     return RECIPES[by_dtype[dataset.item_dtype]]
 
 
-def build(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
+def build_model(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
     """The untrained `keras.Model` of `recipe` for `dataset`; the caller compiles and fits it.
 
-    Keras begins anew with `seed`, as for a first model in a process: what has no name is numbered
-    from the start, so that the same training gives the same bytes.
+    Resets Keras's names and random state, as in a new process, so that the same training gives the
+    same bytes.
 
     Raises:
-        UsageError: The recipe is not made for such items, or for another task.
+        UsageError: The recipe is for other items or another task.
     """
     if recipe.task != dataset.task:
         raise UsageError(
-            f"recipe {recipe.name} is for {recipe.task}, and {dataset.name} for {dataset.task}; "
+            f"recipe {recipe.name} is for {recipe.task}, but {dataset.name} for {dataset.task}; "
             "choose another recipe"
         )
     keras = import_keras()

@@ -1,7 +1,7 @@
-"""The networks that recipes are made of; each takes raw items, and what it does to them is a layer.
+"""The networks of the recipes. Each takes raw items; preprocessing is part of the network.
 
-Layers are named, so that the same training gives the same bytes. A network that is not made for the
-items raises UsageError.
+Layers are named, so that the same training gives the same bytes. A network raises UsageError for
+items that do not fit it.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ _GREY, _COLOUR = 2, 3
 
 
 def mlp(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
-    """TensorFlow's Fashion-MNIST network, with a little dropout; for small images.
+    """TensorFlow's Fashion-MNIST network with a wider hidden layer and dropout; for small images.
 
-    Scaling is a layer, so that callers send pixels as they are, at a quarter of the bytes.
+    Scaling is a layer, so that callers send pixels as uint8, a quarter of the bytes.
     """
     _require(item_dtype == "uint8", "mlp", "pixels (uint8)", item_shape, item_dtype)
     keras = import_keras()
@@ -51,7 +51,7 @@ def cnn(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
     for number, filters in enumerate((32, 64, 128), start=1):
         name = f"conv{number}"
         model.add(layers.Conv2D(filters, 3, padding="same", activation="relu", name=name))
-        # Padded too, so that it fits images of any size.
+        # With padding, any size of image fits.
         model.add(layers.MaxPooling2D(padding="same", name=f"pool{number}"))
     model.add(layers.Flatten(name="flatten"))
     model.add(layers.Dropout(0.3, name="dropout1"))
@@ -62,18 +62,18 @@ def cnn(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
 
 
 def text(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
-    """Embedding, one convolution over five words, and the strongest answer of each filter.
+    """Embedding, one convolution over five words, and the maximum of each filter.
 
-    Where in the sequence a word stands does not count, so padding needs no mask. A token beyond
-    the vocabulary is an unknown word: looking it up would fail, and with it its whole shard.
+    The position of a word does not count, so padding needs no mask. A token beyond the vocabulary
+    becomes the unknown word: looking it up would fail the whole shard.
     """
     fits = item_dtype == "int32" and len(item_shape) == 1
     _require(fits, "text", "token sequences (int32 [tokens])", item_shape, item_dtype)
     keras = import_keras()
     layers, ops = keras.layers, keras.ops
     tokens = keras.Input(tuple(item_shape), dtype=item_dtype, name="tokens")
-    known = ops.where(tokens < VOCABULARY_SIZE, ops.maximum(tokens, 0), UNKNOWN_TOKEN)
-    words = layers.Embedding(VOCABULARY_SIZE, 64, name="embedding")(known)
+    known_tokens = ops.where(tokens < VOCABULARY_SIZE, ops.maximum(tokens, 0), UNKNOWN_TOKEN)
+    words = layers.Embedding(VOCABULARY_SIZE, 64, name="embedding")(known_tokens)
     found = layers.Conv1D(128, 5, padding="same", activation="relu", name="conv")(words)
     strongest = layers.GlobalMaxPooling1D(name="pool")(found)
     kept = layers.Dropout(0.4, name="dropout")(strongest)
@@ -82,20 +82,20 @@ def text(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any
 
 
 def vectors(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
-    """Two hidden layers over features that are brought to mean 0 and variance 1; for classes."""
+    """Two hidden layers over standardised features; for classes."""
     keras = import_keras()
     outputs = keras.layers.Dense(output_count, activation="softmax", name="probabilities")
     return _over_features(item_shape, item_dtype, outputs, name="vectors")
 
 
 def regression(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
-    """Two hidden layers over features that are brought to mean 0 and variance 1; for values."""
+    """Two hidden layers over standardised features; for values."""
     outputs = import_keras().layers.Dense(output_count, name="values")
     return _over_features(item_shape, item_dtype, outputs, name="regression")
 
 
 def adapt(model: Any, items: Any) -> None:
-    """Have normalisation learn mean and variance from `items`, item dtype [items, *item_shape]."""
+    """Fit normalisation layers to `items`, item dtype [items, *item_shape]."""
     normalization = import_keras().layers.Normalization
     for layer in model.layers:
         if isinstance(layer, normalization):
@@ -128,6 +128,6 @@ def _require(
 ) -> None:
     if not fits:
         raise UsageError(
-            f"the network {network} takes {takes}, and the items are {item_dtype} "
+            f"the network {network} takes {takes}, but the items are {item_dtype} "
             f"{list(item_shape)}; choose another recipe"
         )

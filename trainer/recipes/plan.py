@@ -1,4 +1,4 @@
-"""How to train: what the caller says, and a recipe's own where he says nothing."""
+"""How to train: the caller's choices, with the recipe's defaults filled in."""
 
 import dataclasses
 import difflib
@@ -10,48 +10,45 @@ from fornada.errors import UsageError
 from model_store.engines.keras_setup import import_keras
 from trainer.recipes.catalog import Recipe
 
-#: What of a plan `compile` takes.
+#: Fields that `compile` takes.
 HOW_COMPILED = ("optimizer", "learning_rate", "loss", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingPlan:
-    """How to train; `None` is the recipe's own.
+    """How to train; `None` is the recipe's default.
 
-    The same plan, data, package versions and kind of machine: the same model, to the byte, unless
-    its manifest says why not.
+    The same plan, data, package versions and kind of machine give the same model, to the byte,
+    unless its manifest says why not.
     """
 
     #: A name in `trainer.recipes.catalog.RECIPES` or `package.module:function`; `None`: by items.
     recipe: str | None = None
-    #: At most so many.
+    #: At most.
     epochs: int | None = None
     batch_size: int | None = None
-    #: Share of the training items, from their end, that is only measured on.
+    #: Share of the training items, taken from the end, that is held out for validation.
     validation_split: float = 0.2
     #: Keras's name: adam, sgd, rmsprop, ….
     optimizer: str | None = None
     learning_rate: float | None = None
-    #: Keras's name, as the metrics.
+    #: Keras's name, as those of the metrics.
     loss: str | None = None
     metrics: Sequence[str] | None = None
     seed: int = 0
-    #: End after so many epochs in which the validation loss was no lower than ever.
+    #: Stop after this many epochs without a new lowest validation loss.
     early_stopping_epochs: int | None = None
-    #: Publish the weights of the epoch with the lowest validation loss, not those of the last.
+    #: Publish the weights of the epoch with the lowest validation loss, not the last.
     keep_best: bool = False
 
     def filled(self, recipe: Recipe, *, compiled: bool = False) -> "TrainingPlan":
-        """The plan with the recipe's own where it says nothing.
-
-        How a model is compiled stays open where the recipe has `compiled` it itself.
-        """
+        """The plan with the recipe's defaults; without those of `compile` if it is `compiled`."""
         named = ("epochs", "batch_size") if compiled else ("epochs", "batch_size", *HOW_COMPILED)
         own = {name: getattr(recipe, name) for name in named if getattr(self, name) is None}
         return dataclasses.replace(self, recipe=recipe.name, **own)
 
     def parameters(self) -> dict[str, Any]:
-        """As a manifest has it, without recipe and seed, which stand beside it there."""
+        """The plan for a manifest, which has recipe and seed in fields of their own."""
         plain = dataclasses.asdict(self)
         del plain["recipe"], plain["seed"]
         plain["metrics"] = self.metrics and list(self.metrics)
@@ -61,10 +58,10 @@ class TrainingPlan:
 
 
 def check_plan(plan: TrainingPlan) -> None:
-    """Check what Keras would find out after the data were loaded.
+    """Check what Keras would only find after the data is loaded.
 
     Raises:
-        UsageError: A number makes no sense, or Keras knows no such optimizer, loss or metric.
+        UsageError: A number is out of range, or Keras has no such optimizer, loss or metric.
     """
     for name, least in (("epochs", 1), ("batch_size", 1), ("early_stopping_epochs", 1)):
         value = getattr(plan, name)
@@ -78,13 +75,13 @@ def check_plan(plan: TrainingPlan) -> None:
     if plan.loss is not None:
         _check_known("loss", plan.loss, keras.losses)
     for metric in plan.metrics or ():
-        # Which accuracy it is, Keras decides by the loss.
+        # Keras picks the kind of accuracy by the loss.
         if metric not in {"accuracy", "acc"}:
             _check_known("metric", metric, keras.metrics)
 
 
 def compile_model(model: Any, plan: TrainingPlan) -> None:
-    """Compile `model` for `fit` by a plan that is filled."""
+    """Compile `model` by a filled plan."""
     optimizer = optimizer_class(plan.optimizer or "adam")
     model.compile(
         # Named, so that the same training gives the same bytes.
@@ -95,7 +92,7 @@ def compile_model(model: Any, plan: TrainingPlan) -> None:
 
 
 def optimizer_class(name: str) -> Any:
-    """Keras's class of optimizers called `name`, in whatever case.
+    """Keras's optimizer class `name`, in any case.
 
     Raises:
         UsageError: There is none.
@@ -114,7 +111,7 @@ def optimizer_class(name: str) -> Any:
 
 
 def metric_names(plan: TrainingPlan) -> set[str]:
-    """The metrics that a model has when it was trained by a plan that is filled."""
+    """The metrics that a filled plan gives a model."""
     names = {"loss", *(plan.metrics or ())}
     validated = {f"val_{name}" for name in names} if plan.validation_split else set()
     return names | validated | {f"test_{name}" for name in names}
@@ -124,7 +121,7 @@ def _check_known(what: str, name: str, module: Any) -> None:
     try:
         module.get(name)
     except Exception as exc:
-        # ValueError, or TypeError of a class that needs arguments.
+        # ValueError, or TypeError for a class that needs arguments.
         known: Mapping[str, Any] = {
             each: value
             for each, value in vars(module).items()
@@ -133,12 +130,12 @@ def _check_known(what: str, name: str, module: Any) -> None:
         raise _unknown(what, name, known) from exc
 
 
-#: Functions of `keras.losses` and `keras.metrics` that are neither.
+#: Functions of `keras.losses` and `keras.metrics` that are neither losses nor metrics.
 _NOT_NAMES = frozenset({"get", "serialize", "deserialize"})
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), names, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from: {', '.join(names)}"
     return UsageError(f"Keras has no {what} {name!r}; {hint}")

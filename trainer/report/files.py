@@ -1,80 +1,75 @@
 """The files of a training report: the page, and its figures beside it."""
 
-from itertools import chain
+from collections import ChainMap
 
 from fornada import keys
 from trainer.report.classification import classification_report
-from trainer.report.making import network_section, origin_section, training_section
-from trainer.report.markup import text
 from trainer.report.material import ReportMaterial
-from trainer.report.page import Tile, render
-from trainer.report.values import regression_report
+from trainer.report.page import Tile, counted, render
+from trainer.report.regression import regression_report
+from trainer.report.training import network_section, provenance_section, training_section
+
+_MINUTE_S, _HOUR_S = 60, 3600
 
 
 def report_files(material: ReportMaterial) -> dict[str, bytes]:
-    """The report's files by name: `report.html`, which needs no other, and its figures as `*.png`.
+    """The files by name: `report.html`, which needs no other, and its figures as `*.png`.
 
     Raises:
         InputError: Items, targets and outputs do not fit together.
-        MissingExtraError: matplotlib or Pillow is not installed.
+        MissingExtraError: matplotlib, Pillow or Jinja2 is not installed.
     """
-    if material.task == "classification":
+    draft, training = material.draft, material.training
+    if draft.task == "classification":
+        learned = f"{len(draft.classes):,} classes"
         tiles, findings = classification_report(
-            material.test_items, material.test_targets, material.test_outputs, material.classes
+            material.test_items, material.test_targets, material.test_outputs, draft.classes
         )
     else:
+        learned = f"Predicts {draft.classes[0]}"
         tiles, findings = regression_report(
-            material.test_outputs, material.test_targets, output=material.classes[0]
+            material.test_outputs, material.test_targets, output=draft.classes[0]
         )
     sections = [
         training_section(material),
         *findings,
-        network_section(material.layers),
-        origin_section(material),
+        network_section(material),
+        provenance_section(material),
     ]
     page = render(
-        title=material.name,
-        subtitle=_subtitle(material),
+        title=draft.name,
+        subtitle=f"{learned}, learned from {training.dataset} by the recipe {training.recipe}",
         tiles=[*tiles, *_common_tiles(material)],
         sections=sections,
-        foot=f"Made by fornada {text(material.packages.get('fornada', ''))} when it was trained.",
+        version=draft.packages.get("fornada", ""),
     )
-    figures = dict(chain.from_iterable(section.figures.items() for section in sections))
-    return {keys.REPORT_PAGE: page, **figures}
-
-
-def _subtitle(material: ReportMaterial) -> str:
-    learned = (
-        f"{len(material.classes):,} classes"
-        if material.task == "classification"
-        else f"Predicts {text(material.classes[0])}"
-    )
-    return f"{learned}, learned from {text(material.dataset)} by the recipe {text(material.recipe)}"
+    return {keys.REPORT_PAGE: page, **ChainMap(*(dict(section.figures) for section in sections))}
 
 
 def _common_tiles(material: ReportMaterial) -> list[Tile]:
-    epochs = max((len(values) for values in material.history.values()), default=0)
-    parameters = sum(layer.parameter_count for layer in material.layers)
     return [
         Tile(
             label="Training",
-            value=_duration(material.duration_s),
-            detail=f"{epochs:,} epoch{'' if epochs == 1 else 's'}",
+            value=_duration(material.training.duration_s),
+            detail=counted(material.epoch_count, "epoch"),
         ),
         Tile(
-            label="Parameters", value=f"{parameters:,}", detail=f"in {len(material.layers)} layers"
+            label="Parameters",
+            value=f"{material.parameter_count:,}",
+            detail=f"in {counted(len(material.layers), 'layer')}",
         ),
         Tile(
             label="Trained on",
             value=f"{material.train_item_count:,}",
-            detail=f"items; {material.validation_item_count:,} to validate",
+            detail=f"items, {material.validation_item_count:,} held out",
         ),
     ]
 
 
 def _duration(duration_s: float) -> str:
-    if duration_s < 90:  # noqa: PLR2004 - seconds are read up to there
+    if duration_s < _MINUTE_S:
         return f"{duration_s:.1f} s"
-    minutes, seconds = divmod(round(duration_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    minutes, seconds = divmod(round(duration_s), _MINUTE_S)
+    if duration_s < _HOUR_S:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,103 +1,130 @@
-"""The page that holds a report's sections: its head, its looks, its figures as data."""
+"""The page around a report's sections: templates, styles, and figures embedded as data."""
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from xml.etree.ElementTree import Element
+from typing import Any
 
+from fornada.errors import MissingExtraError
 from trainer.figures.canvas import FIGURE_DPI
-from trainer.report.markup import Content, tag, text, to_html
 
-#: Pixels of an inch, to a browser.
 _CSS_DPI = 96
-#: Nothing is loaded from elsewhere, and no script runs, whatever a name might smuggle in.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+#: Longer names and values are cut; the manifest has them in full.
+_MAX_NAME_LENGTH, _MAX_TEXT_LENGTH = 40, 120
+#: Stands in for a missing number.
+_NOTHING = "—"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A part of the page, with its own heading."""
+    """A part of the page with its own heading."""
 
-    #: What links to it name.
+    #: Fragment of its links, and name of its template.
     anchor: str
     title: str
-    #: What there is to see, in a sentence or two.
-    lead: str
-    body: Sequence[Element]
-    #: PNG by file name: the figures in `body`, and what else lies beside the page.
+    #: What the template shows.
+    values: Mapping[str, object]
+    #: PNG by file name: what is stored beside the page.
     figures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tile:
-    """One figure that is seen first."""
+    """One headline number."""
 
     label: str
     value: str
     detail: str
 
 
-def picture(png: bytes, *, alt: str) -> Element:
-    """An image whose bytes are in the page."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return tag("img", src=source, alt=alt)
+def render(*, tiles: Sequence[Tile], sections: Sequence[Section], **values: object) -> bytes:
+    """The whole page as HTML, UTF-8. Every value is escaped.
 
-
-def drawing(png: bytes, *, alt: str) -> Element:
-    """A figure of `trainer.figures`, in its own size where there is room for it."""
-    # Of PNG's first chunk.
-    width_px = int.from_bytes(png[16:20])
-    image = picture(png, alt=alt)
-    image.set("width", str(width_px * _CSS_DPI // FIGURE_DPI))
-    return tag("figure", image)
-
-
-def render(
-    *, title: str, subtitle: str, tiles: Sequence[Tile], sections: Sequence[Section], foot: str
-) -> bytes:
-    """The whole page as HTML, UTF-8."""
-    style = resources.files("trainer.report").joinpath("report.css").read_text("utf-8")
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", **{"http-equiv": "Content-Security-Policy", "content": _POLICY}),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{text(title)}: training report"),
-        tag("style", style),
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+    """
+    templates = _templates()
+    bodies = {
+        section.anchor: templates.get_template(f"{section.anchor}.html").render(section.values)
+        for section in sections
+    }
+    page: str = templates.get_template("page.html").render(
+        tiles=tiles, sections=sections, bodies=bodies, **values
     )
-    body = tag(
-        "body",
-        tag(
-            "header",
-            tag("p", "Training report", class_="eyebrow"),
-            tag("h1", text(title)),
-            tag("p", subtitle, class_="subtitle"),
-            tag("dl", *map(_tile, tiles), class_="tiles"),
-            _contents(sections),
-        ),
-        tag("main", *map(_section, sections)),
-        tag("footer", foot),
+    # A lone surrogate, as a folder's name may hold one, is not UTF-8.
+    return page.encode(errors="xmlcharrefreplace")
+
+
+def short(name: object) -> str:
+    """The name of a class or a layer, cut to the width of a cell."""
+    return _cut(str(name), _MAX_NAME_LENGTH)
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """A share as `88.7%`; a dash where there is none."""
+    return _NOTHING if share is None else f"{share:.{decimals}%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 epoch`, `1,200 epochs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shape(sizes: Sequence[int | None] | None) -> str:
+    """The axes of an item, as people write them; an open axis is `any`."""
+    if sizes is None:
+        return "several"
+    axes = ("any" if size is None else f"{size}" for size in sizes)
+    return " \N{MULTIPLICATION SIGN} ".join(axes) or "one number"
+
+
+def _templates() -> Any:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - an extra
+    except ImportError as exc:
+        raise MissingExtraError(
+            "the training report needs Jinja2; run: pip install 'fornada[train]'"
+        ) from exc
+    templates = Environment(
+        loader=PackageLoader("trainer.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return to_html(tag("html", head, body, lang="en"))
+    templates.filters |= {
+        "counted": counted,
+        "data_url": _data_url,
+        "css_width": _css_width,
+        "number": _number,
+        "percent": percent,
+        "shape": shape,
+        "short": short,
+        "text": _text,
+    }
+    return templates
 
 
-def _tile(tile: Tile) -> Element:
-    return tag(
-        "div",
-        tag("dt", tile.label),
-        tag("dd", tile.value, class_="value"),
-        tag("dd", tile.detail, class_="detail"),
-    )
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _contents(sections: Sequence[Section]) -> Element:
-    links = [tag("li", tag("a", s.title, href=f"#{s.anchor}")) for s in sections]
-    return tag("nav", tag("ul", *links), aria_label="Sections")
+def _css_width(png: bytes) -> int:
+    """The width at which a figure of `trainer.figures` has its own size."""
+    # The width is in PNG's first chunk.
+    return int.from_bytes(png[16:20]) * _CSS_DPI // FIGURE_DPI
 
 
-def _section(section: Section) -> Element:
-    content: list[Content] = [tag("h2", section.title)]
-    if section.lead:
-        content.append(tag("p", section.lead, class_="lead"))
-    return tag("section", *content, *section.body, id=section.anchor)
+def _number(value: float | None, form: str = ",") -> str:
+    return _NOTHING if value is None else format(value, form)
+
+
+def _text(value: object) -> str:
+    """A value of any kind, cut to the width of a page."""
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
+    return _cut(_NOTHING if value is None or value == "" else str(value), _MAX_TEXT_LENGTH)
+
+
+def _cut(whole: str, longest: int) -> str:
+    return whole if len(whole) <= longest else f"{whole[: longest - 1]}…"

@@ -1,6 +1,7 @@
 """Answers calls of `client.predict`, those that arrive together in one prediction a model."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
@@ -16,6 +17,7 @@ from fornada.errors import (
     MessageError,
     ModelError,
 )
+from fornada.events import SILENT, CallsAnswered, Events
 from fornada.logs import get_logger
 from fornada.records import ModelPin
 from worker.compute.model_cache import LoadedModel, ModelCache
@@ -53,6 +55,7 @@ class PredictServer:
         deadlines: Deadlines,
         deadline_s: float,
         end_process: Callable[[], None],
+        events: Events = SILENT,
     ) -> None:
         self._channel = channel
         self._queue = queue
@@ -60,6 +63,7 @@ class PredictServer:
         self._deadlines = deadlines
         self._deadline_s = deadline_s
         self._end_process = end_process
+        self._events = events
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"predict-calls-{number}", daemon=True)
@@ -110,7 +114,17 @@ class PredictServer:
         try:
             with self._models.use(calls[0].header.model) as model:
                 fitting, others = _parted(calls, model)
-                return [*_answered(fitting, model), *others]
+                began_s = time.monotonic()
+                answered = _answered(fitting, model)
+                self._events.tell(
+                    CallsAnswered(
+                        model=calls[0].header.model,
+                        call_count=len(fitting),
+                        row_count=sum(call.header.item_count for call in fitting),
+                        duration_s=time.monotonic() - began_s,
+                    )
+                )
+                return [*answered, *others]
         except FornadaError as exc:
             return [(call, _refusal(call, exc)) for call in calls]
 

@@ -11,7 +11,7 @@ from fornada.errors import ModelError, UsageError
 from trainer.checkpoint import Checkpoint, weights_of
 from trainer.data.dataset import Dataset
 from trainer.fit import Fitted, fit
-from trainer.recipes import catalog
+from trainer.recipes.catalog import RECIPES, build_model
 from trainer.recipes.plan import TrainingPlan, compile_model
 
 _RNG = np.random.default_rng(3)
@@ -41,8 +41,8 @@ def dataset() -> Dataset:
 def _fitted(
     dataset: Dataset, plan: TrainingPlan, folder: Path | None = None, *, end_after: int = 0
 ) -> tuple[Any, Fitted]:
-    recipe = catalog.RECIPES["mlp"]
-    model = catalog.build(recipe, dataset, seed=plan.seed)
+    recipe = RECIPES["mlp"]
+    model = build_model(recipe, dataset, seed=plan.seed)
     filled = plan.filled(recipe)
     compile_model(model, filled)
 
@@ -151,8 +151,8 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_with(
 
 def test_a_checkpoint_of_another_network_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
-    other = catalog.build(catalog.RECIPES["cnn"], dataset, seed=0)
-    compile_model(other, TrainingPlan().filled(catalog.RECIPES["cnn"]))
+    other = build_model(RECIPES["cnn"], dataset, seed=0)
+    compile_model(other, TrainingPlan().filled(RECIPES["cnn"]))
     other.optimizer.build(other.trainable_variables)
 
     with pytest.raises(UsageError, match=r"damaged .*its weights are of another network"):

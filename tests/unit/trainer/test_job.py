@@ -23,7 +23,7 @@ from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.gates import Gate
 from model_store.store import ModelStore
 from trainer import job
-from trainer.data import catalog
+from trainer.data.catalog import load_dataset
 from trainer.data.dataset import Dataset
 from trainer.evaluation.acceptance import Acceptance
 from trainer.recipes.plan import TrainingPlan
@@ -38,7 +38,7 @@ def models() -> ModelStore:
 
 @pytest.fixture
 def fashion(sample: Path) -> Dataset:
-    return catalog.load("fashion_mnist")
+    return load_dataset("fashion_mnist")
 
 
 def test_training_publishes_a_version_that_predicts_as_measured(
@@ -124,7 +124,7 @@ def test_history_report_and_golden_batch_lie_beside_the_model(
 def test_without_a_validation_split_there_are_no_validation_metrics(models: ModelStore) -> None:
     plan = TrainingPlan(epochs=1, batch_size=256, validation_split=0.0)
 
-    manifest = job.train(catalog.load("digits"), name="digits", models=models, plan=plan)
+    manifest = job.train(load_dataset("digits"), name="digits", models=models, plan=plan)
 
     assert {"loss", "accuracy", "test_loss", "test_accuracy"} == set(manifest.metrics)
     assert [8, 8] == manifest.item_shape
@@ -172,7 +172,7 @@ def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None
 
     with pytest.raises(StoreUnavailableError):
         job.train(
-            catalog.load("fashion_mnist"),
+            load_dataset("fashion_mnist"),
             name="m",
             models=ModelStore(objects=Away()),
             plan=_PLAN,
@@ -194,12 +194,12 @@ def test_a_wrong_name_ends_before_training(
     models: ModelStore, names: dict[str, str], recipe: str, fact: str
 ) -> None:
     with pytest.raises(UsageError, match=fact):
-        job.train(catalog.load("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
+        job.train(load_dataset("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
 
 
 def test_the_digest_of_the_artifact_is_that_of_its_bytes(models: ModelStore) -> None:
     manifest = job.train(
-        catalog.load("digits"),
+        load_dataset("digits"),
         name="digits",
         models=models,
         plan=TrainingPlan(epochs=1, batch_size=256),
@@ -213,7 +213,7 @@ def test_what_is_not_good_enough_is_not_published(models: ModelStore) -> None:
     acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=1")])
 
     with pytest.raises(GateNotMetError, match="the new m is not published"):
-        job.train(catalog.load("digits"), name="m", models=models, plan=plan, acceptance=acceptance)
+        job.train(load_dataset("digits"), name="m", models=models, plan=plan, acceptance=acceptance)
 
     assert [] == models.names()
 
@@ -236,6 +236,6 @@ def test_a_checkpoint_is_gone_when_its_model_is_published(
     folder = tmp_path / "checkpoint"
     plan = TrainingPlan(epochs=1, batch_size=256)
 
-    job.train(catalog.load("digits"), name="m", models=models, plan=plan, checkpoint=folder)
+    job.train(load_dataset("digits"), name="m", models=models, plan=plan, checkpoint=folder)
 
     assert [] == list(folder.iterdir())

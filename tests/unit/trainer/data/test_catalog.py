@@ -14,7 +14,8 @@ import pytest
 
 from fornada.errors import DatasetUnavailableError, UsageError
 from model_store.engines import keras_setup
-from trainer.data import catalog, keras_cache, keras_datasets
+from trainer.data import keras_cache, keras_datasets
+from trainer.data.catalog import load_dataset
 
 _FILES = {
     "train-images-idx3-ubyte.gz",
@@ -53,7 +54,7 @@ def _download_from(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 
 def test_fashion_mnist_comes_from_the_keras_cache(sample: Path, no_network: None) -> None:
-    dataset = catalog.load("fashion_mnist")
+    dataset = load_dataset("fashion_mnist")
 
     assert (480, 28, 28) == dataset.train_items.shape
     assert (120, 28, 28) == dataset.test_items.shape
@@ -70,7 +71,7 @@ def test_boston_housing_is_vectors_and_prices(
 ) -> None:
     put_small("boston_housing")
 
-    dataset = catalog.load("boston_housing")
+    dataset = load_dataset("boston_housing")
 
     assert ("regression", ["price_k_usd"], 1) == (
         dataset.task,
@@ -99,7 +100,7 @@ def test_cifar_is_colour_images_with_flat_labels(
 ) -> None:
     put_small(name)
 
-    dataset = catalog.load(name)
+    dataset = load_dataset(name)
 
     assert ((32, 32, 3), "uint8") == (dataset.item_shape, dataset.item_dtype)
     assert items == (len(dataset.train_items), len(dataset.test_items))
@@ -111,7 +112,7 @@ def test_cifar_is_colour_images_with_flat_labels(
 def test_mnist_is_grey_images(put_small: Callable[[str], Path], no_network: None) -> None:
     put_small("mnist")
 
-    dataset = catalog.load("mnist")
+    dataset = load_dataset("mnist")
 
     assert ((28, 28), "uint8", 40) == (
         dataset.item_shape,
@@ -133,7 +134,7 @@ def test_texts_are_token_sequences_of_one_length(
 ) -> None:
     put_small(name)
 
-    dataset = catalog.load(name)
+    dataset = load_dataset(name)
 
     assert ((256,), "int32") == (dataset.item_shape, dataset.item_dtype)
     assert some == {label: dataset.classes[label] for label in some}
@@ -157,7 +158,7 @@ def test_a_file_that_is_not_the_known_one_is_never_opened(
 
     # when
     with pytest.raises(DatasetUnavailableError, match="not the file that Keras publishes") as error:
-        catalog.load(name)
+        load_dataset(name)
 
     # then
     assert f"{path} is" in str(error.value)
@@ -193,7 +194,7 @@ def test_each_data_set_that_is_not_there_says_which_file_goes_where(
     keras_home: Path, no_network: None, name: str, put: str
 ) -> None:
     with pytest.raises(DatasetUnavailableError) as error:
-        catalog.load(name)
+        load_dataset(name)
 
     message = str(error.value)
     assert (
@@ -203,7 +204,7 @@ def test_each_data_set_that_is_not_there_says_which_file_goes_where(
 
 
 def test_digits_need_no_network_and_are_split_alike_always(no_network: None) -> None:
-    first, second = catalog.load("digits"), catalog.load("digits")
+    first, second = load_dataset("digits"), load_dataset("digits")
 
     assert (1437, 8, 8) == first.train_items.shape
     assert (360, 8, 8) == first.test_items.shape
@@ -219,15 +220,15 @@ def test_digits_need_no_network_and_are_split_alike_always(no_network: None) -> 
 
 
 def test_an_unknown_data_set_is_told_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'imagenet'; there are: boston_housing, .*, digits"):
-        catalog.load("imagenet")
+    with pytest.raises(UsageError, match=r"'imagenet'; choose from: boston_housing, .*, digits"):
+        load_dataset("imagenet")
 
 
 def test_without_cache_and_network_the_error_says_what_to_do(
     keras_home: Path, no_network: None
 ) -> None:
     with pytest.raises(DatasetUnavailableError) as error:
-        catalog.load("fashion_mnist")
+        load_dataset("fashion_mnist")
 
     message = str(error.value)
     assert str(keras_home / "datasets/fashion-mnist") in message
@@ -240,7 +241,7 @@ def test_a_network_that_swallows_everything_ends_soon(keras_home: Path, black_ho
     began = time.monotonic()
 
     with pytest.raises(DatasetUnavailableError, match="does not answer"):
-        catalog.load("fashion_mnist")
+        load_dataset("fashion_mnist")
 
     assert time.monotonic() - began < 3
 
@@ -249,7 +250,7 @@ def test_one_missing_file_is_named_alone(sample: Path, no_network: None) -> None
     (sample / "t10k-labels-idx1-ubyte.gz").unlink()
 
     with pytest.raises(DatasetUnavailableError, match="1 of 4 files missing") as error:
-        catalog.load("fashion_mnist")
+        load_dataset("fashion_mnist")
 
     assert "put t10k-labels-idx1-ubyte.gz into that folder" in str(error.value)
 
@@ -260,7 +261,7 @@ def test_a_truncated_file_is_named(sample: Path, no_network: None, file: str) ->
     path.write_bytes(path.read_bytes()[:-20])
 
     with pytest.raises(DatasetUnavailableError) as error:
-        catalog.load("fashion_mnist")
+        load_dataset("fashion_mnist")
 
     assert f"{path} is truncated or damaged; delete it" in str(error.value)
 
@@ -270,15 +271,15 @@ def test_a_web_page_in_place_of_a_file_is_named(sample: Path, no_network: None) 
     path.write_text("<html>please log in</html>")
 
     with pytest.raises(DatasetUnavailableError, match="truncated or damaged; delete it"):
-        catalog.load("fashion_mnist")
+        load_dataset("fashion_mnist")
 
 
 def test_files_that_do_not_belong_together_are_refused(sample: Path, no_network: None) -> None:
     labels = sample / "train-labels-idx1-ubyte.gz"
     labels.write_bytes((sample / "t10k-labels-idx1-ubyte.gz").read_bytes())
 
-    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
-        catalog.load("fashion_mnist")
+    with pytest.raises(DatasetUnavailableError, match="do not belong together"):
+        load_dataset("fashion_mnist")
 
 
 def test_labels_outside_the_classes_are_refused(sample: Path, no_network: None) -> None:
@@ -287,8 +288,8 @@ def test_labels_outside_the_classes_are_refused(sample: Path, no_network: None) 
     data[-1] = 10
     labels.write_bytes(gzip.compress(bytes(data)))
 
-    with pytest.raises(DatasetUnavailableError, match="do not fit together"):
-        catalog.load("fashion_mnist")
+    with pytest.raises(DatasetUnavailableError, match="do not belong together"):
+        load_dataset("fashion_mnist")
 
 
 def test_a_host_that_has_no_page_there_counts_as_reachable(

@@ -11,7 +11,7 @@ from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines import golden, keras_file, keras_predict
 from model_store.store import ModelStore
 from trainer import job
-from trainer.data import catalog
+from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.data.dataset import Dataset
 from trainer.recipes.plan import TrainingPlan
 
@@ -30,7 +30,7 @@ def _some(dataset: Dataset) -> Dataset:
     )
 
 
-@pytest.mark.parametrize("name", catalog.NAMES)
+@pytest.mark.parametrize("name", DATASET_NAMES)
 def test_a_data_set_becomes_a_version_that_says_what_it_takes_and_gives(
     put_small: Callable[[str], Path], request: pytest.FixtureRequest, name: str
 ) -> None:
@@ -39,7 +39,7 @@ def test_a_data_set_becomes_a_version_that_says_what_it_takes_and_gives(
         put_small(name)
     elif name == "fashion_mnist":
         request.getfixturevalue("sample")
-    dataset = _some(catalog.load(name))
+    dataset = _some(load_dataset(name))
     models = ModelStore(objects=InMemoryObjectStore())
 
     # when

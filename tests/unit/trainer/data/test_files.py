@@ -95,13 +95,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_array(tmp_path / "x.npy")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "[1]", '["a"', "[" * 100_000])
-def test_classes_that_are_no_list_of_names_are_refused(tmp_path: Path, content: str) -> None:
+def test_classes_that_are_not_a_list_of_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "classes.json"
-    path.write_text(content)
+    for content in ("", "{}", "[]", "[1]", '["a"', "[" * 100_000):
+        path.write_text(content)
 
-    with pytest.raises(InputError, match="is not a JSON array of class names"):
-        read_classes(path)
+        with pytest.raises(InputError, match="is not a JSON array of class names"):
+            read_classes(path)
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from model_store.gates import Gate
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from trainer.evaluation.acceptance import Acceptance, deciding_metric, more_is_better
-from trainer.recipes import catalog
+from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
 
@@ -42,7 +42,7 @@ def test_a_gate_that_does_not_hold_says_that_nothing_is_published(models: ModelS
 
 
 def test_a_gate_on_a_metric_that_will_not_be_there_is_told_before() -> None:
-    plan = TrainingPlan().filled(catalog.RECIPES["mlp"])
+    plan = TrainingPlan().filled(RECIPES["mlp"])
 
     Acceptance(gates=[Gate.parse("val_accuracy>0")]).check_names(plan)
     with pytest.raises(UsageError, match=r"no metric 'val_acuracy'.*val_accuracy"):
@@ -86,29 +86,17 @@ def test_a_version_with_other_metrics_cannot_be_compared_with(models: ModelStore
         _check_better(models, {"test_accuracy": 0.6})
 
 
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [
+def test_the_first_metric_other_than_the_loss_decides() -> None:
+    for metrics, expected in (
         (["loss", "accuracy", "test_loss", "test_accuracy"], "test_accuracy"),
         (["loss", "test_loss"], "test_loss"),
         (["test_auc", "test_loss", "test_accuracy"], "test_auc"),
-    ],
-)
-def test_the_first_metric_that_is_no_loss_decides(metrics: list[str], expected: str) -> None:
-    assert expected == deciding_metric(metrics)
+    ):
+        assert expected == deciding_metric(metrics)
 
 
-@pytest.mark.parametrize(
-    ("metric", "expected"),
-    [
-        ("test_accuracy", True),
-        ("test_sparse_top_k_categorical_accuracy", True),
-        ("test_AUC", True),
-        ("test_r2_score", True),
-        ("test_loss", False),
-        ("test_mean_absolute_error", False),
-        ("test_rmse", False),
-    ],
-)
-def test_a_metrics_name_says_which_way_is_better(metric: str, *, expected: bool) -> None:
-    assert expected == more_is_better(metric)
+def test_the_name_of_a_metric_tells_which_way_is_better() -> None:
+    names = ("accuracy", "sparse_top_k_categorical_accuracy", "AUC", "r2_score")
+    assert all(more_is_better(f"test_{name}") for name in names)
+    assert not any(more_is_better(f"test_{name}") for name in ("loss", "mean_absolute_error"))
+    assert not more_is_better("test_rmse")

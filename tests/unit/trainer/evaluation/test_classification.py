@@ -48,21 +48,16 @@ def test_a_row_that_is_nan_is_wrong_also_for_the_first_class() -> None:
     assert 0 == evaluation.classes[0].predicted
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "fact"),
-    [
+def test_probabilities_and_labels_that_do_not_fit_are_refused() -> None:
+    for probabilities, labels, fact in (
         (_PROBABILITIES[:3], _LABELS, r"the probabilities are float32 \(3, 3\)"),
         (_PROBABILITIES[:, :2], _LABELS, r"need float \(4, 3\)"),
         (np.zeros((4, 3), np.uint8), _LABELS, "are uint8"),
         (_PROBABILITIES, _LABELS.astype(np.float32), "the labels are float32"),
-        (_PROBABILITIES, _LABELS[:, None], "one whole number an item"),
+        (_PROBABILITIES, _LABELS[:, None], "one whole number per item"),
         (_PROBABILITIES[:0], _LABELS[:0], "the labels are"),
-        (_PROBABILITIES, _LABELS + 2, "labels go from 2 to 3, and there are 3 classes"),
-        (_PROBABILITIES, _LABELS - 1, "labels go from -1 to 0"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused(
-    probabilities: np.ndarray, labels: np.ndarray, fact: str
-) -> None:
-    with pytest.raises(InputError, match=fact):
-        evaluate(probabilities, labels, _CLASSES)
+        (_PROBABILITIES, _LABELS + 2, "labels range from 2 to 3, but there are 3 classes"),
+        (_PROBABILITIES, _LABELS - 1, "labels range from -1 to 0"),
+    ):
+        with pytest.raises(InputError, match=fact):
+            evaluate(probabilities, labels, _CLASSES)

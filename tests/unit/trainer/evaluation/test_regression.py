@@ -43,18 +43,13 @@ def test_a_residual_is_predicted_less_true() -> None:
     assert [1, 0, 0, -2] == residuals(_VALUES, _TARGETS).tolist()
 
 
-@pytest.mark.parametrize(
-    ("values", "targets", "fact"),
-    [
+def test_values_and_targets_that_do_not_fit_are_refused() -> None:
+    for values, targets, fact in (
         (_VALUES[:3], _TARGETS, r"need float \(4, 1\)"),
         (_VALUES[:, 0], _TARGETS, r"are float32 \(4,\)"),
-        (_VALUES, _TARGETS[:0], "one number an item"),
-        (_VALUES, _TARGETS[:, None], "one number an item"),
+        (_VALUES, _TARGETS[:0], "one number per item"),
+        (_VALUES, _TARGETS[:, None], "one number per item"),
         (np.full((4, 1), np.nan, np.float32), _TARGETS, "none of the 4 items has a result"),
-    ],
-)
-def test_what_does_not_fit_together_is_refused(
-    values: np.ndarray, targets: np.ndarray, fact: str
-) -> None:
-    with pytest.raises(InputError, match=fact):
-        evaluate_values(values, targets)
+    ):
+        with pytest.raises(InputError, match=fact):
+            evaluate_values(values, targets)

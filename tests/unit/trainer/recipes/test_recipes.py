@@ -14,9 +14,9 @@ import pytest
 from fornada.errors import UsageError
 from fornada.formats.items import Array
 from model_store.engines import golden, keras_file, keras_predict
-from trainer.data import catalog as datasets
+from trainer.data.catalog import load_dataset
 from trainer.data.dataset import Dataset
-from trainer.recipes import catalog
+from trainer.recipes.catalog import RECIPES, build_model, default_recipe
 
 from ..keras_files import MAKERS
 
@@ -58,8 +58,8 @@ def _made_up(recipe: str) -> Dataset:
 
 
 def _trained(recipe: str, dataset: Dataset, *, seed: int = 0, epochs: int = 1) -> Any:
-    chosen = catalog.RECIPES[recipe]
-    model = catalog.build(chosen, dataset, seed=seed)
+    chosen = RECIPES[recipe]
+    model = build_model(chosen, dataset, seed=seed)
     model.compile(optimizer=chosen.optimizer, loss=chosen.loss, metrics=list(chosen.metrics))
     model.fit(
         dataset.train_items,
@@ -95,10 +95,10 @@ def test_each_data_set_has_a_recipe_that_takes_it(
 ) -> None:
     if name in MAKERS:
         put_small(name)
-    dataset = datasets.load(name)
+    dataset = load_dataset(name)
 
-    chosen = catalog.default_recipe(dataset)
-    model = catalog.build(chosen, dataset, seed=0)
+    chosen = default_recipe(dataset)
+    model = build_model(chosen, dataset, seed=0)
 
     assert recipe == chosen.name
     assert (None, *dataset.item_shape) == model.input_shape
@@ -106,10 +106,10 @@ def test_each_data_set_has_a_recipe_that_takes_it(
 
 
 def test_fashion_mnist_has_the_network_that_the_tutorial_has(sample: Path) -> None:
-    dataset = datasets.load("fashion_mnist")
-    chosen = catalog.default_recipe(dataset)
+    dataset = load_dataset("fashion_mnist")
+    chosen = default_recipe(dataset)
 
-    model = catalog.build(chosen, dataset, seed=0)
+    model = build_model(chosen, dataset, seed=0)
 
     names = ["scale", "flatten", "hidden", "dropout", "probabilities"]
     assert names == [layer.name for layer in model.layers]
@@ -128,9 +128,9 @@ def test_texts_are_learnt_from_the_words_that_tell(
     put_small: Callable[[str], Path], name: str, epochs: int
 ) -> None:
     put_small(name)
-    dataset = datasets.load(name)
+    dataset = load_dataset(name)
 
-    model = _trained(catalog.default_recipe(dataset).name, dataset, epochs=epochs)
+    model = _trained(default_recipe(dataset).name, dataset, epochs=epochs)
 
     found = _outputs(model, dataset.train_items).argmax(axis=1)
     assert 0.7 < float((found == dataset.train_targets).mean())
@@ -138,7 +138,7 @@ def test_texts_are_learnt_from_the_words_that_tell(
 
 def test_prices_are_learnt_from_raw_features(put_small: Callable[[str], Path]) -> None:
     put_small("boston_housing")
-    dataset = datasets.load("boston_housing")
+    dataset = load_dataset("boston_housing")
 
     model = _trained("regression", dataset, epochs=60)
 
@@ -147,7 +147,7 @@ def test_prices_are_learnt_from_raw_features(put_small: Callable[[str], Path]) -
     assert errors.mean() < spread.mean() / 2
 
 
-@pytest.mark.parametrize("recipe", sorted(catalog.RECIPES))
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(recipe: str) -> None:
     dataset = _made_up(recipe)
 
@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(recipe: str
     assert first != other
 
 
-@pytest.mark.parametrize("recipe", sorted(catalog.RECIPES))
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_what_is_stored_is_allowed_and_predicts_as_keras_does(recipe: str) -> None:
     dataset = _made_up(recipe)
     model = _trained(recipe, dataset)
@@ -172,7 +172,7 @@ def test_what_is_stored_is_allowed_and_predicts_as_keras_does(recipe: str) -> No
 
 def test_openvino_gives_what_keras_gives_for_every_recipe(tmp_path: Path) -> None:
     # given
-    for recipe in catalog.RECIPES:
+    for recipe in RECIPES:
         dataset = _made_up(recipe)
         model = _trained(recipe, dataset)
         (tmp_path / f"{recipe}.keras").write_bytes(keras_file.dump_model(model))
@@ -195,7 +195,7 @@ def test_openvino_gives_what_keras_gives_for_every_recipe(tmp_path: Path) -> Non
     # then
     assert 0 == done.returncode, done.stderr
     found = json.loads(done.stdout)
-    assert set(catalog.RECIPES) == set(found)
+    assert set(RECIPES) == set(found)
     assert 1e-5 > max(found.values()), found
 
 
@@ -224,13 +224,13 @@ def test_a_token_beyond_the_vocabulary_is_an_unknown_word() -> None:
 )
 def test_a_recipe_that_does_not_fit_is_told(items: Array, recipe: str, fact: str) -> None:
     with pytest.raises(UsageError, match=fact):
-        catalog.build(catalog.RECIPES[recipe], _dataset(items, outputs=2), seed=0)
+        build_model(RECIPES[recipe], _dataset(items, outputs=2), seed=0)
 
 
 def test_grey_images_get_a_channel_for_convolutions() -> None:
     dataset = _dataset(np.zeros((2, 8, 8), np.uint8), outputs=2)
 
-    model = catalog.build(catalog.RECIPES["cnn"], dataset, seed=0)
+    model = build_model(RECIPES["cnn"], dataset, seed=0)
 
     assert (None, 8, 8) == model.input_shape
 
@@ -245,4 +245,4 @@ def test_grey_images_get_a_channel_for_convolutions() -> None:
     ],
 )
 def test_data_of_ones_own_get_the_recipe_for_such_items(items: Array, recipe: str) -> None:
-    assert recipe == catalog.default_recipe(_dataset(items, outputs=2)).name
+    assert recipe == default_recipe(_dataset(items, outputs=2)).name

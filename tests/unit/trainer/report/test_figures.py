@@ -1,10 +1,9 @@
-"""Pictures are drawn from any data that can be evaluated."""
+"""Figures are drawn from any data that can be evaluated."""
 
 import io
 import math
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from trainer.evaluation.calibration import calibrate
@@ -26,37 +25,35 @@ def _size(png: bytes) -> tuple[int, int]:
         return image.size
 
 
-@pytest.mark.parametrize("item_shape", [(28, 28), (8, 8, 1), (32, 32, 3), (20, 40)])
-@pytest.mark.parametrize("count", [1, 300])
-def test_any_number_of_any_images_gives_a_picture(item_shape: tuple[int, ...], count: int) -> None:
+def test_images_of_any_shape_and_number_are_drawn() -> None:
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, *item_shape), dtype=np.uint8)
-    probabilities = rng.dirichlet(np.ones(10), count).astype(np.float32)
-    probabilities[0] = np.nan
+    for count, item_shape in ((1, (8, 8, 1)), (1, (32, 32, 3)), (300, (20, 40))):
+        images = rng.integers(0, 256, (count, *item_shape), dtype=np.uint8)
+        probabilities = rng.dirichlet(np.ones(10), count).astype(np.float32)
+        probabilities[0] = np.nan
 
-    png = prediction_grid(images, rng.integers(0, 10, count), probabilities, _CLASSES)
+        png = prediction_grid(images, rng.integers(0, 10, count), probabilities, _CLASSES)
 
-    width, height = _size(png)
-    assert width > height > 1000
-
-
-@pytest.mark.parametrize("class_count", [2, 10, 300])
-def test_any_number_of_classes_gives_a_picture(class_count: int) -> None:
-    images = np.zeros((16, 8, 8), np.uint8)
-    probabilities = np.full((16, class_count), 1 / class_count, np.float32)
-    classes = [f"a class with a long name, number {index}" for index in range(class_count)]
-
-    png = prediction_grid(images, np.ones(16, np.int64), probabilities, classes)
-
-    assert _size(png)[0] > 1000
+        width, height = _size(png)
+        assert width > height > 1000
 
 
-def test_names_of_classes_are_never_taken_for_more_than_text() -> None:
-    images = np.zeros((16, 8, 8), np.uint8)
-    probabilities = np.full((16, 10), 0.1, np.float32)
+def test_any_number_of_classes_is_drawn() -> None:
+    for class_count in (2, 300):
+        images = np.zeros((2, 8, 8), np.uint8)
+        probabilities = np.full((2, class_count), 1 / class_count, np.float32)
+        classes = [f"a class with a long name, number {index}" for index in range(class_count)]
 
-    # A formula that is none, or a missing letter's warning, would end the test.
-    prediction_grid(images, np.arange(16) % 10, probabilities, _HOSTILE)
+        png = prediction_grid(images, np.ones(2, np.int64), probabilities, classes)
+
+        assert _size(png)[0] > 1000
+
+
+def test_class_names_are_drawn_as_text_only() -> None:
+    probabilities = np.full((2, 10), 0.1, np.float32)
+
+    # A broken formula or a warning about a missing glyph fails the test.
+    prediction_grid(np.zeros((2, 8, 8), np.uint8), np.arange(2), probabilities, _HOSTILE)
     confusion_figure(np.ones((10, 10), np.int64), _HOSTILE)
     metric_curve(r"$\frac{$", {r"$\frac{$": [1.0, 2.0]})
     metric_curve("猫", {"猫": [1.0, 2.0]})
@@ -82,27 +79,29 @@ def test_each_metric_is_named_once_the_loss_first() -> None:
     assert ["auc"] == metric_names({"val_auc": [1.0]})
 
 
-@pytest.mark.parametrize("epochs", [1, 5, 1000])
-@pytest.mark.parametrize("curves", [("loss",), ("loss", "val_loss"), ("val_loss",)])
-def test_a_curve_is_drawn_with_and_without_validation(epochs: int, curves: tuple[str, ...]) -> None:
-    png = metric_curve("loss", {curve: [0.5] * epochs for curve in curves}, best_epoch=epochs)
+def test_a_curve_is_drawn_with_and_without_validation() -> None:
+    for epochs in (1, 5, 1000):
+        for curves in (("loss",), ("loss", "val_loss"), ("val_loss",)):
+            history = {curve: [0.5] * epochs for curve in curves}
 
-    assert _size(png)[0] > 700
-    assert len(png) < 100_000
+            png = metric_curve("loss", history, best_epoch=epochs)
+
+            assert _size(png)[0] > 700
+            assert len(png) < 100_000
 
 
 def test_a_curve_that_ends_in_nan_is_drawn() -> None:
     assert metric_curve("loss", {"loss": [1.0, math.nan], "val_loss": [math.inf, 1.0]})
 
 
-@pytest.mark.parametrize("class_count", [1, 2, 10, 46, 100, 300])
-def test_a_confusion_matrix_of_any_number_of_classes_is_drawn(class_count: int) -> None:
-    counts = np.random.default_rng(0).integers(0, 50, (class_count, class_count))
+def test_a_confusion_matrix_of_any_number_of_classes_is_drawn() -> None:
+    for class_count in (1, 2, 46, 300):
+        counts = np.random.default_rng(0).integers(0, 50, (class_count, class_count))
 
-    png = confusion_figure(counts, [f"class {index}" for index in range(class_count)])
+        png = confusion_figure(counts, [f"class {index}" for index in range(class_count)])
 
-    assert _size(png)[0] > 400
-    assert len(png) < 450_000
+        assert _size(png)[0] > 400
+        assert len(png) < 450_000
 
 
 def test_a_confusion_matrix_shows_where_the_counts_are() -> None:
@@ -121,13 +120,13 @@ def test_calibration_is_drawn_also_of_nothing() -> None:
     assert _size(reliability_figure(calibrate(nothing, np.zeros(1, np.int64))))
 
 
-@pytest.mark.parametrize("count", [1, 100, 20_000])
-def test_values_and_residuals_are_drawn_of_any_number_of_items(count: int) -> None:
+def test_any_number_of_values_is_drawn() -> None:
     rng = np.random.default_rng(0)
-    values, targets = rng.normal(size=count), rng.normal(size=count)
+    for count in (1, 20_000):
+        values, targets = rng.normal(size=count), rng.normal(size=count)
 
-    assert len(scatter_figure(values, targets, output="price")) < 200_000
-    assert len(residual_figure(values - targets)) < 100_000
+        assert len(scatter_figure(values, targets, output="price")) < 200_000
+        assert len(residual_figure(values - targets)) < 100_000
 
 
 def test_residuals_that_are_almost_the_same_are_drawn() -> None:
@@ -135,20 +134,18 @@ def test_residuals_that_are_almost_the_same_are_drawn() -> None:
     assert residual_figure(np.zeros(5))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "right", "expected_wrong"),
-    [(0, 100, 0), (1, 100, 1), (50, 50, 4), (98, 2, 14), (100, 0, 16), (3, 2, 3)],
-)
-def test_wrong_items_are_among_the_sixteen_if_there_are_any(
-    wrong: int, right: int, expected_wrong: int
-) -> None:
-    is_right = np.arange(wrong + right) >= wrong
+def test_up_to_four_of_sixteen_items_are_wrong_ones() -> None:
+    for wrong, right, expected in (
+        *((0, 100, 0), (1, 100, 1), (50, 50, 4)),
+        *((98, 2, 14), (100, 0, 16), (3, 2, 3)),
+    ):
+        is_right = np.arange(wrong + right) >= wrong
 
-    chosen = items_to_show(is_right)
+        chosen = items_to_show(is_right)
 
-    assert min(16, wrong + right) == len(set(chosen.tolist()))
-    assert expected_wrong == int((~is_right[chosen]).sum())
-    assert sorted(chosen.tolist()) == chosen.tolist()
+        assert min(16, wrong + right) == len(set(chosen.tolist()))
+        assert expected == int((~is_right[chosen]).sum())
+        assert sorted(chosen.tolist()) == chosen.tolist()
 
 
 def test_the_chosen_are_spread_over_the_data() -> None:

@@ -1,8 +1,7 @@
-"""The report is one page that stands alone, and shows what others named as text."""
+"""The report is one self-contained page, and shows every name as text."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,12 +10,13 @@ import pytest
 
 from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
-from trainer.report import ReportMaterial, report_files
+from model_store.manifest import ModelDraft, Training
+from trainer.report.files import report_files
 from trainer.report.items import worst_mistakes
-from trainer.report.layers import LayerRow
+from trainer.report.material import LayerRow, ReportMaterial
 
 _VOID = {"meta", "img"}
-_PICTURES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+_IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
 _HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src="https://example.com/x.png" onerror="alert(1)">',
@@ -53,144 +53,156 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.open[-1:] != ["style"]:
-            self.texts[self._section] = self.texts.get(self._section, "") + f"{data} "
+            text = f"{self.texts.get(self._section, '')} {data}"
+            self.texts[self._section] = " ".join(text.split())
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def _material(**changes: Any) -> ReportMaterial:
+def _material(
+    draft: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **changes: Any
+) -> ReportMaterial:
     """A classifier of 60 vectors in three classes, right for 39 of them."""
     targets = np.arange(60) % 3
-    said = np.where(np.arange(60) % 9 < 3, (targets + 1) % 3, targets)
+    predicted = np.where(np.arange(60) % 9 < 3, (targets + 1) % 3, targets)
     outputs = np.full((60, 3), 0.1, np.float32)
-    outputs[np.arange(60), said] = 0.8
-    material = ReportMaterial(
-        name="shapes",
-        task="classification",
-        dataset="triangles",
-        recipe="mlp",
-        parameters={"epochs": 4, "metrics": ["accuracy", "auc"], "early_stopping": None},
-        seed=7,
-        data_sha256="ab" * 32,
-        train_item_count=800,
-        validation_item_count=200,
-        duration_s=12.34,
-        packages={"fornada": "0.1.0", "keras": "3.15.1"},
-        layers=[
+    outputs[np.arange(60), predicted] = 0.8
+    about_training = {
+        "dataset": "triangles",
+        "recipe": "mlp",
+        "parameters": {"epochs": 4, "metrics": ["accuracy", "auc"], "early_stopping": None},
+        "seed": 7,
+        "data_sha256": "ab" * 32,
+        "item_count": 1000,
+        "duration_s": 12.34,
+    }
+    about_model = {
+        "name": "shapes",
+        "item_shape": [13],
+        "item_dtype": "float32",
+        "classes": ["round", "square", "star"],
+        "metrics": {"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
+        "packages": {"fornada": "0.1.0", "keras": "3.15.1"},
+    }
+    values = {
+        "draft": ModelDraft.model_validate(about_model | (draft or {})),
+        "training": Training.model_validate(about_training | (training or {})),
+        "validation_item_count": 200,
+        "layers": [
             LayerRow(name="flatten", kind="Flatten", output_shape=(64,), parameter_count=0),
             LayerRow(name="dense", kind="Dense", output_shape=(3,), parameter_count=195),
         ],
-        history={"loss": [2.0, 1.0, 0.5, 0.4], "val_loss": [2.0, 1.0, 1.1, 1.2]},
-        metrics={"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
-        test_items=np.zeros((60, 13), np.float32),
-        test_targets=targets,
-        test_outputs=outputs,
-        classes=["round", "square", "star"],
-    )
-    return replace(material, **changes)
+        "history": {"loss": [2.0, 1.0, 0.5, 0.4], "val_loss": [2.0, 1.0, 1.1, 1.2]},
+        "test_items": np.zeros((60, 13), np.float32),
+        "test_targets": targets,
+        "test_outputs": outputs,
+    }
+    return ReportMaterial(**values | changes)
 
 
-def _of_classes(classes: Iterable[str], *, items_each: int = 2) -> ReportMaterial:
+def _of_classes(classes: Iterable[str], *, items_each: int = 2, **changes: Any) -> ReportMaterial:
     """Every class but the last is always right; the last is always taken for the first."""
     names = list(classes)
     targets = np.repeat(np.arange(len(names)), items_each)
     outputs = np.zeros((len(targets), len(names)), np.float32)
     outputs[np.arange(len(targets)), np.where(targets == len(names) - 1, 0, targets)] = 1
-    return _material(
-        classes=names,
-        test_targets=targets,
-        test_outputs=outputs,
-        test_items=np.zeros((len(targets), 13), np.float32),
-    )
+    values = {
+        "test_targets": targets,
+        "test_outputs": outputs,
+        "test_items": np.zeros((len(targets), 13), np.float32),
+    }
+    draft = {"classes": names} | changes.pop("draft", {})
+    return _material(draft=draft, **values | changes)
 
 
 def _regression(**changes: Any) -> ReportMaterial:
     targets = np.arange(20, dtype=np.float32)
     outputs = targets[:, None] + 1
     outputs[4] = 24
-    material = _material(
-        task="regression",
-        test_items=np.zeros((20, 13), np.float32),
-        test_targets=targets,
-        test_outputs=outputs,
-        classes=["price"],
-    )
-    return replace(material, **changes)
-
-
-def test_the_page_says_how_good_the_model_is_and_how_it_came_about() -> None:
-    page = _Page(report_files(_material(test_items=_PICTURES)))
-
-    assert "65.0%" in page.texts["head"]
-    assert "21 of 60 wrong" in page.texts["head"]
-    assert "4 epochs" in page.texts["training"]
-    assert "validation loss was lowest after epoch 2" in page.texts["training"]
-    assert "1.2500" in page.texts["training"]
-    assert "195" in page.texts["network"]
-    for fact in (
-        "triangles",
-        "ab" * 32,
-        "metrics accuracy, auc",
-        "early stopping —",
-        "3.15.1",
-        "8 \N{MULTIPLICATION SIGN} 8, uint8",
-        "12.3 s",
-    ):
-        assert fact in page.texts["origin"], fact
-    assert "fornada 0.1.0" in page.texts["origin"]
-
-
-def test_the_figures_of_the_page_lie_beside_it() -> None:
-    files = report_files(_material(test_items=_PICTURES))
-
-    expected = {
-        "report.html",
-        "training-1-loss.png",
-        "confusion-matrix.png",
-        "calibration.png",
-        "test-items.png",
+    values = {
+        "test_items": np.zeros((20, 13), np.float32),
+        "test_targets": targets,
+        "test_outputs": outputs,
     }
-    assert expected == set(files)
-    assert all(files[name].startswith(b"\x89PNG") for name in expected - {REPORT_PAGE})
+    return _material(draft={"task": "regression", "classes": ["price"]}, **values | changes)
 
 
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    files = report_files(_material(test_items=_PICTURES))
-    page = _Page(files)
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    """The report on a classifier of images."""
+    return report_files(_material(test_items=_IMAGES))
 
+
+@pytest.fixture(scope="module")
+def page(files: dict[str, bytes]) -> _Page:
+    return _Page(files)
+
+
+def test_the_page_shows_how_good_the_model_is_and_where_it_comes_from(page: _Page) -> None:
+    for section, facts in {
+        "head": ("65.0%", "21 of 60 wrong", "800 items, 200 held out"),
+        "training": ("4 epochs", "validation loss was lowest after epoch 2", "1.2500"),
+        "network": ("195",),
+        "provenance": (
+            *("triangles", "ab" * 32, "metrics accuracy, auc", "early stopping —", "3.15.1"),
+            *("8 \N{MULTIPLICATION SIGN} 8, uint8", "12.3 s", "fornada 0.1.0"),
+        ),
+    }.items():
+        for fact in facts:
+            assert fact in page.texts[section], fact
+
+
+def test_the_figures_of_the_page_are_stored_beside_it(files: dict[str, bytes]) -> None:
+    figures = {
+        *("training-1-loss.png", "confusion-matrix.png", "calibration.png", "test-items.png")
+    }
+    assert {REPORT_PAGE, *figures} == set(files)
+    assert all(files[name].startswith(b"\x89PNG") for name in figures)
+
+
+def test_the_page_loads_and_runs_nothing(files: dict[str, bytes], page: _Page) -> None:
     assert not page.all("script") + page.all("link") + page.all("iframe")
     assert all(str(image["src"]).startswith("data:image/png;base64,") for image in page.all("img"))
     assert all(str(link["href"]).startswith("#") for link in page.all("a"))
-    assert b"http://" not in files[REPORT_PAGE]
-    assert b"https://" not in files[REPORT_PAGE]
-    assert b"@import" not in files[REPORT_PAGE]
-    assert b"url(" not in files[REPORT_PAGE]
-
-
-def test_a_browser_is_told_to_load_and_run_nothing() -> None:
-    metas = _Page(report_files(_material())).all("meta")
-
-    policies = [m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy"]
+    for reference in (b"http://", b"https://", b"@import", b"url("):
+        assert reference not in files[REPORT_PAGE]
+    policies = [
+        meta["content"]
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"] == policies
 
 
-def test_names_of_others_are_text_and_never_markup() -> None:
-    material = replace(
-        _of_classes(_HOSTILE),
-        test_items=_PICTURES[: 2 * len(_HOSTILE)],
-        name=_HOSTILE[0],
-        dataset=_HOSTILE[1],
-        recipe=_HOSTILE[2],
-        parameters={_HOSTILE[0]: _HOSTILE[1]},
-        packages={_HOSTILE[2]: _HOSTILE[0]},
+def test_the_page_can_be_heard_and_navigated(page: _Page) -> None:
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(heading["scope"] in {"col", "row"} for heading in page.all("th"))
+    assert [{"lang": "en"}] == page.all("html")
+    anchors = {f"#{section['id']}" for section in page.all("section")}
+    assert anchors == {link["href"] for link in page.all("a")}
+
+
+def test_the_same_material_gives_the_same_bytes(files: dict[str, bytes]) -> None:
+    assert files == report_files(_material(test_items=_IMAGES))
+
+
+def test_every_name_is_text_and_never_markup() -> None:
+    material = _of_classes(
+        _HOSTILE,
+        test_items=_IMAGES[: 2 * len(_HOSTILE)],
+        draft={"packages": {_HOSTILE[2]: _HOSTILE[0]}, "metrics": dict.fromkeys(_HOSTILE, 1.0)},
+        training={
+            "dataset": _HOSTILE[1],
+            "recipe": _HOSTILE[2],
+            "parameters": {_HOSTILE[0]: _HOSTILE[1]},
+            "not_reproducible_because": _HOSTILE[0],
+        },
         layers=[
             LayerRow(name=name, kind=name, output_shape=None, parameter_count=1)
             for name in _HOSTILE
         ],
         history={name: [1.0] for name in _HOSTILE},
-        metrics=dict.fromkeys(_HOSTILE, 1.0),
-        reproducibility_note=_HOSTILE[0],
     )
 
     files = report_files(material)
@@ -207,29 +219,11 @@ def test_names_of_others_are_text_and_never_markup() -> None:
         assert name == check_name("file name", name)
 
 
-def test_whoever_cannot_see_it_is_told_what_there_is() -> None:
-    page = _Page(report_files(_material(test_items=_PICTURES)))
-
-    assert all(image["alt"] for image in page.all("img"))
-    assert all(heading["scope"] in {"col", "row"} for heading in page.all("th"))
-    assert [{"lang": "en"}] == page.all("html")
-    anchors = {f"#{section['id']}" for section in page.all("section")}
-    assert anchors == {link["href"] for link in page.all("a")}
-
-
-def test_the_same_material_gives_the_same_bytes() -> None:
-    first, second = (report_files(_material(test_items=_PICTURES)) for _ in range(2))
-
-    assert first == second
-
-
 def test_what_is_confused_most_is_listed_first() -> None:
     page = _Page(report_files(_of_classes(["cat", "dog", "fox"], items_each=5)))
 
-    assert (
-        "Most often, fox is taken for cat: 5 times, 100.0% of its items"
-        in (page.texts["confusion"])
-    )
+    sentence = "Most often, fox is taken for cat: 5 times, 100.0% of its items"
+    assert sentence in page.texts["confusion"]
 
 
 def test_of_pairs_as_frequent_that_with_the_larger_share_comes_first() -> None:
@@ -237,9 +231,9 @@ def test_of_pairs_as_frequent_that_with_the_larger_share_comes_first() -> None:
     targets = np.array([1, 1, 0, 0, 0, 2, 2, 2, 2])
     said = np.array([1, 0, 0, 0, 1, 2, 2, 0, 0])
     outputs = np.eye(3, dtype=np.float32)[said]
-    material = _of_classes(["cat", "dog", "fox"])
+    material = _of_classes(["cat", "dog", "fox"], test_targets=targets, test_outputs=outputs)
 
-    page = _Page(report_files(replace(material, test_targets=targets, test_outputs=outputs)))
+    page = _Page(report_files(material))
 
     pairs = re.findall(r"(cat|dog|fox)\s+(cat|dog|fox)\s+\d", page.texts["confusion"])
     assert [("fox", "cat"), ("dog", "cat"), ("cat", "dog")] == pairs
@@ -256,14 +250,14 @@ def test_the_weakest_of_many_classes_are_seen_first_and_the_others_on_demand() -
 
 
 def test_classes_without_test_items_come_last() -> None:
-    material = _of_classes(["cat", "dog", "fox"])
+    targets = np.array([1, 1, 1, 1, 2, 2])
 
-    page = _Page(report_files(replace(material, test_targets=np.array([1, 1, 1, 1, 2, 2]))))
+    page = _Page(report_files(_of_classes(["cat", "dog", "fox"], test_targets=targets)))
 
     assert ["fox", "dog", "cat"] == re.findall(r"#\d+\s+(\w+)", page.texts["classes"])
 
 
-def test_of_thousands_of_classes_the_page_stays_small() -> None:
+def test_thousands_of_classes_make_no_large_page() -> None:
     files = report_files(_of_classes((f"class {number}" for number in range(3000)), items_each=1))
 
     assert "confusion-matrix.png" not in files
@@ -271,7 +265,7 @@ def test_of_thousands_of_classes_the_page_stays_small() -> None:
     assert sum(map(len, files.values())) < 1_500_000
 
 
-def test_large_pictures_do_not_make_a_large_page() -> None:
+def test_large_images_make_no_large_page() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 300, 300, 3), dtype=np.uint8)
 
     files = report_files(_material(test_items=noise))
@@ -286,15 +280,8 @@ def test_a_history_of_many_epochs_stays_small() -> None:
     assert len(report_files(_material(history=long))["training-1-loss.png"]) < 100_000
 
 
-@pytest.mark.parametrize(
-    "items",
-    [
-        np.zeros((60, 80), np.int32),
-        np.zeros((60, 8, 8, 3), np.float32),
-    ],
-)
-def test_items_that_are_no_pictures_are_named_by_their_number(items: np.ndarray) -> None:
-    files = report_files(_material(test_items=items))
+def test_items_that_are_no_images_are_named_by_their_number() -> None:
+    files = report_files(_material(test_items=np.zeros((60, 80), np.int32)))
 
     page = _Page(files)
     assert "test-items.png" not in files
@@ -306,7 +293,7 @@ def test_the_surest_mistake_comes_first() -> None:
     outputs = _material().test_outputs.copy()
     outputs[18] = [0.04, 0.95, 0.01]
 
-    page = _Page(report_files(_material(test_items=_PICTURES, test_outputs=outputs)))
+    page = _Page(report_files(_material(test_items=_IMAGES, test_outputs=outputs)))
 
     assert re.match(r"Worst mistakes .*?square\s+is round · item 18", page.texts["mistakes"])
 
@@ -322,7 +309,7 @@ def test_a_model_that_errs_nowhere_has_no_mistakes() -> None:
 
     page = _Page(report_files(material))
 
-    assert "No test item was taken for something else" in page.texts["mistakes"]
+    assert "No test item was taken for another class" in page.texts["mistakes"]
     assert "Every test item that has a result was predicted right" in page.texts["confusion"]
 
 
@@ -331,7 +318,7 @@ def test_outputs_that_are_no_probabilities_are_shown_as_their_softmax() -> None:
 
     page = _Page(report_files(_material(test_outputs=logits)))
 
-    assert "shown is their softmax" in page.texts["calibration"]
+    assert "this is their softmax" in page.texts["calibration"]
     assert "probability of 80.0% on average" in page.texts["calibration"]
 
 
@@ -341,14 +328,18 @@ def test_items_without_a_result_are_told() -> None:
 
     page = _Page(report_files(_material(test_outputs=outputs)))
 
-    assert "2 items have no result" in page.texts["classes"]
+    assert "2 items without a result" in page.texts["classes"]
 
 
 def test_the_epoch_that_the_model_is_of_is_told() -> None:
-    page = _Page(report_files(_material(best_epoch=2, reproducibility_note="Threads race.")))
+    page = _Page(
+        report_files(
+            _material(best_epoch=2, training={"not_reproducible_because": "Threads race."})
+        )
+    )
 
     assert "The model has the weights of epoch 2" in page.texts["training"]
-    assert "Threads race." in page.texts["origin"]
+    assert "Threads race." in page.texts["provenance"]
 
 
 def test_a_regression_has_residuals_and_no_classes() -> None:
@@ -358,10 +349,10 @@ def test_a_regression_has_residuals_and_no_classes() -> None:
     assert {"training-1-loss.png", "true-and-predicted.png", "residuals.png", REPORT_PAGE} == set(
         files
     )
-    assert {"head", "training", "errors", "mistakes", "network", "origin"} == set(page.texts)
+    assert {"head", "training", "errors", "residuals", "network", "provenance"} == set(page.texts)
     assert "Mean absolute error 1.95 over 20 test items" in page.texts["head"]
     assert "Half of the predictions are within 1 of the true value" in page.texts["errors"]
-    assert re.search(r"\b4\s+4.000\s+24.00\s+\+20.00", page.texts["mistakes"])
+    assert re.search(r"\b4\s+4.000\s+24.00\s+\+20.00", page.texts["residuals"])
 
 
 def test_values_that_are_missing_are_told() -> None:
@@ -370,8 +361,8 @@ def test_values_that_are_missing_are_told() -> None:
 
     page = _Page(report_files(_regression(test_targets=targets, test_outputs=outputs)))
 
-    assert "1 items have no result" in page.texts["errors"]
-    assert "nan" not in page.texts["mistakes"]
+    assert "1 item without a result" in page.texts["errors"]
+    assert "nan" not in page.texts["residuals"]
 
 
 def test_outputs_of_other_items_are_refused() -> None:

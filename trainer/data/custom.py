@@ -1,0 +1,225 @@
+"""Custom data: a `.npz` file of arrays, or a folder of images with a subfolder per class."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fornada.errors import InputError, UsageError
+from fornada.formats.images import IMAGE_SUFFIXES, decode_image, image_shape
+from fornada.formats.items import Array
+from fornada.formats.npy import from_npy
+from trainer.data.dataset import Dataset, Targets
+
+#: Largest size of an unpacked file; everything is held in memory.
+_MAX_BYTES = 16 * 1024**3
+_SPLIT_SEED = 0
+#: Share of unsplit data that is trained on.
+_TRAIN_SHARE = 0.8
+_SPLITS = ("train", "test")
+_REMEDY = "see docs/training.md"
+
+
+def load_custom(path: Path) -> Dataset:
+    """Load the data set in `path`; it is named after it.
+
+    A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
+    becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
+    which `classes` may name; fractions are values to predict. A folder has a subfolder of PNG or
+    JPEG images per class, or `train` and `test` folders that have these.
+
+    Raises:
+        InputError: The files cannot be read, or do not fit together.
+        UsageError: It is neither.
+    """
+    if path.is_dir():
+        dataset = _from_folder(path)
+    elif path.suffix == ".npz":
+        dataset = _from_npz(path)
+    else:
+        raise UsageError(f"{path} is neither a folder of images nor a .npz file; {_REMEDY}")
+    _check(dataset, path)
+    return dataset
+
+
+def _from_npz(path: Path) -> Dataset:
+    arrays = _npz_arrays(path)
+    if {"x", "y"} <= arrays.keys():
+        arrays |= _split(arrays["x"], arrays["y"])
+    wanted = [f"{axis}_{split}" for split in _SPLITS for axis in "xy"]
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{path} has no {', '.join(missing)}; it needs {', '.join(wanted)}, or x and y"
+        )
+    targets = [arrays["y_train"], arrays["y_test"]]
+    regression = any(target.dtype.kind == "f" for target in targets)
+    return Dataset(
+        name=path.stem,
+        task="regression" if regression else "classification",
+        train_items=_items(arrays["x_train"], f"{path}:x_train"),
+        train_targets=_targets(arrays["y_train"], regression=regression, where=f"{path}:y_train"),
+        test_items=_items(arrays["x_test"], f"{path}:x_test"),
+        test_targets=_targets(arrays["y_test"], regression=regression, where=f"{path}:y_test"),
+        classes=_classes(arrays.get("classes"), targets, regression=regression),
+    )
+
+
+def _npz_arrays(path: Path) -> dict[str, Array]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            claimed = sum(info.file_size for info in members)
+            if claimed > _MAX_BYTES:
+                raise InputError(
+                    f"{path} unpacks to {claimed} bytes, over {_MAX_BYTES}; train on a part of it"
+                )
+            return {
+                info.filename.removesuffix(".npy"): from_npy(
+                    archive.read(info), where=f"{path}:{info.filename}"
+                )
+                for info in members
+            }
+    except (OSError, zipfile.BadZipFile, EOFError) as exc:
+        raise InputError(
+            f"{path} cannot be read as a .npz file ({exc}); write it with numpy.savez"
+        ) from exc
+
+
+def _items(array: Array, where: str) -> Array:
+    """The items in a dtype that models take, if no value is lost."""
+    match array.dtype.kind:
+        case "f":
+            return np.ascontiguousarray(array, np.float32)
+        case "u" | "i" if array.dtype == np.uint8:
+            return np.ascontiguousarray(array)
+        case "u" | "i" if array.size and np.abs(array).max() < 2**31:
+            return np.ascontiguousarray(array, np.int32)
+    raise InputError(
+        f"{where} is {array.dtype} {array.shape}; give uint8 pixels, float vectors or int tokens"
+    )
+
+
+def _targets(array: Array, *, regression: bool, where: str) -> Targets:
+    # Accept a column of targets.
+    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - axes
+    if flat.dtype.kind not in "iuf":
+        raise InputError(
+            f"{where} is {array.dtype}; give whole numbers for classes, or fractions for values"
+        )
+    return flat.astype(np.float32) if regression else flat.astype(np.int64)
+
+
+def _classes(named: Array | None, targets: Sequence[Array], *, regression: bool) -> list[str]:
+    if named is not None:
+        return [str(name) for name in named.ravel()]
+    if regression:
+        return ["value"]
+    whole = [int(target.max()) for target in targets if target.size and target.dtype.kind in "iu"]
+    return [str(number) for number in range(1 + max(whole, default=0))]
+
+
+def _from_folder(path: Path) -> Dataset:
+    splits = {split: path / split for split in _SPLITS}
+    if all(folder.is_dir() for folder in splits.values()):
+        classes = _class_names(splits["train"])
+        arrays = {
+            f"{axis}_{split}": array
+            for split, folder in splits.items()
+            for axis, array in _read_images(folder, classes).items()
+        }
+    else:
+        classes = _class_names(path)
+        arrays = _split(**_read_images(path, classes))
+    return Dataset(
+        name=path.resolve().name,
+        task="classification",
+        train_items=arrays["x_train"],
+        train_targets=arrays["y_train"].astype(np.int64),
+        test_items=arrays["x_test"],
+        test_targets=arrays["y_test"].astype(np.int64),
+        classes=classes,
+    )
+
+
+def _class_names(folder: Path) -> list[str]:
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_visible(each))
+    if len(names) < 2:  # noqa: PLR2004 - one class needs no model
+        raise InputError(
+            f"{folder} has {len(names)} folders; it needs one per class, with its images; {_REMEDY}"
+        )
+    return names
+
+
+def _read_images(folder: Path, classes: Sequence[str]) -> dict[str, Array]:
+    unknown = sorted(
+        each.name
+        for each in folder.iterdir()
+        if each.is_dir() and _is_visible(each) and each.name not in classes
+    )
+    if unknown:
+        raise InputError(
+            f"{folder} has the class {unknown[0]!r}, which is not among {classes}; give both "
+            "splits the same classes"
+        )
+    files = [
+        (file, label)
+        for label, name in enumerate(classes)
+        for file in sorted((folder / name).rglob("*"))
+        if file.suffix.lower() in IMAGE_SUFFIXES and _is_visible(file)
+    ]
+    if not files:
+        raise InputError(f"{folder} has no PNG or JPEG images in its folders; {_REMEDY}")
+    # The first image sets the shape of all.
+    shape = image_shape(_bytes(files[0][0]), where=str(files[0][0]))
+    images = np.empty((len(files), *shape), np.uint8)
+    for row, (file, _) in enumerate(files):
+        images[row] = decode_image(_bytes(file), item_shape=shape, where=str(file))
+    return {"x": images, "y": np.array([label for _, label in files], np.int64)}
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{file} cannot be read ({exc.strerror}); check the path") from exc
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _split(x: Array, y: Array) -> dict[str, Array]:
+    """Shuffle and split: folders and files are often sorted by class."""
+    if len(x) != len(y):
+        raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
+    train, test = np.split(order, [int(len(x) * _TRAIN_SHARE)])
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+
+
+def _check(dataset: Dataset, path: Path) -> None:
+    for split, items, targets in (
+        ("train", dataset.train_items, dataset.train_targets),
+        ("test", dataset.test_items, dataset.test_targets),
+    ):
+        fact = None
+        if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
+            fact = f"{len(items)} items and targets of shape {targets.shape}"
+        elif items.ndim < 2 or items.shape[1:] != dataset.item_shape:  # noqa: PLR2004 - axes
+            fact = f"items of shape {items.shape[1:]}, not {dataset.item_shape} as in training"
+        elif items.dtype.kind == "f" and not np.isfinite(items).all():
+            fact = "NaN or infinity among its items"
+        elif dataset.task == "regression" and not np.isfinite(targets).all():
+            fact = "NaN or infinity among its targets"
+        elif dataset.task == "classification" and not _are_labels(targets, len(dataset.classes)):
+            fact = f"targets that are not whole numbers from 0 to {len(dataset.classes) - 1}"
+        if fact is not None:
+            raise InputError(f"the {split} split of {path} has {fact}; {_REMEDY}")
+
+
+def _are_labels(targets: Array, class_count: int) -> bool:
+    return (
+        targets.dtype.kind in "iu" and int(targets.min()) >= 0 and int(targets.max()) < class_count
+    )

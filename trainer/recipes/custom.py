@@ -1,0 +1,136 @@
+"""A custom recipe: `package.module:function`, which returns a Keras model."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from fornada.errors import ModelRefusedError, UsageError, error_line
+from fornada.records import Dtype
+from model_store.engines.keras_file import dump_model, load_model
+from model_store.engines.keras_predict import compile_predict
+from model_store.engines.keras_setup import import_keras
+from trainer.data.dataset import Dataset
+from trainer.recipes.catalog import Recipe
+from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
+
+_EPOCHS, _BATCH_SIZE = 5, 64
+
+
+def custom_recipe(name: str, dataset: Dataset) -> Recipe:
+    """Import the function `name`; return the recipe that calls it.
+
+    The function takes any of `item_shape`, `item_dtype`, `output_count` and `classes` by name, and
+    returns a `keras.Model`. A compiled model is trained as it is; another one is compiled with the
+    plan's choices, or with the usual ones for such targets.
+
+    Raises:
+        UsageError: It cannot be imported, or is not a function.
+    """
+    function = _imported(name)
+    known = {"classes": list(dataset.classes)}
+
+    def build(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
+        values = {
+            **known,
+            "item_shape": tuple(item_shape),
+            "item_dtype": item_dtype,
+            "output_count": output_count,
+        }
+        return _called(name, function, values)
+
+    regression = dataset.task == "regression"
+    return Recipe(
+        name=name,
+        build=build,
+        task=dataset.task,
+        loss="mean_squared_error" if regression else "sparse_categorical_crossentropy",
+        metrics=("mean_absolute_error",) if regression else ("accuracy",),
+        epochs=_EPOCHS,
+        batch_size=_BATCH_SIZE,
+    )
+
+
+def is_custom(recipe: str | None) -> bool:
+    """Whether `recipe` names a function."""
+    return recipe is not None and ":" in recipe
+
+
+def check_custom_model(
+    model: Any, dataset: Dataset, plan: TrainingPlan, *, allowed_layers: Collection[str]
+) -> None:
+    """Check before training that the model can be published and served.
+
+    Raises:
+        UsageError: It is compiled, and the plan says how to compile it.
+        ModelRefusedError: It takes other items, has other outputs, or has layers that no worker
+            would load.
+    """
+    if model.compiled:
+        given = [name for name in HOW_COMPILED if getattr(plan, name) is not None]
+        if given:
+            raise UsageError(
+                f"recipe {plan.recipe} compiles its model, but {', '.join(given)} was given too; "
+                "leave that out, or return the model uncompiled"
+            )
+    where = f"the model of recipe {plan.recipe}"
+    loaded = load_model(dump_model(model), where=where, allowed_layers=allowed_layers)
+    compile_predict(
+        loaded, tile_items=1, item_shape=dataset.item_shape, item_dtype=dataset.item_dtype
+    )
+    outputs = loaded.output_shape[-1]
+    if outputs != dataset.output_count:
+        raise ModelRefusedError(
+            f"{where} has {outputs} outputs, but {dataset.name} needs {dataset.output_count} "
+            f"({', '.join(dataset.classes[:5])}); change the size of its last layer"
+        )
+
+
+def _imported(name: str) -> Any:
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    # Like `python -m`: the module may be in the working directory.
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    # Select Keras's backend before the module imports Keras.
+    import_keras()
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except Exception as exc:
+        # The module is the caller's code.
+        raise UsageError(
+            f"recipe {name} cannot be imported ({type(exc).__name__}: {exc}); write "
+            "package.module:function, importable from the working directory"
+        ) from exc
+    if not callable(function):
+        raise UsageError(f"recipe {name} is of type {type(function).__name__}; name a function")
+    return function
+
+
+def _called(name: str, function: Any, values: dict[str, Any]) -> Any:
+    taken = inspect.signature(function).parameters
+    missing = [
+        each
+        for each, parameter in taken.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        and each not in values
+    ]
+    if missing:
+        raise UsageError(
+            f"recipe {name} needs {', '.join(missing)}; it may take {', '.join(sorted(values))}; "
+            "every other parameter needs a default"
+        )
+    try:
+        model = function(**{each: value for each, value in values.items() if each in taken})
+    except Exception as exc:
+        raise UsageError(
+            f"recipe {name} failed ({type(exc).__name__}: {error_line(exc)}); fix it"
+        ) from exc
+    if not isinstance(model, import_keras().Model):
+        raise UsageError(f"recipe {name} returned a {type(model).__name__}; return a keras.Model")
+    if not model.built:
+        raise UsageError(f"recipe {name} returned a model without an input; start with keras.Input")
+    return model

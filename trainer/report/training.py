@@ -1,0 +1,76 @@
+"""What a report says of any model: how it was trained, its layers, and its provenance."""
+
+from trainer.figures.curves import metric_curve, metric_names
+from trainer.report.material import ReportMaterial
+from trainer.report.page import Section, shape
+
+
+def training_section(material: ReportMaterial) -> Section:
+    """The curve of every metric, and the metrics of the published weights."""
+    history, metrics = material.history, material.draft.metrics
+    curves = {
+        metric: metric_curve(metric, history, best_epoch=material.best_epoch)
+        for metric in metric_names(history)
+    }
+    losses = history.get("val_loss", ())
+    return Section(
+        anchor="training",
+        title="Training",
+        values={
+            "epoch_count": material.epoch_count,
+            "best_epoch": material.best_epoch,
+            "lowest_epoch": 1 + losses.index(min(losses)) if len(losses) > 1 else None,
+            "curves": list(curves.items()),
+            "metrics": metrics,
+            "metric_names": metric_names({name.removeprefix("test_"): () for name in metrics}),
+        },
+        figures={
+            # A metric may have any name; a file may not.
+            f"training-{number}-{_file_part(metric)}.png": png
+            for number, (metric, png) in enumerate(curves.items(), start=1)
+        },
+    )
+
+
+def network_section(material: ReportMaterial) -> Section:
+    """The layers, and each one's share of the parameters."""
+    return Section(
+        anchor="network",
+        title="Network",
+        values={"layers": material.layers, "parameter_count": material.parameter_count},
+    )
+
+
+def provenance_section(material: ReportMaterial) -> Section:
+    """Data, parameters and versions: what it takes to train the same model again."""
+    training, items = material.training, material.test_items
+    data = {
+        "data set": training.dataset,
+        "training items": f"{material.train_item_count:,}",
+        "validation items": f"{material.validation_item_count:,}",
+        "test items": f"{len(items):,}",
+        "item": f"{shape(items.shape[1:])}, {items.dtype}",
+        "sha256 of the training data": training.data_sha256,
+    }
+    parameters = {
+        "recipe": training.recipe,
+        "seed": training.seed,
+        **training.parameters,
+        "training time": f"{training.duration_s:.1f} s",
+    }
+    return Section(
+        anchor="provenance",
+        title="Provenance",
+        values={
+            "note": training.not_reproducible_because,
+            "columns": {
+                "Data": data,
+                "Parameters": parameters,
+                "Versions": material.draft.packages,
+            },
+        },
+    )
+
+
+def _file_part(metric: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in metric)[:60]
