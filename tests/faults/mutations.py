@@ -451,8 +451,8 @@ MUTATIONS = (
     Mutation(
         name="answered-call-left-for-others-to-answer",
         path="producer/calls.py",
-        old="return self._waiting.pop(call_id, None)",
-        new="return self._waiting.get(call_id)",
+        old="future = self._take_waiting(call_id)",
+        new="future = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # The bytes.
