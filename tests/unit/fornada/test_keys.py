@@ -1,4 +1,4 @@
-"""Names of objects and Redis keys: fixed, since other languages and older workers know them."""
+"""Names of objects and Redis keys: fixed, since other languages and older workers use them."""
 
 import pytest
 from hypothesis import given

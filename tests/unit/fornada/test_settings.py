@@ -1,4 +1,4 @@
-"""Settings: from `FORNADA_*` alone, wrong ones named, secrets kept."""
+"""Settings: read from `FORNADA_*` only, with wrong ones named and secrets hidden."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""PNG and JPEG files as pixels: real modes and orientations, and broken and hostile files."""
+"""PNG and JPEG files as pixels: modes, orientations, and broken and hostile files."""
 
 import io
 import struct
@@ -109,7 +109,7 @@ def test_black_and_white_is_0_and_255() -> None:
 def test_photographs_are_turned_upright(file_format: str) -> None:
     upright = np.zeros((16, 24), np.uint8)
     upright[:8, :8] = 255
-    # What a camera stores for each orientation is the inverse of how a viewer turns it.
+    # A camera stores the inverse of the turn that a viewer makes.
     by_orientation = {
         1: upright,
         2: upright[:, ::-1],
