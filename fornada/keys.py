@@ -1,4 +1,4 @@
-"""The name of every object, Redis key, queue and task, and the rules for names: nowhere else."""
+"""The names of all objects, Redis keys, queues and tasks, and the rules for names."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fornada.errors import UsageError
 
-#: The one Celery task. Producers in any language address it by this name.
+#: The only Celery task; producers in any language address it by this name.
 TASK_RUN_SHARD = "fornada.run_shard"
 
 MODELS_PREFIX = "models/"
@@ -15,19 +15,19 @@ JOBS_PREFIX = "jobs/"
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
-#: Shards in one prefix of outcomes: what S3 lists in one page.
+#: Shards per prefix of outcomes; S3 lists as many in one page.
 _BLOCK_SHARDS = 1000
 
-# A key is also a path on disk-backed stores, hence no slash and no leading dot.
+# On some stores a key is also a path, hence no slash and no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ALIAS_MOVE = re.compile(rf"{MODELS_PREFIX}[^/]+/aliases/[^/]+/[0-9]{{8}}\.json")
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name` when it is fit to be part of a key.
+    """Return `name` if it may be part of a key.
 
     Raises:
-        UsageError: It is not 1 to 128 of letters, digits, `.`, `_`, `-`, a letter or digit first.
+        UsageError: It is not 1 to 128 letters, digits, `.`, `_` or `-`, a letter or digit first.
     """
     if _NAME.fullmatch(name) is None:
         raise UsageError(
@@ -45,7 +45,7 @@ class ModelKeys:
 
     @property
     def prefix(self) -> str:
-        """Prefix of everything of the model."""
+        """Prefix of all objects of the model."""
         return f"{MODELS_PREFIX}{self.name}/"
 
     def version(self, number: int) -> "VersionKeys":
@@ -67,11 +67,11 @@ class ModelKeys:
 
     @property
     def version_tickets(self) -> str:
-        """Who claims which version, on stores without conditional writes."""
+        """Prefix of claims on versions, on stores without conditional writes."""
         return f"{self.prefix}tickets/versions/"
 
     def alias_tickets(self, alias: str) -> str:
-        """Who claims which move of an alias, on stores without conditional writes."""
+        """Prefix of claims on an alias's moves, on stores without conditional writes."""
         return f"{self.prefix}tickets/aliases/{alias}/"
 
 
@@ -79,17 +79,17 @@ class ModelKeys:
 class VersionKeys:
     """The keys of one version of a model."""
 
-    #: Prefix of everything of the version.
+    #: Prefix of all objects of the version.
     prefix: str
 
     @property
     def claim(self) -> str:
-        """Who first claimed the version's number."""
+        """The first claim on the version's number."""
         return f"{self.prefix}claim.json"
 
     @property
     def manifest(self) -> str:
-        """The manifest; the version exists from the moment that this object does."""
+        """The manifest; the version exists as soon as this object does."""
         return f"{self.prefix}manifest.json"
 
     @property
@@ -98,12 +98,12 @@ class VersionKeys:
         return f"{self.prefix}model.keras"
 
     def signature(self, key_id: str) -> str:
-        """A signature of the manifest, by the key of that id."""
+        """The signature of the manifest by the key with that id."""
         return f"{self.prefix}signatures/{key_id}.json"
 
 
 def is_alias_move(key: str) -> bool:
-    """Whether a key is an alias's move, and not something that was put beside it."""
+    """Whether a key is an alias's move, and not some other object beside it."""
     return _ALIAS_MOVE.fullmatch(key) is not None
 
 
@@ -113,7 +113,7 @@ def alias_of(move_key: str) -> str:
 
 
 def alias_move_number(move_key: str) -> int:
-    """The number of a move among its alias's, from 1."""
+    """The number of a move, counted from 1 per alias."""
     return int(move_key.rsplit("/", 1)[-1].removesuffix(".json"))
 
 
@@ -128,12 +128,12 @@ def ticket_number(ticket: str) -> int:
 
 
 def model_calibration(sha256: str, where: str) -> str:
-    """Rows per predict call of an artifact, on an engine and kind of machine."""
+    """The measured tile of an artifact on one engine and kind of machine."""
     return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 
 def probe() -> str:
-    """An object to try the store with, deleted at once."""
+    """A throwaway object that probes the store."""
     return f"probe/{uuid.uuid4().hex}"
 
 
@@ -145,16 +145,16 @@ class JobKeys:
 
     @property
     def prefix(self) -> str:
-        """Prefix of everything of the job."""
+        """Prefix of all objects of the job."""
         return f"{JOBS_PREFIX}{self.job_id}/"
 
     @property
     def manifest(self) -> str:
-        """The immutable description; the job exists from the moment that this object does."""
+        """The immutable description; the job exists as soon as this object does."""
         return f"{self.prefix}manifest.json"
 
     def input(self, shard: int, sha256: str) -> str:
-        """A shard's input. The digest keeps two submitters of one id out of each other's bytes."""
+        """A shard's input; the digest keeps two submitters of one id from mixing their bytes."""
         return f"{self.prefix}input/{shard:08d}-{sha256[:16]}.npy"
 
     def item_ids(self, shard: int, sha256: str) -> str:
@@ -162,22 +162,22 @@ class JobKeys:
         return f"{self.prefix}ids/{shard:08d}-{sha256[:16]}.json"
 
     def data(self, shard: int, attempt: str) -> str:
-        """Probabilities that one attempt computed; never overwritten."""
+        """The results of one attempt; never overwritten."""
         return f"{self.prefix}data/{shard:08d}/{attempt}.npy"
 
     @property
     def outcomes_prefix(self) -> str:
-        """Prefix of all committed ends of shards."""
+        """Prefix of all outcomes."""
         return f"{self.prefix}outcome/"
 
     def outcome_blocks(self, shard_count: int | None) -> list[str]:
-        """Prefixes that hold all outcomes of `shard_count` shards, at most a page each."""
+        """The prefixes of all outcomes of `shard_count` shards, at most one page each."""
         if shard_count is None:
             return [self.outcomes_prefix]
         return [self._outcome_block(shard) for shard in range(0, shard_count, _BLOCK_SHARDS)]
 
     def _outcome_block(self, shard: int) -> str:
-        # Stores on disk keep a folder for it, and read and sort all of a folder for each page.
+        # A store on disk makes it a folder, and reads and sorts the whole folder for each page.
         return f"{self.outcomes_prefix}{shard // _BLOCK_SHARDS:05d}/"
 
     def outcome(self, shard: int) -> str:
@@ -190,7 +190,7 @@ class JobKeys:
         return f"{self.prefix}dead/"
 
     def dead(self, shard: int) -> str:
-        """A shard's dead end on a store without conditional writes, where ok must beat dead."""
+        """A shard's dead end on stores without conditional writes, where ok must beat dead."""
         return f"{self.dead_prefix}{shard:08d}.json"
 
     @property
@@ -200,17 +200,17 @@ class JobKeys:
 
     @property
     def final(self) -> str:
-        """How the job ended."""
+        """The end of the job."""
         return f"{self.prefix}final.json"
 
 
 def inline_input(shard: int, sha256: str) -> str:
-    """The name of a shard's input that stands in the manifest, and so in no job's folder."""
+    """The name of an input that is inlined in the manifest, outside any job's prefix."""
     return f"inline/{shard:08d}-{sha256[:16]}.npy"
 
 
 def inline_item_ids(shard: int, sha256: str) -> str:
-    """The name of item ids that stand in the manifest."""
+    """The name of item ids that are inlined in the manifest."""
     return f"inline/{shard:08d}-{sha256[:16]}.json"
 
 
@@ -221,15 +221,15 @@ def shard_of(outcome_key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class JobStateKeys:
-    """The Redis keys of one job; all of them may be lost."""
+    """The Redis keys of one job; all may be lost."""
 
     job_id: str
 
     @property
     def job(self) -> str:
-        """Hash: `counted` while nothing was lost since submission, attempts, start of work in ms.
+        """Hash: `counted` if nothing was lost since submission, attempts, start of work in ms.
 
-        For a small job also its number of shards and its deadline.
+        Also the shard count and deadline of a small job.
         """
         return f"fornada:job:{self.job_id}"
 
@@ -240,37 +240,37 @@ class JobStateKeys:
 
     @property
     def errors(self) -> str:
-        """Hash: shard without an outcome → the last error of an attempt that ended without one."""
+        """Hash: shard without an outcome → the last error of a failed attempt."""
         return f"fornada:errors:{self.job_id}"
 
     @property
     def leases(self) -> str:
-        """Hash: shard → the attempt that holds it, and when its lease ends, in ms."""
+        """Hash: shard → the attempt that holds its lease, and the lease's end in ms."""
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → when its message was last enqueued, in ms; removed as work begins."""
+        """Sorted set: shard → last enqueue of its message in ms; removed when work starts."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
     def done(self) -> str:
-        """Bitmap: shards that have an outcome."""
+        """Bitmap: shards with an outcome."""
         return f"fornada:done:{self.job_id}"
 
     @property
     def failed(self) -> str:
-        """Hash: dead shard → `dead`; shard with failed items → their number."""
+        """Hash: dead shard → `dead`; shard with failed items → their count."""
         return f"fornada:failed:{self.job_id}"
 
     @property
     def end(self) -> str:
-        """String: the end that was first proposed for the job, where the store cannot decide."""
+        """String: the first proposed end of the job, if the store cannot decide."""
         return f"fornada:end:{self.job_id}"
 
     @property
     def counters(self) -> list[str]:
-        """All of the above: of no use once the job has ended."""
+        """All of the above, which are useless once the job has ended."""
         return [
             self.job,
             self.attempts,
@@ -289,16 +289,16 @@ class JobStateKeys:
 
     @property
     def end_lease(self) -> str:
-        """String: who adds up the job's outcomes, while they renew."""
+        """String: the lease of the worker that sums up the job's outcomes."""
         return f"fornada:end-lease:{self.job_id}"
 
 
 def redis_decision(question: str) -> str:
-    """String: the first answer to what the store cannot decide."""
+    """String: the first answer to a question that the store cannot decide."""
     return f"fornada:decided:{question}"
 
 
-#: Set: ids of jobs that have not ended. A cache: the reconciler rebuilds it from the store.
+#: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
 
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
@@ -307,7 +307,7 @@ REDIS_NEWEST_JOBS = "fornada:newest-jobs"
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 
-#: String: the reconciler that leads.
+#: String: the leading reconciler.
 REDIS_RECONCILER_LEASE = "fornada:reconciler"
 
 
@@ -317,5 +317,5 @@ def redis_predict_calls(queue: str) -> str:
 
 
 def redis_predict_answers(client: str) -> str:
-    """List: answers to calls of one client, which takes them off."""
+    """List: answers for one client, which collects them."""
     return f"fornada:predicted:{client}"

@@ -1,7 +1,6 @@
-"""Log lines through Python's own logging, so that an application that embeds us decides on them.
+"""Structured logs through Python's logging, so that an application that embeds us controls them.
 
-A process of ours calls `configure`: lines are then readable on a terminal, and one JSON object
-each elsewhere.
+Our own processes call `configure`: lines are readable on a terminal, and JSON elsewhere.
 """
 
 import logging
@@ -12,18 +11,18 @@ import structlog
 
 
 def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> None:
-    """Send all log lines, also those of libraries, to stderr in one format."""
+    """Send all log lines, including those of libraries, to stderr in one format."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # Rich's shows the values of variables, secrets among them.
+            # Rich's formatter shows the values of variables, which may be secrets.
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
         else structlog.processors.JSONRenderer()
     )
-    # The console renderer draws exceptions itself.
+    # The console renderer formats exceptions itself.
     exceptions: list[structlog.typing.Processor] = (
         [] if console else [structlog.processors.format_exc_info]
     )
@@ -50,8 +49,8 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module; `log.info("shard finished", shard=3, duration_s=0.41)`.
 
-    Fields travel as logging's `extra`. structlog's own configuration, which may be the embedding
-    application's, is neither read nor changed.
+    Fields become logging's `extra`. structlog's global configuration, which belongs to the
+    embedding application, is neither read nor changed.
     """
     logger = structlog.wrap_logger(
         logging.getLogger(name),

@@ -1,4 +1,4 @@
-"""What crosses a process border: the message, and the JSON objects of a job."""
+"""The base of all messages and JSON objects, and the records that several of them share."""
 
 import base64
 import hashlib
@@ -21,28 +21,28 @@ SCHEMA_VERSION: Literal[1] = 1
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Dtype = Literal["uint8", "float32", "int32"]
-#: The first version that has bytes in place of objects; the older one is written where none are.
+#: The first version with inline bytes; records without any are written in version 1.
 INLINE_VERSION: Literal[2] = 2
-#: Bytes of a job's inputs together, and of a shard's result, that are not made objects of.
+#: Most bytes of a job's inputs, and of a shard's result, that are stored inline.
 MAX_INLINE_BYTES = 64 * 1024
-#: Of a queue's message; base64 around it makes a third more.
+#: Most bytes of a message on the queue, before base64 adds a third.
 MAX_MESSAGE_BYTES = 64 * 1024
 
-#: What a model's outputs are: a probability for each class, or values.
+#: What a model's outputs are: probabilities of classes, or values.
 Task = Literal["classification", "regression"]
-#: Far more than any caller needs, and little enough to be read whole.
+#: Most bytes of a JSON object: more than any caller needs, yet it fits into memory.
 MAX_JSON_BYTES = 512 * 1024 * 1024
-#: A manifest of more shards would have more bytes than that.
+#: Most shards of a job; the manifest of more would exceed MAX_JSON_BYTES.
 MAX_SHARDS = 4_000_000
 
 
 def now() -> datetime:
-    """The present moment in UTC, for stamps; durations use a monotonic clock."""
+    """The current time in UTC, for stamps; durations use a monotonic clock."""
     return datetime.now(UTC)
 
 
 class Record(BaseModel):
-    """Base of everything that is written as JSON: frozen, strict, no unknown fields."""
+    """Base of everything written as JSON: frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ class Record(BaseModel):
         """Parse `data`, which was read from `where`.
 
         Raises:
-            MessageError: It is not JSON, or not this record; says which field is wrong.
+            MessageError: It is not JSON or not this record; names the wrong field.
         """
         if len(data) > MAX_JSON_BYTES:
             raise MessageError(f"{where} has {len(data)} bytes, more than {MAX_JSON_BYTES}")
@@ -66,10 +66,10 @@ class Record(BaseModel):
 
     @classmethod
     def from_plain(cls, data: object, *, where: str) -> Self:
-        """Check an already decoded JSON value, which came from `where`.
+        """Check a decoded JSON value, which came from `where`.
 
         Raises:
-            MessageError: It is not this record; says which field is wrong.
+            MessageError: It is not this record; names the wrong field.
         """
         try:
             return cls.model_validate(data)
@@ -89,13 +89,13 @@ def _message_error(record: type[Record], exc: ValidationError, where: str) -> Me
 
 
 def refuse_in_version_1(record: Record, name: str, *, given: bool) -> None:
-    """A field of version 2 in a record of version 1 is an unknown field."""
-    if given and record.schema_version == SCHEMA_VERSION:  # type: ignore[attr-defined]  # of all that ask
+    """Refuse a field of version 2 in a record of version 1, where it is unknown."""
+    if given and record.schema_version == SCHEMA_VERSION:  # type: ignore[attr-defined]  # callers have it
         raise ValueError(f"version {SCHEMA_VERSION} has no {name}")
 
 
 class ModelPin(Record):
-    """The exact model that a job runs on; never an alias, which may move."""
+    """The exact model that a job runs on; never an alias, which can move."""
 
     name: Name
     version: int = Field(ge=1)
@@ -107,30 +107,30 @@ class ModelPin(Record):
 
 
 class ObjectRef(Record):
-    """An object that a shard reads or gives, or, where it is small, the bytes themselves."""
+    """An object that a shard reads or writes; a small one may be inline."""
 
     key: str = Field(min_length=1)
-    #: Another bucket of the same store; left out for Fornada's own.
+    #: Another bucket of the same store; unset for Fornada's own.
     bucket: str | None = None
     size_bytes: int = Field(ge=0)
-    #: For inputs that Fornada stored; checked before use.
+    #: Digest of an object that Fornada stored; verified before use.
     sha256: Sha256 | None = None
-    #: For objects of others; checked before use, so that a changed object is noticed.
+    #: ETag of another party's object; verified before use, to detect a change.
     etag: str | None = None
-    #: The bytes in base64; then there is no object under the key.
+    #: The bytes in base64; if set, there is no object under the key.
     inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
 
     @classmethod
     def of(
         cls, key: str, data: bytes, *, sha256: Sha256 | None = None, inline: bool = False
     ) -> Self:
-        """`data`, which somebody puts under `key`, or which is written here in its place.
+        """A reference to `data`, stored under `key` or inlined.
 
         Args:
-            key: Where it lies, or would.
+            key: The object's key.
             data: The bytes.
-            sha256: Of them, where that is known already.
-            inline: Write them here.
+            sha256: Their digest, if known.
+            inline: Whether to inline them.
         """
         return cls(
             key=key,
@@ -140,7 +140,7 @@ class ObjectRef(Record):
         )
 
     def inline_bytes(self) -> bytes | None:
-        """The bytes that are written here; nothing where there is an object.
+        """The inline bytes; `None` if there is an object.
 
         Raises:
             IntegrityError: They are not base64.
@@ -154,12 +154,12 @@ class ObjectRef(Record):
 
 
 class AliasMove(Record):
-    """`aliases/<alias>/<number>.json`: one move of an alias; the last of them counts."""
+    """`aliases/<alias>/<number>.json`: one move of an alias; the last one counts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     version: int = Field(ge=1)
     moved_at: AwareDatetime
-    #: It goes back to an earlier version; the moves since then no longer count as earlier ones.
+    #: Whether it returns to an earlier version; the moves in between no longer count as history.
     rollback: bool = False
 
 

@@ -1,4 +1,4 @@
-"""The connection to Redis or Valkey, and what its errors mean."""
+"""The connection to Redis or Valkey, and the translation of its errors."""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _R = TypeVar("_R")
 
 
 def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Redis":
-    """A client of the server that the settings name; nothing is contacted yet.
+    """A client of the server that the settings name; makes no contact yet.
 
     Raises:
         ConfigError: FORNADA_REDIS_URL is not a URL.
@@ -26,8 +26,8 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
             settings.redis_url.get_secret_value(),
             socket_timeout=5,
             socket_connect_timeout=5,
-            # A few tries over a second; who waits longer does so in a loop of his own. A server
-            # that keeps silent is asked once: redis-py nests its tries, to a minute and a half.
+            # A few tries within a second; a caller that can wait longer loops. Timeouts are not
+            # retried: redis-py nests its retries, which adds up to 90 s.
             retry=Retry(
                 ExponentialWithJitterBackoff(base=0.05, cap=0.5),
                 3,
@@ -35,7 +35,7 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
             ),
             health_check_interval=15,
             decode_responses=decode_responses,
-            # A bitmap is no text, and comes through decoding and back unharmed by this.
+            # Lets bitmaps, which are not text, survive decoding.
             encoding_errors="surrogateescape",
         )
     except ValueError as exc:
@@ -46,7 +46,7 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
 
 
 def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Turn Redis's errors into ours."""
+    """Translate Redis's errors into ours."""
 
     @functools.wraps(method)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -59,7 +59,7 @@ def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def translate_error(exc: Exception) -> BrokerError:
-    """Our error for one of Redis, with its remedy; never with the URL, which has the password."""
+    """Our error for one of Redis's, with a remedy; never with the URL, which holds the password."""
     if isinstance(exc, redis.AuthenticationError | redis.exceptions.NoPermissionError):
         return BrokerError(f"Redis refuses us ({exc}); check the password in FORNADA_REDIS_URL")
     return BrokerError(

@@ -1,4 +1,4 @@
-"""Every setting, read from `FORNADA_*` once, at start; an unknown one is an error."""
+"""All settings, read from `FORNADA_*` once at start; an unknown variable is an error."""
 
 import difflib
 import tempfile
@@ -13,77 +13,78 @@ from fornada.records import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
-#: Where `worker_threads` is unset. More want Python's lock more than they wait for the store.
+#: Most threads that a worker chooses itself; beyond, they wait for the GIL, not for the store.
 MAX_CHOSEN_THREADS = 32
 
 
 class Settings(BaseModel):
-    """What a process needs to know of the world around it."""
+    """The configuration of a process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey, 7.2 or newer: the queue, and counters that may be lost. "
-        "One deployment has the database to itself.",
+        "A deployment needs a database to itself.",
     )
     queue: str = Field(
         default="fornada",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        description="Queue that producers fill and workers empty.",
+        description="The queue between producers and workers.",
     )
     s3_endpoint_url: str | None = Field(
         default=None,
         description="The S3-compatible store, e.g. http://127.0.0.1:9000. Unset: AWS.",
     )
     s3_bucket: str = Field(
-        default="fornada", min_length=1, description="Bucket of models and jobs."
+        default="fornada", min_length=1, description="The bucket of models and jobs."
     )
-    s3_region: str = Field(default="us-east-1", description="Region to sign for.")
+    s3_region: str = Field(default="us-east-1", description="The region to sign requests for.")
     s3_access_key_id: str | None = Field(
         default=None,
-        description="Unset: boto3's own search (environment, profile, instance role).",
+        description="The access key. Unset: boto3 searches (environment, profile, instance role).",
     )
     s3_secret_access_key: SecretStr | None = Field(
-        default=None, description="Belongs to FORNADA_S3_ACCESS_KEY_ID."
+        default=None, description="The secret of FORNADA_S3_ACCESS_KEY_ID."
     )
     items_per_shard: int = Field(
         default=4096,
         ge=1,
         le=1_000_000,
-        description="Items in one shard: the unit of retry, and one message.",
+        description="Items in a shard, which is one message and the unit of retry.",
     )
     max_shard_bytes: int = Field(
         default=256 * 1024 * 1024,
         ge=1024,
-        description="Largest input of a shard. A shard is in memory whole.",
+        description="Largest input of a shard, which must fit into memory.",
     )
     max_inline_bytes: int = Field(
         default=MAX_INLINE_BYTES,
         ge=0,
         le=MAX_INLINE_BYTES,
-        description="Inputs of a job that have no more together are kept in its manifest, and "
-        "travel in its message; small results are kept in the outcomes. 0: always objects.",
+        description="Inputs of a job up to this total are kept in its manifest and travel in its "
+        "message; results up to this size are kept in outcomes. 0: always objects.",
     )
     enqueue_window: int = Field(
         default=1000,
         ge=1,
-        description="Messages in the queue at most; the rest of a job follows as it drains.",
+        description="Most messages in the queue; the rest of a job follows as it drains.",
     )
     max_attempts: int = Field(
-        default=5, ge=1, le=100, description="Times that a shard is begun before it is dead."
+        default=5, ge=1, le=100, description="Attempts at a shard before it is dead."
     )
     shard_deadline_s: float = Field(
         default=600.0,
         gt=0,
-        description="A worker process that needs longer for a shard is stopped and replaced.",
+        description="A worker process that takes longer for a shard is killed and replaced.",
     )
     max_batch_size: int | None = Field(
         default=None,
         ge=1,
         le=MAX_BATCH_SIZE,
-        description="Rows of every predict call (padded). Other rows, perhaps other low bits. "
-        "Unset: tried out for each model on each kind of machine, once; `fornada doctor` shows it.",
+        description="Rows of every predict call, padded. Another number may change the lowest bits "
+        "of results. Unset: measured once for each model and kind of machine; `fornada doctor` "
+        "shows it.",
     )
     max_latency_s: float = Field(
         default=0.005,
@@ -95,9 +96,8 @@ class Settings(BaseModel):
         default=None,
         ge=1,
         le=256,
-        description="Shards that one worker process fetches, feeds and uploads at a time, and the "
-        "messages it takes. Unset: as many as keep its cores busy, by what a shard waits for the "
-        "store and computes, tried when a model is loaded; `fornada doctor` shows it.",
+        description="Shards that a worker process handles at a time. Unset: as many as keep its "
+        "cores busy, measured when a model is loaded; `fornada doctor` shows it.",
     )
     engine: str = Field(
         default="keras",
@@ -106,65 +106,68 @@ class Settings(BaseModel):
         description="What workers predict with; see [engines](#engines).",
     )
     max_loaded_models: int = Field(
-        default=4, ge=1, description="Models that one worker process keeps in memory."
+        default=4, ge=1, description="Most models that a worker process keeps in memory."
     )
     model_memory_bytes: int = Field(
         default=2 * 1024**3,
         ge=1,
-        description="Their artifacts' sizes together; what they take in memory is a small multiple "
-        "of that. Least recently used models go first, those in use never.",
+        description="Most bytes of these models' artifacts; in memory they take a small multiple. "
+        "The least recently used models are evicted first, those in use never.",
     )
     warm_models: str | None = Field(
         default=None,
-        description="Models that a worker loads before it takes work, with commas between: "
+        description="Models that a worker loads before it takes work, separated by commas: "
         "`digits@prod,fashion-mnist`.",
     )
     accepted_models: str | None = Field(
         default=None,
-        description="Names of models that a worker loads: globs, with commas between. Unset: all.",
+        description="Globs for the names of models that a worker loads, separated by commas. "
+        "Unset: all.",
     )
     model_public_key: str | None = Field(
         default=None,
-        description="PEM file of an Ed25519 public key: a worker loads only models that are signed "
+        description="PEM file of an Ed25519 public key; workers load only models that are signed "
         "with its private key.",
     )
     allowed_layers: str | None = Field(
         default=None,
-        description="Keras layers of others that a model may use, as `package.module:ClassName` "
-        "with commas between. They run as code.",
+        description="Custom Keras layers that models may use, as `package.module:ClassName`, "
+        "separated by commas. They run as code.",
     )
     cache_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / "fornada-cache",
-        description="Where workers keep artifacts by digest, and their signs of life.",
+        description="The folder for workers' cached artifacts and signs of life.",
     )
     lease_s: float = Field(
         default=30.0,
         ge=1,
-        description="A shard whose worker shows no life for so long is given to another.",
+        description="A shard whose worker shows no life for this long goes to another worker.",
     )
     reconcile_interval_s: float = Field(
         default=1.0,
         gt=0,
-        description="How often lost messages are looked for and enqueued again.",
+        description="How often lost messages are searched for and enqueued again.",
     )
     requeue_after_s: float = Field(
         default=60.0,
         gt=0,
-        description="A message that nobody began for so long, the queue empty, counts as lost.",
+        description="A message counts as lost if the queue is empty and its shard has not started "
+        "for this long.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least level that is logged."
+        default="INFO", description="The lowest level that is logged."
     )
     log_format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="auto: console on a terminal, else JSON lines."
+        default="auto",
+        description="Format of log lines. auto: console on a terminal, else JSON lines.",
     )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in `environ`, which is usually `os.environ`.
+        """The settings in `environ`, usually `os.environ`.
 
         Raises:
-            ConfigError: A variable is unknown or its value is wrong; names the variable.
+            ConfigError: A variable is unknown or its value is invalid; names the variable.
         """
         given = {
             name.removeprefix(PREFIX).lower(): value
@@ -187,14 +190,14 @@ class Settings(BaseModel):
 
     @property
     def most_threads(self) -> int:
-        """How many shards a worker process may have in hand."""
+        """The most shards that a worker process handles at a time."""
         return self.worker_threads or MAX_CHOSEN_THREADS
 
     def check(self) -> None:
-        """Check what one field alone cannot tell.
+        """Check what no field can check alone.
 
         Raises:
-            ConfigError: Half a credential, or a URL of the wrong kind.
+            ConfigError: A credential is incomplete, or a URL is of the wrong kind.
         """
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ConfigError(
@@ -203,19 +206,19 @@ class Settings(BaseModel):
             )
         redis_url = self.redis_url.get_secret_value()
         if not redis_url.startswith(("redis://", "rediss://", "unix://")):
-            # Not a word of it is shown: a URL cut short may begin with the password.
+            # Shows nothing of it: a URL cut short may begin with the password.
             raise ConfigError(
                 "FORNADA_REDIS_URL is not a Redis URL; begin it with redis://, rediss:// or unix://"
             )
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise ConfigError(
-                f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; it begins with http:// or https://"
+                f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; begin it with http:// or https://"
             )
 
 
 def _without_empty(given: dict[str, str]) -> dict[str, Any]:
-    # Compose files pass `${FORNADA_X:-}` as an empty string when nobody set it.
+    # Compose files pass `${FORNADA_X:-}` as an empty string if it is unset.
     return {name: value for name, value in given.items() if value != ""}
 
 

@@ -1,4 +1,4 @@
-"""Calls that a worker answers through Redis, from many threads at a time; nothing is stored."""
+"""Calls of many threads that workers answer through Redis; nothing is stored."""
 
 import contextlib
 import os

@@ -1,1 +1,1 @@
-"""Bytes to arrays and back: one file a format."""
+"""Bytes to arrays and back: one module per format."""

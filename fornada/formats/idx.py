@@ -1,4 +1,4 @@
-"""IDX files, as MNIST and its relatives come, plain or gzip; read in bounded memory."""
+"""IDX files, the format of MNIST and its relatives, plain or gzip; read in bounded memory."""
 
 import gzip
 import io
@@ -15,7 +15,7 @@ from fornada.formats.items import Array
 from fornada.formats.npy import array_blocks
 
 GZIP_MAGIC = b"\x1f\x8b"
-#: Third byte of the file -> what it holds. All numbers are big-endian.
+#: Dtypes by the third byte of the file; all numbers are big-endian.
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 _MAX_DIMENSIONS = 32
@@ -25,10 +25,10 @@ _REMEDY = "download or write it again"
 def read_idx(data: bytes, *, where: str, max_bytes: int) -> Array:
     """The array in the bytes of an IDX file, plain or gzip.
 
-    The header is read first, and never more unpacked than it claims, which is at most `max_bytes`.
+    No more is unpacked than the header claims, which may be at most `max_bytes`.
 
     Raises:
-        InputError: It is no IDX file, is damaged, or claims more than `max_bytes`.
+        InputError: It is not an IDX file, is damaged, or claims more than `max_bytes`.
     """
     with unpacked(io.BytesIO(data), where=where) as stream:
         shape, dtype = read_idx_header(stream, where=where)
@@ -51,10 +51,10 @@ def read_idx(data: bytes, *, where: str, max_bytes: int) -> Array:
 def read_idx_header(
     stream: IO[bytes], *, where: str
 ) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and (big-endian) dtype of an IDX file; leaves `stream` where the data begin.
+    """The shape and big-endian dtype of an IDX file; leaves `stream` at the start of the data.
 
     Raises:
-        InputError: It is no IDX file.
+        InputError: It is not an IDX file.
     """
     magic = stream.read(4)
     if len(magic) != 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:  # noqa: PLR2004
@@ -64,17 +64,17 @@ def read_idx_header(
         raise InputError(f"{where} claims {dimensions} dimensions; {_REMEDY}")
     sides = stream.read(4 * dimensions)
     if len(sides) != 4 * dimensions:
-        raise InputError(f"{where} is an IDX file whose header is cut off; {_REMEDY}")
+        raise InputError(f"{where} is an IDX file whose header is truncated; {_REMEDY}")
     shape = tuple(int(side) for side in np.frombuffer(sides, dtype=">u4"))
     return shape, np.dtype(IDX_DTYPES[magic[2]])
 
 
 @contextmanager
 def unpacked(stream: IO[bytes], *, where: str) -> Iterator[IO[bytes]]:
-    """`stream`, a seekable one, through gzip where it is packed.
+    """The seekable `stream`, unpacked if it is gzip.
 
     Raises:
-        InputError: In the block, when what is packed is damaged.
+        InputError: In the block, if the gzip data is damaged.
     """
     packed = stream.read(2) == GZIP_MAGIC
     stream.seek(0)
@@ -82,7 +82,7 @@ def unpacked(stream: IO[bytes], *, where: str) -> Iterator[IO[bytes]]:
         yield stream
         return
     try:
-        # GzipFile.read(n) unpacks about n bytes and no more, whatever the file would expand to.
+        # GzipFile.read(n) unpacks about n bytes, however far the file would expand.
         with gzip.GzipFile(fileobj=stream, mode="rb") as unzipped:
             yield cast(IO[bytes], unzipped)
     except (gzip.BadGzipFile, EOFError, zlib.error) as exc:

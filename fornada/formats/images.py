@@ -138,7 +138,7 @@ def _turn_upright(image: "Image") -> None:
 
     if _orientation(image) == 1:
         return
-    # Nothing of it matters to the pixels any more, and Pillow would write damaged EXIF data anew.
+    # The pixels no longer need it, and Pillow would fail to rewrite damaged EXIF data.
     image.info.clear()
     exif_transpose(image, in_place=True)
 

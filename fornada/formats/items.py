@@ -1,4 +1,4 @@
-"""NumPy arrays as `.npy` bytes, with every claim checked before memory is taken."""
+"""Items, the arrays that models take, and the check that an array holds them."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Array = NDArray[np.generic]
 
 
 def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
-    """Bytes of one item; at least 1, to divide by."""
+    """Bytes of one item; at least 1, so that it can divide."""
     return max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
 
 
 def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
-    """Whether items of shape `have` are items of shape `want`, give or take a last axis of 1."""
+    """Whether items of shape `have` fit `want`, ignoring a last axis of length 1."""
     one, other = tuple(have), tuple(want)
     return one in {other, (*other, 1)} or (*one, 1) == other
 
@@ -29,10 +29,10 @@ def check_items(
 ) -> Array:
     """Return `array` as items that `model` takes: `item_dtype` [items, *item_shape].
 
-    A trailing axis of length 1 is added or dropped to fit (grey images come both ways).
+    A last axis of length 1 is added or dropped to fit, since grey images come both ways.
 
     Raises:
-        InputError: Empty, or the shape, dtype or a value does not fit.
+        InputError: The array is empty, or its shape, dtype or a value does not fit.
     """
     want = tuple(item_shape)
     if array.ndim == 0 or array.shape[0] == 0 or array.size == 0:

@@ -1,4 +1,4 @@
-"""Arrays as `.npy` bytes, with every claim checked before memory is taken."""
+"""Arrays as `.npy` bytes; every claim is checked before memory is taken."""
 
 import io
 import math
@@ -12,13 +12,13 @@ from numpy.lib import format as npy_format
 from fornada.errors import InputError
 from fornada.formats.items import DTYPES, Array
 
-#: Magic, version and length, and the longest header that a plain array needs.
+#: The longest header that a plain array needs, with magic, version and length.
 MAX_HEADER_BYTES = 10_000
 
 _NPY_MAGIC = b"\x93NUMPY"
-#: Bytes of the field that tells the header's length, by format version.
+#: Bytes of the header's length field, by format version.
 _LENGTH_BYTES = {b"\1\0": 2, b"\2\0": 4, b"\3\0": 4}
-# NumPy's own parser evaluates the header as Python: it warns, and raises what it likes.
+# NumPy's parser evaluates the header as Python: it warns, and raises errors of any type.
 _NPY_ENTRY = (
     r"""["'](?:descr["']\s*:\s*["'](?P<descr>[<>|=]?[biufcmMOSUV?]\d{0,9})["']"""
     r"""|fortran_order["']\s*:\s*(?P<fortran>True|False)"""
@@ -30,7 +30,7 @@ _MAX_DIMENSIONS = 32
 
 
 def to_npy(array: Array) -> bytes:
-    """`array` as the bytes of a `.npy` file, in C order."""
+    """The bytes of a `.npy` file of `array`, in C order."""
     buffer = io.BytesIO()
     npy_format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
@@ -39,20 +39,20 @@ def to_npy(array: Array) -> bytes:
 def read_npy_header(
     data: bytes, *, where: str
 ) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-    """Shape, dtype and length in bytes of a `.npy` header; takes no memory for the array.
+    """The shape, dtype and header length in bytes of a `.npy` file; takes no memory for the array.
 
     Args:
         data: At least the first `MAX_HEADER_BYTES` of the file, or all of a shorter one.
-        where: What the bytes were read from, for the error message.
+        where: What the bytes were read from, for error messages.
 
     Raises:
-        InputError: It is no `.npy` file, or holds Python objects or columns.
+        InputError: It is not a `.npy` file, or holds Python objects or columns.
     """
     header, header_bytes = _npy_header_text(data[:MAX_HEADER_BYTES], where=where)
     match = _NPY_HEADER.fullmatch(header)
     try:
         if match is None or None in match.groups():
-            raise ValueError(header)  # noqa: TRY301 - one place says what is wrong
+            raise ValueError(header)  # noqa: TRY301 - one place explains
         shape = tuple(int(side.rstrip("L")) for side in match["shape"].split(",") if side.strip())
         dtype = np.dtype(match["descr"])
     except (ValueError, TypeError) as exc:
@@ -104,7 +104,7 @@ def from_npy(data: bytes, *, where: str) -> Array:
     """The array in the bytes of a `.npy` file, without a copy (read-only).
 
     Raises:
-        InputError: It is no `.npy` file, holds objects, or its length is not what it claims.
+        InputError: It is not a `.npy` file, holds objects, or its length is not what it claims.
     """
     shape, dtype, header_bytes = read_npy_header(data, where=where)
     claimed_bytes = math.prod(shape) * dtype.itemsize
@@ -114,7 +114,7 @@ def from_npy(data: bytes, *, where: str) -> Array:
             f"{where} claims {claimed_bytes} bytes of data (shape {shape}, {dtype}) and has "
             f"{present_bytes}; it is truncated or damaged, write it again"
         )
-    # Length over itemsize of zero-sized dtypes would divide by zero.
+    # The count below would divide by zero.
     if dtype.itemsize == 0:
         raise InputError(f"{where} has the empty dtype {dtype}; save one of {', '.join(DTYPES)}")
     count = claimed_bytes // dtype.itemsize
@@ -129,9 +129,9 @@ def array_blocks(
     max_block_bytes: int,
     where: str,
 ) -> Iterator[Array]:
-    """The rows of an array of `shape` whose C-ordered bytes are all that is left in `stream`.
+    """The rows of an array of `shape`, whose C-ordered bytes are the rest of `stream`.
 
-    Each block is `dtype` [rows, *shape[1:]], of at most `max_block_bytes`, or one row.
+    Each block is `dtype` [rows, *shape[1:]]: at most `max_block_bytes`, but at least one row.
 
     Raises:
         InputError: The stream has fewer or more bytes than the shape claims.

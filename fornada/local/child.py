@@ -1,4 +1,4 @@
-"""One child process: its own session, its output in a file, and a sure end."""
+"""One child process: its own session, its output in a file, and a reliable end."""
 
 import contextlib
 import os
@@ -17,16 +17,16 @@ _POLL_S = 0.02
 class Child:
     """A running child process.
 
-    It leads a session of its own, so that a terminal's Ctrl-C reaches only the parent, which
-    ends its children in order.
+    It leads its own session, so that Ctrl-C in a terminal reaches only the parent, which ends its
+    children in order.
 
     Args:
-        name: What messages call it.
-        argv: Program and arguments; no secrets, for everybody can list them.
+        name: Its name in messages.
+        argv: Program and arguments; no secrets, since any user can list them.
         environ: Its whole environment.
-        output_path: Receives its stdout, and its stderr too unless `share_stderr`.
-        share_stderr: Its stderr is the parent's, so that progress is seen.
-        stdin: What it reads as standard input; at most 4 KiB, which every pipe takes at once.
+        output_path: Receives its stdout, and its stderr unless `share_stderr`.
+        share_stderr: Whether its stderr is the parent's, to show progress.
+        stdin: Its standard input; at most 4 KiB, which any pipe buffers.
         grace_s: Time between SIGTERM and SIGKILL.
 
     Raises:
@@ -62,7 +62,7 @@ class Child:
                 f"{name} cannot be started: {exc}; check {argv[0]} and {output_path.parent}"
             ) from exc
         stream = self._process.stdin
-        # A child that has died already is found by whoever waits for it to be ready.
+        # A child that has died already is reported by `wait`.
         with contextlib.suppress(BrokenPipeError):
             if stream is not None:
                 stream.write(stdin)
@@ -70,7 +70,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is the id of its group and session too."""
+        """The process id, which is also the id of its group and session."""
         return self._process.pid
 
     def exit_code(self) -> int | None:
@@ -78,7 +78,7 @@ class Child:
         return self._process.poll()
 
     def output_tail(self) -> str:
-        """The last of its output, for messages."""
+        """The end of its output, for messages."""
         try:
             data = self.output_path.read_bytes()[-_TAIL_BYTES:]
         except OSError:
@@ -93,7 +93,7 @@ class Child:
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            # Asked first: an answer counts only from a child that lives.
+            # First, because an answer counts only from a child that lives.
             code = self.exit_code()
             if code is not None:
                 raise StackError(self._complaint(f"ended with code {code} instead of serving"))
@@ -104,16 +104,16 @@ class Child:
             time.sleep(_POLL_S)
 
     def finish(self) -> int:
-        """Wait, as long as it takes, until it ends by itself; return its exit code."""
+        """Wait until it ends by itself; return its exit code."""
         return self._process.wait()
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after the grace; also to what it left in its group."""
+        """Send SIGTERM, and SIGKILL after the grace, also to what it left in its group."""
         if self.exit_code() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self.grace_s)
-        # macOS answers EPERM for a group that has only zombies.
+        # macOS answers EPERM for a group of zombies.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()

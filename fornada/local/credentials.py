@@ -1,4 +1,4 @@
-"""What the embedded servers are reached with: made once for each data folder, and kept."""
+"""Credentials and ports of the embedded servers, generated once for each data folder."""
 
 import secrets
 from pathlib import Path
@@ -8,7 +8,7 @@ from fornada.records import Record
 
 
 class Credentials(Record):
-    """Random secrets, and the ports of last time so that exported settings stay valid."""
+    """Random secrets, and the last ports, so that exported settings stay valid."""
 
     redis_password: str
     s3_access_key_id: str
@@ -18,7 +18,7 @@ class Credentials(Record):
 
 
 def new_credentials() -> Credentials:
-    """Fresh random ones."""
+    """New random credentials."""
     return Credentials(
         redis_password=secrets.token_urlsafe(24),
         s3_access_key_id=secrets.token_hex(10).upper(),
@@ -27,10 +27,10 @@ def new_credentials() -> Credentials:
 
 
 def load_credentials(path: Path) -> Credentials:
-    """Those in the file, or new ones if there is no file.
+    """The credentials in the file, or new ones if there is no file.
 
     Raises:
-        MessageError: The file is not one of ours.
+        MessageError: The file does not hold credentials.
     """
     if not path.exists():
         return new_credentials()
@@ -38,10 +38,10 @@ def load_credentials(path: Path) -> Credentials:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace the file in one step; only its owner may read it.
+    """Replace the file atomically; only its owner may read it.
 
     Raises:
-        LocalDiskError: The disk refuses.
+        LocalDiskError: The file cannot be written.
     """
     beside = path.with_name(f".{path.name}.new")
     try:

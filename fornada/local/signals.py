@@ -1,4 +1,4 @@
-"""Let SIGINT, SIGTERM and SIGHUP end this process in order, at a moment that is safe."""
+"""Let SIGINT, SIGTERM and SIGHUP end this process in order, at a safe moment."""
 
 import contextlib
 import signal
@@ -11,9 +11,9 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Within the block, SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does.
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt in the block, as SIGINT does.
 
-    A signal that is ignored stays so: `nohup` means it.
+    A signal that is ignored, as under `nohup`, stays ignored.
     """
     numbers = [n for n in _ENDING_SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
     handlers = {n: signal.signal(n, signal.default_int_handler) for n in numbers}
@@ -26,11 +26,11 @@ def signals_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Hold back SIGINT, SIGTERM and SIGHUP until the block's end.
+    """Hold back SIGINT, SIGTERM and SIGHUP until the end of the block.
 
-    A child that was just begun must be noted before an exception can fly, and an end in order
-    must not be cut short. Python delivers signals to the main thread alone, so elsewhere there
-    is nothing to hold back.
+    A new child must be recorded before an exception can interrupt, and an orderly shutdown must
+    not be cut short. Python delivers signals only to the main thread, so other threads need none
+    of this.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

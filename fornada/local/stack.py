@@ -1,4 +1,4 @@
-"""The embedded stack: Valkey, the S3 server and workers, up together and down in order."""
+"""The embedded stack: Valkey, an S3 server and workers, started and stopped together."""
 
 import contextlib
 import fcntl
@@ -24,25 +24,25 @@ _BUCKET = "fornada"
 _REGION = "us-east-1"
 _WORKER_GRACE_S = 15.0
 _POLL_S = 0.1
-# Importing TensorFlow takes most of it, and machines differ.
+# Mostly the import of TensorFlow, on a slow machine.
 _WORKERS_TIMEOUT_S = 180.0
 
 
 class Stack:
     """The embedded stack on one data folder; a context manager.
 
-    Servers listen on loopback alone, with random credentials that are kept in the folder. What
-    they hold is there again at the next start, on the same ports if they are free.
+    Servers listen on loopback only, with random credentials that are kept in the folder. Their
+    data is kept for the next start, which uses the same ports if they are free.
 
     Args:
-        data_dir: Holds everything, logs too; made if it does not exist. One stack at a time.
-        workers: Worker processes to begin, and to wait for.
-        environ: Environment of the workers, and further settings; the stack's own win.
+        data_dir: Holds all data and logs, for one stack at a time; created if it does not exist.
+        workers: Worker processes to start and wait for.
+        environ: The workers' environment, with further settings; the stack's own take precedence.
 
     Raises:
         MissingExtraError: A server or the workers' engine is not installed.
-        StackError: A part did not start, or the folder has a running stack.
-        ConfigError: `environ` has a wrong setting.
+        StackError: A part did not start, or another stack uses the folder.
+        ConfigError: `environ` has an invalid setting.
         LocalDiskError: The folder cannot be written.
     """
 
@@ -65,12 +65,12 @@ class Stack:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The `FORNADA_` variables that reach this stack, secrets included."""
+        """The `FORNADA_` variables of this stack's clients, with secrets."""
         return dict(self._variables)
 
     @property
     def settings(self) -> Settings:
-        """Settings that reach this stack, once it is up."""
+        """The settings of this stack's clients, once it is up."""
         if self._settings is None:
             raise StackError("the embedded stack is not up; enter it first (`with Stack(...)`)")
         return self._settings
@@ -97,10 +97,10 @@ class Stack:
         self._exit.close()
 
     def check(self) -> None:
-        """Make sure that all parts live.
+        """Check that all parts live.
 
         Raises:
-            StackError: One has ended; with the end of its log.
+            StackError: A part has ended; with the end of its log.
         """
         for service in self._services:
             service.wait(lambda: True, timeout_s=0)
@@ -108,7 +108,7 @@ class Stack:
     def run_command(self, *arguments: str, output_path: Path, share_stderr: bool = True) -> int:
         """Run `fornada ARGUMENTS` on this stack until it ends; return its exit code.
 
-        Its stdout goes to `output_path`, its stderr where ours goes, or else there too.
+        Its stdout goes to `output_path`; its stderr goes to ours, or else there too.
 
         Raises:
             StackError: A part of the stack ended meanwhile.
@@ -128,7 +128,7 @@ class Stack:
 
     def _make_folders(self) -> None:
         try:
-            # Inside are secrets and everybody's images.
+            # The folder holds secrets and users' images.
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs_dir.mkdir(exist_ok=True)
         except OSError as exc:
@@ -172,7 +172,7 @@ class Stack:
         write_private(path, used.to_json())
 
     def _start_workers(self) -> None:
-        # Signs of an earlier start; their workers are gone.
+        # Left by workers of an earlier start, which are gone.
         for sign in self._signs_dir.glob("*.json"):
             sign.unlink(missing_ok=True)
         workers = self._children.spawn(
@@ -203,7 +203,7 @@ class Stack:
         return {**self._base_environ, **self._variables}
 
     def _worker_environ(self) -> dict[str, str]:
-        # Not for others: whoever shows life in this folder is taken for a worker of the stack.
+        # Only for the stack's workers: whatever shows life in this folder counts as one.
         return {**self._child_environ(), f"{PREFIX}CACHE_DIR": str(self._cache_dir)}
 
 
@@ -217,13 +217,13 @@ def _require_engine(name: str) -> None:
 
 
 def _fornada(*arguments: str) -> list[str]:
-    # -P: a folder `worker` where the user happens to stand must not be imported for ours.
+    # -P: a folder `worker` in the current directory must not shadow ours.
     return [sys.executable, "-P", "-m", "fornada", *arguments]
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Have the folder alone. The lock goes with the process, however it ends."""
+    """Lock the folder; the lock ends with the process, however that ends."""
     try:
         opened = path.open("a")
     except OSError as exc:

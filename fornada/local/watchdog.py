@@ -1,9 +1,8 @@
-"""End the stack's process groups when the parent dies without having done so.
+"""End the stack's process groups if the parent dies without doing so.
 
-Run as a file of its own, with the standard library alone: it lives as long as the stack does.
-Lines: `+PGID` watch a group, `-PGID` forget it. End of input means that the parent is gone,
-however it died; a pipe tells that on every platform, and whichever thread began the child.
-The one argument is the folder where worker processes show life.
+Runs as a script with only the standard library, since it lives as long as the stack. Reads lines:
+`+PGID` watches a group, `-PGID` forgets it. End of input means that the parent is gone, however it
+died, on every platform. The one argument is the folder where worker processes show life.
 """
 
 import json
@@ -16,12 +15,12 @@ from pathlib import Path
 
 GRACE_S = 15.0
 _POLL_S = 0.05
-# Workers show life every 2 s. So soon no other process gets the number of one that ended.
+# Workers show life every 2 s; within this time the number of a dead one is not reused.
 _FRESH_S = 10.0
 
 
 def end_group(pgid: int, *, grace_s: float) -> None:
-    """End a process group that is not ours to reap: SIGTERM, and SIGKILL after the grace."""
+    """End a process group that we cannot reap: SIGTERM, and SIGKILL after the grace."""
     deadline = time.monotonic() + grace_s
     try:
         os.killpg(pgid, signal.SIGTERM)
@@ -32,25 +31,25 @@ def end_group(pgid: int, *, grace_s: float) -> None:
                 os.killpg(pgid, signal.SIGKILL)
                 return
     except (ProcessLookupError, PermissionError):
-        # macOS answers EPERM for a group that has only zombies.
+        # macOS answers EPERM for a group of zombies.
         return
 
 
 def end_strays(signs_dir: Path, *, grace_s: float) -> None:
-    """End worker processes that still show life, though nobody minds them any more."""
+    """End worker processes that still show life although their supervisor is gone."""
     for sign in signs_dir.glob("*.json"):
         try:
             if time.time() - sign.stat().st_mtime > _FRESH_S:
                 continue
             pid = int(json.loads(sign.read_bytes())["pid"])
         except (OSError, ValueError, KeyError, TypeError):
-            # It ended on purpose in between, or the file is nobody's sign.
+            # The process ended meanwhile, or the file is not a sign of life.
             continue
         end_group(pid, grace_s=grace_s)
 
 
 def watch(lines: Iterable[str]) -> list[int]:
-    """The groups still watched at the end of input, the youngest first."""
+    """The groups still watched at the end of input, youngest first."""
     groups: list[int] = []
     for line in lines:
         pgid = int(line[1:])

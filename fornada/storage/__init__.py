@@ -1,1 +1,1 @@
-"""The object store: its interface, and one file or folder a store."""
+"""Object stores: the interface, the opener, and one module or package per store."""

@@ -1,4 +1,4 @@
-"""Read an object that a manifest or outcome names, and make sure that it is the one meant."""
+"""Read an object that a manifest or outcome names, and verify that it is the recorded one."""
 
 from fornada.errors import IntegrityError, ObjectNotFoundError
 from fornada.records import ObjectRef, sha256_hex
@@ -6,17 +6,15 @@ from fornada.storage.interface import ObjectStore, StoredObject
 
 
 def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
-    """The bytes of `ref`, which are those that were meant when it was written down.
-
-    Those that are written beside the key are not fetched, and checked alike.
+    """The bytes of `ref`, verified; inline bytes are verified without a request.
 
     Args:
         objects: The store.
-        ref: The object, with what was recorded of it.
-        remedy: What to do if it is another, for the error's text.
+        ref: The object, with its recorded size and digest or ETag.
+        remedy: What to do if it differs, for the error message.
 
     Raises:
-        IntegrityError: Size, digest or ETag differ, in two reads.
+        IntegrityError: Size, digest or ETag differ in two reads.
         ObjectNotFoundError: The object is gone.
     """
     inline = ref.inline_bytes()
@@ -25,13 +23,13 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     try:
         return _read_once(objects, ref, remedy)
     except IntegrityError:
-        # Bytes can flip on their way; an object that was changed is so the next time too.
+        # Bytes can flip in transit; an object that was changed differs again.
         return _read_once(objects, ref, remedy)
 
 
 def _read_once(objects: ObjectStore, ref: ObjectRef, remedy: str) -> bytes:
     try:
-        # One more byte shows that it is too large; more of it is not wanted in memory.
+        # One byte more shows that it is too large, without reading the rest into memory.
         stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
     except ObjectNotFoundError as exc:
         raise ObjectNotFoundError(f"{ref.key} is gone ({exc}); put it back, or {remedy}") from exc
@@ -43,8 +41,8 @@ def _checked(stored: StoredObject, ref: ObjectRef, remedy: str) -> bytes:
         more = len(stored.data) > ref.size_bytes
         size = f"more than {ref.size_bytes}" if more else len(stored.data)
         raise IntegrityError(
-            f"{ref.key} has {size} bytes and {ref.size_bytes} were recorded; it was changed or cut "
-            f"off, {remedy}"
+            f"{ref.key} has {size} bytes and {ref.size_bytes} were recorded; it was changed or "
+            f"truncated, {remedy}"
         )
     if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:
         raise IntegrityError(f"{ref.key} does not match its sha256; it was changed, {remedy}")

@@ -9,6 +9,7 @@ _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
+_PREDICT = "tests/unit/producer/test_predict.py::test_"
 _CLIENT = "tests/unit/producer/test_client.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
@@ -444,6 +445,13 @@ MUTATIONS = (
         tests=(
             f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
         ),
+    ),
+    Mutation(
+        name="answered-call-left-for-others-to-answer",
+        path="producer/calls.py",
+        old="future = self._take_waiting(call_id)",
+        new="future = self._waiting.get(call_id)",
+        tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # The bytes.
     Mutation(

@@ -1,4 +1,4 @@
-"""A small HTTP proxy before an S3 server, which breaks the requests that a test tells it to."""
+"""A small HTTP proxy in front of an S3 server that breaks requests as tests ask."""
 
 import contextlib
 import http.client
@@ -19,24 +19,24 @@ _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"
 
 @dataclass(kw_only=True, eq=False)
 class Rule:
-    """What happens to the requests that it fits, the next `times` of them."""
+    """What happens to the next `times` requests that match."""
 
     method: str = ""
-    #: A pattern that is searched for in path and query.
+    #: A pattern to search for in path and query.
     key: str = ""
     times: int | None = None
-    #: Whether each path is hit but once.
+    #: Whether each path is hit only once.
     once: bool = False
-    #: Paths that were hit, in the order of their coming.
+    #: Paths that were hit, in order.
     hit: list[str] = field(default_factory=list, init=False)
 
     @property
     def count(self) -> int:
-        """How often it happened."""
+        """How many requests it has hit."""
         return len(self.hit)
 
     def fits(self, method: str, path: str) -> bool:
-        """Whether this request is next."""
+        """Whether it hits this request."""
         return (
             self.times != self.count
             and self.method in {"", method}
@@ -47,7 +47,7 @@ class Rule:
 
 @dataclass(kw_only=True, eq=False)
 class Refuse(Rule):
-    """Answers with an error, and the server never sees the request."""
+    """Answers with an error; the server never sees the request."""
 
     status: int = 503
     code: str = "SlowDown"
@@ -55,7 +55,7 @@ class Refuse(Rule):
 
 @dataclass(kw_only=True, eq=False)
 class BreakOff(Rule):
-    """The answer ends after so many bytes of its body: closed as if complete, or reset."""
+    """Ends the answer after some bytes of its body: closed as if complete, or reset."""
 
     after_bytes: int = 0
     reset: bool = False
@@ -63,14 +63,14 @@ class BreakOff(Rule):
 
 @dataclass(kw_only=True, eq=False)
 class Stall(Rule):
-    """The answer stands still after so many bytes of its body, the connection open."""
+    """Stalls the answer after some bytes of its body, and keeps the connection open."""
 
     after_bytes: int = 0
 
 
 @dataclass(kw_only=True, eq=False)
 class Trickle(Rule):
-    """The body of the answer, or of the request, goes through this fast."""
+    """Limits the throughput of the answer's body, or of the request's."""
 
     bytes_per_s: float = 1000.0
     request: bool = False
@@ -78,24 +78,24 @@ class Trickle(Rule):
 
 @dataclass(kw_only=True, eq=False)
 class NoAnswer(Rule):
-    """Takes the request and never answers: a connection that is half open."""
+    """Takes the request and never answers, as on a half-open connection."""
 
 
 @dataclass(kw_only=True, eq=False)
 class LoseAnswer(Rule):
-    """The server does what it is asked, and its answer is lost."""
+    """Passes the request on, and loses the answer."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Corrupt(Rule):
-    """One byte of the body of the answer is another."""
+    """Flips a bit in the body of the answer."""
 
     at: int = 0
 
 
 @dataclass(kw_only=True, eq=False)
 class DropHeader(Rule):
-    """The server never sees this header."""
+    """Removes a header of the request."""
 
     header: str = "If-None-Match"
 
@@ -104,15 +104,15 @@ _RuleT = TypeVar("_RuleT", bound=Rule)
 
 
 class S3Proxy:
-    """Listens on an ephemeral port of loopback and forwards to `upstream`, a URL.
+    """Listens on an ephemeral loopback port and forwards to the URL `upstream`.
 
-    Hosts and headers pass as they came, so that signatures hold. Of several rules that fit a
-    request, the last that was added happens.
+    Hosts and headers pass unchanged, so that signatures hold. Of several rules that match a
+    request, the last one added applies.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
-        #: What went wrong in the proxy itself.
+        #: Errors of the proxy itself.
         self.errors: list[str] = []
         self.closing = threading.Event()
         self._rules: list[Rule] = []
@@ -122,27 +122,27 @@ class S3Proxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its own URL."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def add(self, rule: _RuleT) -> _RuleT:
-        """Let it happen from now on."""
+        """Apply the rule from now on."""
         with self._lock:
             self._rules.append(rule)
         return rule
 
     def heal(self) -> None:
-        """Forward everything from now on; what is held stays so."""
+        """Forward everything from now on; held connections stay held."""
         with self._lock:
             self._rules.clear()
 
     def remove(self, rule: Rule) -> None:
-        """Let it happen no more."""
+        """Stop applying the rule."""
         with self._lock:
             self._rules.remove(rule)
 
     def take(self, method: str, path: str) -> Rule | None:
-        """The rule for this request; counts it."""
+        """The rule for this request, which counts it."""
         with self._lock:
             for rule in reversed(self._rules):
                 if rule.fits(method, path):
@@ -178,7 +178,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def server_bind(self) -> None:
-        # A sender is held up soon, as on a line that is slow and not through a large buffer.
+        # Small, so that a slow line blocks the sender soon.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         super().server_bind()
 
@@ -193,7 +193,7 @@ class _Server(ThreadingHTTPServer):
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        # Without the shutdown of the original, which would end a connection before its reset.
+        # No shutdown, unlike the original, which would close a connection before its reset.
         with self._connections_lock:
             self._connections.discard(request)
         request.close()
@@ -206,7 +206,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exception()
-        # Clients that give up close while they are answered.
+        # Clients that give up close the connection during the answer.
         if not isinstance(error, ConnectionError):
             self.proxy.errors.append(repr(error))
 
@@ -292,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
                     break
                 self.wfile.write(body[start : start + step])
         elif isinstance(rule, (BreakOff, Stall)):
-            # Less than all, however short it is.
+            # Never the whole body, however short.
             self.wfile.write(body[: min(rule.after_bytes, max(len(body) - 1, 0))])
             self.close_connection = True
             if isinstance(rule, Stall):

@@ -1,4 +1,4 @@
-"""The object store while its server fails: what heals unseen, and what becomes our error."""
+"""The object store while its server fails: what is retried, and what becomes our error."""
 
 import threading
 import time
@@ -36,22 +36,22 @@ _DATA = bytes(range(256)) * 12_000
 
 OpenStore = Callable[[Limits], S3ObjectStore]
 
-#: For what depends on conditions: both kinds of store.
+#: For tests of conditional writes.
 _both_stores = pytest.mark.parametrize("line", ["rclone", "moto"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """boto3 would wait up to seconds between its tries, which is not what these tests show."""
+    """Keep boto3 from waiting up to seconds between its tries."""
     backoff = "botocore.retries.standard.ExponentialBackoff.delay_amount"
     monkeypatch.setattr(backoff, lambda *_: 0.01)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A proxy before a server, and a client that does without it."""
+    """A proxy in front of a server, and a client that bypasses it."""
 
-    #: As for stores that our own way to get and put does not reach: https, AWS.
+    #: Whether to bypass the fast client, as for HTTPS and AWS.
     boto3_alone: bool
     proxy: S3Proxy
     settings: Settings
@@ -67,7 +67,7 @@ class _Line:
     ],
 )
 def line(request: pytest.FixtureRequest, servers: Stack) -> Iterator[_Line]:
-    """To a store that ignores conditions, and to one that honours them."""
+    """A line to a store that ignores conditions, and to one that honours them."""
     settings = servers.settings
     if request.param != "rclone":
         endpoint = request.getfixturevalue("moto_endpoint")
@@ -87,7 +87,7 @@ def line(request: pytest.FixtureRequest, servers: Stack) -> Iterator[_Line]:
 
 @pytest.fixture
 def direct(line: _Line) -> S3ObjectStore:
-    """A new bucket, without the proxy."""
+    """A new bucket, past the proxy."""
     direct = S3ObjectStore(
         connect=lambda: line.direct._client,
         wire=None,
@@ -101,7 +101,7 @@ def direct(line: _Line) -> S3ObjectStore:
 
 @pytest.fixture
 def proxy(line: _Line) -> S3Proxy:
-    """The proxy, which breaks nothing yet."""
+    """The proxy, without rules."""
     line.proxy.heal()
     return line.proxy
 
@@ -109,13 +109,13 @@ def proxy(line: _Line) -> S3Proxy:
 @pytest.fixture
 def store(open_store: OpenStore) -> S3ObjectStore:
     """The same bucket through the proxy, with short time limits."""
-    # A client of its own: after many failures boto3 no longer tries again.
+    # A new client: after many failures boto3 stops retrying.
     return open_store(_LIMITS)
 
 
 @pytest.fixture
 def open_store(line: _Line, direct: S3ObjectStore, proxy: S3Proxy) -> OpenStore:
-    """Opens the same bucket through the proxy, with the limits given."""
+    """Opens the same bucket through the proxy, with given limits."""
     settings = line.settings.model_copy(update={"s3_bucket": direct.bucket})
 
     def open_with(limits: Limits) -> S3ObjectStore:
@@ -175,7 +175,7 @@ def test_the_beginning_of_an_object_is_cut_off_where_the_server_knows_no_ranges(
     beginning = store.get("k", max_bytes=2000).data
 
     assert _DATA[:2000] == beginning
-    # One that checks signatures, which are of this header too, has boto3 ask without it.
+    # A server that checks signatures, which cover this header, leaves the request to boto3.
     assert rule.count
 
 
@@ -270,7 +270,7 @@ def test_a_burst_of_slow_down_passes_unnoticed(
     assert b"1" == direct.get("k").data
 
 
-#: Every call, and whether our own way to the store makes it before boto3 does.
+#: Every call, and whether the fast client tries it before boto3.
 _CALLS: list[tuple[Callable[[ObjectStore], object], bool]] = [
     (lambda store: store.get("k"), True),
     (lambda store: store.list(""), False),
@@ -311,7 +311,7 @@ def test_a_failure_without_end_is_store_unavailable_after_a_few_tries(
 
 
 def _own_tries(store: S3ObjectStore) -> int:
-    """Before boto3's: one, where there is a way around it."""
+    """Tries before boto3's: one if there is a fast client."""
     return 0 if store._wire is None else 1
 
 
@@ -335,7 +335,7 @@ def test_a_call_that_gets_no_answer_ends_after_little_more_than_a_minute(
 def test_an_answer_that_trickles_is_store_unavailable(
     direct: S3ObjectStore, proxy: S3Proxy, open_store: OpenStore
 ) -> None:
-    # given: 1 KB/s, in a minute that takes half a second
+    # given: 1 KB/s, by a clock that runs 128 times as fast
     direct.put("k", _DATA)
     rule = proxy.add(Trickle(method="GET", key="/k", bytes_per_s=128_000))
     store = open_store(Limits(clock=lambda: 128 * time.monotonic()))
@@ -350,11 +350,11 @@ def test_an_answer_that_trickles_is_store_unavailable(
 def test_a_request_that_trickles_is_store_unavailable(
     proxy: S3Proxy, open_store: OpenStore
 ) -> None:
-    # given: 1 KB/s, in a minute that takes half a second
+    # given: 1 KB/s, by a clock that runs 128 times as fast
     rule = proxy.add(Trickle(method="PUT", key="/k", bytes_per_s=128_000, request=True))
     store = open_store(Limits(clock=lambda: 128 * time.monotonic()))
 
-    # then: what a socket takes at once has no pace
+    # then: what the socket buffers at once has no throughput
     with pytest.raises(StoreUnavailableError, match=f"{proxy.url} is too slow"):
         store.put("k", bytes(16_000_000))
     assert rule.count
@@ -364,7 +364,7 @@ def test_a_request_that_trickles_is_store_unavailable(
 def test_a_slow_and_honest_line_is_waited_for(
     direct: S3ObjectStore, proxy: S3Proxy, open_store: OpenStore
 ) -> None:
-    # given: 200 KB/s for 45 s, which take little more than one
+    # given: 200 KB/s for 45 s, by a clock that runs 40 times as fast
     data = _DATA * 3
     answers = proxy.add(Trickle(method="GET", bytes_per_s=8_000_000))
     requests = proxy.add(Trickle(method="PUT", bytes_per_s=8_000_000, request=True))
@@ -415,7 +415,7 @@ def test_an_answer_that_is_lost_while_probing_changes_nothing(
 def test_a_store_that_is_found_to_ignore_conditions_is_asked_before_it_is_written_to(
     direct: S3ObjectStore, proxy: S3Proxy, store: S3ObjectStore
 ) -> None:
-    # The condition is signed, and rclone, which ignores it, notices that it is gone.
+    # rclone ignores the condition, but it is signed, so it cannot be dropped.
     rule = proxy.add(DropHeader(method="PUT")) if direct.conditional_writes else None
 
     assert not store.conditional_writes
@@ -435,7 +435,7 @@ def test_conditions_that_are_ignored_after_the_probe_break_nothing(
     assert store.put_if_absent("claim", b"first")
     won = store.put_if_absent("claim", b"second")
 
-    # Nobody can notice, so the answer is at least true of what is there.
+    # This cannot be detected, but the answer is true of what is stored.
     assert won == (direct.get("claim").data == b"second")
 
 

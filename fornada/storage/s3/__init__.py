@@ -1,1 +1,1 @@
-"""S3-compatible stores; the only code that speaks boto3."""
+"""S3-compatible stores; the only package that speaks boto3."""

@@ -1,4 +1,4 @@
-"""What boto3's errors mean: ours, each with the store's address in the text and a remedy."""
+"""Translation of boto3's errors into ours, each with the store's address and a remedy."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from fornada.errors import (
 )
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
 
-#: All that boto3 raises, and what lies below it lets through.
+#: Everything that boto3 raises or lets through from the layers below.
 RAISED = (ClientError, BotoCoreError, TooSlowError, *BROKEN_OFF)
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
@@ -37,14 +37,14 @@ _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
 def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
-    """Our error for boto3's while it worked on `bucket`, with its remedy."""
+    """Our error for one of boto3's about `bucket`, with a remedy."""
     where = f"object store {endpoint}"
     if isinstance(exc, NoCredentialsError):
         return StoreAccessError(
             f"no credentials for {where}; set FORNADA_S3_ACCESS_KEY_ID and "
             "FORNADA_S3_SECRET_ACCESS_KEY"
         )
-    # Keys are ours and valid, so what boto3 refuses to ask for is the bucket.
+    # Our keys are valid, so the parameter that boto3 rejects is the bucket.
     if isinstance(exc, ParamValidationError):
         setting = "FORNADA_S3_BUCKET" if own_bucket else "the s3:// address"
         return BucketNotFoundError(f"{bucket!r} is not the name of a bucket; check {setting}")
@@ -54,17 +54,17 @@ def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: b
 
 
 def says_exists(exc: ClientError) -> bool:
-    """Whether the store refused a conditional put, for the key is taken."""
+    """Whether the store refused a conditional put because the key exists."""
     return _code(exc) in _EXISTS
 
 
 def says_unknown_condition(exc: ClientError) -> bool:
-    """Whether the store refused a put, for it knows no conditions."""
+    """Whether the store refused a put because it does not support conditions."""
     return _code(exc) in _UNKNOWN_CONDITION
 
 
 def says_own_bucket(exc: ClientError) -> bool:
-    """Whether the store did not create a bucket, for it is there."""
+    """Whether the store refused to create a bucket because it exists."""
     return _code(exc) in _OWN_BUCKET
 
 
@@ -86,21 +86,21 @@ def _answered(exc: ClientError, where: str, *, bucket: str, own_bucket: bool) ->
         )
     return StoreUnavailableError(
         f"{where} failed ({code}: {exc.response.get('Error', {}).get('Message', '')}); "
-        "try again, or look at the store's log"
+        "try again, or check the store's log"
     )
 
 
 def _unavailable(exc: Exception, where: str) -> StoreUnavailableError:
-    # What stops a body from being sent comes wrapped.
+    # boto3 wraps an error that it meets while it sends a body.
     cause = getattr(exc, "kwargs", {}).get("error")
     if isinstance(too_slow := cause or exc, TooSlowError):
         return StoreUnavailableError(
-            f"{where} is too slow ({too_slow}); try again, or look at the network between"
+            f"{where} is too slow ({too_slow}); try again, or check the network"
         )
     if isinstance(exc, BROKEN_OFF):
         return StoreUnavailableError(
-            f"{where} broke off in the midst of an answer, again and again "
-            f"({type(exc).__name__}); try again, or look at the network between"
+            f"{where} broke off its answers repeatedly ({type(exc).__name__}); try again, or check "
+            "the network"
         )
     return StoreUnavailableError(
         f"{where} cannot be reached ({type(exc).__name__}); check FORNADA_S3_ENDPOINT_URL "
@@ -109,6 +109,6 @@ def _unavailable(exc: Exception, where: str) -> StoreUnavailableError:
 
 
 def _code(exc: ClientError) -> str:
-    """The store's word for what is wrong."""
+    """The error code in the store's answer."""
     response: Any = exc.response
     return str(response.get("Error", {}).get("Code", ""))

@@ -1,4 +1,4 @@
-"""How long S3 may take: time limits, and a least pace for what is sent and read."""
+"""Time limits for S3, and the lowest throughput that bodies may have."""
 
 import contextlib
 import io
@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 _T = TypeVar("_T")
 
-#: An answer that ended before its end. boto3 tries again until the headers are there, not later.
+#: Errors of a body that ended early. boto3 retries only until it has the headers.
 BROKEN_OFF = (
     FlexibleChecksumError,
     HTTPError,
@@ -26,34 +26,34 @@ BROKEN_OFF = (
     ResponseParserError,
     ResponseStreamingError,
 )
-#: Small, since the pace is looked at after each: at 1 KB/s, every 16 s.
+#: Bytes of one read; the throughput is checked after each, so at 1 KB/s every 16 s.
 _PIECE_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How long the store may take. The defaults bound a call without an answer to 75 s."""
+    """How long the store may take. By default a call without an answer fails within 75 s."""
 
-    #: Each for as long as the timeouts say; between them boto3 waits, for SlowDown up to 7 s.
+    #: Tries of a request. Between them boto3 waits, after SlowDown up to 7 s.
     attempts: int = 4
     connect_timeout_s: float = 5.0
-    #: Before an answer begins, and for each packet of it.
+    #: For the start of an answer, and for each packet of it.
     read_timeout_s: float = 15.0
-    #: Waits before an answer that broke off is asked for again.
+    #: Waits before a request whose answer broke off is repeated.
     waits_s: tuple[float, ...] = (0.1, 0.5)
-    #: A body has this long before its pace counts,
+    #: How long a body may take before its throughput counts.
     grace_s: float = 30.0
-    #: and then comes at least this fast on average. Read timeouts never see a trickle.
+    #: The lowest average throughput of a body; a trickle never reaches the read timeout.
     least_bytes_per_s: float = 16 * 1024
     clock: Callable[[], float] = time.monotonic
 
 
 class TooSlowError(Exception):
-    """A body comes or goes at less than the least pace."""
+    """The throughput of a body is below the limit."""
 
 
 class ThroughputGuard:
-    """Adds up what went over the wire and how long it took, over all tries at one body."""
+    """Measures the throughput of one body over all tries."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -61,14 +61,14 @@ class ThroughputGuard:
         self._took_s = 0.0
 
     def now(self) -> float:
-        """When a piece begins."""
+        """The time at which a piece starts."""
         return self._limits.clock()
 
     def add(self, size_bytes: int, *, since: float) -> None:
-        """Count a piece that began at `since` and is through.
+        """Count a finished piece that started at `since`.
 
         Raises:
-            TooSlowError: The grace is over, and the average too low.
+            TooSlowError: The grace period is over and the average is too low.
         """
         self._took_s += self.now() - since
         self._size_bytes += size_bytes
@@ -79,7 +79,7 @@ class ThroughputGuard:
 
 
 class PacedBody:
-    """What boto3 sends, which it reads piece by piece; no piece takes longer than a connect may."""
+    """The body of a put; boto3 reads it in pieces, each sent within a connect timeout."""
 
     def __init__(self, body: Any, *, pace: ThroughputGuard) -> None:
         self._body = body
@@ -88,37 +88,37 @@ class PacedBody:
         self._began = pace.now()
 
     def read(self, size: int) -> bytes:
-        """The next piece. That it is wanted says that the last one is sent."""
+        """The next piece; asking for it means that the last one has been sent."""
         self._pace.add(self._sending_bytes, since=self._began)
         piece: bytes = self._body.read(size)
         self._sending_bytes, self._began = len(piece), self._pace.now()
         return piece
 
     def seek(self, offset: int) -> None:
-        """Go back, to be sent again."""
+        """Rewind, to send the body again."""
         self._body.seek(offset)
 
 
 def pace_puts(client: Any, limits: Limits) -> None:
-    """Have `client` give up on a body that the store takes too slowly."""
+    """Make `client` give up on a body that the store accepts too slowly."""
 
     def pace_body(request: Any, **_: Any) -> None:
         if request.body is not None:
             pace = request.context.setdefault("fornada_pace", ThroughputGuard(limits))
             request.body = PacedBody(request.body, pace=pace)
 
-    # Here boto3 has signed the request, for which it may have read the body too.
+    # By now boto3 has signed the request, for which it may have read the body.
     client.meta.events.register("before-send.s3.PutObject", pace_body)
 
 
 def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> bytes:
-    """The whole of a boto3 body, or at most its first `max_bytes`.
+    """A boto3 body, or its first `max_bytes`.
 
     Raises:
-        ResponseStreamingError, IncompleteReadError: It broke off.
-        TooSlowError: It trickles.
+        ResponseStreamingError, IncompleteReadError: The body broke off.
+        TooSlowError: The throughput is too low.
     """
-    # Its buffer is handed out without a copy.
+    # Returns its buffer without a copy.
     data = io.BytesIO()
     with contextlib.closing(body):
         while max_bytes is None or data.tell() < max_bytes:
@@ -127,7 +127,7 @@ def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> byt
             try:
                 piece = body.read(min(missing, _PIECE_BYTES))
             except ReadTimeoutError as exc:
-                # Not to be taken for the same error before the headers, which boto3 has retried.
+                # Tells it from the same error before the headers, which boto3 has already retried.
                 raise ResponseStreamingError(error=exc) from exc
             if not piece:
                 break
@@ -137,7 +137,7 @@ def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> byt
 
 
 def read_whole(read: Callable[[], _T], limits: Limits) -> _T:
-    """What `read` returns, which is called again where the store's answer broke off."""
+    """The result of `read`, which is repeated if the store's answer breaks off."""
     for wait_s in limits.waits_s:
         try:
             return read()

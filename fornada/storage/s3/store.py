@@ -1,4 +1,4 @@
-"""The object store: a Protocol, and S3 behind it; beside `s3_*`, no other module speaks boto3."""
+"""The object store on S3; only this package speaks boto3."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 
 
 def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Turn boto3's errors into ours, with the endpoint and bucket in the text."""
+    """Translate boto3's errors into ours, with the endpoint and bucket in the message."""
 
     @functools.wraps(method)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -37,10 +37,10 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 class S3ObjectStore:
-    """Any S3-compatible store, through boto3.
+    """Any S3-compatible store: a fast client for common requests, boto3 for the rest.
 
-    Over plain http payloads are not signed: hashing them a second time triples the cost of a
-    put, and the job protocol checks its own sha256 of everything that it reads.
+    Over plain HTTP payloads are not signed: hashing them twice triples the cost of a put, and the
+    job protocol verifies the sha256 of everything that it reads.
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class S3ObjectStore:
         self.bucket = bucket
         self.endpoint = endpoint
         self._connect = connect
-        #: Asked first; where it has no answer, boto3 is asked, with its retries and errors.
+        #: Tried first; if it has no answer, boto3 makes the request, with its retries and errors.
         self._wire = wire
         self._limits = limits
         self._conditional_writes: bool | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, limits: Limits | None = None) -> "S3ObjectStore":
-        """The store that the settings name; nothing is contacted yet.
+        """The store that the settings name; makes no contact yet.
 
         Args:
-            settings: Where it is, and who we are.
-            limits: How long it may take; `None` for the defaults.
+            settings: Its address and credentials.
+            limits: Time limits; `None` for the defaults.
 
         Raises:
-            ConfigError: The endpoint is not a URL, or the region not a name.
+            ConfigError: The endpoint is not a URL, or the region is not a name.
         """
         limits = limits or Limits()
         client.check_endpoint(settings)
@@ -84,12 +84,12 @@ class S3ObjectStore:
 
     @functools.cached_property
     def _client(self) -> Any:
-        """boto3's, made when it is first asked: many a process asks the wire alone."""
+        """boto3's client, created on first use: many processes need only the fast client."""
         return self._connect()
 
     @property
     def conditional_writes(self) -> bool:
-        """Whether the store honours `If-None-Match: *`; probed once, on first use."""
+        """Whether the store honours `If-None-Match: *`; probed on first use."""
         if self._conditional_writes is None:
             self._conditional_writes = self._probe()
         return self._conditional_writes
@@ -98,7 +98,7 @@ class S3ObjectStore:
     def get(
         self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> StoredObject:
-        """The object under `key`; at most its first `max_bytes`.
+        """The object under `key`, or its first `max_bytes`.
 
         Raises:
             ObjectNotFoundError: There is none.
@@ -113,7 +113,7 @@ class S3ObjectStore:
 
         def read() -> StoredObject:
             answer = self._client.get_object(Bucket=bucket, Key=key)
-            # No range request: rclone answers 200 with everything; closing early costs less.
+            # No range request: rclone ignores it and answers 200; closing early costs less.
             data = read_body(answer["Body"], max_bytes=max_bytes, pace=pace)
             return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
 
@@ -129,10 +129,9 @@ class S3ObjectStore:
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write `data` if the key is free; return whether these bytes are there now.
 
-        A store's answer can be lost and the SDK's retry then meets its own object, so "exists"
-        is settled by reading back: make `data` unique to the writer to know whose it is. Where
-        the store ignores conditions, two writers within a moment can both be told yes, and the
-        last one's bytes stay.
+        If the store's answer is lost, a retry meets its own object, so "exists" is settled by
+        reading back: make `data` unique to the writer. On a store that ignores conditions, two
+        writers at the same moment may both be told yes, and the last one's bytes stay.
         """
         if self.conditional_writes:
             if self._put_new(key, data):
@@ -159,7 +158,7 @@ class S3ObjectStore:
 
     @_translated
     def list_folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix` (which ends in `/`) that hold objects."""
+        """The names directly below `prefix`, which ends in `/`, that hold objects."""
         return iter(
             [
                 entry["Prefix"].removeprefix(prefix).rstrip("/")
@@ -185,11 +184,11 @@ class S3ObjectStore:
 
     def _pages(self, **asked: str) -> Sequence[dict[str, Any]]:
         def read() -> Sequence[dict[str, Any]]:
-            # Read whole: errors of a lazy iterator would escape the translation.
+            # Read to the end: errors of a lazy iterator would escape the translation.
             pages = list(self._client.get_paginator("list_objects_v2").paginate(**asked))
             if not all("IsTruncated" in page for page in pages):
-                # To boto3 an answer that broke off before its first byte is an empty listing.
-                raise ResponseParserError("an answer is no listing")
+                # boto3 takes an answer that broke off before its first byte for an empty listing.
+                raise ResponseParserError("the answer is not a listing")
             return pages
 
         return read_whole(read, self._limits)
@@ -217,7 +216,7 @@ class S3ObjectStore:
     def _probe(self) -> bool:
         key = keys.probe()
         try:
-            # The first is refused where its answer was lost, and boto3 met its own object.
+            # The first is refused if its answer was lost and boto3's retry met its own object.
             return not (self._put_new(key, b"1") and self._put_new(key, b"2"))
         except ClientError as exc:
             if errors.says_unknown_condition(exc):
@@ -228,5 +227,5 @@ class S3ObjectStore:
 
 
 def _bare(etag: str) -> str:
-    # Some servers quote an ETag on a read and not in a listing.
+    # Some servers quote ETags in reads but not in listings.
     return etag.strip('"')

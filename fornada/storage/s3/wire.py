@@ -1,4 +1,4 @@
-"""A get, a put or a delete over plain http as it mostly goes, with a third of boto3's work."""
+"""Plain gets, puts and deletes over HTTP at a third of boto3's cost; boto3 does the rest."""
 
 import ipaddress
 import re
@@ -16,16 +16,16 @@ from fornada.settings import Settings
 from fornada.storage.s3.connections import Connections
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
-#: Keys that no part of the way writes otherwise; all of Fornada's own are such.
+#: Keys that need no escaping anywhere; all of Fornada's own match.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-#: The beginning of an object up to this size is asked for by itself: of a longer one the server has
-#: sent as much before the connection is closed.
+#: The longest beginning of an object that is requested as a range; for a longer one the server has
+#: sent as much before the connection can be closed.
 _MOST_OF_A_RANGE_BYTES = 64 * 1024
-#: What is sent within the connect timeout also where lines are slow.
+#: The largest body, which even a slow line sends within the connect timeout.
 _MOST_SENT_BYTES = 1024 * 1024
-#: rclone says 200 of a part too.
+#: rclone answers 200 to a range as well.
 _WITH_A_BODY = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
-#: More than a shard; memory for more is not taken on the word of a header.
+#: The most that is allocated because a header says so; more than a shard.
 _MOST_AT_ONCE_BYTES = 1024 * 1024 * 1024
 _MOST_OF_AN_ERROR_BYTES = 64 * 1024
 _NO_SUCH_KEY = b"<Code>NoSuchKey</Code>"
@@ -33,10 +33,10 @@ _UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
 
 class FastHttpClient:
-    """One try at a request, and only the answers that are plain: for all else there is boto3.
+    """Makes one try at a request, and accepts only plain answers; boto3 does the rest.
 
-    A call through boto3 costs some 2 ms of CPU, three quarters of it in what a get or put of one
-    object needs none of: hooks, endpoint rules, parsers.
+    A call through boto3 takes 2 ms of CPU, three quarters of it in hooks, endpoint rules and
+    parsers that a get or put of one object does not need.
     """
 
     def __init__(self, settings: Settings, limits: Limits, *, user_agent: str) -> None:
@@ -56,18 +56,18 @@ class FastHttpClient:
         )
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None) -> tuple[bytes, str] | None:
-        """The object and its ETag; nothing where boto3 is to ask.
+        """The object and its ETag; `None` if boto3 must make the request.
 
         Raises:
             ClientError: As boto3's: there is no such object.
-            TooSlowError: It trickles.
+            TooSlowError: The throughput is too low.
         """
         request = self._signed("GET", bucket, key, headers=_range(max_bytes))
         if request is None:
             return None
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
-                # Asked for often, to see whether something has come. Not so a bucket's absence.
+                # Common, since others poll for objects; a missing bucket is left to boto3.
                 if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
                     raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
                 return None
@@ -80,7 +80,7 @@ class FastHttpClient:
             return None if data is None else (data, answer.headers.get("ETag", ""))
 
     def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
-        """Whether the object was written, or is there already; nothing where boto3 is to put it."""
+        """Whether the object was written or exists already; `None` if boto3 must put it."""
         if len(data) > _MOST_SENT_BYTES:
             return None
         condition = {"If-None-Match": "*"} if only_if_absent else {}
@@ -96,7 +96,7 @@ class FastHttpClient:
             return False if exists else None
 
     def delete(self, bucket: str, key: str) -> bool:
-        """Whether the object is gone; if not, boto3 is to delete it."""
+        """Whether the object is gone; if not, boto3 must delete it."""
         request = self._signed("DELETE", bucket, key)
         if request is None:
             return False
@@ -126,9 +126,9 @@ class FastHttpClient:
 
 
 def _range(max_bytes: int | None) -> dict[str, str]:
-    """The header that asks for no more; a server that knows none sends the whole.
+    """The header that limits an answer; a server without ranges sends everything.
 
-    Of an empty object there is no part: that is refused, and boto3 gets it.
+    An empty object has no range, so the server refuses, and boto3 gets it.
     """
     if not max_bytes or max_bytes > _MOST_OF_A_RANGE_BYTES:
         return {}
@@ -136,7 +136,7 @@ def _range(max_bytes: int | None) -> dict[str, str]:
 
 
 def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> FastHttpClient | None:
-    """The way to the store that the settings name, if it is one: http, own keys, no proxy."""
+    """The fast client of the store that the settings name; `None` unless HTTP, keys, no proxy."""
     endpoint = settings.s3_endpoint_url or ""
     if not endpoint.startswith("http://") or settings.s3_access_key_id is None:
         return None
@@ -148,7 +148,7 @@ def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> FastHttpC
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether the endpoint is on this machine, where no proxy reaches it."""
+    """Whether the endpoint is on this machine, which no proxy reaches."""
     host = urllib.parse.urlsplit(endpoint).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""What every object store must do, shown on memory, rclone and moto alike."""
+"""What every object store must do, in memory, on rclone and on moto."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -141,7 +141,7 @@ def test_of_many_racers_one_wins(fixture: str, request: pytest.FixtureRequest) -
 
 
 def test_boto3_alone_sends_the_condition_too(moto_settings: Settings) -> None:
-    # given a store that is reached as AWS and stores behind TLS are
+    # given a store without the fast client, like AWS
     store = S3ObjectStore.from_settings(moto_settings)
     store._wire = None
 

@@ -1,4 +1,4 @@
-"""The embedded servers: closed to strangers, on disk, and honest about why they do not start."""
+"""The embedded servers: closed to strangers, durable, and clear about why they do not start."""
 
 import stat
 import sys

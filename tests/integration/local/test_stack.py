@@ -1,4 +1,4 @@
-"""The embedded stack: data that stays, one stack a folder, and nothing left running."""
+"""The embedded stack: data that lasts, one stack per folder, and no process left running."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from fornada.local.ports import HOST
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 
-#: Is killed without a chance to end anything.
+#: Killed by the tests, without a chance to clean up.
 _HOLD = """
 import sys, threading
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_data_and_ports_are_kept_and_every_child_ends(tmp_path: Path) -> None:
     endpoint = before["FORNADA_S3_ENDPOINT_URL"]
     port = int(endpoint.rpartition(":")[2])
     with socket.create_server((HOST, port)), Stack(data_dir=tmp_path) as stack:
-        # Whoever took the port meanwhile keeps it.
+        # The other server keeps the port.
         assert endpoint != stack.environ["FORNADA_S3_ENDPOINT_URL"]
 
 
@@ -168,7 +168,7 @@ def _pids(folder: Path) -> list[int]:
 
 def _lives(pid: int) -> bool:
     try:
-        # A zombie waits only for its parent to notice.
+        # A zombie has ended.
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

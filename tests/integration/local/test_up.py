@@ -1,4 +1,4 @@
-"""`fornada up`, as a user meets it: in a terminal of its own."""
+"""`fornada up` as a user runs it."""
 
 import contextlib
 import json

@@ -39,7 +39,7 @@ def test_a_call_gives_the_bytes_that_a_job_gives(shared: Any) -> None:
     np.testing.assert_array_equal(job.results().probabilities, found)
 
 
-def test_many_callers_at_once_get_each_his_own(shared: Any) -> None:
+def test_many_callers_at_once_get_each_their_own(shared: Any) -> None:
     images = _images(300)
     expected = shared.model.predict(images)
 
@@ -114,7 +114,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
         with pytest.raises(WaitTimeoutError, match="1 calls wait for a worker"):
             client.predict(_images(1), model="m", timeout_s=0.5)
         worker = start_worker()
-        # Answered in turn: the first call was taken before this one, and is not predicted.
+        # Calls are taken in order, so the first one has been dropped.
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
         assert 0 == server.llen(keys.redis_predict_answers(client._calls._client))
 

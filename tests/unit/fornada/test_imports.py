@@ -1,4 +1,4 @@
-"""Imports that find less than there is."""
+"""Blocked imports: modules that appear to be missing."""
 
 import importlib
 import sys

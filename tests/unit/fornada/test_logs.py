@@ -1,4 +1,4 @@
-"""Log lines: on stderr alone, in one format, of libraries too."""
+"""Log lines: on stderr only, in one format, including those of libraries."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ except ValueError:
 
 
 def _run(level: str, log_format: str) -> subprocess.CompletedProcess[str]:
-    # Of its own process: logging is set up for all of it.
+    # In its own process, because logging is configured globally.
     code = _CODE.format(level=level, log_format=log_format)
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 

@@ -31,7 +31,7 @@ _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 
 
 class _Exchange:
-    """Hands each call to a function, which answers it or not."""
+    """A channel that passes each call to a function, which may answer it."""
 
     def __init__(self, answer: Callable[[RequestFrame], bytes | None]) -> None:
         self._answer = answer
@@ -39,11 +39,11 @@ class _Exchange:
         self._answers: list[bytes] = []
         self.batches: list[int] = []
         self.fails: BrokerError | None = None
-        #: Calls get through, and their senders are told that they did not.
+        #: Whether calls arrive although their senders get an error.
         self.loses_replies = False
-        #: Raised once, in place of answers.
+        #: Raised once instead of answers.
         self.collect_error: Exception | None = None
-        #: While it is cleared, what is sent stays on its way.
+        #: While cleared, calls stay in transit.
         self.open = threading.Event()
         self.open.set()
 
@@ -105,7 +105,7 @@ def calls_on() -> Iterator[Callable[[_Exchange], PredictCalls]]:
 CallsOn = Callable[[_Exchange], PredictCalls]
 
 
-def test_each_caller_gets_his_own_answer_and_calls_are_sent_together(
+def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
     calls_on: CallsOn, wait_until: Callable[..., None]
 ) -> None:
     exchange = _Exchange(_sums)
@@ -118,7 +118,7 @@ def test_each_caller_gets_his_own_answer_and_calls_are_sent_together(
 
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(call, number) for number in range(32)]
-        # One sends, the others leave theirs with him.
+        # One thread sends; the others leave their calls with it.
         wait_until(lambda: len(calls._waiting) == 32)
         exchange.open.set()
 
@@ -190,7 +190,7 @@ def test_a_call_that_does_not_get_through_fails_at_once(
 
 
 class _ContestedFuture(Future[Any]):
-    """Is given an answer and an error at the same moment: each waits for the other to come."""
+    """Gets an answer and an error at the same moment: each waits for the other to arrive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class _ContestedFuture(Future[Any]):
 
 
 def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
-    calls_on: CallsOn, monkeypatch: pytest.MonkeyPatch
+    calls_on: CallsOn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = _Exchange(_sums)
     calls = calls_on(exchange)
@@ -220,6 +220,8 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     exchange.loses_replies = False
 
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    # The thread that came second did not fail.
+    assert [] == [record.msg for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
@@ -229,7 +231,7 @@ def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
     dead = threading.Thread(target=int)
     dead.start()
     dead.join()
-    # What reads waits for the next call; that one finds a dead thread in its place.
+    # The next call finds a dead thread in the reader's place.
     calls._reader, reads = dead, calls._reader
 
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
@@ -239,10 +241,10 @@ def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
     reads.join(10)
 
 
-def test_an_error_that_nobody_foresaw_does_not_end_the_reader(calls_on: CallsOn) -> None:
+def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
     exchange = _Exchange(_sums)
     calls = calls_on(exchange)
-    exchange.collect_error = RuntimeError("nobody foresaw this")
+    exchange.collect_error = RuntimeError("unexpected")
 
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
     assert exchange.collect_error is None

@@ -1,4 +1,4 @@
-"""Calls and answers as bytes: what goes in comes out, and anything else is refused."""
+"""Calls and answers as bytes: they survive the round trip, and anything else is refused."""
 
 import json
 
@@ -37,7 +37,7 @@ def _request(**changes: object) -> PredictRequest:
 def test_a_call_comes_out_as_it_went_in() -> None:
     items = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
 
-    # Another order in memory is no other array.
+    # Fortran order is the same array.
     found = RequestFrame.parse(request_frame(_request(), np.asfortranarray(items)))
 
     assert _request() == found.header

@@ -1,4 +1,4 @@
-"""The `fornada` command: light to load, one line for an error, an example for every command."""
+"""The `fornada` command: fast to load, one line per error, an example for every command."""
 
 import json
 import subprocess

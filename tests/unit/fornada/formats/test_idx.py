@@ -66,7 +66,7 @@ def test_gzip_members_in_a_row_are_one_file() -> None:
         (b"\1\0\x08\1\0\0\0\1\0", "not an IDX file"),
         (b"\0\0\x08\0", "claims 0 dimensions"),
         (b"\0\0\x08\xff" + bytes(2000), "claims 255 dimensions"),
-        (b"\0\0\x08\3\0\0\0\1\0", "header is cut off"),
+        (b"\0\0\x08\3\0\0\0\1\0", "header is truncated"),
         (to_idx(IMAGES)[:-1], "claims 24 bytes .* and has 23; it is truncated"),
         (to_idx(IMAGES) + b"\0", "more data than its shape"),
         (to_idx(IMAGES[:0]), "is empty"),
