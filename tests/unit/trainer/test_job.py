@@ -221,7 +221,7 @@ def test_a_wrong_name_fails_before_training(digits: Dataset, models: ModelStore)
             job.train(digits, name=name, promote=alias, models=models, plan=plan)
 
 
-def test_what_is_not_good_enough_is_not_published(digits: Dataset, models: ModelStore) -> None:
+def test_a_model_below_the_gate_is_not_published(digits: Dataset, models: ModelStore) -> None:
     acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=1")])
 
     with pytest.raises(GateNotMetError, match="the new m is not published"):

@@ -32,7 +32,7 @@ def _some(dataset: Dataset) -> Dataset:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DATASET_NAMES)
-def test_a_data_set_becomes_a_version_that_says_what_it_takes_and_gives(
+def test_a_data_set_becomes_a_version_with_its_items_and_outputs(
     put_small: Callable[[str], Path], request: pytest.FixtureRequest, name: str
 ) -> None:
     # given

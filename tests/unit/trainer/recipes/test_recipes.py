@@ -129,7 +129,7 @@ def test_small_images_get_one_hidden_layer_of_256_with_dropout() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "epochs"), [("imdb", 20), ("reuters", 60)])
-def test_texts_are_learnt_from_the_words_that_tell(
+def test_texts_are_learned_from_telling_words(
     put_small: Callable[[str], Path], name: str, epochs: int
 ) -> None:
     put_small(name)
@@ -142,7 +142,7 @@ def test_texts_are_learnt_from_the_words_that_tell(
 
 
 @pytest.mark.slow
-def test_prices_are_learnt_from_raw_features(put_small: Callable[[str], Path]) -> None:
+def test_prices_are_learned_from_raw_features(put_small: Callable[[str], Path]) -> None:
     put_small("boston_housing")
     dataset = load_dataset("boston_housing")
 
