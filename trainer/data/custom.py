@@ -200,10 +200,7 @@ def _split(x: Array, y: Array) -> dict[str, Array]:
 
 
 def _check(dataset: Dataset, path: Path) -> None:
-    for split, items, targets in (
-        ("train", dataset.train_items, dataset.train_targets),
-        ("test", dataset.test_items, dataset.test_targets),
-    ):
+    for split, (items, targets) in dataset.splits.items():
         fact = None
         if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
             fact = f"{len(items)} items and targets of shape {targets.shape}"

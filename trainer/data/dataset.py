@@ -1,6 +1,7 @@
 """What a model is trained and tested on: items and targets, in two splits."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,6 +36,14 @@ class Dataset:
     test_targets: Targets
     #: Names of the outputs: the classes, or the one value of a regression.
     classes: list[str]
+
+    @property
+    def splits(self) -> Mapping[str, tuple[Array, Targets]]:
+        """Items and targets of `train` and `test`."""
+        return {
+            "train": (self.train_items, self.train_targets),
+            "test": (self.test_items, self.test_targets),
+        }
 
     @property
     def item_shape(self) -> tuple[int, ...]:
