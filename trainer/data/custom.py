@@ -200,6 +200,10 @@ def _split(x: Array, y: Array) -> dict[str, Array]:
 
 
 def _check(dataset: Dataset, path: Path) -> None:
+    names = [dataset.name, *dataset.classes]
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        # A manifest cannot hold them; Python reads undecodable file names so.
+        raise InputError(f"{path} has names that are not UTF-8; rename its files; {_REMEDY}")
     for split, (items, targets) in dataset.splits.items():
         fact = None
         if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):

@@ -91,7 +91,9 @@ def test_an_interrupted_training_resumes_as_if_it_never_was(
     assert undisturbed.history == resumed.history
     assert 3 == len(resumed.history["val_loss"])
     assert undisturbed.best_epoch == resumed.best_epoch
-    for expected, found in zip(weights_of(model), weights_of(resumed_model), strict=True):
+    for expected, found in zip(
+        weights_of(model.variables), weights_of(resumed_model.variables), strict=True
+    ):
         np.testing.assert_array_equal(expected, found)
 
 
@@ -103,7 +105,9 @@ def test_a_finished_training_does_not_start_again(
     again_model, again = _fitted(dataset, _ONE_EPOCH, folder)
 
     assert (1, first.history) == (again.resumed_epochs, again.history)
-    np.testing.assert_array_equal(weights_of(model)[0], weights_of(again_model)[0])
+    np.testing.assert_array_equal(
+        weights_of(model.variables)[0], weights_of(again_model.variables)[0]
+    )
 
 
 def test_training_stops_early_with_the_best_weights(dataset: Dataset) -> None:

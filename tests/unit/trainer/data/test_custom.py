@@ -184,6 +184,14 @@ def test_a_class_missing_from_training_is_refused(tmp_path: Path) -> None:
         load_custom(tmp_path)
 
 
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    x, y = np.ones((10, 2)), np.arange(10) % 2
+    path = _npz(tmp_path, x=x, y=y, classes=np.array(["caf\udce9", "tea"]))
+
+    with pytest.raises(InputError, match="names that are not UTF-8"):
+        load_custom(path)
+
+
 def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a folder of images nor a \.npz file"):
         load_custom(tmp_path / "data.csv")
