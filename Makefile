@@ -5,54 +5,58 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV_INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint requirements.lock
+PYTEST := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test bench bench-quick bench-scale soak mutation-check lint docs lock clean
-help:  ## Show what can be made
+.PHONY: help demo test test-slow bench bench-quick bench-scale soak mutation-check lint docs lock clean
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime  ## Run the main job, here and now
+demo: $(VENV)/.runtime  ## Train, publish, submit and check a job, here and now
 	@$(BIN)/fornada demo
 
-test: $(VENV)/.dev  ## Run the tests
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.dev  ## Run the tests that prove the product (5 minutes)
+	$(PYTEST)
 
-bench: $(VENV)/.dev  ## Measure Fornada and others on the same work (15 minutes)
+test-slow: $(VENV)/.dev  ## Run the rest of the tests: detail that takes long
+	$(PYTEST) -m slow
+
+bench: $(VENV)/.dev  ## Compare Fornada with others on the same work (15 minutes)
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(VENV)/.dev  ## The same with little work: does everything run? (2 minutes)
+bench-quick: $(VENV)/.dev  ## Check that the comparison runs, with little work (2 minutes)
 	$(BIN)/python -m benchmarks --quick
 
-bench-scale: $(VENV)/.dev  ## Measure throughput by workers and shard size, and what a shard costs
+bench-scale: $(VENV)/.dev  ## Measure what a shard costs, and how workers scale
 	$(BIN)/python -m benchmarks.scale
 
-soak: $(VENV)/.dev  ## Break the real servers, and the protocol at length
+soak: $(VENV)/.dev  ## Break the real servers for minutes, and the protocol at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker
 
-mutation-check: $(VENV)/.dev  ## See that the fault tests go red when the protocol is broken
+mutation-check: $(VENV)/.dev  ## Check that tests fail when the protocol is broken
 	$(BIN)/python tests/faults/mutation_check.py
 
-lint: $(VENV)/.dev  ## Check style, types and the direction of imports
+lint: $(VENV)/.dev  ## Run ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing/api.py
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.dev  ## Write the generated reference pages anew
+docs: $(VENV)/.dev  ## Rewrite the generated reference pages
 	$(BIN)/python docs/generate.py
 
-lock: $(VENV)/.dev  ## Resolve the dependencies anew into requirements.lock
+lock: $(VENV)/.dev  ## Resolve the dependencies into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
 
-clean:  ## Remove what was made here, the demo's data too
+clean:  ## Remove everything made here, the demo's data too
 	rm -rf $(VENV) benchmarks/.cache fornada-demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/uv: requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "making a virtual environment with $(PYTHON) in $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 2; }
-	@# The installer comes by its hash from the lock, like everything that it installs.
+	@# The lock holds the hash of the installer, too.
 	@sed -n '/^uv==/,/# via/p' requirements.lock > $(VENV)/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@touch $@

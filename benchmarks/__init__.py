@@ -1,1 +1,1 @@
-"""Fornada beside others on the same work: `make bench`."""
+"""Compares Fornada with others on the same work: `make bench`."""

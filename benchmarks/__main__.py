@@ -1,5 +1,6 @@
-"""`make bench`: measure Fornada and others on the same work, in one run."""
+"""`make bench`: compare Fornada with others on the same work, in one run."""
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import chart, machine, process_tree, table
+from benchmarks import chart, commits, machine, process_tree, table
 from benchmarks.measurement import Measurement
 from benchmarks.prepare import prepared
 from benchmarks.record import record_of
@@ -26,21 +27,24 @@ _CACHE = _FOLDER / ".cache"
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="One round of little work: does everything run?")
-@click.option("--only", multiple=True, help="Contenders by name; all if left out.")
-@click.option("--rounds", type=click.IntRange(1, 100), help="In place of the usual number.")
+@click.option("--quick", is_flag=True, help="One round of little work, as a check.")
+@click.option("--only", multiple=True, help="A contender by name, repeatable; default: all.")
+@click.option("--rounds", type=click.IntRange(1, 100), help="Default: 3, or 1 with --quick.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=_FOLDER / "results",
-    help="Where the record and the chart go.",
+    help="Folder for the record and the chart.",
 )
-def main(quick: bool, only: tuple[str, ...], rounds: int | None, output: Path) -> None:  # noqa: FBT001 - click passes flags by name
-    """Measure Fornada and others on the same work; print a table, write a record and a chart.
+@click.option("--against", metavar="COMMIT", help="Measure Fornada at this commit, too.")
+def main(
+    *, quick: bool, only: tuple[str, ...], rounds: int | None, output: Path, against: str | None
+) -> None:
+    """Compare Fornada with others on the same work; print a table, write a record and a chart.
 
     Example: python -m benchmarks --quick
     """
-    # As on Ctrl-C: contenders and servers are ended on the way out.
+    # As on Ctrl-C: contenders and servers end with the harness.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = QUICK if quick else FULL
     began = time.monotonic()
@@ -48,15 +52,19 @@ def main(quick: bool, only: tuple[str, ...], rounds: int | None, output: Path) -
     if only:
         unknown = set(only) - {contender.name for contender in chosen}
         if unknown:
-            raise click.UsageError(f"not to be measured here: {', '.join(sorted(unknown))}")
+            raise click.UsageError(f"no contender here: {', '.join(sorted(unknown))}")
         chosen = [contender for contender in chosen if contender.name in only]
-    record = measure_all(
-        chosen,
-        sizes=sizes,
-        rounds=rounds or sizes.rounds,
-        left_out=left_out,
-        cache=_CACHE,
-    )
+    with contextlib.ExitStack() as stack:
+        if against:
+            root = stack.enter_context(commits.checked_out(against, cache=_CACHE))
+            chosen = commits.beside(chosen, commit=against, root=root)
+        record = measure_all(
+            chosen,
+            sizes=sizes,
+            rounds=rounds or sizes.rounds,
+            left_out=left_out,
+            cache=_CACHE,
+        )
     record["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(f"\n{table.report_of(record)}\n\n{record['minutes']} minutes")
     written = _write(record, output=output, suffix="-quick" if quick else "")
@@ -72,7 +80,7 @@ def measure_all(
     left_out: dict[str, str],
     cache: Path,
 ) -> dict[str, object]:
-    """Measure the contenders on servers of their own; return the record."""
+    """Measure the contenders on new servers; return the record."""
     pythons = find_pythons(chosen, cache=cache, left_out=left_out)
     chosen = [contender for contender in chosen if contender.name in pythons]
     data = prepared(sizes, cache=cache)

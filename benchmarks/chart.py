@@ -1,4 +1,4 @@
-"""A run's figures as one picture for the README."""
+"""A run's figures as one chart for the README."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ _BAR_IN = 0.27
 _TOP_IN = 0.3
 _HEAD_IN = 0.68
 _FOOT_IN = 0.72
-#: Room right of the longest bar for its figure.
+#: Space to the right of the longest bar, for its figure.
 _ROOM = 1.12
 
 
@@ -66,7 +66,7 @@ def _panel(record: dict[str, Any], workload: str) -> Panel:
         if "steady_rate" in figures:
             label = f"{contender['label']}, steady"
             bars.append(Bar(label=label, value=figures["steady_rate"], color=color))
-    # Convolutions leave next to nothing for the store: there, one limit says it all.
+    # With convolutions the store costs almost nothing: one limit suffices.
     for engine in record["targets"] if workload == "mlp" else ():
         with contextlib.suppress(MissingFigureError):
             limit = composed_limit_of(medians, workload, engine)
@@ -77,7 +77,7 @@ def _panel(record: dict[str, Any], workload: str) -> Panel:
 
 
 def draw(record: dict[str, Any]) -> bytes:
-    """The picture as PNG."""
+    """The chart as PNG."""
     from matplotlib import rc_context  # noqa: PLC0415 - seconds, after all that is measured
     from matplotlib.figure import Figure  # noqa: PLC0415 - ditto
 
@@ -97,7 +97,7 @@ def draw(record: dict[str, Any]) -> bytes:
             _draw_panel(axis, panel)
         figure.text(0.02, 0.12 / height, _footer(record), fontsize=6.8, color=_FAINT, va="bottom")
         file = io.BytesIO()
-        # Nothing of the drawing program: the same figures, the same bytes.
+        # Without the version of Matplotlib: the same figures give the same bytes.
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
@@ -124,7 +124,7 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
 
 
 def _above(axis: Any, points: float) -> Any:
-    """The axis's own coordinates, so many points further up."""
+    """The axis's own coordinates, shifted up by `points`."""
     from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415 - ditto
 
     return axis.transAxes + ScaledTranslation(0, points / 72, axis.figure.dpi_scale_trans)

@@ -1,4 +1,4 @@
-"""What harness and contender say to each other; all that a contender shares with the others.
+"""The protocol between harness and contender, the only code that contenders share.
 
 The harness starts a contender as a process and tells it the servers in its environment. Then
 they talk in JSON lines. The contender says `{"event": "ready", …}` once; the harness sends a task
@@ -30,42 +30,42 @@ BUCKET = "bench"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One piece of work. Of `keys` and `count` a workload uses one."""
+    """One piece of work; a workload uses either `keys` or `count`."""
 
-    #: `mlp`, `cnn`: objects in, objects out. `predict`, `submit`: one image a call. `shards`.
+    #: `mlp`, `cnn`: objects in, objects out. `predict`, `submit`: one image per call. `shards`.
     workload: str
     #: Input objects in `BUCKET`: uint8 [items, *item_shape] as `.npy`.
     keys: list[str] = field(default_factory=list)
-    #: How many of the images in RAM, one submission each.
+    #: Number of images in RAM, one submission each.
     count: int = 0
-    #: Where outputs go in `BUCKET`, by the input's file name: float32 [items, classes] as `.npy`.
+    #: Prefix of the outputs in `BUCKET`, under the inputs' file names: float32 [items, classes].
     output_prefix: str = ""
-    #: A local `.npy` for answers that go to no object; written after the clock has stopped.
+    #: A local `.npy` for answers that are not stored; written after the clock has stopped.
     answers_path: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What came of a task."""
+    """The result of a task."""
 
     items: int
     #: When the last result was durable (or, where nothing is stored, in hand): `time.time()`.
     finished_at: float
     #: Where the outputs are: in objects, in the file `answers_path`, or nowhere.
     answers: Literal["objects", "file", "none"] = "objects"
-    #: The file has a row for every so many images.
+    #: The file has one row for this many images.
     answers_step: int = 1
     #: More figures, by name.
     figures: dict[str, float] = field(default_factory=dict)
 
 
 class Harness:
-    """The harness, as a contender sees it. Make it first: it takes stdout for itself."""
+    """The contender's side of the protocol; create it first, it takes over stdout."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._out: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
-        # Libraries print what they like.
+        # Libraries print to stdout.
         os.dup2(2, 1)
 
     def serve(
@@ -79,14 +79,14 @@ class Harness:
         """Run tasks until the harness has no more.
 
         Args:
-            run: Does one task.
-            packages: Distributions whose versions belong into the record.
-            service_pid: The process that serves, where it is not this one.
+            run: Runs one task.
+            packages: Distributions whose versions the record lists.
+            service_pid: The serving process, if it is not this one.
             notes: Settings that a reader should know.
         """
         versions = {}
         for name in packages:
-            # `tensorflow-cpu` has another name where it is not built.
+            # `tensorflow-cpu` has another name on other platforms.
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 versions[name] = importlib.metadata.version(name)
         self._say("ready", versions=versions, service_pid=service_pid, notes=notes)
@@ -103,7 +103,7 @@ class Harness:
 
     @property
     def cores(self) -> int:
-        """Cores that a contender may use, for it and the servers together."""
+        """Cores that the contender and the servers share."""
         return int(self._environ["BENCH_CORES"])
 
     def images(self, model: str) -> NDArray[np.uint8]:
@@ -126,7 +126,7 @@ def s3_client(environ: Mapping[str, str] = os.environ) -> Any:
 
 @functools.cache
 def s3_of_process() -> Any:
-    """`s3_client`, the same one each time."""
+    """`s3_client`, one per process."""
     return s3_client()
 
 
@@ -155,18 +155,18 @@ def to_npy(array: NDArray[Any]) -> bytes:
 
 
 def output_key(task: Task, key: str) -> str:
-    """Where the outputs for the input object `key` go."""
+    """The key of the outputs for the input object `key`."""
     return task.output_prefix + key.rpartition("/")[2]
 
 
 def now() -> float:
-    """The moment, by the clock that harness and contenders share."""
+    """The present, by the clock that harness and contenders share."""
     return time.time()
 
 
 @contextlib.contextmanager
 def child(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of this Python that lives as long as the block."""
+    """A process of this Python, for the length of the block."""
     process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.DEVNULL)
     try:
         yield process
@@ -176,7 +176,7 @@ def child(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def free_port() -> int:
-    """A port of loopback that is free now."""
+    """A free port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A contender's process as the harness has it: started, asked, and ended in any case."""
+"""The harness's side of a contender process: starts it, asks it, always ends it."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ _END_S = 20.0
 
 
 class ContenderError(Exception):
-    """A contender ended, hung, or said what it should not; with the end of its log."""
+    """A contender ended, hung, or answered wrongly; with the end of its log."""
 
 
 class Conversation:
@@ -39,11 +39,11 @@ class Conversation:
         threading.Thread(target=self._read, name="contender", daemon=True).start()
 
     def ready(self, *, timeout_s: float) -> dict[str, Any]:
-        """What it says of itself, once it is up."""
+        """Wait until it is up; return its description of itself."""
         return self._next("ready", timeout_s)
 
     def ask(self, task: Task, *, timeout_s: float) -> tuple[Done, float]:
-        """Have the task done; return what came of it, and its seconds by our clock."""
+        """Have the task done; return the result, and its seconds by our clock."""
         assert self._process.stdin is not None
         began_at = time.time()
         try:
@@ -53,7 +53,7 @@ class Conversation:
             raise self._error("ended") from None
         done = Done(**self._next("result", timeout_s))
         if not began_at < done.finished_at <= time.time():
-            raise self._error(f"says that it was done {done.finished_at - began_at:.3f} s after")
+            raise self._error(f"claims an end {done.finished_at - began_at:.3f} s after its start")
         return done, done.finished_at - began_at
 
     def _next(self, event: str, timeout_s: float) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Conversation:
 def started(
     command: Sequence[str], *, environ: Mapping[str, str], folder: Path, log_path: Path
 ) -> Iterator[Conversation]:
-    """Start a contender in a process group of its own; with the block, all that it began ends."""
+    """A contender in its own process group; every process that it started ends with the block."""
     others = process_tree.below(os.getpid())
     with log_path.open("ab") as log:
         process = subprocess.Popen(
@@ -112,14 +112,14 @@ def started(
 
 def _close(process: subprocess.Popen[str]) -> None:
     for pipe in (process.stdin, process.stdout):
-        # What was not sent any more cannot be flushed either.
+        # Unsent input cannot be flushed either.
         with contextlib.suppress(BrokenPipeError):
             assert pipe is not None
             pipe.close()
 
 
 def _end_kindly(process: subprocess.Popen[str]) -> None:
-    """Say that there are no more tasks, and wait for its end a while."""
+    """Close its stdin, and wait a while for its end."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()

@@ -1,4 +1,4 @@
-"""The peers' own virtual environments, from their locks; made once, kept in the cache folder."""
+"""The peers' virtual environments, created once from their locks in the cache folder."""
 
 import hashlib
 import shutil
@@ -11,11 +11,11 @@ _MARK = "lock.sha256"
 
 
 class EnvironmentFailedError(Exception):
-    """A peer's environment could not be made."""
+    """A peer's environment could not be created."""
 
 
 def python_of(name: str, *, cache: Path) -> Path:
-    """The Python of the environment `name`, installed from its lock if that has changed.
+    """The Python of environment `name`, installed again when its lock changes.
 
     Raises:
         EnvironmentFailedError: uv is not there, or could not install it.

@@ -1,4 +1,4 @@
-"""The machine of a run, by what matters to its figures; no host name."""
+"""The machine of a run, as far as it matters to the figures; without its host name."""
 
 import os
 import platform
@@ -37,12 +37,12 @@ def slug(machine: dict[str, Any]) -> str:
 
 
 def load() -> float:
-    """The load average of the last minute: what else went on."""
+    """The load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def commit(root: Path) -> str | None:
-    """The commit of the tree, `+` behind it where files differ; none outside of git."""
+    """The commit of the tree, with `+` if files differ; none outside of git."""
     try:
         found = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"],

@@ -1,4 +1,4 @@
-"""One contender, once: started, its workloads run and checked, its figures taken."""
+"""Measures one contender once: starts it, runs and checks its workloads."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from benchmarks.servers import Servers, input_key
 from benchmarks.workloads import MODELS, Sizes
 
 _ROOT = Path(__file__).parents[1]
-#: Largest difference from `keras predict`: float32 in another order, and no more.
+#: Largest difference from `keras predict`: float32 sums in another order.
 TOLERANCE = 1e-4
 
 Figures = dict[str, Any]
@@ -23,29 +23,29 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long a contender may take."""
+    """Time limits of a contender."""
 
-    #: Until it says that it is ready; and from then to its first result.
+    #: From its start until it is ready, and from then to its first result.
     start_s: float = 120.0
     task_s: float = 180.0
 
 
 @dataclass(kw_only=True)
 class Measured:
-    """What came of one contender in one round."""
+    """The figures of one contender in one round."""
 
     cold_start_s: float = 0.0
     rss_mib: float = 0.0
-    #: Of the process that serves and all below it, after the first workload.
+    #: Peak of the serving process and its descendants, after the first workload.
     service_rss_mib: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     notes: str = ""
-    #: By workload: items/s (the median of its passes), passes, largest difference, more.
+    #: By workload: median items/s, passes, largest difference, more.
     workloads: dict[str, Figures] = field(default_factory=dict)
 
 
 class Measurement:
-    """Measures contenders on the servers that are up."""
+    """Measures contenders on running servers."""
 
     def __init__(
         self, servers: Servers, sizes: Sizes, *, folder: Path, limits: Limits | None = None
@@ -59,10 +59,10 @@ class Measurement:
         """Start the contender, run its workloads, end it.
 
         Raises:
-            ContenderError: It failed, was too slow, or its outputs are wrong.
+            ContenderError: It failed, hung, or gave wrong outputs.
         """
         command = [str(python), "-m", contender.module]
-        environ = {**self._servers.environ, "PYTHONPATH": str(_ROOT)}
+        environ = {**self._servers.environ, "PYTHONPATH": str(contender.root or _ROOT)}
         if contender.kind in {"fornada", "store"}:
             environ |= self._servers.deployment(self._folder) | dict(contender.settings)
         else:
@@ -77,7 +77,7 @@ class Measurement:
             return _Visit(self, contender, conversation, prefix).run()
 
     def task(self, contender: Contender, workload: str, *, prefix: str, warm: bool) -> Task:
-        """All of the workload that is the contender's, or a little of it."""
+        """The contender's part of the workload, or one object or call to warm up."""
         model = MODELS[workload]
         objects, _ = self._sizes.objects(model)
         if not self._sizes.calls(workload):
@@ -97,16 +97,16 @@ class Measurement:
         )
 
     def expected_items(self, contender: Contender, task: Task) -> int:
-        """How many items the task has."""
+        """The number of items in the task."""
         if contender.kind == "limit":
             return self._sizes.images(MODELS[task.workload])
         return task.count or len(task.keys) * self._sizes.objects(task.workload)[1]
 
     def difference(self, task: Task, done: Done) -> float | None:
-        """The largest absolute difference from `keras predict`; `None` where nothing is predicted.
+        """The largest absolute difference from `keras predict`; `None` without outputs.
 
         Raises:
-            ContenderError: It is over the tolerance, or outputs are missing.
+            ContenderError: It exceeds the tolerance, or outputs are missing.
         """
         if done.answers == "none":
             return None
@@ -116,13 +116,13 @@ class Measurement:
         if answers.shape != expected.shape:
             raise ContenderError(f"its outputs are {answers.shape}, not {expected.shape}")
         difference = float(np.max(np.abs(answers - expected)))
-        # NaN compares false with everything, and must not pass.
+        # NaN, which compares false with everything, must not pass.
         if not difference <= TOLERANCE:
             raise ContenderError(f"its outputs for {task.workload} differ by {difference:.3g}")
         return difference
 
     def is_enough(self, contender: Contender, passes: list[Figures]) -> bool:
-        """Whether so many passes do for a round."""
+        """Whether these passes suffice for a round."""
         spent_s = sum(one["seconds"] for one in passes)
         pass_s = self._sizes.pass_s if contender.pass_s is None else contender.pass_s
         return spent_s >= pass_s or len(passes) >= self._sizes.most_passes
@@ -134,7 +134,7 @@ class Measurement:
 
 
 class _Visit:
-    """The course of one measurement."""
+    """One measurement of one contender."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Visit:
             warm = first.figures
             measured.workloads[workload] = self._passes(workload)
             if "since_worker_start_s" in warm:
-                # Of the first task only: later ones find the worker up.
+                # Only the first task includes the worker's start.
                 measured.workloads[workload]["since_worker_start_s"] = warm["since_worker_start_s"]
             if len(measured.workloads) == 1:
                 measured.service_rss_mib = memory.service_peak_mib
@@ -196,7 +196,7 @@ class _Visit:
 
 
 def combined(passes: list[Figures]) -> Figures:
-    """Passes as one figure each: the median, and of differences the largest."""
+    """The median of each figure, and the largest difference, over the passes."""
     names = [name for name in passes[0] if name not in {"difference", "items", "seconds"}]
     found: Figures = {name: statistics.median(one[name] for one in passes) for name in names}
     differences = [one["difference"] for one in passes if one["difference"] is not None]

@@ -17,9 +17,9 @@ from trainer.recipes.catalog import find_recipe
 
 _ROOT = Path(__file__).parents[1]
 _SEED = 1
-#: How far weights are from where they began.
+#: Standard deviation of the noise that stands for training.
 _TRAINED = 0.01
-#: Of which golden batches are made; so many images there are of every model.
+#: Size of the golden batches, and the least number of images per model.
 GOLDEN_ITEMS = 32
 _BATCH_SIZE = 4096
 ITEM_SHAPES = {"mlp": (28, 28), "cnn": (32, 32, 3), "empty": (1,)}
@@ -27,12 +27,12 @@ CLASS_COUNTS = {"mlp": 10, "cnn": 10, "empty": 1}
 
 
 def prepared(sizes: Sizes, *, cache: Path) -> Path:
-    """A folder with models, images and references for these sizes; made if it is not there."""
+    """A folder with models, images and references for these sizes; created once."""
     counts = {model: max(GOLDEN_ITEMS, sizes.images(model)) for model in ITEM_SHAPES}
     name = "-".join(f"{model}{count}" for model, count in counts.items())
     folder = cache / "prepared" / name
     if not (folder / "done").exists():
-        print("making models, images and what keras predict says of them", flush=True)
+        print("creating models, images and the outputs of keras predict", flush=True)
         arguments = [f"{model}={count}" for model, count in counts.items()]
         subprocess.run(
             [sys.executable, "-m", "benchmarks.prepare", str(folder), *arguments],
@@ -59,7 +59,7 @@ def _write(folder: Path, name: str, count: int) -> None:
     model = _MAKERS[name](keras)
     rng = np.random.default_rng(_SEED)
     for weight in model.weights:
-        # As after training: what adds a bias of zero, engines may leave out.
+        # As after training: engines may leave out a bias of zero.
         weight.assign_add(rng.normal(0, _TRAINED, weight.shape))
     images = rng.integers(0, 256, (count, *ITEM_SHAPES[name]), np.uint8)
     (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
@@ -68,12 +68,12 @@ def _write(folder: Path, name: str, count: int) -> None:
 
 
 def _mlp(_keras: Any) -> Any:
-    """The trainer's Fashion-MNIST recipe, not trained, which costs the same."""
+    """The trainer's Fashion-MNIST recipe, untrained: the cost is the same."""
     return find_recipe("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
 
 
 def _cnn(keras: Any) -> Any:
-    """The CIFAR-10 network of TensorFlow's tutorial; some 4.5 million multiplications an image."""
+    """The CIFAR-10 network of TensorFlow's tutorial: 4.5 million multiplications per image."""
     layers = keras.layers
     return keras.Sequential(
         [
@@ -93,7 +93,7 @@ def _cnn(keras: Any) -> Any:
 
 
 def _empty(keras: Any) -> Any:
-    """Next to no computing: one pixel, scaled."""
+    """Almost no computation: one pixel, scaled."""
     layers = [
         keras.Input(ITEM_SHAPES["empty"], dtype="uint8", name="pixels"),
         keras.layers.Rescaling(1 / 255, name="scale"),

@@ -1,4 +1,4 @@
-"""The processes below a process: their memory, and their end. Linux alone tells all of it."""
+"""The descendants of a process: their memory and their end; complete on Linux only."""
 
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @contextlib.contextmanager
 def orphans_adopted() -> Iterator[None]:
-    """Be the parent of grandchildren whose parent ends in the block, so that none gets away."""
+    """Adopt grandchildren whose parent ends in the block, so that none escapes."""
     _set_subreaper(1)
     try:
         yield
@@ -34,12 +34,12 @@ def _set_subreaper(value: int) -> None:
 
 
 def below(pid: int) -> set[int]:
-    """All processes that descend from `pid`, it not included."""
+    """All descendants of `pid`."""
     return _below(pid, _children())
 
 
 def _children() -> dict[int, list[int]]:
-    """The children of every process that has any."""
+    """The children of every process."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -59,7 +59,7 @@ def _below(pid: int, children: dict[int, list[int]]) -> set[int]:
 
 
 def end_all(pids: set[int]) -> None:
-    """End processes that ought to have ended: SIGTERM, and SIGKILL after a grace."""
+    """End leftover processes: SIGTERM, then SIGKILL after a grace period."""
     deadline = time.monotonic() + _GRACE_S
     _signal(pids, signal.SIGTERM)
     while alive := {pid for pid in pids if _lives(pid)}:
@@ -75,7 +75,7 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
 
 
 def _lives(pid: int) -> bool:
-    # One that was adopted is ours to reap.
+    # Adopted processes are ours to reap.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     return Path(f"/proc/{pid}").exists()
@@ -89,14 +89,14 @@ def _resident_bytes(pid: int) -> int:
 
 
 class MemoryWatch:
-    """Watches the resident memory of a process and all below it; a context manager.
+    """Watches the resident memory of a process and its descendants; a context manager.
 
-    Shared pages are counted for each process that has them.
+    Shared pages count once for each process.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        #: The process that serves, and all below it; another peak is kept for these.
+        #: The serving process; it and its descendants have a peak of their own.
         self.service_pid: int | None = None
         self._peak_bytes = 0
         self._service_peak_bytes = 0
@@ -105,12 +105,12 @@ class MemoryWatch:
 
     @property
     def peak_mib(self) -> float:
-        """The most of all processes together, so far."""
+        """Peak of all processes together."""
         return self._peak_bytes / _MIB
 
     @property
     def service_peak_mib(self) -> float:
-        """The most of the processes that serve, so far."""
+        """Peak of the serving processes."""
         return self._service_peak_bytes / _MIB
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A run as one JSON object: what was measured, on what, with which versions."""
+"""A run as one JSON object: figures, machine, versions."""
 
 import datetime as dt
 import importlib.metadata
@@ -26,12 +26,12 @@ def record_of(
     """The record of a run.
 
     Args:
-        contenders: Who was to be measured.
-        found: What came of each, round by round.
-        failed: Who failed, and why.
-        left_out: Who was not even begun, and why.
-        engines: Those that Fornada has targets for.
-        about: Machine, sizes, versions of the servers and the like.
+        contenders: All contenders of the run.
+        found: Figures by contender, a round each.
+        failed: Reasons of the contenders that failed.
+        left_out: Reasons of the contenders that could not run.
+        engines: The engines with targets.
+        about: Machine, sizes, versions of the servers and so on.
     """
     done = {c.name: medians(found[c.name]) for c in contenders if found.get(c.name)}
     return {

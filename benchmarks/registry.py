@@ -1,44 +1,45 @@
-"""Who is measured, on what, in which environment; and who is left out, with the reason."""
+"""The contenders, their workloads and environments; and who is left out, with the reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 
 from fornada.settings import Settings
 from producer.client import Client
 
 ENGINES = ("keras", "openvino")
-#: Passes of those whose ratio is close to what is asked of it: on a machine that others use too,
-#: one pass takes 10 % more or less than the next.
+#: Where a ratio is close to its target, passes go on: on a shared machine they differ by 10 %.
 _CLOSE_S = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A program that does some of the workloads."""
+    """A program that runs some of the workloads."""
 
     name: str
-    #: As tables and charts call it.
+    #: Its name in tables and charts.
     label: str
-    #: What is run, and its arguments.
+    #: The module to run, and its arguments.
     module: str
     arguments: tuple[str, ...] = ()
-    #: In the order in which they are run.
+    #: In order.
     workloads: tuple[str, ...]
     #: `limit`, `store`, `peer` or `fornada`.
     kind: str
-    #: A folder of `benchmarks/peers`; `None`: the project's own environment.
+    #: A folder of `benchmarks/peers`; `None`: the project's environment.
     environment: str | None = None
-    #: It is given so many objects, or images, of a workload and not all: it is slow.
+    #: Of slow contenders: the number of objects or images of a workload, in place of all.
     at_most: Mapping[str, int] = field(default_factory=dict)
-    #: Passes are made until so much time went by, in place of the run's own.
+    #: Passes repeat until then; `None`: the run's own limit.
     pass_s: float | None = None
     #: Settings of its Fornada deployment.
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: The tree that its code comes from; `None`: this one.
+    root: Path | None = None
 
 
-#: Whose figures are divided by each other stand side by side: the pace of a machine that others
-#: use too wanders from minute to minute.
+#: Contenders whose ratio is a target run side by side: the pace of a shared machine drifts.
 _ORDER = (
     "limit-keras",
     "fornada-keras",
@@ -57,7 +58,7 @@ _ORDER = (
 
 
 def contenders() -> tuple[list[Contender], dict[str, str]]:
-    """Those that can run here, in order, and why others, or parts of them, are left out."""
+    """The contenders that can run here, in order, and why others, or parts of them, cannot."""
     left_out: dict[str, str] = {}
     able = [engine for engine in ENGINES if _able(engine, left_out)]
     found = [_limit(engine) for engine in ENGINES if _installed(engine)]

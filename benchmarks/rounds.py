@@ -1,4 +1,4 @@
-"""The rounds of a run: every contender once in each; who fails is left out from then on."""
+"""The rounds of a run: each runs every contender once, except those that have failed."""
 
 import statistics
 import sys
@@ -14,7 +14,7 @@ from benchmarks.measurement import Measured
 from benchmarks.registry import Contender
 from fornada.errors import FornadaError
 
-#: Measures a contender with a Python, into a log.
+#: Measures a contender with this Python and this log.
 Measure = Callable[[Contender, Path, Path], Measured]
 
 
@@ -29,7 +29,7 @@ def run_rounds(
     """Measure all contenders, round by round.
 
     Returns:
-        What came of each, and why some failed.
+        The figures of each contender, and the reasons of those that failed.
     """
     found: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
     failed: dict[str, str] = {}
@@ -42,7 +42,7 @@ def run_rounds(
             try:
                 measured = measure(contender, pythons[contender.name], log_path)
             except (ContenderError, FornadaError, OSError, ValueError) as exc:
-                # Also what its outputs were read with: they may be missing, or no arrays.
+                # Outputs may be missing, or no arrays.
                 failed[contender.name] = str(exc)
                 print(f"  {contender.name} FAILED: {exc}", flush=True)
                 continue
@@ -53,7 +53,7 @@ def run_rounds(
 
 
 def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
-    """Another first in each round, so that nobody has always the same before him."""
+    """Rotated, so that no contender always follows the same one."""
     shift = number * max(1, len(contenders) // 3) % len(contenders)
     return [*contenders[shift:], *contenders[:shift]]
 
@@ -66,7 +66,7 @@ def _tell(where: str, name: str, measured: Measured, spent_s: float) -> None:
 def find_pythons(
     contenders: Sequence[Contender], *, cache: Path, left_out: dict[str, str]
 ) -> dict[str, Path]:
-    """The Python of each contender; one whose environment cannot be made is left out."""
+    """The Python of each contender whose environment can be created."""
     pythons: dict[str, Path] = {}
     for contender in contenders:
         try:
@@ -81,7 +81,7 @@ def find_pythons(
 
 
 def medians(measured: Sequence[Measured]) -> dict[str, Any]:
-    """What came of one contender in all rounds: of every figure the median, by workload."""
+    """The median of every figure of one contender over all rounds, by workload."""
     by_workload: dict[str, dict[str, float]] = {}
     for workload in measured[0].workloads:
         rounds = [one.workloads[workload] for one in measured]

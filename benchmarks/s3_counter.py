@@ -1,4 +1,4 @@
-"""A proxy before the S3 server that counts requests; nothing is timed through it."""
+"""A proxy in front of the S3 server that counts requests; never part of a timing."""
 
 import http.client
 import re
@@ -18,7 +18,7 @@ _KINDS = {
 
 
 class S3Counter:
-    """Forwards to `upstream` (a URL) from an ephemeral port of loopback; a context manager."""
+    """Forwards from a free port on loopback to `upstream`, a URL; a context manager."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
@@ -30,7 +30,7 @@ class S3Counter:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL that it listens on."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -43,7 +43,7 @@ class S3Counter:
         self._server.server_close()
 
     def count(self, method: str, path: str) -> None:
-        """Note a request."""
+        """Count a request."""
         with self._lock:
             self.counts[f"{method} {kind_of(path)}"] += 1
 
@@ -56,7 +56,7 @@ class S3Counter:
             def _forward(self) -> None:
                 counter.count(self.command, self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                # The host stays as it came, so that signatures hold.
+                # The host header stays as it is, so that signatures hold.
                 server = http.client.HTTPConnection(counter.upstream, timeout=60)
                 server.putrequest(
                     self.command, self.path, skip_host=True, skip_accept_encoding=True
@@ -81,13 +81,13 @@ class S3Counter:
                 self.wfile.write(data)
 
             def log_message(self, *_args: Any) -> None:
-                """Say nothing."""
+                """Stay silent."""
 
         return Handler
 
 
 def kind_of(path: str) -> str:
-    """Which kind of object a request is about: `input`, `outcome`, `list`, `final.json`."""
+    """The kind of object that a request is about: `input`, `outcome`, `list`, `final.json`."""
     for pattern, kind in _KINDS.items():
         found = re.search(pattern, path)
         if found:

@@ -1,4 +1,4 @@
-"""`make bench-scale`: throughput by workers and shard size; what a shard costs the servers.
+"""`make bench-scale`: throughput by workers and shard size, and the cost of a shard.
 
 Writes the figures of docs/capacity.md.
 """
@@ -40,21 +40,21 @@ _FOLDER = Path(__file__).parent
 _CACHE = _FOLDER / ".cache"
 _PROCESSES = (1, 2)
 _ITEMS_PER_SHARD = (64, 256, 1024, 4096, 10_000)
-#: Items of one size of shard; small shards get fewer, for they take longer.
+#: Items per shard size; small shards take longer and get fewer.
 _MOST_ITEMS, _MOST_SHARDS = 100_000, 400
-#: A difference of two jobs is what shards cost; what a job costs once falls out.
+#: The cost of a shard is the difference of two jobs: fixed costs of a job cancel out.
 _FEW, _MANY = 50, 250
 _FEW_LARGE, _MANY_LARGE = 4, 24
-#: A window so small that refilling it is what limits.
+#: A window so small that its refill is the limit.
 _WINDOW, _WINDOW_SHARDS = 20, 140
 _MESSAGES = 1000
 _WORKERS = (10, 100, 1000)
 _LARGE_SHARD = 4096
-#: Seconds of a worker for a shard, and what such shards cost the servers.
+#: Seconds that a worker takes for a shard, and the measured shard with that cost to the servers.
 _LENGTHS = {0.1: "small_shard", 1.0: "large_shard", 10.0: "large_shard"}
-#: Less of a kind of request a shard is what a job has once.
+#: Fewer requests of a kind per shard belong to the job.
 _LEAST_REQUESTS = 0.05
-#: Shards of one item, whose inputs are objects all the same: small jobs go another way.
+#: One-item shards with inputs in objects, unlike those of small jobs.
 _ONE_ITEM = {"FORNADA_MAX_BATCH_SIZE": "1", "FORNADA_MAX_INLINE_BYTES": "0"}
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -66,7 +66,7 @@ def main(output: Path) -> None:
 
     Example: python -m benchmarks.scale
     """
-    # As on Ctrl-C: worker and servers are ended on the way out.
+    # As on Ctrl-C: worker and servers end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     data = prepared(FULL, cache=_CACHE)
     _CACHE.mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def main(output: Path) -> None:
 
 
 class _Scale:
-    """Runs jobs on the servers that are up, each time in a deployment of its own."""
+    """Runs jobs on running servers, each in a new deployment."""
 
     def __init__(self, servers: Servers, *, folder: Path) -> None:
         self._servers = servers
@@ -106,7 +106,7 @@ class _Scale:
         self._images = np.load(servers.data / "mlp.npy", mmap_mode="r")
 
     def items_per_s(self, *, processes: int = 1, shard_items: int = 10_000) -> float:
-        """From the submission to the last outcome, the worker being up and warm."""
+        """Throughput from submission to last outcome, with a warm worker."""
         shards = min(_MOST_SHARDS, _MOST_ITEMS // shard_items)
         prefix = f"sizes/{shard_items}/"
         for number in range(shards):
@@ -114,7 +114,7 @@ class _Scale:
             self._servers.objects.put(f"{prefix}{number:05d}.npy", to_npy(rows))
         stored = StoredImages(bucket=BUCKET, prefix=prefix)
         with self._worker({}, processes=processes) as client:
-            # Twice: with the first job one of two processes may do all, and the other load.
+            # Twice: one of two processes may do all of the first job while the other loads.
             for _ in range(2):
                 began_at = time.time()
                 job = client.submit(stored, model="mlp")
@@ -122,7 +122,7 @@ class _Scale:
         return job.manifest.item_count / (ended_at - began_at)
 
     def requests(self) -> dict[str, float]:
-        """Requests to the store for one more shard, from its submission to its outcome."""
+        """Store requests per additional shard, from submission to outcome."""
         upstream = self._servers.stack.environ["FORNADA_S3_ENDPOINT_URL"]
         with S3Counter(upstream) as counter:
             counts: list[Counter[str]] = []
@@ -137,14 +137,14 @@ class _Scale:
         return {kind: round(n, 2) for kind, n in more.items() if n > _LEAST_REQUESTS}
 
     def costs(self, model: str, *, few: int, many: int) -> dict[str, float]:
-        """What one more shard takes: seconds of a worker, commands, and the servers' CPU."""
+        """Cost of an additional shard: worker seconds, Redis commands, the servers' CPU."""
         with self._worker(_ONE_ITEM if model == "empty" else {}) as client:
             self._run(client, model, few)
             spent = [self._spent(client, model, shards) for shards in (few, many)]
         return {name: (spent[1][name] - spent[0][name]) / (many - few) for name in spent[0]}
 
     def enqueued_per_s(self) -> float:
-        """Messages that one process puts on the queue in a second."""
+        """Messages that one process enqueues per second."""
         environ = self._servers.deployment(self._folder)
         sender = CelerySender.from_settings(Settings.from_env(environ))
         messages = [ShardMessage(job_id="none", shard=n) for n in range(_MESSAGES)]
@@ -154,13 +154,13 @@ class _Scale:
         return _MESSAGES / (time.monotonic() - began)
 
     def refill(self) -> dict[str, float]:
-        """What a window too small comes to, and what the arithmetic says: window / interval."""
+        """Throughput with a window that is too small, beside the expected window / interval."""
         settings = {"FORNADA_ENQUEUE_WINDOW": str(_WINDOW), **_ONE_ITEM}
         with self._worker(settings) as client:
             self._run(client, "empty", 1)
             job = self._run(client, "empty", _WINDOW_SHARDS)
             seconds = _running_s(job)
-        # The first window is filled by the submission itself.
+        # The submission itself fills the first window.
         return {
             "window": _WINDOW,
             "shards_per_s": (_WINDOW_SHARDS - _WINDOW) / seconds,
@@ -185,7 +185,7 @@ class _Scale:
         }
 
     def _run(self, client: Client, model: str, shards: int) -> Job:
-        """A job of so many one-item shards of the empty model, or large ones of the other."""
+        """Run a job of `shards` shards: of one item for the empty model, else large ones."""
         if model == "empty":
             images, items = np.zeros((shards, 1), np.uint8), 1
         else:
@@ -196,7 +196,7 @@ class _Scale:
 
     @contextlib.contextmanager
     def _worker(self, settings: Mapping[str, str], *, processes: int = 1) -> Iterator[Client]:
-        """A client of a new deployment on which `fornada worker` runs."""
+        """A client of a new deployment with a running `fornada worker`."""
         deployment = self._servers.deployment(self._folder)
         environ = {**self._servers.environ, **deployment, **settings}
         command = [sys.executable, "-P", "-m", "fornada", "worker"]
@@ -212,14 +212,14 @@ class _Scale:
 
 
 def _running_s(job: Job) -> float:
-    """From the beginning of the job's first shard to its last outcome."""
+    """Seconds from the start of the job's first shard to its last outcome."""
     status = job.status()
     assert status.started_at is not None
     return fornada_worker.last_outcome_at([status]) - status.started_at.timestamp()
 
 
 def _cpu_s(name: str) -> float:
-    """CPU that our children of this name have used."""
+    """CPU seconds of our descendants with this name."""
     total = 0
     for pid in process_tree.below(os.getpid()):
         with contextlib.suppress(OSError):
@@ -231,10 +231,10 @@ def _cpu_s(name: str) -> float:
 
 
 def capacities(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What many workers would come to, by the queueing model, for shards of several lengths."""
+    """Predicted throughput of many workers, by the queueing model, for several shard lengths."""
     settings = Settings()
     window = settings.enqueue_window
-    # A round of the reconciler: it waits, then fills what room there is.
+    # A round of the reconciler: it waits, then fills the window.
     round_s = settings.reconcile_interval_s + window / found["enqueued_per_s"]
     points = {}
     for own_s, kind in _LENGTHS.items():
@@ -275,7 +275,7 @@ def _pairs(left: str, right: str, values: Mapping[int, float]) -> str:
 
 
 def _points(name: str, points: list[dict[str, Any]]) -> str:
-    rows = [[name, "shards/s", "of linear", "first to give"]]
+    rows = [[name, "shards/s", "of linear", "limit"]]
     for point in points:
         busiest = point["busiest"]
         rows.append(

@@ -1,4 +1,4 @@
-"""The servers that all contenders share, the inputs in them, and deployments of Fornada there."""
+"""The servers that all contenders share, their inputs, and Fornada deployments on them."""
 
 import contextlib
 import importlib.metadata
@@ -20,8 +20,8 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from worker.host.hardware import granted_cores
 
-#: Of the caller's environment. Without bytecode on disk, a project that is not installed but lies
-#: in a checkout, as we do, is compiled at every start.
+#: Not passed on to contenders. Without bytecode on disk, an editable install such as ours would be
+#: compiled at every start.
 _FOREIGN = ("FORNADA_", "AWS_", "BENCH_", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -32,7 +32,7 @@ class Servers:
     stack: Stack
     #: Models, images and references.
     data: Path
-    #: Of which buckets and prefixes are made that nobody used before.
+    #: Numbers for unused buckets and prefixes.
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -61,9 +61,9 @@ class Servers:
         }
 
     def put_inputs(self, sizes: Sizes) -> None:
-        """Put every model's images as objects, and have the server know their ETags.
+        """Put every model's images as objects, and list them.
 
-        It makes an MD5 of each when it is first asked: that is no contender's work.
+        The server computes each ETag on the first listing; no contender should wait for it.
         """
         self.objects.create_bucket()
         for model in ITEM_SHAPES:
@@ -76,22 +76,22 @@ class Servers:
             pass
 
     def empty_redis(self) -> None:
-        """Leave nothing of the contender before."""
+        """Remove everything of the previous contender."""
         with redis.Redis.from_url(self.stack.settings.redis_url.get_secret_value()) as client:
             client.flushall()
 
     def output_prefix(self) -> str:
         """A prefix for a contender's outputs.
 
-        They stay until the run is over: ext4 passes over the inodes of deleted files for minutes,
-        and whoever came next wrote up to half as fast.
+        Outputs stay until the run is over: for minutes after a deletion, ext4 skips over the freed
+        inodes, and the next contender writes at down to half the speed.
         """
         return f"outputs-{next(self._numbers)}/"
 
     def deployment(self, folder: Path) -> dict[str, str]:
         """A new bucket with the models published, and an empty Redis: the `FORNADA_` variables.
 
-        The bucket stays, as outputs do; `folder` holds what workers cache.
+        The bucket stays, as outputs do; `folder` holds the workers' caches.
         """
         settings = self.stack.settings
         bucket = f"fornada-{next(self._numbers)}"
@@ -107,7 +107,7 @@ class Servers:
         }
 
     def versions(self) -> dict[str, str]:
-        """Of the servers."""
+        """The versions of the servers."""
         with redis.Redis.from_url(self.stack.settings.redis_url.get_secret_value()) as client:
             info = client.info()
         found = {"valkey": str(info.get("valkey_version", info.get("redis_version")))}
@@ -129,14 +129,14 @@ class Servers:
                 artifact=(self.data / f"{model}.keras").read_bytes(),
                 golden_inputs=np.array(images[:GOLDEN_ITEMS]),
                 golden_outputs=np.array(reference[:GOLDEN_ITEMS]),
-                # Made a moment ago by the same codec.
+                # `prepare` has just written it.
                 check=lambda _artifact: None,
             )
 
 
 @contextlib.contextmanager
 def started_servers(*, folder: Path, data: Path, sizes: Sizes) -> Iterator[Servers]:
-    """Servers on free ports, with the inputs in them."""
+    """Servers on free ports, with the inputs."""
     environ = {name: v for name, v in os.environ.items() if not name.startswith(_FOREIGN)}
     with Stack(data_dir=folder, environ=environ) as stack:
         servers = Servers(stack=stack, data=data)
@@ -145,5 +145,5 @@ def started_servers(*, folder: Path, data: Path, sizes: Sizes) -> Iterator[Serve
 
 
 def input_key(model: str, number: int) -> str:
-    """Where an input object lies."""
+    """The key of an input object."""
     return f"inputs/{model}/{number:05d}.npy"

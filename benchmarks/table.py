@@ -10,7 +10,7 @@ _HUNDRED = 100
 
 
 def report_of(record: dict[str, Any]) -> str:
-    """All that a reader wants to see of a run."""
+    """The report of a run."""
     machine = record["machine"]
     parts = [
         (
@@ -28,7 +28,7 @@ def report_of(record: dict[str, Any]) -> str:
 
 
 def lined_up(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns: the first to the left, numbers to the right."""
+    """Align rows: the first column to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -40,7 +40,7 @@ def lined_up(rows: Sequence[Sequence[str]]) -> str:
 
 
 def rate(value: float) -> str:
-    """Items/s to three digits or four: `294 k`, `11.8 k`, `2,300`, `15.9`."""
+    """Items/s with three or four digits: `294 k`, `11.8 k`, `2,300`, `15.9`."""
     for least, text in ((1e5, f"{value / 1e3:,.0f} k"), (1e4, f"{value / 1e3:.1f} k")):
         if value >= least:
             return text
@@ -88,7 +88,7 @@ def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:
 def _starts(record: dict[str, Any]) -> str:
     rows = [["", "cold start s", "RSS MiB", "of it serving"]]
     for contender in record["contenders"].values():
-        # The others do not start as anybody would start them.
+        # Nobody starts the limits and the store path this way.
         if contender["kind"] in {"peer", "fornada"}:
             figures = contender["medians"]
             serving = figures["service_rss_mib"]

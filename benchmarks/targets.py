@@ -1,4 +1,4 @@
-"""What Fornada must reach, as ratios within one run: floors that hold, and aims."""
+"""Fornada's targets, as ratios within one run: a floor that must hold, and an aim."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Medians = Mapping[str, Mapping[str, Any]]
 
 
 class MissingFigureError(LookupError):
-    """A contender, or a figure of it, is not in this run."""
+    """The run lacks a contender or a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,15 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How a target came out."""
+    """The result of a target."""
 
     name: str
     unit: str
     floor: float
     aim: float
-    #: `None`: something that it is made of is not in this run.
+    #: `None`: the run lacks a figure for it.
     value: float | None
-    #: `aim`, `pass`, `FAIL`, or why there is none.
+    #: `aim`, `pass`, `FAIL`, or `not measured` with the reason.
     verdict: str
 
 
@@ -46,7 +46,7 @@ def figure(medians: Medians, contender: str, workload: str, name: str = "rate") 
     """One median.
 
     Raises:
-        MissingFigureError: It is not in this run.
+        MissingFigureError: The run lacks it.
     """
     try:
         return float(medians[contender]["workloads"][workload][name])
@@ -55,7 +55,7 @@ def figure(medians: Medians, contender: str, workload: str, name: str = "rate") 
 
 
 def composed_limit(store: float, compute: float) -> float:
-    """Items/s of two things that share the cores, one after the other for each item."""
+    """Items/s of two steps that share the cores, one after the other for each item."""
     return 1 / (1 / store + 1 / compute)
 
 
@@ -135,7 +135,7 @@ def _service_rss(medians: Medians, contender: str) -> float:
 
 
 def judged(target: Target, medians: Medians) -> Verdict:
-    """How the target came out in a run."""
+    """Judge the target by a run's medians."""
     value: float | None = None
     try:
         value = target.value(medians)

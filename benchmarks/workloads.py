@@ -1,9 +1,9 @@
-"""What is measured, and how much of it."""
+"""The workloads and their sizes."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: Models by workload. One image a call, by either way in, goes to the small model.
+#: Models by workload.
 MODELS = {"mlp": "mlp", "cnn": "cnn", "predict": "mlp", "submit": "mlp", "shards": "empty"}
 
 WORKLOADS = {
@@ -17,7 +17,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much work a run has."""
+    """The amount of work in a run."""
 
     mlp_objects: int
     mlp_items: int
@@ -27,12 +27,12 @@ class Sizes:
     submissions: int
     shards: int
     rounds: int
-    #: Passes over a workload in a round: until so much time went by, or so many were made.
+    #: A round repeats a workload until either is reached.
     pass_s: float
     most_passes: int
 
     def objects(self, model: str) -> tuple[int, int]:
-        """How many input objects the model has, and how many items each."""
+        """The number of the model's input objects, and of items in each."""
         by_model = {
             "mlp": (self.mlp_objects, self.mlp_items),
             "cnn": (self.cnn_objects, self.cnn_items),
@@ -40,7 +40,7 @@ class Sizes:
         return by_model.get(model, (0, 0))
 
     def calls(self, workload: str) -> int:
-        """How many submissions of one image the workload has."""
+        """The number of one-image submissions of the workload."""
         by_workload = {
             "predict": self.predict_calls,
             "submit": self.submissions,
@@ -49,13 +49,13 @@ class Sizes:
         return by_workload.get(workload, 0)
 
     def images(self, model: str) -> int:
-        """How many images of the model there are."""
+        """The number of images of the model."""
         objects, items = self.objects(model)
         calls = [self.calls(name) for name in WORKLOADS if MODELS[name] == model]
         return max(objects * items, *calls, 0)
 
     def to_json(self) -> dict[str, Any]:
-        """For the record."""
+        """As in the record."""
         return asdict(self)
 
 

@@ -20,6 +20,7 @@ from fornada import errors
 from fornada.commands.router import root
 from fornada.commands.schemas import json_schemas
 from fornada.settings import PREFIX, Settings
+from model_store.engines.catalog import ENGINES
 
 DOCS = Path(__file__).parent
 _WIDTH = 100
@@ -28,20 +29,26 @@ _NOTE = "<!-- Written by docs/generate.py; change the code, then run it again. -
 _SETTINGS_HEAD = """\
 # Settings
 
-Every process reads its settings once, at its start, from environment variables. There is no
+Every process reads its settings from environment variables, once, at start. There is no
 settings file.
 
-- A variable that begins with `FORNADA_` and is not listed here is an error, so that a mistyped
-  name does not pass in silence. The message names the nearest one that exists.
+- An unknown variable that begins with `FORNADA_` is an error, so that typing errors do not go
+  unnoticed. The message names the closest one that exists.
 - An empty value counts as unset.
-- A value that does not fit is an error that names the variable; the exit code is 2.
-- `FORNADA_REDIS_URL` begins with `redis://`, `rediss://` or `unix://`, and
+- An invalid value is an error that names the variable; the exit code is 2.
+- `FORNADA_REDIS_URL` begins with `redis://`, `rediss://` or `unix://`,
   `FORNADA_S3_ENDPOINT_URL` with `http://` or `https://`.
-- `FORNADA_S3_ACCESS_KEY_ID` and `FORNADA_S3_SECRET_ACCESS_KEY` are set both or neither. With
-  neither, boto3 looks for credentials in its own places, such as `AWS_*` variables and profiles.
-- Units are in the names: `_S` is seconds, `_BYTES` is bytes.
+- Set both `FORNADA_S3_ACCESS_KEY_ID` and `FORNADA_S3_SECRET_ACCESS_KEY`, or neither. Without
+  them, boto3 looks for credentials in its usual places, such as `AWS_*` variables and profiles.
+- Names state units: `_S` is seconds, `_BYTES` is bytes.
 
 In Python, `Settings.from_env(os.environ)` of `fornada.settings` does the same.
+"""
+
+_ENGINES_HEAD = """\
+## Engines
+
+All engines but `test` read the same `.keras` artifacts. Each outcome names its engine.
 """
 
 _CLI_HEAD = """\
@@ -49,27 +56,28 @@ _CLI_HEAD = """\
 
 [Settings](settings.md) come from the environment. Every command takes `-h` or `--help`.
 
-- Where a command has `--json`, it prints one JSON object on stdout. Progress, logs and errors go
+- With `--json`, a command prints one JSON object on stdout. Progress, logs and errors always go
   to stderr.
-- Exit codes: 0 it worked, 1 the work failed, 2 the call was wrong, 130 Ctrl-C. The code of each
-  error is in [errors.md](errors.md).
-- `fornada submit --wait` and `fornada jobs watch` exit with 1 if the job did not end SUCCEEDED.
+- Exit codes: 0 success, 1 the work failed, 2 the call was wrong, 130 Ctrl-C.
+  [errors.md](errors.md) has the code of each error.
+- `fornada submit --wait` and `fornada jobs watch` exit 1 unless the job ended SUCCEEDED.
 """
 
 _ERRORS_HEAD = """\
 # Errors
 
-Whatever Fornada raises on purpose descends from `FornadaError`, in `fornada.errors`. A message
-states the fact with its values, then the remedy. On the command line it is one line,
-`error: …`, and no traceback.
+Everything Fornada raises on purpose is a `FornadaError`, in `fornada.errors`. Its message
+states the fact with its values, then the remedy. The command line prints it as one line,
+`error: …`, without a traceback.
 
-- **Fault**: whose it is. `caller`: the call or a setting. `item`: the data. `model`: the model.
-  `worker`: the machine or the process. `transient`: it passes; the same call may succeed later.
-- **Exit code**: what the command ends with. 1: the work failed. 2: the call was wrong.
-- **HTTP**: the status that an HTTP API answers with.
-- **Also a**: the built-in exception that an `except` of your own may name instead.
+- **Fault**: what is at fault. `caller`: the call or a setting. `item`: the data. `model`: the
+  model. `worker`: the machine or the process. `transient`: nothing; the same call may succeed
+  later (`may_pass_later`).
+- **Exit code**: of the command. 1: the work failed. 2: the call was wrong.
+- **HTTP**: the status for an HTTP API to answer with (`http_status`).
+- **Also a**: the built-in exception that an `except` may name instead.
 
-An indented class descends from the one above it that is less indented.
+Indented classes derive from the class above them.
 """
 
 
@@ -100,10 +108,18 @@ def settings_page() -> str:
     rows = ["| Variable | Default | Takes | Meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         rows.append(
-            f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_takes(field)} "
+            f"| `{PREFIX}{name.upper()}` | {_default(field)} | {_takes(name)} "
             f"| {field.description} |"
         )
-    return "\n".join([_NOTE, _SETTINGS_HEAD, *rows]) + "\n"
+    return "\n".join([_NOTE, _SETTINGS_HEAD, *rows, "", _ENGINES_HEAD, *_engine_rows()]) + "\n"
+
+
+def _engine_rows() -> Iterator[str]:
+    yield "| `FORNADA_ENGINE` | Install | What it is |"
+    yield "|---|---|---|"
+    for engine in ENGINES:
+        extra = f"`fornada[{engine.extra}]`" if engine.extra else ""
+        yield f"| `{engine.name}` | {extra} | {engine.summary} |"
 
 
 def cli_page() -> str:
@@ -177,9 +193,10 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def _takes(field: FieldInfo) -> str:
-    schema = Settings.model_json_schema()["properties"]
-    own = schema[next(n for n, f in Settings.model_fields.items() if f is field)]
+def _takes(name: str) -> str:
+    own = Settings.model_json_schema()["properties"][name]
+    if name == "engine":
+        return ", ".join(f"`{engine.name}`" for engine in ENGINES)
     plain = next((kind for kind in own.get("anyOf", []) if kind["type"] != "null"), own)
     if "enum" in plain:
         return ", ".join(f"`{value}`" for value in plain["enum"])

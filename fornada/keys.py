@@ -301,7 +301,10 @@ def redis_decision(question: str) -> str:
 #: Set: ids of jobs that have not ended. A cache: the reconciler rebuilds it from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
 
-#: String: present while REDIS_OPEN_JOBS is known to be complete.
+#: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
+REDIS_NEWEST_JOBS = "fornada:newest-jobs"
+
+#: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 
 #: String: the reconciler that leads.

@@ -16,8 +16,6 @@ MAX_BATCH_SIZE = 65_536
 #: Where `worker_threads` is unset. More want Python's lock more than they wait for the store.
 MAX_CHOSEN_THREADS = 32
 
-EngineName = Literal["keras", "keras-exact", "openvino", "openvino-bf16"]
-
 
 class Settings(BaseModel):
     """What a process needs to know of the world around it."""
@@ -101,11 +99,11 @@ class Settings(BaseModel):
         "messages it takes. Unset: as many as keep its cores busy, by what a shard waits for the "
         "store and computes, tried when a model is loaded; `fornada doctor` shows it.",
     )
-    engine: EngineName = Field(
+    engine: str = Field(
         default="keras",
-        description="What workers predict with: keras (TensorFlow), keras-exact (in float64, "
-        "rounded once; slower), openvino (CPU, without TensorFlow), openvino-bf16 (in bfloat16: "
-        "faster, less exact).",
+        # The names are in the catalog of `model_store.engines`, which this package cannot see.
+        pattern=r"^[a-z][a-z0-9-]{0,63}$",
+        description="What workers predict with; see [engines](#engines).",
     )
     max_loaded_models: int = Field(
         default=4, ge=1, description="Models that one worker process keeps in memory."

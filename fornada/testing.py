@@ -1,6 +1,28 @@
-"""Stand-ins for tests: object store and coordination in memory, kept to the real ones' tests."""
+"""Stand-ins for tests: stores and coordination in memory that pass the tests of the real ones."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from fornada.coordination.memory import InMemoryCoordination
+from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.wrapper import StoreWrapper
 
-__all__ = ["InMemoryCoordination", "InMemoryObjectStore"]
+__all__ = ["HookedObjectStore", "InMemoryCoordination", "InMemoryObjectStore"]
+
+
+class HookedObjectStore(StoreWrapper):
+    """Calls `before(operation, key)` before each call; a test counts, waits or raises there."""
+
+    def __init__(self, objects: ObjectStore | None = None) -> None:
+        super().__init__(objects or InMemoryObjectStore())
+        self.before: Callable[[str, str], object] = _nothing
+
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        """Call `before`."""
+        self.before(operation, key)
+        return nullcontext()
+
+
+def _nothing(_operation: str, _key: str) -> None:
+    """Let every call through."""

@@ -1,1 +1,1 @@
-"""Models by version and alias, on nothing but an object store."""
+"""Models by version and alias; an object store is all they need."""

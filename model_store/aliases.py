@@ -1,4 +1,4 @@
-"""Where a model's aliases point, and where they pointed before: a numbered log of moves each."""
+"""Where a model's aliases point and pointed before: a numbered log of moves for each."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from fornada.errors import UsageError
 from fornada.parallel import in_parallel
 from fornada.records import AliasMove, now
 from fornada.storage.interface import ObjectStore
-from model_store.claims import claim_number, last_ticket
+from model_store.claims import claim_number
 
 
 class Aliases:
     """The aliases of models in an object store.
 
-    Each move is an object of its own, under a number that is claimed once. So of two moves at
-    once none is lost, on any store, and whoever reads the last one reads a whole one.
+    Each move is an object of its own, under a number claimed once. Concurrent moves are therefore
+    never lost, on any store, and the last move is never read half-written.
     """
 
     def __init__(self, *, objects: ObjectStore) -> None:
@@ -22,7 +22,7 @@ class Aliases:
 
     def targets(self, name: str) -> dict[str, int]:
         """The version that each alias of the model points to."""
-        # In key order: of each alias the last is kept.
+        # In key order, so that the last move of each alias is kept.
         last = {
             keys.alias_of(info.key): info.key
             for info in self._objects.list(keys.ModelKeys(name).aliases_prefix)
@@ -32,26 +32,25 @@ class Aliases:
         return {alias: move.version for alias, move in zip(last, moves, strict=True)}
 
     def version(self, name: str, alias: str) -> int | None:
-        """The version that the alias points to; nothing if there is no such alias."""
+        """The version that the alias points to; `None` if there is no such alias."""
         moves = self._keys(name, alias)
         return self._read(moves[-1]).version if moves else None
 
     def history(self, name: str, alias: str) -> list[AliasMove]:
-        """Every move of the alias, the first one first."""
+        """Every move of the alias, oldest first."""
         return list(in_parallel(self._read, self._keys(name, alias)))
 
     def move(self, name: str, alias: str, version: int, *, rollback: bool = False) -> AliasMove:
-        """Point the alias at `version`, whatever others do at the same time."""
+        """Point the alias at `version`; concurrent moves are all kept."""
         keys.check_name("alias", alias)
         move = AliasMove(version=version, moved_at=now(), rollback=rollback)
-        tickets = keys.ModelKeys(name).alias_tickets(alias)
-        last = max(map(keys.alias_move_number, self._keys(name, alias)), default=0)
+        of_model = keys.ModelKeys(name)
         claim_number(
             self._objects,
             move.to_json(),
-            first=1 + max(last, last_ticket(self._objects, tickets)),
-            key=lambda number: keys.ModelKeys(name).alias_move(alias, number),
-            tickets=tickets,
+            above=max(map(keys.alias_move_number, self._keys(name, alias)), default=0),
+            key=lambda number: of_model.alias_move(alias, number),
+            tickets=of_model.alias_tickets(alias),
         )
         return move
 
@@ -64,9 +63,9 @@ class Aliases:
 
 
 def rollback_target(moves: Sequence[AliasMove], existing: Sequence[int], *, alias: str) -> int:
-    """The version that the alias pointed to before, of those that exist.
+    """The last version that the alias pointed to before and that still exists.
 
-    Going back twice goes back two moves: what was left by going back is not gone back to.
+    Rolling back twice goes back two moves: a version left by a rollback is skipped.
 
     Raises:
         UsageError: It has pointed to no other version that exists.

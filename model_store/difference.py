@@ -1,4 +1,4 @@
-"""What differs between two model versions, as their manifests tell it."""
+"""What differs between two model versions, according to their manifests."""
 
 import json
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from typing import Any
 
 from model_store.manifest import ModelManifest
 
-#: Different for any two versions, and says nothing of the models.
+#: Differs between any two versions, and says nothing about the models.
 _ALWAYS_DIFFERS = ("version", "created_at")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One fact that two versions do not share; `None` where one of them does not have it."""
+    """One fact in which two versions differ; `None` where one lacks it."""
 
     fact: str
     first: Any
@@ -21,14 +21,14 @@ class Difference:
 
     @property
     def change(self) -> float | None:
-        """By how much a number grew."""
+        """How much a number grew; `None` for anything else."""
         if _is_number(self.first) and _is_number(self.second):
             return float(self.second) - float(self.first)
         return None
 
 
 def differences(first: ModelManifest, second: ModelManifest) -> list[Difference]:
-    """Every fact in which two manifests differ, in the order of the first; metrics included."""
+    """Every fact in which two manifests differ, metrics included, in the order of the first."""
     facts = dict(_facts(first)), dict(_facts(second))
     return [
         Difference(fact=fact, first=facts[0].get(fact), second=facts[1].get(fact))
@@ -39,7 +39,7 @@ def differences(first: ModelManifest, second: ModelManifest) -> list[Difference]
 
 def _facts(manifest: ModelManifest) -> Iterator[tuple[str, Any]]:
     plain = json.loads(manifest.to_json())
-    # By content: the keys differ with the version.
+    # Compared by content, since keys contain the version.
     for name in ("artifact", "golden", "files"):
         plain.pop(name, None)
     for name in _ALWAYS_DIFFERS:

@@ -1,4 +1,4 @@
-"""Copy a model version out of the store, every byte checked; or only check it."""
+"""Copy a model version out of the store with every byte checked, or only check it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _ARTIFACT = "model.keras"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileFinding:
-    """What became of checking one file of a version."""
+    """The result of checking one file of a version."""
 
     file: str
     status: Literal["ok", "wrong", "skip"]
@@ -32,7 +32,7 @@ class FileFinding:
 
 
 def files_of(manifest: ModelManifest) -> Mapping[str, ObjectRef]:
-    """Every object that a manifest names, by the file name that it is known under."""
+    """Every object that a manifest names, by file name."""
     return {
         _ARTIFACT: manifest.artifact,
         "golden-inputs.npy": manifest.golden.inputs,
@@ -42,49 +42,48 @@ def files_of(manifest: ModelManifest) -> Mapping[str, ObjectRef]:
 
 
 def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore) -> list[Path]:
-    """Write artifact, manifest, golden batch and all other files of a version into `folder`.
+    """Write all files of a version into `folder`: artifact, golden batch, manifest and others.
 
     Returns:
         The files written.
 
     Raises:
-        UsageError: The folder is not empty, or a file has a name that is none.
+        UsageError: The folder is not empty, or a file name is not valid.
         IntegrityError: An object is not what the manifest says.
         LocalDiskError: The folder cannot be written.
     """
     paths = _write_all(files_of(manifest), folder, models=models)
-    # Last: where it lies, all the others do.
+    # Written last: where it is, all the others are.
     paths.append(folder / "manifest.json")
     _write(paths[-1], manifest.to_json())
     return paths
 
 
 def export_report(manifest: ModelManifest, folder: Path, *, models: ModelStore) -> list[Path]:
-    """Write the training report of a version, and the figures in it, into `folder`.
+    """Write the training report of a version and its figures into `folder`.
 
     Returns:
-        The files written; the first one is the page.
+        The files written, the page first.
 
     Raises:
-        UsageError: The version has no report, the folder is not empty, or a file has a name that is
-            none.
+        UsageError: The version has no report, the folder is not empty, or a file name is not valid.
         IntegrityError: An object is not what the manifest says.
         LocalDiskError: The folder cannot be written.
     """
     page = manifest.files.get(keys.REPORT_PAGE)
     if page is None:
         raise UsageError(
-            f"{manifest} has no report; `fornada train` makes one, and models that are published "
-            "as files have none"
+            f"{manifest} has no report; `fornada train` makes one, and models published as files "
+            "have none"
         )
     figures = {name: ref for name, ref in manifest.files.items() if name.endswith(".png")}
     return _write_all({keys.REPORT_PAGE: page, **figures}, folder, models=models)
 
 
 def check_version(manifest: ModelManifest, *, models: ModelStore) -> Iterator[FileFinding]:
-    """Read every object of a version again, and compare it with what its manifest says.
+    """Read every object of a version and compare it with the manifest.
 
-    The artifact's contents are checked as before every load, where h5py is installed; nothing is
+    Where h5py is installed, the artifact's contents are checked as before every load. Nothing is
     predicted.
 
     Raises:
@@ -119,7 +118,7 @@ def _contents(artifact: bytes, models: ModelStore) -> FileFinding:
         return FileFinding(file=where, status="wrong", detail=str(exc))
     except MissingExtraError as exc:
         return FileFinding(file=where, status="skip", detail=str(exc))
-    return FileFinding(file=where, status="ok", detail="weights and allowed layers, nothing else")
+    return FileFinding(file=where, status="ok", detail="weights and allowed layers only")
 
 
 def _write(path: Path, data: bytes) -> None:

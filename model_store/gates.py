@@ -1,4 +1,4 @@
-"""Gates: conditions on a model's metrics that must hold before it is promoted."""
+"""Gates: conditions that a model's metrics must meet before it is promoted."""
 
 import math
 import operator
@@ -34,7 +34,7 @@ class Gate:
         """Parse `METRIC OP NUMBER`, where OP is `>=`, `<=`, `>` or `<`.
 
         Raises:
-            UsageError: It is nothing of the kind.
+            UsageError: It is not written so.
         """
         match = _GATE.fullmatch(text)
         limit = float(match["limit"]) if match else math.inf
@@ -46,7 +46,7 @@ class Gate:
         return cls(metric=match["metric"], operator=match["operator"], limit=limit)
 
     def holds(self, value: float) -> bool:
-        """Whether `value` of the metric passes; NaN never does."""
+        """Whether `value` passes; NaN never does."""
         return bool(_OPERATORS[self.operator](value, self.limit))
 
     def __str__(self) -> str:
@@ -64,12 +64,12 @@ def check_gates(
 
     Args:
         gates: The conditions.
-        metrics: Of the model, by name, as its manifest has them.
-        model: Its name, for the error message.
-        what: What does not become of it.
+        metrics: The model's, by name, as in its manifest.
+        model: Its name, for the message.
+        what: What is refused, for the message.
 
     Raises:
-        GateNotMetError: A metric is not good enough; says all that are not.
+        GateNotMetError: At least one gate does not hold; lists all that do not.
         UsageError: The model has no such metric.
     """
     missed = []
@@ -82,5 +82,5 @@ def check_gates(
             missed.append(f"{gate.metric} is {value:.6g} and the gate is {gate}")
     if missed:
         raise GateNotMetError(
-            f"{model} is not {what}: {'; '.join(missed)}; train a better one, or lower the gate"
+            f"{model} is not {what}: {'; '.join(missed)}; train a better model, or lower the gate"
         )

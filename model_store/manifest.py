@@ -1,4 +1,4 @@
-"""What is known of a published model version, and how one is referred to."""
+"""What is known about a published model version, and how to refer to one."""
 
 import re
 from datetime import datetime
@@ -7,14 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.errors import UsageError
-from fornada.keys import check_name
+from fornada.keys import ModelKeys, VersionKeys, check_name
 from fornada.records import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
 
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 
 
 class ModelRef(BaseModel):
-    """How a caller names a model: `name`, `name:version` or `name@alias`."""
+    """A reference to a model: `name`, `name:version` or `name@alias`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class ModelRef(BaseModel):
         """Parse `fashion-mnist`, `fashion-mnist:3` or `fashion-mnist@prod`.
 
         Raises:
-            UsageError: It is none of these.
+            UsageError: It is not written so.
         """
         match = _REF.fullmatch(text)
         if match is None:
@@ -45,7 +45,7 @@ class ModelRef(BaseModel):
 
 
 class GoldenBatch(Record):
-    """A few items and the outputs that the model gave for them when it was published."""
+    """A few items, and the model's outputs for them when it was published."""
 
     #: `.npy`, item dtype [items, *item_shape].
     inputs: ObjectRef
@@ -54,22 +54,22 @@ class GoldenBatch(Record):
 
 
 class Training(Record):
-    """How a model came about; enough to do it again."""
+    """How a model was trained; enough to repeat it."""
 
     dataset: str
     recipe: str
     parameters: dict[str, Any]
     seed: int
-    #: Of the training images and labels.
+    #: Of the training items and targets.
     data_sha256: str
     item_count: int
     duration_s: float = Field(ge=0)
-    #: Why the same plan, data and seed may give other bytes; none where they give the same.
+    #: Why the same plan, data and seed may give other bytes; `None` where they give the same.
     not_reproducible_because: str | None = None
 
 
 class ModelDraft(Record):
-    """What a publisher says of a model; the store adds version, keys and digests."""
+    """What a publisher states about a model; the store adds version, keys and digests."""
 
     name: Name
     item_shape: list[int]
@@ -91,7 +91,7 @@ class ModelManifest(ModelDraft):
     created_at: datetime
     artifact: ObjectRef
     golden: GoldenBatch
-    #: Everything else that lies beside the artifact, by file name.
+    #: All other files of the version, by name.
     files: dict[str, ObjectRef] = Field(default_factory=dict)
 
     @property
@@ -105,6 +105,11 @@ class ModelManifest(ModelDraft):
     def pin(self) -> ModelPin:
         """The exact model, as jobs name it."""
         return ModelPin(name=self.name, version=self.version, sha256=self.digest)
+
+    @property
+    def version_keys(self) -> VersionKeys:
+        """The keys of the version's objects."""
+        return ModelKeys(self.name).version(self.version)
 
     def __str__(self) -> str:
         return f"{self.name}:{self.version}"

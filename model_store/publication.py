@@ -1,4 +1,4 @@
-"""Publish a `.keras` file that was made elsewhere: check it, load it, make its golden batch."""
+"""Publish a `.keras` file made elsewhere: check it, load it, make its golden batch."""
 
 import json
 import re
@@ -24,9 +24,9 @@ from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
-#: Items of a golden batch that is made up, and of the predict call that computes its outputs.
+#: Items of a generated golden batch, and rows of the predict call that computes its outputs.
 GOLDEN_ITEMS = 32
-#: A golden batch is predicted at every load; more of it tells no more.
+#: A golden batch is predicted at every load, and more items would show no more.
 _MAX_GOLDEN_ITEMS = 1024
 _MAX_CLASSES_BYTES = 10 * 1024**2
 _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
@@ -47,22 +47,22 @@ def publish_file(
     """Publish the bytes of a `.keras` file as the next version of model `name`.
 
     Args:
-        artifact: The file; it is stored as it is.
-        where: What it was read from, for error messages.
+        artifact: The file, stored unchanged.
+        where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
-        task: What its outputs are: a probability for each class, or values.
-        classes: One name for each output; left out, they are numbered.
-        golden: Item dtype [items, *item_shape]; left out, items are made up.
-        metrics: What is known of its quality, by name.
+        task: What its outputs are: a probability per class, or values.
+        classes: One name per output; by default they are numbered.
+        golden: Item dtype [items, *item_shape]; by default items are generated.
+        metrics: What is known about its quality, by name.
         sign_key: Signs the manifest.
 
     Raises:
-        ModelRefusedError: The file is not safe, Keras cannot build it, it takes no single array of
-            a known dtype and fixed shape, gives no finite row of numbers an item, or gives another
-            when it was read back.
+        ModelRefusedError: The file is unsafe, Keras cannot build it, it does not take one array of
+            a supported dtype and fixed shape, does not give a finite row of numbers per item, or
+            gives other outputs after it was read back.
         InputError: The golden items do not fit the model.
-        UsageError: `name` is no name, or there are more or fewer classes than outputs.
+        UsageError: `name` is not a valid name, or there are not as many classes as outputs.
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
@@ -79,7 +79,7 @@ def publish_file(
     outputs = predict_items(predicted(model), inputs, tile_items=GOLDEN_ITEMS)
     if not np.isfinite(outputs).all():
         raise ModelRefusedError(
-            f"{where} gives NaN or infinity for its golden batch; give items that it is made for "
+            f"{where} gives NaN or infinity for its golden batch; give typical items "
             "with --golden, or train it again"
         )
 
@@ -114,13 +114,13 @@ def read_artifact(path: Path) -> bytes:
     """The bytes of a `.keras` file.
 
     Raises:
-        UsageError: It is another kind of file, or too large.
-        InputError: It cannot be read.
+        UsageError: It is another kind of file.
+        InputError: It cannot be read, or is too large.
     """
     if path.suffix != ".keras":
         raise UsageError(
-            f"{path} is no .keras file; save the model with model.save('model.keras'), which holds "
-            "no code as .h5 and SavedModel can"
+            f"{path} is not a .keras file; save the model with model.save('model.keras'), which "
+            "holds no code, as .h5 and SavedModel can"
         )
     return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
 
@@ -129,7 +129,7 @@ def read_golden(path: Path) -> Array:
     """The items in a `.npy` file.
 
     Raises:
-        InputError: It cannot be read, or is no array of numbers.
+        InputError: It cannot be read, or is not an array of numbers.
     """
     return from_npy(_read(path, limit_bytes=MAX_ARTIFACT_BYTES), where=str(path))
 
@@ -138,7 +138,7 @@ def read_classes(path: Path) -> list[str]:
     """The class names in a JSON array, such as `fornada dataset` writes.
 
     Raises:
-        InputError: It cannot be read, or is something else.
+        InputError: It cannot be read, or is not such an array.
     """
     data = _read(path, limit_bytes=_MAX_CLASSES_BYTES)
     try:
@@ -151,10 +151,10 @@ def read_classes(path: Path) -> list[str]:
 
 
 def parse_metrics(texts: Sequence[str]) -> dict[str, float]:
-    """Metrics by name, from `NAME=NUMBER` each.
+    """Metrics by name, each from `NAME=NUMBER`.
 
     Raises:
-        UsageError: One is nothing of the kind.
+        UsageError: One is not written so.
     """
     metrics = {}
     for text in texts:
@@ -173,7 +173,7 @@ def _read(path: Path, *, limit_bytes: int) -> bytes:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > limit_bytes:
-            raise InputError(f"{path} has {size_bytes} bytes, more than {limit_bytes}; give less")
+            raise InputError(f"{path} has {size_bytes} bytes; give at most {limit_bytes}")
         return path.read_bytes()
     except OSError as exc:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
@@ -183,7 +183,7 @@ def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
     """Shape and dtype of one item."""
     inputs = model.inputs if model.built else []
     if len(inputs) != 1:
-        raise ModelRefusedError(f"{where} takes {len(inputs)} arrays an item; it must take one")
+        raise ModelRefusedError(f"{where} takes {len(inputs)} arrays per item; it must take one")
     shape, dtype = list(inputs[0].shape[1:]), str(inputs[0].dtype)
     if None in shape:
         raise ModelRefusedError(
@@ -205,14 +205,14 @@ def _golden_items(
             given, item_shape=item_shape, item_dtype=item_dtype, model=where, where="--golden"
         )
         if not 0 < len(items) <= _MAX_GOLDEN_ITEMS:
-            raise InputError(f"the golden batch has {len(items)} items; give 1 to 1024")
+            raise InputError(f"--golden has {len(items)} items; give 1 to {_MAX_GOLDEN_ITEMS}")
         return items
-    shape, made_up = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
+    shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
     if item_dtype == "float32":
-        return made_up.random(shape, np.float32)
-    # Whole numbers that are no pixels are often a vocabulary's, which may be short.
+        return rng.random(shape, np.float32)
+    # Integers other than pixels are often tokens, of a vocabulary that may be small.
     highest = 256 if item_dtype == "uint8" else 2
-    return made_up.integers(0, highest, shape, item_dtype)
+    return rng.integers(0, highest, shape, item_dtype)
 
 
 def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
@@ -220,8 +220,8 @@ def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list
         return [str(number) for number in range(output_count)]
     if len(given) != output_count:
         raise UsageError(
-            f"{where} gives {output_count} outputs an item, and there are {len(given)} classes; "
-            "name one class for each output"
+            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
+            "name one class per output"
         )
     return list(given)
 

@@ -1,9 +1,8 @@
-"""Delete a model version that nothing needs any more; its number is never used again."""
+"""Delete a model version that nothing needs any more; its number is never reused."""
 
 import contextlib
 from collections.abc import Iterator
 
-from fornada import keys
 from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -13,20 +12,20 @@ from model_store.store import ModelStore
 
 
 def delete_version(manifest: ModelManifest, *, models: ModelStore, jobs: JobStore) -> int:
-    """Delete every object of a version but its claim; return how many.
+    """Delete every object of a version except its claim; return how many.
 
-    A job that is submitted in the same moment may still be accepted, and then ends FAILED, saying
-    that the version does not exist. What ended jobs have computed stays.
+    A job submitted at the same moment may still be accepted; it then ends FAILED because the
+    version does not exist. Results of ended jobs stay.
 
     Args:
         manifest: The version.
-        models: Where it is.
+        models: The store that has it.
         jobs: The jobs of the same store.
 
     Raises:
-        UsageError: An alias points at it, or a job that has not ended runs on it; says which.
-        StoreError: The store cannot be reached. Broken off, the version is gone already, and what
-            is left of it only takes room.
+        UsageError: An alias points at it, or a job that has not ended needs it; says which.
+        StoreError: The store cannot be reached. If that interrupts the deletion, the version is
+            gone all the same, and its remaining objects only take space.
     """
     aliases = [
         alias
@@ -44,13 +43,11 @@ def delete_version(manifest: ModelManifest, *, models: ModelStore, jobs: JobStor
             f"{manifest} is needed by {len(open_jobs)} jobs that have not ended, such as "
             f"{open_jobs[0]}; wait for them, or cancel them"
         )
-    prefix = keys.ModelKeys(manifest.name).version(manifest.version).prefix
-    manifest_key = keys.ModelKeys(manifest.name).version(manifest.version).manifest
-    claim = keys.ModelKeys(manifest.name).version(manifest.version).claim
-    below = [info.key for info in models.objects.list(prefix)]
-    # Without its manifest a version does not exist, so nobody begins to use the rest.
-    models.objects.delete(manifest_key)
-    doomed = [key for key in below if key not in {manifest_key, claim}]
+    of_version = manifest.version_keys
+    below = [info.key for info in models.objects.list(of_version.prefix)]
+    # First, since a version without a manifest does not exist and nothing begins to use it.
+    models.objects.delete(of_version.manifest)
+    doomed = [key for key in below if key not in {of_version.manifest, of_version.claim}]
     for _ in in_parallel(models.objects.delete, doomed):
         pass
     return len(doomed) + 1
@@ -61,6 +58,6 @@ def _open_jobs(jobs: JobStore) -> Iterator[JobManifest]:
     finals = in_parallel(jobs.final, job_ids)
     for job_id, final in zip(job_ids, finals, strict=True):
         if final is None:
-            # Never submitted, or not ours to read: nothing will run it.
+            # Never submitted, or unreadable: no worker runs it.
             with contextlib.suppress(JobNotFoundError, MessageError):
                 yield jobs.manifest(job_id)

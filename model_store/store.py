@@ -4,18 +4,14 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from fornada import keys
-from fornada.errors import (
-    ModelNotFoundError,
-    ModelRefusedError,
-    ObjectNotFoundError,
-)
+from fornada.errors import ModelNotFoundError, ModelRefusedError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.records import AliasMove, ModelPin, ObjectRef, now
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
 from model_store.aliases import Aliases, rollback_target
-from model_store.claims import claim_number, last_ticket
+from model_store.claims import claim_number
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
 from model_store.safety.signing import ManifestSignature, PrivateKey
 from model_store.safety.trust import Trust
@@ -25,7 +21,7 @@ class ModelStore:
     """Models in an object store: `models/<name>/<version>/…` and `models/<name>/aliases/…`."""
 
     def __init__(self, *, objects: ObjectStore, trust: Trust | None = None) -> None:
-        """Models in `objects`; of these, `trust` says which this process may load."""
+        """Models in `objects`, of which this process may load those that `trust` allows."""
         self.objects = objects
         self.trust = trust or Trust()
         self._aliases = Aliases(objects=objects)
@@ -41,16 +37,16 @@ class ModelStore:
         check: Callable[[bytes], None],
         sign_key: PrivateKey | None = None,
     ) -> ModelManifest:
-        """Store a new version; it exists only when all of it is written and checked.
+        """Store a new version, which exists only once all of it is written and checked.
 
         Args:
-            draft: What the model is.
+            draft: What the publisher states about the model.
             artifact: The `.keras` file.
             golden_inputs: item dtype [items, *item_shape].
-            golden_outputs: float32 [items, classes], as the model gave them for those inputs.
-            files: More to lie beside the artifact, by file name.
-            check: Is called with the artifact as read back from the store; it loads it and
-                compares the golden batch, and raises to keep the version from existing.
+            golden_outputs: float32 [items, classes], the model's outputs for those inputs.
+            files: Further files of the version, by name.
+            check: Called with the artifact as read back from the store; raises if the model
+                does not load or fails its golden batch, and then there is no version.
             sign_key: Signs the manifest before the version exists.
 
         Raises:
@@ -58,12 +54,13 @@ class ModelStore:
             StoreError: The store cannot be reached or refuses.
         """
         version = self._claim_version(draft.name)
-        prefix = keys.ModelKeys(draft.name).version(version).prefix
+        of_version = keys.ModelKeys(draft.name).version(version)
+        prefix = of_version.prefix
         manifest = ModelManifest(
             **dict(draft),
             version=version,
             created_at=now(),
-            artifact=self._put(keys.ModelKeys(draft.name).version(version).artifact, artifact),
+            artifact=self._put(of_version.artifact, artifact),
             golden=GoldenBatch(
                 inputs=self._put(f"{prefix}golden-inputs.npy", to_npy(golden_inputs)),
                 outputs=self._put(f"{prefix}golden-outputs.npy", to_npy(golden_outputs)),
@@ -73,33 +70,34 @@ class ModelStore:
         check(self.fetch(manifest.artifact))
         if sign_key is not None:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
-        self.objects.put(keys.ModelKeys(draft.name).version(version).manifest, manifest.to_json())
+        self.objects.put(of_version.manifest, manifest.to_json())
         return manifest
 
     def sign(self, manifest: ModelManifest, key: PrivateKey) -> None:
-        """Put a signature beside a version; it may have others, by other keys.
+        """Add a signature to a version, beside those of other keys.
 
         Raises:
             ModelNotFoundError: The version is gone.
         """
-        stored = self._read_manifest(ModelRef.parse(str(manifest)), manifest.version)
+        ref = ModelRef(name=manifest.name, version=manifest.version)
+        stored = self._read_manifest(ref, manifest.version)
         self._put_signature(manifest, key.sign(stored))
 
     def resolve(self, ref: ModelRef | str) -> ModelManifest:
         """The version that `ref` means now; a bare name means the newest version.
 
         Raises:
-            ModelNotFoundError: No such model, version or alias; says which there are.
+            ModelNotFoundError: No such model, version or alias; lists those there are.
             UsageError: `ref` is not a model reference.
         """
         ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
         return self._manifest(ref, self.version_of(ref))
 
     def version_of(self, ref: ModelRef) -> int:
-        """The number of the version that `ref` means now; one that it names need not exist.
+        """The number of the version that `ref` means now; an explicit number is not checked.
 
         Raises:
-            ModelNotFoundError: No such model or alias; says which there are.
+            ModelNotFoundError: No such model or alias; lists those there are.
         """
         if ref.alias is not None:
             return self._alias_version(ref)
@@ -114,8 +112,8 @@ class ModelStore:
         """The manifest of exactly `pin`, if this process may load it.
 
         Raises:
-            ModelRefusedError: The version's digest is another; somebody changed the store. Or
-                this process does not accept the name, or there is no valid signature.
+            ModelRefusedError: The version has another digest, since the store was changed by
+                hand; or this process does not accept the name; or a valid signature is missing.
             ModelNotFoundError: There is no such version.
         """
         self.trust.check_name(pin.name)
@@ -124,7 +122,7 @@ class ModelStore:
         self._check_signature(pin, data)
         manifest = _parsed(data, ref)
         if (manifest.name, manifest.version) != (pin.name, pin.version):
-            # A signature covers the name in it, and must not be taken for another's.
+            # The signature is valid, but for another version.
             raise ModelRefusedError(
                 f"model {pin} has the manifest of {manifest}; the store was changed by hand, "
                 "publish a new version"
@@ -137,10 +135,9 @@ class ModelStore:
         return manifest
 
     def names(self) -> list[str]:
-        """All models that have a version."""
-        return [
-            n for n in sorted(self.objects.list_folders(keys.MODELS_PREFIX)) if self.versions(n)
-        ]
+        """All models that have a published version."""
+        folders = self.objects.list_folders(keys.MODELS_PREFIX)
+        return [name for name in sorted(folders) if self.versions(name)]
 
     def versions(self, name: str) -> list[int]:
         """The published versions of a model, oldest first."""
@@ -159,7 +156,7 @@ class ModelStore:
         return self._aliases.targets(name)
 
     def alias_history(self, name: str, alias: str) -> list[AliasMove]:
-        """Every move of an alias, the first one first.
+        """Every move of an alias, oldest first.
 
         Raises:
             ModelNotFoundError: The model has no such alias.
@@ -172,7 +169,7 @@ class ModelStore:
     def promote(self, name: str, version: int, alias: str) -> None:
         """Point `alias` at `version`, which must exist; jobs submitted from now on follow it.
 
-        Of several moves at once none is lost: all are in the history, and the last of it holds.
+        Concurrent moves are all in the history; the last one holds.
 
         Raises:
             ModelNotFoundError: There is no such version.
@@ -198,21 +195,21 @@ class ModelStore:
         """The bytes of an object that a manifest names.
 
         Raises:
-            IntegrityError: They do not match what the manifest says, in two reads.
+            IntegrityError: Two reads did not match what the manifest says.
             ObjectNotFoundError: The object is gone.
         """
         return read_checked(self.objects, ref, remedy="publish the model again")
 
     def _claim_version(self, name: str) -> int:
-        prefix, tickets = keys.ModelKeys(name).prefix, keys.ModelKeys(name).version_tickets
-        # Claims without a manifest belong to publishers at work, to failed or to deleted ones.
-        taken = [int(f) for f in self.objects.list_folders(prefix) if f.isdigit()]
+        of_model = keys.ModelKeys(name)
+        # Includes versions without a manifest: being published, failed or deleted.
+        taken = [int(f) for f in self.objects.list_folders(of_model.prefix) if f.isdigit()]
         return claim_number(
             self.objects,
             uuid.uuid4().hex.encode(),
-            first=1 + max([*taken, last_ticket(self.objects, tickets)]),
-            key=lambda version: keys.ModelKeys(name).version(version).claim,
-            tickets=tickets,
+            above=max(taken, default=0),
+            key=lambda version: of_model.version(version).claim,
+            tickets=of_model.version_tickets,
         )
 
     def _put(self, key: str, data: bytes) -> ObjectRef:
@@ -235,7 +232,7 @@ class ModelStore:
             raise self._not_found(ref) from exc
 
     def _put_signature(self, manifest: ModelManifest, signature: ManifestSignature) -> None:
-        key = keys.ModelKeys(manifest.name).version(manifest.version).signature(signature.key_id)
+        key = manifest.version_keys.signature(signature.key_id)
         self.objects.put(key, signature.to_json())
 
     def _check_signature(self, pin: ModelPin, manifest: bytes) -> None:
@@ -248,7 +245,7 @@ class ModelStore:
         except ObjectNotFoundError as exc:
             raise ModelRefusedError(
                 f"model {pin} is not signed with the key {public_key.key_id[:12]}… that this "
-                f"process accepts; run: fornada models sign {pin} --key private.pem"
+                f"process requires; run: fornada models sign {pin} --key private.pem"
             ) from exc
         public_key.verify(manifest, signature, where=f"model {pin}")
 

@@ -1,4 +1,4 @@
-"""The light client: submit images as jobs, read their probabilities; no ML framework."""
+"""The client: submit images as jobs and read their probabilities; needs no ML framework."""
 
 from fornada.errors import (
     BrokerError,
@@ -15,8 +15,7 @@ from fornada.errors import (
 )
 from fornada.jobs.outcome import JobState
 from producer.client import Client
-from producer.inputs.blocks import ItemBlock
-from producer.inputs.stored_images import StoredImages
+from producer.inputs.interface import ItemBlock, StoredImages
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
 from producer.results import Results, ShardResult

@@ -1,4 +1,4 @@
-"""Calls that are answered through Redis, many callers at a time; nothing of them is kept."""
+"""Calls that a worker answers through Redis, from many threads at a time; nothing is stored."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -15,13 +16,7 @@ from numpy.typing import NDArray
 from fornada import errors
 from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
 from fornada.calls.interface import CallChannel
-from fornada.errors import (
-    BrokerError,
-    FornadaError,
-    MessageError,
-    UsageError,
-    WaitTimeoutError,
-)
+from fornada.errors import BrokerError, FornadaError, MessageError, UsageError, WaitTimeoutError
 from fornada.formats.items import Array
 from fornada.logs import get_logger
 from fornada.records import ModelPin
@@ -31,53 +26,54 @@ log = get_logger(__name__)
 Probabilities = NDArray[np.float32]
 
 MAX_TIMEOUT_S = 600.0
-#: Answers that are taken off at a time.
+#: Answers that one round trip collects.
 _ANSWERS_AT_A_TIME = 256
-#: How long the reading thread waits for an answer before it looks whether it is still wanted.
+#: How long the reader blocks in one round trip; `close` waits that long at most.
 _READ_WITHIN_S = 1.0
 _WAIT_AFTER_ERROR_S = 0.2
-#: Clocks drift apart by less than a millisecond in such a time.
+#: How long a reading of Redis's clock is used; in that time clocks drift less than a millisecond.
 _CLOCK_FOR_S = 60.0
-#: What a worker may say was wrong; all else is a FornadaError.
+#: Errors that a worker may report by name; any other becomes a FornadaError.
 _KINDS = ("InputError", "ModelError", "ModelNotFoundError", "ModelRefusedError", "PredictionError")
 
 
 class PredictCalls:
-    """Sends calls of any number of threads, and gives each its answer.
+    """Sends the calls of any number of threads, and returns each its answer.
 
-    A caller that finds nobody sending sends for all who came meanwhile (flat combining: Hendler,
-    Incze, Shavit and Tzafrir, 2010). One thread reads the answers while any are outstanding.
+    A thread that finds no other one sending also sends what others add meanwhile (flat combining:
+    Hendler, Incze, Shavit and Tzafrir, 2010). One thread reads answers while calls are waiting.
 
     Args:
-        exchange: The way to the workers.
-        queue: Which workers.
+        channel: Carries calls to the workers.
+        queue: The workers' queue.
     """
 
-    def __init__(self, *, exchange: CallChannel, queue: str) -> None:
-        self._exchange = exchange
+    def __init__(self, *, channel: CallChannel, queue: str) -> None:
+        self._channel = channel
         self._queue = queue
         self._begin()
 
     def predict(self, items: Array, pin: ModelPin, *, timeout_s: float) -> Probabilities:
-        """float32 [items, outputs] for `items`, item dtype [items, *item_shape].
+        """Predict `items`, item dtype [items, *item_shape], as float32 [items, outputs].
 
         Raises:
-            UsageError: Too many bytes, or no sensible time.
+            UsageError: The call is too large, `timeout_s` is out of range, or this is closed.
             WaitTimeoutError: No answer came in time.
-            BacklogFullError, BrokerError: The call did not get through.
-            InputError, ModelError: The worker says so.
+            BacklogFullError, BrokerError: The call may not have been sent.
+            InputError, ModelError: The worker refused the items or the model.
         """
         if items.nbytes > MAX_CALL_BYTES:
             raise UsageError(
-                f"{items.nbytes} bytes of images are more than one call takes ({MAX_CALL_BYTES}); "
+                f"{items.nbytes} bytes of images exceed the limit of a call ({MAX_CALL_BYTES}); "
                 "submit them as a job"
             )
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise UsageError(f"timeout_s is {timeout_s:g}; give up to {MAX_TIMEOUT_S:g} seconds")
         if self._pid != os.getpid():
-            # After a fork there is nobody who reads.
+            # A fork has no reader, and must not collect its parent's answers.
             self._begin()
-        call_id, future = uuid.uuid4().hex, Future[Probabilities]()
+        call_id = uuid.uuid4().hex
+        future: Future[Probabilities] = Future()
         header = PredictRequest(
             id=call_id,
             client=self._client,
@@ -89,26 +85,25 @@ class PredictCalls:
         )
         with self._changed:
             if self._closed:
-                raise UsageError("the client is closed; make another one")
+                raise UsageError("the client is closed; create another one")
             self._waiting[call_id] = future
             self._outbox.append((call_id, request_frame(header, items)))
-            self._read_answers()
-        self._send()
+            self._ensure_reader()
         try:
+            self._send()
             return future.result(timeout_s)
         except FutureTimeoutError:
             raise WaitTimeoutError(self._late(timeout_s)) from None
         finally:
-            with self._changed:
-                self._waiting.pop(call_id, None)
+            self._take_waiting(call_id)
 
     def close(self) -> None:
-        """End the thread; calls that are outstanding fail."""
+        """Fail the calls that are waiting, and end the reader."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            reader = self._reader
-        self._fail(list(self._waiting), UsageError("the client was closed"))
+            reader, waiting = self._reader, list(self._waiting)
+        self._fail(waiting, UsageError("the client was closed"))
         if reader is not None and self._pid == os.getpid():
             reader.join()
 
@@ -118,21 +113,22 @@ class PredictCalls:
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._outbox: deque[tuple[str, bytes]] = deque()
+        #: Calls without an answer. Only the thread that removes one, under the lock, completes it.
         self._waiting: dict[str, Future[Probabilities]] = {}
         self._reader: threading.Thread | None = None
         self._closed = False
         self._clock: tuple[int, float] | None = None
 
     def _now_ms(self) -> int:
-        """Now, by the clock of Redis, which is asked now and then."""
+        """Now, by the clock of Redis, which is read once a minute."""
         now_s = time.monotonic()
         if self._clock is None or now_s - self._clock[1] > _CLOCK_FOR_S:
-            self._clock = self._exchange.time_ms(), now_s
+            self._clock = self._channel.time_ms(), now_s
         at_ms, asked_s = self._clock
         return at_ms + round((now_s - asked_s) * 1000)
 
     def _send(self) -> None:
-        # Whoever adds a call and finds another one sending leaves it to him: he looks again.
+        # A thread that finds another one sending leaves its call to that one, which looks again.
         while self._outbox and self._sending.acquire(blocking=False):
             calls: list[tuple[str, bytes]] = []
             try:
@@ -140,21 +136,26 @@ class PredictCalls:
                     while True:
                         calls.append(self._outbox.popleft())
                 if calls:
-                    self._exchange.ask(self._queue, [frame for _, frame in calls])
+                    self._channel.ask(self._queue, [frame for _, frame in calls])
             except FornadaError as exc:
                 self._fail([call_id for call_id, _ in calls], exc)
             finally:
                 self._sending.release()
 
-    def _fail(self, call_ids: list[str], exc: FornadaError) -> None:
+    def _take_waiting(self, call_id: str) -> Future[Probabilities] | None:
+        """Remove a waiting call, for the caller alone to complete; `None` if another thread did."""
+        with self._changed:
+            return self._waiting.pop(call_id, None)
+
+    def _fail(self, call_ids: Iterable[str], exc: FornadaError) -> None:
         for call_id in call_ids:
-            future = self._waiting.get(call_id)
-            if future is not None and not future.done():
+            future = self._take_waiting(call_id)
+            if future is not None:
                 future.set_exception(exc)
 
-    def _read_answers(self) -> None:
-        """Have the answers read, by a thread that is begun with the first call."""
-        if self._reader is None:
+    def _ensure_reader(self) -> None:
+        """Start the reader with the first call, and again if it died; wake it."""
+        if self._reader is None or not self._reader.is_alive():
             self._reader = threading.Thread(target=self._read, name="predict-answers", daemon=True)
             self._reader.start()
         self._changed.notify_all()
@@ -166,25 +167,30 @@ class PredictCalls:
                 if self._closed:
                     return
             try:
-                frames = self._exchange.collect(
+                for frame in self._channel.collect(
                     self._client, count=_ANSWERS_AT_A_TIME, timeout_s=_READ_WITHIN_S
-                )
+                ):
+                    self._complete(frame)
             except BrokerError as exc:
                 log.warning("answers not read", error=str(exc))
-                time.sleep(_WAIT_AFTER_ERROR_S)
-                continue
-            for frame in frames:
-                self._give(frame)
+                self._pause()
+            except Exception:
+                log.exception("answers not read")
+                self._pause()
 
-    def _give(self, frame: bytes) -> None:
+    def _pause(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, _WAIT_AFTER_ERROR_S)
+
+    def _complete(self, frame: bytes) -> None:
         try:
             answer = AnswerFrame.parse(frame)
         except MessageError as exc:
-            log.error("answer dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            log.error("answer dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
             return
-        future = self._waiting.get(answer.header.id)
-        if future is None or future.done():
-            # It came late, or for the second time.
+        future = self._take_waiting(answer.header.id)
+        if future is None:
+            # The answer is late, or a duplicate.
             return
         if answer.header.error is None:
             future.set_result(answer.outputs)
@@ -195,10 +201,10 @@ class PredictCalls:
     def _late(self, timeout_s: float) -> str:
         fact = f"no answer came within {timeout_s:g} s"
         try:
-            waiting = self._exchange.waiting(self._queue)
+            waiting = self._channel.waiting(self._queue)
         except BrokerError as exc:
             return f"{fact}, and {exc}"
         return (
-            f"{fact}, and {waiting} calls wait for a worker; see that workers run and keep up, "
-            "give it longer, or submit a job"
+            f"{fact}, and {waiting} calls wait for a worker; check that workers run and keep up, "
+            "raise the timeout, or submit a job"
         )

@@ -1,9 +1,8 @@
-"""The client of other services: submit images, find jobs again. Needs no ML framework."""
+"""The client: submit images as jobs, find jobs again, predict a few images at once."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import Self
 
 from fornada import keys
@@ -11,7 +10,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -21,19 +20,22 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities
+from producer.inputs.interface import Images
 from producer.job import Job
 from producer.job_status import JobStatus
-from producer.submitting.many import accepted, submit_many
+from producer.listing import newest_jobs
+from producer.submitting.creation import JobCreator
+from producer.submitting.preparation import Preparation
 from producer.submitting.resolver import RecentModels, Resolver
-from producer.submitting.submission import Images, Options, Submission
+from producer.submitting.submission import Options, Submission
 from producer.submitting.submitter import Submitter
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
-from producer.upkeep.retry import retry_of
+from producer.upkeep.retry import lost_shards, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
 log = get_logger(__name__)
@@ -58,7 +60,7 @@ class Client:
         exchange: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            exchange=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
@@ -66,13 +68,22 @@ class Client:
         self._recent_models = RecentModels(resolver=resolver)
         self._coordination = coordination
         self._sender = sender
+        self._creator = JobCreator(
+            jobs=self._jobs, coordination=coordination, sender=sender, settings=settings
+        )
         self._submitter = Submitter(
-            jobs=self._jobs,
-            models=self._models,
-            resolver=resolver,
+            preparation=Preparation(
+                objects=objects,
+                creator=self._creator,
+                models=self._models,
+                resolver=resolver,
+                settings=settings,
+            ),
+            creator=self._creator,
+            objects=objects,
             coordination=coordination,
-            sender=sender,
             settings=settings,
+            as_job=self._as_job,
         )
 
     @classmethod
@@ -88,7 +99,7 @@ class Client:
     def from_settings(cls, settings: Settings) -> "Client":
         """A client of the deployment that `settings` name; nothing is contacted yet."""
         return cls(
-            objects=S3ObjectStore.from_settings(settings),
+            objects=open_store(settings),
             coordination=RedisCoordination.from_settings(settings),
             sender=CelerySender.from_settings(settings),
             settings=settings,
@@ -105,18 +116,18 @@ class Client:
         deadline_s: float | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Job:
-        """Submit images as a job; when this returns, the job will end, whatever crashes.
+        """Submit images as a job; once this returns, the job will end, whatever crashes.
 
         Args:
-            images: Or other items: an array, item dtype [items, *item_shape] of the model (grey
-                images with or without the last axis); or an iterable of such arrays, which is
-                streamed and never held whole; or `StoredImages`, which are read where they lie.
+            images: Items in an array, item dtype [items, *item_shape] of the model (grey images
+                with or without the last axis); an iterable of such arrays, which is streamed and
+                never held whole; or `StoredImages`, which are read in place.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
-            item_ids: One id an item, for a single array; left out, items are numbered.
+            item_ids: One id for each item of a single array; by default, items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
-            items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD if left out.
-            deadline_s: Shards that have not begun so many seconds from now are not begun.
+            items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
+            deadline_s: Seconds from now after which no shard is begun.
             tags: Kept with the job.
 
         Raises:
@@ -124,14 +135,16 @@ class Client:
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
-            BrokerError, StoreError: Redis or the store cannot be reached. If that was while the
-                manifest was written, the job may run; with an idempotency key, submit again.
+            BrokerError, StoreError: Redis or the store cannot be reached. The job may run
+                nevertheless; with an idempotency key, submit again.
         """
         submission = Submission(
             images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
         )
-        options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
-        return self._as_job(self._submitter.submit(submission, options))
+        (job,) = self.submit_many(
+            [submission], model=model, items_per_shard=items_per_shard, deadline_s=deadline_s
+        )
+        return job
 
     def submit_many(
         self,
@@ -141,42 +154,41 @@ class Client:
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
     ) -> list[Job]:
-        """Submit many jobs, as `submit` does each; those of a few images share their round trips.
+        """Submit many jobs, each as with `submit`; small ones share their round trips.
 
         Args:
-            submissions: An array of items each, or `Submission` with ids, key and tags of its own.
+            submissions: An array of items each, or a `Submission` with its own ids, key and tags.
                 All are held in memory.
             model: As in `submit`; resolved once.
             items_per_shard: As in `submit`.
-            deadline_s: As in `submit`, for all of them from one moment on.
+            deadline_s: As in `submit`, counted from the same moment for all.
 
         Returns:
             The jobs, in the order of the submissions.
 
         Raises:
             InputError, UsageError, ModelNotFoundError: One does not fit; nothing was submitted.
-            PartlySubmittedError: Redis or the store failed, or a key was used for other work. It
-                has the jobs that were accepted, and an error for each of the others. These may
-                run nevertheless; with idempotency keys, submit them again.
-            BrokerError, StoreError, JobConflictError: The same of all submissions.
+            PartlySubmittedError: Redis or the store failed for some, or a key was used for other
+                work. It has the accepted jobs, and an error for each of the others. These may run
+                nevertheless; with idempotency keys, submit them again.
+            BrokerError, StoreError, JobConflictError: The first of the errors, if all failed.
         """
         options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
-        found = submit_many(submissions, options, submitter=self._submitter)
-        return accepted(found, self._as_job)
+        return self._submitter.submit_many(submissions, options)
 
     def predict(self, images: Array, *, model: str, timeout_s: float = 10.0) -> Probabilities:
         """Predict a few images now, through Redis; **no job is made, and nothing is kept**.
 
-        The call is answered at most once, or not at all: when the worker that took it dies, Redis
-        is emptied or workers are late, `WaitTimeoutError` is raised; the caller may ask again.
-        What must not be lost is submitted. Rows of all callers that ask at the same time share
-        predict calls (`FORNADA_MAX_BATCH_SIZE`, `FORNADA_MAX_LATENCY_S`): threads that share one
-        client are many times as fast as one thread. The same item gives the same bytes as in a job.
+        A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
+        `WaitTimeoutError` is raised, and the caller may ask again. Submit what must not be lost.
+        Concurrent calls share predict calls (`FORNADA_MAX_BATCH_SIZE`, `FORNADA_MAX_LATENCY_S`):
+        threads that share one client are many times as fast as one thread. An item gives the same
+        bytes as in a job.
 
         Args:
-            images: Item dtype [items, *item_shape] of the model, a megabyte at most.
+            images: Item dtype [items, *item_shape] of the model, up to a megabyte.
             model: As in `submit`. An alias that moves is followed within five seconds.
-            timeout_s: Wait no longer.
+            timeout_s: How long to wait.
 
         Returns:
             float32 [items, outputs], read-only.
@@ -185,9 +197,9 @@ class Client:
             InputError: The images do not fit the model.
             ModelNotFoundError: There is no such model, version or alias.
             ModelError: The worker cannot use the model.
-            UsageError: The images are too many, or `timeout_s` makes no sense.
+            UsageError: There are too many images, or `timeout_s` makes no sense.
             WaitTimeoutError: No answer came in time.
-            BacklogFullError: A thousand calls wait already.
+            BacklogFullError: A thousand calls are waiting already.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = self._recent_models.resolve(model)
@@ -201,36 +213,43 @@ class Client:
         return self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
 
     def close(self) -> None:
-        """End the thread that reads the answers to `predict`; jobs are not touched."""
+        """End the thread that reads answers to `predict`; jobs are not affected."""
         self._calls.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def job(self, job_id: str) -> Job:
-        """The job with this id, submitted by whomever.
+        """The job with this id, whoever submitted it.
 
         Raises:
             JobNotFoundError: There is none.
         """
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
 
-    def jobs(self) -> list[JobStatus]:
-        """How all jobs stand, the newest first."""
-        found = in_parallel(self._status_of, self._jobs.job_ids())
-        statuses = [status for status in found if status is not None]
+    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
+        """Return the statuses of all jobs, or of the newest `limit`, newest first.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        if limit is None:
+            found = in_parallel(self._status_of, self._jobs.job_ids())
+            statuses = [status for status in found if status is not None]
+        else:
+            statuses = newest_jobs(
+                limit,
+                jobs=self._jobs,
+                open_jobs=self._coordination,
+                status_of=self._status_of,
+            )
         return sorted(statuses, key=lambda status: status.created_at, reverse=True)
 
     def backlog(self) -> Backlog:
-        """What is still to be done of all jobs, in shards and in items.
+        """The unfinished work of all jobs, in shards and in items.
 
         Raises:
             BrokerError, StoreError: Redis or the store cannot be reached.
@@ -238,7 +257,7 @@ class Client:
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
 
     def resume(self, job_id: str) -> Job:
-        """Enqueue what the job still misses, now; the workers' reconciler would, in its time.
+        """Enqueue lost shards of a job now; the workers' reconciler would do so later.
 
         Raises:
             JobNotFoundError: There is no such job.
@@ -246,52 +265,42 @@ class Client:
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
         job = self.job(job_id)
-        final = self._jobs.final(job_id)
-        if final is not None:
-            raise UsageError(
-                f"job {job_id} has ended {final.state}, which never changes; make a job of what "
-                "it did not get done with retry_failed (`fornada jobs retry-failed`)"
-            )
-        self._coordination.open_job(job_id)
-        missing = self._jobs.missing_shards(job.manifest)
-        progress = self._coordination.progress(job_id)
-        under_way = progress.running | progress.enqueued.keys()
-        lost = [shard for shard in missing if shard not in under_way]
-        self._submitter.enqueue(job.manifest, lost)
+        lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
+        self._creator.enqueue(job.manifest, lost)
         return job
 
     def retry_failed(self, job_id: str) -> Job:
-        """Make a job of the shards that an ended job did not get done; the images stay in place.
+        """Submit the failed and missing shards of an ended job again, as a new job.
 
-        Its id is the job's with `-retry` behind it, so that calling again finds the same job.
-        Item ids and numbers stay those of the first job.
+        Its id is the job's with `-retry` appended, so calling again returns the same job. Images
+        are not copied; item ids and numbers are those of the first job.
 
         Raises:
             JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or has no such shard.
+            UsageError: It has not ended, or every shard succeeded.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
         manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
-        new = self._submitter.existing(manifest.job_id) is None
-        return self._as_job(self._submitter.create_and_enqueue(manifest, new=new))
+        new = self._creator.existing(manifest.job_id) is None
+        return self._as_job(self._creator.create_and_enqueue(manifest, new=new))
 
     def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
     ) -> Verification:
-        """Run shards of an ended job once more, and compare what comes out, byte by byte.
+        """Compute shards of an ended job again and compare the results, byte by byte.
 
         The same artifact, item, engine and tile give the same bytes on the same kind of machine,
         whatever the split, workers, threads and retries.
 
         Args:
             job_id: The job.
-            sample: So many shards at most, the same ones each time.
+            sample: Shards to compute, at most; the same ones each time.
             timeout_s: Give up waiting after this many seconds.
 
         Raises:
             JobNotFoundError: There is no such job.
             UsageError: It has not ended, or has no shard to run again.
-            WaitTimeoutError: They have not run in time; they do nevertheless.
+            WaitTimeoutError: They did not finish in time; they still run.
             JobFailedError: A shard could not be run again.
             BrokerError, StoreError: Redis or the store cannot be reached.
         """
@@ -299,23 +308,28 @@ class Client:
             raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
-        job = self._as_job(self._submitter.create_and_enqueue(again, new=True))
+        job = self._as_job(self._creator.create_and_enqueue(again, new=True))
         job.wait(timeout_s)
         return compare(manifest, job.manifest, jobs=self._jobs)
 
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-        A job that has not ended is never deleted, nor one whose images an open retry reads. What a
-        submission left behind that ended before there was a job goes after a day at least.
+        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
+        became a job are deleted too, after a day at the earliest.
 
         Raises:
-            StoreError: The store cannot be reached; call again to go on.
+            StoreError: The store cannot be reached; call again to continue.
         """
-        return purge(self._jobs, older_than=older_than)
+        purged = purge(self._jobs, older_than=older_than)
+        try:
+            self._coordination.drop_jobs(purged)
+        except BrokerError as exc:
+            log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
+        return purged
 
     def model(self, model: str) -> ModelManifest:
-        """What `model` (as in `submit`) takes and gives.
+        """The manifest of `model` (as in `submit`): what it takes and gives.
 
         Raises:
             ModelNotFoundError: There is no such model, version or alias.

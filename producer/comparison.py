@@ -1,4 +1,4 @@
-"""Run two model versions on the same items, as two jobs, and say where they part."""
+"""Run two model versions on the same items, as two jobs, and compare their results."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from fornada.errors import UsageError
 from fornada.records import Task
 from producer.client import Client
+from producer.inputs.interface import Images
 from producer.job import Job
 from producer.results import Results
-from producer.submitting.submission import Images
 
-#: The tag of both jobs: what they have in common.
+#: Tag that both jobs have, with the same value.
 COMPARES = "compares"
-#: So far may a row's sum be from 1 for it to be a distribution.
+#: How far the sum of a probability distribution may be from 1.
 _SUM_TOLERANCE = 1e-3
-#: A probability of zero would make the divergence infinite.
+#: Floor of probabilities: zero would make the divergence infinite.
 _LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flip:
-    """An item whose likeliest class is another."""
+    """An item whose likeliest class differs."""
 
     item_id: str
     first: str
@@ -36,13 +36,13 @@ class ClassComparison:
     """What changed for one class."""
 
     name: str
-    #: Items whose likeliest class it is, of each model.
+    #: Items of which it is the likeliest class, by model.
     items_first: int
     items_second: int
-    #: Items that were of this class and are of another, and the other way round.
+    #: Items that the second model moves out of this class, and into it.
     flips_from: int
     flips_to: int
-    #: Of its probability, over all items, absolute.
+    #: Absolute change of its probability, over all items.
     largest_change: float
     mean_change: float
 
@@ -52,38 +52,38 @@ class ValueComparison:
     """What changed for one value of a regression."""
 
     name: str
-    #: Over all items, of each model.
+    #: Over all items, by model.
     mean_first: float
     mean_second: float
-    #: Absolute.
+    #: Absolute change, over all items.
     largest_change: float
     mean_change: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Where two models part, over the items that both have a result for."""
+    """How two models differ, over the items that both have a result for."""
 
     first: str
     second: str
     task: Task
     items: int
-    #: Items without a result of one of them.
+    #: Items without a result from one of them.
     items_left_out: int
-    #: Of classifiers; a regression has none.
+    #: Empty for a regression.
     flips: list[Flip]
-    #: Of one probability or value, absolute, and the item that it is of.
+    #: Largest absolute change of a probability or value, and the item it occurs in.
     largest_change: float
     largest_change_item: str
-    #: Over all of them.
+    #: Mean absolute change of all probabilities or values.
     mean_change: float
-    #: Kullback-Leibler divergence of the second's distributions from the first's, in nats; nothing
-    #: where rows are no distributions.
+    #: Kullback-Leibler divergence of the second model from the first, in nats; `None` if rows are
+    #: not probability distributions.
     mean_divergence: float | None
     largest_divergence: float | None
-    #: Of classifiers.
+    #: Empty for a regression.
     classes: list[ClassComparison]
-    #: Of regressions.
+    #: Empty for a classifier.
     values: list[ValueComparison]
 
 
@@ -94,12 +94,12 @@ def submit_both(
 
     Args:
         client: Submits them.
-        images: Gives the images, anew at each call.
+        images: Returns the images, anew at each call.
         first: `name:version`, `name@alias` or `name`.
         second: The same.
 
     Raises:
-        UsageError: The models have other outputs, or it is one version twice.
+        UsageError: The models have different outputs, or are the same version.
         FornadaError: As `Client.submit`.
     """
     manifests = client.model(first), client.model(second)
@@ -107,8 +107,8 @@ def submit_both(
         raise UsageError(f"{first} and {second} are both {manifests[0]}; name two versions")
     if manifests[0].task != manifests[1].task or manifests[0].classes != manifests[1].classes:
         raise UsageError(
-            f"{manifests[0]} and {manifests[1]} have other outputs, which do not compare; see "
-            "`fornada models diff`"
+            f"{manifests[0]} and {manifests[1]} have different outputs and cannot be compared; "
+            "see `fornada models diff`"
         )
     tags = {COMPARES: f"{manifests[0]} {manifests[1]} {secrets.token_hex(4)}"}
     one, other = (client.submit(images(), model=str(m), tags=tags) for m in manifests)
@@ -116,22 +116,22 @@ def submit_both(
 
 
 def compare_results(first: Results, second: Results) -> Comparison:
-    """Compare what two models gave for the same items.
+    """Compare the results of two models for the same items.
 
     Raises:
-        UsageError: They are not of the same items and classes, or no item has both results.
+        UsageError: Items or classes differ, or no item has both results.
     """
     if (first.task, first.classes, first.item_ids) != (
         second.task,
         second.classes,
         second.item_ids,
     ):
-        raise UsageError("the two jobs are not of the same items and classes; submit them anew")
+        raise UsageError("the two jobs have different items or classes; submit them again")
     both = np.isnan(first.probabilities) | np.isnan(second.probabilities)
     usable: NDArray[np.bool_] = np.logical_not(both.any(axis=1))
     if not usable.any():
         raise UsageError(
-            f"none of {len(usable)} items has a result of both models; see `fornada jobs results`"
+            f"none of {len(usable)} items has a result from both models; see `fornada jobs results`"
         )
     ids = [item_id for item_id, use in zip(first.item_ids, usable, strict=True) if use]
     one, other = first.probabilities[usable], second.probabilities[usable]

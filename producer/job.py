@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.coordination.interface import Coordination, Progress
+from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
     BrokerError,
     IntegrityError,
@@ -47,9 +47,7 @@ class DeadShard:
 class Job:
     """A submitted job. Cheap to make; every call asks the store."""
 
-    def __init__(
-        self, manifest: JobManifest, *, jobs: JobStore, coordination: Coordination
-    ) -> None:
+    def __init__(self, manifest: JobManifest, *, jobs: JobStore, coordination: OpenJobs) -> None:
         self.manifest = manifest
         self._jobs = jobs
         self._coordination = coordination
@@ -165,7 +163,7 @@ class Job:
             self.manifest, "CANCELLED", reason
         )
         try:
-            self._coordination.end_job(self.id, final.state)
+            self._coordination.end_jobs({self.id: final.state})
         except BrokerError as exc:
             # The store has it; a worker's reconciler tells Redis.
             log.warning("job ended, the queue is told later", job_id=self.id, error=str(exc))

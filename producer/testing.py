@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.coordination.interface import ShardEnd
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import ShardOutcome
@@ -139,12 +140,12 @@ class _InlineWorker:
         )
         self._jobs.commit(outcome)
         done_count = self._coordination.mark_done(
-            message.job_id, message.shard, item_errors=len(items.errors)
+            message.job_id, [ShardEnd(message.shard, item_errors=len(items.errors))]
         )
         if done_count == len(manifest.shards):
             final = self._jobs.finish_if_complete(manifest)
             if final is not None:
-                self._coordination.end_job(message.job_id, final.state)
+                self._coordination.end_jobs({message.job_id: final.state})
 
 
 class _InlineExchange:

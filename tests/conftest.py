@@ -1,11 +1,11 @@
-"""Real servers for the tests: each session starts its own, with credentials of its own."""
+"""Real servers for the tests: each pytest process starts its own, with its own credentials."""
 
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,20 +17,31 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 
-_FOREIGN = ("FORNADA_", "AWS_")
+from .deployment import environ_of, own_environ, with_new_bucket
+from .scheduling import ByDeployment, longest_first
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDeployment:
+    """Distribute tests by the deployment that they share."""
+    return ByDeployment(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the work, they begin with the longest."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
 
 
 @pytest.fixture(autouse=True)
 def _clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the developer's own deployment reaches a test."""
-    for name in list(os.environ):
-        if name.startswith(_FOREIGN):
-            monkeypatch.delenv(name)
+    """Keep the developer's own deployment away from the tests."""
+    for name in os.environ.keys() - own_environ().keys():
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_reach_commands() -> None:
-    """Under nohup or behind `&` some are ignored, and every command of a test inherits that."""
+    """Undo the ignored signals that nohup or `&` would pass on to every command of a test."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -39,53 +50,33 @@ def _signals_reach_commands() -> None:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A Valkey and an S3 server (rclone) of this session's own; no workers."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-    with Stack(data_dir=tmp_path_factory.mktemp("servers"), environ=environ) as stack:
+    """A Valkey and an S3 server (rclone) for this process; no workers."""
+    with Stack(data_dir=tmp_path_factory.mktemp("servers"), environ=own_environ()) as stack:
         yield stack
 
 
 @pytest.fixture
 def redis_url(servers: Stack) -> str:
-    """The URL of a Valkey that holds nothing."""
+    """The URL of a Redis database that holds nothing."""
     url = servers.settings.redis_url.get_secret_value()
     # The random password in the URL proves that the server is ours to empty.
     with redis.Redis.from_url(url) as client:
-        client.flushall()
+        client.flushdb()
     return url
 
 
 @pytest.fixture
 def settings(servers: Stack, redis_url: str, tmp_path: Path) -> Settings:
     """Settings for an empty Valkey, a new bucket on rclone, and a new cache folder."""
-    fresh = servers.settings.model_copy(
-        update={
-            "redis_url": SecretStr(redis_url),
-            "s3_bucket": _new_bucket_name(),
-            "cache_dir": tmp_path / "cache",
-        }
+    return with_new_bucket(
+        servers.settings, redis_url=SecretStr(redis_url), cache_dir=tmp_path / "cache"
     )
-    S3ObjectStore.from_settings(fresh).create_bucket()
-    return fresh
 
 
 @pytest.fixture
 def environ(settings: Settings) -> dict[str, str]:
     """The environment of a command that runs with `settings`."""
-    secret = settings.s3_secret_access_key
-    assert secret is not None
-    assert settings.s3_endpoint_url is not None
-    assert settings.s3_access_key_id is not None
-    return {
-        **os.environ,
-        "FORNADA_REDIS_URL": settings.redis_url.get_secret_value(),
-        "FORNADA_S3_ENDPOINT_URL": settings.s3_endpoint_url,
-        "FORNADA_S3_BUCKET": settings.s3_bucket,
-        "FORNADA_S3_REGION": settings.s3_region,
-        "FORNADA_S3_ACCESS_KEY_ID": settings.s3_access_key_id,
-        "FORNADA_S3_SECRET_ACCESS_KEY": secret.get_secret_value(),
-        "FORNADA_CACHE_DIR": str(settings.cache_dir),
-    }
+    return environ_of(settings)
 
 
 @pytest.fixture(scope="session")
@@ -103,14 +94,13 @@ def moto_endpoint() -> Iterator[str]:
 @pytest.fixture
 def moto_settings(moto_endpoint: str) -> Settings:
     """Settings for a new bucket on moto."""
-    fresh = Settings(
-        s3_endpoint_url=moto_endpoint,
-        s3_bucket=_new_bucket_name(),
-        s3_access_key_id="anybody",
-        s3_secret_access_key=SecretStr("anything"),
+    return with_new_bucket(
+        Settings(
+            s3_endpoint_url=moto_endpoint,
+            s3_access_key_id="anybody",
+            s3_secret_access_key=SecretStr("anything"),
+        )
     )
-    S3ObjectStore.from_settings(fresh).create_bucket()
-    return fresh
 
 
 @pytest.fixture
@@ -150,7 +140,3 @@ def _wait_until(predicate: Callable[[], object], timeout_s: float = 10.0) -> Non
         if time.monotonic() > deadline:
             pytest.fail(f"not true within {timeout_s:g} s: {predicate}")
         time.sleep(0.02)
-
-
-def _new_bucket_name() -> str:
-    return f"test-{uuid.uuid4().hex[:12]}"

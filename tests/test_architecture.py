@@ -1,75 +1,66 @@
-"""The house stands as it was drawn: layers, light half, sizes, names."""
+"""The code keeps the shape that CONTRIBUTING.md describes: layers, light imports, sizes, names."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import producer
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("fornada", "model_store", "producer", "trainer", "worker")
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
-_HEAVY = ("tensorflow", "keras", "PIL", "matplotlib", "sklearn", "pyarrow", "h5py")
-_LIGHT = "import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
+#: Most modules of one folder, besides `__init__.py`.
+_MAX_MODULES = 13
+_MAX_LINES = 350
 
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "producer",
-        "producer.commands.submit",
-        "producer.commands.jobs",
-        "producer.commands.compare",
-        "producer.testing",
-        "fornada.commands.doctor",
-        "fornada.local.cli",
-        "model_store.store",
-        "model_store.commands.reading",
-        "model_store.commands.changing",
-        "model_store.commands.report",
-        "model_store.safety.artifact_check",
-    ],
+_FRAMEWORKS = ("tensorflow", "keras", "PIL", "matplotlib", "sklearn", "pyarrow", "h5py")
+#: Imports of one process, in order, and what none of them may load by itself.
+_LIGHT_STEPS = (
+    (
+        "from fornada.commands.router import root; root.main(['--help'], standalone_mode=False)",
+        (*_FRAMEWORKS, "pydantic", "boto3", "celery", "numpy"),
+    ),
+    ("import worker.cli, worker.process", (*_FRAMEWORKS, "rich")),
+    ("import producer", _FRAMEWORKS),
+    ("import producer.commands.submit", _FRAMEWORKS),
+    ("import producer.commands.jobs", _FRAMEWORKS),
+    ("import producer.commands.compare", _FRAMEWORKS),
+    ("import producer.testing", _FRAMEWORKS),
+    ("import fornada.commands.doctor", _FRAMEWORKS),
+    ("import fornada.commands.local", _FRAMEWORKS),
+    ("import model_store.store", _FRAMEWORKS),
+    ("import model_store.commands.reading", _FRAMEWORKS),
+    ("import model_store.commands.changing", _FRAMEWORKS),
+    ("import model_store.commands.report", _FRAMEWORKS),
+    ("import model_store.safety.artifact_check", _FRAMEWORKS),
 )
-def test_light_half_imports_no_framework_and_no_optional_package(module: str) -> None:
+
+
+def test_light_parts_load_no_framework_and_no_optional_package() -> None:
     # Given
-    script = _LIGHT.format(module=module, heavy=_HEAVY)
+    script = (
+        "import contextlib, json, sys\n"
+        "loaded = {}\n"
+        "for step, heavy in json.loads(sys.argv[1]):\n"
+        "    before = set(sys.modules)\n"
+        "    with contextlib.redirect_stdout(sys.stderr): exec(step)\n"
+        "    found = set(heavy) & (set(sys.modules) - before)\n"
+        "    if found: loaded[step] = sorted(found)\n"
+        "print(json.dumps(loaded))"
+    )
 
     # When
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, json.dumps(_LIGHT_STEPS)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
 
     # Then
-    assert "[]" == run.stdout.strip()
-
-
-def test_help_loads_neither_roles_nor_pydantic() -> None:
-    # Given
-    script = (
-        "import sys\n"
-        "from fornada.commands.router import root\n"
-        "root.main(['--help'], standalone_mode=False)\n"
-        "sys.exit(len({'pydantic', 'boto3', 'celery', 'numpy', 'tensorflow'} & set(sys.modules)))"
-    )
-
-    # When
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-
-    # Then
-    assert 0 == run.returncode
-
-
-def test_the_start_of_workers_does_not_wait_for_rich() -> None:
-    # Given
-    script = "import sys, worker.cli, worker.process; sys.exit('rich' in sys.modules)"
-
-    # When
-    run = subprocess.run([sys.executable, "-c", script], check=False)
-
-    # Then
-    assert 0 == run.returncode
+    assert {} == json.loads(run.stdout)
 
 
 def test_layers_hold() -> None:
@@ -83,15 +74,28 @@ def test_layers_hold() -> None:
     assert 0 == run.returncode, run.stdout
 
 
-@pytest.mark.parametrize("path", _MODULES, ids=lambda path: str(path.relative_to(_ROOT)))
-def test_module_says_what_it_is_for_and_fits_a_head(path: Path) -> None:
+def test_modules_say_what_they_are_for_and_fit_a_head() -> None:
     # Given
-    lines = path.read_text().splitlines()
+    texts = {str(path.relative_to(_ROOT)): path.read_text() for path in _MODULES}
 
     # Then
-    assert lines[0].startswith('"""')
-    assert path.stem not in {"utils", "common", "helpers", "manager"}
-    assert len(lines) <= 350
+    assert [] == [name for name, text in texts.items() if not text.startswith('"""')]
+    assert {} == {
+        name: len(text.splitlines())
+        for name, text in texts.items()
+        if len(text.splitlines()) > _MAX_LINES
+    }
+    assert set() == {"utils", "common", "helpers", "manager"} & {path.stem for path in _MODULES}
+
+
+def test_folders_are_chapters() -> None:
+    # Given
+    folders = {path.parent for path in _MODULES}
+    sizes = {folder: len(list(folder.glob("[!_]*.py"))) for folder in folders}
+
+    # Then
+    assert [] == [folder for folder in folders if not (folder / "__init__.py").exists()]
+    assert {} == {folder: size for folder, size in sizes.items() if size > _MAX_MODULES}
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -2,7 +2,7 @@
 
 from fornada.imports import imports_blocked
 
-# structlog imports Rich where it can, for what no worker asks of it: a fifth of the time until
-# the supervisor has started the first process.
+# structlog imports Rich if it can, which no worker needs: a fifth of the time until the supervisor
+# starts its first process.
 with imports_blocked(("rich",)):
-    import structlog  # noqa: F401 - for this alone
+    import structlog  # noqa: F401 - imported for this effect

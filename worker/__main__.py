@@ -1,4 +1,4 @@
-"""Run one worker process; `fornada worker` starts as many as it is told, and minds them."""
+"""Run one worker process; `fornada worker` starts several and supervises them."""
 
 import argparse
 import os
@@ -30,10 +30,10 @@ def main() -> int:
 
 
 def _stop_with_supervisor() -> None:
-    """End as on SIGTERM when stdin closes: a supervisor that was killed cannot tell us."""
+    """End as on SIGTERM when stdin closes: the supervisor was killed."""
 
     def wait() -> None:
-        # Not through sys.stdin: whoever waits in it holds its lock, and Python aborts at its end.
+        # A thread waiting in sys.stdin holds its lock, and makes Python abort at exit.
         while os.read(_STDIN, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)

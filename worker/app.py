@@ -1,8 +1,8 @@
-"""Celery around the worker: its app, its event loop's sign of life, and how it is started."""
+"""Celery around the worker: the app, the heartbeat of its event loop, and the consumer."""
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -10,40 +10,39 @@ from celery.apps.worker import Worker
 from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Consumer
 
-from fornada import keys
-from fornada.logs import get_logger
+from fornada.events import SILENT, Events, MessageDropped
 from fornada.queue.celery_config import celery_config
-from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker.compute.thread_choice import Concurrency
 from worker.host.health import BEAT_INTERVAL_S
 
-log = get_logger(__name__)
-
 
 class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
-    """Threads, of which there can be more later; Celery's own pool of them cannot grow."""
+    """A pool of threads that can grow; Celery's own cannot."""
 
     def grow(self, n: int = 1) -> None:
-        """Have `n` more."""
+        """Add `n` threads."""
         self.limit += n
-        # An executor looks at it whenever a task comes and no thread is idle.
-        self.executor._max_workers = self.limit  # noqa: SLF001 - it has no other way to grow
+        # The executor reads it whenever a task comes and no thread is idle.
+        self.executor._max_workers = self.limit  # noqa: SLF001 - the only way to grow
 
 
 class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
-    """Drops messages that Celery cannot take apart.
+    """Drops messages that Celery cannot parse.
 
-    Celery itself lets their errors end the worker, and gives the message back to the queue, where
-    it ends the next worker, and so on.
+    Celery lets their errors end the worker and requeues the message, which then ends the next
+    worker.
     """
 
-    def __init__(self, *args: Any, on_message: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, on_message: Callable[[], None], events: Events, **kwargs: Any
+    ) -> None:
         self._on_message = on_message
+        self._events = events
         super().__init__(*args, **kwargs)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """What is called with each message."""
+        """The function that handles each message."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_or_drop(message: Any) -> None:
@@ -51,18 +50,18 @@ class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
             try:
                 handle(message)
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
-                # Not on_decode_error: it fails once more where there is no body at all.
-                log.error("message dropped", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400 - ours to explain, a stack says no more
+                # Not on_decode_error, which itself fails on a message without a body.
+                self._events.tell(MessageDropped(error=f"{type(exc).__name__}: {exc}"))
                 message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
 
         return handle_or_drop
 
     def resize(self, threads: int) -> None:
-        """Work on so many messages at a time, if that is more than now; from any thread."""
+        """Handle at least `threads` messages at a time; callable from any thread."""
         more = threads - self.pool.num_processes
         if more > 0:
             self.pool.grow(more)
-            # For the next connection, and for this one.
+            # The first is for later connections, the second for this one.
             self.initial_prefetch_count += more
             self.qos.increment_eventually(more)
 
@@ -77,10 +76,10 @@ def create_app(settings: Settings) -> Celery:
 def add_heartbeat(
     app: Celery, *, beat: Callable[[], None], expect_stop: Callable[[], None]
 ) -> None:
-    """Have the consumer's event loop call `beat` while it turns, `expect_stop` before it ends."""
+    """Have the consumer's event loop call `beat` while it runs, and `expect_stop` as it ends."""
 
     class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
-        """Celery's way to hang something on the event loop."""
+        """Celery's hook into the event loop."""
 
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -93,10 +92,10 @@ def add_heartbeat(
 
 
 def add_growth(app: Celery, concurrency: Concurrency) -> None:
-    """Have the consumer take as many messages at a time as `concurrency` says."""
+    """Have the consumer handle as many messages at a time as `concurrency` says."""
 
     class Growth(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
-        """Celery's way to know of a connection, the first and each that follows a broken one."""
+        """Celery's hook into each new connection."""
 
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -106,12 +105,6 @@ def add_growth(app: Celery, concurrency: Concurrency) -> None:
     app.steps["consumer"].add(Growth)
 
 
-def enqueue(app: Celery, messages: Sequence[ShardMessage]) -> None:
-    """Put messages on the queue."""
-    for message in messages:
-        app.send_task(keys.TASK_RUN_SHARD, args=[message.model_dump(mode="json")])
-
-
 def consume(
     app: Celery,
     settings: Settings,
@@ -119,20 +112,21 @@ def consume(
     name: str,
     threads: int,
     on_message: Callable[[], None],
+    events: Events = SILENT,
 ) -> int:
-    """Consume until a signal ends it; return the exit code. SIGTERM finishes what is at work.
+    """Consume until a signal; return the exit code. SIGTERM finishes the shards at work.
 
-    `on_message` is called with every message that comes, also with those that are dropped.
+    `on_message` is called for every message, dropped ones too.
     """
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
         pool=GrowingPool,
-        consumer_cls=functools.partial(TolerantConsumer, on_message=on_message),
+        consumer_cls=functools.partial(TolerantConsumer, on_message=on_message, events=events),
         concurrency=threads,
         loglevel=settings.log_level,
         quiet=True,
-        # Workers have nothing to say to each other.
+        # Workers do not talk to each other.
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

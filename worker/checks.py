@@ -1,4 +1,4 @@
-"""What `fornada doctor` checks on behalf of workers: the cores, and that a model predicts."""
+"""What `fornada doctor` checks for workers: the cores, and that a model predicts."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from fornada.commands.doctor import Finding
 from fornada.errors import MissingExtraError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine, require_engine
 from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
@@ -20,7 +20,7 @@ from worker.host.hardware import granted_cores
 
 
 def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
-    """Load the model `ref` (else the newest version of each) as a worker would, and predict.
+    """Load the model `ref`, by default the newest version of each, as a worker would, and predict.
 
     Raises:
         FornadaError: The store cannot be reached, or a model is unknown or refused.
@@ -32,7 +32,7 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         detail=f"a worker makes {threads} predict calls at a time, shared by its --processes, each "
         "on one core",
     )
-    objects = S3ObjectStore.from_settings(settings)
+    objects = open_store(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
     if not refs:
@@ -43,10 +43,10 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     try:
         require_engine(settings.engine)
     except MissingExtraError as exc:
-        yield Finding(check="model", status="skip", detail=f"workers load models, not this: {exc}")
+        yield Finding(check="model", status="skip", detail=f"only workers load models: {exc}")
         return
     engine = open_engine(settings.engine, threads=threads)
-    # Nothing is kept of what is tried here, so nobody has to decide.
+    # Nothing measured here is kept, so there is nothing to decide.
     kept = calibrations(objects=objects, decide=lambda _, data: data, engine=engine)
     for name in refs:
         yield from _load_and_predict(settings, models, name, engine, kept)
@@ -63,7 +63,7 @@ def _load_and_predict(
         if settings.max_batch_size is not None:
             return settings.max_batch_size
         found = kept.find(manifest)
-        tile = "as kept" if found else "tried here, a worker keeps its own"
+        tile = "as kept" if found else "measured here, not kept"
         found = found or kept.measure(manifest, compile_for)
         tile = f"{tile}: {found.summary}"
         return found.tile_items
@@ -95,14 +95,14 @@ def _threads(
     settings: Settings, manifest: ModelManifest, predictor: Predictor, objects: ObjectStore
 ) -> str:
     cost = shard_cost(manifest, predictor, objects=objects, settings=settings)
-    chosen = cost.threads(settings, streams=predictor.streams)
+    needed = cost.threads(settings, streams=predictor.streams)
     why = (
         f"a shard of {manifest} waits {1000 * cost.wait_s:.0f} ms for the store and computes "
         f"{1000 * cost.busy_s:.0f} ms on a core"
     )
     if settings.worker_threads is None:
-        return f"a worker process has {chosen} shards in hand, and takes as many messages: {why}"
+        return f"a worker process has {needed} shards in hand, and takes as many messages: {why}"
     return (
         f"a worker process has {settings.worker_threads} shards in hand, as "
-        f"FORNADA_WORKER_THREADS says; unset it would have {chosen}: {why}"
+        f"FORNADA_WORKER_THREADS says; unset, it would have {needed}: {why}"
     )

@@ -9,8 +9,9 @@ import click
 
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
+from fornada.events import LOGGED
 from fornada.settings import Settings
-from model_store.engines.catalog import require_engine
+from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
 from worker.host.health import live_and_stale
 from worker.host.supervisor import Supervisor, worker_command
@@ -44,27 +45,31 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
         sys.exit(_report_health(settings))
     if exact:
         settings = _exact(settings)
-    require_engine(settings.engine)
+    engine = require_engine(settings.engine)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    gpus = visible_gpus(os.environ) if settings.engine.startswith("keras") else []
+    gpus = visible_gpus(os.environ) if engine.uses_gpu else []
     environs = [
-        {**gpu, "FORNADA_ENGINE": settings.engine}
+        {**gpu, "FORNADA_ENGINE": engine.name}
         for gpu in gpu_of_each(gpus, processes=processes or len(gpus) or 1)
     ]
     threads = max(1, granted_cores() // len(environs))
     supervisor = Supervisor(
-        worker_command(threads=threads), environs=environs, cache_dir=settings.cache_dir
+        worker_command(threads=threads),
+        environs=environs,
+        cache_dir=settings.cache_dir,
+        events=LOGGED,
     )
     sys.exit(supervisor.run())
 
 
 def _exact(settings: Settings) -> Settings:
-    if not settings.engine.startswith("keras"):
+    exact = find_engine(settings.engine).exact
+    if exact is None:
         raise UsageError(
-            f"--exact predicts with keras-exact, and FORNADA_ENGINE is {settings.engine}; unset it"
+            f"FORNADA_ENGINE={settings.engine} has no exact form; unset it, or leave out --exact"
         )
-    return settings.model_copy(update={"engine": "keras-exact"})
+    return settings.model_copy(update={"engine": exact})
 
 
 def _report_health(settings: Settings) -> int:
@@ -74,7 +79,7 @@ def _report_health(settings: Settings) -> int:
 
 
 def _require_folder(folder: Path) -> None:
-    """Make sure that models and signs of life can be kept in `folder`."""
+    """Check that `folder` can hold models and health files."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -1,17 +1,23 @@
-"""One worker process: everything it is made of, put together and run."""
+"""One worker process: put together from its parts, and run."""
 
 import os
+from dataclasses import dataclass
 
 from fornada.calls.redis import RedisCallChannel
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
+from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
-from fornada.logs import get_logger
+from fornada.queue.celery_queue import CelerySender
+from fornada.queue.interface import Sender
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
+from fornada.storage.reporting import ReportingStore
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -22,123 +28,177 @@ from worker import tasks
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.direct_calls import PredictServer
 from worker.compute.model_cache import ModelCache
-from worker.compute.predictor import ChooseTile, EnginePredictor, Predictor
+from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import tile_chooser
 from worker.host.deadlines import Deadlines
-from worker.host.health import EXIT_RESTART, HealthFile, worker_name
+from worker.host.health import EXIT_RESTART, HealthFile
+from worker.host.identity import Worker, worker_name
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
 
-log = get_logger(__name__)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What the parts of a worker share."""
+
+    settings: Settings
+    worker: Worker
+    events: Events
+    engine: Engine
+    objects: ObjectStore
+    coordination: RedisCoordination
+    jobs: JobStore
+    manifests: Manifests
+    deadlines: Deadlines
 
 
-def run_process(settings: Settings, *, threads: int) -> int:
+def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) -> int:
     """Consume until a signal ends it; return the exit code.
 
     Args:
-        settings: What the environment said.
+        settings: From the environment.
         threads: Cores that predict may use.
+        events: Hears what happens.
     """
-    # Before the first message: importing TensorFlow takes seconds.
-    engine = open_engine(settings.engine, threads=threads)
-    name = worker_name()
-    objects = S3ObjectStore.from_settings(settings)
-    coordination = RedisCoordination.from_settings(settings)
-    jobs = JobStore(objects=objects, decisions=coordination)
-    manifests = Manifests(jobs=jobs)
-    stored = ModelStore(objects=objects, trust=Trust.from_settings(settings))
-    choose_tile = tile_chooser(settings, objects=objects, decide=coordination.decide, engine=engine)
-    concurrency = Concurrency(settings, objects=objects, streams=engine.streams)
-    models = _model_cache(settings, stored, engine, choose_tile, concurrency)
-    deadlines = Deadlines()
-    service = ShardService(
-        jobs=jobs,
-        manifests=manifests,
-        models=models,
-        coordination=coordination,
-        deadlines=deadlines,
-        isolate=lambda job_id, shard: IsolatedProcess(
-            isolated_command(job_id, shard), timeout_s=settings.shard_deadline_s
-        ),
-        worker=name,
-        lease_s=settings.lease_s,
-        shard_deadline_s=settings.shard_deadline_s,
+    shared = _open(settings, threads=threads, events=events)
+    worker = shared.worker
+    concurrency = Concurrency(
+        settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
+    models = _model_cache(shared, concurrency)
     app = celery_app.create_app(settings)
     activity = Activity()
-    tasks.register(app, run=service.run_bundle, activity=activity)
+    tasks.register(app, run=_service(shared, models).run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
-        file=HealthFile(settings.cache_dir, name=name),
+        file=HealthFile(settings.cache_dir, name=worker.name),
         activity=activity,
-        queue_length=lambda: _queue_length(coordination, settings.queue),
-        end_process=lambda: os._exit(EXIT_RESTART),
+        queue_length=lambda: _queue_length(shared.coordination, settings.queue),
+        end_process=_end_process,
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)
-    reconciler = Reconciler(
-        jobs=jobs,
-        manifests=manifests,
-        coordination=coordination,
-        enqueue=lambda messages: celery_app.enqueue(app, messages),
-        holder=name,
-        queue=settings.queue,
-        interval_s=settings.reconcile_interval_s,
-        requeue_after_s=settings.requeue_after_s,
-        enqueue_window=settings.enqueue_window,
-        lease_s=settings.lease_s,
-    )
-    predict_server = PredictServer(
-        exchange=RedisCallChannel.from_settings(settings),
-        queue=settings.queue,
-        models=models,
-        deadlines=deadlines,
-        deadline_s=settings.shard_deadline_s,
-        end_process=lambda: os._exit(EXIT_RESTART),
-    )
+    reconciler = _reconciler(shared, CelerySender(app))
+    predict_server = _predict_server(shared, models)
     models.warm(names_in(settings.warm_models))
     watchdog.start()
     reconciler.start()
     predict_server.start()
-    log.info("worker starts", worker=name, threads=threads, engine=engine.name)
+    events.tell(WorkerStarted(worker=worker.name, threads=threads, engine=worker.engine))
     try:
         return celery_app.consume(
-            app, settings, name=name, threads=concurrency.threads, on_message=activity.take
+            app,
+            settings,
+            name=worker.name,
+            threads=concurrency.threads,
+            on_message=activity.take,
+            events=events,
         )
     finally:
         predict_server.stop()
         reconciler.stop()
         watchdog.stop()
         models.close()
-        log.info("worker stopped", worker=name)
+        events.tell(WorkerStopped(worker=worker.name))
 
 
-def _model_cache(
-    settings: Settings,
-    models: ModelStore,
-    engine: Engine,
-    choose_tile: ChooseTile,
-    concurrency: Concurrency,
-) -> ModelCache:
+def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
+    # Before the first message: importing TensorFlow takes seconds.
+    engine = open_engine(settings.engine, threads=threads)
+    objects = ReportingStore(open_store(settings), events=events)
+    coordination = RedisCoordination.from_settings(settings)
+    jobs = JobStore(objects=objects, decisions=coordination)
+    return _Shared(
+        settings=settings,
+        worker=Worker(name=worker_name(), threads=threads, engine=engine.name),
+        events=events,
+        engine=engine,
+        objects=objects,
+        coordination=coordination,
+        jobs=jobs,
+        manifests=Manifests(jobs=jobs),
+        deadlines=Deadlines(),
+    )
+
+
+def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
+    settings, events = shared.settings, shared.events
+    models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
+    choose_tile = tile_chooser(
+        settings,
+        objects=shared.objects,
+        decide=shared.coordination.decide,
+        engine=shared.engine,
+        events=events,
+    )
+
     def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
         predictor = EnginePredictor(
-            manifest, artifact, engine=engine, models=models, choose_tile=choose_tile
+            manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
         )
         concurrency.fit(manifest, predictor)
         return predictor
 
     return ModelCache(
-        models=models,
-        build=build,
-        disk=ArtifactCache(settings.cache_dir),
-        max_models=settings.max_loaded_models,
-        max_bytes=settings.model_memory_bytes,
-        max_latency_s=settings.max_latency_s,
+        settings, models=models, build=build, disk=ArtifactCache(settings.cache_dir), events=events
     )
 
 
-def _queue_length(coordination: Coordination, queue: str) -> int | None:
+def _service(shared: _Shared, models: ModelCache) -> ShardService:
+    deadline_s = shared.settings.shard_deadline_s
+    return ShardService(
+        shared.settings,
+        shared.worker,
+        jobs=shared.jobs,
+        manifests=shared.manifests,
+        models=models,
+        leases=shared.coordination,
+        endings=Endings(
+            jobs=shared.jobs,
+            open_jobs=shared.coordination,
+            holder=shared.worker.name,
+            lease_s=shared.settings.lease_s,
+            events=shared.events,
+        ),
+        deadlines=shared.deadlines,
+        isolate=lambda job_id, shard: IsolatedProcess(
+            isolated_command(job_id, shard), timeout_s=deadline_s
+        ),
+        events=shared.events,
+    )
+
+
+def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
+    return Reconciler(
+        jobs=shared.jobs,
+        manifests=shared.manifests,
+        recovery=shared.coordination,
+        sender=sender,
+        settings=shared.settings,
+        holder=shared.worker.name,
+        events=shared.events,
+    )
+
+
+def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
+    return PredictServer(
+        channel=RedisCallChannel.from_settings(shared.settings),
+        queue=shared.settings.queue,
+        models=models,
+        deadlines=shared.deadlines,
+        deadline_s=shared.settings.shard_deadline_s,
+        end_process=_end_process,
+        events=shared.events,
+    )
+
+
+def _end_process() -> None:
+    """End at once; the supervisor starts another."""
+    os._exit(EXIT_RESTART)
+
+
+def _queue_length(coordination: OpenJobs, queue: str) -> int | None:
     try:
         return coordination.queue_length(queue)
     except FornadaError:

@@ -1,4 +1,4 @@
-"""The one Celery task: decode, run, and never raise (a raised task is an acknowledged task)."""
+"""The one Celery task: decode, run, and never raise: Celery acknowledges a task that raised."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from celery import Celery
 
 from fornada import keys
 from fornada.errors import MessageError
+from fornada.events import SILENT, Events, MessageDropped
 from fornada.logs import get_logger
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from worker.host.health import EXIT_RESTART
@@ -17,17 +18,20 @@ log = get_logger(__name__)
 
 
 def register(
-    app: Celery, *, run: Callable[[Sequence[ShardMessage]], object], activity: Activity
+    app: Celery,
+    *,
+    run: Callable[[Sequence[ShardMessage]], object],
+    activity: Activity,
+    events: Events = SILENT,
 ) -> None:
-    """Register the task that gives what comes together to `run`, and tells `activity` of it."""
+    """Register the task that passes a bundle of messages to `run`, and counts it in `activity`."""
 
     def run_shard(*args: Any, **kwargs: Any) -> None:
         try:
             messages = decode(args, kwargs)
         except MessageError as exc:
-            # A message that cannot be read has no shard to commit an outcome for; the
-            # reconciler enqueues a good one if there is one to be had.
-            log.error("message dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            # Nobody knows whose shard it was; if one is open, the reconciler enqueues it again.
+            events.tell(MessageDropped(error=str(exc)))
             return
         try:
             with activity.running():
@@ -38,15 +42,15 @@ def register(
         except Exception:
             log.exception("shards left to the reconciler", job_id=messages[0].job_id)
 
-    # Shared, it would be registered with every other Celery app of the process too.
+    # A shared task would be registered with every other Celery app of the process too.
     app.task(name=keys.TASK_RUN_SHARD, ignore_result=True, shared=False)(run_shard)
 
 
 def decode(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[ShardMessage]:
-    """The messages among a task's arguments, each of them one.
+    """The messages, of which each argument of the task is one.
 
     Raises:
-        MessageError: There is none, there are too many, or one is no message.
+        MessageError: There are none or too many, or one is malformed.
     """
     if not 1 <= len(args) <= MAX_BUNDLE or kwargs:
         raise MessageError(

@@ -1,1 +1,1 @@
-"""One file a contender; each is a process of its own, in an environment of its own."""
+"""One file per contender; each runs as a process in its environment."""

@@ -1,4 +1,4 @@
-"""BentoML: an endpoint that takes files, and one with its adaptive batching for single images."""
+"""BentoML: one endpoint for files, one with adaptive batching for single images."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _MAX_BATCH_SIZE = 64
     workers=1,
     threads=http_driver.OBJECT_THREADS,
     traffic={"timeout": 120, "max_concurrency": 1000},
-    # Neither costs anything here that the others do not pay.
+    # Off: the other contenders pay for neither.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
 )

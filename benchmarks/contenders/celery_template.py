@@ -20,14 +20,14 @@ _PROCESSES = 2
 _TIMEOUT_S = 120
 
 app = celery.Celery("template")
-# Databases of its own; Fornada has number 0 to itself.
+# Fornada uses database 0.
 _SERVER = os.environ.get("BENCH_REDIS_SERVER", "redis://127.0.0.1:6379")
 app.conf.update(broker_url=f"{_SERVER}/1", result_backend=f"{_SERVER}/2")
 
 
 @cache
 def _model() -> Any:
-    # In the process that the pool forked: TensorFlow started before a fork hangs.
+    # In the forked process of the pool: TensorFlow hangs if it starts before a fork.
     return contract.load_model(Path(os.environ["BENCH_FOLDER"], "mlp.keras"))
 
 
@@ -39,11 +39,11 @@ def classify(images: list[list[list[float]]]) -> list[list[float]]:
 
 
 def _classify_all(parts: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    """Each part through a task of its own, so many at a time."""
+    """One task per part, `_TASKS_IN_FLIGHT` at a time."""
     answers: list[NDArray[np.float32]] = []
     under_way: deque[Any] = deque()
     for part in parts:
-        # From one thread: Celery's results from Redis are lost now and then where several wait.
+        # From one thread: Celery sometimes loses results from Redis when several threads wait.
         if len(under_way) == _TASKS_IN_FLIGHT:
             answers.append(np.array(under_way.popleft().get(timeout=_TIMEOUT_S), np.float32))
         under_way.append(classify.delay(part.astype(float).tolist()))

@@ -1,4 +1,4 @@
-"""Fornada with one worker process and its default settings: jobs, small jobs, and predict."""
+"""Fornada with one worker process and default settings: jobs, small jobs, and predict."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from producer import Client, StoredImages
 
 _CALLERS = 64
 _READING_THREADS = 8
-#: Every so many of the small jobs is read back and compared; all must have succeeded.
+#: One in ten small jobs is read back and compared; all must have succeeded.
 _READ_EVERY = 10
 _SMALL_MODEL = "mlp"
 
@@ -41,7 +41,7 @@ def _package(engine: str) -> str:
 
 
 class _Runs:
-    """The workloads, each by its own way in."""
+    """The workloads, each through its entry point."""
 
     def __init__(self, harness: Harness, client: Client, worker: Worker) -> None:
         self._client = client
@@ -58,7 +58,7 @@ class _Runs:
         return self._by_workload[task.workload](task)
 
     def _objects(self, task: Task) -> Done:
-        """A job over objects that lie in the store."""
+        """A job over objects in the store."""
         stored = StoredImages(bucket=BUCKET, prefix=commonpath(task.keys))
         job = self._client.submit(stored, model=task.workload)
         statuses = fornada_worker.wait([job])
@@ -72,7 +72,7 @@ class _Runs:
         )
 
     def _predict(self, task: Task) -> Done:
-        """One call an image, from so many threads; nothing is stored."""
+        """One call per image, from `_CALLERS` threads; nothing is stored."""
         # `registry` leaves this workload out where the client has no such method.
         client: Any = self._client
 
@@ -90,10 +90,10 @@ class _Runs:
         return Done(items=len(answers), finished_at=finished_at, answers="file")
 
     def _submit(self, task: Task) -> Done:
-        """One durable job an image, from this process."""
+        """One durable job per image, from this process."""
         images = [self._images[i : i + 1] for i in range(task.count)]
         jobs = self._client.submit_many(images, model=_SMALL_MODEL)
-        # The last one first: asking after each while they run would cost what is measured.
+        # The last one first: polling each while they run would slow what is measured.
         fornada_worker.wait(jobs[-1:])
         with ThreadPoolExecutor(_READING_THREADS) as pool:
             statuses = list(pool.map(lambda job: fornada_worker.wait([job])[0], jobs))

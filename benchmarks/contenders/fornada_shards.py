@@ -1,4 +1,4 @@
-"""The fixed cost of a shard: one-item shards of a model that computes next to nothing."""
+"""The fixed cost of a shard: one-item shards of a model that computes almost nothing."""
 
 import os
 import sys
@@ -29,8 +29,8 @@ def main() -> None:
             statuses = fornada_worker.wait([job])
             outcomes = [store.outcome(job.id, shard) for shard in range(task.count)]
             ends = sorted(o.committed_at.timestamp() for o in outcomes if o is not None)
-            # One thread: from the end of one shard to the end of the next is one shard, its
-            # message and its acknowledgement included.
+            # With one thread, the time between two commits is one shard with its message and its
+            # acknowledgement.
             gaps_ms = np.diff(ends) * 1000 if task.count > 1 else np.zeros(1)
             figures = {"shard_ms": float(np.median(gaps_ms)), "mean_ms": float(np.mean(gaps_ms))}
             np.save(task.answers_path, job.results().probabilities)

@@ -1,4 +1,4 @@
-"""A Fornada worker as a contender's child, and when its jobs were done."""
+"""A Fornada worker as a contender's child, and when its jobs ended."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ class Worker:
 
 @contextmanager
 def worker(processes: int = 1) -> Iterator[Worker]:
-    """Start it, without waiting until it is up: jobs wait for it."""
+    """Start it without waiting until it is up: jobs wait for it."""
     started_at = contract.now()
     command = ["-P", "-m", "fornada", "worker", "--processes", str(processes)]
     with contract.child(command) as process:
@@ -30,7 +30,7 @@ def worker(processes: int = 1) -> Iterator[Worker]:
 
 
 def wait(jobs: Iterable[Job]) -> list[JobStatus]:
-    """How the jobs ended, once they have.
+    """Wait for the jobs; return their final status.
 
     Raises:
         RuntimeError: One did not succeed.
@@ -43,7 +43,7 @@ def wait(jobs: Iterable[Job]) -> list[JobStatus]:
 
 
 def last_outcome_at(statuses: Iterable[JobStatus]) -> float:
-    """When the last outcome of ended jobs was committed; the rate of a job counts until then."""
+    """When the last outcome of ended jobs was committed, which is when the clock stops."""
     return max(
         status.created_at.timestamp() + status.items / (status.items_per_s or 1)
         for status in statuses

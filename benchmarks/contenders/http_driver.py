@@ -1,4 +1,4 @@
-"""What the contenders that are HTTP servers share: the client's side of the work."""
+"""The client's side of the contenders that are HTTP servers."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks import contract
 from benchmarks.contract import Done, Task
 
-#: Objects on their way at a time; as many as a Fornada worker has threads.
+#: Objects in flight; as many as a Fornada worker has threads.
 OBJECT_THREADS = 4
 #: Requests of one image in flight.
 CALLERS = 64
@@ -48,7 +48,7 @@ def wait_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def run_objects(task: Task, *, url: str, encode: Callable[[bytes], dict[str, Any]]) -> Done:
-    """Get each object, post it, and put the `.npy` that comes back."""
+    """Get each object, post it, and put the `.npy` of the answer."""
     s3 = contract.s3_client()
     http = urllib3.PoolManager(maxsize=OBJECT_THREADS)
 
@@ -67,7 +67,7 @@ def run_objects(task: Task, *, url: str, encode: Callable[[bytes], dict[str, Any
 def run_calls(
     images: NDArray[np.uint8], task: Task, *, url: str, encode: Encode, decode: Decode
 ) -> Done:
-    """One request an image, `CALLERS` in flight; by aiohttp, which costs least."""
+    """One request per image, `CALLERS` in flight, with aiohttp, the cheapest client."""
     answers = asyncio.run(_call_all(images[: task.count], url, encode))
     finished_at = contract.now()
     np.save(task.answers_path, np.array([decode(answer) for answer in answers], np.float32))

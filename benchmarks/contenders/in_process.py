@@ -13,7 +13,7 @@ from benchmarks import contract
 from benchmarks.contract import Done, Harness, Task
 
 _BATCH_SIZES = (64, 256, 1024, 4096)
-#: Each batch size is tried for so long, before the clock runs.
+#: The trial of each batch size, before the clock starts.
 _TRIAL_S = 0.5
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -55,7 +55,7 @@ def _predict_all(predict: Predict, rows: NDArray[np.uint8], batch_size: int) -> 
 
 
 def _fastest(predict: Predict, rows: NDArray[np.uint8]) -> tuple[int, Predict]:
-    """The batch size that does most items in a moment, each tried when it is warm."""
+    """The batch size with the highest warm throughput, and the predict function."""
     rates = {}
     for batch_size in _BATCH_SIZES:
         batch = rows[:batch_size]
@@ -76,7 +76,7 @@ def _keras(harness: Harness, model_name: str) -> Predict:
     weights = [(weight, weight.numpy()) for weight in model.weights]
 
     def forward(rows: Any) -> Any:
-        # As constants, which is faster, and as Fornada has them.
+        # Constants are faster, and what Fornada uses.
         with keras.StatelessScope(weights):
             return model(rows, training=False)
 

@@ -41,7 +41,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # installed in its own
         return contract.from_npy(request["object"].file.read())
 
     def batch(self, inputs: list[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], list[int]]:
-        """All rows of the requests, and how many each has."""
+        """The rows of all requests, and the number of each."""
         return np.concatenate(inputs), [len(rows) for rows in inputs]
 
     def predict(self, batch: tuple[NDArray[np.uint8], list[int]]) -> Any:

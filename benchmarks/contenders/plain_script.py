@@ -1,4 +1,4 @@
-"""The script that one writes first: get an object, `model.predict`, put the probabilities."""
+"""The obvious script: get an object, `model.predict`, put the probabilities."""
 
 from benchmarks import contract
 from benchmarks.contract import Done, Harness, Task

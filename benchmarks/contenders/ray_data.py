@@ -1,4 +1,4 @@
-"""Ray Data: get, predict and put as stages of a data set; a new job each time, in a running Ray."""
+"""Ray Data: get, predict and put as stages of a data set; each task is a new job."""
 
 import os
 import tempfile
@@ -11,8 +11,8 @@ from benchmarks import contract
 from benchmarks.contract import Done, Harness, Task
 
 _IO_CPUS = 0.25
-#: How often the job whose rate is *steady* has each object. Its first ones were fetched while the
-#: actor loaded the model, or wait for processes that start: its second half tells.
+#: The job behind the *steady* rate reads each object this often, and only its second half counts:
+#: in the first one the actor loads the model and processes start.
 _STEADY_LAPS = 5
 
 
@@ -37,7 +37,7 @@ class Classifier:
 
 
 def put(row: dict[str, Any]) -> dict[str, Any]:
-    """Probabilities → how many, and when they were durable."""
+    """Probabilities → their number, and when they were durable."""
     contract.put_bytes(
         contract.s3_of_process(), row["output_key"], contract.to_npy(row["probabilities"])
     )
@@ -45,7 +45,7 @@ def put(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_job(task: Task, *, model_path: Path) -> Done:
-    """One job over all objects; then a longer one, which tells the steady rate."""
+    """One job over all objects, then a longer one for the steady rate."""
     written = _written(task, task.keys, model_path=model_path)
     figures = {}
     if len(task.keys) > 1:
@@ -60,7 +60,7 @@ def run_job(task: Task, *, model_path: Path) -> Done:
 
 
 def _written(task: Task, keys: list[str], *, model_path: Path) -> list[dict[str, Any]]:
-    """What a job wrote, a row an object, in the order of time."""
+    """What a job wrote: a row per object, oldest first."""
     rows = [{"key": key, "output_key": contract.output_key(task, key)} for key in keys]
     dataset = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
@@ -90,7 +90,7 @@ def main() -> None:
             object_store_memory=2**30,
             log_to_driver=False,
             _temp_dir=folder,
-            # It would listen on every interface else.
+            # By default it listens on every interface.
             _node_ip_address="127.0.0.1",
         )
         ray.data.DataContext.get_current().enable_progress_bars = False

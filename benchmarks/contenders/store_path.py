@@ -1,4 +1,4 @@
-"""The store path alone: every input fetched, as many bytes as the results put, no model."""
+"""The store path alone: get every input, put as many bytes as the results have, no model."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `client.predict` and workers tell each other: a line of JSON, then the bytes of an array."""
+"""The wire format of calls and answers: a line of JSON, then the bytes of an array."""
 
 import math
 from typing import Annotated, Literal, Self, TypeVar
@@ -11,7 +11,7 @@ from fornada.errors import MessageError
 from fornada.formats.items import Array
 from fornada.records import SCHEMA_VERSION, Dtype, ModelPin, Record
 
-#: Images of one call at most; more is a job.
+#: Most bytes of items in one call; more is a job.
 MAX_CALL_BYTES = 1024 * 1024
 _MAX_HEADER_BYTES = 4096
 _MAX_AXES = 8
@@ -24,28 +24,28 @@ Side = Annotated[int, Field(ge=1, le=MAX_CALL_BYTES)]
 
 
 class PredictRequest(Record):
-    """The header of a call; behind it are its items, item dtype [items, *item_shape], C order."""
+    """The header of a call; its items follow, item dtype [items, *item_shape] in C order."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: Hex128
-    #: Whose answers are waited for together: names the list that the answer goes to.
+    #: Names the list that the answer goes to.
     client: Hex128
     model: ModelPin
     item_dtype: Dtype
     item_shape: Annotated[list[Side], Field(max_length=_MAX_AXES)]
     item_count: int = Field(ge=1, le=_MAX_ITEMS)
-    #: By the clock of Redis: after it nobody waits any more.
+    #: By the clock of Redis; after it the caller no longer waits.
     deadline_ms: int = Field(ge=0)
 
 
 class PredictAnswer(Record):
-    """The header of an answer; behind it are float32 [items, outputs], unless it is an error."""
+    """The header of an answer; its outputs follow, float32 [items, outputs], unless it failed."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: Hex128
     item_count: int = Field(ge=0, le=_MAX_ITEMS)
     output_count: int = Field(ge=0, le=MAX_CALL_BYTES)
-    #: The class of the error, and what it says.
+    #: The class and message of the error.
     error: str | None = None
     detail: str | None = Field(default=None, max_length=2000)
 
@@ -61,7 +61,7 @@ def answer_frame(header: PredictAnswer, outputs: NDArray[np.float32] | None = No
 
 
 class RequestFrame:
-    """A call, taken apart."""
+    """A parsed call."""
 
     def __init__(self, header: PredictRequest, items: Array) -> None:
         self.header = header
@@ -70,10 +70,10 @@ class RequestFrame:
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
-        """Take a frame apart, without a copy.
+        """Parse a frame, without a copy.
 
         Raises:
-            MessageError: It is no call, or its length is not what it claims.
+            MessageError: It is not a call, or its length is not what it claims.
         """
         header, data = _split(frame, PredictRequest)
         shape = (header.item_count, *header.item_shape)
@@ -81,7 +81,7 @@ class RequestFrame:
 
 
 class AnswerFrame:
-    """An answer, taken apart."""
+    """A parsed answer."""
 
     def __init__(self, header: PredictAnswer, outputs: NDArray[np.float32]) -> None:
         self.header = header
@@ -90,10 +90,10 @@ class AnswerFrame:
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
-        """Take a frame apart, without a copy.
+        """Parse a frame, without a copy.
 
         Raises:
-            MessageError: It is no answer, or its length is not what it claims.
+            MessageError: It is not an answer, or its length is not what it claims.
         """
         header, data = _split(frame, PredictAnswer)
         shape = (header.item_count, header.output_count)
@@ -104,7 +104,7 @@ def _split(frame: bytes, kind: type[_R]) -> tuple[_R, memoryview]:
     end = frame.find(b"\n", 0, _MAX_HEADER_BYTES)
     if end < 0:
         raise MessageError(
-            f"a frame of {len(frame)} bytes has no line of JSON in front; write it as "
+            f"a frame of {len(frame)} bytes does not begin with a line of JSON; write it as "
             "docs/reference/messages.md says"
         )
     return kind.from_json(frame[:end], where="frame"), memoryview(frame)[end + 1 :]

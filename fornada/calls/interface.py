@@ -1,50 +1,50 @@
-"""Calls without a job, and their answers: the channel between callers and workers."""
+"""The interface of the channel that carries calls to workers, and answers back."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
 class CallChannel(Protocol):
-    """Carries calls to workers, and answers back."""
+    """Carries calls to workers, and answers back; both may be lost."""
 
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:
-        """Hand in calls.
+        """Send calls to the workers of a queue, all or none.
 
         Raises:
-            BacklogFullError: Too many wait already; none of these was taken.
-            BrokerError: Redis cannot be reached; they may have been taken, and may not.
+            BacklogFullError: Too many calls wait already; none of these was sent.
+            BrokerError: Redis cannot be reached; the calls may have been sent or not.
         """
 
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
-        """Take at most `count` calls, and the time of Redis in ms; waits for the first one.
+        """Wait for a call; take up to `count`, with the time of Redis in ms.
 
         Raises:
             BrokerError: Redis cannot be reached.
         """
 
     def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
-        """Hand in answers by the client that waits for them.
+        """Send answers, keyed by the client that waits for them.
 
         Raises:
             BrokerError: Redis cannot be reached.
         """
 
     def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
-        """Take at most `count` answers; waits for the first one.
+        """Wait for an answer; take up to `count`.
 
         Raises:
             BrokerError: Redis cannot be reached.
         """
 
     def waiting(self, queue: str) -> int:
-        """How many calls no worker has taken yet.
+        """The number of calls that no worker has taken yet.
 
         Raises:
             BrokerError: Redis cannot be reached.
         """
 
     def time_ms(self) -> int:
-        """Now, by the clock that deadlines are measured with.
+        """The time in ms, by the clock of deadlines.
 
         Raises:
             BrokerError: Redis cannot be reached.

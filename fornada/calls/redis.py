@@ -1,4 +1,4 @@
-"""Calls of `client.predict` and their answers on their way through Redis; all may be lost."""
+"""The channel of calls in lists of Redis; what is in it may be lost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from fornada.errors import BacklogFullError
 from fornada.redis_client import connected, translated
 from fornada.settings import Settings
 
-#: Calls that wait for a worker at most, each of a megabyte at most; beyond, callers are told.
+#: Most calls that wait for a worker, each of up to 1 MiB; further ones are refused.
 MAX_WAITING = 1000
-#: Calls that nobody takes, and answers that nobody waits for, are gone after so long.
+#: When Redis drops calls that nobody took and answers that nobody collected.
 _FORGET_S = 600
 
-#: Let all of them in, or none.
+#: Adds all calls or none.
 _ASK = """
 local waiting = redis.call('LLEN', KEYS[1])
 if waiting >= tonumber(ARGV[1]) then return -waiting end
@@ -34,7 +34,7 @@ class RedisCallChannel:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RedisCallChannel":
-        """On the server that the settings name; nothing is contacted yet.
+        """The channel on the server that the settings name; makes no contact yet.
 
         Raises:
             ConfigError: FORNADA_REDIS_URL is not a URL.
@@ -43,7 +43,7 @@ class RedisCallChannel:
 
     @translated
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:
-        """Hand in calls."""
+        """Send calls to the workers of a queue, all or none."""
         waiting = self._ask(
             keys=[keys.redis_predict_calls(queue)], args=[MAX_WAITING, _FORGET_S, *frames]
         )
@@ -55,7 +55,7 @@ class RedisCallChannel:
 
     @translated
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
-        """Take at most `count` calls, and the time of Redis in ms; waits for the first one."""
+        """Wait for a call; take up to `count`, with the time of Redis in ms."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.blmpop(
                 timeout_s, 1, keys.redis_predict_calls(queue), direction="LEFT", count=count
@@ -66,7 +66,7 @@ class RedisCallChannel:
 
     @translated
     def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
-        """Hand in answers by the client that waits for them."""
+        """Send answers, keyed by the client that waits for them."""
         with self._redis.pipeline(transaction=False) as pipe:
             for client, answers in frames.items():
                 key = keys.redis_predict_answers(client)
@@ -76,19 +76,19 @@ class RedisCallChannel:
 
     @translated
     def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
-        """Take at most `count` answers; waits for the first one."""
+        """Wait for an answer; take up to `count`."""
         key = keys.redis_predict_answers(client)
         taken = self._redis.blmpop(timeout_s, 1, key, direction="LEFT", count=count)
         return list(taken[1]) if taken else []
 
     @translated
     def waiting(self, queue: str) -> int:
-        """How many calls no worker has taken yet."""
+        """The number of calls that no worker has taken yet."""
         return int(self._redis.llen(keys.redis_predict_calls(queue)))
 
     @translated
     def time_ms(self) -> int:
-        """Now, by the clock that deadlines are measured with."""
+        """The time in ms, by the clock of deadlines."""
         return _milliseconds(self._redis.time())
 
 

@@ -1,1 +1,1 @@
-"""The `fornada` command: its router, and the commands that belong to no role."""
+"""The `fornada` command: its router, its output, and the commands that belong to no role."""

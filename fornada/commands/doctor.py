@@ -1,7 +1,6 @@
-"""`fornada doctor`: check what Fornada needs of the world around it, and say what to mend."""
+"""`fornada doctor`: check everything that Fornada depends on, and say how to fix it."""
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,18 +8,21 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from fornada import keys
+from fornada.commands.output import JSON_OPTION, print_json
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
 
-#: Redis 7.2 is the oldest that is tested; kombu needs 6.2.
+#: The oldest Redis that is tested; kombu needs 6.2.
 _OLDEST_REDIS = (7, 2)
-_MARKS = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]", "skip": "skip"}
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
+#: Checks that roles contribute, as `module:function`, loaded by name because this layer knows no
+#: role. Each takes the settings and a model or `None`, and yields findings.
+_ROLE_CHECKS = ("worker.checks:model_checks",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,21 +34,16 @@ class Finding:
     detail: str
 
 
-#: A check that a role contributes: `module:function`, which takes the settings and a model or
-#: `None` and yields findings. Loaded by name, since this layer knows nothing of the roles.
-_ROLE_CHECKS = ("worker.checks:model_checks",)
-
-
 @click.command()
-@click.option("--create-bucket", is_flag=True, help="Create the bucket first, if it is missing.")
+@click.option("--create-bucket", is_flag=True, help="Create the bucket first if it is missing.")
 @click.option(
     "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@JSON_OPTION
 def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Check settings, broker, store, conditional writes, and a model with one predict.
+    """Check settings, broker, store and conditional writes, and predict once with a model.
 
-    Exits 0 when nothing failed, else 1.
+    Exits 0 if no check fails, else 1.
 
     Example: fornada doctor --model fashion-mnist@prod
     """
@@ -55,22 +52,22 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     for finding in examine(settings, create_bucket=create_bucket, model=model):
         findings.append(finding)
         if not as_json:
-            line = f"{_MARKS[finding.status]} {finding.check}: {escape(finding.detail)}"
-            Console(soft_wrap=True, highlight=False).print(line)
+            mark = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
+            click.echo(f"{mark} {finding.check}: {finding.detail}")
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+        print_json({"findings": [asdict(finding) for finding in findings]})
     sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 
 def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
-    """Run every check; one that fails does not keep the others from running."""
+    """Run every check; one that fails does not stop the others."""
     yield Finding(
         check="settings",
         status="ok",
         detail=f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
-    objects = S3ObjectStore.from_settings(settings)
+    objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: _broker(RedisCoordination.from_settings(settings))),
         ("store", lambda: _store(objects, create_bucket=create_bucket)),
@@ -89,26 +86,26 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
 def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
     facts = coordination.server_facts()
     known = [int(part) for part in facts["version"].split(".")[:2] if part.isdigit()]
-    named = f"{facts['name']} {facts['version']}"
+    server = f"{facts['name']} {facts['version']}"
     if facts["name"] == "Redis" and known and tuple(known) < _OLDEST_REDIS:
         yield Finding(
-            check="broker", status="warn", detail=f"{named} is older than 7.2; upgrade it"
+            check="broker", status="warn", detail=f"{server} is older than 7.2; upgrade it"
         )
     else:
-        yield Finding(check="broker", status="ok", detail=f"{named} answers")
+        yield Finding(check="broker", status="ok", detail=f"{server} answers")
     if facts["maxmemory_policy"] not in {"noeviction", "unknown"}:
         yield Finding(
             check="broker memory",
             status="warn",
-            detail=f"maxmemory-policy is {facts['maxmemory_policy']}, which may drop the queue; "
+            detail=f"maxmemory-policy is {facts['maxmemory_policy']}, which may evict the queue; "
             "set it to noeviction",
         )
     if facts["append_only_file"] == "off":
         yield Finding(
             check="broker persistence",
             status="warn",
-            detail="no append-only file; a restart empties the queue, which costs time and no "
-            "result; set appendonly yes",
+            detail="no append-only file; a restart empties the queue, which costs time but no "
+            "results; set appendonly yes",
         )
     leader = coordination.leader()
     if leader is None:
@@ -121,28 +118,28 @@ def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
         yield Finding(check="workers", status="ok", detail=f"{leader} leads the reconciler")
 
 
-def _store(objects: S3ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
+def _store(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
     if create_bucket:
         objects.create_bucket()
     key, body = keys.probe(), os.urandom(1024)
     objects.put(key, body)
     try:
-        whole = objects.get(key).data == body and [o.key for o in objects.list(key)] == [key]
+        consistent = objects.get(key).data == body and [o.key for o in objects.list(key)] == [key]
     finally:
         objects.delete(key)
-    if not whole:
+    if not consistent:
         yield Finding(
             check="store",
             status="fail",
-            detail=f"{objects.endpoint} does not list or return what was just written; Fornada "
-            "needs a store with read-after-write consistency",
+            detail=f"{objects.endpoint} does not list or return what was just written; use a store "
+            "with read-after-write consistency",
         )
         return
     yield Finding(
         check="store", status="ok", detail=f"{objects.endpoint} writes, reads, lists and deletes"
     )
     if objects.conditional_writes:
-        detail = "If-None-Match: * is honoured; outcomes are decided by the store"
+        detail = "If-None-Match: * is honoured; the store decides outcomes"
     else:
         detail = "If-None-Match: * is ignored; outcomes are settled by reading back"
     yield Finding(check="conditional writes", status="ok", detail=detail)

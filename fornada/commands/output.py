@@ -1,20 +1,23 @@
-"""What commands print: tables, and one JSON object with `--json`."""
+"""What every command prints through: tables on one console, and one JSON object with `--json`."""
 
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-
-def console() -> Console:
-    """Stdout. A pipe has no width; a table cut off at 80 columns is of no use to a program."""
-    return Console(width=None if sys.stdout.isatty() else 200)
-
+if TYPE_CHECKING:
+    from rich.console import Console
 
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+
+def console() -> "Console":
+    """Stdout, as wide as the terminal; wide enough for whole lines where it is a pipe."""
+    from rich.console import Console  # noqa: PLC0415 - most commands print no table
+
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def print_json(answer: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The `fornada` command: a router that loads each role's commands only when they are called."""
+"""The `fornada` command: a router that imports each command only when it is called."""
 
 import errno
 import importlib
@@ -16,26 +16,28 @@ from fornada.errors import FornadaError
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a command is, and its line in the listing, known without importing it."""
+    """Where a command is, and its line in `--help`, so that the listing imports nothing."""
 
     module: str
     attribute: str
     summary: str
 
 
-#: In the order in which a newcomer meets them.
+#: In the order in which a new user needs them.
 _COMMANDS = {
-    "demo": _Target("fornada.local.cli", "demo", "Run the main job from end to end, here and now."),
-    "up": _Target("fornada.local.cli", "up", "Start the embedded stack and keep it up."),
+    "demo": _Target(
+        "fornada.commands.local", "demo", "Run the main job end to end on this machine."
+    ),
+    "up": _Target("fornada.commands.local", "up", "Start the embedded stack and keep it up."),
     "dataset": _Target("trainer.commands.datasets", "dataset", "Write a data set as .npy files."),
     "train": _Target("trainer.commands.training", "train", "Train a model and publish it."),
     "evaluate": _Target(
-        "trainer.commands.datasets", "evaluate", "Compare results with what is true."
+        "trainer.commands.datasets", "evaluate", "Compare results with the labels."
     ),
     "models": _Target(
         "fornada.commands.router", "models", "Publish, list, compare, promote models."
     ),
-    "worker": _Target("worker.cli", "worker", "Run workers that predict what is queued."),
+    "worker": _Target("worker.cli", "worker", "Run workers that predict queued jobs."),
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
     "doctor": _Target(
@@ -46,7 +48,7 @@ _COMMANDS = {
     ),
 }
 
-#: In the order of a model's life. They are of several packages: only some need Keras, or Celery.
+#: In the order of a model's life; of several packages, since only some need Keras or Celery.
 _MODELS_COMMANDS = {
     "list": _Target(
         "model_store.commands.reading", "list_models", "List all models with their aliases."
@@ -74,7 +76,7 @@ _MODELS_COMMANDS = {
 
 
 class _Router(click.Group):
-    """A group whose commands are imported when they are called, and not for `--help`."""
+    """A group whose commands are imported when they are called, not for `--help`."""
 
     def __init__(self, *args: Any, targets: dict[str, _Target], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,7 +101,7 @@ class _Router(click.Group):
     cls=_Router,
     targets=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Begin with `fornada demo`. Settings: docs/reference/settings.md",
+    epilog="Start with `fornada demo`. Settings: docs/reference/settings.md",
 )
 @click.version_option(__version__, prog_name="fornada")
 def root() -> None:
@@ -123,7 +125,7 @@ def schemas() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line; errors of ours are one line on stderr, never a traceback."""
+    """Run the command line; our errors are one line on stderr, never a traceback."""
     try:
         code: Any = root.main(args=argv, prog_name="fornada", standalone_mode=False)
         sys.stdout.flush()
@@ -137,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted.
+        # The reader, such as `head`, has all it wanted.
         _silence_stdout()
         sys.exit(0)
     except OSError as exc:
@@ -149,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _silence_stdout() -> None:
-    # Python would try once more to write what is left, and complain, at exit.
+    # At exit Python would try again to write the rest, and complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

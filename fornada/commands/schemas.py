@@ -1,4 +1,4 @@
-"""The JSON Schemas of the records that others write or read."""
+"""The JSON Schemas of the records that other programs read or write."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
 from fornada.queue.message import ShardMessage
 from fornada.records import AliasMove, Record
 
-#: Records that others write or read, by the name of their exported JSON Schema.
+#: Records that other programs read or write, by the name of their JSON Schema.
 PUBLIC_RECORDS: dict[str, type[Record]] = {
     "shard-message": ShardMessage,
     "job-manifest": JobManifest,
@@ -19,5 +19,5 @@ PUBLIC_RECORDS: dict[str, type[Record]] = {
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema (draft 2020-12) of every record that crosses a border, by name."""
+    """The JSON Schema (draft 2020-12) of every public record, by name."""
     return {name: record.model_json_schema() for name, record in PUBLIC_RECORDS.items()}

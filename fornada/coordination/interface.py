@@ -1,4 +1,4 @@
-"""What is shared while jobs run: attempts, leases, what is enqueued, what is done. May be lost."""
+"""Shared state of running jobs: what is open, begun, enqueued and done. All of it may be lost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -6,31 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admission:
-    """Whether work on a shard may begin.
-
-    `ended`: the job is over. `done`: the shard has an outcome. `leased`: another attempt is at
-    work. `begun`: go on; this is attempt number `attempts`.
-    """
-
-    status: Literal["begun", "ended", "done", "leased"]
-    attempts: int
-    #: The server's clock.
-    at: datetime
-    #: Whether nothing was forgotten since the job was submitted: other attempts are counted.
-    counted: bool = False
-
-    @property
-    def is_first(self) -> bool:
-        """Whether there was no attempt at the shard before this one."""
-        return self.status == "begun" and self.attempts == 1 and self.counted
+#: Jobs that are kept by time of submission; older ones are found in the store.
+NEWEST_JOBS = 10_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt that asks whether it may begin."""
+    """An attempt at a shard, under an id of its own."""
 
     job_id: str
     shard: int
@@ -38,17 +20,29 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SmallJob:
-    """What Redis is told of a small job."""
+class Admission:
+    """Whether an attempt may begin.
 
-    job_id: str
-    shard_count: int
-    deadline: datetime | None = None
+    `begun`: yes, as attempt number `attempts`. `ended`: the job is over. `done`: the shard has an
+    outcome. `leased`: another attempt holds it.
+    """
+
+    status: Literal["begun", "ended", "done", "leased"]
+    attempts: int
+    #: The server's clock.
+    at: datetime
+    #: Nothing was lost since submission, so every other attempt is counted.
+    counted: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is certainly the shard's first attempt."""
+        return self.status == "begun" and self.attempts == 1 and self.counted
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ShardEnd:
-    """A shard of a job that has an outcome, and which."""
+    """The committed outcome of a shard, as counted in a job's progress."""
 
     shard: int
     dead: bool = False
@@ -56,136 +50,171 @@ class ShardEnd:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Triage:
-    """Jobs that something is to be done about."""
+class SmallJob:
+    """The facts of a small job that decide whether it needs attention."""
 
-    #: Small job -> its shards that are neither done, nor at work, nor in the queue.
+    job_id: str
+    shard_count: int
+    deadline: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Triage:
+    """Jobs that need attention."""
+
+    #: Small job → its shards that are neither done, leased nor enqueued.
     lost: Mapping[str, Sequence[int]]
-    #: Those that are over, and those that more must be asked of.
+    #: Jobs that are over, or that Redis knows too little about.
     unclear: AbstractSet[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a job is, all of one moment; a shard in none of the three sets is on no way."""
+    """A snapshot of a job's progress; a shard in none of the first three sets is lost."""
 
     #: Shards that have an outcome.
     done: AbstractSet[int]
     #: Shards under lease.
     running: AbstractSet[int] = frozenset()
-    #: Shards enqueued and not begun → for how many seconds.
+    #: Shards enqueued and not begun → seconds since then.
     enqueued: Mapping[int, float] = field(default_factory=dict)
-    #: Shards that are dead.
+    #: Shards whose outcome is dead.
     dead: AbstractSet[int] = frozenset()
     #: Failed items in shards that are not dead.
     item_errors: int = 0
-    #: How many times a shard was begun, save those that were given back.
+    #: Attempts begun, without those taken back.
     attempts: int = 0
-    #: When the first shard was begun.
+    #: When the first attempt began.
     started_at: datetime | None = None
-    #: Whether nothing was forgotten since the job was submitted.
+    #: Nothing was lost since submission.
     counted: bool = False
 
 
-class Coordination(Protocol):
-    """Shared counters and leases. Losing them loses no result; some work may repeat."""
+class OpenJobs(Protocol):
+    """Jobs that have not ended. Producers and the reconciler ask."""
 
     def server_time(self) -> datetime:
-        """Now, by the one clock that deadlines are measured with."""
+        """Now, by the clock that all deadlines use."""
+
+    def queue_length(self, queue: str) -> int:
+        """Messages waiting in the queue."""
 
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        """List the job among those that have not ended, also if one of that id had ended.
+        """List the job as open, even if a job of that id has ended.
 
         Args:
             job_id: The job.
-            new: It did not exist a moment ago: counters of an earlier job of that id are
-                forgotten, and what is counted from here on is all there is. Nothing is, where
-                another producer has listed it in the last minutes; and where one of that id ended
-                in these, it may be this one, and what is counted may not be all.
+            new: No job of this id was found a moment ago, so its counters start from zero and
+                are complete. If another producer listed it in the last minutes, its counters
+                stay. If one of this id ended in the last minutes, they may be incomplete.
         """
 
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        """List jobs of ids that are new among those that have not ended, in one step.
+        """List new jobs as open, in one step.
 
         Returns:
-            Whether the queue has fewer than `window` messages; then all shards of the jobs are
-            noted as enqueued, and whoever calls enqueues them.
+            Whether the queue holds fewer than `window` messages. If so, all shards of the jobs
+            are marked as enqueued, and the caller enqueues them.
         """
-
-    def remember(self, job: SmallJob) -> None:
-        """Tell again what was forgotten of a small job, but not that nothing was."""
-
-    def open_jobs(self) -> set[str] | None:
-        """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
-
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
-
-    def drop_job(self, job_id: str) -> None:
-        """Take the job from that list; it was never submitted."""
-
-    def decide(self, question: str, answer: bytes) -> bytes:
-        """Of all answers that were proposed within the last minutes, the first."""
-
-    def decide_end(self, job_id: str, end: bytes) -> bytes:
-        """Of all ends that were proposed for the job while it was open, the first."""
-
-    def decide_ends(self, ends: Mapping[str, bytes]) -> dict[str, bytes]:
-        """As `decide_end`, of several jobs, and only of those that are open and counted."""
-
-    def end_job(self, job_id: str, state: str) -> None:
-        """Let messages of the job that are still queued cost nothing; forget its counters."""
-
-    def end_jobs(self, states: Mapping[str, str]) -> None:
-        """As `end_job`, of several."""
-
-    def begin(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> Admission:
-        """Count the attempt and take the lease, before input or model is touched."""
-
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
-        """As `begin`, of several shards in one step."""
-
-    def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
-        """Show life; also brings back a lease that was lost with Redis."""
-
-    def note_failure(self, job_id: str, shard: int, error: str) -> None:
-        """Remember why an attempt ended without an outcome."""
-
-    def forget_attempt(self, job_id: str, shard: int, attempt: str) -> None:
-        """Do not count an attempt that failed through nobody's fault."""
-
-    def last_error(self, job_id: str, shard: int) -> str | None:
-        """What `note_failure` was last told of the shard."""
-
-    def mark_done(
-        self, job_id: str, shard: int, *, dead: bool = False, item_errors: int = 0
-    ) -> int:
-        """Note that the shard has an outcome, and which; return how many of the job have one."""
-
-    def mark_all_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
-        """As `mark_done`, of several shards of a job in one step."""
-
-    def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note what the store says has an outcome, where that was forgotten."""
 
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that messages for the shards are about to be enqueued; the job is open, then."""
+        """Note that shards are about to be enqueued; lists the job as open."""
 
     def progress(self, job_id: str) -> Progress:
-        """How far the job is."""
+        """The job's progress."""
 
-    def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Which of the jobs there is something to be done about.
+    def open_jobs(self) -> set[str] | None:
+        """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
 
-        Not about a small one that came by `admit`, is not past its deadline, and has a shard that
-        is not done, if each such shard is at work, or was enqueued within `patience_s`.
+    def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
+        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist.
+
+        Returns:
+            Fewer than `count`, even none, when Redis has forgotten or never kept the rest.
         """
 
-    def queue_length(self, queue: str) -> int:
-        """Messages that wait in the queue."""
+    def drop_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs that do not exist."""
 
-    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the one reconciler, for the next `lease_s`."""
+    def end_jobs(self, states: Mapping[str, str]) -> None:
+        """Forget the jobs' counters, and drop messages of theirs that are still queued.
+
+        Args:
+            states: Job → the state it ended in.
+        """
 
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the one who adds up the job's outcomes, for the next `lease_s`."""
+        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
+
+
+class Recovery(OpenJobs, Protocol):
+    """How the reconciler finds lost work, and restores what was forgotten."""
+
+    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the leading reconciler for the next `lease_s`."""
+
+    def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
+        """Return jobs that need attention, with their lost shards.
+
+        A registered small job before its deadline needs none while each shard that is not done
+        is leased, or was enqueued within `patience_s`.
+        """
+
+    def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Mark shards as done that have an outcome in the store."""
+
+    def restore_small_job(self, job: SmallJob) -> None:
+        """Restore the facts of a small job; its counters remain incomplete."""
+
+    def rebuild_open_jobs(
+        self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Add what the store knows, and declare the lists of open and of newest jobs complete.
+
+        Args:
+            job_ids: Open jobs.
+            newest: The newest jobs, open or not → when they were submitted.
+        """
+
+
+class Leases(Protocol):
+    """Attempts at shards, each under a lease. Workers ask."""
+
+    def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
+        """Count the attempts and take their leases, before input or model is read."""
+
+    def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
+        """Extend leases, and take again those that were lost."""
+
+    def forget_attempt(self, claim: Claim) -> None:
+        """Uncount an attempt that failed for no fault of the shard."""
+
+    def note_failure(self, claim: Claim, error: str) -> None:
+        """Remember why an attempt ended without an outcome."""
+
+    def last_error(self, job_id: str, shard: int) -> str | None:
+        """The error last noted for the shard."""
+
+    def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
+        """Count committed outcomes; return how many shards of the job have one."""
+
+
+class Decisions(Protocol):
+    """The first of several answers, where the store ignores conditional writes."""
+
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """The first answer proposed within the last minutes."""
+
+    def decide_ends(
+        self, ends: Mapping[str, bytes], *, only_counted: bool = False
+    ) -> dict[str, bytes]:
+        """The first end proposed for each job while it was open.
+
+        Args:
+            ends: Job → the end proposed.
+            only_counted: Leave out jobs that have ended, or whose counters are incomplete.
+        """
+
+
+class Coordination(Recovery, Leases, Decisions, Protocol):
+    """All of it, for whoever assembles a process. Losing it loses no result; work may repeat."""

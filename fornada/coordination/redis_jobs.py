@@ -1,78 +1,114 @@
-"""Which jobs are open, and how they end, in Redis or Valkey."""
+"""`Recovery` in Redis or Valkey: open jobs, their progress, and how it is restored."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
+import numpy as np
 import redis
 
 from fornada import keys
-from fornada.coordination import scripts
-from fornada.coordination.interface import SmallJob, Triage
+from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
+from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.redis_client import translated
 
-#: Counters of a job that nobody touches for so long are dropped.
-FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
-#: Longer than any write to the store takes; from then on the store tells what was decided.
-_DECIDED_MS = 5 * 60 * 1000
-#: Messages that come later ask the store for the job's end. At 500 jobs/s it is 300,000 keys.
+#: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
 _ENDED_MS = 10 * 60 * 1000
-#: Jobs in one call of a script, which holds up everybody else.
-_JOBS_AT_A_TIME = 500
+#: Jobs in one call of a script, which holds up all other clients.
+_JOBS_PER_CALL = 500
 
 
 class RedisOpenJobs:
-    """The part of `Coordination` that knows jobs as a whole."""
+    """`Recovery` in Redis or Valkey; every write may be repeated."""
 
     def __init__(self, *, client: "redis.Redis") -> None:
         self._redis: Any = client
-        # Of several in one: redis-py types keys and arguments more narrowly than it takes them.
-        self._open_new: Any = client.register_script(scripts.OPEN_NEW)
-        self._admit: Any = client.register_script(scripts.ADMIT)
-        self._triage: Any = client.register_script(scripts.TRIAGE)
-        self._decide_ends: Any = client.register_script(scripts.DECIDE_ENDS)
+        self._open_new = script(client, "open_new")
+        self._register_small_jobs = script(client, "register_small_jobs")
+        self._triage = script(client, "triage")
 
     @translated
-    def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        """List new jobs among those that have not ended; whether the queue has room for them."""
-        states = [keys.JobStateKeys(job.job_id) for job in jobs]
-        names = [key for state in states for key in (state.job, state.enqueued)]
-        facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
-        room = self._admit(
-            keys=[keys.REDIS_OPEN_JOBS, queue, *names],
-            args=[window, FORGET_AFTER_MS, *itertools.chain.from_iterable(facts)],
-        )
-        return bool(room)
+    def server_time(self) -> datetime:
+        """Now, by the clock that all deadlines use."""
+        return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
+
+    @translated
+    def queue_length(self, queue: str) -> int:
+        """Messages waiting in the queue."""
+        return int(self._redis.llen(queue))
 
     @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        """List the job among those that have not ended, also if one of that id had ended."""
-        ended = keys.JobStateKeys(job_id).ended
+        """List the job as open, even if a job of that id has ended."""
+        job = keys.JobStateKeys(job_id)
         if new:
             self._open_new(
-                keys=[keys.REDIS_OPEN_JOBS, ended, *keys.JobStateKeys(job_id).counters],
-                args=[job_id, _ENDED_MS, FORGET_AFTER_MS],
+                keys=[keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, job.ended, *job.counters],
+                args=[job_id, _ENDED_MS, FORGET_AFTER_MS, NEWEST_JOBS],
             )
             return
         with self._redis.pipeline() as pipe:
             pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            pipe.delete(ended)
+            pipe.delete(job.ended)
             pipe.execute()
 
     @translated
-    def remember(self, job: SmallJob) -> None:
-        """Tell again what was forgotten of a small job, but not that nothing was."""
-        key = keys.JobStateKeys(job.job_id).job
-        facts = {"shards": job.shard_count, "deadline_ms": _deadline_ms(job.deadline)}
+    def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
+        """List new jobs as open; return whether the queue has room for them."""
+        states = [keys.JobStateKeys(job.job_id) for job in jobs]
+        facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
+        room = self._register_small_jobs(
+            keys=[
+                keys.REDIS_OPEN_JOBS,
+                keys.REDIS_NEWEST_JOBS,
+                queue,
+                *flat((job.job, job.enqueued) for job in states),
+            ],
+            args=[window, FORGET_AFTER_MS, NEWEST_JOBS, *flat(facts)],
+        )
+        return bool(room)
+
+    @translated
+    def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
+        """Note that shards are about to be enqueued; lists the job as open."""
+        enqueued, at_ms = keys.JobStateKeys(job_id).enqueued, _milliseconds(self._redis.time())
         with self._redis.pipeline() as pipe:
-            pipe.hset(key, mapping=facts)
-            pipe.pexpire(key, FORGET_AFTER_MS)
+            pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+            for shard in shards:
+                pipe.zadd(enqueued, {str(shard): at_ms})
+            pipe.pexpire(enqueued, FORGET_AFTER_MS)
             pipe.execute()
+
+    @translated
+    def progress(self, job_id: str) -> Progress:
+        """The job's progress."""
+        state = keys.JobStateKeys(job_id)
+        # One transaction: a shard that moves on meanwhile is seen in one place.
+        with self._redis.pipeline() as pipe:
+            pipe.time()
+            pipe.get(state.done)
+            pipe.hgetall(state.leases)
+            pipe.zrange(state.enqueued, 0, -1, withscores=True)
+            pipe.hgetall(state.failed)
+            pipe.hgetall(state.job)
+            time, done, leases, enqueued, failed, job = pipe.execute()
+        now_ms = _milliseconds(time)
+        bits = np.frombuffer((done or "").encode(errors="surrogateescape"), np.uint8)
+        started_ms = job.get("started_ms")
+        return Progress(
+            done=set(np.flatnonzero(np.unpackbits(bits)).tolist()),
+            running={int(s) for s, lease in leases.items() if int(lease.split()[1]) > now_ms},
+            enqueued={int(shard): (now_ms - at_ms) / 1e3 for shard, at_ms in enqueued},
+            dead={int(shard) for shard, what in failed.items() if what == "dead"},
+            item_errors=sum(int(what) for what in failed.values() if what != "dead"),
+            attempts=int(job.get("attempts", 0)),
+            started_at=started_ms and datetime.fromtimestamp(int(started_ms) / 1e3, UTC),
+            counted="counted" in job,
+        )
 
     @translated
     def open_jobs(self) -> set[str] | None:
-        """Jobs that have not ended; `None` when the list was lost and must be rebuilt."""
+        """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
         with self._redis.pipeline() as pipe:
             pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
             pipe.smembers(keys.REDIS_OPEN_JOBS)
@@ -80,70 +116,26 @@ class RedisOpenJobs:
         return cast("set[str]", job_ids) if complete else None
 
     @translated
-    def rebuild_open_jobs(self, job_ids: Iterable[str]) -> None:
-        """Add what the store knows, and declare the list complete."""
+    def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
+        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist."""
+        with self._redis.pipeline() as pipe:
+            pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
+            pipe.zrevrange(keys.REDIS_NEWEST_JOBS, skip, skip + count - 1)
+            complete, job_ids = pipe.execute()
+        return cast("list[str]", job_ids) if complete else []
+
+    @translated
+    def drop_jobs(self, job_ids: Iterable[str]) -> None:
+        """Remove jobs that do not exist."""
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
-                pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
+                pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
+                pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
             pipe.execute()
 
     @translated
-    def drop_job(self, job_id: str) -> None:
-        """Take the job from that list; it was never submitted."""
-        self._redis.srem(keys.REDIS_OPEN_JOBS, job_id)
-
-    @translated
-    def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Which of the jobs there is something to be done about."""
-        lost: dict[str, Sequence[int]] = {}
-        unclear: set[str] = set()
-        for start in range(0, len(job_ids), _JOBS_AT_A_TIME):
-            some = job_ids[start : start + _JOBS_AT_A_TIME]
-            jobs = [keys.JobStateKeys(job_id) for job_id in some]
-            named = [(job.job, job.done, job.leases, job.enqueued) for job in jobs]
-            found = self._triage(
-                keys=[*itertools.chain.from_iterable(named)],
-                args=[round(patience_s * 1000)],
-            )
-            lost |= {some[place]: shards for place, shards in found if shards}
-            unclear.update(some[place] for place, shards in found if not shards)
-        return Triage(lost=lost, unclear=unclear)
-
-    @translated
-    def decide(self, question: str, answer: bytes) -> bytes:
-        """Of all answers that were proposed within the last minutes, the first."""
-        key = keys.redis_decision(question)
-        first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
-        return answer if first is None else first.encode()
-
-    @translated
-    def decide_end(self, job_id: str, end: bytes) -> bytes:
-        """Of all ends that were proposed for the job while it was open, the first."""
-        key = keys.JobStateKeys(job_id).end
-        first: str | None = self._redis.set(key, end, nx=True, get=True, px=FORGET_AFTER_MS)
-        return end if first is None else first.encode()
-
-    @translated
-    def decide_ends(self, ends: Mapping[str, bytes]) -> dict[str, bytes]:
-        """As `decide_end`, of several jobs, and only of those that are open and counted."""
-        jobs = [keys.JobStateKeys(job_id) for job_id in ends]
-        named = [(job.job, job.ended, job.end) for job in jobs]
-        decided: list[str] = self._decide_ends(
-            keys=[*itertools.chain.from_iterable(named)],
-            args=[FORGET_AFTER_MS, *ends.values()],
-        )
-        return {
-            job_id: end.encode() for job_id, end in zip(ends, decided, strict=True) if end != ""
-        }
-
-    def end_job(self, job_id: str, state: str) -> None:
-        """Let messages of the job that are still queued cost nothing; forget its counters."""
-        self.end_jobs({job_id: state})
-
-    @translated
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        """As `end_job`, of several."""
+        """Forget the jobs' counters, and drop messages of theirs that are still queued."""
         if not states:
             return
         with self._redis.pipeline() as pipe:
@@ -152,6 +144,90 @@ class RedisOpenJobs:
             pipe.srem(keys.REDIS_OPEN_JOBS, *states)
             pipe.delete(*(key for job_id in states for key in keys.JobStateKeys(job_id).counters))
             pipe.execute()
+
+    @translated
+    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
+        return self._hold(keys.JobStateKeys(job_id).end_lease, holder, lease_s)
+
+    @translated
+    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` is the leading reconciler for the next `lease_s`."""
+        return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
+
+    @translated
+    def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
+        """Return jobs that need attention, with their lost shards."""
+        lost: dict[str, Sequence[int]] = {}
+        unclear: set[str] = set()
+        for start in range(0, len(job_ids), _JOBS_PER_CALL):
+            some = job_ids[start : start + _JOBS_PER_CALL]
+            jobs = [keys.JobStateKeys(job_id) for job_id in some]
+            found = self._triage(
+                keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
+                args=[round(patience_s * 1000)],
+            )
+            lost |= {some[place]: shards for place, shards in found if shards}
+            unclear.update(some[place] for place, shards in found if not shards)
+        return Triage(lost=lost, unclear=unclear)
+
+    @translated
+    def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Mark shards as done that have an outcome in the store."""
+        numbers = np.fromiter(shards, np.int64)
+        if not len(numbers):
+            return
+        bits = np.zeros(int(numbers.max()) + 1, bool)
+        bits[numbers] = True
+        done = keys.JobStateKeys(job_id).done
+        restored = f"{done}:restored"
+        with self._redis.pipeline() as pipe:
+            pipe.set(restored, np.packbits(bits).tobytes())
+            pipe.bitop("OR", done, done, restored)
+            pipe.delete(restored)
+            pipe.pexpire(done, FORGET_AFTER_MS)
+            pipe.execute()
+
+    @translated
+    def restore_small_job(self, job: SmallJob) -> None:
+        """Restore the facts of a small job; its counters remain incomplete."""
+        key = keys.JobStateKeys(job.job_id).job
+        facts = {"shards": job.shard_count, "deadline_ms": _deadline_ms(job.deadline)}
+        with self._redis.pipeline() as pipe:
+            pipe.hset(key, mapping=facts)
+            pipe.pexpire(key, FORGET_AFTER_MS)
+            pipe.execute()
+
+    @translated
+    def rebuild_open_jobs(
+        self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Add what the store knows, and declare the lists complete."""
+        with self._redis.pipeline() as pipe:
+            for job_id in job_ids:
+                pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+            if newest:
+                # What Redis saw itself is exact.
+                times_ms = {job_id: at.timestamp() * 1e3 for job_id, at in newest.items()}
+                pipe.zadd(keys.REDIS_NEWEST_JOBS, times_ms, nx=True)
+                pipe.zremrangebyrank(keys.REDIS_NEWEST_JOBS, 0, -NEWEST_JOBS - 1)
+            pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
+            pipe.execute()
+
+    def _hold(self, key: str, holder: str, lease_s: float) -> bool:
+        ttl_ms = round(lease_s * 1000)
+        if self._redis.set(key, holder, nx=True, px=ttl_ms):
+            return True
+        if self._redis.get(key) != holder:
+            return False
+        self._redis.pexpire(key, ttl_ms)
+        return True
+
+
+def _milliseconds(time: tuple[int, int]) -> float:
+    """The answer to TIME, in ms since the epoch."""
+    seconds, microseconds = time
+    return float(seconds * 1000 + microseconds // 1000)
 
 
 def _deadline_ms(deadline: datetime | None) -> str:

@@ -3,12 +3,14 @@
 import re
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fornada.errors import MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.queue.message import ShardMessage
 from fornada.records import INLINE_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
 
+_TIME_FORMAT = "%Y%m%dT%H%M%S"
 #: When it was submitted, and 128 bits of the sha256 of what follows the id in the manifest.
 _CONTENT_ID = re.compile(r"\d{8}T\d{6}-(?P<digest>[0-9a-f]{32})")
 _RANDOM_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{10}")
@@ -30,7 +32,7 @@ def is_content_id(job_id: str) -> bool:
 
 def random_id() -> str:
     """A new id that vouches for nothing; ids sort by the time of submission."""
-    return f"{now():%Y%m%dT%H%M%S}-{secrets.token_hex(5)}"
+    return f"{now():{_TIME_FORMAT}}-{secrets.token_hex(5)}"
 
 
 def is_generated_id(job_id: str) -> bool:
@@ -42,10 +44,20 @@ def is_generated_id(job_id: str) -> bool:
     return is_content_id(job_id) or _RANDOM_ID.fullmatch(job_id) is not None
 
 
+def submitted_at(job_id: str) -> datetime | None:
+    """When a job of a generated id was submitted, to the second; `None` for a caller's key."""
+    if not is_generated_id(job_id):
+        return None
+    try:
+        return datetime.strptime(job_id[:15], _TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
     """The same job under the id that its content gives it; the id that it has does not count."""
     content = manifest.to_json().removeprefix(_head(manifest.job_id))
-    job_id = f"{manifest.created_at:%Y%m%dT%H%M%S}-{_digest(content)}"
+    job_id = f"{manifest.created_at:{_TIME_FORMAT}}-{_digest(content)}"
     return ContentAddressedManifest(
         manifest=manifest.model_copy(update={"job_id": job_id}), text=_head(job_id) + content
     )

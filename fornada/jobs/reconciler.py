@@ -1,22 +1,18 @@
-"""Enqueue what Redis lost, end what is over: a thread in every worker, one of them leading."""
+"""Enqueue what Redis lost, and end what is over: a thread in every worker, one of which leads."""
 
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fornada.coordination.interface import Coordination, Progress
-from fornada.errors import (
-    BrokerError,
-    FornadaError,
-    JobNotFoundError,
-    MessageError,
-    StoreError,
-)
-from fornada.jobs.endings import Ending
+from fornada.coordination.interface import Progress, Recovery
+from fornada.errors import BrokerError, FornadaError, JobNotFoundError, StoreError
+from fornada.events import SILENT, Events, ShardsReenqueued
+from fornada.jobs.census import Census
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import message_for
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.manifest_cache import Manifests
@@ -24,19 +20,20 @@ from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
-from fornada.queue.message import ShardMessage
+from fornada.queue.interface import Sender
+from fornada.settings import Settings
 
 log = get_logger(__name__)
 
-#: Rounds between two looks at what the store has of a job; Redis tells of it in between.
+#: Rounds between two looks at a job in the store; in between, Redis tells of its progress.
 _ROUNDS_PER_LOOK = 30
-#: Rounds between two looks through the whole store for jobs that Redis does not know of.
-_ROUNDS_PER_SCAN = 600
-#: No look takes more than this share of the time.
+#: Rounds between two censuses of the store, for jobs that Redis does not know.
+_ROUNDS_PER_CENSUS = 600
+#: Largest share of the time that looks at one job may take.
 _LOOKING_SHARE = 0.05
-#: A queue that is never empty hides lost messages; this many times longer, and they count as lost.
+#: While the queue is not empty, a message counts as lost after this many times as long.
 _PATIENCE = 10
-#: A job listed as open whose manifest does not appear for so long was never submitted.
+#: A job listed as open without a manifest for this long was never submitted.
 _MANIFEST_GRACE = timedelta(hours=1)
 
 
@@ -52,12 +49,21 @@ class _OpenJob:
 class Reconciler:
     """Brings every open job to its end, whatever was lost on the way.
 
-    Redis loses messages (a worker that dies between BRPOP and its record of it, a full or wiped
-    server), and so does a producer that dies between manifest and queue. The store does not, so
-    a shard with neither an outcome, nor a lease, nor a message on its way is enqueued again.
+    Redis loses messages (when a worker dies between BRPOP and its record of it, when a server is
+    full or wiped), and so does a producer that dies between manifest and queue. The store does
+    not, so a shard without outcome, lease or queued message is enqueued again.
 
-    A round asks Redis alone, which knows how far a job is. The store is looked at when Redis says
-    that a job is over, after Redis has forgotten, and now and then.
+    A round asks Redis alone. The store is asked when Redis says that a job is over, after Redis
+    has forgotten, and every `_ROUNDS_PER_LOOK` rounds.
+
+    Args:
+        jobs: The store.
+        manifests: Shared with whatever else the process does with jobs.
+        recovery: Redis.
+        sender: Where lost shards are enqueued.
+        settings: The deployment's.
+        holder: The name under which this process leads.
+        events: Hears of shards enqueued again, and of jobs that ended.
     """
 
     def __init__(
@@ -65,65 +71,65 @@ class Reconciler:
         *,
         jobs: JobStore,
         manifests: Manifests,
-        coordination: Coordination,
-        enqueue: Callable[[Sequence[ShardMessage]], None],
+        recovery: Recovery,
+        sender: Sender,
+        settings: Settings,
         holder: str,
-        queue: str,
-        interval_s: float,
-        requeue_after_s: float,
-        enqueue_window: int,
-        lease_s: float,
+        events: Events = SILENT,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
-        self._coordination = coordination
-        self._enqueue = enqueue
+        self._recovery = recovery
+        self._sender = sender
+        self._settings = settings
         self._holder = holder
-        self._queue = queue
-        self._interval_s = interval_s
-        self._requeue_after_s = requeue_after_s
-        self._enqueue_window = enqueue_window
-        self._lead_s = max(5.0, 3 * interval_s)
+        self._events = events
+        self._lead_s = max(5.0, 3 * settings.reconcile_interval_s)
         self._renewals = Renewals(interval_s=self._lead_s / 3)
-        # Not the worker's own name: it may be adding up the same job.
-        self._ending = Ending(
-            jobs=jobs, coordination=coordination, worker=f"{holder}-reconciler", lease_s=lease_s
+        self._endings = Endings(
+            jobs=jobs,
+            open_jobs=recovery,
+            # Not the host's own name: a shard of the host may be ending the same job.
+            holder=f"{holder}-reconciler",
+            lease_s=settings.lease_s,
+            events=events,
         )
+        self._census = Census(jobs=jobs, manifests=manifests)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
         self._open: dict[str, _OpenJob] = {}
-        self._ended: set[str] = set()
+        #: Job without a manifest → when it was first missed, in seconds by the server's clock.
         self._first_missed: dict[str, float] = {}
-        #: Small jobs that have nothing wrong with them -> rounds in which that was so.
+        #: Small job with nothing wrong → for how many rounds.
         self._waited: dict[str, int] = {}
 
     def start(self) -> None:
-        """Begin the rounds in a thread."""
+        """Start the rounds in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the round that it is in."""
+        """Stop after the current round."""
         self._stop.set()
         self._thread.join()
 
     def round(self) -> None:
-        """One round, if this is the reconciler that leads."""
+        """One round, if this reconciler leads."""
         if not self._leads():
             self._open.clear()
             return
-        # Listing what a large job has takes longer than the lease, and a second leader would do the
-        # same beside this one.
+        # Listing a large job's outcomes takes longer than the lease; without renewal, a second
+        # leader would do the same work beside this one.
         with self._renewals.renewed(self._leads, lease="reconciler"):
             self._reconcile_all()
 
     def _reconcile_all(self) -> None:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
-        queued = self._coordination.queue_length(self._queue)
-        triage = self._coordination.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
-        room = max(0, self._enqueue_window - queued)
-        # Of thousands of small jobs no more are looked at than there is room for.
+        queued = self._recovery.queue_length(self._settings.queue)
+        triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
+        room = max(0, self._settings.enqueue_window - queued)
+        # Of thousands of lost small jobs, read no more than there is room for.
         small = dict(itertools.islice(sorted(triage.lost.items()), room))
         unclear = triage.unclear | self._cancelled(open_jobs - triage.unclear)
         lost: dict[str, list[int]] = {}
@@ -141,20 +147,20 @@ class Reconciler:
 
     def _patience_s(self, queued: int) -> float:
         """How long a message may wait before it counts as lost."""
-        return self._requeue_after_s * (_PATIENCE if queued else 1)
+        return self._settings.requeue_after_s * (_PATIENCE if queued else 1)
 
     def _cancelled(self, waiting: AbstractSet[str]) -> set[str]:
-        """Small jobs that somebody asked to cancel; each is looked at now and then."""
+        """Small jobs with a request to cancel, which is looked for now and then."""
         self._waited = {job_id: self._waited.get(job_id, 0) + 1 for job_id in waiting}
         due = [job_id for job_id, n in self._waited.items() if n % _ROUNDS_PER_LOOK == 0]
         requests = zip(due, in_parallel(self._jobs.cancel_request, due), strict=True)
         return {job_id for job_id, request in requests if request is not None}
 
     def _leads(self) -> bool:
-        return self._coordination.hold_reconciler_lease(self._holder, lease_s=self._lead_s)
+        return self._recovery.hold_reconciler_lease(self._holder, lease_s=self._lead_s)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        while not self._stop.wait(self._settings.reconcile_interval_s):
             try:
                 self.round()
             except FornadaError as exc:
@@ -163,33 +169,22 @@ class Reconciler:
                 log.exception("reconciler round failed unexpectedly")
 
     def _open_jobs(self) -> set[str]:
-        known = self._coordination.open_jobs()
+        known = self._recovery.open_jobs()
         self._rounds += 1
         if known is None:
-            # What Redis says of the jobs' progress is lost too.
+            # The jobs' progress is lost too.
             self._open.clear()
-        elif self._rounds % _ROUNDS_PER_SCAN:
+        elif self._rounds % _ROUNDS_PER_CENSUS:
             return known
-        job_ids = self._jobs.job_ids()
-        unknown = [job_id for job_id in job_ids if job_id not in self._ended]
-        over = dict(zip(unknown, in_parallel(self._has_ended, unknown), strict=True))
-        self._ended.update(job_id for job_id, ended in over.items() if ended)
-        self._ended.intersection_update(job_ids)
-        found = {job_id for job_id, ended in over.items() if not ended}
-        self._coordination.rebuild_open_jobs(found)
+        self._census.take()
+        found = self._census.open_jobs
+        self._recovery.rebuild_open_jobs(found, newest=self._census.newest_jobs)
         return found | (known or set())
 
-    def _has_ended(self, job_id: str) -> bool:
-        try:
-            return self._jobs.final(job_id) is not None
-        except MessageError as exc:
-            log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
-            return True
-
     def _reconcile(self, job_id: str, queued: int, lost: Sequence[int] | None) -> list[int]:
-        """End the job if it is over; return the shards to enqueue, if there is room for any.
+        """End the job if it is over; otherwise return its lost shards, if there is room for any.
 
-        `lost` is what Redis knows of these, where it knows all that there is to know.
+        `lost`: what Redis knows of these, where that is all there is to know.
         """
         job = self._open.get(job_id)
         if job is None:
@@ -201,17 +196,17 @@ class Reconciler:
         self._first_missed.pop(job_id, None)
         if lost is not None:
             return list(lost)
-        progress = self._coordination.progress(job_id)
+        progress = self._recovery.progress(job_id)
         if self._is_look_due(job, progress):
             if self._look(job):
                 return []
-            progress = self._coordination.progress(job_id)
-        if queued >= self._enqueue_window:
+            progress = self._recovery.progress(job_id)
+        if queued >= self._settings.enqueue_window:
             return []
         patience_s = self._patience_s(queued)
-        under_way = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
+        enqueued = {shard for shard, age_s in progress.enqueued.items() if age_s <= patience_s}
         shards = range(len(job.manifest.shards))
-        return list(set(shards) - progress.done - progress.running - under_way)
+        return list(set(shards) - progress.done - progress.running - enqueued)
 
     def _is_look_due(self, job: _OpenJob, progress: Progress) -> bool:
         job.rounds_to_look -= 1
@@ -220,21 +215,21 @@ class Reconciler:
         return job.rounds_to_look < 0 and time.monotonic() >= job.look_due_at
 
     def _look(self, job: _OpenJob) -> bool:
-        """Ask the store how the job stands, and tell Redis what it should know.
+        """Read the job's progress from the store, and restore it in Redis.
 
         Returns:
-            Whether the job is over: ended, or being ended by somebody else.
+            Whether the job is over: ended, or being ended by another process.
         """
         began_at = time.monotonic()
         manifest, job_id = job.manifest, job.manifest.job_id
         final = self._jobs.final(job_id)
         if final is not None:
-            self._coordination.end_job(job_id, final.state)
+            self._recovery.end_jobs({job_id: final.state})
             return True
         done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
-        self._coordination.restore_done(job_id, done)
+        self._recovery.restore_done(job_id, done)
         if manifest.is_small:
-            self._coordination.remember(manifest.small_job())
+            self._recovery.restore_small_job(manifest.small_job())
         is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = _ROUNDS_PER_LOOK
         job.look_due_at = began_at + (time.monotonic() - began_at) / _LOOKING_SHARE
@@ -242,38 +237,42 @@ class Reconciler:
 
     def _end_if_over(self, manifest: JobManifest, done: set[int]) -> bool:
         if len(done) == len(manifest.shards):
-            self._ending.end_if_complete(manifest)
+            self._endings.end_if_complete(manifest)
             return True
         request = self._jobs.cancel_request(manifest.job_id)
         if request is not None:
-            self._ending.end(manifest, "CANCELLED", request.reason)
+            self._endings.end(manifest, "CANCELLED", request.reason)
         elif self._is_expired(manifest):
-            self._ending.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+            self._endings.expire(manifest)
         else:
             return False
         return True
 
     def _is_expired(self, manifest: JobManifest) -> bool:
         deadline = manifest.deadline
-        return deadline is not None and self._coordination.server_time() > deadline
+        return deadline is not None and self._recovery.server_time() > deadline
 
     def _enqueue_fairly(self, lost: Mapping[str, list[int]], *, room: int) -> None:
-        """Share the window's room: a small job does not wait until a large one is through."""
+        """Share the window's room evenly: a small job does not wait for a large one."""
         waiting = sorted((job_id for job_id in lost if lost[job_id]), key=lambda j: len(lost[j]))
         for position, job_id in enumerate(waiting):
             shards = sorted(lost[job_id])[: room // (len(waiting) - position)]
             if not shards:
                 continue
             room -= len(shards)
-            log.info("enqueueing shards", job_id=job_id, shards=len(shards), of=len(lost[job_id]))
-            self._coordination.mark_enqueued(job_id, shards)
+            self._events.tell(
+                ShardsReenqueued(
+                    job_id=job_id, shard_count=len(shards), waiting_count=len(lost[job_id])
+                )
+            )
+            self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
-            self._enqueue([message_for(manifest, shard) for shard in shards])
+            self._sender.enqueue(message_for(manifest, shard) for shard in shards)
 
     def _give_up_later(self, job_id: str) -> None:
-        """A producer lists a job before it writes the manifest; some never come to that."""
-        now_s = self._coordination.server_time().timestamp()
+        """Drop a job that was listed and never submitted, once the grace is over."""
+        now_s = self._recovery.server_time().timestamp()
         first_s = self._first_missed.setdefault(job_id, now_s)
         if now_s - first_s > _MANIFEST_GRACE.total_seconds():
-            self._coordination.drop_job(job_id)
+            self._recovery.drop_jobs([job_id])
             del self._first_missed[job_id]

@@ -1,4 +1,4 @@
-"""All child processes of one stack: none outlives it, however the parent ends."""
+"""The child processes of one stack: none outlives it, however the parent ends."""
 
 import contextlib
 import subprocess
@@ -8,27 +8,58 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fornada.errors import LocalDiskError
+from fornada.errors import LocalDiskError, MissingExtraError
 from fornada.local import watchdog
 from fornada.local.child import Child
 from fornada.local.credentials import write_private
-from fornada.local.process_table import ProcessMarks, mark_of
 from fornada.local.signals import signals_deferred
+from fornada.records import Record
 
 _LEFTOVER_GRACE_S = 5.0
+#: How far a process's start may seem to move: Linux computes it from a boot time that is rounded.
+_START_TOLERANCE_S = 2.0
+
+
+class ProcessMark(Record):
+    """A process by its number and its start, which a later one of that number does not share."""
+
+    pid: int
+    #: Seconds since the epoch; left out if the process had ended.
+    began_s: float | None = None
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """The mark of the process that has this number now.
+
+        Raises:
+            MissingExtraError: psutil is not installed.
+        """
+        return cls(pid=pid, began_s=_began_s(pid))
+
+    def lives(self) -> bool:
+        """Whether the process still runs."""
+        began_s = _began_s(self.pid)
+        if self.began_s is None or began_s is None:
+            return False
+        return abs(began_s - self.began_s) < _START_TOLERANCE_S
+
+
+class _ProcessMarks(Record):
+    """The record of a stack's processes, oldest first."""
+
+    processes: list[ProcessMark]
 
 
 class Children:
-    """The processes of one stack, in the order in which they began; a context manager.
+    """The processes of one stack, in the order of their start; a context manager.
 
-    Leaving it ends them, the youngest first. If this process dies without leaving it, a watchdog
-    process does the same; and if that one was killed too, the next start ends what it finds in
-    the record.
+    Leaving it ends them, youngest first. If this process dies first, a watchdog process ends them;
+    if that one was killed too, the next start ends those in the record.
 
     Args:
-        record_path: Where the living are written down. Whoever enters has the folder alone.
-        signs_dir: Where worker processes, which lead sessions of their own, show life. Those
-            that outlive the process that minds them are ended too.
+        record_path: Records the living processes. The folder belongs to one `Children` at a time.
+        signs_dir: Where worker processes, which lead sessions of their own, show that they live.
+            Those that outlive their supervisor are ended too.
     """
 
     def __init__(self, *, record_path: Path, signs_dir: Path) -> None:
@@ -71,7 +102,7 @@ class Children:
         stdin: bytes = b"",
         grace_s: float = 5.0,
     ) -> Child:
-        """Begin a child; the arguments are those of `Child`.
+        """Start a child; the arguments are those of `Child`.
 
         Raises:
             StackError: The program cannot be run.
@@ -97,29 +128,42 @@ class Children:
             child.stop()
             self._children.remove(child)
             self._tell_watchdog(f"-{child.pid}")
-            # A full disk must not keep the others alive; a mark too many does no harm.
+            # A full disk must not keep the other children alive; an extra mark does no harm.
             with contextlib.suppress(LocalDiskError):
                 self._write_record()
 
     def _tell_watchdog(self, line: str) -> None:
         stream = self._watchdog.stdin
-        # Without its watchdog the stack still ends in order.
+        # Without the watchdog the stack still ends in order.
         with contextlib.suppress(BrokenPipeError):
             if stream is not None:
                 stream.write(f"{line}\n".encode())
                 stream.flush()
 
     def _write_record(self) -> None:
-        marks = ProcessMarks(processes=[mark_of(child.pid) for child in self._children])
+        marks = _ProcessMarks(processes=[ProcessMark.of(child.pid) for child in self._children])
         write_private(self._record_path, marks.to_json())
 
     def _end_leftovers(self) -> None:
         if self._record_path.exists():
-            record = ProcessMarks.from_json(
+            record = _ProcessMarks.from_json(
                 self._record_path.read_bytes(), where=str(self._record_path)
             )
             for mark in record.processes[::-1]:
-                # A number alone proves nothing: it may be another process's by now.
-                if mark.began is not None and mark == mark_of(mark.pid):
+                # The number alone proves nothing: another process may have it by now.
+                if mark.lives():
                     watchdog.end_group(mark.pid, grace_s=_LEFTOVER_GRACE_S)
         watchdog.end_strays(self._signs_dir, grace_s=_LEFTOVER_GRACE_S)
+
+
+def _began_s(pid: int) -> float | None:
+    try:
+        import psutil  # noqa: PLC0415 - the extra is optional
+    except ImportError as exc:
+        raise MissingExtraError(
+            "psutil is not installed, and the embedded stack needs it; pip install 'fornada[local]'"
+        ) from exc
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None

@@ -2,18 +2,16 @@
 
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
-from rich.console import Console
-from rich.text import Text
 
 from fornada import keys
 from fornada.errors import StackError
 from fornada.local.stack import Stack
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 
 _PREFERRED = "fashion_mnist"
 #: Real images that come with a package, so that no network is needed.
@@ -35,7 +33,7 @@ class Demo:
     def __init__(self, *, stack: Stack, folder: Path, quiet: bool) -> None:
         self._stack = stack
         self._folder = folder
-        self._console = Console(file=sys.stderr if quiet else sys.stdout, soft_wrap=True)
+        self._quiet = quiet
 
     def run(self, *, dataset: str | None) -> dict[str, Any]:
         """Run it, print what came out, and return that.
@@ -74,7 +72,7 @@ class Demo:
         message = self._output_path(arguments).read_text(errors="replace").strip()
         # The last line is the error; what follows its first clause is the remedy.
         reason = message.rpartition("\n")[2].removeprefix("error: ").partition(";")[0]
-        self._console.print(Text(f"{reason}; going on with {_FALLBACK}", style="yellow"))
+        self._say(f"{reason}; continuing with {_FALLBACK}", fg="yellow")
         return self._fetch(_FALLBACK)
 
     def _submit(self, name: str) -> str:
@@ -120,7 +118,7 @@ class Demo:
 
     def _copy_report(self, prefix: str) -> str:
         """Copy the model's training report out of the store; where it is now."""
-        objects = S3ObjectStore.from_settings(self._stack.settings)
+        objects = open_store(self._stack.settings)
         path = self._folder / keys.REPORT_PAGE
         path.write_bytes(objects.get(prefix + keys.REPORT_PAGE).data)
         return str(path)
@@ -142,9 +140,12 @@ class Demo:
             "look again": f"fornada up --data {folder}   and elsewhere: source {folder}/env; "
             f"fornada jobs show {report['job_id']}",
         }
-        self._console.print()
+        self._say("")
         for label, value in rows.items():
-            self._console.print(Text.assemble((f"{label:<14}", "bold"), value))
+            self._say(click.style(f"{label:<14}", bold=True) + value)
+
+    def _say(self, text: str, **style: Any) -> None:
+        click.secho(text, err=self._quiet, **style)
 
     def _call(self, *arguments: str) -> dict[str, Any]:
         """Run a command that prints one JSON object; return that."""
@@ -158,7 +159,7 @@ class Demo:
             raise self._failure(arguments, code)
 
     def _begin(self, *arguments: str, share_stderr: bool) -> int:
-        self._console.print(Text(f"$ fornada {shlex.join(arguments)}", style="bold cyan"))
+        self._say(f"$ fornada {shlex.join(arguments)}", fg="cyan", bold=True)
         return self._stack.run_command(
             *arguments, output_path=self._output_path(arguments), share_stderr=share_stderr
         )

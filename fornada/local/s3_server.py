@@ -12,7 +12,8 @@ from fornada.local.child import Child
 from fornada.local.children import Children
 from fornada.local.ports import HOST, raise_if_taken
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
 
 _START_TIMEOUT_S = 30.0
 
@@ -69,10 +70,12 @@ def start_s3_server(
         environ=_environ(settings),
         output_path=log_path,
     )
-    store = S3ObjectStore.from_settings(settings)
+    store = open_store(settings)
     try:
         child.wait(lambda: _listens(port), timeout_s=_START_TIMEOUT_S)
-        child.wait(lambda: _is_ours(store, data_dir), timeout_s=_START_TIMEOUT_S)
+        child.wait(
+            lambda: _is_ours(store, data_dir / settings.s3_bucket), timeout_s=_START_TIMEOUT_S
+        )
     except StackError as exc:
         children.stop(child)
         raise_if_taken(child, exc)
@@ -129,13 +132,13 @@ def _listens(port: int) -> bool:
         return False
 
 
-def _is_ours(store: S3ObjectStore, data_dir: Path) -> bool:
-    """Whether what we put through the port, signed with our key, arrives in our folder."""
+def _is_ours(store: ObjectStore, folder: Path) -> bool:
+    """Whether what we put through the port, signed with our key, arrives in `folder`."""
     key = f"probe/{secrets.token_hex(8)}"
     try:
         store.create_bucket()
         store.put(key, b"1")
-        arrived = (data_dir / store.bucket / key).exists()
+        arrived = (folder / key).exists()
         store.delete(key)
     except StoreError:
         return False

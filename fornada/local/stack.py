@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-import importlib.util
+import importlib
 import os
 import sys
 import time
@@ -40,7 +40,7 @@ class Stack:
         environ: Environment of the workers, and further settings; the stack's own win.
 
     Raises:
-        MissingExtraError: A server or TensorFlow is not installed.
+        MissingExtraError: A server or the workers' engine is not installed.
         StackError: A part did not start, or the folder has a running stack.
         ConfigError: `environ` has a wrong setting.
         LocalDiskError: The folder cannot be written.
@@ -58,7 +58,7 @@ class Stack:
         self._variables: dict[str, str] = {}
         self._signs_dir = self._cache_dir / "workers"
         self._children = Children(
-            record_path=self.data_dir / "children.json", signs_dir=self._signs_dir
+            record_path=self.data_dir / "processes.json", signs_dir=self._signs_dir
         )
         self._services: list[Child] = []
         self._exit = contextlib.ExitStack()
@@ -78,7 +78,7 @@ class Stack:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as starting:
             if self._worker_count:
-                _require_engine()
+                _require_engine(self._base_environ.get(f"{PREFIX}ENGINE") or Settings().engine)
             self._make_folders()
             starting.enter_context(_locked(self.data_dir / "lock"))
             starting.enter_context(self._children)
@@ -207,13 +207,13 @@ class Stack:
         return {**self._child_environ(), f"{PREFIX}CACHE_DIR": str(self._cache_dir)}
 
 
-def _require_engine() -> None:
-    # Looked for, not imported; else it would be found missing only after the servers' start.
-    if importlib.util.find_spec("tensorflow") is None:
-        raise MissingExtraError(
-            "TensorFlow is not installed, and workers need it; pip install 'fornada[worker]', "
-            "or start the servers alone with --workers 0"
-        )
+def _require_engine(name: str) -> None:
+    # Before the servers start. By name: this layer knows no engines.
+    catalog = importlib.import_module("model_store.engines.catalog")
+    try:
+        catalog.require_engine(name)
+    except MissingExtraError as exc:
+        raise MissingExtraError(f"{exc}, or start the servers alone with --workers 0") from exc
 
 
 def _fornada(*arguments: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""How Celery is set up, alike for producers and workers, each setting with its reason."""
+"""Celery's configuration, the same for producers and workers, with reasons."""
 
 from typing import Any
 
 from fornada.settings import Settings
 
-#: A message that a dead worker held comes back after this. It only tidies up: the reconciler
-#: gives the shard to another worker long before.
+#: When the message of a dead worker returns to the queue. It only tidies up: the reconciler gives
+#: the shard to another worker long before.
 VISIBILITY_TIMEOUT_S = 3600
 
 
@@ -18,7 +18,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # Results are objects in the store; Celery's would expire, and be lost with Redis.
+        # Results are objects in the store; Celery's would expire and be lost with Redis.
         "result_backend": None,
         "task_ignore_result": True,
         # A shard is acknowledged after its outcome is committed.
@@ -27,24 +27,24 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_on_failure": True,
         # The reconciler requeues with a count and a delay; `True` is an endless hot loop.
         "task_reject_on_worker_lost": False,
-        # A worker holds what it works on and no more: what it reserved, others could begin.
+        # A worker holds only what it works on; others can begin the rest.
         "worker_prefetch_multiplier": 1,
-        # Threads, never prefork: TensorFlow that was initialised before a fork hangs.
+        # Threads, never prefork: TensorFlow hangs if it was initialised before a fork.
         "worker_pool": "threads",
-        # Nobody reads them, and each costs Redis traffic for every message.
+        # Unused, and Redis traffic for every message.
         "worker_enable_remote_control": False,
         "worker_send_task_events": False,
-        # On Redis a lost connection returns no message; cancelling would waste the work.
+        # A lost connection returns no message to Redis; cancelling would waste the work.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Our own log lines already stand in our own format.
+        # Logs keep Fornada's format.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        # A worker may be up before its broker, and outlive any outage of it.
+        # A worker may start before its broker and outlives any outage.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         # Without it, a full Redis ends the worker.
         "broker_channel_error_retry": True,
-        # The client's own call waits, so few and short.
+        # The caller waits, so few and short.
         "task_publish_retry_policy": {
             "max_retries": 3,
             "interval_start": 0.1,
@@ -53,9 +53,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         },
         "broker_transport_options": {
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
-            # A worker killed while it restores must not hold up the others for 5 minutes.
+            # A worker killed while restoring messages must not block the others for 5 minutes.
             "unacked_mutex_expire": 30,
-            # The default waits for ever on a connection that is gone.
+            # The default waits forever on a dead connection.
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

@@ -1,4 +1,4 @@
-"""Put messages on the queue through Celery, which is named nowhere else in the producer."""
+"""The queue as Celery keeps it in Redis."""
 
 import base64
 import json
@@ -14,43 +14,38 @@ from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
 from fornada.settings import Settings
 
+#: Shown in logs instead of the arguments, which may hold the caller's images. Celery shows the
+#: arguments themselves where this is empty.
+_ARGUMENTS_SHOWN = "(not shown)"
+
 
 class CelerySender:
-    """`Sender` through Celery: the task is called by name, no task module is imported."""
+    """A `Sender` through Celery, which calls the task by name."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "CelerySender":
-        """A sender to the queue that the settings name; nothing is contacted yet."""
+        """A sender to the queue of `settings`; nothing is contacted yet."""
         app = Celery("fornada", set_as_current=False)
         app.conf.update(celery_config(settings))
         return cls(app)
 
     def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
-        """Enqueue `messages`, in order, so many at most in one.
-
-        Raises:
-            BrokerError: Some may be on the queue, and some not.
-        """
+        """As `Sender`."""
         try:
             for bundle in bundles_of(messages, together=together):
                 self._app.send_task(
                     keys.TASK_RUN_SHARD,
                     args=[message.model_dump(mode="json", exclude_none=True) for message in bundle],
-                    # Celery's own shows the images; nobody reads it.
-                    argsrepr="",
+                    argsrepr=_ARGUMENTS_SHOWN,
                 )
         except OperationalError as exc:
             raise _unreachable(exc) from exc
 
     def reserved(self) -> set[ShardMessage]:
-        """What workers have taken from the queue and not acknowledged, begun or not.
-
-        Raises:
-            BrokerError: The queue cannot be reached.
-        """
+        """As `Sender`."""
         try:
             with self._app.connection_for_read() as connection:
                 channel = connection.default_channel
@@ -61,7 +56,7 @@ class CelerySender:
 
 
 def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[list[ShardMessage]]:
-    """Up to `together` messages at a time, and no more than a message of the queue may have."""
+    """Bundles of up to `together` messages and `MAX_MESSAGE_BYTES` of manifests."""
     bundle: list[ShardMessage] = []
     size_bytes = 0
     for message in messages:
@@ -76,13 +71,13 @@ def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[l
 
 
 def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
-    """Ours, in what kombu's Redis transport keeps of a message until it is acknowledged."""
+    """Our messages in an entry of kombu's hash of unacknowledged messages."""
     try:
         message, _exchange, _routing_key = json.loads(unacknowledged)
         arguments = json.loads(base64.b64decode(message["body"]))[0]
         return [ShardMessage.from_plain(argument, where="message") for argument in arguments]
     except (LookupError, MessageError, TypeError, ValueError):
-        # Somebody else's, which a worker drops.
+        # Not ours; a worker drops it.
         return []
 
 

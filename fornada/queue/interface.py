@@ -1,4 +1,4 @@
-"""The queue that producers and the reconciler put shard messages on."""
+"""The queue of shard messages, as producers and the reconciler see it."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -13,15 +13,15 @@ class Sender(Protocol):
         """Enqueue `messages`, in order.
 
         Args:
-            messages: One a shard.
-            together: So many of them at most become one message of the queue, a bundle.
+            messages: One for each shard.
+            together: Messages in a bundle, which is one message of the queue, at most.
 
         Raises:
-            BrokerError: Some may be on the queue, and some not.
+            BrokerError: Some may be enqueued, others not.
         """
 
     def reserved(self) -> set[ShardMessage]:
-        """What workers have taken from the queue and not acknowledged, begun or not.
+        """Messages that workers have taken and not acknowledged, begun or not.
 
         Raises:
             BrokerError: The queue cannot be reached.

@@ -1,4 +1,4 @@
-"""A queue that only records its messages, for tests."""
+"""A queue for tests that records its messages."""
 
 from collections.abc import Iterable
 
@@ -6,15 +6,15 @@ from fornada.queue.message import ShardMessage
 
 
 class RecordingSender:
-    """A `Sender` that keeps what it is given in `messages`."""
+    """A `Sender` that appends to `messages`."""
 
     def __init__(self) -> None:
         self.messages: list[ShardMessage] = []
 
-    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - none travel
-        """Keep `messages`."""
+    def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:  # noqa: ARG002 - nothing is sent
+        """As `Sender`."""
         self.messages.extend(messages)
 
     def reserved(self) -> set[ShardMessage]:
-        """Nothing: nobody takes them."""
+        """Nothing: there is no worker."""
         return set()

@@ -1,4 +1,4 @@
-"""The object store, as everything above it sees it."""
+"""The interface of object stores: all that Fornada needs of one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
-    """What a listing or a read tells of an object."""
+    """What a listing says of an object."""
 
     key: str
     size_bytes: int
@@ -19,23 +19,30 @@ class ObjectInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredObject:
-    """An object's bytes, and what the store calls this version of them."""
+    """An object's bytes, and the store's name for this version of them."""
 
     data: bytes
     etag: str
 
 
 class ObjectStore(Protocol):
-    """What Fornada needs of a store. Keys are UTF-8; writes are whole objects."""
+    """A bucket of objects. Keys are UTF-8, and a write replaces the whole object."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the store is, for messages."""
 
     @property
     def conditional_writes(self) -> bool:
-        """Whether `put_if_absent` is decided by the store itself."""
+        """Whether the store itself decides `put_if_absent`."""
+
+    def create_bucket(self) -> None:
+        """Create the bucket; it may exist already."""
 
     def get(
         self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> StoredObject:
-        """The object under `key`; at most its first `max_bytes`."""
+        """The object under `key`, or its first `max_bytes`."""
 
     def put(self, key: str, data: bytes) -> None:
         """Write `data`, replacing what was there."""
@@ -47,7 +54,7 @@ class ObjectStore(Protocol):
         """All objects whose keys begin with `prefix`, in key order."""
 
     def list_folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix` (which ends in `/`) that hold objects."""
+        """The names directly below `prefix`, which ends in `/`, that hold objects."""
 
     def delete(self, key: str) -> None:
         """Delete the object; it need not exist."""

@@ -1,4 +1,4 @@
-"""An object store in memory, for tests; the same tests hold for it and for S3."""
+"""An object store in memory, for tests; it passes the same tests as S3."""
 
 import hashlib
 import threading
@@ -11,12 +11,14 @@ from fornada.storage.interface import ObjectInfo, StoredObject
 
 
 class InMemoryObjectStore:
-    """An `ObjectStore` in a dictionary; the same tests hold for it and for S3.
+    """An `ObjectStore` in a dictionary.
 
     Args:
         conditional_writes: `False` to behave like a store that ignores `If-None-Match`.
-        clock: Seconds since the epoch, as the store would count them.
+        clock: Seconds since the epoch, by the store's clock.
     """
+
+    endpoint = "memory"
 
     def __init__(
         self, *, conditional_writes: bool = True, clock: Callable[[], float] = time.time
@@ -29,13 +31,16 @@ class InMemoryObjectStore:
 
     @property
     def conditional_writes(self) -> bool:
-        """Whether `put_if_absent` is decided by the store itself."""
+        """Whether the store itself decides `put_if_absent`."""
         return self._conditional_writes
+
+    def create_bucket(self) -> None:
+        """Nothing: buckets need no creation here."""
 
     def get(
         self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> StoredObject:
-        """The object under `key`; at most its first `max_bytes`."""
+        """The object under `key`, or its first `max_bytes`."""
         with self._lock:
             data = self._objects.get((bucket, key))
         if data is None:
@@ -67,7 +72,7 @@ class InMemoryObjectStore:
         )
 
     def list_folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix` (which ends in `/`) that hold objects."""
+        """The names directly below `prefix`, which ends in `/`, that hold objects."""
         names = {
             info.key.removeprefix(prefix).split("/")[0]
             for info in self.list(prefix)

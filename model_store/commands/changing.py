@@ -1,4 +1,4 @@
-"""`fornada models promote`, `rollback`, `sign` and `delete`: what changes in the store."""
+"""`fornada models promote`, `rollback`, `sign` and `delete`: the commands that change the store."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from model_store.removal import delete_version
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
-_ALIAS = click.option("--alias", required=True, metavar="ALIAS", help="Such as prod.")
+_ALIAS = click.option("--alias", required=True, metavar="ALIAS", help="For example prod.")
 _VERSION = click.argument("model", metavar="NAME:VERSION")
 
 
@@ -28,7 +28,7 @@ _VERSION = click.argument("model", metavar="NAME:VERSION")
     "gates",
     multiple=True,
     metavar="CONDITION",
-    help="Only if this holds of its metrics, such as 'val_accuracy>=0.85'. Several: all.",
+    help="Promote only if its metrics meet this, e.g. 'val_accuracy>=0.85'. Repeatable.",
 )
 @JSON_OPTION
 def promote(
@@ -38,7 +38,7 @@ def promote(
     gates: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click passes flags by name
 ) -> None:
-    """Point an alias at a version; jobs submitted from now on follow it, running ones do not.
+    """Point an alias at a version; jobs submitted from now on use it, running ones do not.
 
     Example: fornada models promote fashion-mnist 2 --alias prod --gate 'val_accuracy>=0.85'
     """
@@ -57,7 +57,7 @@ def promote(
 @_ALIAS
 @JSON_OPTION
 def rollback(name: str, alias: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Point an alias at the version that it pointed at before; again, at the one before that.
+    """Point an alias back at its previous version; repeated, at the one before that.
 
     Example: fornada models rollback fashion-mnist --alias prod
     """
@@ -83,7 +83,7 @@ def rollback(name: str, alias: str, as_json: bool) -> None:  # noqa: FBT001 - cl
 def sign(model: str, key_file: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Sign a version, so that workers with the public key load it.
 
-    Look first at what you sign: `fornada models verify` and `show`.
+    First check what you sign with `fornada models verify` and `show`.
 
     Example: fornada models sign fashion-mnist:2 --key private.pem
     """
@@ -103,7 +103,7 @@ def sign(model: str, key_file: Path, as_json: bool) -> None:  # noqa: FBT001 - c
 def delete(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Delete a version that no alias points at and no open job runs on.
 
-    Its number is not used again. Jobs that have ended keep their results, and cannot be run again.
+    Its number is never reused. Ended jobs keep their results but cannot be run again.
 
     Example: fornada models delete fashion-mnist:1
     """
@@ -117,7 +117,7 @@ def delete(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fl
 
 
 def _exactly(store: ModelStore, model: str) -> ModelManifest:
-    """The version of that number; not one that an alias or time could change."""
+    """The version named by its number, not by an alias or as the newest."""
     ref = ModelRef.parse(model)
     if ref.version is None:
         raise UsageError(f"{model!r} does not name a version by its number; write NAME:VERSION")

@@ -1,4 +1,4 @@
-"""`fornada models list`, `show`, `verify`, `diff` and `export`: what is published."""
+"""`fornada models list`, `show`, `verify`, `diff` and `export`: the commands that only read."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from fornada import logs
 from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.records import AliasMove
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.difference import Difference, differences
 from model_store.export import check_version, export_version
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 
-#: What a list of models says of one: the first metric that it has.
+#: Metrics that a list of models shows, the first that a model has.
 _QUALITIES = {"test_accuracy": "accuracy", "test_mean_absolute_error": "mean absolute error"}
 
 
@@ -41,7 +41,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
     if as_json:
         print_json({"models": [_line(*entry) for entry in found]})
         return
-    table = Table("model", "versions", "aliases", "in the test", "published", box=None)
+    table = Table("model", "versions", "aliases", "quality", "published", box=None)
     for newest, versions, aliases in found:
         table.add_row(
             str(newest),
@@ -57,7 +57,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
 @click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
 @JSON_OPTION
 def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Show one version: what it takes and gives, how good it is, how it was made.
+    """Show one version: its inputs and outputs, its quality, how it was made.
 
     Example: fornada models show fashion-mnist@prod
     """
@@ -83,7 +83,7 @@ def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flag
     facts = _facts(manifest, aliases)
     facts |= {f"@{alias}": _history(moves) for alias, moves in history.items()}
     for fact, value in facts.items():
-        # Names and notes of others are text, not markup.
+        # Text, so that names are not read as markup.
         table.add_row(fact, Text(value))
     console().print(table)
 
@@ -92,7 +92,7 @@ def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flag
 @click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
 @JSON_OPTION
 def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Read every object of a version and compare it with its manifest; exit 1 if one is wrong.
+    """Read every object of a version and compare it with the manifest; exit 1 if one differs.
 
     Nothing is predicted: `fornada doctor` loads models and predicts their golden batches.
 
@@ -120,7 +120,7 @@ def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fl
 def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Show what differs between two versions: metrics, training, classes, packages, digests.
 
-    `fornada models compare` shows what differs in what they predict.
+    `fornada models compare` shows how their predictions differ.
 
     Example: fornada models diff fashion-mnist:1 fashion-mnist@prod
     """
@@ -135,7 +135,7 @@ def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - clic
     table = Table("fact", *map(str, manifests), "change", box=None)
     for difference in found:
         table.add_row(difference.fact, *_sides(difference))
-    console().print(table if found else f"{manifests[0]} and {manifests[1]} differ in nothing")
+    console().print(table if found else f"{manifests[0]} and {manifests[1]} do not differ")
 
 
 @click.command()
@@ -149,7 +149,7 @@ def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - clic
 )
 @JSON_OPTION
 def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Copy a version to a folder, every byte checked.
+    """Copy a version to a folder and check every byte.
 
     Example: fornada models export fashion-mnist@prod --output fashion-mnist-prod
     """
@@ -221,9 +221,7 @@ def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -
 
 
 def store_from_env() -> ModelStore:
-    """The models of the deployment that `FORNADA_*` names; nothing is contacted yet."""
+    """The models of the deployment that `FORNADA_*` describes; contacts nothing yet."""
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    return ModelStore(
-        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
-    )
+    return ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))

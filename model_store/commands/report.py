@@ -1,4 +1,4 @@
-"""`fornada models report`: the page that training made of a version."""
+"""`fornada models report`: the training report of a version."""
 
 import sys
 import tempfile
@@ -19,13 +19,13 @@ from model_store.export import export_report
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="A new or empty folder for the page and its figures. Default: a temporary one.",
+    help="A new or empty folder for the page and its figures. By default a temporary one.",
 )
 @click.option(
     "--open/--no-open",
     "open_page",
     default=None,
-    help="Show the page in a browser. Default: if stdout is a terminal.",
+    help="Open the page in a browser. By default if stdout is a terminal.",
 )
 @JSON_OPTION
 def report(
@@ -34,14 +34,14 @@ def report(
     open_page: bool | None,  # noqa: FBT001 - click passes flags by name
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Copy a version's training report out of the store, every byte checked, and open it.
+    """Copy a version's training report out of the store, check every byte, and open it.
 
-    The page stands alone; its figures lie beside it as PNG files.
+    The page is self-contained; its figures are also written as PNG files.
 
     Example: fornada models report fashion-mnist@prod --output fashion-mnist-report
     """
     store = store_from_env()
-    # As before a load: a page is opened in a browser, so it is as trusted as its model.
+    # Verified as before a load: opening a page in a browser takes as much trust.
     manifest = store.verified_manifest(store.resolve(model).pin)
     page, *figures = export_report(manifest, output or _temporary_folder(), models=store)
     shown = sys.stdout.isatty() and not as_json if open_page is None else open_page
@@ -53,7 +53,7 @@ def report(
     for path in (page, *figures):
         click.echo(path)
     if shown and not opened:
-        click.echo(f"no browser was found; open {page} yourself", err=True)
+        click.echo(f"no browser found; open {page} yourself", err=True)
 
 
 def _temporary_folder() -> Path:

@@ -1,1 +1,1 @@
-"""What computes: an interface, a catalog, and one module or family of modules an engine."""
+"""What computes: an interface, a catalog, and the modules of each engine."""

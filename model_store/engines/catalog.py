@@ -1,49 +1,122 @@
-"""The engines by name: what each needs installed, and how it is opened."""
+"""The engines by name: what each needs installed, and how it is opened.
 
+A new engine is one module or folder that implements `Engine`, and one row here: the values of
+FORNADA_ENGINE, their documentation and all error messages follow from the rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
-from fornada.errors import MissingExtraError
-from fornada.settings import EngineName
+from fornada.errors import ConfigError, MissingExtraError
+from model_store.engines.arithmetic import ArithmeticEngine
 from model_store.engines.interface import Engine
 from model_store.engines.keras import KerasEngine
 from model_store.engines.openvino import OpenVINOEngine
 
 
-def open_engine(name: EngineName, *, threads: int) -> Engine:
-    """Import what FORNADA_ENGINE names, which takes up to seconds; once in a process.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineEntry:
+    """One engine, as FORNADA_ENGINE names it."""
+
+    name: str
+    #: What it is, for the reference of settings.
+    summary: str
+    #: `open(threads=4)`; imports the framework.
+    open: Callable[..., Engine]
+    #: Modules that must be importable, and the extra that installs them.
+    modules: tuple[str, ...] = ()
+    extra: str | None = None
+    #: Whether it computes on a GPU where there is one.
+    uses_gpu: bool = False
+    #: The engine that `fornada worker --exact` runs in its place.
+    exact: str | None = None
+
+    def missing_module(self) -> str | None:
+        """The first module that is not installed; imports nothing."""
+        return next((module for module in self.modules if find_spec(module) is None), None)
+
+
+_KERAS = partial(
+    EngineEntry,
+    modules=("tensorflow", "keras"),
+    extra="worker",
+    uses_gpu=True,
+    exact="keras-exact",
+)
+_OPENVINO = partial(EngineEntry, modules=("openvino", "keras"), extra="openvino")
+
+ENGINES = (
+    _KERAS(
+        name="keras",
+        summary="Keras on TensorFlow, in float32",
+        open=partial(KerasEngine, exact=False),
+    ),
+    _KERAS(
+        name="keras-exact",
+        summary="Keras on TensorFlow, in float64, rounded to float32 once: slower, and the same "
+        "bytes in any batch",
+        open=partial(KerasEngine, exact=True),
+    ),
+    _OPENVINO(
+        name="openvino",
+        summary="OpenVINO on the CPU, in float32, without TensorFlow",
+        open=partial(OpenVINOEngine, precision="float32"),
+    ),
+    _OPENVINO(
+        name="openvino-bf16",
+        summary="OpenVINO in bfloat16, on CPUs that have it: faster, less exact",
+        open=partial(OpenVINOEngine, precision="bfloat16"),
+    ),
+    EngineEntry(
+        name="test",
+        summary="for Fornada's own tests; runs no Keras model",
+        open=ArithmeticEngine,
+    ),
+)
+
+
+def find_engine(name: str) -> EngineEntry:
+    """The engine that FORNADA_ENGINE names.
+
+    Raises:
+        ConfigError: There is no such engine; lists those there are.
+    """
+    for entry in ENGINES:
+        if entry.name == name:
+            return entry
+    names = ", ".join(entry.name for entry in ENGINES)
+    raise ConfigError(f"FORNADA_ENGINE={name} names no engine; set it to one of {names}")
+
+
+def require_engine(name: str) -> EngineEntry:
+    """The engine that FORNADA_ENGINE names, checked to be installed but not imported.
+
+    Raises:
+        ConfigError: There is no such engine.
+        MissingExtraError: It is not installed; says how to install it.
+    """
+    entry = find_engine(name)
+    missing = entry.missing_module()
+    if missing is not None:
+        raise MissingExtraError(
+            f"{missing} is not installed, and a worker with FORNADA_ENGINE={name} needs it; "
+            f"pip install 'fornada[{entry.extra}]', or set FORNADA_ENGINE to an installed engine"
+        )
+    return entry
+
+
+def open_engine(name: str, *, threads: int) -> Engine:
+    """Open the engine that FORNADA_ENGINE names, once per process; the import may take seconds.
 
     Args:
         name: The setting.
         threads: Cores that predict may use.
 
     Raises:
+        ConfigError: There is no such engine, or this machine or process cannot run it.
         MissingExtraError: It is not installed.
-        ConfigError: This machine or process cannot run it.
         UsageError: TensorFlow has begun to compute in this process.
     """
-    require_engine(name)
-    match name:
-        case "keras":
-            return KerasEngine(threads=threads, exact=False)
-        case "keras-exact":
-            return KerasEngine(threads=threads, exact=True)
-        case "openvino":
-            return OpenVINOEngine(threads=threads, precision="float32")
-        case "openvino-bf16":
-            return OpenVINOEngine(threads=threads, precision="bfloat16")
-
-
-def require_engine(name: EngineName) -> None:
-    """Check that what FORNADA_ENGINE names is installed, without importing it.
-
-    Raises:
-        MissingExtraError: It is not; says what to install.
-    """
-    package, extra = (
-        ("tensorflow", "worker") if name.startswith("keras") else ("openvino", "openvino")
-    )
-    if find_spec(package) is None:
-        raise MissingExtraError(
-            f"{package} is not installed, and a worker with FORNADA_ENGINE={name} needs it; "
-            f"pip install 'fornada[{extra}]', or set FORNADA_ENGINE to the engine that is here"
-        )
+    return require_engine(name).open(threads=threads)

@@ -1,4 +1,4 @@
-"""Golden batches: what a model gave when it was published, compared with what it gives here."""
+"""Golden batches: a model's outputs when it was published, compared with its outputs here."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,14 +7,14 @@ from fornada.errors import ModelRefusedError
 from fornada.formats.items import Array
 from model_store.engines.interface import Predict
 
-#: Largest difference from a golden batch that is accepted. Kinds of CPU differ by about 1e-6 in
-#: float32, wrong weights or a wrong layer by 1e-2 and more. Absolute, and relative to the largest
-#: golden output where that is above 1 (logits, regression).
+#: Largest accepted difference from a golden batch. CPUs differ by about 1e-6 in float32, wrong
+#: weights or a wrong layer by 1e-2 and more. Absolute; relative to the largest golden output where
+#: that is above 1 (logits, regression).
 GOLDEN_TOLERANCE = 1e-4
 
 
 def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray[np.float32]:
-    """Run `predict` over any number of items, the last tile padded with zeros.
+    """Run `predict` over any number of items; the last tile is padded with zeros.
 
     Args:
         predict: From `compile_predict`, for the same `tile_items`.
@@ -44,21 +44,21 @@ def check_golden(
     where: str,
     tolerance: float = GOLDEN_TOLERANCE,
 ) -> float:
-    """Compare predictions with those that were stored when the model was published.
+    """Compare predictions with those stored when the model was published.
 
     Args:
         predict: From `compile_predict`, for the same `tile_items`.
         inputs: item dtype [items, *item_shape].
         outputs: float32 [items, outputs].
         tile_items: Rows of every predict call.
-        where: The model, for the error message.
-        tolerance: What the difference may be; times the largest output, where that is above 1.
+        where: The model, for the message.
+        tolerance: Largest accepted difference; times the largest output where that is above 1.
 
     Returns:
         The largest absolute difference.
 
     Raises:
-        ModelRefusedError: It is over the tolerance, or the shapes differ.
+        ModelRefusedError: The difference is over the tolerance, or the shapes differ.
     """
     found = predict_items(predict, inputs, tile_items=tile_items)
     if found.shape != outputs.shape:
@@ -68,11 +68,11 @@ def check_golden(
         )
     difference = float(np.max(np.abs(found - outputs.astype(np.float32))))
     limit = tolerance * max(1.0, float(np.max(np.abs(outputs))))
-    # NaN compares false with everything, and must not pass.
+    # NaN compares false with everything and must not pass.
     if not difference <= limit:
         raise ModelRefusedError(
             f"{where} differs by {difference:.3g} from the outputs of its golden batch, over "
             f"{limit:.3g}; artifact and golden batch do not belong together, or this machine "
-            "computes otherwise: publish the model again"
+            "computes differently: publish the model again"
         )
     return difference

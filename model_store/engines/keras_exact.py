@@ -1,4 +1,4 @@
-"""A model in float64, rounded to float32 once at its end: another batch gives the same bytes."""
+"""A model in float64, rounded to float32 once at the end: any batch gives the same bytes."""
 
 import io
 import json
@@ -8,18 +8,18 @@ from typing import Any
 
 from fornada.errors import ModelRefusedError
 
-#: As TensorFlow's graphs number the types: float32, float16, bfloat16; and float64.
+#: TensorFlow's numbers for float32, bfloat16 and float16; and for float64.
 _LESS, _FLOAT64 = {1, 14, 19}, 2
-#: What may handle float32 in a graph that computes in float64: inputs and constants that are about
-#: to become float64, and what was rounded at the end.
+#: Operations that may handle float32 in a graph that computes in float64: inputs and constants
+#: before they are cast, and the outputs after.
 _NO_ARITHMETIC = {"Cast", "Const", "Identity", "NoOp", "Placeholder"}
 
 
 def in_float64(data: bytes) -> bytes:
-    """A `.keras` file whose layers all compute in float64; the weights are the same numbers.
+    """The same model, all of whose layers compute in float64; the weights keep their values.
 
     Args:
-        data: The whole file, which was checked.
+        data: The whole `.keras` file, already checked.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
@@ -32,14 +32,14 @@ def in_float64(data: bytes) -> bytes:
 
 
 def check_float64(compiled: Any, *, takes: str) -> None:
-    """Check that a function computes in float64 all through, and rounds once.
+    """Check that a function computes in float64 throughout and rounds once.
 
     Args:
-        compiled: A concrete function of TensorFlow.
-        takes: What it takes, for the error message.
+        compiled: A `tensorflow.ConcreteFunction`.
+        takes: From `tile_text`, for the message.
 
     Raises:
-        ModelRefusedError: A layer computes in less, whatever it is told.
+        ModelRefusedError: A layer computes in less, whatever its dtype policy.
     """
     roundings = 0
     for node in _nodes(compiled.graph.as_graph_def()):
@@ -55,7 +55,7 @@ def check_float64(compiled: Any, *, takes: str) -> None:
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
-    """Those of a graph and of the functions in it, such as the body of a loop."""
+    """The nodes of a graph and of the functions in it, such as a loop body."""
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def
@@ -70,6 +70,6 @@ def _in_float64(config: Any) -> Any:
         return {**config, "config": {"name": "float64"}}
     changed = {name: _in_float64(part) for name, part in config.items()}
     if config.get("class_name") == "InputLayer" and config["config"].get("dtype") == "float32":
-        # Some layers compute in what they are given.
+        # Some layers compute in the dtype of their input.
         changed["config"]["dtype"] = "float64"
     return changed

@@ -1,8 +1,4 @@
-"""Models to bytes and back, and to one compiled predict call, by Keras on TensorFlow.
-
-`import_keras` is the one door: it keeps TensorFlow's start-up notices off the terminal. Beside
-`openvino`, this is the only module that imports Keras.
-"""
+"""Keras models to the bytes of a `.keras` file and back, on either backend."""
 
 import importlib
 import io
@@ -10,28 +6,23 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fornada.errors import (
-    ConfigError,
-    LocalDiskError,
-    ModelRefusedError,
-    error_line,
-)
+from fornada.errors import ConfigError, LocalDiskError, ModelRefusedError, error_line
 from model_store.engines.keras_exact import in_float64
-from model_store.engines.keras_setup import import_keras
+from model_store.engines.keras_setup import Backend, import_keras
 from model_store.safety.artifact_check import check_artifact
 
 
 def dump_model(model: Any) -> bytes:
     """The bytes of the `.keras` file of `model`, a built `keras.Sequential` or Functional model.
 
-    The same model object, weights and names give the same bytes, in any process: dates and memory
-    addresses that Keras writes are left out. Keras counts up automatic layer names (`dense`,
-    `dense_1`, …), so models built one after the other differ unless their layers are named; another
-    release of Keras or HDF5 may write the same model in other bytes.
+    The same weights and names give the same bytes in any process: the dates and memory addresses
+    that Keras writes are removed. Keras numbers automatic layer names (`dense`, `dense_1`, …), so
+    two models built in one process differ unless their layers are named. Other releases of Keras or
+    HDF5 may write other bytes.
 
     Raises:
         LocalDiskError: The temporary folder is full or not writable.
@@ -46,39 +37,35 @@ def dump_model(model: Any) -> bytes:
 
 
 def load_model(
-    data: bytes, *, where: str, allowed_layers: Collection[str] = (), exact: bool = False
-) -> Any:
-    """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
-
-    Args:
-        data: The whole file.
-        where: What it was read from, for the error message.
-        allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
-        exact: Its layers compute in float64, whatever they were made for.
-
-    Raises:
-        ConfigError: A layer that is allowed cannot be imported.
-        ModelRefusedError: It is not safe (`check_artifact`), or Keras cannot build it.
-        LocalDiskError: The temporary folder is full or not writable.
-    """
-    keras = import_keras()
-    return read_model(keras, data, where=where, allowed_layers=allowed_layers, exact=exact)
-
-
-def read_model(
-    keras: Any,
     data: bytes,
     *,
     where: str,
     allowed_layers: Collection[str] = (),
     exact: bool = False,
+    backend: Backend = "tensorflow",
 ) -> Any:
-    """As `load_model`, into a `keras` on whatever backend."""
+    """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
+
+    Args:
+        data: The whole file.
+        where: What it was read from, for messages.
+        allowed_layers: Custom layers that the operator trusts, as `package.module:ClassName`.
+        exact: Have its layers compute in float64.
+        backend: What Keras runs on.
+
+    Raises:
+        ConfigError: An allowed layer cannot be imported, or Keras runs on another backend.
+        ModelRefusedError: It is unsafe (`check_artifact`), or Keras cannot build it.
+        LocalDiskError: The temporary folder is full or not writable.
+    """
+    keras = import_keras(backend)
     layers = check_artifact(data, where=where, allowed_layers=allowed_layers)
     if exact:
         data = in_float64(data)
-    # A name that was registered by somebody else must not come before an allowed one.
-    scope = keras.saving.custom_object_scope(import_layers(layers))
+    # The scope takes precedence over names that other code has registered.
+    scope = keras.saving.custom_object_scope(
+        {name: _import_layer(layer) for name, layer in layers.items()}
+    )
     try:
         with scope, tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
@@ -92,7 +79,7 @@ def _load_file(keras: Any, path: Path, where: str) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as exc:
-        # Keras raises whatever the layer at fault raises.
+        # Layers raise anything.
         raise ModelRefusedError(
             f"{where} cannot be loaded by Keras {keras.__version__}: {error_line(exc)}; publish it "
             "again with this release of Keras or an older one"
@@ -106,7 +93,7 @@ def _disk_error(exc: OSError) -> LocalDiskError:
     )
 
 
-#: The oldest moment that a zip can hold: bytes must not depend on when they were written.
+#: The oldest date a zip can hold: the bytes must not depend on when they were written.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -127,7 +114,7 @@ def normalise_archive(data: bytes) -> bytes:
 
 
 def _renumber_shared_ids(config: bytes) -> bytes:
-    # Keras writes id(object), and only compares them with each other.
+    # Keras writes id(object), and uses it only to tell objects apart.
     numbers: dict[bytes, int] = {}
 
     def number(match: re.Match[bytes]) -> bytes:
@@ -136,22 +123,7 @@ def _renumber_shared_ids(config: bytes) -> bytes:
     return re.sub(rb'("shared_object_id": )(\d+)', number, config)
 
 
-def import_layers(layers: Mapping[str, str]) -> dict[str, type]:
-    """The classes behind names.
-
-    Args:
-        layers: `package.module:ClassName` by any name; from `check_artifact`, so all are allowed.
-
-    Returns:
-        The class by the same names.
-
-    Raises:
-        ConfigError: One cannot be imported.
-    """
-    return {name: _class(layer) for name, layer in layers.items()}
-
-
-def _class(layer: str) -> type:
+def _import_layer(layer: str) -> type:
     module, _, name = layer.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -161,5 +133,5 @@ def _class(layer: str) -> type:
             "package here"
         ) from exc
     if not isinstance(found, type):
-        raise ConfigError(f"FORNADA_ALLOWED_LAYERS names {layer}, which is no class")
+        raise ConfigError(f"FORNADA_ALLOWED_LAYERS names {layer}, which is not a class")
     return found

@@ -1,4 +1,4 @@
-"""Import Keras on TensorFlow quietly, and set up its threads and GPUs."""
+"""Keras in this process: imported quietly and on one backend; TensorFlow's threads and GPUs."""
 
 import contextlib
 import importlib
@@ -8,63 +8,82 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
-from fornada.errors import (
-    ConfigError,
-    MissingExtraError,
-    UsageError,
-)
+from fornada.errors import ConfigError, MissingExtraError, UsageError
+from fornada.imports import imports_blocked
 
-_import_lock = threading.Lock()
+Backend = Literal["tensorflow", "openvino"]
+
+_EXTRAS: dict[Backend, str] = {
+    "tensorflow": "'fornada[worker]' (or 'fornada[train]' to train)",
+    "openvino": "'fornada[openvino]'",
+}
+#: Blocked while Keras is imported on OpenVINO. OpenVINO's converter reports each import to its
+#: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
+#: longer to import than everything else.
+_NOT_FOR_OPENVINO = ("PIL", "matplotlib", "openvino.tools.ovc", "requests", "sklearn", "tensorflow")
+#: Keras needs SciPy only for the windows of Fourier transforms; `artifact_check` allows no layer
+#: that has one.
+_SCIPY = ("scipy", "scipy.signal")
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"
 )
+#: Two threads that both redirect stderr would leave it redirected.
+_import_lock = threading.Lock()
 
 
-def import_keras() -> Any:
-    """The `keras` module, on TensorFlow, without TensorFlow's notices on stderr.
+def import_keras(backend: Backend = "tensorflow") -> Any:
+    """The `keras` module on `backend`; a process keeps the backend it imports first.
 
     Raises:
-        MissingExtraError: Keras or TensorFlow is not installed.
-        ConfigError: Keras is set to another backend.
+        MissingExtraError: Keras or the backend is not installed.
+        ConfigError: KERAS_BACKEND names another backend, or Keras already runs on another.
     """
-    # Two threads that both point stderr elsewhere would leave it there.
     with _import_lock:
-        if "keras" in sys.modules and "tensorflow" in sys.modules:
-            return sys.modules["keras"]
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        try:
-            with keras_set_to("tensorflow"), _notices_held_back():
-                importlib.import_module("tensorflow")
-                return importlib.import_module("keras")
-        except ModuleNotFoundError as exc:
-            raise MissingExtraError(
-                f"{exc.name} is not installed; run: pip install 'fornada[worker]' "
-                "(or 'fornada[train]' to train)"
-            ) from exc
+        if "keras" not in sys.modules:
+            try:
+                with _backend_set_to(backend):
+                    (_import_on_tensorflow if backend == "tensorflow" else _import_on_openvino)()
+            except ModuleNotFoundError as exc:
+                raise MissingExtraError(
+                    f"{exc.name} is not installed; run: pip install {_EXTRAS[backend]}"
+                ) from exc
+        keras: Any = sys.modules["keras"]
+    used = keras.backend.backend()
+    if used != backend:
+        raise ConfigError(
+            f"Keras already runs on {used} in this process; load models on {backend} in another"
+        )
+    return keras
+
+
+def import_tensorflow() -> Any:
+    """The `tensorflow` module; see `import_keras`."""
+    import_keras()
+    return sys.modules["tensorflow"]
 
 
 def engine_name() -> str:
-    """What computes, with its version: `tensorflow 2.21.0`, and ` gpu` where it does so on one."""
-    tensorflow = _import_tensorflow()
+    """What computes, with its version: `tensorflow 2.21.0`, followed by ` gpu` on a GPU."""
+    tensorflow = import_tensorflow()
     gpu = " gpu" if tensorflow.config.list_physical_devices("GPU") else ""
     return f"tensorflow {tensorflow.__version__}{gpu}"
 
 
 def limit_threads(count: int) -> None:
-    """Let TensorFlow run each operation on one thread, and have `count` threads of its own.
+    """Let TensorFlow run `count` operations at a time, each on one thread.
 
-    So calls run side by side, each on one core. An operation that is split among threads ends
-    with the last of them, and where other work has the cores too, the others wait (ADR 0011).
+    Calls then run side by side, each on one core. An operation split among threads ends with the
+    slowest of them, and the others wait where cores are shared (ADR 0011).
 
     Raises:
-        UsageError: TensorFlow has begun to compute; the limit is read only before.
+        UsageError: TensorFlow has begun to compute, after which it ignores the limit.
     """
-    tensorflow = _import_tensorflow()
+    threads = import_tensorflow().config.threading
     try:
-        tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-        tensorflow.config.threading.set_inter_op_parallelism_threads(count)
+        threads.set_intra_op_parallelism_threads(1)
+        threads.set_inter_op_parallelism_threads(count)
     except RuntimeError as exc:
         raise UsageError(
             f"TensorFlow has begun to compute, too late for {count} threads; call limit_threads "
@@ -73,15 +92,15 @@ def limit_threads(count: int) -> None:
 
 
 def set_up_gpus() -> bool:
-    """Let TensorFlow take a GPU's memory as it needs it, and compute there in full float32.
+    """Let TensorFlow take GPU memory as needed and compute in full float32, deterministically.
 
-    By itself it takes all memory at once, multiplies with 10 bits of the mantissa, and may add up
-    in another order each time. Does nothing without a GPU.
+    By default it takes all memory at once, multiplies with a 10-bit mantissa, and may sum in
+    another order each time. Without a GPU this does nothing.
 
     Returns:
-        Whether there is one.
+        Whether there is a GPU.
     """
-    config = _import_tensorflow().config
+    config = import_tensorflow().config
     gpus = config.list_physical_devices("GPU")
     for gpu in gpus:
         config.experimental.set_memory_growth(gpu, True)  # noqa: FBT003 - TensorFlow's signature
@@ -91,14 +110,24 @@ def set_up_gpus() -> bool:
     return bool(gpus)
 
 
-def _import_tensorflow() -> Any:
-    import_keras()
-    return sys.modules["tensorflow"]
+def _import_on_tensorflow() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _notices_held_back():
+        importlib.import_module("tensorflow")
+        importlib.import_module("keras")
+
+
+def _import_on_openvino() -> None:
+    with imports_blocked(_NOT_FOR_OPENVINO, stand_ins=_SCIPY):
+        importlib.import_module("openvino")
+        keras: Any = importlib.import_module("keras")
+        # Keras imports TensorFlow to tell whether an object is one of its tensors, and does not
+        # retry once that has failed.
+        keras.saving.serialize_keras_object(keras.layers.Identity())
 
 
 @contextlib.contextmanager
-def keras_set_to(backend: str) -> Iterator[None]:
-    """Have Keras run on `backend` if it is imported in the block; ConfigError if it must not."""
+def _backend_set_to(backend: Backend) -> Iterator[None]:
     given = os.environ.get("KERAS_BACKEND")
     if given not in {None, backend}:
         raise ConfigError(
@@ -114,14 +143,14 @@ def keras_set_to(backend: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _notices_held_back() -> Iterator[None]:
-    """Keep TensorFlow's notices off stderr; everything else written meanwhile follows after.
+    """Drop TensorFlow's notices from stderr; everything else appears after the block.
 
     TensorFlow 2.21 writes them from C++ before it reads `TF_CPP_MIN_LOG_LEVEL`.
     """
     try:
         stderr = os.dup(2)
     except OSError:
-        # No stderr, nobody to disturb.
+        # There is no stderr.
         yield
         return
     with tempfile.TemporaryFile() as held:

@@ -1,4 +1,4 @@
-"""Move transposes down through an OpenVINO graph, until two meet that undo each other."""
+"""Move transposes down through an OpenVINO graph until opposite ones meet and cancel."""
 
 import importlib
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-#: Operations that compute each number from the ones at its own place, so that it does not matter
-#: whether the axes change places before or after.
+#: Operations that compute each number from those at the same position, so that transposing before
+#: or after makes no difference.
 _ELEMENTWISE = frozenset(
     {
         "Abs",
@@ -41,16 +41,16 @@ _ELEMENTWISE = frozenset(
 
 
 def sink_transposes(graph: Any) -> None:
-    """Put the transposes of `graph`, an `openvino.Model`, after the element-wise operations.
+    """Move the transposes of `graph`, an `openvino.Model`, below the element-wise operations.
 
-    Keras has the channels last, and OpenVINO convolves with the channels first: there is a
-    transpose before and after each convolution. With a bias and an activation in between, the one
-    after and the next one before do not meet, and OpenVINO copies all there is, twice: of 12.7 ms
-    that a small CNN took for 64 images, 5.3. Where they do meet it leaves both out.
+    Keras has channels last and OpenVINO convolves with channels first, so there is a transpose
+    before and after each convolution. OpenVINO drops two that meet, but a bias and an activation
+    keep them apart, and it then copies everything twice: 5.3 of the 12.7 ms that a small CNN took
+    for 64 images.
     """
     passes = importlib.import_module("openvino.passes")
     manager = passes.Manager()
-    # A bias is a constant that is reshaped.
+    # A bias is a reshaped constant.
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(graph)
     for operation in graph.get_ordered_ops():
@@ -60,7 +60,7 @@ def sink_transposes(graph: Any) -> None:
 
 
 def _sink_below(operation: Any) -> None:
-    """Where the inputs are transposed alike, transpose the output in their place."""
+    """If all inputs are transposed alike, transpose the output instead."""
     sources = [value.get_node() for value in operation.input_values()]
     orders = [_order(source) for source in sources]
     known = {order for order in orders if order is not None}
@@ -83,12 +83,12 @@ def _sink_below(operation: Any) -> None:
 
 
 def _is_constant(node: Any, *, axes: int) -> bool:
-    """Whether it is a constant of so many axes at most."""
+    """Whether `node` is a constant with at most `axes` axes."""
     return node.get_type_name() == "Constant" and len(node.shape) <= axes
 
 
 def _order(node: Any) -> tuple[int, ...] | None:
-    """Where a transpose has its axes from; nothing if it is none, or is told so only later."""
+    """The order of a transpose; `None` for another operation, or an order not known yet."""
     if node.get_type_name() != "Transpose":
         return None
     order = node.input_value(1).get_node()
@@ -96,6 +96,6 @@ def _order(node: Any) -> tuple[int, ...] | None:
 
 
 def _undone(data: Any, order: Sequence[int]) -> Any:
-    """A constant as it is where the axes have not yet changed places."""
+    """A constant as it is before the transpose of `order`."""
     spread = data.reshape((1,) * (len(order) - data.ndim) + data.shape)
     return np.ascontiguousarray(np.transpose(spread, np.argsort(order)))

@@ -1,1 +1,1 @@
-"""What may be loaded: checks of artifacts, signatures, and what an operator trusts."""
+"""What may be loaded: checks of artifacts, signatures, and the operator's trust."""

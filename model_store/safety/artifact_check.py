@@ -1,12 +1,12 @@
 """Refuse a `.keras` file that holds anything but weights and built-in Keras layers.
 
-Keras's `safe_mode` is not a sandbox: a configuration may name any importable function, the weights
-may link to files of the host, and a few bytes may unpack to terabytes. So the file is read here
-first, without Keras, against lists of what is allowed; what is not listed is refused.
+Keras's `safe_mode` is not a sandbox: a configuration may name any importable function, weights may
+link to files of the host, and a few bytes may unpack to terabytes. So the file is first read here,
+without Keras, against allow lists; anything not listed is refused.
 
-What this cannot tell: how much memory the layers take when they are built. Absurd sizes in one
-layer are refused, but a chain of layers can multiply what its file does not show; that ends the
-process that builds it, as any model that is too large for the machine does.
+This cannot tell how much memory the layers need when built. Absurd sizes of a single layer are
+refused, but a chain of layers can multiply sizes beyond what the file shows. That ends the process
+that builds it, like any model too large for the machine.
 """
 
 import importlib
@@ -18,13 +18,13 @@ import zlib
 from collections.abc import Collection
 from typing import Any
 
-from fornada.errors import MissingExtraError, ModelRefusedError
-from model_store.safety.config_check import check_config, check_sizes, first_line, refusal
+from fornada.errors import MissingExtraError, ModelRefusedError, error_line
+from model_store.safety.config_check import check_config, check_sizes, refusal
 
 MAX_ARTIFACT_BYTES = 2 * 1024**3
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_CONFIG_BYTES = 10 * 1024**2
-#: Keras stores members uncompressed. Larger ones that unpack to more times their size are bombs.
+#: Keras stores members uncompressed; one that expands further, and past the floor, is a bomb.
 MAX_EXPANSION = 20
 _EXPANSION_FLOOR_BYTES = 16 * 1024**2
 _MAX_WEIGHT_OBJECTS = 100_000
@@ -35,7 +35,7 @@ _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 #: What zipfile raises on damaged, encrypted or truncated files.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
-#: deflate, shuffle, fletcher32: built into HDF5. Others would be loaded from shared libraries.
+#: deflate, shuffle, fletcher32, built into HDF5. Others are loaded from shared libraries.
 _HDF5_FILTERS = {1, 2, 3}
 
 
@@ -46,11 +46,11 @@ def check_artifact(
 
     Args:
         data: The whole file.
-        where: What it was read from, for the error message.
-        allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
+        where: What it was read from, for messages.
+        allowed_layers: Custom layers that the operator trusts, as `package.module:ClassName`.
 
     Returns:
-        Those of them that it uses, by the names that Keras will look them up under.
+        Those of them that it uses, by the names under which Keras looks them up.
 
     Raises:
         ModelRefusedError: It holds something that is not allowed; says what.
@@ -66,7 +66,7 @@ def check_artifact(
     except ModelRefusedError:
         raise
     except _UNREADABLE as exc:
-        raise refusal(where, f"is not a readable .keras (zip) file: {first_line(exc)}") from exc
+        raise refusal(where, f"is not a readable .keras (zip) file: {error_line(exc)}") from exc
     layers = check_config(config, where=where, allowed_layers=allowed_layers)
     check_sizes(config, where=where, element_count=_check_weights(weights, where))
     return layers
@@ -110,9 +110,9 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
 
 
 def _check_weights(data: bytes, where: str) -> int:
-    """Check the weights; return how many numbers they are."""
+    """Check the weights; return the count of their numbers."""
     try:
-        # Comes with Keras; models are listed without either.
+        # Comes with Keras; listing models needs neither.
         h5py: Any = importlib.import_module("h5py")
     except ImportError as exc:
         raise MissingExtraError(
@@ -124,7 +124,7 @@ def _check_weights(data: bytes, where: str) -> int:
     except ModelRefusedError:
         raise
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as exc:
-        raise refusal(where, f"has {_WEIGHTS} that HDF5 cannot read: {first_line(exc)}") from exc
+        raise refusal(where, f"has {_WEIGHTS} that HDF5 cannot read: {error_line(exc)}") from exc
     limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * len(data))
     if declared_bytes > limit_bytes:
         raise refusal(
@@ -136,7 +136,7 @@ def _check_weights(data: bytes, where: str) -> int:
 
 
 def _check_group(h5py: Any, file: Any, where: str) -> tuple[int, int]:
-    """Check every object below `file`; return the bytes and numbers that all datasets declare."""
+    """Check every object in `file`; return the total bytes and numbers that datasets declare."""
     declared_bytes = element_count = 0
     seen = {h5py.h5o.get_info(file.id).addr}
     pending = [(file, 0)]
@@ -166,7 +166,7 @@ def _check_group(h5py: Any, file: Any, where: str) -> tuple[int, int]:
 def _check_dataset(dataset: Any, where: str, where_in: str) -> None:
     if dataset.external or dataset.is_virtual:
         raise refusal(where, f"keeps weights in another file: {where_in}")
-    # Kind V without columns is how HDF5 holds bfloat16.
+    # HDF5 holds bfloat16 as kind V without columns.
     if dataset.dtype.kind not in "fiubV" or dataset.dtype.names or dataset.dtype.hasobject:
         raise refusal(where, f"has weights of dtype {dataset.dtype}: {where_in}")
     creation = dataset.id.get_create_plist()

@@ -1,6 +1,6 @@
-"""Which objects the configuration of a `.keras` file may name: built-in Keras layers, and no more.
+"""The objects that the configuration of a `.keras` file may name: built-in Keras layers only.
 
-Fornada's own list, read before Keras sees the file; what is not listed is refused.
+The file is checked against these lists before Keras sees it; anything not listed is refused.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from fornada.errors import ModelRefusedError
+from fornada.errors import ModelRefusedError, error_line
 
 _CONFIG = "config.json"
 MAX_CONFIG_DEPTH = 64
@@ -19,8 +19,9 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Not listed on purpose: Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer, FlaxLayer (run foreign
-# code) and StringLookup, IntegerLookup, TextVectorization (read files that the config names).
+# Left out on purpose: Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer and FlaxLayer, which run
+# foreign code; StringLookup, IntegerLookup and TextVectorization, which read files that the
+# configuration names.
 _LAYERS = _names(
     """
     Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
@@ -47,7 +48,7 @@ _INITIALIZERS = _names(
     TruncatedNormal VarianceScaling Zeros
     """
 )
-#: What arithmetic on the tensors of a Functional model becomes, such as `inputs / 255`.
+#: Arithmetic on the tensors of a Functional model, such as `inputs / 255`.
 _OPERATIONS = _names(
     """
     Absolute Add Clip Concatenate Divide Equal Exp Expm1 ExpandDims GetItem Greater GreaterEqual
@@ -69,12 +70,12 @@ _ALLOWED: dict[str | None, frozenset[str]] = {
     "keras.dtype_policies": frozenset({"DTypePolicy"}),
     "keras.src.ops.numpy": _OPERATIONS,
 }
-#: Found in `compile_config` alone, which `compile=False` leaves alone. Classes, by their capital.
+#: Modules whose classes may appear in a `compile_config`, which `compile=False` ignores.
 _COMPILE_MODULES = frozenset(
     {"keras.losses", "keras.metrics", "keras.optimizers", "keras.optimizers.schedules"}
 )
 _CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-#: Each of these settings of a layer is a factor of the size of its largest weight, or less.
+#: Settings of a layer whose product is at most the size of its largest weight.
 _SIZES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("Dense", "GRU", "GRUCell", "LSTM", "LSTMCell"), ("units",)),
     **dict.fromkeys(("SimpleRNN", "SimpleRNNCell"), ("units",)),
@@ -93,21 +94,21 @@ def check_config(data: bytes, *, where: str, allowed_layers: Collection[str]) ->
 
     Args:
         data: `config.json`.
-        where: What it was read from, for the error message.
-        allowed_layers: Layers of others, as `package.module:ClassName`, that the operator trusts.
+        where: What it was read from, for messages.
+        allowed_layers: Custom layers that the operator trusts, as `package.module:ClassName`.
 
     Returns:
-        Those of them that it uses, by the names that Keras will look them up under.
+        Those of them that it uses, by the names under which Keras looks them up.
 
     Raises:
-        ModelRefusedError: It is no configuration, or names something that is not allowed.
+        ModelRefusedError: It is not a configuration, or names something that is not allowed.
     """
     try:
         config = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise refusal(where, f"has a {_CONFIG} that is not JSON: {first_line(exc)}") from exc
+        raise refusal(where, f"has a {_CONFIG} that is not JSON: {error_line(exc)}") from exc
     if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
-        raise refusal(where, f"has a {_CONFIG} that is no Sequential or Functional model")
+        raise refusal(where, f"has a {_CONFIG} that is not a Sequential or Functional model")
     layers: dict[str, str] = {}
     for node, in_compile, depth in _walk(config):
         if depth > MAX_CONFIG_DEPTH:
@@ -122,10 +123,10 @@ def check_config(data: bytes, *, where: str, allowed_layers: Collection[str]) ->
 
 
 def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
-    """Check that no layer of a checked configuration needs a weight that the file cannot hold.
+    """Check that no layer of a checked configuration needs a weight larger than the file holds.
 
     Raises:
-        ModelRefusedError: One does; building it would take memory that no load could ever fill.
+        ModelRefusedError: One does; building it would take memory that no weights could fill.
     """
     for node, _, _ in _walk(json.loads(data)):
         if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
@@ -141,21 +142,16 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
 
 
 def refusal(where: str, fact: str) -> ModelRefusedError:
-    """The error that says what is wrong with the file, and what to do."""
+    """The error for a file, from what is wrong with it."""
     return ModelRefusedError(
         f"{where} {fact}; save the model with model.save('model.keras') from built-in Keras layers "
         "and publish it again"
     )
 
 
-def first_line(exc: BaseException) -> str:
-    """The first line of an error, not too long."""
-    return (str(exc).splitlines() or [type(exc).__name__])[0][:200]
-
-
 def _add_layer(layers: dict[str, str], node: dict[str, Any], layer: str, where: str) -> None:
     name, registered = node["class_name"], node.get("registered_name")
-    # Keras goes by the registered name: it must not lead to another class than the allowed one.
+    # Keras looks up the registered name, which must lead to the allowed class.
     if not isinstance(registered, str) or registered.rsplit(">", 1)[-1] != name:
         raise refusal(where, f"registers {layer} as {str(registered)[:120]!r}")
     if layers.setdefault(registered, layer) != layer:
@@ -163,7 +159,7 @@ def _add_layer(layers: dict[str, str], node: dict[str, Any], layer: str, where: 
 
 
 def _walk(config: dict[str, Any]) -> Iterator[tuple[object, bool, int]]:
-    """Every value in `config`, whether it is part of a `compile_config`, and how deep it is."""
+    """Every value in `config`, whether it is in a `compile_config`, and its depth."""
     pending: list[tuple[object, bool, int]] = [(config, False, 0)]
     while pending:
         node, in_compile, depth = pending.pop()
@@ -191,6 +187,6 @@ def _check_object(node: dict[str, Any], where: str, *, in_compile: bool) -> None
 
 def _is_compile_object(module: str | None, name: str) -> bool:
     if module == "builtins":
-        # A loss or metric given as Keras's own function; Fornada never makes it one again.
+        # A loss or metric that is a function of Keras; it is never called.
         return name == "function"
     return module in _COMPILE_MODULES and _CLASS_NAME.fullmatch(name) is not None

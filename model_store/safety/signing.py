@@ -1,6 +1,6 @@
-"""Sign manifests, and verify them: Ed25519, through `cryptography`, with keys in PEM files.
+"""Sign manifests and verify them: Ed25519 by `cryptography`, with keys in PEM files.
 
-A signature covers the bytes of the manifest, and with the sha256 in it the artifact.
+A signature covers the bytes of the manifest, and through the sha256 in it the artifact.
 """
 
 import base64
@@ -23,13 +23,13 @@ class ManifestSignature(Record):
     algorithm: Literal["ed25519"] = "ed25519"
     #: sha256 of the 32 bytes of the public key.
     key_id: Sha256
-    #: Of the bytes of `manifest.json`, in base64.
+    #: Signs the bytes of `manifest.json`; in base64.
     signature: str
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What verifies signatures."""
+    """A key that verifies signatures."""
 
     _key: Any
     key_id: str
@@ -39,7 +39,7 @@ class PublicKey:
         """The key in a PEM file.
 
         Raises:
-            ConfigError: It cannot be read, or is no Ed25519 public key.
+            ConfigError: It cannot be read, or is not an Ed25519 public key.
             MissingExtraError: `cryptography` is not installed.
         """
         serialization, ed25519 = _cryptography()
@@ -49,21 +49,21 @@ class PublicKey:
             raise ConfigError(f"the public key {path} cannot be read: {exc}") from exc
         if not isinstance(key, ed25519.Ed25519PublicKey):
             raise ConfigError(
-                f"{path} is no Ed25519 public key; make one with: {_KEYGEN} && "
+                f"{path} is not an Ed25519 public key; make one with: {_KEYGEN} && "
                 "openssl pkey -in private.pem -pubout -out public.pem"
             )
         return cls(key, _key_id(key))
 
     def verify(self, manifest: bytes, signature: ManifestSignature, *, where: str) -> None:
-        """Check that `signature` is of these bytes, by the key's owner.
+        """Check that the owner of this key signed these bytes.
 
         Args:
             manifest: The bytes of the manifest, as stored.
-            signature: What lies beside it.
-            where: The model, for the error message.
+            signature: The signature stored with it.
+            where: The model, for the message.
 
         Raises:
-            ModelRefusedError: It is not.
+            ModelRefusedError: The signature is another.
         """
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - optional
 
@@ -71,14 +71,14 @@ class PublicKey:
             self._key.verify(base64.b64decode(signature.signature, validate=True), manifest)
         except (InvalidSignature, binascii.Error) as exc:
             raise ModelRefusedError(
-                f"the signature of {where} does not fit its manifest; it was changed after it was "
-                "signed, publish a new version and sign that"
+                f"the signature of {where} does not fit its manifest, which was changed after it "
+                "was signed; publish a new version and sign that"
             ) from exc
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """What signs."""
+    """A key that signs."""
 
     _key: Any
     key_id: str
@@ -88,20 +88,20 @@ class PrivateKey:
         """The key in a PEM file without a password.
 
         Raises:
-            UsageError: It cannot be read, or is no Ed25519 private key.
+            UsageError: It cannot be read, or is not an Ed25519 private key.
             MissingExtraError: `cryptography` is not installed.
         """
         serialization, ed25519 = _cryptography()
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (OSError, TypeError, ValueError) as exc:
-            # Not a word of what is in it.
+            # The cause may quote the file, which is secret.
             raise UsageError(
                 f"the private key {path} cannot be read ({type(exc).__name__}); make one with: "
                 f"{_KEYGEN}"
             ) from exc
         if not isinstance(key, ed25519.Ed25519PrivateKey):
-            raise UsageError(f"{path} is no Ed25519 private key; make one with: {_KEYGEN}")
+            raise UsageError(f"{path} is not an Ed25519 private key; make one with: {_KEYGEN}")
         return cls(key, _key_id(key.public_key()))
 
     def sign(self, manifest: bytes) -> ManifestSignature:

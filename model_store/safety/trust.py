@@ -1,7 +1,6 @@
-"""Which models a process may load: by name, by signature, and with which layers of others."""
+"""Which models a process may load: by name, by signature, and with which custom layers."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,29 +14,29 @@ _LAYER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trust:
-    """What the operator of a process lets it load; without more, every model that is safe."""
+    """What the operator allows a process to load; by default, every model that is safe."""
 
-    #: Globs; a model's name must match one of them.
+    #: Globs, one of which a model's name must match.
     accepted_models: tuple[str, ...] = ("*",)
-    #: Every manifest must be signed with the private key that belongs to it.
+    #: If set, every manifest must be signed with its private key.
     public_key: PublicKey | None = None
-    #: Layers beside Keras's own that a model may use, as `package.module:ClassName`.
+    #: Custom layers that a model may use, as `package.module:ClassName`.
     allowed_layers: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Trust":
-        """What the settings say.
+        """The trust that the settings describe.
 
         Raises:
             ConfigError: The public key cannot be read, or a layer is not written so.
-            MissingExtraError: There is a public key, and no `cryptography` to use it.
+            MissingExtraError: There is a public key, and `cryptography` is not installed.
         """
         layers = names_in(settings.allowed_layers)
         for layer in layers:
             if _LAYER.fullmatch(layer) is None:
                 raise ConfigError(
-                    f"FORNADA_ALLOWED_LAYERS has {layer!r}; write package.module:ClassName, with "
-                    "commas between"
+                    f"FORNADA_ALLOWED_LAYERS has {layer!r}; write package.module:ClassName, "
+                    "separated by commas"
                 )
         key = settings.model_public_key
         return cls(
@@ -61,9 +60,5 @@ class Trust:
 
 
 def names_in(text: str | None) -> tuple[str, ...]:
-    """The names in a setting that has commas between them."""
-    return tuple(_stripped((text or "").split(",")))
-
-
-def _stripped(names: Iterable[str]) -> Iterable[str]:
-    return (name.strip() for name in names if name.strip())
+    """The names in a comma-separated setting."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

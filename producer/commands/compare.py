@@ -1,7 +1,7 @@
 """`fornada models compare`: two versions on the same items, computed by the workers.
 
-It is the producer's, not the model store's: the workers have the models, the engine and the items'
-way to them, so two jobs do it, and whoever compares needs neither Keras nor the artifacts.
+It belongs to the producer, not to the model store: workers compute two jobs, so the command needs
+neither Keras nor the artifacts.
 """
 
 from dataclasses import asdict
@@ -10,17 +10,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from fornada.commands.output import console
-from fornada.errors import UsageError
-from producer.commands.jobs import JSON_OPTION, client_from_env
-from producer.commands.view import print_json, watch
+from fornada.commands.output import JSON_OPTION, console, print_json
+from producer.commands.opening import client_from_env
+from producer.commands.view import watch
 from producer.comparison import Comparison, compare_results, submit_both
-from producer.inputs.paths import read_blocks
-from producer.inputs.stored_images import StoredImages
-from producer.submitting.submission import Images
+from producer.inputs.arguments import images_from
 
-#: Images read from files are handed on in blocks of about this size.
-_BLOCK_BYTES = 16 * 1024 * 1024
 _FLIPS_SHOWN = 10
 
 
@@ -33,9 +28,9 @@ _FLIPS_SHOWN = 10
     multiple=True,
     required=True,
     metavar="INPUT",
-    help="As `fornada submit` takes them; several: all.",
+    help="As for `fornada submit`; repeatable.",
 )
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wait no longer.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
 @JSON_OPTION
 def compare(
     first: str,
@@ -44,23 +39,17 @@ def compare(
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001 - click passes flags by name
 ) -> None:
-    """Run two versions on the same items, as two jobs on the workers, and show where they part.
+    """Run two versions on the same items, as two jobs, and show where they differ.
 
-    So a version that is not promoted yet is tried beside the one that is, on the same machines.
+    This tries a version before it is promoted, beside the promoted one and on the same machines.
 
     Example: fornada models compare fashion-mnist@prod fashion-mnist:2 --input photos/
     """
     client = client_from_env()
     shape = client.model(first).item_shape
-    if len(inputs) > 1 and any(each.startswith("s3://") for each in inputs):
-        raise UsageError("give one s3:// prefix alone, or local files; compare the rest apart")
-
-    def images() -> Images:
-        if inputs[0].startswith("s3://"):
-            return StoredImages.parse(inputs[0])
-        return read_blocks(inputs, item_shape=shape, max_block_bytes=_BLOCK_BYTES)
-
-    jobs = submit_both(client, images, first=first, second=second)
+    jobs = submit_both(
+        client, lambda: images_from(inputs, item_shape=shape), first=first, second=second
+    )
     for job in jobs:
         click.echo(f"submitted job {job.id} on {job.manifest.model}", err=True)
     for job in jobs:
@@ -84,13 +73,13 @@ def _print(found: Comparison) -> None:
     click.echo(f"mean change {found.mean_change:.6f}")
     if found.mean_divergence is not None:
         click.echo(
-            f"KL divergence {found.mean_divergence:.6f} nats in the mean, "
+            f"KL divergence {found.mean_divergence:.6f} nats on average, "
             f"{found.largest_divergence:.6f} at most"
         )
 
 
 def _class_table(found: Comparison) -> Table:
-    table = Table("class", found.first, found.second, "left", "came", "largest change", box=None)
+    table = Table("class", found.first, found.second, "lost", "gained", "largest change", box=None)
     for each in found.classes:
         counts = (each.items_first, each.items_second, each.flips_from, each.flips_to)
         table.add_row(Text(each.name), *map(str, counts), f"{each.largest_change:.6f}")

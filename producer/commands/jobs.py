@@ -1,38 +1,35 @@
 """`fornada jobs`."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 from rich.table import Table
 
-from fornada import logs
-from fornada.commands.output import console
-from fornada.settings import Settings
-from producer.client import Client
-from producer.commands.view import finish, plain, print_json, print_status, require_same
+from fornada.commands.output import JSON_OPTION, console, print_json
+from producer.commands.opening import client_from_env
+from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
-from producer.exporting.files import Format, write_results
+from producer.exporting.catalog import FORMATS
+from producer.exporting.files import write_results
+from producer.exporting.interface import Export
 from producer.upkeep.retention import parse_age
-
-JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, watch and cancel jobs; fetch their results."""
+    """List, show, watch, cancel and repeat jobs; fetch their results."""
 
 
 @jobs.command("list")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
 @JSON_OPTION
 def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List the newest jobs.
 
     Example: fornada jobs list --limit 10
     """
-    statuses = client_from_env().jobs()[:limit]
+    statuses = client_from_env().jobs(limit=limit)
     if as_json:
         print_json({"jobs": [plain(status) for status in statuses]})
         return
@@ -53,7 +50,7 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
 @click.argument("job_id", metavar="JOB")
 @JSON_OPTION
 def show(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Show how a job stands: items, shards, attempts, times, and why shards are dead.
+    """Show a job's state: items, shards, attempts, times, and why shards are dead.
 
     Example: fornada jobs show 20261123T154100-9f2c1e07ab
     """
@@ -66,7 +63,7 @@ def show(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fla
 @jobs.command()
 @JSON_OPTION
 def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Show what is still to be done, over all jobs: what to scale workers by.
+    """Show the unfinished work of all jobs, to scale workers by.
 
     Example: fornada jobs backlog --json
     """
@@ -83,10 +80,10 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
 
 @jobs.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Watch no longer.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
 @JSON_OPTION
 def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Show a job's progress until it has ended.
+    """Show a job's progress until it ends.
 
     Example: fornada jobs watch 20261123T154100-9f2c1e07ab
     """
@@ -96,37 +93,40 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
 @jobs.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["npy", "parquet", "csv", "jsonl"]),
-    default="jsonl",
-    show_default=True,
+    "--format", "fmt", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File; jsonl and csv: or stdout.")
-@click.option("--top-k", type=click.IntRange(1), default=3, show_default=True, help="Best classes.")
-@click.option("--partial", is_flag=True, help="Also of a job that has not ended, or not well.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File; text goes to stdout without."
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Likeliest classes to list.",
+)
+@click.option("--partial", is_flag=True, help="Accept a job that is open or did not succeed.")
 def results(
     job_id: str,
-    fmt: Format,
+    fmt: str,
     output: Path | None,
     top_k: int,
     partial: bool,  # noqa: FBT001
 ) -> None:
-    """Write a job's results: item id, label, best classes and all probabilities, or values.
+    """Write a job's results: item ids, labels, likeliest classes and probabilities, or values.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
     job = client_from_env().job(job_id)
-    write_results(
-        job.shard_results(partial=partial),
-        path=output,
-        fmt=fmt,
-        classes=job.manifest.classes,
+    export = Export(
+        parts=job.shard_results(partial=partial),
         item_count=job.manifest.item_count,
+        classes=job.manifest.classes,
         top_k=top_k,
         model=str(job.manifest.model),
         task=job.manifest.task,
     )
+    write_results(export, path=output, fmt=fmt)
     if output is not None:
         click.echo(f"wrote {job.manifest.item_count} results to {output}", err=True)
 
@@ -135,7 +135,7 @@ def results(
 @click.argument("job_id", metavar="JOB")
 @JSON_OPTION
 def cancel(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Cancel a job; what is done stays readable.
+    """Cancel a job; finished shards stay readable.
 
     Example: fornada jobs cancel 20261123T154100-9f2c1e07ab
     """
@@ -147,7 +147,7 @@ def cancel(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 @click.argument("job_id", metavar="JOB")
 @JSON_OPTION
 def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Enqueue what a job still misses now, and not when the workers find it.
+    """Enqueue the lost shards of a job now, before the workers notice.
 
     Example: fornada jobs resume 20261123T154100-9f2c1e07ab
     """
@@ -156,10 +156,10 @@ def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 
 @jobs.command("retry-failed")
 @click.argument("job_id", metavar="JOB")
-@click.option("--wait", is_flag=True, help="Stay until the new job has ended.")
+@click.option("--wait", is_flag=True, help="Wait until the new job ends.")
 @JSON_OPTION
 def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Make a job of the shards that an ended job did not get done.
+    """Submit the failed and missing shards of an ended job as a new job.
 
     Example: fornada jobs retry-failed 20261123T154100-9f2c1e07ab --wait
     """
@@ -173,13 +173,15 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
 
 @jobs.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--sample", type=click.IntRange(1), default=16, show_default=True, help="Shards.")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wait no longer.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=16, show_default=True, help="Shards to compute."
+)
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up.")
 @JSON_OPTION
 def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Run shards of an ended job once more, and compare every byte.
+    """Compute shards of an ended job again and compare every byte.
 
-    Exits 1 when one differs, and names the first value that does.
+    Exits with 1 if one differs, and names the first value that does.
 
     Example: fornada jobs verify 20261123T154100-9f2c1e07ab --sample 4
     """
@@ -187,7 +189,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
     if as_json:
         print_json({"same": found.same, **asdict(found)})
     elif found.same:
-        click.echo(f"{found.items} items in {found.shards} shards came out the same to the byte")
+        click.echo(f"{found.items} items in {found.shards} shards are the same to the byte")
     require_same(found)
 
 
@@ -195,7 +197,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 12h, 30d or 2w.")
 @JSON_OPTION
 def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Delete jobs that ended longer ago, with images and results; open jobs stay.
+    """Delete jobs that ended before AGE, with images and results; open jobs stay.
 
     Example: fornada jobs purge --older-than 30d
     """
@@ -204,10 +206,3 @@ def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passe
         print_json({"purged": purged})
     else:
         click.echo(f"deleted {len(purged)} jobs")
-
-
-def client_from_env() -> Client:
-    """The client of a command, and its log lines set up."""
-    settings = Settings.from_env(os.environ)
-    logs.configure(level=settings.log_level, log_format=settings.log_format)
-    return Client.from_settings(settings)

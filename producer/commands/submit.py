@@ -1,29 +1,33 @@
 """`fornada submit`."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
+from fornada.commands.output import JSON_OPTION
 from fornada.errors import UsageError
-from producer.commands.jobs import JSON_OPTION, client_from_env
+from producer.commands.opening import client_from_env
 from producer.commands.view import finish, print_status, watch
-from producer.inputs.paths import read_blocks
-from producer.inputs.stored_images import StoredImages
-
-#: Images read from files are handed on in blocks of about this size.
-_BLOCK_BYTES = 16 * 1024 * 1024
+from producer.inputs.arguments import images_from
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("--model", required=True, metavar="NAME[:VERSION|@ALIAS]", help="What predicts.")
-@click.option("--items-per-shard", type=click.IntRange(1), help="Items in one message.")
-@click.option("--idempotency-key", metavar="KEY", help="Becomes the job's id; safe to repeat.")
-@click.option("--deadline", "deadline_s", type=float, metavar="SECONDS", help="Begin none later.")
-@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the job.")
-@click.option("--wait", "wait", is_flag=True, help="Stay until the job has ended.")
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Wait no longer.")
+@click.option("--model", required=True, metavar="NAME[:VERSION|@ALIAS]", help="The model.")
+@click.option("--items-per-shard", type=click.IntRange(1), help="Items in a shard.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Becomes the job's id; makes repeating safe."
+)
+@click.option(
+    "--deadline", "deadline_s", type=float, metavar="SECONDS", help="Start no shard after this."
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the job; repeatable."
+)
+@click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
+@click.option(
+    "--timeout", "timeout_s", type=float, metavar="SECONDS", help="When to give up waiting."
+)
 @JSON_OPTION
 def submit(  # noqa: PLR0917 - click passes options by name
     inputs: tuple[str, ...],
@@ -38,22 +42,14 @@ def submit(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Submit items as a job: images, vectors or token sequences.
 
-    INPUT is any of: .npy, .npz, IDX (also gzipped), PNG and JPEG files, folders and globs of
-    them; or one s3://BUCKET/PREFIX whose objects are read where they lie.
+    INPUT is a .npy, .npz, IDX (also gzipped), PNG or JPEG file, a folder of images, a glob, or one
+    s3://BUCKET/PREFIX whose objects are read in place.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     """
     client = client_from_env()
-    images: Any
-    if inputs[0].startswith("s3://"):
-        if len(inputs) > 1:
-            raise UsageError("give one s3:// prefix alone, or local files; submit the rest apart")
-        images = StoredImages.parse(inputs[0])
-    else:
-        shape = client.model(model).item_shape
-        images = read_blocks(inputs, item_shape=shape, max_block_bytes=_BLOCK_BYTES)
     job = client.submit(
-        images,
+        images_from(inputs, item_shape=client.model(model).item_shape),
         model=model,
         idempotency_key=idempotency_key,
         items_per_shard=items_per_shard,

@@ -1,18 +1,16 @@
 """How the command line shows a job: as a table, as JSON, as a progress bar."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fornada.commands.output import console
+from fornada.commands.output import console, print_json
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.job import DeadShard, Job
@@ -21,12 +19,12 @@ from producer.upkeep.verification import Verification
 
 log = get_logger(__name__)
 
-#: Dead shards of which a table tells.
+#: Dead shards that a table lists.
 _DEAD_SHOWN = 10
 
 
 def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
-    """Wait with a bar on a terminal, a log line for every change elsewhere."""
+    """Wait with a progress bar on a terminal, elsewhere with a log line for each change."""
     if not sys.stderr.isatty():
         return job.wait(timeout_s, on_progress=_ChangeLogger())
     columns = (
@@ -54,7 +52,7 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
 
 
 class _ChangeLogger:
-    """Logs progress when there is any."""
+    """Logs each change of the progress."""
 
     def __init__(self) -> None:
         self._last: tuple[str, int] | None = None
@@ -77,7 +75,7 @@ def finish(status: JobStatus, *, as_json: bool) -> None:
     """Print how the job ended.
 
     Raises:
-        JobFailedError: Not with SUCCEEDED.
+        JobFailedError: It did not end SUCCEEDED.
     """
     print_status(status, as_json=as_json)
     if status.state != "SUCCEEDED":
@@ -88,26 +86,26 @@ def finish(status: JobStatus, *, as_json: bool) -> None:
 
 
 def require_same(found: Verification) -> None:
-    """Say what differs.
+    """Raise an error that names the first difference, if there is one.
 
     Raises:
-        JobFailedError: Something does.
+        JobFailedError: A result differs.
     """
     first = found.first_difference
     if first is None:
         return
-    remedy = "look at the workers' machines and versions"
+    remedy = "compare the workers' machines and versions"
     if found.engines is not None:
-        remedy = f"it was computed on {found.engines[0]}, and now on {found.engines[1]}"
+        remedy = f"it was computed on {found.engines[0]}, now on {found.engines[1]}"
     raise JobFailedError(
-        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} come out "
-        f"otherwise: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
+        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} "
+        f"differ: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
         f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
     )
 
 
 def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: bool) -> None:
-    """Print how the job stands, and why shards of it are dead."""
+    """Print a job's state, and why shards of it are dead."""
     if as_json:
         print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]})
         return
@@ -138,7 +136,7 @@ def _rows(status: JobStatus) -> dict[str, str | None]:
         "dead" + ("" if status.ended else f", {unfinished}"),
         "attempts": _known(status.attempts),
         "submitted": _moment(status.created_at),
-        "begun": _moment(status.started_at),
+        "started": _moment(status.started_at),
         "ended": _moment(status.ended_at),
         "rate": f"{status.items_per_s:,.0f} items/s" if status.items_per_s else None,
         "left": f"about {status.eta_s:,.0f} s" if status.eta_s else None,
@@ -148,8 +146,8 @@ def _rows(status: JobStatus) -> dict[str, str | None]:
 
 
 def _known(count: int | None) -> str:
-    # Redis was emptied while the job was open; at its end the store has counted.
-    return "not known how many" if count is None else str(count)
+    # Redis was emptied while the job was open; the store counts at its end.
+    return "unknown" if count is None else str(count)
 
 
 def _moment(at: datetime | None) -> str | None:
@@ -162,8 +160,3 @@ def plain(status: JobStatus) -> dict[str, Any]:
     for name in ("created_at", "started_at", "ended_at"):
         values[name] = values[name] and values[name].isoformat()
     return values
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """Print the one JSON object of a command."""
-    click.echo(json.dumps(value))

@@ -1,83 +1,52 @@
-"""A job's results as a file: .npy, Parquet, CSV or JSON lines, written shard by shard."""
+"""Write a job's results to a file or to standard output, shard by shard."""
 
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from fornada.errors import FornadaError, LocalDiskError, UsageError
-from fornada.records import Task
-from producer.exporting.npy import _write_npy
-from producer.exporting.parquet import _write_parquet
-from producer.exporting.rows import ClassRows, Rows, ValueRows
-from producer.exporting.text import _write_csv, _write_jsonl
-from producer.results import ShardResult
-
-Format = Literal["npy", "parquet", "csv", "jsonl"]
-
-_TEXT_FORMATS = ("csv", "jsonl")
+from producer.exporting.catalog import format_named
+from producer.exporting.interface import Export
 
 
-def write_results(
-    parts: Iterable[ShardResult],
-    *,
-    path: Path | None,
-    fmt: Format,
-    classes: Sequence[str],
-    item_count: int,
-    top_k: int = 3,
-    model: str,
-    task: Task = "classification",
-) -> None:
+def write_results(export: Export, *, path: Path | None, fmt: str) -> None:
     """Write the results of a job, finished or not, one shard in memory at a time.
 
-    `npy` is float32 [items, classes] in submission order; rows that failed or are not there yet
-    are NaN. The others have a row for each item that is there: item_id, label and score (the most
-    probable class), top_labels and top_scores (csv: top2_label, top2_score and so on),
-    probabilities (csv: a column `p_<class>` each), error and model; of a regression item_id, each
-    value under its name, error and model. Numbers read back as the same float32. For a failed
-    item label, score, top and values are empty, and error says why.
+    `npy` is float32 [items, classes] in submission order; rows without a result are NaN. The other
+    formats have a row for each item of the parts: item_id, label and score (the likeliest class),
+    top_labels and top_scores (csv: top2_label, top2_score and so on), probabilities (csv: a column
+    `p_<class>` each), error and model; for a regression item_id, each value under its name, error
+    and model. Numbers read back as the same float32. For a failed item label, score, top and values
+    are empty, and error says why.
 
-    A file appears under its name only when it is whole.
+    A file appears under its name only when it is complete.
 
     Args:
-        parts: The shards' results, in submission order.
-        path: Where to; `None` for standard output, which takes csv and jsonl.
-        fmt: The format.
-        classes: The model's classes, or the names of its values.
-        item_count: Items of the whole job.
-        top_k: How many of the most probable classes to list.
-        model: `name:version` of the model.
-        task: What the model does.
+        export: The results.
+        path: The file; `None` for standard output, which takes text formats.
+        fmt: Name of the format.
 
     Raises:
-        UsageError: The format cannot go where it is to go, or two columns have one name.
-        MissingExtraError: Parquet is asked for, and pyarrow is not installed.
-        LocalDiskError: The disk is full, or refuses.
+        UsageError: There is no such format, it cannot be written there, or two columns would have
+            the same name.
+        MissingExtraError: A package that the format needs is not installed.
+        LocalDiskError: The disk is full or refuses.
     """
-    if fmt == "npy":
-        with _opened(path, fmt) as file:
-            _write_npy(parts, file, item_count=item_count, column_count=len(classes))
-        return
-    rows: Rows
-    if task == "regression":
-        rows = ValueRows(names=classes, model=model)
-    else:
-        rows = ClassRows(classes=classes, top_k=min(top_k, len(classes)), model=model)
-    write = {"parquet": _write_parquet, "csv": _write_csv, "jsonl": _write_jsonl}
-    with _opened(path, fmt) as file:
-        write[fmt](parts, file, rows)
+    writer = format_named(fmt)
+    with _opened(path, fmt, is_text=writer.is_text) as file:
+        writer.write(export, file)
 
 
 @contextmanager
-def _opened(path: Path | None, fmt: Format) -> Iterator[IO[bytes]]:
-    """Where to write; a regular file gets its name when the block ends well."""
+def _opened(path: Path | None, fmt: str, *, is_text: bool) -> Iterator[IO[bytes]]:
+    """Where to write; a regular file gets its name when the block succeeds."""
     if path is None or (path.exists() and not path.is_file() and not path.is_dir()):
-        if fmt not in _TEXT_FORMATS:
-            target = "standard output" if path is None else f"{path}, which is no regular file"
-            raise UsageError(f"{fmt} cannot go to {target}; name a file with --output")
+        if not is_text:
+            target = "standard output" if path is None else f"{path}, which is not a regular file"
+            raise UsageError(f"{fmt} cannot be written to {target}; name a file with --output")
         with _disk_errors(path or "standard output"):
             if path is None:
                 yield sys.stdout.buffer
@@ -103,7 +72,7 @@ def _disk_errors(target: object) -> Iterator[None]:
     try:
         yield
     except (FornadaError, BrokenPipeError):
-        # The command line knows what to do when a reader (`| head`) has enough.
+        # The command line handles a reader that stops early (`| head`).
         raise
     except OSError as exc:
         raise LocalDiskError(

@@ -1,9 +1,9 @@
-"""What a row of an exported file says of one item: its classes, or its values."""
+"""What an exported file says of each item: its classes, or its values."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,33 +11,43 @@ from numpy.typing import NDArray
 from fornada.errors import UsageError
 from producer.results import ShardResult
 
-#: Values that are turned into text at a time; each takes some 200 bytes on the way.
+#: Values converted to text at a time; each takes some 200 bytes meanwhile.
 VALUES_AT_A_TIME = 65_536
 
 Record = Mapping[str, object]
 
 
+class Column(NamedTuple):
+    """A column of a format that has types."""
+
+    name: str
+    holds: Literal["text", "number"]
+    #: Length of the list in each cell, 0 where lengths differ; `None` where cells are no lists.
+    length: int | None = None
+
+
 class Rows(Protocol):
-    """How the items of a job become rows; items without a result have a row that says why."""
+    """How the items of a job become rows; an item without a result has a row that says why."""
 
     def records(self, part: ShardResult) -> Iterator[list[Record]]:
-        """The rows of a shard as JSON has them, some at a time."""
+        """The rows of a shard as JSON objects, a few at a time."""
         ...
 
-    def csv_header(self) -> list[str]:
-        """Names of the columns of a CSV file."""
+    def flat_header(self) -> list[str]:
+        """The columns of a format whose cells are no lists."""
         ...
 
-    def csv_row(self, record: Record) -> list[object]:
-        """The same row, flat."""
+    def flat_row(self, record: Any) -> list[object]:
+        """The cells of a record in those columns."""
         ...
 
-    def parquet_fields(self, pa: Any) -> list[Any]:
-        """Names and types of the columns of a Parquet file; `pa` is pyarrow."""
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of a format that has types."""
         ...
 
-    def parquet_columns(self, part: ShardResult, pa: Any) -> Mapping[str, Any]:
-        """The columns of a shard."""
+    def values(self, part: ShardResult) -> list[Any]:
+        """The cells of a shard for each of `columns`: a list, or a float32 array."""
         ...
 
 
@@ -52,11 +62,11 @@ class ClassRows:
     def records(self, part: ShardResult) -> Iterator[list[Record]]:
         """As `Rows`."""
         for rows, first in _blocks(part):
-            order, fine = self._order(rows)
+            order, usable = self._order(rows)
             yield [
                 {
                     "item_id": part.item_ids[first + row],
-                    **self._best(order[row].tolist() if fine[row] else [], values),
+                    **self._best(order[row].tolist() if usable[row] else [], values),
                     "probabilities": values,
                     "error": part.errors.get(first + row),
                     "model": self.model,
@@ -72,14 +82,14 @@ class ClassRows:
             "top_scores": [values[number] for number in top],
         }
 
-    def csv_header(self) -> list[str]:
+    def flat_header(self) -> list[str]:
         """As `Rows`."""
         places = range(2, self.top_k + 1)
         top = [f"top{place}_{what}" for place in places for what in ("label", "score")]
-        columns = [f"p_{name}" for name in self.classes]
-        return ["item_id", "label", "score", *top, *columns, "error", "model"]
+        probabilities = [f"p_{name}" for name in self.classes]
+        return ["item_id", "label", "score", *top, *probabilities, "error", "model"]
 
-    def csv_row(self, record: Any) -> list[object]:
+    def flat_row(self, record: Any) -> list[object]:
         """As `Rows`."""
         pairs = zip(record["top_labels"], record["top_scores"], strict=True)
         top: list[object] = [cell for pair in pairs for cell in pair]
@@ -87,42 +97,44 @@ class ClassRows:
         values = record["probabilities"]
         return [record["item_id"], *cells, *values, record["error"], record["model"]]
 
-    def parquet_fields(self, pa: Any) -> list[Any]:
+    @property
+    def columns(self) -> list[Column]:
         """As `Rows`."""
         return [
-            ("item_id", pa.string()),
-            ("label", pa.string()),
-            ("score", pa.float32()),
-            ("top_labels", pa.list_(pa.string())),
-            ("top_scores", pa.list_(pa.float32())),
-            ("probabilities", pa.list_(pa.float32(), len(self.classes))),
-            ("error", pa.string()),
-            ("model", pa.string()),
+            Column("item_id", "text"),
+            Column("label", "text"),
+            Column("score", "number"),
+            Column("top_labels", "text", length=0),
+            Column("top_scores", "number", length=0),
+            Column("probabilities", "number", length=len(self.classes)),
+            Column("error", "text"),
+            Column("model", "text"),
         ]
 
-    def parquet_columns(self, part: ShardResult, pa: Any) -> Mapping[str, Any]:
+    def values(self, part: ShardResult) -> list[Any]:
         """As `Rows`."""
-        order, fine = self._order(part.probabilities)
+        order, usable = self._order(part.probabilities)
         scores = np.take_along_axis(part.probabilities, order, axis=1)
         labels = [[self.classes[number] for number in numbers] for numbers in order.tolist()]
-        top = [row if fine[row] else None for row in range(len(fine))]
-        flat = pa.array(part.probabilities.ravel(), from_pandas=False)
-        return {
-            "label": [None if row is None else labels[row][0] for row in top],
-            "score": [None if row is None else scores[row, 0] for row in top],
-            "top_labels": [[] if row is None else labels[row] for row in top],
-            "top_scores": [[] if row is None else scores[row] for row in top],
-            "probabilities": pa.FixedSizeListArray.from_arrays(flat, len(self.classes)),
-            **_common_columns(part, self.model),
-        }
+        item_ids, errors, models = _common_values(part, self.model)
+        return [
+            item_ids,
+            [label[0] if use else None for label, use in zip(labels, usable, strict=True)],
+            [score[0] if use else None for score, use in zip(scores, usable, strict=True)],
+            [label if use else [] for label, use in zip(labels, usable, strict=True)],
+            [score if use else [] for score, use in zip(scores, usable, strict=True)],
+            part.probabilities,
+            errors,
+            models,
+        ]
 
     def _order(
         self, probabilities: NDArray[np.float32]
     ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """The best classes, int [items, top_k], and which items have any."""
+        """The likeliest classes, int [items, top_k], and which items have any."""
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top_k]
-        fine: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
-        return order, fine
+        usable: NDArray[np.bool_] = np.asarray(np.isfinite(probabilities).all(axis=1))
+        return order, usable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,19 +142,19 @@ class ValueRows:
     """item_id, a column for each value by its name, error, model.
 
     Raises:
-        UsageError: Two columns would have one name.
+        UsageError: Two columns would have the same name.
     """
 
     names: Sequence[str]
     model: str
 
     def __post_init__(self) -> None:
-        columns = self.csv_header()
+        columns = self.flat_header()
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise UsageError(
-                f"{self.model} has values named {', '.join(twice)}, as another column of the "
-                "export is; take --format npy, or publish it with other names"
+                f"{self.model} has values named {', '.join(twice)}, like another column of the "
+                "export; use --format npy, or publish it with other names"
             )
 
     def records(self, part: ShardResult) -> Iterator[list[Record]]:
@@ -158,37 +170,39 @@ class ValueRows:
                 for row, values in enumerate(_short(rows))
             ]
 
-    def csv_header(self) -> list[str]:
+    def flat_header(self) -> list[str]:
         """As `Rows`."""
         return ["item_id", *self.names, "error", "model"]
 
-    def csv_row(self, record: Record) -> list[object]:
+    def flat_row(self, record: Record) -> list[object]:
         """As `Rows`."""
         return list(record.values())
 
-    def parquet_fields(self, pa: Any) -> list[Any]:
+    @property
+    def columns(self) -> list[Column]:
         """As `Rows`."""
-        values = [(name, pa.float32()) for name in self.names]
-        return [("item_id", pa.string()), *values, ("error", pa.string()), ("model", pa.string())]
+        values = [Column(name, "number") for name in self.names]
+        return [
+            Column("item_id", "text"),
+            *values,
+            Column("error", "text"),
+            Column("model", "text"),
+        ]
 
-    def parquet_columns(self, part: ShardResult, pa: Any) -> Mapping[str, Any]:
+    def values(self, part: ShardResult) -> list[Any]:
         """As `Rows`."""
-        columns = {
-            # A failed item has no value, in every format.
-            name: pa.array(part.probabilities[:, position], from_pandas=True)
-            for position, name in enumerate(self.names)
-        }
-        return {**columns, **_common_columns(part, self.model)}
+        item_ids, errors, models = _common_values(part, self.model)
+        return [item_ids, *part.probabilities.T, errors, models]
 
 
 def encoded(text: str) -> bytes:
-    """`text` as UTF-8; what has none is escaped."""
-    # A lone surrogate has no UTF-8; in JSON its escape means the same.
+    """`text` as UTF-8; what UTF-8 cannot represent is escaped."""
+    # A lone surrogate, whose escape means the same in JSON.
     return text.encode("utf-8", "backslashreplace")
 
 
 def _blocks(part: ShardResult) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Some rows at a time, and the position of their first."""
+    """A few rows at a time, and the position of the first."""
     step = max(1, VALUES_AT_A_TIME // part.probabilities.shape[1])
     for first in range(0, len(part.probabilities), step):
         yield part.probabilities[first : first + step], first
@@ -196,15 +210,15 @@ def _blocks(part: ShardResult) -> Iterator[tuple[NDArray[np.float32], int]]:
 
 def _short(rows: NDArray[np.float32]) -> list[list[float | None]]:
     """The shortest numbers that read back as the same float32; `None` for NaN."""
-    # As text a float32 is as short as it can be; as float64 it stays so.
+    # A float32 as text is as short as it can be, and stays so as a float64.
     short = rows.astype(str).astype(np.float64).tolist()
     return [[value if math.isfinite(value) else None for value in row] for row in short]
 
 
-def _common_columns(part: ShardResult, model: str) -> Mapping[str, Any]:
+def _common_values(part: ShardResult, model: str) -> tuple[list[str], list[str | None], list[str]]:
     count = len(part.probabilities)
-    return {
-        "item_id": [encoded(item_id).decode() for item_id in part.item_ids],
-        "error": [part.errors.get(row) for row in range(count)],
-        "model": [model] * count,
-    }
+    return (
+        [encoded(item_id).decode() for item_id in part.item_ids],
+        [part.errors.get(row) for row in range(count)],
+        [model] * count,
+    )

@@ -1,126 +1,60 @@
-"""Arrays in `.npy`, `.npz` and IDX files: claims checked first, rows read a block at a time."""
+"""Arrays in `.npy`, `.npz` and IDX files: headers checked first, rows read a block at a time."""
 
-import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
 from fornada.errors import FornadaError, InputError, LocalDiskError
 from fornada.formats.idx import GZIP_MAGIC, read_idx_header, unpacked
-from fornada.formats.items import Array, items_fit
-from fornada.formats.npy import MAX_HEADER_BYTES, array_blocks, read_npy_header
+from fornada.formats.items import Array
+from fornada.formats.npy import MAX_HEADER_BYTES, array_blocks
+from producer.inputs.array_header import ArrayHeader
+
+#: Opens the bytes of an array file, unpacked.
+_Open = Callable[[], AbstractContextManager[IO[bytes]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileArray:
     """One array in a file, of which only the header was read."""
 
-    #: File and member, for error messages.
-    where: str
+    header: ArrayHeader
     #: Its name in a `.npz` archive.
     member: str | None = None
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    #: Opens the array's bytes, where the data begin.
-    open: Callable[[], AbstractContextManager[IO[bytes]]]
+    open: _Open
 
     def blocks(self, *, item_shape: Sequence[int], max_block_bytes: int) -> Iterator[Array]:
-        """The rows in order: blocks of [rows, *item_shape], as the file has them.
+        """The rows in order: blocks of [rows, *item_shape], dtype as in the file.
 
         Rows are read, not mapped: a mapped file that shrinks meanwhile kills the process.
 
         Raises:
-            InputError: The items have another shape, or the data are not what was claimed.
+            InputError: The items have another shape, or the data are not what the header claims.
             LocalDiskError: The disk failed.
         """
-        have = self.shape[1:]
-        if 0 in self.shape or not self.shape:
-            raise InputError(
-                f"{self.where}: the array of shape {self.shape} is empty; give at least one item"
-            )
-        if not items_fit(have, item_shape):
-            raise InputError(
-                f"{self.where}: items of shape {have}, but the model takes {tuple(item_shape)}; "
-                "give the items alone; resize images, pad or cut sequences before you submit"
-            )
-        with reading(self.where), self.open() as stream:
+        header = self.header
+        header.check_items(item_shape)
+        with reading(header.where), self.open() as stream:
+            stream.read(header.header_bytes)
             for block in array_blocks(
                 stream,
-                shape=self.shape,
-                dtype=self.dtype,
+                shape=header.shape,
+                dtype=header.dtype,
                 max_block_bytes=max_block_bytes,
-                where=self.where,
+                where=header.where,
             ):
                 yield block.reshape(len(block), *item_shape)
 
 
-def npy_array(path: Path, *, where: str) -> FileArray:
-    """The array in a `.npy` file.
-
-    Raises:
-        InputError: It is no plain array, or the file's size is not what its header claims.
-    """
-    with reading(where), path.open("rb") as stream:
-        size_bytes = path.stat().st_size
-        return _array_after_npy_header(
-            stream, where=where, size_bytes=size_bytes, reopen=lambda: path.open("rb")
-        )
-
-
-def npz_arrays(path: Path, *, where: str) -> list[FileArray]:
-    """The arrays in a `.npz` archive, in the archive's order.
-
-    Raises:
-        InputError: The archive is damaged or empty, or a member is no plain array.
-    """
-    with reading(where), zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if not members:
-            raise InputError(f"{where} is an empty archive; write it with numpy.savez")
-        arrays = []
-        for member in members:
-            name = member.filename.removesuffix(".npy")
-            with archive.open(member) as stream:
-                array = _array_after_npy_header(
-                    stream,
-                    where=f"{where}:{name}",
-                    size_bytes=member.file_size,
-                    reopen=partial(_open_member, path, member.filename),
-                )
-            arrays.append(replace(array, member=name))
-        return arrays
-
-
-def idx_array(path: Path, *, where: str) -> FileArray:
-    """The array in an IDX file, plain or gzip.
-
-    Raises:
-        InputError: It is no IDX file, or a plain one whose size is not what its header claims.
-    """
-    with reading(where), path.open("rb") as file:
-        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        file.seek(0)
-        with unpacked(file, where=where) as stream:
-            shape, dtype = read_idx_header(stream, where=where)
-        header_bytes = 4 + 4 * len(shape)
-        if not packed:
-            size_bytes = path.stat().st_size
-            _check_claim(where, shape, dtype, present_bytes=size_bytes - header_bytes)
-    opened = partial(_open_idx, path, where, header_bytes)
-    return FileArray(where=where, shape=shape, dtype=dtype, open=opened)
-
-
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Turn what reading `where` may raise into our errors.
+    """Translate what reading `where` may raise.
 
     Raises:
         InputError: It is missing, may not be read, or is damaged.
@@ -144,42 +78,69 @@ def reading(where: str) -> Iterator[None]:
         raise LocalDiskError(f"{where} cannot be read ({exc.strerror}); check the disk") from exc
 
 
-def _array_after_npy_header(
-    stream: IO[bytes], *, where: str, size_bytes: int, reopen: Callable[[], IO[bytes]]
-) -> FileArray:
-    shape, dtype, header_bytes = read_npy_header(stream.read(MAX_HEADER_BYTES), where=where)
-    _check_claim(where, shape, dtype, present_bytes=size_bytes - header_bytes)
-    opened = partial(_open_after, reopen, header_bytes)
-    return FileArray(where=where, shape=shape, dtype=dtype, open=opened)
+def _npy_arrays(path: Path, where: str) -> Iterator[FileArray]:
+    with path.open("rb") as stream:
+        header = _npy_header(stream, path.stat().st_size, where=where)
+    yield FileArray(header=header, open=lambda: path.open("rb"))
 
 
-def _check_claim(
-    where: str, shape: tuple[int, ...], dtype: np.dtype[np.generic], *, present_bytes: int
-) -> None:
-    claimed_bytes = math.prod(shape) * dtype.itemsize
-    if claimed_bytes != present_bytes:
-        raise InputError(
-            f"{where} claims {claimed_bytes} bytes of data (shape {shape}, {dtype}) and has "
-            f"{present_bytes}; it is truncated or damaged, write it again"
-        )
+def _npz_arrays(path: Path, where: str) -> Iterator[FileArray]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if not members:
+            raise InputError(f"{where} is an empty archive; write it with numpy.savez")
+        for member in members:
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as stream:
+                header = _npy_header(stream, member.file_size, where=f"{where}:{name}")
+            opened = partial(_open_member, path, member.filename)
+            yield FileArray(header=header, member=name, open=opened)
+
+
+def _idx_arrays(path: Path, where: str) -> Iterator[FileArray]:
+    opened = partial(_open_idx, path, where)
+    with opened() as stream:
+        shape, dtype = read_idx_header(stream, where=where)
+    header = ArrayHeader(where=where, shape=shape, dtype=dtype, header_bytes=4 + 4 * len(shape))
+    with path.open("rb") as file:
+        if file.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
+            header.check_size(path.stat().st_size)
+    yield FileArray(header=header, open=opened)
+
+
+#: Kind of a file -> its arrays, in the file's order.
+_READERS: Mapping[str, Callable[[Path, str], Iterator[FileArray]]] = {
+    "npy": _npy_arrays,
+    "npz": _npz_arrays,
+    "idx": _idx_arrays,
+}
+
+
+def file_arrays(path: Path, kind: str, *, where: str) -> list[FileArray]:
+    """The arrays in a file of kind `npy`, `npz` or `idx`; only headers are read.
+
+    Raises:
+        InputError: It holds no plain array, or its size is not what the header claims.
+        LocalDiskError: The disk failed.
+    """
+    with reading(where):
+        return list(_READERS[kind](path, where))
+
+
+def _npy_header(stream: IO[bytes], size_bytes: int, *, where: str) -> ArrayHeader:
+    header = ArrayHeader.of_npy(stream.read(MAX_HEADER_BYTES), where=where)
+    header.check_size(size_bytes)
+    return header
 
 
 @contextmanager
-def _open_after(reopen: Callable[[], IO[bytes]], header_bytes: int) -> Iterator[IO[bytes]]:
-    with reopen() as stream:
-        stream.read(header_bytes)
-        yield stream
-
-
-@contextmanager
-def _open_idx(path: Path, where: str, header_bytes: int) -> Iterator[IO[bytes]]:
+def _open_idx(path: Path, where: str) -> Iterator[IO[bytes]]:
     with path.open("rb") as file, unpacked(file, where=where) as stream:
-        stream.read(header_bytes)
         yield stream
 
 
 def _open_member(path: Path, name: str) -> IO[bytes]:
-    # The member holds the archive open, and closes it with itself.
+    # The member keeps the archive open, and closes it with itself.
     with zipfile.ZipFile(path) as archive:
         return archive.open(name)
 

@@ -1,4 +1,4 @@
-"""Images from paths of the command line: what each path is, and its items in blocks."""
+"""Local files, folders and globs: what each path is, and its items in blocks."""
 
 import glob
 import math
@@ -14,8 +14,8 @@ import numpy as np
 from fornada.errors import InputError, UsageError
 from fornada.formats.idx import GZIP_MAGIC, IDX_DTYPES
 from fornada.formats.images import IMAGE_SUFFIXES, JPEG_MAGIC, PNG_MAGIC, decode_image, image_frame
-from producer.inputs.array_files import FileArray, idx_array, npy_array, npz_arrays, reading
-from producer.inputs.blocks import ItemBlock
+from producer.inputs.array_files import FileArray, file_arrays, reading
+from producer.inputs.interface import ItemBlock
 
 Kind = Literal["npy", "npz", "idx", "image"]
 
@@ -26,9 +26,10 @@ _KINDS_IN_WORDS = ".npy, .npz, IDX (plain or gzip), PNG, JPEG"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _File:
-    """A file to read, and the folder or glob that the caller found it by."""
+    """A file to read."""
 
     path: Path
+    #: The folder that the caller named, or that his glob begins with.
     base: Path
     kind: Kind
 
@@ -36,19 +37,19 @@ class _File:
 def read_blocks(
     paths: Sequence[str], *, item_shape: Sequence[int], max_block_bytes: int
 ) -> Iterator[ItemBlock]:
-    """The items of all `paths`, in order; every path is looked at before the first is read.
+    """The items of all `paths`, in order; every path is checked before the first is read.
 
-    A path is a `.npy`, `.npz`, IDX, PNG or JPEG file, a folder of PNG and JPEG files (with all
-    folders in it, by name; hidden files are left out), or a glob of such, `**` included.
+    A path is a `.npy`, `.npz`, IDX, PNG or JPEG file, a folder of PNG and JPEG files (searched
+    recursively, sorted by name, without hidden files), or a glob of such, `**` included.
 
-    Arrays alone have no item ids. As soon as one image file is among them, every item has one:
-    an image file its path relative to the folder that all inputs share, and a row of an array
-    `<path>#<row>`, of an archive `<path>:<member>#<row>`.
+    Arrays alone have no item ids. With an image file among them, every item has one: the file's
+    path relative to the folder that all inputs share; for a row of an array `<path>#<row>`, of an
+    archive `<path>:<member>#<row>`.
 
     Args:
         paths: Files, folders and globs.
         item_shape: Shape of one item, as the model takes it.
-        max_block_bytes: Largest block; an item that is larger is a block by itself.
+        max_block_bytes: Size of a block, at most; a larger item is a block by itself.
 
     Raises:
         InputError: A path is missing, empty, of an unknown kind, damaged, or does not fit.
@@ -63,7 +64,11 @@ def read_blocks(
         image_frame(item_shape, where=str(images[0].path))
     bases = [file.base.absolute() for file in files]
     root = Path(os.path.commonpath(bases)) if images else None
-    arrays = {file: _arrays(file) for file in files if file.kind != "image"}
+    arrays = {
+        file: file_arrays(file.path, file.kind, where=_text(file.path))
+        for file in files
+        if file.kind != "image"
+    }
     return _blocks(files, arrays, root, item_shape, max_block_bytes)
 
 
@@ -98,7 +103,7 @@ def _array_blocks(
         if root is not None:
             name = _name(file, root) + (f":{array.member}" if array.member else "")
             ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
-        yield ItemBlock(images=rows, item_ids=ids, where=array.where)
+        yield ItemBlock(images=rows, item_ids=ids, where=array.header.where)
         first_row += len(rows)
 
 
@@ -110,8 +115,8 @@ def _image_block(files: Sequence[_File], root: Path | None, item_shape: Sequence
             data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
         if len(data) > _MAX_IMAGE_FILE_BYTES:
             raise InputError(
-                f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes; no image of a model's size "
-                "needs that, save it again"
+                f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes, more than an image of a "
+                "model's size needs; save it again"
             )
         images[row] = decode_image(data, item_shape=item_shape, where=where)
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -122,16 +127,8 @@ def _image_block(files: Sequence[_File], root: Path | None, item_shape: Sequence
     )
 
 
-def _arrays(file: _File) -> list[FileArray]:
-    where = _text(file.path)
-    if file.kind == "npz":
-        return npz_arrays(file.path, where=where)
-    read = npy_array if file.kind == "npy" else idx_array
-    return [read(file.path, where=where)]
-
-
 def _expand(text: str) -> list[_File]:
-    """The files that one path of the caller means, in order."""
+    """The files that one path means, in order."""
     path = Path(text)
     with reading(_text(path)):
         if path.is_dir():
@@ -150,7 +147,7 @@ def _matches(pattern: str) -> list[_File]:
         if not match.is_dir():
             files.append(_File(path=match, base=base, kind=_kind(match)))
         elif "**" not in pattern:
-            # `**` finds what is in a folder by itself.
+            # `**` itself finds what is in a folder.
             files.extend(_folder(match, base=base))
     if not files:
         raise InputError(f"{pattern} matches no files; check the pattern")
@@ -167,13 +164,13 @@ def _folder(folder: Path, *, base: Path) -> list[_File]:
             if link.is_symlink():
                 raise InputError(
                     f"{_text(link)} is a link to a folder, and links are not followed; name the "
-                    "folder that it points to"
+                    "folder it points to"
                 )
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(parent, name)
             if not name.lower().endswith(IMAGE_SUFFIXES):
                 raise InputError(
-                    f"{_text(path)} is not a PNG or JPEG file, and a folder may hold those alone; "
+                    f"{_text(path)} is not a PNG or JPEG file, and a folder may hold nothing else; "
                     f"move it away, or use a glob, e.g. '{_text(folder)}/**/*.png'"
                 )
             files.append(_File(path=path, base=base, kind="image"))
@@ -187,7 +184,7 @@ def _raise(exc: OSError) -> None:
 
 
 def _kind(path: Path) -> Kind:
-    """What the file is, by its first bytes; a wrong suffix misleads nobody."""
+    """What the file is, by its first bytes, whatever its suffix."""
     where = _text(path)
     with reading(where):
         if not path.is_file() and path.exists():
@@ -205,8 +202,7 @@ def _kind(path: Path) -> Kind:
     if not head:
         raise InputError(f"{where} is an empty file; write it again")
     raise InputError(
-        f"{where} is of no kind that can be read (it begins with {head!r}); "
-        f"give one of {_KINDS_IN_WORDS}"
+        f"{where} is of no known kind (it begins with {head!r}); give {_KINDS_IN_WORDS}"
     )
 
 
@@ -215,5 +211,5 @@ def _name(file: _File, root: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    """The path as text that can be printed and stored, whatever bytes it has."""
+    """The path as printable text, whatever bytes it has."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Which version a model's name means, without reading again what never changes."""
+"""Resolve model names to versions without reading again what never changes."""
 
 import threading
 import time
@@ -8,15 +8,15 @@ from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 
 _KEPT_VERSIONS = 256
-#: How late it is noticed that an alias has moved, where that is asked for at each call.
+#: How long a direct call may use an alias that has moved.
 _ALIAS_FOR_S = 5.0
 
 
 class Resolver:
-    """Resolves models, and keeps the manifests of versions. Safe to share between threads.
+    """Resolves models and keeps the manifests of versions. Safe to share between threads.
 
-    A version costs the store one read, and no more after that; it never changes. Where a name or an
-    alias points is asked each time: the next submission follows a promotion at once.
+    A version never changes, so it is read once. Names and aliases are looked up each time, so the
+    next submission follows a promotion.
     """
 
     def __init__(self, *, models: ModelStore) -> None:
@@ -28,13 +28,13 @@ class Resolver:
         """The version that `ref` means now; a bare name means the newest version.
 
         Raises:
-            ModelNotFoundError: No such model, version or alias; says which there are.
+            ModelNotFoundError: No such model, version or alias; lists those that exist.
         """
         version = self._models.version_of(ref)
         with self._lock:
             manifest = self._kept.get((ref.name, version))
         if manifest is None:
-            # As it was named, for what is said where there is none.
+            # As the caller named it, for the error message.
             found = ref if ref.version else ModelRef(name=ref.name, version=version)
             manifest = self._models.resolve(found)
         with self._lock:
@@ -46,7 +46,7 @@ class Resolver:
 
 
 class RecentModels:
-    """Models as they were a moment ago, for calls that shall cost the store nothing."""
+    """Models as they were a moment ago, for calls that must not cost a store request."""
 
     def __init__(self, *, resolver: Resolver) -> None:
         self._resolver = resolver
@@ -56,7 +56,7 @@ class RecentModels:
         """What `model` meant within the last five seconds.
 
         Raises:
-            ModelNotFoundError: No such model, version or alias; says which there are.
+            ModelNotFoundError: No such model, version or alias; lists those that exist.
         """
         manifest, until_s = self._known.get(model, (None, 0.0))
         if manifest is None or time.monotonic() > until_s:

@@ -1,23 +1,13 @@
-"""Cut a stream of items into shards of one size, never holding more than one shard."""
+"""Cut a stream of items into shards of one size, holding one shard at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items, item_size_bytes
-from producer.inputs.blocks import ItemBlock
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signature:
-    """What a model takes."""
-
-    item_shape: Sequence[int]
-    item_dtype: str
-    #: For error messages.
-    model: str
+from producer.inputs.interface import ItemBlock, Signature
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,19 +22,19 @@ class Shard:
 
 
 def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard_bytes: int) -> int:
-    """`items_per_shard`, or as many fewer as fit into `max_shard_bytes`.
+    """`items_per_shard`, or fewer if no more fit into `max_shard_bytes`.
 
     Raises:
         InputError: Not even one item fits.
         UsageError: `items_per_shard` is less than 1.
     """
     if items_per_shard < 1:
-        raise UsageError(f"items_per_shard is {items_per_shard}; a shard has at least 1 item")
+        raise UsageError(f"items_per_shard is {items_per_shard}; give at least 1")
     item_bytes = item_size_bytes(signature.item_shape, signature.item_dtype)
     if item_bytes > max_shard_bytes:
         raise InputError(
-            f"one item of {signature.model} has {item_bytes} bytes, more than a shard may have "
-            f"({max_shard_bytes}); raise FORNADA_MAX_SHARD_BYTES"
+            f"one item of {signature.model} has {item_bytes} bytes, and a shard takes "
+            f"{max_shard_bytes}; raise FORNADA_MAX_SHARD_BYTES"
         )
     return min(items_per_shard, max_shard_bytes // item_bytes)
 

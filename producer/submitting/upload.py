@@ -1,6 +1,5 @@
-"""Store the inputs of a job's shards, a few at a time, or keep small ones for the manifest."""
+"""Where a shard's inputs go: uploaded as objects, or inlined in the manifest if they are small."""
 
-import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -13,42 +12,31 @@ from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 from producer.submitting.sharding import Shard
 
-#: Shards on their way to the store at a time; also what a streamed submission holds in memory.
+#: Concurrent uploads of a job; also the number of shards that a stream holds in memory.
 _UPLOAD_THREADS = 4
 
-#: Number of a shard, sha256 of the bytes -> the key.
+#: Number of a shard, sha256 of its bytes -> key.
 _KeyOf = Callable[[int, str], str]
-#: Number of a shard, bytes -> where they are kept.
-_Keep = Callable[[int, bytes], ObjectRef]
 
 
 def upload(
     shards: Iterable[Shard], *, job_id: str, objects: ObjectStore, store: bool
 ) -> Iterator[ShardInput]:
-    """Store the shards' images and item ids; say where they lie, in order.
+    """Store the shards' images and item ids; yield what each shard reads, in order.
 
     Args:
-        shards: Taken a few at a time, as the store takes them.
-        job_id: The job that they belong to.
-        objects: Where to store them.
-        store: `False` only says what would be stored, to compare it with what is there.
+        shards: Taken four at a time.
+        job_id: The job they belong to.
+        objects: The store.
+        store: `False` stores nothing and yields the same, for comparison with an existing job.
     """
-
-    def put(key_of: _KeyOf, index: int, data: bytes) -> ObjectRef:
-        sha256 = sha256_hex(data)
-        key = key_of(index, sha256)
-        if store:
-            objects.put(key, data)
-        return ObjectRef.of(key, data, sha256=sha256)
+    job = keys.JobKeys(job_id)
+    put: Callable[[str, bytes], None] = objects.put if store else lambda _key, _data: None
 
     def upload_one(numbered: tuple[int, Shard]) -> ShardInput:
         index, shard = numbered
         return _shard_input(
-            index,
-            len(shard.images),
-            _encoded(shard),
-            images=functools.partial(put, keys.JobKeys(job_id).input),
-            item_ids=functools.partial(put, keys.JobKeys(job_id).item_ids),
+            index, shard, _encode(shard), images_key=job.input, ids_key=job.item_ids, put=put
         )
 
     numbered = enumerate(shards)
@@ -58,50 +46,58 @@ def upload(
 
 
 def try_inline(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | None, Iterator[Shard]]:
-    """Look at the shards of a job: are they small?
+    """Inline all shards if their inputs have `max_bytes` at most.
 
     Returns:
-        All of them with their bytes in them, if these are no more than `max_bytes` together;
-        and again all of them, as `shards` was.
+        The inlined inputs, or `None` if there are too many bytes; and an iterator over all shards,
+        of which no more were taken than needed to tell.
     """
     taken: list[Shard] = []
     inputs: list[ShardInput] = []
     left_bytes = max_bytes
     for index, shard in enumerate(shards):
         taken.append(shard)
-        # Before it is copied: it may be large.
-        encoded = _encoded(shard) if shard.images.nbytes <= left_bytes else None
+        # Compared before encoding, which copies: the shard may be large.
+        encoded = _encode(shard) if shard.images.nbytes <= left_bytes else None
         if encoded is not None:
             left_bytes -= sum(map(len, encoded))
         if encoded is None or left_bytes < 0:
             return None, itertools.chain(taken, shards)
         inputs.append(
             _shard_input(
-                index,
-                len(shard.images),
-                encoded,
-                images=functools.partial(_inline, keys.inline_input),
-                item_ids=functools.partial(_inline, keys.inline_item_ids),
+                index, shard, encoded, images_key=keys.inline_input, ids_key=keys.inline_item_ids
             )
         )
     return Shards(inputs), iter(taken)
 
 
-def _encoded(shard: Shard) -> tuple[bytes, bytes]:
-    """Images and item ids; without ids, no bytes."""
+def _encode(shard: Shard) -> tuple[bytes, bytes]:
+    """Images and item ids; no bytes if the shard has no ids."""
     ids = b"" if shard.item_ids is None else json.dumps(shard.item_ids).encode()
     return to_npy(shard.images), ids
 
 
-def _inline(key_of: _KeyOf, index: int, data: bytes) -> ObjectRef:
-    sha256 = sha256_hex(data)
-    return ObjectRef.of(key_of(index, sha256), data, sha256=sha256, inline=True)
-
-
 def _shard_input(
-    index: int, item_count: int, encoded: tuple[bytes, bytes], *, images: _Keep, item_ids: _Keep
+    index: int,
+    shard: Shard,
+    encoded: tuple[bytes, bytes],
+    *,
+    images_key: _KeyOf,
+    ids_key: _KeyOf,
+    put: Callable[[str, bytes], None] | None = None,
 ) -> ShardInput:
-    """What a shard reads, once its bytes are kept."""
-    image_bytes, id_bytes = encoded
-    ids = item_ids(index, id_bytes) if id_bytes else None
-    return ShardInput(objects=[images(index, image_bytes)], item_count=item_count, item_ids=ids)
+    """What a shard reads: the objects that `put` stores, or without it the bytes themselves."""
+
+    def keep(key_of: _KeyOf, data: bytes) -> ObjectRef:
+        sha256 = sha256_hex(data)
+        key = key_of(index, sha256)
+        if put is not None:
+            put(key, data)
+        return ObjectRef.of(key, data, sha256=sha256, inline=put is None)
+
+    images, ids = encoded
+    return ShardInput(
+        objects=[keep(images_key, images)],
+        item_count=len(shard.images),
+        item_ids=keep(ids_key, ids) if ids else None,
+    )

@@ -1,10 +1,10 @@
-"""What is still to be done of all jobs, counted in shards and in items."""
+"""The unfinished work of all jobs, counted in shards and in items."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import OpenJobs
 from fornada.errors import JobNotFoundError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -15,7 +15,7 @@ from fornada.queue.message import ShardMessage
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkCount:
-    """So many shards, with so many items in them."""
+    """A number of shards, and of the items in them."""
 
     shards: int = 0
     items: int = 0
@@ -26,23 +26,23 @@ class WorkCount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backlog:
-    """What has no outcome yet, each shard counted once.
+    """The shards without an outcome, each counted once.
 
-    A queue's length alone misleads: it leaves out what workers hold, and what waits for room.
+    The length of the queue alone misleads: it omits what workers hold and what waits for room.
     """
 
-    #: Not enqueued yet: the queue holds `FORNADA_ENQUEUE_WINDOW` messages, or they were lost.
+    #: Not enqueued: the queue holds `FORNADA_ENQUEUE_WINDOW` messages, or the message was lost.
     waiting: WorkCount = WorkCount()
     #: In the queue.
     queued: WorkCount = WorkCount()
-    #: Taken by a worker, and not begun.
+    #: Taken by a worker and not begun.
     reserved: WorkCount = WorkCount()
-    #: At work.
+    #: Being computed.
     running: WorkCount = WorkCount()
 
     @property
     def total(self) -> WorkCount:
-        """All of it."""
+        """The sum."""
         return self.waiting + self.queued + self.reserved + self.running
 
     def __add__(self, other: "Backlog") -> "Backlog":
@@ -54,30 +54,30 @@ class Backlog:
         )
 
 
-def backlog_of(jobs: JobStore, *, coordination: Coordination, sender: Sender) -> Backlog:
+def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Backlog:
     """The backlog of all open jobs."""
-    # Asked first: what moves on meanwhile is then seen further on, and not twice.
+    # Asked first: a shard that moves on meanwhile is counted at its later stage, not twice.
     reserved = sender.reserved()
     manifests = _open_manifests(jobs, coordination)
     found = (_of_job(manifest, reserved, coordination) for manifest in manifests)
     return sum(found, start=Backlog())
 
 
-def _open_manifests(jobs: JobStore, coordination: Coordination) -> Iterator[JobManifest]:
+def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManifest]:
     job_ids = coordination.open_jobs()
     if job_ids is None:
-        # Redis was emptied, and no reconciler has been through the store yet.
+        # Redis was emptied, and no reconciler has listed the store yet.
         known = jobs.job_ids()
         finals = in_parallel(jobs.final, known)
         job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
     for job_id in sorted(job_ids):
-        # Listed before it exists, it may not exist yet.
+        # A job is listed before its manifest is written.
         with contextlib.suppress(JobNotFoundError):
             yield jobs.manifest(job_id)
 
 
 def _of_job(
-    manifest: JobManifest, reserved: Collection[ShardMessage], coordination: Coordination
+    manifest: JobManifest, reserved: Collection[ShardMessage], coordination: OpenJobs
 ) -> Backlog:
     progress = coordination.progress(manifest.job_id)
     item_counts = manifest.shards.item_counts
@@ -87,12 +87,12 @@ def _of_job(
     held &= left - running
     queued = left & progress.enqueued.keys() - held
     return Backlog(
-        waiting=_amount(item_counts, left - running - held - queued),
-        queued=_amount(item_counts, queued),
-        reserved=_amount(item_counts, held),
-        running=_amount(item_counts, running),
+        waiting=_count(item_counts, left - running - held - queued),
+        queued=_count(item_counts, queued),
+        reserved=_count(item_counts, held),
+        running=_count(item_counts, running),
     )
 
 
-def _amount(item_counts: Sequence[int], shards: Collection[int]) -> WorkCount:
+def _count(item_counts: Sequence[int], shards: Collection[int]) -> WorkCount:
     return WorkCount(shards=len(shards), items=sum(item_counts[shard] for shard in shards))

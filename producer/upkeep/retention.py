@@ -10,13 +10,13 @@ from fornada.records import now
 from producer.upkeep.retry import RETRY_OF
 from producer.upkeep.verification import VERIFIES
 
-#: A stream of images may pause, and is uploaded before there is a job.
-_LEAST_LEFT_OVER = timedelta(days=1)
+#: Age of an upload without a job from which it counts as abandoned; streams may pause.
+_ABANDONED_AFTER = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_age(text: str) -> timedelta:
-    """`90m`, `12h`, `30d` or `2w` as a span of time.
+    """`90m`, `12h`, `30d` or `2w` as a duration.
 
     Raises:
         UsageError: It is none of these.
@@ -30,8 +30,8 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    A job that has not ended is never deleted, nor one whose images an open retry or verification
-    reads. What a submission left behind that ended before there was a job goes too.
+    Open jobs are never deleted, nor a job whose images an open retry or verification reads. Uploads
+    that never became a job are deleted too.
     """
     limit = now() - older_than
     old: list[str] = []
@@ -45,9 +45,9 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
             elif final.ended_at < limit:
                 old.append(job_id)
         except JobNotFoundError:
-            if _is_left_over(jobs, job_id, limit=min(limit, now() - _LEAST_LEFT_OVER)):
+            if _is_abandoned(jobs, job_id, limit=min(limit, now() - _ABANDONED_AFTER)):
                 old.append(job_id)
-        except MessageError:  # not ours to read
+        except MessageError:  # not readable by this version
             continue
     purged = [job_id for job_id in old if job_id not in in_use]
     for job_id in purged:
@@ -55,7 +55,7 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
     return purged
 
 
-def _is_left_over(jobs: JobStore, job_id: str, *, limit: datetime) -> bool:
-    """Whether nothing was added to what has no manifest since `limit`."""
+def _is_abandoned(jobs: JobStore, job_id: str, *, limit: datetime) -> bool:
+    """Whether an upload without a manifest has no object since `limit`."""
     found = jobs.objects.list(keys.JobKeys(job_id).prefix)
     return max((info.modified_at for info in found), default=limit) < limit

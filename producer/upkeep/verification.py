@@ -1,4 +1,4 @@
-"""Run shards of a finished job once more, and compare what comes out, byte by byte."""
+"""Compute shards of an ended job again and compare the results, byte by byte."""
 
 import random
 import secrets
@@ -15,13 +15,13 @@ from fornada.jobs.store import JobStore
 from fornada.jobs.summary import from_ranges
 from producer.upkeep.retry import job_of_shards
 
-#: The tag of a verification that names the job whose images it reads.
+#: Tag of a verification: the job whose images it reads.
 VERIFIES = "verifies"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """The first value that came out another."""
+    """The first value that differs."""
 
     shard: int
     #: Running number of the item in the job.
@@ -33,28 +33,28 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What came of running shards again."""
+    """The result of computing shards again."""
 
     job_id: str
-    #: The job that ran them.
+    #: The job that computed them.
     verification_id: str
     shards: int
     items: int
     shards_differing: int
     first_difference: Difference | None
-    #: What computed then and what now, where that is not the same.
+    #: Engine and tile then and now, if they differ.
     engines: tuple[str, str] | None
 
     @property
     def same(self) -> bool:
-        """Whether every byte is."""
+        """Whether every byte is the same."""
         return not self.shards_differing
 
 
 def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> JobManifest:
-    """A job of `sample` shards of an ended job, chosen alike each time.
+    """A new job of `sample` shards of an ended job, the same ones each time.
 
-    Shards that ended their workers are left out: they would again.
+    Shards that crashed their workers are left out: they would again.
 
     Raises:
         UsageError: The job has not ended, or has no such shard.
@@ -64,7 +64,7 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     if final is None:
         raise UsageError(f"job {job_id} has not ended; wait for it first")
     ok = sorted(set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges)))
-    # No secret: the same shards for the same job.
+    # Seeded: the same shards each time.
     random.Random(job_id).shuffle(ok)  # noqa: S311
     outcomes = (jobs.outcome(job_id, shard) for shard in ok)
     chosen = islice((o.shard for o in outcomes if o is not None and not o.isolated), sample)
@@ -74,17 +74,17 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     return job_of_shards(
         manifest,
         shards,
-        # One id for each: the same id would find the same job, and compute nothing.
+        # A new id: under an existing one nothing would be computed.
         job_id=f"{job_id[:100]}-verify-{secrets.token_hex(4)}",
         tags={VERIFIES: job_id},
     )
 
 
 def compare(manifest: JobManifest, again: JobManifest, *, jobs: JobStore) -> Verification:
-    """Compare the outcomes of a verification that has ended with those of its job.
+    """Compare the outcomes of an ended verification with those of its job.
 
     Raises:
-        JobFailedError: A shard of it has no ok outcome.
+        JobFailedError: A shard of the verification has no ok outcome.
         IntegrityError: Stored bytes are not those that were committed.
     """
     pairs = list(_pairs(manifest, again, jobs))
@@ -108,7 +108,7 @@ def compare(manifest: JobManifest, again: JobManifest, *, jobs: JobStore) -> Ver
 def _pairs(
     manifest: JobManifest, again: JobManifest, jobs: JobStore
 ) -> Iterator[tuple[int, ShardOutcome, ShardOutcome]]:
-    """Each shard of `again`, what was recorded of it, and what came out now."""
+    """Each shard of `again`, with its recorded and its new outcome."""
     shard_of = {first: shard for shard, first in enumerate(manifest.shards.first_items)}
     for shard, first in enumerate(again.shards.first_items):
         recorded = jobs.outcome(manifest.job_id, shard_of[first])

@@ -1,9 +1,7 @@
-"""What the pages on faults and settings name is there: tests, and what Celery is set to."""
+"""The pages on faults and settings name tests that exist and every setting of Celery."""
 
 import re
 from pathlib import Path
-
-import pytest
 
 from fornada.queue.celery_config import celery_config
 from fornada.settings import Settings
@@ -11,7 +9,7 @@ from fornada.settings import Settings
 ROOT = Path(__file__).parents[2]
 FAULTS = (ROOT / "docs/operations/faults.md").read_text(encoding="utf-8")
 PARTS = (ROOT / "docs/operations/settings-of-the-parts.md").read_text(encoding="utf-8")
-#: What every deployment has to choose by itself.
+#: Every deployment chooses its own.
 _OF_A_DEPLOYMENT = {"broker_url", "task_default_queue", "broker_transport_options"}
 
 
@@ -23,13 +21,13 @@ def rows() -> list[list[str]]:
 
 
 def names_in(file_name: str) -> list[str]:
-    """Names of the tests in the files of that name."""
+    """The tests in files of that name."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob(file_name)]
     return re.findall(r"^def (test_\w+)", "\n".join(texts), re.MULTILINE)
 
 
 def shown_by(cell: str) -> list[tuple[str, str]]:
-    """Files and tests that a cell names; `…::` stands for the file before, `…` for what follows."""
+    """The files and tests that a cell names; `…::` stands for the file named before."""
     found: list[tuple[str, str]] = []
     for name in re.findall(r"`([^`]+)`", cell):
         file_name, _, test = name.partition("::")
@@ -40,26 +38,23 @@ def shown_by(cell: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
-def test_every_fault_has_an_end_and_tests_that_are_there(row: list[str]) -> None:
-    fault, happens, seen, by = row
+def test_every_fault_has_an_end_and_tests_that_exist() -> None:
+    for row in rows():
+        fault, happens, seen, by = row
+        named = shown_by(by)
 
-    assert fault
-    assert happens
-    assert seen
-    named = shown_by(by)
-    assert by == "the same" or named
-    missing = [
-        f"{file_name}::{test}"
-        for file_name, test in named
-        if not any(
-            test.removesuffix("…") == there
-            or (test.endswith("…") and there.startswith(test.removesuffix("…")))
-            or not test
-            for there in names_in(file_name)
-        )
-    ]
-    assert [] == missing
+        assert all((fault, happens, seen)), row
+        assert by == "the same" or named, row
+        assert [] == [each for each in named if not exists(*each)], fault
+
+
+def exists(file_name: str, test: str) -> bool:
+    """Whether a file of that name has the test; `test_x…` stands for all that begin so."""
+    beginning = test.removesuffix("…")
+    return any(
+        there.startswith(beginning) if test.endswith("…") or not test else there == test
+        for there in names_in(file_name)
+    )
 
 
 def test_every_test_that_breaks_real_servers_is_on_the_page() -> None:

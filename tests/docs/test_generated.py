@@ -1,4 +1,4 @@
-"""The generated reference pages are what the code says, and the check notices when not."""
+"""The generated reference pages match the code, and the check notices when they do not."""
 
 import runpy
 import subprocess
@@ -47,18 +47,18 @@ def test_a_page_that_was_edited_is_stale(generate: dict[str, Any], tmp_path: Pat
     assert [Path("reference/settings.md"), Path("reference/errors.md")] == stale
 
 
-def test_no_schema_lies_there_that_is_not_generated(generate: dict[str, Any]) -> None:
+def test_every_schema_is_generated(generate: dict[str, Any]) -> None:
     generated = {path.name for path in generate["pages"]() if path.suffix == ".json"}
 
     assert generated == {path.name for path in (DOCS / "reference/schemas").iterdir()}
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_is_there_with_its_meaning(name: str, generate: dict[str, Any]) -> None:
+def test_every_setting_is_there_with_its_meaning(generate: dict[str, Any]) -> None:
     page = generate["settings_page"]()
 
-    assert f"| `{PREFIX}{name.upper()}` |" in page
-    assert Settings.model_fields[name].description in page
+    for name, field in Settings.model_fields.items():
+        assert f"| `{PREFIX}{name.upper()}` |" in page
+        assert str(field.description) in page
 
 
 def test_every_command_is_there_with_an_example(generate: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""docs/reference/messages.md is obeyed to the letter, and what comes of it is a job."""
+"""A producer that follows docs/reference/messages.md to the letter gets a job."""
 
 import base64
 import json
@@ -19,14 +19,16 @@ from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import JobState
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
 from worker import tasks
@@ -34,25 +36,24 @@ from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import ShardService
+
+from ..deployment import publish_unloadable
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reference" / "messages.md"
 
 
 def blocks(info: str) -> list[str]:
-    """The page's fenced blocks that are marked `info`, such as `sh example`."""
+    """The page's fenced blocks with the info string `info`, such as `sh example`."""
     text = PAGE.read_text(encoding="utf-8")
     return re.findall(rf"^```{re.escape(info)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 JOB_ID = "orders-0001"
 CLASSES = [f"class {number}" for number in range(10)]
-EXAMPLES = [
-    pytest.param(name, json.loads(text), id=f"{name}-{number}")
-    for name in PUBLIC_RECORDS
-    for number, text in enumerate(blocks(f"json {name}"))
-]
+EXAMPLES = [(name, json.loads(text)) for name in PUBLIC_RECORDS for text in blocks(f"json {name}")]
 
 
 class TenthEach:
@@ -67,17 +68,9 @@ class TenthEach:
 
 @pytest.fixture
 def model(settings: Settings) -> ModelManifest:
-    """The model that the example asks for, published in the test's bucket."""
-    draft = ModelDraft(
-        name="fashion-mnist", item_shape=[28, 28], item_dtype="uint8", classes=CLASSES
-    )
-    return ModelStore(objects=S3ObjectStore.from_settings(settings)).publish(
-        draft,
-        artifact=b"not loaded here",
-        golden_inputs=np.zeros((1, 28, 28), np.uint8),
-        golden_outputs=np.full((1, 10), 0.1, np.float32),
-        check=lambda _artifact: None,
-    )
+    """The example's model, published in the test's bucket."""
+    objects = S3ObjectStore.from_settings(settings)
+    return publish_unloadable(objects, "fashion-mnist", item_shape=[28, 28], classes=CLASSES)
 
 
 class Shell:
@@ -95,7 +88,7 @@ class Shell:
         self._environ = {**environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
 
     def run(self, *scripts: str) -> str:
-        """Run the scripts as one; return what they print."""
+        """Run the scripts as one; return their output."""
         done = subprocess.run(
             ["sh", "-c", "".join(scripts)],
             cwd=self._folder,
@@ -116,7 +109,7 @@ def shell(tmp_path: Path, environ: dict[str, str]) -> Shell:
 
 
 def consume(app: Celery, queue: str) -> list[tuple[dict[str, Any], Any]]:
-    """Headers and payload of all messages in the queue, read and acknowledged by kombu."""
+    """Headers and payload of every message in the queue, read and acknowledged by kombu."""
     taken: list[tuple[dict[str, Any], Any]] = []
 
     def take(body: Any, message: Any) -> None:
@@ -132,7 +125,7 @@ def consume(app: Celery, queue: str) -> list[tuple[dict[str, Any], Any]]:
 
 
 def one_example(name: str) -> Any:
-    """The first of that name."""
+    """The first example of that name."""
     return json.loads(blocks(f"json {name}")[0])
 
 
@@ -140,25 +133,21 @@ def test_every_record_has_an_example() -> None:
     assert [] == [name for name in PUBLIC_RECORDS if not blocks(f"json {name}")]
 
 
-@pytest.mark.parametrize(("name", "example"), EXAMPLES)
-def test_examples_match_their_schemas(name: str, example: Any) -> None:
-    # given
-    schema = json.loads((DOCS / f"reference/schemas/{name}.schema.json").read_text())
-    validator = jsonschema.Draft202012Validator(schema)
+def test_examples_match_their_schemas() -> None:
+    for name, example in EXAMPLES:
+        schema = json.loads((DOCS / f"reference/schemas/{name}.schema.json").read_text())
+        validator = jsonschema.Draft202012Validator(schema)
 
-    # then
-    validator.check_schema(schema)
-    assert [] == [error.message for error in validator.iter_errors(example)]
+        validator.check_schema(schema)
+        assert [] == [error.message for error in validator.iter_errors(example)], name
 
 
-@pytest.mark.parametrize(("name", "example"), EXAMPLES)
-def test_examples_are_read_and_lose_nothing(name: str, example: Any) -> None:
-    # when
-    record = PUBLIC_RECORDS[name].from_json(json.dumps(example).encode(), where=str(PAGE))
+def test_examples_are_read_and_lose_nothing() -> None:
+    for name, example in EXAMPLES:
+        record = PUBLIC_RECORDS[name].from_json(json.dumps(example).encode(), where=str(PAGE))
 
-    # then
-    written = json.loads(record.to_json())
-    assert example == {field: written[field] for field in example}
+        written = json.loads(record.to_json())
+        assert example == {field: written[field] for field in example}
 
 
 def test_the_envelope_carries_the_message_of_the_page() -> None:
@@ -194,24 +183,23 @@ def test_the_example_submits_a_job_that_runs(
     # given
     jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
     coordination = RedisCoordination.from_settings(settings)
+    quick = settings.model_copy(update={"max_latency_s": 0.0})
     models = ModelCache(
+        quick,
         models=ModelStore(objects=jobs.objects),
         build=lambda _manifest, _artifact: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
-        max_models=1,
-        max_bytes=10**9,
-        max_latency_s=0,
     )
     service = ShardService(
+        quick,
+        Worker(name="test", threads=1, engine="fake 1"),
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         models=models,
-        coordination=coordination,
+        leases=coordination,
+        endings=Endings(jobs=jobs, open_jobs=coordination, holder="test", lease_s=30),
         deadlines=Deadlines(),
         isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
-        worker="test",
-        lease_s=30,
-        shard_deadline_s=60,
     )
 
     # when
@@ -252,22 +240,18 @@ def test_the_reconciler_enqueues_what_the_producer_did_not(
     shell.run(*blocks("sh example"))
     coordination = RedisCoordination.from_settings(settings)
     coordination._redis.delete(settings.queue, keys.JobStateKeys(JOB_ID).enqueued)
-    enqueued: list[ShardMessage] = []
+    sender = RecordingSender()
     reconciler = Reconciler(
         jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),
         manifests=Manifests(jobs=JobStore(objects=S3ObjectStore.from_settings(settings))),
-        coordination=coordination,
-        enqueue=enqueued.extend,
+        recovery=coordination,
+        sender=sender,
+        settings=settings,
         holder="test",
-        queue=settings.queue,
-        interval_s=1,
-        requeue_after_s=60,
-        enqueue_window=10,
-        lease_s=30,
     )
 
     # when
     reconciler.round()
 
     # then
-    assert [ShardMessage(job_id=JOB_ID, shard=0)] == enqueued
+    assert [ShardMessage(job_id=JOB_ID, shard=0)] == sender.messages

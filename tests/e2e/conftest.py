@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +12,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import redis
 
 from fornada.local.stack import Stack
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+
+from ..deployment import (
+    environ_of,
+    own_environ,
+    publish_unloadable,
+    unused_database,
+    with_new_bucket,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +39,14 @@ class Deployment:
     forked: "ForkedCommands"
 
     def run(
-        self, *arguments: str, cwd: Path | None = None, timeout_s: float = 120, **changed: str
+        self, *arguments: str, cwd: Path | None = None, **changed: str
     ) -> subprocess.CompletedProcess[str]:
         """Run `fornada ARGUMENTS` in `cwd`, with these `FORNADA_` variables `changed`."""
-        return subprocess.run(
-            fornada(*arguments),
-            env={**self.environ, **changed},
-            cwd=cwd,
-            timeout=timeout_s,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        return self.forked.run(*arguments, cwd=cwd, environ={**self.environ, **changed})
 
     def answer(self, *arguments: str, cwd: Path | None = None) -> dict[str, Any]:
         """The one JSON object that `fornada ARGUMENTS --json` prints."""
-        done = self.forked.run(*arguments, "--json", cwd=cwd, environ=self.environ)
+        done = self.run(*arguments, "--json", cwd=cwd)
         assert 0 == done.returncode, done.stderr
         assert 1 == done.stdout.count("\n"), done.stdout
         answer = json.loads(done.stdout)
@@ -58,10 +56,10 @@ class Deployment:
     def refuses(
         self, *arguments: str, code: int, words: list[str], cwd: Path | None = None, **changed: str
     ) -> str:
-        """Check that `fornada ARGUMENTS` ends with `code`, one line that has `words`, no trace."""
+        """Check that it ends with `code` and one line that has `words`, and leaves no trace."""
         before = self._traces(cwd)
 
-        done = self.forked.run(*arguments, cwd=cwd, environ={**self.environ, **changed})
+        done = self.run(*arguments, cwd=cwd, **changed)
 
         assert code == done.returncode, done.stderr
         assert "Traceback" not in done.stderr
@@ -73,15 +71,15 @@ class Deployment:
         return done.stderr
 
     def job_ids(self) -> list[str]:
-        """What `fornada jobs list` lists."""
+        """The ids that `fornada jobs list` lists."""
         return [job["job_id"] for job in self.answer("jobs", "list")["jobs"]]
 
     def model_names(self) -> list[str]:
-        """What `fornada models list` lists."""
+        """The names that `fornada models list` lists."""
         return [model["name"] for model in self.answer("models", "list")["models"]]
 
     def _traces(self, folder: Path | None) -> list[object]:
-        """All that a command could leave behind for a later one: in store, Redis and folder."""
+        """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
             values = {key: client.dump(key) for key in client.scan_iter()}
         files = [] if folder is None else sorted(folder.rglob("*"))
@@ -89,35 +87,25 @@ class Deployment:
 
     @cached_property
     def objects(self) -> S3ObjectStore:
-        """The store itself."""
+        """The bucket."""
         return S3ObjectStore.from_settings(self.settings)
 
     @contextmanager
     def redis(self) -> Iterator["redis.Redis"]:
-        """The Redis server itself."""
+        """A connection to the Redis database."""
         with redis.Redis.from_url(self.settings.redis_url.get_secret_value()) as client:
             yield client
 
     def publish(self, name: str, item_dtype: str = "uint8") -> ModelManifest:
-        """Publish a model of 8x8 images, also as `@prod`, that nothing can load."""
-        images = np.zeros((2, 8, 8), item_dtype)
-        models = ModelStore(objects=self.objects)
-        draft = ModelDraft.model_validate(
-            {
-                "name": name,
-                "item_shape": [8, 8],
-                "item_dtype": item_dtype,
-                "classes": [str(digit) for digit in range(10)],
-            }
+        """Publish an unloadable model of 8x8 images and promote it to `@prod`."""
+        manifest = publish_unloadable(
+            self.objects,
+            name,
+            item_shape=[8, 8],
+            item_dtype=item_dtype,
+            classes=[str(digit) for digit in range(10)],
         )
-        manifest = models.publish(
-            draft,
-            artifact=b"no model",
-            golden_inputs=images,
-            golden_outputs=np.full((2, 10), 0.1, np.float32),
-            check=lambda artifact: None,
-        )
-        models.promote(name, manifest.version, "prod")
+        ModelStore(objects=self.objects).promote(name, manifest.version, "prod")
         return manifest
 
 
@@ -135,7 +123,7 @@ class LiveDeployment(Deployment):
 
     @contextmanager
     def workers_stopped(self) -> Iterator[None]:
-        """The workers stand still, so that a job stays as it is."""
+        """Stop the workers (SIGSTOP) for the length of the block, so that no job moves."""
         pids = [int(name.rpartition("-")[2]) for name in self.workers]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -147,7 +135,7 @@ class LiveDeployment(Deployment):
 
 
 class ForkedCommands:
-    """Runs commands as `forked_commands.py` does: the same, but for a second of imports."""
+    """Runs commands through `forked_commands.py`, without a second of imports each."""
 
     def __init__(self, folder: Path) -> None:
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
@@ -182,23 +170,13 @@ class ForkedCommands:
         )
 
     def close(self) -> None:
-        """End; no command runs any more."""
+        """End the server of forks."""
         self._server.communicate(timeout=10)
-
-
-def fornada(*arguments: str) -> list[str]:
-    """The command line of `fornada ARGUMENTS`."""
-    return [sys.executable, "-m", "fornada", *arguments]
-
-
-def own_environ() -> dict[str, str]:
-    """This process's environment without a deployment of the developer's own."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("FORNADA_", "AWS_"))}
 
 
 @pytest.fixture(scope="session")
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCommands]:
-    """Commands that need not import everything anew."""
+    """Commands that find everything imported."""
     forked = ForkedCommands(tmp_path_factory.mktemp("forked"))
     yield forked
     forked.close()
@@ -208,19 +186,13 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCommands]
 def deployment(
     servers: Stack, forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Deployment:
-    """A new bucket with two models, an empty queue, and nobody who works on it."""
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    environ = {
-        **own_environ(),
-        **servers.environ,
-        "FORNADA_S3_BUCKET": bucket,
-        "FORNADA_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-    }
-    deployment = Deployment(environ=environ, settings=Settings.from_env(environ), forked=forked)
-    deployment.objects.create_bucket()
-    with deployment.redis() as client:
-        # The random password in the URL proves that the server is ours to empty.
-        client.flushall()
+    """A new bucket with two models and an empty queue; no workers."""
+    settings = with_new_bucket(
+        servers.settings,
+        redis_url=unused_database(servers.settings),
+        cache_dir=tmp_path_factory.mktemp("cache"),
+    )
+    deployment = Deployment(environ=environ_of(settings), settings=settings, forked=forked)
     deployment.publish("digits")
     deployment.publish("floats", "float32")
     return deployment
@@ -230,7 +202,7 @@ def deployment(
 def live(
     forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveDeployment]:
-    """Servers of its own with one worker, and a trained model `digits`, also as `@prod`."""
+    """A stack with one worker, and a trained model `digits`, also as `@prod`."""
     environ = {**own_environ(), "FORNADA_RECONCILE_INTERVAL_S": "0.5"}
     data_dir = tmp_path_factory.mktemp("live")
     with Stack(data_dir=data_dir, workers=1, environ=environ) as stack:

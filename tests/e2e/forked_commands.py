@@ -1,9 +1,8 @@
-"""Runs `fornada` commands in forked processes, of which none has to import everything anew.
+"""Runs each `fornada` command in a fork of a process that has imported everything.
 
-Each command is a process of its own and goes through `fornada.commands.router.main`, as `fornada`
-itself does. A line of stdin is a command as JSON: `arguments`, `environ`, `cwd`, and the files
-`stdout` and `stderr` to write; a line of stdout is how it ended, as
-`os.waitstatus_to_exitcode` says.
+Each goes through `fornada.commands.router.main`, as `fornada` itself does. A line of stdin is a
+command as JSON: `arguments`, `environ`, `cwd`, and the files `stdout` and `stderr` to write. A line
+of stdout is its exit code, as `os.waitstatus_to_exitcode` says.
 """
 
 import importlib
@@ -12,13 +11,22 @@ import os
 import sys
 from typing import Any
 
+import boto3
+
 from fornada.commands import router
+
+#: What commands import late.
+_LATE = ("celery.fixups.django", "celery.worker.worker", "PIL.Image")
 
 
 def serve() -> None:
     """Run one command after the other until stdin ends."""
     for target in router._COMMANDS.values():
         importlib.import_module(target.module)
+    for module in _LATE:
+        importlib.import_module(module)
+    # The first client imports what later ones share.
+    boto3.session.Session().client("s3", region_name="us-east-1").close()
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()

@@ -1,20 +1,16 @@
-"""What a user can do wrong: one line that says what to do, and nothing left to trip over.
+"""What a user can do wrong: one line that says what to do, and no trace of the attempt.
 
-Every refusal is checked to leave the bucket, Redis and the folder as they were, to the byte; the
-last tests of each part show that the same commands work there.
+`refuses` compares bucket, Redis and folder before and after, to the byte. The last test shows that
+the same commands take good input there.
 """
 
-import base64
 import gzip
 import io
-import json
 import os
 import shutil
 import struct
 import subprocess
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +18,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fornada import keys
 from fornada.local.ports import free_port
 
-# A worker and a training run import TensorFlow.
-pytestmark = pytest.mark.timeout(400)
-
 _IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
-_REFUSED_WITHIN_S = 20.0
+_COMMANDS = (["submit", "good.npy", "--model", "digits"], ["jobs", "list"], ["models", "list"])
 
 
 # --- the deployment ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_broker(deployment: Any, folder: Path) -> None:
-    began = time.monotonic()
-
     deployment.refuses(
         *_submit("good.npy"),
         code=1,
@@ -46,36 +37,29 @@ def test_no_broker(deployment: Any, folder: Path) -> None:
         FORNADA_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
     )
 
-    assert time.monotonic() - began < _REFUSED_WITHIN_S
 
-
-@pytest.mark.parametrize(
-    "command", [["submit", "good.npy", "--model", "digits"], ["jobs", "list"], ["models", "list"]]
-)
-def test_no_store(command: list[str], deployment: Any, folder: Path) -> None:
+def test_no_store(deployment: Any, folder: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
-    began = time.monotonic()
 
-    deployment.refuses(
-        *command,
-        code=1,
-        words=[endpoint, "cannot be reached", "FORNADA_S3_ENDPOINT_URL", "`fornada up`"],
-        cwd=folder,
-        FORNADA_S3_ENDPOINT_URL=endpoint,
-    )
-
-    assert time.monotonic() - began < _REFUSED_WITHIN_S
+    for command in _COMMANDS:
+        deployment.refuses(
+            *command,
+            code=1,
+            words=[endpoint, "cannot be reached", "FORNADA_S3_ENDPOINT_URL", "`fornada up`"],
+            cwd=folder,
+            FORNADA_S3_ENDPOINT_URL=endpoint,
+        )
 
 
-@pytest.mark.parametrize("variable", ["FORNADA_S3_ACCESS_KEY_ID", "FORNADA_S3_SECRET_ACCESS_KEY"])
-def test_wrong_credentials(variable: str, deployment: Any, folder: Path) -> None:
-    deployment.refuses(
-        *_submit("good.npy"),
-        code=2,
-        words=["refuses the credentials", variable],
-        cwd=folder,
-        **{variable: "wrong"},
-    )
+def test_wrong_credentials(deployment: Any, folder: Path) -> None:
+    for variable in ("FORNADA_S3_ACCESS_KEY_ID", "FORNADA_S3_SECRET_ACCESS_KEY"):
+        deployment.refuses(
+            *_submit("good.npy"),
+            code=2,
+            words=["refuses the credentials", variable],
+            cwd=folder,
+            **{variable: "wrong"},
+        )
 
 
 def test_wrong_password_of_redis(deployment: Any, folder: Path) -> None:
@@ -92,20 +76,18 @@ def test_wrong_password_of_redis(deployment: Any, folder: Path) -> None:
     assert "not-the-password" not in line
 
 
-@pytest.mark.parametrize(
-    "command", [["submit", "good.npy", "--model", "digits"], ["jobs", "list"], ["models", "list"]]
-)
-def test_a_missing_bucket(command: list[str], deployment: Any, folder: Path) -> None:
-    deployment.refuses(
-        *command,
-        code=2,
-        words=["bucket 'no-such-bucket' does not exist", "`fornada doctor --create-bucket`"],
-        cwd=folder,
-        FORNADA_S3_BUCKET="no-such-bucket",
-    )
+def test_a_missing_bucket(deployment: Any, folder: Path) -> None:
+    for command in _COMMANDS:
+        deployment.refuses(
+            *command,
+            code=2,
+            words=["bucket 'no-such-bucket' does not exist", "`fornada doctor --create-bucket`"],
+            cwd=folder,
+            FORNADA_S3_BUCKET="no-such-bucket",
+        )
 
 
-def test_a_bucket_that_cannot_be(deployment: Any, folder: Path) -> None:
+def test_an_invalid_bucket_name(deployment: Any, folder: Path) -> None:
     deployment.refuses(
         *_submit("good.npy"),
         code=2,
@@ -115,68 +97,58 @@ def test_a_bucket_that_cannot_be(deployment: Any, folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "words"),
-    [
-        ("FORNADA_REDIS_ULR", "redis://h", ["is not a setting", "did you mean FORNADA_REDIS_URL?"]),
-        ("FORNADA_COLOUR", "red", ["is not a setting", "unset it"]),
-        ("FORNADA_ITEMS_PER_SHARD", "many", ["FORNADA_ITEMS_PER_SHARD", "valid integer"]),
-        ("FORNADA_ITEMS_PER_SHARD", "0", ["FORNADA_ITEMS_PER_SHARD", "greater than or equal to 1"]),
-        ("FORNADA_SHARD_DEADLINE_S", "nan", ["FORNADA_SHARD_DEADLINE_S", "docs/reference"]),
-        ("FORNADA_LOG_LEVEL", "loud", ["FORNADA_LOG_LEVEL", "'DEBUG'"]),
-        ("FORNADA_QUEUE", "a b", ["FORNADA_QUEUE", "pattern"]),
-        ("FORNADA_REDIS_URL", "http://127.0.0.1", ["FORNADA_REDIS_URL", "redis://"]),
-        ("FORNADA_REDIS_URL", "redis://h:port/0", ["FORNADA_REDIS_URL", "redis://"]),
-        ("FORNADA_S3_ENDPOINT_URL", "127.0.0.1:9000", ["FORNADA_S3_ENDPOINT_URL", "http://"]),
-        ("FORNADA_S3_SECRET_ACCESS_KEY", "", ["belong together", "set both or neither"]),
-    ],
-)
-def test_a_wrong_setting(
-    variable: str, value: str, words: list[str], deployment: Any, folder: Path
-) -> None:
-    deployment.refuses(
-        *_submit("good.npy"), code=2, words=[variable, *words], cwd=folder, **{variable: value}
-    )
+_WRONG_SETTINGS = [
+    ("FORNADA_REDIS_ULR", "redis://h", ["is not a setting", "did you mean FORNADA_REDIS_URL?"]),
+    ("FORNADA_COLOUR", "red", ["is not a setting", "unset it"]),
+    ("FORNADA_ITEMS_PER_SHARD", "many", ["valid integer"]),
+    ("FORNADA_ITEMS_PER_SHARD", "0", ["greater than or equal to 1"]),
+    ("FORNADA_SHARD_DEADLINE_S", "nan", ["docs/reference"]),
+    ("FORNADA_LOG_LEVEL", "loud", ["'DEBUG'"]),
+    ("FORNADA_QUEUE", "a b", ["pattern"]),
+    ("FORNADA_REDIS_URL", "http://127.0.0.1", ["redis://"]),
+    ("FORNADA_REDIS_URL", "redis://h:port/0", ["redis://"]),
+    ("FORNADA_S3_ENDPOINT_URL", "127.0.0.1:9000", ["http://"]),
+    ("FORNADA_S3_SECRET_ACCESS_KEY", "", ["belong together", "set both or neither"]),
+]
+
+
+def test_a_wrong_setting(deployment: Any, folder: Path) -> None:
+    for variable, value, words in _WRONG_SETTINGS:
+        deployment.refuses(
+            *_submit("good.npy"), code=2, words=[variable, *words], cwd=folder, **{variable: value}
+        )
 
 
 # --- models and jobs ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("model", "words"),
-    [
-        ("dogs", ["no model 'dogs'", "there are: digits, floats"]),
-        ("digits:7", ["no version 7", "it has: 1"]),
-        ("digits@staging", ["no alias 'staging'", "it has: prod"]),
-        ("digits:one", ["'digits:one' is not a model", "NAME:VERSION or NAME@ALIAS"]),
-        ("../digits", ["not a valid name"]),
-    ],
-)
-@pytest.mark.parametrize("command", ["submit", "show"])
-def test_an_unknown_model(
-    command: str, model: str, words: list[str], deployment: Any, folder: Path
-) -> None:
-    arguments = ["models", "show", model] if command == "show" else _submit("good.npy", model)
-
-    deployment.refuses(*arguments, code=2, words=words, cwd=folder)
+_UNKNOWN_MODELS = [
+    ("dogs", ["no model 'dogs'", "there are: digits, floats"]),
+    ("digits:7", ["no version 7", "it has: 1"]),
+    ("digits@staging", ["no alias 'staging'", "it has: prod"]),
+    ("digits:one", ["'digits:one' is not a model", "NAME:VERSION or NAME@ALIAS"]),
+    ("../digits", ["not a valid name"]),
+]
 
 
-@pytest.mark.parametrize("command", ["show", "watch", "results", "cancel"])
-def test_an_unknown_job(command: str, deployment: Any) -> None:
-    deployment.refuses(
-        "jobs",
-        command,
-        "no-such-job",
-        code=2,
-        words=["no job 'no-such-job'", "`fornada jobs list`"],
-    )
+def test_an_unknown_model(deployment: Any, folder: Path) -> None:
+    for model, words in _UNKNOWN_MODELS:
+        for arguments in (["models", "show", model], _submit("good.npy", model)):
+            deployment.refuses(*arguments, code=2, words=words, cwd=folder)
+
+
+def test_an_unknown_job(deployment: Any) -> None:
+    for command in ("show", "watch", "results", "cancel"):
+        deployment.refuses(
+            *("jobs", command, "no-such-job"),
+            code=2,
+            words=["no job 'no-such-job'", "`fornada jobs list`"],
+        )
 
 
 def test_results_of_a_job_that_has_not_ended(deployment: Any, queued_job: str) -> None:
     deployment.refuses(
-        "jobs",
-        "results",
-        queued_job,
+        *("jobs", "results", queued_job),
         code=1,
         words=[f"job {queued_job} has not ended", "wait for it, or ask for partial results"],
     )
@@ -197,8 +169,7 @@ def test_the_same_key_for_other_images(deployment: Any, folder: Path) -> None:
 
     deployment.refuses(
         *_submit("good.png"),
-        "--idempotency-key",
-        "orders-7",
+        *("--idempotency-key", "orders-7"),
         code=2,
         words=["job 'orders-7' exists with other images", "use another idempotency key"],
         cwd=folder,
@@ -210,47 +181,47 @@ def test_the_same_key_for_other_images(deployment: Any, folder: Path) -> None:
 # --- images -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("shape.npy", ["items of shape (28, 28)", "(8, 8)", "before you submit"]),
-        ("dtype.npy", ["dtype float32", "takes uint8", "raw pixels as uint8"]),
-        ("empty.npy", ["is empty", "at least one item"]),
-        ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
-        ("pickle.npy", ["Python objects, which are never loaded", "plain array"]),
-        ("huge.npy", ["claims 100000000000 bytes", "has 896", "write it again"]),
-        ("words.npy", ["no kind that can be read", ".npy, .npz, IDX"]),
-        ("damaged.npz", ["damaged", "write it again"]),
-        ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
-        ("broken.png", ["truncated PNG", "save it again"]),
-        ("flipped.png", ["damaged PNG", "save it again"]),
-        ("size.png", ["5x4 pixels", "takes 8x8", "resize before you submit"]),
-        ("bomb.png", ["30000x30000 pixels", "takes 8x8"]),
-        ("truncated.idx", ["claims 384 bytes", "has 379", "write it again"]),
-        ("truncated.idx.gz", ["damaged gzip", "download or write it again"]),
-        ("short.idx.gz", ["claims 384 bytes", "has 379", "write it again"]),
-        ("words.idx.gz", ["not an IDX file", "download or write it again"]),
-        ("bomb.idx.gz", ["more data than its shape (6, 8, 8) claims"]),
-        ("nothing.npy", ["empty file", "write it again"]),
-        ("missing.npy", ["does not exist", "check the path"]),
-        ("no-*.npy", ["matches no files", "check the pattern"]),
-        ("no-images", ["holds no PNG or JPEG files", "check the path"]),
-        ("mixed", ["notes.txt is not a PNG or JPEG file", "move it away, or use a glob"]),
-        ("photos/broken.png/", ["does not exist", "check the path"]),
-    ],
-)
-def test_a_bad_file(name: str, words: list[str], deployment: Any, folder: Path) -> None:
-    deployment.refuses(*_submit(name), code=2, words=[name.rstrip("/"), *words], cwd=folder)
+_BAD_FILES = [
+    ("shape.npy", ["items of shape (28, 28)", "(8, 8)", "before you submit"]),
+    ("dtype.npy", ["dtype float32", "takes uint8", "raw pixels as uint8"]),
+    ("empty.npy", ["is empty", "at least one item"]),
+    ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
+    ("pickle.npy", ["Python objects, which are never loaded", "plain array"]),
+    ("huge.npy", ["claims 100000000000 bytes", "has 896", "write it again"]),
+    ("words.npy", ["no kind that can be read", ".npy, .npz, IDX"]),
+    ("damaged.npz", ["damaged", "write it again"]),
+    ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
+    ("broken.png", ["a broken image", "save it again"]),
+    ("flipped.png", ["broken PNG", "save it again"]),
+    ("size.png", ["5x4 pixels", "takes 8x8", "resize before you submit"]),
+    ("bomb.png", ["30000x30000 pixels", "takes 8x8"]),
+    ("truncated.idx", ["claims 384 bytes", "has 379", "write it again"]),
+    ("truncated.idx.gz", ["damaged gzip", "download or write it again"]),
+    ("short.idx.gz", ["claims 384 bytes", "has 379", "write it again"]),
+    ("words.idx.gz", ["not an IDX file", "download or write it again"]),
+    ("bomb.idx.gz", ["more data than its shape (6, 8, 8) claims"]),
+    ("nothing.npy", ["empty file", "write it again"]),
+    ("missing.npy", ["does not exist", "check the path"]),
+    ("no-*.npy", ["matches no files", "check the pattern"]),
+    ("no-images", ["holds no PNG or JPEG files", "check the path"]),
+    ("mixed", ["notes.txt is not a PNG or JPEG file", "move it away, or use a glob"]),
+    ("photos/broken.png/", ["does not exist", "check the path"]),
+]
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_value_that_is_no_number(value: str, deployment: Any, folder: Path) -> None:
-    deployment.refuses(
-        *_submit(f"{value}.npy", "floats"),
-        code=2,
-        words=[f"{value}.npy: item 1 has NaN or infinity", "leave out such items"],
-        cwd=folder,
-    )
+def test_a_bad_file(deployment: Any, folder: Path) -> None:
+    for name, words in _BAD_FILES:
+        deployment.refuses(*_submit(name), code=2, words=[name.rstrip("/"), *words], cwd=folder)
+
+
+def test_a_value_that_is_no_number(deployment: Any, folder: Path) -> None:
+    for value in ("nan", "inf"):
+        deployment.refuses(
+            *_submit(f"{value}.npy", "floats"),
+            code=2,
+            words=[f"{value}.npy: item 1 has NaN or infinity", "leave out such items"],
+            cwd=folder,
+        )
 
 
 def test_the_same_bad_file_twice(deployment: Any, folder: Path) -> None:
@@ -267,7 +238,7 @@ def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Pat
     jobs = deployment.job_ids()
     options = ["--model", "digits", "--items-per-shard", "1"]
 
-    # What was stored of the good file stays behind, below no job's manifest.
+    # The good file's objects stay behind; no job's manifest names them.
     done = deployment.run("submit", "good.npy", "dtype.npy", *options, cwd=folder)
 
     assert 2 == done.returncode
@@ -276,76 +247,64 @@ def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Pat
     assert jobs == deployment.job_ids()
 
 
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("s3://{bucket}/nothing/", ["has no objects", "check bucket and prefix"]),
-        ("s3://no-such-bucket/x/", ["bucket 'no-such-bucket'", "check the s3:// address"]),
-        ("s3://No Bucket!/x/", ["'No Bucket!' is not the name", "check the s3:// address"]),
-        ("s3://", ["write s3://bucket/prefix"]),
-        ("s3://{bucket}/odd/", ["odd/shape.npy", "items of shape (28, 28)", "resize"]),
-        ("s3://{bucket}/broken/", ["truncated.npy", "truncated or damaged"]),
-        ("s3://{bucket}/models/", ["neither .npy nor PNG nor JPEG", "move it away"]),
-    ],
-)
-def test_a_bad_prefix(address: str, words: list[str], deployment: Any, folder: Path) -> None:
+_BAD_PREFIXES = [
+    ("s3://{bucket}/nothing/", ["has no objects", "check bucket and prefix"]),
+    ("s3://no-such-bucket/x/", ["bucket 'no-such-bucket'", "check the s3:// address"]),
+    ("s3://No Bucket!/x/", ["'No Bucket!' is not the name", "check the s3:// address"]),
+    ("s3://", ["write s3://bucket/prefix"]),
+    ("s3://{bucket}/odd/", ["odd/shape.npy", "items of shape (28, 28)", "resize"]),
+    ("s3://{bucket}/broken/", ["truncated.npy", "truncated or damaged"]),
+    ("s3://{bucket}/models/", ["neither .npy nor PNG nor JPEG", "move it away"]),
+]
+
+
+def test_a_bad_prefix(deployment: Any, folder: Path) -> None:
     for key, name in {
         "odd/shape.npy": "shape.npy",
         "broken/truncated.npy": "truncated.npy",
     }.items():
         deployment.objects.put(key, (folder / name).read_bytes())
-    text = address.format(bucket=deployment.settings.s3_bucket)
 
-    deployment.refuses(*_submit(text), code=2, words=words, cwd=folder)
+    for address, words in _BAD_PREFIXES:
+        text = address.format(bucket=deployment.settings.s3_bucket)
+        deployment.refuses(*_submit(text), code=2, words=words, cwd=folder)
 
 
 # --- disks --------------------------------------------------------------------------------------
 
 
+def test_results_to_a_full_disk(deployment: Any, queued_job: str, full_disk: Path) -> None:
+    for fmt in ("npy", "parquet", "csv", "jsonl"):
+        deployment.refuses(
+            *_results(queued_job, fmt, str(full_disk / "results")),
+            code=1,
+            words=["cannot be written (No space left on device)", "free space there"],
+            cwd=full_disk,
+        )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
-def test_results_to_a_full_device(fmt: str, deployment: Any, queued_job: str) -> None:
+def test_results_to_a_full_device(deployment: Any, queued_job: str) -> None:
     deployment.refuses(
-        *_results(queued_job, fmt, "/dev/full"),
+        *_results(queued_job, "csv", "/dev/full"),
         code=1,
         words=["/dev/full cannot be written (No space left on device)", "free space there"],
     )
 
 
-@pytest.mark.parametrize("fmt", ["npy", "parquet", "csv", "jsonl"])
-def test_results_to_a_full_disk(
-    fmt: str, deployment: Any, queued_job: str, full_disk: Path
-) -> None:
-    deployment.refuses(
-        *_results(queued_job, fmt, str(full_disk / "results")),
-        code=1,
-        words=["cannot be written (No space left on device)", "free space there"],
-        cwd=full_disk,
-    )
-
-
-@pytest.mark.parametrize(
-    ("target", "code", "words"),
-    [
+def test_results_to_where_they_cannot_go(deployment: Any, queued_job: str) -> None:
+    for target, code, words in [
         (["--output", "no/such/folder/x"], 1, ["No such file or directory", "--output"]),
         (["--output", "/"], 2, ["/ is a folder", "name a file in it"]),
-        ([], 2, ["npy cannot go to standard output", "--output"]),
-    ],
-)
-def test_results_to_where_they_cannot_go(
-    target: list[str], code: int, words: list[str], deployment: Any, queued_job: str
-) -> None:
-    arguments = ["jobs", "results", queued_job, "--partial", "--format", "npy", *target]
-
-    deployment.refuses(*arguments, code=code, words=words)
+        ([], 2, ["npy cannot be written to standard output", "--output"]),
+    ]:
+        arguments = ["jobs", "results", queued_job, "--partial", "--format", "npy", *target]
+        deployment.refuses(*arguments, code=code, words=words)
 
 
 def test_a_data_set_to_a_full_disk(deployment: Any, full_disk: Path) -> None:
-    arguments = ["dataset", "digits", "--output"]
-
     deployment.refuses(
-        *arguments,
-        str(full_disk / "digits"),
+        *("dataset", "digits", "--output", str(full_disk / "digits")),
         code=1,
         words=["cannot be written (No space left on device)", "free space there"],
     )
@@ -388,151 +347,6 @@ def test_after_all_that_good_input_is_taken(deployment: Any, folder: Path) -> No
     assert {*jobs, *(job["job_id"] for job in made)} == set(deployment.job_ids())
 
 
-# --- what only a worker finds out ---------------------------------------------------------------
-
-
-def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -> None:
-    # Given a model of which one byte was changed in the store
-    manifest = live.publish("tampered")
-    live.objects.put(manifest.artifact.key, b"no Model")
-    words = ["does not match its sha256", "publish the model again"]
-
-    # When
-    done = live.run(*_submit("good.npy", "tampered"), "--wait", "--json", cwd=folder)
-
-    # Then its job ends, with the reason
-    assert 1 == done.returncode
-    ended = json.loads(done.stdout)
-    assert "FAILED" == ended["state"]
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith(f"error: job {ended['job_id']} ended FAILED: model tampered:1: ")
-    assert [] == [word for word in words if word not in line]
-    assert "Traceback" not in done.stderr
-    live.refuses("jobs", "results", ended["job_id"], code=1, words=["ended FAILED", *words])
-
-    # And doctor says so too
-    checked = live.run("doctor", "--model", "tampered", "--json")
-    assert 1 == checked.returncode
-    found = {each["check"]: each for each in json.loads(checked.stdout)["findings"]}
-    assert "fail" == found["model"]["status"]
-    assert [] == [word for word in words if word not in found["model"]["detail"]]
-    assert "Traceback" not in checked.stderr
-
-    # And the worker goes on
-    _check_worker_goes_on(live, folder)
-    for info in live.objects.list(keys.ModelKeys("tampered").prefix):
-        live.objects.delete(info.key)
-
-
-@pytest.mark.parametrize(
-    ("message", "complaint"),
-    [
-        ({"schema_version": 1, "job_id": "x", "shard": 0, "colour": "red"}, "colour: Extra"),
-        (
-            {"schema_version": 3, "job_id": "x", "shard": 0},
-            "schema_version: Input should be 1 or 2",
-        ),
-        ({"schema_version": 1, "job_id": "../x", "shard": 0}, "job_id: String should match"),
-        ({"schema_version": 1, "job_id": "x", "shard": "0"}, "shard: Input should be a valid"),
-        ({"schema_version": 1, "job_id": "no-such-job", "shard": 0}, "no job 'no-such-job'"),
-        (["x", 0], "body: Input should be"),
-    ],
-)
-def test_a_message_that_cannot_be_obeyed(
-    message: object, complaint: str, live: Any, folder: Path, wait_until: Callable[..., None]
-) -> None:
-    before = live.worker_log.stat().st_size
-
-    _push(live, _envelope([[message], {}, {}]))
-
-    wait_until(lambda: complaint in _log_since(live, before), timeout_s=30)
-    assert "message dropped" in _log_since(live, before)
-    wait_until(lambda: _nothing_in_queue(live), timeout_s=30)
-
-
-@pytest.mark.parametrize(
-    "envelope",
-    [
-        {"task": "fornada.no_such_task"},
-        {"content_type": "application/x-python-serialize"},
-        {"body": [[], {}, {}]},
-        {"body": {"not": "a list"}},
-        {"body": None},
-        {"message_id": None},
-        {"without": "body"},
-        {"without": "content-type"},
-    ],
-)
-def test_an_envelope_that_celery_cannot_open(
-    envelope: dict[str, Any], live: Any, folder: Path, wait_until: Callable[..., None]
-) -> None:
-    _push(live, _envelope(**{"body": [[{"shard": 0}], {}, {}], **envelope}))
-
-    try:
-        wait_until(lambda: _nothing_in_queue(live), timeout_s=30)
-        _check_worker_goes_on(live, folder)
-    finally:
-        # One that is not taken out of the queue would stay for all the other tests.
-        with live.redis() as client:
-            client.delete(live.settings.queue, "unacked", "unacked_index")
-
-
-def _check_worker_goes_on(live: Any, folder: Path) -> None:
-    """The same worker process still predicts, and every listing still lists."""
-    workers = live.workers
-    done = live.answer(*_submit("good.npy"), "--wait", "--timeout", "60", cwd=folder)
-    assert ("SUCCEEDED", 6) == (done["state"], done["items_ok"])
-    assert workers == live.workers
-    assert done["job_id"] in live.job_ids()
-    assert "digits" in live.model_names()
-
-
-def _log_since(live: Any, offset: int) -> str:
-    with live.worker_log.open("rb") as file:
-        file.seek(offset)
-        return str(file.read().decode())
-
-
-def _push(live: Any, envelope: dict[str, Any]) -> None:
-    with live.redis() as client:
-        client.lpush(live.settings.queue, json.dumps(envelope))
-
-
-def _nothing_in_queue(live: Any) -> bool:
-    with live.redis() as client:
-        return not client.llen(live.settings.queue) and not client.hlen("unacked")
-
-
-def _envelope(
-    body: object,
-    *,
-    task: str = keys.TASK_RUN_SHARD,
-    content_type: str = "application/json",
-    message_id: str | None = "6f4c1a5e-3f0b-4c2e-9d53-0a6a3f1f6c1d",
-    without: str | None = None,
-) -> dict[str, Any]:
-    """One element of the queue, as docs/reference/messages.md says, or with a part left out."""
-    ids = {} if message_id is None else {"id": message_id, "root_id": message_id}
-    envelope = {
-        "body": base64.b64encode(json.dumps(body).encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": content_type,
-        "headers": {"lang": "sh", "task": task, **ids},
-        "properties": {
-            "correlation_id": message_id,
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": "fornada"},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        },
-    }
-    return {part: value for part, value in envelope.items() if part != without}
-
-
-# --- what the tests need ------------------------------------------------------------------------
-
-
 def _submit(text: str, model: str = "digits") -> list[str]:
     return ["submit", text, "--model", model]
 
@@ -543,7 +357,7 @@ def _results(job_id: str, fmt: str, output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def queued_job(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A job that nobody works on."""
+    """A job that no worker takes."""
     path = tmp_path_factory.mktemp("queued") / "images.npy"
     np.save(path, _IMAGES)
     return str(deployment.answer("submit", str(path), "--model", "digits")["job_id"])
@@ -551,7 +365,7 @@ def queued_job(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> str
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk on which there is no space left."""
+    """A disk without free space."""
     path = tmp_path / "full"
     path.mkdir()
     mount = shutil.which("mount")
@@ -574,7 +388,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good images of every kind, and bad ones of every kind; commands leave it as it is."""
+    """Good and bad images of every kind."""
     folder = tmp_path_factory.mktemp("images")
     _write_arrays(folder)
     _write_images(folder)

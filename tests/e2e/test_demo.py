@@ -1,4 +1,4 @@
-"""`fornada demo`: the main job from end to end, on real images, and nothing left running."""
+"""`fornada demo` goes from data set to picture, and leaves nothing running."""
 
 import json
 import os
@@ -17,10 +17,11 @@ from fornada.local.ports import free_port
 _SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist-sample"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
-# Five commands import TensorFlow, and two workers do.
+# Five commands and two workers import TensorFlow.
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _SAMPLE.exists(), reason="the Fashion-MNIST sample is not here")
 def test_fashion_mnist_from_the_cache_goes_all_the_way(tmp_path: Path) -> None:
     shutil.copytree(_SAMPLE, tmp_path / "keras" / "datasets" / "fashion-mnist")
@@ -35,7 +36,7 @@ def test_fashion_mnist_from_the_cache_goes_all_the_way(tmp_path: Path) -> None:
     assert (120, 10) == (report["items"], report["shards"])
     assert report["items_per_s"] > 0
     assert 64 == len(report["model_digest"])
-    # 480 images are few to learn from; guessing gives 0.1.
+    # Guessing gives 0.1; there are only 480 images to learn from.
     assert report["accuracy"] > 0.3
     _check_accuracy(tmp_path / "data", report["accuracy"])
     _check_artifacts(tmp_path, report)
@@ -48,7 +49,7 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
 
     assert 0 == done.returncode, done.stderr
     lines = done.stdout.splitlines()
-    assert 1 == len([line for line in lines if line.endswith("; going on with digits")])
+    assert 1 == len([line for line in lines if line.endswith("; continuing with digits")])
     commands = [line.split()[2] for line in lines if line.startswith("$ fornada ")]
     expected = ["dataset", "dataset", "train", "submit", "jobs", "evaluate", "jobs"]
     assert expected == commands
@@ -59,6 +60,7 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
     assert [] == _processes_of(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path) -> None:
     done = _demo(tmp_path, "--workers", "1", "--dataset", "fashion_mnist")
 
@@ -72,9 +74,11 @@ def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("number", "children"),
-    # Valkey, S3 and the workers' supervisor make three; a command that runs is the fourth.
-    [(signal.SIGTERM, 3), (signal.SIGINT, 4)],
-    ids=["SIGTERM while workers start", "SIGINT while a command runs"],
+    # Valkey, S3 and the workers' supervisor make three; a running command is the fourth.
+    [
+        pytest.param(signal.SIGTERM, 3, id="SIGTERM while workers start"),
+        pytest.param(signal.SIGINT, 4, id="SIGINT while a command runs", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupt_in_the_middle_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals, children: int, wait_until: Callable[..., None]
@@ -114,7 +118,7 @@ def _argv(folder: Path, *arguments: str) -> list[str]:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    """No data set is cached but what the test puts there, and none can be downloaded."""
+    """Only what the test puts there is cached, and nothing can be downloaded."""
     return {
         **os.environ,
         "KERAS_HOME": str(folder / "keras"),
@@ -131,7 +135,7 @@ def _check_accuracy(data: Path, accuracy: float) -> None:
 
 
 def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
-    """Everything that the report names is there: objects as files of the S3 server's folder."""
+    """Every artifact of the report exists; objects are files in the S3 server's folder."""
     artifacts = report["artifacts"]
     assert isinstance(artifacts, dict)
     bucket = folder / "data" / "s3" / "fornada"
@@ -143,14 +147,14 @@ def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
 
 def _recorded(data: Path) -> list[int]:
     try:
-        record = json.loads((data / "children.json").read_bytes())
+        record = json.loads((data / "processes.json").read_bytes())
     except FileNotFoundError:
         return []
     return [process["pid"] for process in record["processes"]]
 
 
 def _processes_of(data: Path) -> list[int]:
-    """Processes that have the folder in their command line, environment or working folder."""
+    """Processes with `data` in their command line, environment or working directory."""
     if not Path("/proc/self").exists():
         return _recorded(data)
     return [
@@ -162,11 +166,9 @@ def _processes_of(data: Path) -> list[int]:
 
 def _belongs(process: Path, data: str) -> bool:
     try:
-        texts = [(process / name).read_bytes().decode(errors="replace") for name in _ABOUT]
+        files = (process / "cmdline", process / "environ")
+        texts = [file.read_bytes().decode(errors="replace") for file in files]
         texts.append(str((process / "cwd").readlink()))
     except OSError:
         return False
     return any(data in text for text in texts)
-
-
-_ABOUT = ("cmdline", "environ")

@@ -7,13 +7,13 @@ import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+
+from ..deployment import publish_unloadable
 
 _ROOT = Path(__file__).parent.parent.parent
 _SUBMIT = """
@@ -116,12 +116,6 @@ def _without_our_packages(environ: dict[str, str]) -> dict[str, str]:
 
 
 def _publish_tiny_model(settings: Settings) -> None:
-    models = ModelStore(objects=S3ObjectStore.from_settings(settings))
-    models.publish(
-        ModelDraft(name="tiny", item_shape=[4, 4], item_dtype="uint8", classes=["a", "b"]),
-        artifact=b"is not loaded here",
-        golden_inputs=np.zeros((1, 4, 4), np.uint8),
-        golden_outputs=np.full((1, 2), 0.5, np.float32),
-        check=lambda _artifact: None,
-    )
-    models.promote("tiny", 1, "prod")
+    objects = S3ObjectStore.from_settings(settings)
+    publish_unloadable(objects, "tiny", item_shape=[4, 4], classes=["a", "b"])
+    ModelStore(objects=objects).promote("tiny", 1, "prod")

@@ -3,7 +3,6 @@
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,8 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import from_ranges, outcomes_digest
-from fornada.storage.interface import ObjectInfo, ObjectStore, StoredObject
+from fornada.storage.interface import ObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from worker.shards.service import _ISOLATED_ATTEMPTS
 
 #: No test is so unlucky more often.
@@ -142,14 +142,14 @@ def _held_at_end(
     return held
 
 
-class OutcomeHistory:
+class OutcomeHistory(StoreWrapper):
     """An `ObjectStore` that remembers every version of the outcomes and ends written through it.
 
     Where other processes write, call `observe` while they do, as often as is wanted.
     """
 
     def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
+        super().__init__(objects)
         self._lock = threading.Lock()
         #: Key → every different version that was there, oldest first.
         self.versions: dict[str, list[bytes]] = defaultdict(list)
@@ -157,47 +157,28 @@ class OutcomeHistory:
         #: nobody decides between two ends then.
         self.may_end_twice: set[str] = set()
 
-    @property
-    def conditional_writes(self) -> bool:
-        """As the store says."""
-        return self._objects.conditional_writes
-
-    def get(
-        self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
-    ) -> StoredObject:
-        """As the store."""
-        return self._objects.get(key, bucket=bucket, max_bytes=max_bytes)
-
     def put(self, key: str, data: bytes) -> None:
         """As the store; remembers `data`."""
-        self._objects.put(key, data)
+        super().put(key, data)
         self._remember(key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """As the store; remembers what is there then."""
-        written = self._objects.put_if_absent(key, data)
+        written = super().put_if_absent(key, data)
         if _is_watched(key):
-            self._remember(key, self._objects.get(key).data)
+            self._remember(key, self.objects.get(key).data)
         return written
-
-    def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        """As the store."""
-        return self._objects.list(prefix, bucket=bucket)
-
-    def list_folders(self, prefix: str) -> Iterator[str]:
-        """As the store."""
-        return self._objects.list_folders(prefix)
 
     def delete(self, key: str) -> None:
         """As the store; what was committed is never deleted while its job is looked at."""
         assert not _is_watched(key), f"{key} was deleted"
-        self._objects.delete(key)
+        super().delete(key)
 
     def observe(self, job_id: str) -> None:
         """Remember what is there of the job now."""
-        for info in self._objects.list(keys.JobKeys(job_id).prefix):
+        for info in self.objects.list(keys.JobKeys(job_id).prefix):
             if _is_watched(info.key):
-                self._remember(info.key, self._objects.get(info.key).data)
+                self._remember(info.key, self.objects.get(info.key).data)
 
     def check(self) -> None:
         """No committed outcome ever changed, and a job ended once.

@@ -1,4 +1,4 @@
-"""A deployment a module to break, and how long Hypothesis looks for faults (HYPOTHESIS_PROFILE)."""
+"""One deployment a file to break, and Hypothesis profiles (HYPOTHESIS_PROFILE)."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from .deployment import Deployment, deployed
 from .fault_control import FaultControl
 
-# Fixed examples: a run of the tests finds the same twice, and a soak finds others.
+# `make test` repeats the same examples; a soak searches for others.
 settings.register_profile(
     "faults",
     max_examples=120,
@@ -25,7 +25,7 @@ settings.register_profile(
     stateful_step_count=80,
     derandomize=False,
 )
-# The first fault is enough: whether there is one, not how it is told in the fewest steps.
+# A mutation is found by any failure; there is no need to shrink it.
 settings.register_profile(
     "mutation",
     parent=settings.get_profile("faults"),
@@ -36,13 +36,13 @@ settings.register_profile(
 
 @pytest.fixture(scope="module")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> FaultControl:
-    """Arms points in this module's workers; knows who died there, and what was written."""
+    """The fault points of this file's workers."""
     return FaultControl(tmp_path_factory.mktemp("fault-points"))
 
 
 @pytest.fixture(scope="module")
 def worker_environ() -> dict[str, str]:
-    """More of the workers' environment; a module may have its own."""
+    """Additions to the workers' environment; a file may override them."""
     return {}
 
 
@@ -50,7 +50,7 @@ def worker_environ() -> dict[str, str]:
 def module_deployment(
     tmp_path_factory: pytest.TempPathFactory, faults: FaultControl, worker_environ: dict[str, str]
 ) -> Iterator[Deployment]:
-    """Servers and workers of this module's own."""
+    """Servers and workers for this file."""
     environ = {**faults.environ, **worker_environ}
     with deployed(tmp_path_factory.mktemp("deployment"), environ=environ) as deployment:
         yield deployment
@@ -60,7 +60,7 @@ def module_deployment(
 def deployment(
     module_deployment: Deployment, faults: FaultControl, wait_until: Callable[..., None]
 ) -> Iterator[Deployment]:
-    """Whole again, whatever the test before has done to it."""
+    """The file's deployment, whole again after the test before."""
     module_deployment.wait_until_ready(wait_until)
     yield module_deployment
     faults.disarm()

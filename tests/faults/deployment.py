@@ -1,4 +1,4 @@
-"""A deployment of its own with real worker processes, for the tests that break parts of it."""
+"""A deployment with real worker processes, for tests that break parts of it."""
 
 import contextlib
 import os
@@ -25,44 +25,41 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.queue.message import ShardMessage
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.engines.golden import predict_items
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
 
+from ..deployment import TinyModel, own_environ
 from .checker import OutcomeHistory, check_job
 from .processes import left_of, lives
 
 WORKERS = 3
-#: So many that no number of kills in a test makes a shard dead.
+#: More than any test's kills: no shard ends dead.
 MAX_ATTEMPTS = 50
 ITEM_SHAPE = [8, 8]
 ITEMS_PER_SHARD = 8
-CLASSES = ["a", "b", "c"]
 _TILE_ITEMS = 16
-#: What is right comes out after seconds; a machine that is busy with other tests needs longer.
+#: A job takes seconds, longer on a busy machine.
 END_WITHIN_S = 120.0
-#: Workers that were killed import TensorFlow again, and the supervisor waits before it starts them.
+#: A killed worker imports TensorFlow again, after the supervisor's pause.
 STARTED_WITHIN_S = 90.0
 
 Images = NDArray[np.uint8]
 Predict = Callable[[Images], NDArray[np.float32]]
 
-_ENVIRON = {
+ENVIRON = {
     "FORNADA_LEASE_S": "2",
     "FORNADA_RECONCILE_INTERVAL_S": "1",
     "FORNADA_REQUEUE_AFTER_S": "2",
     "FORNADA_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
     "FORNADA_MAX_BATCH_SIZE": str(_TILE_ITEMS),
     "FORNADA_ITEMS_PER_SHARD": str(ITEMS_PER_SHARD),
-    # So few that none of the workers takes all.
+    # Few enough that no worker takes all messages.
     "FORNADA_WORKER_THREADS": "4",
 }
 
 
 class Deployment:
-    """Servers, three worker processes, a published model, and what it predicts undisturbed."""
+    """Servers, three worker processes, a published model, and its undisturbed predictions."""
 
     def __init__(self, stack: Stack, *, restarted: Children) -> None:
         self.stack = stack
@@ -74,13 +71,13 @@ class Deployment:
         )
         self.coordination = RedisCoordination.from_settings(self.settings)
         self._restarted = restarted
-        #: Of model m, the model of most tests.
+        #: Predictions of `m`, the model of most tests.
         self.predict = self.publish("m", seed=7)
 
     @property
     def environ(self) -> dict[str, str]:
-        """Of a command that runs on it."""
-        return {**_ENVIRON, **self.stack.environ}
+        """The environment of a command on this deployment."""
+        return {**ENVIRON, **self.stack.environ}
 
     @property
     def queue(self) -> str:
@@ -92,7 +89,7 @@ class Deployment:
         return np.random.default_rng(items).integers(0, 256, (items, *ITEM_SHAPE), np.uint8)
 
     def client(self, sender: Sender | None = None, *, max_attempts: int = MAX_ATTEMPTS) -> Client:
-        """A client, which enqueues by `sender`."""
+        """A client that enqueues through `sender`."""
         return Client(
             objects=self.objects,
             coordination=self.coordination,
@@ -103,18 +100,18 @@ class Deployment:
     def submit(
         self, shards: int, *, sender: Sender | None = None, job_id: str | None = None
     ) -> Job:
-        """A job of so many shards."""
+        """Submit a job of `shards` shards."""
         images = self.images(shards * ITEMS_PER_SHARD)
         return self.client(sender).submit(images, model="m:1", idempotency_key=job_id)
 
     def submit_held(self, shards: int) -> Job:
-        """A job of which no worker has begun a shard: it may be over otherwise, they are fast."""
+        """Submit a job while workers are stopped: fast workers could end it before this returns."""
         with self.held():
             return self.submit(shards)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Workers stand still in the block, for less time than their supervisor allows."""
+        """Stop the workers (SIGSTOP) in the block, for less time than their supervisor allows."""
         pids = self.worker_pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -124,33 +121,33 @@ class Deployment:
             self.go_on(pids)
 
     def go_on(self, pids: Iterable[int]) -> None:
-        """Let processes that were stopped run on, if they live."""
+        """Continue those of the stopped processes that still live."""
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
     def submit_small(self, jobs: int, *, sender: Sender | None = None) -> list[tuple[Job, Images]]:
-        """Small jobs, whose ids vouch for what is in them, each with its images."""
+        """Submit small jobs, whose ids are digests of their content; each with its images."""
         images = np.split(self.images(jobs * ITEMS_PER_SHARD), jobs)
         return list(zip(self.client(sender).submit_many(images, model="m:1"), images, strict=True))
 
     def done_count(self, job: Job) -> int:
-        """Shards that have an outcome."""
+        """The number of shards with an outcome."""
         return len(self.jobs.outcome_shards(job.id))
 
     def final_bytes(self, job: Job) -> bytes:
-        """How the job ended, as it is stored."""
+        """The job's final record, as stored."""
         return self.objects.get(keys.JobKeys(job.id).final).data
 
     def check(self, job: Job, *, images: Images | None = None) -> None:
-        """All that must hold of a job that has ended, and the right bytes of each item."""
+        """Check every invariant of an ended job, and the bytes of each item."""
         if images is None:
             images = self.images(job.manifest.item_count)
         expected = self.predict(images)
         check_job(self.objects, job.id, expected_probabilities=expected, max_attempts=MAX_ATTEMPTS)
 
     def check_undisturbed(self, job: Job, history: OutcomeHistory) -> None:
-        """The job ends SUCCEEDED, as if nothing had happened, and nothing in it ever changed."""
+        """Wait for SUCCEEDED; check that nothing committed ever changed, and every invariant."""
         status = job.wait(timeout_s=END_WITHIN_S)
         history.observe(job.id)
         assert "SUCCEEDED" == status.state, status
@@ -158,46 +155,46 @@ class Deployment:
         self.check(job)
 
     def wait_until_ready(self, wait_until: Callable[..., None]) -> None:
-        """All workers consume, and one of them leads, whatever was done to them before."""
+        """Wait until all workers consume and one of them leads."""
         wait_until(lambda: len(self.worker_pids()) == WORKERS, timeout_s=STARTED_WITHIN_S)
-        # A worker that lost its connection is late to take up another.
+        # A worker that lost its connection reconnects late.
         wait_until(lambda: self.waiting_count() == WORKERS, timeout_s=STARTED_WITHIN_S)
         wait_until(lambda: self.leader_pid() is not None, timeout_s=STARTED_WITHIN_S)
 
     def worker_log(self) -> str:
-        """What workers and their supervisor have logged."""
+        """The log of the workers and their supervisor."""
         return (self.stack.logs_dir / "workers.log").read_text(errors="replace")
 
     def worker_pids(self) -> set[int]:
-        """Worker processes that consume."""
+        """Live worker processes."""
         signs = (self.stack.data_dir / "cache" / "workers").glob("*.json")
         return {pid for sign in signs if lives(pid := int(sign.stem.rpartition("-")[2]))}
 
     def waiting_count(self) -> int:
-        """Connections that wait for a message; calls of `predict` are waited for in other ways."""
+        """Connections blocked in BRPOP, waiting for a message."""
         return sum(
             client["cmd"] == "brpop" and "b" in client["flags"]
             for client in self.redis.client_list()
         )
 
     def is_idle(self) -> bool:
-        """Whether no message waits, and no worker holds one."""
+        """Whether no message waits in the queue or is held by a worker."""
         return not self.redis.llen(self.queue) and not self.redis.hlen("unacked")
 
     def leader_pid(self) -> int | None:
-        """The worker whose reconciler leads, if it lives."""
+        """The live worker whose reconciler leads, if any."""
         holder = self.coordination.leader()
         pid = int(holder.rpartition("-")[2]) if holder else 0
         return pid if pid in self.worker_pids() else None
 
     def kill_valkey(self) -> int:
-        """SIGKILL; returns its process id."""
+        """Kill Valkey (SIGKILL); return its process id."""
         pid = int(self.redis.info("server")["process_id"])
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def start_valkey(self, *, keep_data: bool) -> None:
-        """The same again on the same port, with what it held or without."""
+        """Start Valkey again on the same port, with its data or empty."""
         url = urlsplit(self.settings.redis_url.get_secret_value())
         assert url.port is not None
         assert url.password is not None
@@ -213,46 +210,20 @@ class Deployment:
         )
 
     def publish(self, name: str, *, seed: int) -> Predict:
-        """Publish a new model; return what it predicts: uint8 [items, …] -> float32 [items, 3]."""
-        from model_store.engines import keras_file, keras_predict, keras_setup  # noqa: PLC0415 - seconds
-
-        keras = keras_setup.import_keras()
-        keras.utils.set_random_seed(seed)
-        model = keras.Sequential(
-            [
-                keras.Input(ITEM_SHAPE, dtype="uint8"),
-                keras.layers.Rescaling(1 / 255),
-                keras.layers.Flatten(),
-                keras.layers.Dense(16, activation="relu"),
-                keras.layers.Dense(len(CLASSES), activation="softmax"),
-            ]
-        )
-        compiled = keras_predict.compile_predict(
-            model, tile_items=_TILE_ITEMS, item_shape=ITEM_SHAPE, item_dtype="uint8"
-        )
-
-        def predict(images: Images) -> NDArray[np.float32]:
-            return predict_items(compiled, images, tile_items=_TILE_ITEMS)
-
-        golden = self.images(2)
-        ModelStore(objects=self.objects).publish(
-            ModelDraft(name=name, item_shape=ITEM_SHAPE, item_dtype="uint8", classes=CLASSES),
-            artifact=keras_file.dump_model(model),
-            golden_inputs=golden,
-            golden_outputs=predict(golden),
-            check=lambda _artifact: None,
-        )
-        return predict
+        """Publish a new model; return its predict: uint8 [items, …] -> float32 [items, 3]."""
+        model = TinyModel.build(seed=seed, item_shape=ITEM_SHAPE, tile_items=_TILE_ITEMS)
+        model.publish(self.objects, name)
+        return model.predict
 
 
 class SenderBy:
-    """A `Sender` that does what it is told with the messages."""
+    """A `Sender` that passes the messages to a function."""
 
     def __init__(self, enqueue: Callable[[list[ShardMessage]], None]) -> None:
         self._enqueue = enqueue
 
     def enqueue(self, messages: Iterable[ShardMessage], *, together: int = 1) -> None:
-        """Do it."""
+        """Pass them on."""
         self._enqueue(list(messages))
 
 
@@ -260,15 +231,14 @@ class SenderBy:
 def deployed(
     folder: Path, *, environ: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Deployment]:
-    """A deployment, all of whose processes are gone afterwards, and our threads too.
+    """A deployment; checks that all its processes and our threads are gone afterwards.
 
     Args:
-        folder: Holds everything; the embedded stack is in `stack`.
-        environ: More of the workers' environment.
+        folder: Holds all data; the embedded stack is in `stack`.
+        environ: Additions to the workers' environment.
     """
     threads = set(threading.enumerate())
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
-    # Left last: workers end in order while their broker is there.
+    # Left last: workers end in order only while their broker runs.
     with contextlib.ExitStack() as left_last:
         restarted = left_last.enter_context(
             Children(record_path=folder / "restarted.json", signs_dir=folder / "no-workers")
@@ -276,7 +246,7 @@ def deployed(
         with Stack(
             data_dir=folder / "stack",
             workers=WORKERS,
-            environ={**kept, **_ENVIRON, **environ},
+            environ={**own_environ(), **ENVIRON, **environ},
         ) as stack:
             deployment = Deployment(stack, restarted=restarted)
             yield deployment
@@ -287,7 +257,7 @@ def deployed(
 
 @contextlib.contextmanager
 def repeatedly(act: Callable[[], object], *, interval_s: float) -> Iterator[None]:
-    """Do it again and again beside the block."""
+    """Call `act` every `interval_s` in another thread, for the length of the block."""
     stop = threading.Event()
 
     def run() -> None:

@@ -1,11 +1,10 @@
-"""Damage to bytes, and what parsers of untrusted ones are held to: our errors, soon, in bounds."""
+"""Damaged bytes, and the promises of parsers: a result or our error, in bounded memory."""
 
 import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,16 @@ from hypothesis import settings
 from fornada.errors import FornadaError
 
 _SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-#: The deadline is far above what the slowest of these takes, and below what is called a hang.
-SOON = settings(
+#: A parser that hangs runs into the timeout of its test.
+FUZZED = settings(
     settings.get_profile("faults"),
-    max_examples=5000 if _SOAKING else 120,
+    max_examples=5000 if _SOAKING else 40,
     derandomize=not _SOAKING,
-    deadline=timedelta(seconds=5),
 )
-#: Memory that a parser may take on top of what the process had, for inputs of a few KB.
+#: What a parser may allocate for inputs of a few KB.
 _MEMORY_KB = 300 * 1024
 
-#: Where, how many bytes are taken out, and what is put in.
+#: Offset, number of bytes to remove, and bytes to insert there.
 Edit = tuple[int, int, bytes]
 EDITS: st.SearchStrategy[list[Edit]] = st.lists(
     st.tuples(
@@ -33,7 +31,7 @@ EDITS: st.SearchStrategy[list[Edit]] = st.lists(
         st.sampled_from([0, 1, 1, 2, 4, 8, 8, 200]),
         st.binary(max_size=8)
         | st.sampled_from([b"\xff", b"\xff" * 8, b"\0" * 8, b"9" * 400, b"[" * 400])
-        # An offset or a length where eight bytes stand for one.
+        # An eight-byte offset or length.
         | st.integers(0, 2**64 - 1).map(lambda number: number.to_bytes(8, "little")),
     ),
     min_size=1,
@@ -42,7 +40,7 @@ EDITS: st.SearchStrategy[list[Edit]] = st.lists(
 
 
 def edited(data: bytes, edits: list[Edit]) -> bytes:
-    """`data` with the edits made."""
+    """`data` with the edits applied."""
     changed = bytearray(data)
     for at, length, replacement in edits:
         first = at % (len(changed) + 1)
@@ -51,7 +49,7 @@ def edited(data: bytes, edits: list[Edit]) -> bytes:
 
 
 def obeyed(parse: Callable[[], Any], refusal: type[FornadaError]) -> Any:
-    """What `parse` gives, or `None` where it refuses as it should; anything else is raised."""
+    """The result of `parse`, or `None` if it raises `refusal`; other errors propagate."""
     try:
         return parse()
     except refusal as exc:
@@ -62,18 +60,18 @@ def obeyed(parse: Callable[[], Any], refusal: type[FornadaError]) -> Any:
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """The block takes no more than a parser may, whatever the process has taken before."""
-    before_kb = _peak_kb(anew=True)
+    """Check that the block allocates no more than a parser may."""
+    before_kb = _peak_kb(reset=True)
     yield
-    assert _peak_kb(anew=False) - before_kb < _MEMORY_KB
+    assert _peak_kb(reset=False) - before_kb < _MEMORY_KB
 
 
-def _peak_kb(*, anew: bool) -> int:
+def _peak_kb(*, reset: bool) -> int:
     if sys.platform != "linux":
-        # In bytes there. What was taken once hides all that is taken later.
+        # In bytes there. An earlier peak hides every later one below it.
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if anew:
-        # The highest so far becomes what it is now.
+    if reset:
+        # Resets the peak to the present size.
         Path("/proc/self/clear_refs").write_text("5")
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -1,7 +1,7 @@
-"""See that the fault tests can fail: break the protocol in a copy, and run the tests that say so.
+"""Check that tests can fail: break the protocol in a copy, and run the tests that must notice.
 
-A program: `make mutation-check`. Each mutation of `mutations.py` goes into a copy of the tracked
-files, and each test that it names must fail there, with an assertion or a timeout of its own.
+`make mutation-check` applies each mutation of `mutations.py` to a copy of the tracked files. Each
+test that the mutation names must fail there, with its own assertion or timeout.
 """
 
 import json
@@ -26,11 +26,11 @@ from rich.text import Text
 from fornada.commands.output import console
 
 _ROOT = Path(__file__).parent.parent.parent
-#: A test says "red" with one of these, in words of pytest.
+#: How pytest reports a test's own assertion or timeout.
 _OWN_FAILURES = ("AssertionError", "assert ", "Failed: ")
 _FOREIGN = ("FORNADA_", "AWS_", "PYTEST_")
 _AT_A_TIME = 2
-#: Tests that hang are no red tests; those here take seconds.
+#: Far longer than these tests take; a hang is not a failure of a test's own.
 _RUN_WITHIN_S = 600.0
 _NOT_RUN = "error: pytest did not come to it", 0.0
 _WHERE = "import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1]).origin)"
@@ -38,7 +38,7 @@ _WHERE = "import importlib.util, sys; print(importlib.util.find_spec(sys.argv[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one test said to one mutation: `red`, `SURVIVED`, or why neither can be told."""
+    """The result of one test under one mutation: `red`, `SURVIVED`, or why it is neither."""
 
     mutation: str
     file: str
@@ -54,13 +54,13 @@ class Verdict:
     multiple=True,
     type=click.Choice([mutation.name for mutation in MUTATIONS]),
     metavar="NAME",
-    help="This mutation; may be given again.",
+    help="Only this mutation; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def main(names: Sequence[str], *, as_json: bool) -> None:
-    """Break the protocol in one place at a time, and see that the tests notice.
+    """Break the protocol in one place at a time, and check that the tests notice.
 
-    Ends with 1 if one does not.
+    Exits with 1 if a mutation survives.
 
     Example: python tests/faults/mutation_check.py --only commit-overwrites
     """
@@ -98,7 +98,7 @@ def _print(verdicts: Sequence[Verdict]) -> None:
 
 
 def _mutated(mutation: Mutation) -> str:
-    """The text of its file with the mutation in it."""
+    """The text of the file with the mutation applied."""
     text = (_ROOT / mutation.path).read_text()
     found = text.count(mutation.old)
     if found != 1:
@@ -110,7 +110,7 @@ def _mutated(mutation: Mutation) -> str:
 
 
 def _check_unmutated(tests: Sequence[str]) -> None:
-    """Without a mutation every test passes; else their failures would say nothing."""
+    """Check that every test passes unmutated; otherwise its failure proves nothing."""
     click.echo(f"{len(tests)} tests without a mutation", err=True)
     with _copy() as folder:
         told = _run(folder, tests)
@@ -120,7 +120,7 @@ def _check_unmutated(tests: Sequence[str]) -> None:
 
 
 def _try(mutation: Mutation) -> list[Verdict]:
-    """What the tests say that the mutation names."""
+    """Run the mutation's tests."""
     with _copy() as folder:
         (folder / mutation.path).write_text(_mutated(mutation))
         _check_imported(folder, mutation.path)
@@ -147,7 +147,7 @@ def _judged(said: str, raises: str | None) -> str:
 
 @contextmanager
 def _copy() -> Iterator[Path]:
-    """A folder with the files that git tracks, as they are now."""
+    """A folder with the tracked files in their present state."""
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=_ROOT, capture_output=True, text=True, check=True
     )
@@ -161,7 +161,7 @@ def _copy() -> Iterator[Path]:
 
 
 def _check_imported(folder: Path, path: str) -> None:
-    """Python finds the module of `path` in the copy, and not where it is installed from."""
+    """Check that Python imports the module of `path` from the copy."""
     module = path.removesuffix(".py").replace("/", ".")
     found = subprocess.run(
         [sys.executable, "-c", _WHERE, module],
@@ -176,9 +176,10 @@ def _check_imported(folder: Path, path: str) -> None:
 
 
 def _run(folder: Path, tests: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """Each test, with `passed`, or `failed`, `error` or `skipped` and why, and its seconds."""
+    """Each test's result (`passed`, or `failed|error|skipped: reason`) and seconds."""
     report = folder / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    # Slow tests too.
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "", "-p", "no:cacheprovider"]
     try:
         done = subprocess.run(
             [*command, f"--junit-xml={report}", *tests],
@@ -214,7 +215,7 @@ def _said(case: ET.Element | None) -> tuple[str, float]:
 
 
 def _case_of(test: str) -> tuple[str, str]:
-    """How pytest's report names a test."""
+    """The test's class name and name in pytest's report."""
     path, _, name = test.partition("::")
     return path.removesuffix(".py").replace("/", "."), name
 

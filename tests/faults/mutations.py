@@ -1,4 +1,4 @@
-"""Faults to put into the protocol, one at a time, each with the tests that must see it."""
+"""Mutations that break the protocol, each with the tests that must fail."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,12 @@ class Mutation:
     """A replacement in one file of the product.
 
     Args:
-        name: What it is called on the command line.
+        name: Its name on the command line.
         path: The file, relative to the repository's root.
-        old: Text that is there exactly once.
-        new: What takes its place.
+        old: Text that the file has exactly once.
+        new: Its replacement.
         tests: Node ids of tests, each of which must fail.
-        raises: What these fail with, where it is no assertion of theirs.
+        raises: The error that the tests fail with, if not an assertion.
     """
 
     name: str
@@ -47,7 +47,7 @@ MUTATIONS = (
     # The commit.
     Mutation(
         name="commit-overwrites",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="elif self._put_if_absent("
         "\n            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), "
         "no_other_writer=no_other_writer\n        ):",
@@ -75,7 +75,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="refused-commit-not-read-back",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="return self.outcome(job_id, shard) or outcome",
         new="return outcome",
         tests=(
@@ -92,9 +92,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="one-data-key-a-shard",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="key = keys.JobKeys(manifest.job_id).data(shard, attempt)",
-        new='key = keys.job_data(manifest.job_id, shard, "data")',
+        new='key = keys.JobKeys(manifest.job_id).data(shard, "data")',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
             _MACHINE,
@@ -102,7 +102,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-ok",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(0, keys.JobKeys(job_id).dead(shard))",
         tests=(
@@ -112,7 +112,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="dead-beats-the-end",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
         new="if shard == 0 and outcome is None:",
         tests=(
@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-ok-beats-the-end",
-        path="fornada/jobs/store.py",
+        path="fornada/jobs/outcome_store.py",
         old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(1, keys.JobKeys(job_id).dead(shard))",
         tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
@@ -146,7 +146,7 @@ MUTATIONS = (
         name="end-not-decided-in-redis",
         path="fornada/jobs/store.py",
         old="if self._decisions is not None and not self.objects.conditional_writes:\n"
-        "            # Whoever writes now writes the same.",
+        "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
             f"{_SERVICE}two_who_end_a_job_at_once_write_the_same_where_both_may[unconditional]",
@@ -163,7 +163,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="redis-decides-for-the-last",
-        path="fornada/coordination/redis_jobs.py",
+        path="fornada/coordination/redis.py",
         old="self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)",
         new="self._redis.set(key, answer, px=_DECIDED_MS) and None",
         tests=(f"{_COORDINATION}of_two_answers_the_first_holds[redis]",),
@@ -198,12 +198,10 @@ MUTATIONS = (
     ),
     Mutation(
         name="marked-done-before-the-commit",
-        path="worker/shards/service.py",
-        old="        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
-        new="        self._mark_done(run, outcomes=[computed])\n"
-        "        run.outcome = self._jobs.commit("
-        "computed, no_other_writer=run.attempt.is_alone)\n",
+        path="worker/shards/commits.py",
+        old="        committed = Committed(\n",
+        new="        self.mark_done([Committed(attempt=attempt, outcome=stamped)])\n"
+        "        committed = Committed(\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
             _MACHINE,
@@ -222,29 +220,29 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            self._coordination.forget_attempt(job_id, shard, attempt.id)\n"
+        new="            self._leases.forget_attempt(attempt.run.claim)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._coordination.begin(job_id, shard, attempt.id, lease_s=self._lease_s)\n"
+        "            self._leases.begin([attempt.run.claim], lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
     Mutation(
         name="attempts-not-heeded",
-        path="worker/shards/service.py",
-        old="number=begun.attempts,",
+        path="worker/shards/attempts.py",
+        old="number=admission.attempts,",
         new="number=1,",
         tests=(f"{_SERVICE}a_shard_whose_workers_die_is_dead_in_the_end[conditional]",),
     ),
     Mutation(
         name="attempts-not-counted",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/begin.lua",
         old="    redis.call('HSET', attempts, shard, ids)\n",
         new="",
         tests=(f"{_COORDINATION}attempts_are_counted[redis]",),
     ),
     Mutation(
         name="lease-ignored",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/begin.lua",
         old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
         new="",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
@@ -252,7 +250,7 @@ MUTATIONS = (
     Mutation(
         name="lease-ignored-in-memory",
         path="fornada/coordination/memory.py",
-        old="elif self._holder(job_id, shard) not in {None, attempt}:",
+        old="elif self._holder(claim.job_id, shard) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
@@ -273,7 +271,7 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/reconciler.py",
-        old="self._enqueue([message_for(manifest, shard) for shard in shards])",
+        old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
         new="pass",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
@@ -290,7 +288,7 @@ MUTATIONS = (
     Mutation(
         name="window-not-heeded",
         path="fornada/jobs/reconciler.py",
-        old="room = max(0, self._enqueue_window - queued)",
+        old="room = max(0, self._settings.enqueue_window - queued)",
         new="room = 1_000_000",
         tests=(
             f"{_RECONCILER}no_more_are_enqueued_than_the_window_has_room_for[conditional]",
@@ -299,15 +297,15 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-not-heeded-by-producers",
-        path="producer/submitting/submitter.py",
-        old="first = shards[: max(0, self._settings.enqueue_window - queued)]",
+        path="producer/submitting/creation.py",
+        old="first = shards[: max(0, self._enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
     Mutation(
         name="done-not-restored-after-a-flush",
         path="fornada/jobs/reconciler.py",
-        old="        self._coordination.restore_done(job_id, done)\n",
+        old="        self._recovery.restore_done(job_id, done)\n",
         new="",
         tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
     ),
@@ -322,7 +320,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="late-producer-counts-anew",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/open_new.lua",
         old="if now_ms - since_ms < tonumber(ARGV[2]) then return end\n",
         new="",
         tests=(
@@ -349,8 +347,8 @@ MUTATIONS = (
     ),
     Mutation(
         name="carried-manifest-of-no-job",
-        path="worker/shards/service.py",
-        old="if not begun.counted and self._is_over(run):",
+        path="worker/shards/attempts.py",
+        old="if not admission.counted:",
         new="if False:",
         tests=(
             f"{_SMALL}a_manifest_that_came_along_is_believed_only_of_a_job_that_redis_knows[conditional]",
@@ -367,15 +365,15 @@ MUTATIONS = (
     ),
     Mutation(
         name="alone-though-the-lease-ran-out",
-        path="worker/shards/attempt.py",
-        old="return time.monotonic() < self.alone_until_s",
-        new="return self.alone_until_s > 0",
+        path="worker/shards/phases.py",
+        old="return time.monotonic() < self.sole_writer_until_s",
+        new="return self.sole_writer_until_s > 0",
         tests=(f"{_SMALL}an_attempt_whose_lease_ran_out_looks_before_it_commits[unconditional]",),
     ),
     Mutation(
         name="small-end-not-decided",
         path="fornada/jobs/store.py",
-        old="decided = self._decisions.decide_ends(proposed)",
+        old="decided = self._decisions.decide_ends(proposed, only_counted=True)",
         new="pass",
         tests=(
             f"{_SMALL}an_end_that_was_decided_before_is_the_one_that_is_written[unconditional]",
@@ -390,10 +388,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="small-jobs-written-before-they-are-listed",
-        path="producer/submitting/small_jobs.py",
+        path="producer/submitting/creation.py",
         old="        has_room = self._coordination.register_small_jobs(",
-        new="        self._create(some)\n"
-        "        has_room = self._coordination.register_small_jobs(",
+        new="        self._write(jobs)\n        has_room = self._coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(
@@ -408,23 +405,23 @@ MUTATIONS = (
     ),
     Mutation(
         name="lost-small-jobs-not-seen-by-redis",
-        path="fornada/coordination/scripts.py",
+        path="fornada/coordination/lua/triage.lua",
         old="if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end",
         new="if not since_ms then lost[#lost + 1] = shard end",
         tests=(f"{_REDIS_SMALL}shards_whose_lease_or_message_ran_out_are_lost[redis]",),
     ),
     Mutation(
         name="redis-decides-small-ends-for-the-last",
-        path="fornada/coordination/scripts.py",
-        old="redis.call('SET', key, ARGV[i + 1], 'NX', 'PX', ARGV[1])",
-        new="redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])",
+        path="fornada/coordination/lua/decide_ends.lua",
+        old="redis.call('SET', key, ARGV[i + 2], 'NX', 'PX', ARGV[1])",
+        new="redis.call('SET', key, ARGV[i + 2], 'PX', ARGV[1])",
         tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
     ),
     Mutation(
         name="small-end-decided-of-a-forgotten-job",
-        path="fornada/coordination/scripts.py",
-        old=" or redis.call('HEXISTS', job, 'counted') == 0 then",
-        new=" then",
+        path="fornada/coordination/lua/decide_ends.lua",
+        old=" or redis.call('HEXISTS', job, 'counted') == 0",
+        new="",
         tests=(f"{_REDIS_SMALL}no_end_is_decided_of_a_job_that_ended_or_was_forgotten[redis]",),
     ),
     Mutation(
@@ -443,9 +440,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="keys-taken-for-ids-given-once",
-        path="worker/shards/service.py",
-        old="is_alone = begun.is_first and is_generated_id(job_id)",
-        new="is_alone = begun.is_first",
+        path="worker/shards/attempts.py",
+        old="is_sole_writer = admission.is_first and is_generated_id(run.job_id)",
+        new="is_sole_writer = admission.is_first",
         tests=(
             f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
         ),

@@ -1,15 +1,15 @@
-"""Processes, as the kernel tells of them: who lives, who stands still, who was left behind."""
+"""The kernel's view of processes: running, stopped, or left behind."""
 
 import contextlib
 import time
 from pathlib import Path
 
-#: What was killed has memory to give back.
+#: A killed process first frees its memory.
 _GONE_WITHIN_S = 5.0
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether the process has taken a SIGSTOP."""
+    """Whether SIGSTOP has taken effect."""
     return _state(pid) == "T"
 
 
@@ -19,7 +19,7 @@ def lives(pid: int) -> bool:
 
 
 def left_of(folder: Path) -> dict[int, str]:
-    """Processes of a deployment that are not gone a moment after its end, with their commands."""
+    """Processes that outlive the deployment in `folder`, with their command lines."""
     deadline = time.monotonic() + _GONE_WITHIN_S
     while (found := _processes_of(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -27,9 +27,9 @@ def left_of(folder: Path) -> dict[int, str]:
 
 
 def _processes_of(folder: Path) -> dict[int, str]:
-    """Those that have the folder in their arguments or environment.
+    """Processes with `folder` in their arguments or environment.
 
-    The numbers of workers that were seen say nothing: on a busy machine others get them soon.
+    Process ids that were seen earlier prove nothing: a busy machine reuses them soon.
     """
     found = {}
     for process in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Producers that submit under one key in the same moment."""
+"""Producers that submit under one key at the same moment."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ Answer = Job | JobConflictError
 def submit_at_once(
     clients: list[Client], images: list[NDArray[np.uint8]], *, key: str
 ) -> list[Answer]:
-    """What each client got that submitted its images under the key, all in one moment."""
+    """Submit each client's images under the key, all at once; return what each got."""
     start = threading.Barrier(len(clients))
 
     def submit(client: Client, own: NDArray[np.uint8]) -> Answer:
@@ -31,7 +31,7 @@ def submit_at_once(
 
 
 def check_one_job_each(answers: list[list[Answer]]) -> None:
-    """In each round one got a job, and the other an error that says what to do."""
+    """Check that in each round one got a job, and the other an error with a remedy."""
     twice = [number for number, pair in enumerate(answers) if all(isinstance(a, Job) for a in pair)]
     assert [] == twice, f"in {len(twice)} of {len(answers)} rounds both were told that they won"
     refusals = [a for pair in answers for a in pair if isinstance(a, JobConflictError)]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, Store
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.storage.interface import ObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from fornada.testing import InMemoryCoordination
 
 _STUCK_S = 60.0
@@ -130,6 +131,10 @@ class Port:
             with self.broker_step():
                 self._queue.append(bundle)
 
+    def reserved(self) -> set[ShardMessage]:
+        """Nothing: no test asks."""
+        return set()
+
     @contextmanager
     def store_step(self) -> Iterator[None]:
         """A step that needs the store."""
@@ -145,39 +150,29 @@ class Port:
             yield
 
 
-class _SteppedObjects:
+class _SteppedObjects(StoreWrapper):
     """An `ObjectStore` each call of which is a step."""
 
     def __init__(self, port: Port, objects: ObjectStore) -> None:
+        super().__init__(objects)
         self._port = port
-        self._objects = objects
-        self.conditional_writes = objects.conditional_writes
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._objects, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with self._port.store_step():
-                return method(*args, **kwargs)
-
-        return call
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        return self._port.store_step()
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         if self.conditional_writes:
-            with self._port.store_step():
-                return self._objects.put_if_absent(key, data)
+            return super().put_if_absent(key, data)
         # As `S3ObjectStore` does it where conditions are ignored: others come in between.
         if self._read(key) is None:
-            with self._port.store_step():
-                self._objects.put(key, data)
+            self.put(key, data)
         return self._read(key) == data
 
     def _read(self, key: str) -> bytes | None:
-        with self._port.store_step():
-            try:
-                return self._objects.get(key).data
-            except ObjectNotFoundError:
-                return None
+        try:
+            return self.get(key).data
+        except ObjectNotFoundError:
+            return None
 
 
 class _SteppedCoordination:
@@ -202,13 +197,13 @@ class _SteppedCoordination:
 
         return call
 
-    def begin_all(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
+    def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         with self._port.broker_step():
-            begun = self._coordination.begin_all(claims, lease_s=lease_s)
+            begun = self._coordination.begin(claims, lease_s=lease_s)
             for claim, its in zip(claims, begun, strict=True):
                 if its.status == "begun":
                     self._on_begin(claim.job_id, claim.shard, claim.attempt, its.attempts)
             return begun
 
-    def renew(self, job_id: str, shard: int, attempt: str, *, lease_s: float) -> None:
+    def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
         """Nothing: its thread goes by the real clock; a rule of the machine renews."""

@@ -1,4 +1,4 @@
-"""Disks that are full for a while: the store's, and the one where workers keep models."""
+"""Full disks: the store's, and the one of the workers' model cache."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[TinyDisk]:
-    """Room for the store of one job of SHARDS shards."""
+    """A disk with room for the store of one job of SHARDS shards."""
     mount_point = tmp_path / "disk"
     mount_point.mkdir()
     with tiny_disk(mount_point, size_bytes=16 * _MIB) as found:
@@ -56,7 +56,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
     faults.slow_down()
     with deployed(tmp_path, environ=faults.environ) as deployment:
         history = OutcomeHistory(deployment.objects)
-        # The server does not notice files that others make; this one grows.
+        # The server never sees files that others create; this one grows.
         deployment.objects.put(_FILLER, b"")
         job = deployment.submit(SHARDS)
         wait_until(lambda: deployment.done_count(job) >= 20, timeout_s=STARTED_WITHIN_S)
@@ -64,7 +64,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
         # when
         disk.fill(f"{deployment.objects.bucket}/{_FILLER}")
 
-        # then: shards wait, and new work is refused
+        # then: shards are deferred, and new work is refused
         faults.disarm()
         wait_until(lambda: _deferrals(deployment, "object store") >= 5, timeout_s=STARTED_WITHIN_S)
         with pytest.raises(StoreUnavailableError, match="failed"):
@@ -73,7 +73,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
         assert deployment.done_count(job) < SHARDS
         assert [] == list(deployment.objects.list(keys.JobKeys(job.id).dead_prefix))
 
-        # when: there is room again
+        # when: there is space again
         deployment.objects.delete(_FILLER)
 
         # then
@@ -84,7 +84,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
 def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
     disk: TinyDisk, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
-    # given: workers that have loaded no model yet
+    # given: workers without a model in their cache
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack" / "cache").symlink_to(disk.folder)
     with deployed(tmp_path) as deployment:
@@ -94,17 +94,17 @@ def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
         disk.fill(_FILLER)
         job = deployment.submit(SHARDS)
 
-        # then: no worker ends for it, and no shard either
+        # then: no worker ends, and no shard
         wait_until(lambda: _deferrals(deployment, "cannot keep a model") >= 5, timeout_s=60)
         assert 0 == deployment.done_count(job)
         assert "worker ended" not in deployment.worker_log()
         assert "health file not written" not in deployment.worker_log()
 
-        # when: one is started while the disk is full, and has no room for its sign of life
+        # when: a worker starts while the disk has no space for its health file
         workers = deployment.worker_pids()
         os.kill(min(workers), signal.SIGKILL)
         wait_until(lambda: "worker ended" in deployment.worker_log(), timeout_s=60)
-        # The sign of life of the one that was killed is gone by now, and has left room.
+        # The killed worker's health file is gone by now, and its space is free.
         disk.fill(_FILLER)
         started = deployment.worker_log().count("worker starts")
         wait_until(
@@ -121,6 +121,6 @@ def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
 
 
 def _deferrals(deployment: Deployment, why: str) -> int:
-    """Shards that were left for later, for a reason that says `why`."""
+    """The number of shards deferred for a reason that says `why`."""
     lines = deployment.worker_log().splitlines()
     return len([line for line in lines if "shard deferred" in line and why in line])

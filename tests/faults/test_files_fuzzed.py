@@ -1,6 +1,6 @@
-"""Damaged array and image files: an array or our error, soon, and in little memory.
+"""A damaged array or image file gives an array or our error, in bounded memory.
 
-What the formats allow, and files made to be hostile, are tested beside their readers.
+Hostile files are tested beside their readers.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from fornada.formats.idx import read_idx
 from fornada.formats.images import decode_image, image_shape
 from fornada.formats.npy import from_npy, to_npy
 
-from .fuzzing import EDITS, SOON, Edit, edited, little_memory, obeyed
+from .fuzzing import EDITS, FUZZED, Edit, edited, little_memory, obeyed
 
 _IMAGES = np.random.default_rng(1).integers(0, 256, (6, 12, 10), np.uint8)
 _MOST_BYTES = 1_000_000
@@ -32,7 +32,7 @@ def _little_memory() -> Iterator[None]:
 
 
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_npy_is_an_array_or_refused(edits: list[Edit]) -> None:
     damaged = edited(to_npy(_IMAGES), edits)
 
@@ -49,7 +49,7 @@ def _idx() -> bytes:
 
 @pytest.mark.parametrize("packed", [False, True])
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_idx_is_an_array_or_refused(packed: bool, edits: list[Edit]) -> None:  # noqa: FBT001 - a parameter of the test
     damaged = edited(gzip.compress(_idx(), mtime=0) if packed else _idx(), edits)
 
@@ -67,7 +67,7 @@ def _image(file_format: str) -> bytes:
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_image_is_pixels_or_refused(file_format: str, edits: list[Edit]) -> None:
     damaged = edited(_image(file_format), edits)
 

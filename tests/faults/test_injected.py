@@ -1,4 +1,4 @@
-"""What is put into worker processes does what a test says, and nothing else."""
+"""Injected fault points act only when armed, and leave other startup code alone."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def test_only_an_armed_point_kills_and_only_once(tmp_path: Path) -> None:
         subprocess.run(command, env=environ, stderr=subprocess.DEVNULL).returncode for _ in range(2)
     ]
 
-    # then: the second dies of its arguments
+    # then: the second fails on its arguments
     assert [-signal.SIGKILL, 1] == codes
     assert 1 == faults.kills("before-commit", process=_COMMIT)
 

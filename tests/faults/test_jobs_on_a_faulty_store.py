@@ -1,8 +1,5 @@
-"""Jobs of a real worker process whose store fails in every way, for a while."""
+"""Jobs of a real worker process whose store fails in every way for a while."""
 
-import os
-import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -11,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 
+from ..deployment import end_worker, environ_of, start_worker, unused_database, with_new_bucket
 from .checker import OutcomeHistory
-from .deployment import _ENVIRON, END_WITHIN_S, Deployment
+from .deployment import END_WITHIN_S, ENVIRON, Deployment
 from .processes import left_of
 from .s3_proxy import (
     BreakOff,
@@ -39,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-#: Too many for their inputs to be in the manifest.
+#: Too many shards for inputs inside the manifest.
 SHARDS = 120
 SMALL_JOBS = 40
 STARTED_WITHIN_S = 120.0
@@ -50,7 +47,7 @@ WaitUntil = Callable[..., None]
 
 @dataclass(frozen=True)
 class _Place:
-    """What a `Deployment` needs to know of a stack."""
+    """The part of a stack that a `Deployment` uses."""
 
     settings: Settings
     data_dir: Path
@@ -58,11 +55,11 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Line:
-    """A deployment whose worker, unlike its client, speaks to the store through the proxy."""
+    """A deployment whose worker, unlike its client, reaches the store through the proxy."""
 
     deployment: Deployment
     proxy: S3Proxy
-    #: Sees the store as the worker does.
+    #: The store as the worker sees it.
     through: S3ObjectStore
     log: Path
 
@@ -74,8 +71,7 @@ def line(
     """One worker process, on each kind of store."""
     folder = tmp_path_factory.mktemp("store")
     moto = None if request.param == "rclone" else request.getfixturevalue("moto_endpoint")
-    direct = _settings(servers, folder, endpoint=moto, database=1 + request.param_index)
-    S3ObjectStore.from_settings(direct).create_bucket()
+    direct = _settings(servers, folder, endpoint=moto)
     assert direct.s3_endpoint_url is not None
     restarted = Children(record_path=folder / "restarted.json", signs_dir=folder / "none")
     deployment = Deployment(_Place(settings=direct, data_dir=folder), restarted=restarted)  # type: ignore[arg-type] - of a stack it needs no more
@@ -83,11 +79,11 @@ def line(
     with S3Proxy(direct.s3_endpoint_url) as proxy:
         through = direct.model_copy(update={"s3_endpoint_url": proxy.url})
         _heal(proxy, request.param)
-        process = _start_worker(through, log)
+        process = start_worker(environ_of(through), log)
         try:
             yield _Line(deployment, proxy, S3ObjectStore.from_settings(through), log)
         finally:
-            _end(process, deployment)
+            end_worker(process, deployment.worker_pids)
             deployment.redis.close()
     assert [] == proxy.errors
     assert {} == left_of(folder)
@@ -103,7 +99,7 @@ def ready(line: _Line, request: pytest.FixtureRequest, wait_until: WaitUntil) ->
     return line
 
 
-#: Each has to happen so often before it ends.
+#: Each fault, and how often it must strike before it ends.
 _FAULTS = [
     pytest.param(lambda: Refuse(status=500, code="InternalError"), 40, id="500"),
     pytest.param(Refuse, 40, id="503 SlowDown"),
@@ -126,7 +122,7 @@ def test_a_store_that_fails_for_a_while_loses_and_changes_nothing(
     # given
     deployment = ready.deployment
     history = OutcomeHistory(ready.through)
-    # Seen at once, unlike what a listing says.
+    # Counted at once, unlike in a listing.
     outcomes = ready.proxy.add(Rule(method="PUT", key="/outcome/", times=3))
     job = deployment.submit(SHARDS, job_id=f"job-{uuid.uuid4().hex[:8]}")
     wait_until(lambda: outcomes.count == 3, timeout_s=60)
@@ -155,7 +151,7 @@ def test_every_answer_to_a_write_of_a_job_may_be_lost(ready: _Line) -> None:
     history = OutcomeHistory(ready.through)
     ready.deployment.check_undisturbed(job, history)
     assert any(path.endswith("/final.json") for path in rule.hit)
-    # Of each shard its data and its outcome.
+    # Data and outcome of each shard.
     assert 2 * SHARDS <= rule.count
 
 
@@ -178,9 +174,9 @@ def test_every_answer_to_a_write_of_small_jobs_may_be_lost(ready: _Line) -> None
 
 
 def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line) -> None:
-    # given: the worker has asked already, and was told otherwise
+    # given: the worker has already found that conditions are honoured
     if not ready.through.conditional_writes:
-        pytest.skip("this store ignores them from the beginning")
+        pytest.skip("this store never honours conditions")
     rule = ready.proxy.add(DropHeader(method="PUT", key="/jobs/"))
 
     # when
@@ -191,16 +187,13 @@ def test_conditions_that_are_ignored_after_the_probe_change_nothing(ready: _Line
     assert SHARDS <= rule.count
 
 
-def _settings(servers: Stack, folder: Path, *, endpoint: str | None, database: int) -> Settings:
-    server = servers.settings.redis_url.get_secret_value().rpartition("/")[0]
-    quick = Settings.from_env({**servers.environ, **_ENVIRON})
-    return quick.model_copy(
-        update={
-            "redis_url": SecretStr(f"{server}/{database}"),
-            "s3_endpoint_url": endpoint or quick.s3_endpoint_url,
-            "s3_bucket": f"test-{uuid.uuid4().hex[:12]}",
-            "cache_dir": folder / "cache",
-        }
+def _settings(servers: Stack, folder: Path, *, endpoint: str | None) -> Settings:
+    quick = Settings.from_env({**servers.environ, **ENVIRON})
+    return with_new_bucket(
+        quick,
+        redis_url=unused_database(quick),
+        s3_endpoint_url=endpoint or quick.s3_endpoint_url,
+        cache_dir=folder / "cache",
     )
 
 
@@ -208,31 +201,3 @@ def _heal(proxy: S3Proxy, kind: str) -> None:
     proxy.heal()
     if kind == _IGNORED:
         proxy.add(DropHeader(method="PUT"))
-
-
-def _start_worker(settings: Settings, log: Path) -> subprocess.Popen[bytes]:
-    given = {
-        f"FORNADA_{name.upper()}": value.get_secret_value()
-        if isinstance(value, SecretStr)
-        else str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-    }
-    kept = {n: v for n, v in os.environ.items() if not n.startswith(("FORNADA_", "AWS_"))}
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fornada", "worker", "--processes", "1"],
-            env={**kept, **given},
-            stdout=out,
-            stderr=out,
-        )
-
-
-def _end(process: subprocess.Popen[bytes], deployment: Deployment) -> None:
-    process.terminate()
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        for pid in deployment.worker_pids():
-            os.kill(pid, signal.SIGKILL)
-        process.kill()
-        process.wait()

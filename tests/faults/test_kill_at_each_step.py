@@ -16,10 +16,10 @@ pytestmark = [
 ]
 
 SHARDS = 1500
-#: Which passages of a point are deadly, of at least one for each shard. They are said beforehand:
-#: on a busy machine the workers are through a job before a test that looks on can tell them.
+#: The deadly passages of a point that every shard passes at least once, fixed in advance: workers
+#: may finish a job before a test on a busy machine can react.
 DEADLY = (1, 100, 400)
-#: Each in a message with up to 31 others.
+#: Up to 32 of them travel in one message.
 SMALL_JOBS = 600
 DEADLY_BUNDLES = (1, 5, 10)
 
@@ -29,7 +29,7 @@ WaitUntil = Callable[..., None]
 def each_kill(
     faults: FaultControl, point: str, count: int, wait_until: WaitUntil, *, killed_before: int
 ) -> Iterator[None]:
-    """Go on after each of so many kills at the point, on top of those before."""
+    """Yield after each of `count` kills at the point, beyond `killed_before`."""
     for kills in range(killed_before + 1, killed_before + count + 1):
         wait_until(lambda: faults.kills(point) >= kills, timeout_s=STARTED_WITHIN_S)  # noqa: B023 - called before the next
         yield
@@ -96,7 +96,7 @@ def test_workers_killed_while_they_end_a_job_lose_nothing(
     ("point", "deadly"),
     [
         ("before-begin", DEADLY_BUNDLES),
-        # Of these there is one for each job.
+        # Passed once for each job.
         ("begun", (1, 150, 300)),
         ("predicted", DEADLY_BUNDLES),
         ("before-final", (1, 150, 300)),
@@ -121,7 +121,7 @@ def test_workers_killed_at_a_step_of_small_jobs_lose_none(
         lambda: faults.kills(point) - killed_before == len(deadly), timeout_s=STARTED_WITHIN_S
     )
 
-    # then: each is right, and whoever wrote its end wrote the same
+    # then: each job is right, and all who wrote its end wrote the same bytes
     noted = 0
     for job, images in small:
         assert "SUCCEEDED" == job.wait(timeout_s=END_WITHIN_S).state
@@ -129,6 +129,6 @@ def test_workers_killed_at_a_step_of_small_jobs_lose_none(
         ends = faults.ends(job.id)
         assert set(ends) <= {deployment.final_bytes(job)}
         noted += bool(ends)
-    # All but those between writing and noting when another thread of their process died.
+    # Not those whose process died between write and note.
     assert SMALL_JOBS - 100 < noted
     assert len(deadly) == faults.kills(point) - killed_before

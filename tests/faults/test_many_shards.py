@@ -1,4 +1,4 @@
-"""A job of 100,000 shards on real servers: it ends, in bounded memory, once."""
+"""A job of 100,000 shards on real servers ends once, in bounded memory."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ from producer.job import Job, JobStatus
 from .deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed
 
 SHARDS = 100_000
-#: What is looked at more than once.
+#: Watched for changes.
 FIRST_SHARDS = 2_000
-#: Ten times what it takes on two quiet cores.
+#: Ten times its duration on two idle cores.
 END_WITHIN_S = 4 * 3600.0
-#: A manifest of so many shards, and what reading it costs; the rest of a worker does not grow.
+#: Room for the manifest of all shards and for reading it; nothing else in a worker grows.
 MOST_GROWTH_MIB = 600
-#: The window's messages, a bitmap, and what is noted of shards at work.
+#: Room for the window's messages, a bitmap, and the leases.
 MOST_REDIS_MIB = 16
 
 pytestmark = [
@@ -74,16 +74,16 @@ def test_a_job_of_very_many_shards_ends_in_bounded_memory(
         assert worker_mib - worker_mib_before < MOST_GROWTH_MIB
         assert own_mib - own_mib_before < MOST_GROWTH_MIB
         assert most_redis_mib < MOST_REDIS_MIB
-        # Whoever submits and the reconciler may both find the same room, once.
+        # The producer and the reconciler may both fill the same room, once.
         assert most_queued <= 2 * deployment.settings.enqueue_window
         deployment.check(job, images=np.repeat(_item(), SHARDS, axis=0))
-        # Of so many outcomes the first ones stand for all: none has changed.
+        # The first outcomes stand for all: none has changed.
         assert first_etags.items() <= _etags(deployment, job).items()
         assert len(first_etags) > FIRST_SHARDS // 2
 
 
 def _etags(deployment: Deployment, job: Job) -> dict[str, str]:
-    """Of the outcomes of the first shards, as far as they are there."""
+    """The etags of the first shards' outcomes that exist."""
     blocks = keys.JobKeys(job.id).outcome_blocks(FIRST_SHARDS)
     found = (info for block in blocks for info in deployment.objects.list(block))
     return {info.key: info.etag for info in found}
@@ -94,7 +94,7 @@ def _item() -> NDArray[np.uint8]:
 
 
 def _submit(deployment: Deployment) -> Job:
-    """A job each shard of which reads the same object, as any producer may write one."""
+    """Submit a job whose shards all read the same object."""
     client, data = deployment.client(), to_npy(_item())
     deployment.objects.put("images/one.npy", data)
     image = ObjectRef(key="images/one.npy", size_bytes=len(data), sha256=sha256_hex(data))
@@ -109,12 +109,12 @@ def _submit(deployment: Deployment) -> Job:
         max_attempts=MAX_ATTEMPTS,
         created_at=now(),
     )
-    client._submitter.create_and_enqueue(manifest, new=True)
+    client._creator.create_and_enqueue(manifest, new=True)
     return client.job(manifest.job_id)
 
 
 def _worker_mib(deployment: Deployment) -> int:
-    """Of the worker process that has most."""
+    """Resident memory of the largest worker process."""
     pids = deployment.worker_pids()
     assert WORKERS == len(pids)
     return max(_resident_mib(pid) for pid in pids)

@@ -1,4 +1,4 @@
-"""Parsers of untrusted bytes: whatever comes, they answer soon, with our errors or a record.
+"""Parsers of untrusted bytes return a record or raise our error, in bounded memory.
 
 Arrays, IDX files and images: `test_files_fuzzed.py`; calls of `predict`: beside their other tests.
 """
@@ -30,7 +30,7 @@ from model_store.manifest import ModelManifest
 from model_store.safety.artifact_check import check_artifact
 from worker import tasks
 
-from .fuzzing import EDITS, SOON, Edit, edited, little_memory, obeyed
+from .fuzzing import EDITS, FUZZED, Edit, edited, little_memory, obeyed
 
 _AT = datetime(2026, 1, 2, tzinfo=UTC)
 _SHA = "0123456789abcdef" * 4
@@ -76,7 +76,7 @@ RECORDS: list[Record] = [
         outcomes_sha256=_SHA,
     ),
 ]
-#: With bytes in place of objects.
+#: With inline bytes in place of objects.
 _SMALL = RECORDS[1].model_copy(
     update={
         "schema_version": 2,
@@ -104,7 +104,7 @@ _JSON = st.recursive(
 
 @st.composite
 def _changed_record(draw: st.DrawFn) -> tuple[type[Record], bytes]:
-    """A record one value of which, at any depth, is any JSON value."""
+    """A record with one value, at any depth, replaced by arbitrary JSON."""
     record = draw(st.sampled_from(RECORDS))
     body = json.loads(record.to_json())
     node: Any = body
@@ -133,7 +133,7 @@ def _little_memory() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.binary(max_size=400) | _JSON.map(lambda value: json.dumps(value).encode()))
-@SOON
+@FUZZED
 def test_any_bytes_are_a_record_or_refused(kind: type[Record], data: bytes) -> None:
     record = obeyed(lambda: kind.from_json(data, where="here"), MessageError)
 
@@ -141,18 +141,18 @@ def test_any_bytes_are_a_record_or_refused(kind: type[Record], data: bytes) -> N
 
 
 @given(record=st.sampled_from(RECORDS), edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_record_is_a_record_or_refused(record: Record, edits: list[Edit]) -> None:
     damaged = edited(record.to_json(), edits)
 
     read = obeyed(lambda: type(record).from_json(damaged, where="here"), MessageError)
 
-    # What is obeyed can be written, and means the same again.
+    # An accepted record survives a round trip.
     assert read is None or read == type(record).from_json(read.to_json(), where="here")
 
 
 @given(changed=_changed_record())
-@SOON
+@FUZZED
 def test_a_record_with_another_value_is_a_record_or_refused(
     changed: tuple[type[Record], bytes],
 ) -> None:
@@ -163,14 +163,14 @@ def test_a_record_with_another_value_is_a_record_or_refused(
     assert read is None or read == kind.from_json(read.to_json(), where="here")
 
 
-# What Celery hands to the task: any decoded JSON.
+# What Celery passes to the task: any decoded JSON.
 
 
 @given(
     args=st.lists(_JSON, max_size=3).map(tuple),
     kwargs=st.dictionaries(st.text(max_size=10), _JSON, max_size=2),
 )
-@SOON
+@FUZZED
 def test_any_arguments_are_a_message_or_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
@@ -189,7 +189,7 @@ def test_any_arguments_are_a_message_or_refused(
         },
     )
 )
-@SOON
+@FUZZED
 def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) -> None:
     for read in obeyed(lambda: tasks.decode((message,), {}), MessageError) or ():
         assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
@@ -199,7 +199,7 @@ def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) ->
 
 
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
     message = message_for(with_content_id(_SMALL).manifest, 0)
     text = (message.manifest or "").encode()
@@ -215,7 +215,7 @@ def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
     size_bytes=st.integers(0, 2**40),
     sha256=st.just(_INLINE.sha256) | st.none(),
 )
-@SOON
+@FUZZED
 def test_any_text_in_place_of_bytes_is_bytes_or_refused(
     inline: str, size_bytes: int, sha256: str | None
 ) -> None:
@@ -262,7 +262,7 @@ def test_the_artifact_that_is_damaged_below_is_accepted_whole() -> None:
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_a_damaged_zip_is_accepted_or_refused(edits: list[Edit], compression: int) -> None:
     whole = _artifact(config=_config(), weights=_weights(), compression=compression)
     damaged = edited(whole, edits)
@@ -271,7 +271,7 @@ def test_a_damaged_zip_is_accepted_or_refused(edits: list[Edit], compression: in
 
 
 @given(edits=EDITS)
-@SOON
+@FUZZED
 def test_damaged_weights_are_accepted_or_refused(edits: list[Edit]) -> None:
     damaged = _artifact(config=_config(), weights=edited(_weights(), edits))
 
@@ -293,7 +293,7 @@ def test_weights_that_point_beyond_every_file_are_refused() -> None:
     config=EDITS.map(lambda edits: edited(_config(), edits))
     | _JSON.map(lambda value: json.dumps(value).encode())
 )
-@SOON
+@FUZZED
 def test_a_damaged_configuration_is_accepted_or_refused(config: bytes) -> None:
     damaged = _artifact(config=config, weights=_weights())
 
@@ -301,7 +301,7 @@ def test_a_damaged_configuration_is_accepted_or_refused(config: bytes) -> None:
 
 
 @given(data=st.binary(max_size=400))
-@SOON
+@FUZZED
 def test_any_bytes_are_refused_as_an_artifact(data: bytes) -> None:
     with pytest.raises(ModelRefusedError):
         check_artifact(b"PK\x03\x04" + data, where="here")

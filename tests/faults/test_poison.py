@@ -1,4 +1,4 @@
-"""Items, shards and a model that end every process that touches them, on real servers."""
+"""Items, shards and a model that kill every process that touches them, on real servers."""
 
 import contextlib
 import os
@@ -27,9 +27,9 @@ pytestmark = [
 
 SHARDS = 6
 MAX_ATTEMPTS = 2
-#: Longer than a worker needs to load TensorFlow, which a process of its own does within it.
+#: Longer than the import of TensorFlow, which an isolated process does within it.
 SHARD_DEADLINE_S = 30
-#: Each process that dies costs the import of TensorFlow, and the supervisor's wait.
+#: Each death costs an import of TensorFlow and the supervisor's pause.
 END_WITHIN_S = 600.0
 
 WaitUntil = Callable[..., None]
@@ -37,13 +37,13 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def worker_environ() -> dict[str, str]:
-    """A shard that hangs does so for half a minute."""
+    """A hung shard is ended after half a minute."""
     return {"FORNADA_SHARD_DEADLINE_S": str(SHARD_DEADLINE_S)}
 
 
 @pytest.fixture
 def restarts(deployment: Deployment) -> Callable[[], int]:
-    """How often the supervisor has started a worker again since the test began."""
+    """The number of workers that the supervisor has restarted since the test began."""
     before = _restarts(deployment)
     return lambda: _restarts(deployment) - before
 
@@ -72,7 +72,7 @@ def test_an_item_that_kills_its_process_is_named_and_the_rest_complete(
     assert outcome.isolated
     assert [bad_position] == [error.index for error in outcome.item_errors]
     assert MAX_ATTEMPTS == faults.kills("poison-item") == restarts()
-    # Eight items, then the half with it, and so on.
+    # All eight items, then the half with it, and so on.
     assert 4 == faults.kills("poison-item", process="worker.shards.isolated")
 
 
@@ -110,7 +110,7 @@ def test_a_shard_whose_every_item_kills_is_dead_and_the_others_stay_readable(
     assert MAX_ATTEMPTS + 1 == outcome.attempts
     _check_rows(deployment, job, images, failed=[2, 3])
     assert MAX_ATTEMPTS == restarts()
-    # Both, then each.
+    # Both items together, then each alone.
     assert 3 == faults.kills("poison-item", process="worker.shards.isolated") - killed_before
 
 
@@ -128,7 +128,7 @@ def test_a_model_that_kills_its_process_is_named_and_a_good_one_works_afterwards
     assert "FAILED" == status.state
     assert (status.reason or "").startswith("model poison:1: the process that loads it dies")
     assert {} == {s: o for s in range(SHARDS) if (o := deployment.jobs.outcome(job.id, s))}
-    # Each death takes at least one attempt of a shard with it.
+    # Each death costs at least one attempt of a shard.
     assert MAX_ATTEMPTS <= restarts() <= MAX_ATTEMPTS * SHARDS
     assert faults.kills("poison-model", process="worker.shards.isolated") <= 2 * WORKERS * 4
     good, good_status = _run(deployment, images)
@@ -158,7 +158,7 @@ def test_an_item_that_hangs_its_process_for_ever_is_named_and_the_rest_complete(
 def test_a_process_of_its_own_that_hangs_does_not_outlive_its_worker(
     deployment: Deployment, faults: FaultControl, wait_until: WaitUntil
 ) -> None:
-    # given: native code holds the process's interpreter, so that it notices nothing
+    # given: native code holds the interpreter, so that the process notices nothing
     hung_before = faults.hangs(process="worker.shards.isolated")
     images = _with(deployment.images(2), {1: HANG})
     client = deployment.client(max_attempts=1)
@@ -171,7 +171,7 @@ def test_a_process_of_its_own_that_hangs_does_not_outlive_its_worker(
     # when
     os.kill(worker, signal.SIGKILL)
 
-    # then: long before its deadline
+    # then: well before its deadline
     wait_until(lambda: not lives(process), timeout_s=SHARD_DEADLINE_S / 3)
     status = job.wait(timeout_s=END_WITHIN_S)
     assert ("SUCCEEDED", 1) == (status.state, status.items_failed)
@@ -179,7 +179,7 @@ def test_a_process_of_its_own_that_hangs_does_not_outlive_its_worker(
 
 
 def _isolated(job_id: str) -> dict[int, int]:
-    """Processes of their own that predict a shard of the job, each with its worker's id."""
+    """Isolated processes at work on a shard of the job, each with its worker's process id."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -215,7 +215,7 @@ def _with(images: NDArray[np.uint8], marks: dict[int, bytes]) -> NDArray[np.uint
 def _check_rows(
     deployment: Deployment, job: Job, images: NDArray[np.uint8], *, failed: list[int]
 ) -> None:
-    """Those that failed, and no others, have no row and a reason; the others have their bytes."""
+    """Check that only `failed` items have a reason and no row; all others have their bytes."""
     expected = deployment.predict(images)
     expected[failed] = np.nan
     results = job.results(partial=True)

@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 SHARDS = 200
-#: Redis is told of so many at a time.
+#: They are registered in Redis in one round trip.
 SMALL_JOBS = 128
 
 #: Submits one job under a key, or many small ones.
@@ -48,7 +48,7 @@ Produce = Callable[[Images, str], int]
 
 @pytest.fixture
 def produce(deployment: Deployment, faults: FaultControl, tmp_path: Path) -> Produce:
-    """Runs a producer in a process of its own, and returns its exit code."""
+    """Runs a producer in its own process; returns the exit code."""
 
     def run(images: Images, key: str) -> int:
         path = tmp_path / "images.npy"
@@ -99,7 +99,7 @@ def test_killed_between_manifest_and_last_message_the_job_is_done(
     job = deployment.client().job(key)
     history.observe(key)
     deployment.check_undisturbed(job, history)
-    # The same again is the same job.
+    # Submitted again, it is the same job.
     assert 0 == produce(images, key)
     deployment.check_undisturbed(job, history)
 
@@ -141,7 +141,7 @@ def test_killed_among_small_jobs_those_that_have_a_manifest_are_done_and_others_
 
 
 def _job_ids(deployment: Deployment) -> set[str]:
-    """Of the jobs that have a manifest: of a put that broke off, rclone keeps the folder."""
+    """Jobs with a manifest; of an interrupted put rclone keeps an empty folder."""
     return {
         job_id
         for job_id in deployment.jobs.job_ids()

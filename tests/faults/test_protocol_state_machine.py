@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
+from fornada.coordination.interface import Claim
 from fornada.errors import (
     BrokerError,
     JobNotFoundError,
@@ -32,6 +33,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import from_npy
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.manifest_cache import Manifests
@@ -48,6 +50,7 @@ from producer.client import Client
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
 from .checker import OutcomeHistory, check_job, check_outcome
@@ -421,12 +424,10 @@ class ProtocolMachine(RuleBasedStateMachine):
             check=lambda _artifact: None,
         )
         return ModelCache(
+            Settings(max_loaded_models=1, max_latency_s=0.0),
             models=store,
             build=lambda _manifest, _artifact: _Engine(),
             disk=ArtifactCache(folder),
-            max_models=1,
-            max_bytes=10**9,
-            max_latency_s=0.0,
         )
 
     def _new_port(self) -> Port:
@@ -456,15 +457,20 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
+            Settings(lease_s=LEASE_S),
+            Worker(name="worker", threads=1, engine="fake 1"),
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=self.models,
-            coordination=port.coordination,
+            leases=port.coordination,
+            endings=Endings(
+                jobs=JobStore(objects=port.objects, decisions=port.coordination),
+                open_jobs=port.coordination,
+                holder="worker",
+                lease_s=LEASE_S,
+            ),
             deadlines=Deadlines(),
             isolate=self._isolate,
-            worker="worker",
-            lease_s=LEASE_S,
-            shard_deadline_s=600.0,
         )
 
     def _isolate(self, job_id: str, shard: int) -> Any:
@@ -480,14 +486,10 @@ class ProtocolMachine(RuleBasedStateMachine):
         reconciler = Reconciler(
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
-            coordination=port.coordination,
-            enqueue=port.enqueue,
+            recovery=port.coordination,
+            sender=port,
+            settings=Settings(reconcile_interval_s=5.0, enqueue_window=WINDOW, lease_s=LEASE_S),
             holder=holder,
-            queue="fornada",
-            interval_s=5.0,
-            requeue_after_s=60.0,
-            enqueue_window=WINDOW,
-            lease_s=LEASE_S,
         )
         self.reconcilers[holder] = (port, reconciler)
         return port, reconciler
@@ -541,7 +543,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _renew_leases(self) -> None:
         for activity in self.activities:
             for (job_id, shard), attempt in activity.attempts.items():
-                self.coordination.renew(job_id, shard, attempt, lease_s=LEASE_S)
+                self.coordination.renew([Claim(job_id, shard, attempt)], lease_s=LEASE_S)
 
     def _activity(self, which: int) -> Activity:
         return self.activities[which % len(self.activities)]
@@ -632,8 +634,8 @@ def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
-    for module in ("upload", "small_jobs", "many"):
-        monkeypatch.setattr(f"producer.{module}.ThreadPoolExecutor", _InOrder)
+    for module in ("upload", "creation", "submitter"):
+        monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
     at = datetime(2026, 1, 1, tzinfo=UTC)
     monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")

@@ -1,4 +1,4 @@
-"""The job protocol on real servers and with real worker processes, while parts of them fail."""
+"""The job protocol on real servers and worker processes while parts of them fail."""
 
 import os
 import random
@@ -23,10 +23,10 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-#: Enough that a job is still at work when something happens to it.
+#: Enough that a job is still running when a fault strikes.
 SHARDS = 1000
 
-#: How often connections are cut at least, before such a job is over.
+#: Connections are cut at least this often before a job ends.
 LEAST_CUTS = 5
 
 WaitUntil = Callable[..., None]
@@ -34,18 +34,18 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture
 def history(module_deployment: Deployment) -> OutcomeHistory:
-    """Every version of what was committed, where the test looks."""
+    """Every version of committed objects that the test observes."""
     return OutcomeHistory(module_deployment.objects)
 
 
 @pytest.fixture
 def slowly(deployment: Deployment, faults: FaultControl) -> None:
-    """Work lasts until something has happened to it."""
+    """Work is slow enough for faults to strike it."""
     faults.slow_down()
 
 
 class _ProducerDiedError(BaseException):
-    """Nothing of the producer runs after this."""
+    """The producer dies here."""
 
 
 def test_the_end_of_a_cancel_that_races_success_stands(
@@ -61,8 +61,8 @@ def test_the_end_of_a_cancel_that_races_success_stands(
         status = job.cancel()
         assert status.state in ({"SUCCEEDED"} if least == shards else {"SUCCEEDED", "CANCELLED"})
         jobs.append(job)
-    # On a store that ignores conditions, two who end a job in the same moment may both write, so
-    # the race is let run out: the worker's side of it was over before this job began.
+    # On a store that ignores conditions, both sides of a race may write the end. When this job has
+    # ended, the workers' side of the races is over.
     deployment.check_undisturbed(deployment.submit(shards), history)
     wait_until(deployment.is_idle)
     ends = [deployment.final_bytes(job) for job in jobs]
@@ -208,7 +208,7 @@ def test_a_redis_killed_in_the_midst_of_a_job_loses_nothing(
 def test_messages_popped_by_idle_workers_that_were_killed_come_again(
     deployment: Deployment, history: OutcomeHistory, wait_until: WaitUntil
 ) -> None:
-    # given: workers that wait in BRPOP, and cannot record what it gives them
+    # given: stopped workers, which wait in BRPOP and cannot record what it gives them
     shards = 12
     workers = deployment.worker_pids()
     leader = deployment.leader_pid()
@@ -223,7 +223,7 @@ def test_messages_popped_by_idle_workers_that_were_killed_come_again(
 
     try:
         job = deployment.submit(shards, sender=SenderBy(freeze_and_send))
-        # Two gone from Redis: at least one was given to a worker that dies now.
+        # Two have left Redis: at least one went to a worker that dies now.
         assert deployment.redis.llen(deployment.queue) <= shards - 2
         assert held_before == deployment.redis.hlen("unacked")
 
@@ -260,5 +260,5 @@ def test_workers_killed_again_and_again_lose_nothing(
 
 
 def _refusals(client: Any) -> int:
-    """Writes that the server refused, for it was full."""
+    """Writes that the server refused because it was full."""
     return int(client.info("errorstats").get("errorstat_OOM", {"count": 0})["count"])

@@ -1,4 +1,4 @@
-"""Small jobs, whose inputs travel in messages, on real servers while parts of them fail."""
+"""Small jobs, whose inputs travel in messages, while parts of the real servers fail."""
 
 import random
 import sys
@@ -21,10 +21,10 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-#: So many that each worker has messages of them: up to 32 are in one.
+#: Enough messages for every worker, at up to 32 jobs each.
 SMALL_JOBS = 600
 SOME_JOBS = 100
-#: How often connections are cut at least, before such jobs are over.
+#: Connections are cut at least this often before the jobs end.
 LEAST_CUTS = 5
 
 WaitUntil = Callable[..., None]
@@ -32,7 +32,7 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture
 def history(module_deployment: Deployment) -> OutcomeHistory:
-    """Every version of what was committed, where the test looks."""
+    """Every version of committed objects that the test observes."""
     return OutcomeHistory(module_deployment.objects)
 
 
@@ -108,7 +108,7 @@ def test_connections_killed_every_200_ms_lose_none(
 def test_bundles_that_come_ten_times_and_in_any_order_count_once(
     deployment: Deployment, faults: FaultControl, history: OutcomeHistory
 ) -> None:
-    # given: other bundles each time, the same message twice in some
+    # given: different bundles each time, some with the same message twice
     real = CelerySender.from_settings(deployment.settings)
     chance = random.Random(7)
 
@@ -126,7 +126,7 @@ def test_bundles_that_come_ten_times_and_in_any_order_count_once(
 def test_the_end_of_a_cancel_that_races_success_stands(
     deployment: Deployment, wait_until: WaitUntil
 ) -> None:
-    # given: the first are cancelled before anybody begins, the others while workers are at them
+    # given: the first half is cancelled before any begins, the second while workers run them
     with deployment.held():
         small = deployment.submit_small(SOME_JOBS)
         jobs = [job for job, _ in small]
@@ -134,7 +134,7 @@ def test_the_end_of_a_cancel_that_races_success_stands(
     late = {job.cancel().state for job in jobs[: SOME_JOBS // 2 - 1 : -1]}
     assert {"CANCELLED"} == early
     assert late <= {"CANCELLED", "SUCCEEDED"}
-    # Both may write in the same moment, where the store decides nothing.
+    # Where the store decides nothing, both sides of a race may write.
     wait_until(deployment.is_idle, timeout_s=60)
     ends = [deployment.final_bytes(job) for job in jobs]
 
@@ -155,7 +155,7 @@ def test_the_end_of_a_cancel_that_races_success_stands(
 def _check_undisturbed(
     deployment: Deployment, small: list[tuple[Job, Images]], history: OutcomeHistory
 ) -> None:
-    """Each job ends SUCCEEDED with its own bytes, and its end stays as it is."""
+    """Check that each job ends SUCCEEDED with its own bytes, and that its end never changes."""
     for job, images in small:
         status = job.wait(timeout_s=END_WITHIN_S)
         assert "SUCCEEDED" == status.state, status

@@ -1,4 +1,4 @@
-"""Two who do the same in the same moment, on real servers: submit under one key, end one job."""
+"""Races on real servers: two producers with one key, two workers that end one job."""
 
 import sys
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_of_two_producers_with_one_key_and_different_images_one_wins(
     # when
     answers = [submit_at_once(clients, both, key=f"different-{number}") for number in range(ROUNDS)]
 
-    # then: the images of the one that was not refused, whatever the other did to the store
+    # then: the job has the images of the one that was not refused
     check_one_job_each(answers)
     for pair in answers:
         for job, own in zip(pair, both, strict=True):
@@ -83,7 +83,7 @@ def test_workers_that_end_a_job_at_once_write_one_end(
             jobs.append(deployment.submit(SHARDS))  # noqa: PERF401 - looked at while it grows
         states = {job.wait(timeout_s=END_WITHIN_S).state for job in jobs}
 
-    # then: whoever read it, whenever, read the same
+    # then: every reader, at any time, read the same end
     assert {"SUCCEEDED"} == states
     for job in jobs:
         history.observe(job.id)

@@ -1,4 +1,4 @@
-"""Two producers under one key, where the store itself decides between them."""
+"""Two producers under one key, on a store that decides between them."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,10 @@ from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
 
+from ..deployment import publish_unloadable
 from .rivals import check_one_job_each, submit_at_once
 
 ROUNDS = 20
@@ -22,15 +21,9 @@ ITEM_SHAPE = [8, 8]
 
 @pytest.fixture
 def clients(moto_settings: Settings, settings: Settings) -> list[Client]:
-    """Two producers, each with connections of its own; no worker runs."""
-    golden = np.zeros((1, *ITEM_SHAPE), np.uint8)
-    ModelStore(objects=S3ObjectStore.from_settings(moto_settings)).publish(
-        ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=["a", "b"]),
-        artifact=b"never loaded",
-        golden_inputs=golden,
-        golden_outputs=np.full((1, 2), 0.5, np.float32),
-        check=lambda _artifact: None,
-    )
+    """Two producers with their own connections; no workers."""
+    objects = S3ObjectStore.from_settings(moto_settings)
+    publish_unloadable(objects, "m", item_shape=ITEM_SHAPE, classes=["a", "b"])
     return [
         Client(
             objects=S3ObjectStore.from_settings(moto_settings),

@@ -1,4 +1,4 @@
-"""Shards that outlast the visibility timeout are delivered again while they are at work."""
+"""Shards that outlast the visibility timeout are delivered again while they run."""
 
 import sys
 from collections.abc import Callable
@@ -25,14 +25,14 @@ WaitUntil = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def worker_environ() -> dict[str, str]:
-    """What is held for a second comes again."""
+    """A message held for a second is delivered again."""
     return {"FAULT_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S)}
 
 
 def test_messages_that_come_again_while_their_shard_is_at_work_are_sent_away(
     deployment: Deployment, faults: FaultControl
 ) -> None:
-    # given: an item in each shard over which predict takes six times as long
+    # given: in each shard an item that takes six times the timeout
     images = deployment.images(SHARDS * ITEMS_PER_SHARD)
     images[::ITEMS_PER_SHARD, 0] = np.frombuffer(SLOW, np.uint8)
     history = OutcomeHistory(deployment.objects)

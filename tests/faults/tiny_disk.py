@@ -1,4 +1,4 @@
-"""A disk that a test can fill: a small tmpfs in a mount namespace of its own; no root is needed."""
+"""A disk that a test can fill: a small tmpfs in its own mount namespace, without root."""
 
 import contextlib
 import errno
@@ -14,13 +14,13 @@ _FILLER_BYTES = 4096
 
 
 class TinyDisk:
-    """A disk of few bytes; `folder` is its root for every process of ours."""
+    """A small disk; `folder` is its root, visible to every process of ours."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def fill(self, name: str) -> None:
-        """Put all the space that is left into a file `name`."""
+        """Grow the file `name` until no space is left."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as file:
@@ -35,10 +35,10 @@ class TinyDisk:
 
 @contextlib.contextmanager
 def tiny_disk(mount_point: Path, *, size_bytes: int) -> Iterator[TinyDisk]:
-    """A disk of so many bytes, while the block runs; skips the test where none can be had.
+    """A disk of `size_bytes`, for the length of the block; skips the test where none can be made.
 
-    `mount_point` is a folder that exists, and stays empty for those outside the namespace; they
-    reach the disk through the process that holds it.
+    `mount_point` is an existing folder. Outside the namespace it stays empty: the disk is reached
+    through the process that holds it.
     """
     try:
         holder = subprocess.Popen(
@@ -53,5 +53,5 @@ def tiny_disk(mount_point: Path, *, size_bytes: int) -> Iterator[TinyDisk]:
         assert holder.stdout is not None
         if holder.stdout.readline() != b"mounted\n":
             pytest.skip("mount namespaces are not allowed here")
-        # Leaving the block closes the holder's stdin, and with that its `cat` ends.
+        # Leaving the block closes the holder's stdin, which ends its `cat`.
         yield TinyDisk(Path(f"/proc/{holder.pid}/root") / mount_point.relative_to("/"))

@@ -13,7 +13,7 @@ from fornada import keys, logs
 from fornada.commands.output import JSON_OPTION, print_json
 from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.safety.trust import Trust
@@ -121,9 +121,7 @@ def train(  # noqa: PLR0917 - click passes options by name
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    models = ModelStore(
-        objects=S3ObjectStore.from_settings(settings), trust=Trust.from_settings(settings)
-    )
+    models = ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))
     if (dataset_name is None) == (data is None):
         raise UsageError("give one of --dataset NAME and --data PATH")
     name = name or _name(dataset_name, data)

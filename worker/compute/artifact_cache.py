@@ -1,4 +1,4 @@
-"""Model files on this machine's disk, by digest."""
+"""Artifacts on this machine's disk."""
 
 import contextlib
 import fcntl
@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fornada.errors import (
-    LocalDiskError,
-)
+from fornada.errors import LocalDiskError
 from fornada.logs import get_logger
 from fornada.records import sha256_hex
 
@@ -24,7 +22,7 @@ class ArtifactCache:
         self._folder = folder
 
     def get(self, digest: str) -> bytes | None:
-        """The artifact, if it is there and whole."""
+        """The artifact, if it is on disk and undamaged."""
         path = self._path(digest)
         try:
             data = path.read_bytes()
@@ -38,7 +36,7 @@ class ArtifactCache:
         return None
 
     def get_or_fetch(self, digest: str, fetch: Callable[[], bytes]) -> bytes:
-        """The artifact; of all processes of this machine one fetches it, the others wait.
+        """The artifact; one process of this machine fetches it while the others wait.
 
         Raises:
             LocalDiskError: The disk is full, or the folder is not writable.
@@ -54,7 +52,7 @@ class ArtifactCache:
             return found
 
     def put(self, digest: str, data: bytes) -> None:
-        """Keep the artifact; another process sees all of it or nothing.
+        """Keep the artifact; other processes see all of it or nothing.
 
         Raises:
             LocalDiskError: The disk is full, or the folder is not writable.
@@ -82,7 +80,7 @@ class ArtifactCache:
         except OSError as exc:
             raise _disk_error(f"cannot lock {path}", exc) from exc
         with file:
-            # The system lets go of it when the process ends, however that is.
+            # The system releases the lock however the process ends.
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -1,4 +1,4 @@
-"""Form predict calls of a fixed size from the rows of many shards, and hand the rows back."""
+"""Form predict calls of a fixed size from the rows of many shards, and return their outputs."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ Probabilities = NDArray[np.float32]
 
 
 class _Request:
-    """Rows that one caller waits for."""
+    """Rows whose outputs one caller waits for."""
 
     def __init__(self, rows: Array) -> None:
         self.rows = rows
@@ -38,7 +38,7 @@ class _Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """Rows of a request that are in one tile."""
+    """The rows of a request in one tile."""
 
     request: _Request
     start: int
@@ -53,23 +53,24 @@ class _Part:
 
 
 class Batcher:
-    """Threads that own the compute; callers block in `predict` and share their batches.
+    """Threads that own the compute; callers block in `predict` and share tiles.
 
-    Every call of `predict_tile` has the same number of rows, padded with zeros at the end of
-    what is there: the same item then gives the same bytes however a job is split. Rows of
-    different callers share a tile (dynamic batching, as Triton and TF Serving name it), and
-    tiles are computed side by side (streams, as OpenVINO names it). Where the engine keeps calls
-    ahead, full tiles are handed to it before a stream is free, which then need not wait for Python.
+    Every call of `predict_tile` has the same number of rows, padded with zeros, so that an item
+    gives the same bytes however a job is split. Rows of different callers share a tile (dynamic
+    batching in Triton and TF Serving), and several tiles are computed at a time (streams in
+    OpenVINO). An engine with calls ahead gets full tiles before a stream is free, so that no
+    stream waits for Python.
 
     Args:
         predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; called
-            by as many threads as there are streams and calls ahead.
-        streams: Calls that are computed at a time.
-        calls_ahead: Calls that may wait in the engine beside those.
-        tile_items: `max_batch_size`, the rows of every call.
+            from `streams + calls_ahead` threads.
+        streams: Calls that the engine computes at a time.
+        calls_ahead: Further calls that may wait in the engine.
+        tile_items: The rows of every call.
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
-        max_latency_s: How long a tile that is not full waits for more rows while a stream is free.
+        max_latency_s: How long a partial tile waits for more rows while a stream is free.
+        on_computed: Called after each call with its rows, padding excluded, and its seconds.
     """
 
     def __init__(
@@ -82,16 +83,18 @@ class Batcher:
         item_shape: Sequence[int],
         item_dtype: str,
         max_latency_s: float,
+        on_computed: Callable[[int, float], object] = lambda _row_count, _duration_s: None,
     ) -> None:
         self.tile_items = tile_items
         self._predict_tile = predict_tile
         self._streams = streams
         self._max_latency_s = max_latency_s
+        self._on_computed = on_computed
         self._tile_shape = (tile_items, *item_shape)
         self._tile_dtype = np.dtype(item_dtype)
         self._requests: deque[_Request] = deque()
         self._changed = threading.Condition()
-        #: Threads that are not here for rows: each has a call under way, or has yet to begin.
+        #: Threads that do not wait for rows: each is in a call, or has not started yet.
         self._busy_count = streams + calls_ahead
         self._closed = False
         self._threads = [
@@ -112,14 +115,14 @@ class Batcher:
         request = _Request(rows)
         with self._changed:
             if self._closed:
-                # No fault of the model, for which its job would end FAILED.
-                raise FornadaError("the model was unloaded while it was asked; try again")
+                # Not a `ModelError`, which would end the job.
+                raise FornadaError("the model was unloaded during the call; try again")
             self._requests.append(request)
             self._changed.notify_all()
         return request.future.result()
 
     def close(self) -> None:
-        """Finish what was asked for, then end the threads."""
+        """Answer all requests, then end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -133,11 +136,11 @@ class Batcher:
     def _serve(self, parts: list[_Part]) -> None:
         try:
             outputs = self._call(parts)
-        except Exception as exc:  # noqa: BLE001 - handed to the caller whose rows they are
+        except Exception as exc:  # noqa: BLE001 - raised in the caller
             if len(parts) == 1:
                 self._fail(parts[0].request, exc)
                 return
-            # Rows of one caller must not fail those of another, whose job would end for it.
+            # The rows of one caller must not fail the job of another.
             for part in parts:
                 self._serve([part])
             return
@@ -147,7 +150,7 @@ class Batcher:
             start += len(part)
 
     def _next_parts(self) -> list[_Part]:
-        """Rows for one tile, oldest request first; empty when closed and drained."""
+        """Rows for one tile, oldest request first; empty once closed and drained."""
         with self._changed:
             self._busy_count -= 1
             self._changed.notify_all()
@@ -156,7 +159,7 @@ class Batcher:
                 if not self._requests:
                     return []
                 self._wait_for_a_full_tile()
-                # Another thread may have taken them meanwhile.
+                # Another thread may have taken them.
                 if parts := self._take_rows():
                     self._busy_count += 1
                     return parts
@@ -167,7 +170,7 @@ class Batcher:
             if sum(request.left for request in self._requests) >= self.tile_items:
                 return
             if self._busy_count >= self._streams:
-                # It is computed no sooner than with the rows that come until a stream is free.
+                # No stream is free: waiting for more rows costs nothing.
                 self._changed.wait()
             elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
                 return
@@ -192,11 +195,13 @@ class Batcher:
             for part in parts:
                 tile[filled : filled + len(part)] = part.rows
                 filled += len(part)
+        began_s = time.perf_counter()
         outputs = self._predict_tile(tile)
+        self._on_computed(sum(map(len, parts)), time.perf_counter() - began_s)
         if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
             raise PredictionError(
                 f"predict gave {outputs.dtype} {outputs.shape} for {self.tile_items} items; "
-                "a model must answer with one float32 row an item"
+                "a model must give one float32 row per item"
             )
         return outputs  # type: ignore[return-value]  # the dtype was checked above
 
@@ -215,6 +220,6 @@ class Batcher:
             request.taken = len(request.rows)
             if request in self._requests:
                 self._requests.remove(request)
-            # Another stream may have failed with other rows of it.
+            # Other rows of it may have failed on another stream.
             if not request.future.done():
                 request.future.set_exception(exc)

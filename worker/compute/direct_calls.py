@@ -1,6 +1,7 @@
-"""Answers calls of `client.predict`: what comes in at a time is predicted in one go, by model."""
+"""Answers calls of `client.predict`, those that arrive together in one prediction a model."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
@@ -16,6 +17,7 @@ from fornada.errors import (
     MessageError,
     ModelError,
 )
+from fornada.events import SILENT, CallsAnswered, Events
 from fornada.logs import get_logger
 from fornada.records import ModelPin
 from worker.compute.model_cache import LoadedModel, ModelCache
@@ -23,43 +25,45 @@ from worker.host.deadlines import Deadlines
 
 log = get_logger(__name__)
 
-#: While one predicts the other takes calls in; shards' rows share its tiles.
+#: One takes calls while the other predicts; the rows of calls share tiles with those of shards.
 _THREADS = 2
-#: How long a thread waits for a call before it looks whether it shall end.
+#: How long a thread blocks for a call before it checks whether to stop.
 _TAKE_WITHIN_S = 1.0
 _WAIT_AFTER_ERROR_S = 1.0
-#: Calls that are taken at a time: as many as come together, and few enough to share with others.
+#: Calls that one thread takes at once: a burst, but not so many that other workers idle.
 _CALLS_AT_A_TIME = 256
 
 
 class PredictServer:
-    """Threads that take calls and answer them. A call is taken once: if we die, it is lost.
+    """Threads that take calls and answer them. A call is taken once: a worker that dies loses it.
 
     Args:
-        exchange: Where calls come from and answers go to.
-        queue: Which calls.
-        models: Loads models as shards do, under the same rules.
+        channel: Brings calls and carries answers back.
+        queue: The queue of calls.
+        models: Loads models by the same rules as for shards.
         deadlines: Ends the process if a model hangs.
-        deadline_s: After so long.
-        end_process: The device has no memory left; the process is of no more use.
+        deadline_s: When a model counts as hung.
+        end_process: Called when the device is out of memory, which only a restart cures.
     """
 
     def __init__(
         self,
         *,
-        exchange: CallChannel,
+        channel: CallChannel,
         queue: str,
         models: ModelCache,
         deadlines: Deadlines,
         deadline_s: float,
         end_process: Callable[[], None],
+        events: Events = SILENT,
     ) -> None:
-        self._exchange = exchange
+        self._channel = channel
         self._queue = queue
         self._models = models
         self._deadlines = deadlines
         self._deadline_s = deadline_s
         self._end_process = end_process
+        self._events = events
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"predict-calls-{number}", daemon=True)
@@ -67,12 +71,12 @@ class PredictServer:
         ]
 
     def start(self) -> None:
-        """Begin to take calls."""
+        """Start to take calls."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Take no more; return when what was taken is answered."""
+        """Stop taking calls; return when those taken are answered."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -80,13 +84,13 @@ class PredictServer:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                frames, now_ms = self._exchange.take(
+                frames, now_ms = self._channel.take(
                     self._queue, count=_CALLS_AT_A_TIME, timeout_s=_TAKE_WITHIN_S
                 )
                 if frames:
                     self._serve(frames, now_ms)
             except BrokerError as exc:
-                # Also where the answers could not be given: their callers no longer wait then.
+                # Also if answers could not be sent; their callers give up on their own.
                 log.warning("predict calls interrupted", error=str(exc))
                 self._stop.wait(_WAIT_AFTER_ERROR_S)
             except MemoryError:
@@ -103,14 +107,24 @@ class PredictServer:
                 for call, answer in self._predict(list(group)):
                     answers.setdefault(call.header.client, []).append(answer)
         if answers:
-            self._exchange.answer(answers)
+            self._channel.answer(answers)
 
     def _predict(self, calls: Sequence[RequestFrame]) -> list[tuple[RequestFrame, bytes]]:
-        """Each call with its answer; all of them are for one model."""
+        """Each call with its answer; all calls are for one model."""
         try:
             with self._models.use(calls[0].header.model) as model:
                 fitting, others = _parted(calls, model)
-                return [*_answered(fitting, model), *others]
+                began_s = time.monotonic()
+                answered = _answered(fitting, model)
+                self._events.tell(
+                    CallsAnswered(
+                        model=calls[0].header.model,
+                        call_count=len(fitting),
+                        row_count=sum(call.header.item_count for call in fitting),
+                        duration_s=time.monotonic() - began_s,
+                    )
+                )
+                return [*answered, *others]
         except FornadaError as exc:
             return [(call, _refusal(call, exc)) for call in calls]
 
@@ -126,7 +140,7 @@ def _wanted(frames: Iterable[bytes], now_ms: int) -> list[RequestFrame]:
         try:
             call = RequestFrame.parse(frame)
         except MessageError as exc:
-            log.error("predict call dropped", error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            log.error("predict call dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
             continue
         if call.header.deadline_ms > now_ms:
             wanted.append(call)
@@ -136,7 +150,7 @@ def _wanted(frames: Iterable[bytes], now_ms: int) -> list[RequestFrame]:
 def _parted(
     calls: Sequence[RequestFrame], model: LoadedModel
 ) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
-    """Calls that the model can be asked, and the others with what is wrong."""
+    """The calls that fit the model, and the others with their refusals."""
     manifest = model.manifest
     fitting, others = [], []
     for call in calls:
@@ -144,7 +158,7 @@ def _parted(
         if (header.item_dtype, header.item_shape) != (manifest.item_dtype, manifest.item_shape):
             fact = (
                 f"model {manifest} takes {manifest.item_dtype} {manifest.item_shape}, and the call "
-                f"has {header.item_dtype} {header.item_shape}; give it what it takes"
+                f"has {header.item_dtype} {header.item_shape}; send what it takes"
             )
         elif call.items.dtype.kind == "f" and not np.isfinite(call.items).all():
             fact = "NaN or infinity among the values; leave those items out"
@@ -158,7 +172,7 @@ def _parted(
 def _answered(
     calls: Sequence[RequestFrame], model: LoadedModel
 ) -> list[tuple[RequestFrame, bytes]]:
-    """Predict all in one go; if that fails each alone, so that none fails for another's rows."""
+    """Predict all together; if that fails, each alone, so that none fails for another's rows."""
     if not calls:
         return []
     try:

@@ -1,9 +1,9 @@
-"""Models that this process has loaded: each once, by digest, checked and warm."""
+"""The models that this process has loaded, each once, by digest."""
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from fornada.errors import (
@@ -15,8 +15,10 @@ from fornada.errors import (
     ObjectNotFoundError,
     UsageError,
 )
+from fornada.events import SILENT, Events, ModelDropped, ModelLoaded, TileComputed
 from fornada.logs import get_logger
 from fornada.records import ModelPin
+from fornada.settings import Settings
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -34,46 +36,46 @@ class LoadedModel:
         self.engine = engine
         self.batcher = batcher
         self.users = 0
-        #: By which versions it may be used; others may have the same artifact.
+        #: The versions that were checked; another version of the same artifact may be refused.
         self.pins: set[ModelPin] = set()
 
 
 class ModelCache:
-    """Loaded models by digest, the least recently used dropped first.
+    """Loaded models by digest; drops the least recently used first.
 
     Args:
+        settings: `max_loaded_models` are kept, and `model_memory_bytes` of their artifacts. A
+            model takes the size of its artifact and its working memory. Models in use are kept
+            beyond both limits.
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
-        max_models: How many are kept.
-        max_bytes: How large their artifacts are together, as their manifests have it; a model
-            takes that and its working memory. Models in use are kept even so.
-        max_latency_s: How long a batch that is not full waits for rows of other shards.
+        events: Hears of models loaded and dropped, and of each predict call.
     """
 
     def __init__(
         self,
+        settings: Settings,
         *,
         models: ModelStore,
         build: PredictorFactory,
-        disk: "ArtifactCache",
-        max_models: int,
-        max_bytes: int,
-        max_latency_s: float,
+        disk: ArtifactCache,
+        events: Events = SILENT,
     ) -> None:
         self._models = models
         self._build = build
         self._disk = disk
-        self._max_models = max_models
-        self._max_bytes = max_bytes
-        self._max_latency_s = max_latency_s
+        self._events = events
+        self._max_models = settings.max_loaded_models
+        self._max_bytes = settings.model_memory_bytes
+        self._max_latency_s = settings.max_latency_s
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
 
     @contextmanager
     def use(self, pin: ModelPin) -> Iterator[LoadedModel]:
-        """The model of `pin`, kept in memory until the block is left.
+        """The model of `pin`, kept in memory while the block runs.
 
         Raises:
             ModelError: It does not exist, is refused, or is not what the pin says.
@@ -89,10 +91,10 @@ class ModelCache:
             self._make_room()
 
     def warm(self, refs: Iterable[str]) -> None:
-        """Load models before they are asked for; what cannot be loaded is logged, no more.
+        """Load models before they are needed; those that fail are logged.
 
         Args:
-            refs: `name`, `name:version` or `name@alias`, as they are now.
+            refs: `name`, `name:version` or `name@alias`, resolved now.
         """
         for ref in refs:
             try:
@@ -102,7 +104,7 @@ class ModelCache:
                 log.warning("model not warmed up", model=ref, error=str(exc))
 
     def close(self) -> None:
-        """Drop every model; none is in use any more."""
+        """Drop every model; none may be in use."""
         with self._lock:
             models, self._loaded = list(self._loaded.values()), OrderedDict()
         for model in models:
@@ -111,13 +113,13 @@ class ModelCache:
     def _acquire(self, pin: ModelPin) -> LoadedModel:
         with self._lock:
             loading = self._loading.setdefault(pin.sha256, threading.Lock())
-        # Threads that need the same model wait for the one that loads it.
+        # One thread loads the model while others that need it wait.
         with loading:
             known = self._take(pin, is_checked=False)
             if known is not None:
                 return known
             with _faults_of_the_model():
-                # Also where the artifact is loaded: this version of it may not be accepted.
+                # Even if the artifact is loaded: this version of it may be refused.
                 manifest = self._models.verified_manifest(pin)
             known = self._take(pin, is_checked=True)
             if known is not None:
@@ -130,7 +132,7 @@ class ModelCache:
             return model
 
     def _take(self, pin: ModelPin, *, is_checked: bool) -> LoadedModel | None:
-        """The loaded model, counted as in use in the same step: in between, it could be dropped."""
+        """The loaded model, counted as used in one step, so that it cannot be dropped between."""
         with self._lock:
             model = self._loaded.get(pin.sha256)
             if model is None or not (is_checked or pin in model.pins):
@@ -141,12 +143,12 @@ class ModelCache:
             return model
 
     def _load(self, manifest: ModelManifest) -> LoadedModel:
-        began = time.monotonic()
+        began_s = time.monotonic()
         with _faults_of_the_model():
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda: self._models.fetch(manifest.artifact)
             )
-            # Before it is built: both would be in memory for a while.
+            # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)
         batcher = Batcher(
@@ -157,19 +159,31 @@ class ModelCache:
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
             max_latency_s=self._max_latency_s,
+            on_computed=self._tell_computed(manifest.pin, predictor.tile_items),
         )
-        log.info(
-            "model loaded",
-            model=str(manifest),
-            sha256=manifest.digest[:12],
-            engine=predictor.engine,
-            tile_items=predictor.tile_items,
-            duration_s=round(time.monotonic() - began, 3),
+        self._events.tell(
+            ModelLoaded(
+                model=manifest.pin,
+                sha256=manifest.digest[:12],
+                engine=predictor.engine,
+                tile_items=predictor.tile_items,
+                duration_s=time.monotonic() - began_s,
+            )
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
 
+    def _tell_computed(self, model: ModelPin, tile_items: int) -> Callable[[int, float], None]:
+        def tell(row_count: int, duration_s: float) -> None:
+            self._events.tell(
+                TileComputed(
+                    model=model, row_count=row_count, tile_items=tile_items, duration_s=duration_s
+                )
+            )
+
+        return tell
+
     def _make_room(self, count: int = 0, size_bytes: int = 0) -> None:
-        """Drop models that nobody uses until so many more, of so many bytes, have room."""
+        """Drop unused models until `count` more, of `size_bytes` together, have room."""
         dropped: list[LoadedModel] = []
         with self._lock:
             for digest in [d for d, model in self._loaded.items() if not model.users]:
@@ -178,7 +192,7 @@ class ModelCache:
                 dropped.append(self._loaded.pop(digest))
         for model in dropped:
             model.batcher.close()
-            log.info("model dropped", model=str(model.manifest))
+            self._events.tell(ModelDropped(model=model.manifest.pin))
 
     def _has_room(self, count: int, size_bytes: int) -> bool:
         loaded = self._loaded.values()
@@ -190,7 +204,7 @@ class ModelCache:
 
 @contextmanager
 def _faults_of_the_model() -> Iterator[None]:
-    """Turn what would be taken for faults of the shard into faults of the model."""
+    """Turn errors that elsewhere blame the shard into faults of the model."""
     try:
         yield
     except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:

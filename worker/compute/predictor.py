@@ -1,4 +1,4 @@
-"""What a worker's batcher asks: one model of the store, on the engine, checked and warm."""
+"""One model of the store on the engine: loaded, checked, and warm."""
 
 import functools
 from collections.abc import Callable
@@ -24,11 +24,11 @@ class Predictor(Protocol):
 
     @property
     def streams(self) -> int:
-        """Calls that shall be computed side by side."""
+        """Calls to compute at the same time."""
 
     @property
     def calls_ahead(self) -> int:
-        """Further calls that shall wait in the engine."""
+        """Extra calls to queue in the engine, so that a stream never idles."""
 
     @property
     def tile_items(self) -> int:
@@ -40,12 +40,12 @@ class Predictor(Protocol):
 
 #: Builds the predictor of a manifest from the artifact's bytes.
 PredictorFactory = Callable[[ModelManifest, bytes], Predictor]
-#: How many rows a call of a model shall have; may try it out.
+#: Chooses the rows of a model's predict calls, and may measure to do so.
 ChooseTile = Callable[[ModelManifest, Compile], int]
 
 
 class EnginePredictor:
-    """A model on `engine`, accepted only if it gives the outputs of its golden batch."""
+    """A model on `engine`; refused unless it reproduces its golden batch."""
 
     def __init__(
         self,

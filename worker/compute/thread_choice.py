@@ -1,4 +1,4 @@
-"""How many shards a worker process has in hand: as many as keep its engine from waiting."""
+"""Choose how many shards a worker process has in hand, so that its engine never waits."""
 
 import math
 import threading
@@ -10,6 +10,7 @@ import numpy as np
 
 from fornada import keys
 from fornada.errors import StoreError
+from fornada.events import SILENT, Events, ThreadsRaised
 from fornada.formats.items import Array, item_size_bytes
 from fornada.logs import get_logger
 from fornada.settings import MAX_CHOSEN_THREADS, Settings
@@ -19,19 +20,18 @@ from worker.compute.predictor import Predictor
 
 log = get_logger(__name__)
 
-#: Beyond the calls that run: a shard that is fetched, and one that is stored.
+#: Shards beyond the running calls: one being fetched and one being stored.
 _SPARE = 2
-#: Larger inputs are taken to come no faster a byte.
+#: The most that a probe reads or writes; larger objects are assumed to take as long per byte.
 _MOST_PROBE_BYTES = 1024 * 1024
-#: Each is timed so often, and the best counts: the first may open a connection.
+#: Measurements of each call, of which the shortest counts: the first may open a connection.
 _TRIES = 2
-#: A call that takes longer was no accident.
+#: A call that takes longer is not measured again.
 _LONG_S = 0.1
-
-#: So many shards of the largest size that the settings allow may be in memory.
+#: Memory for the inputs in hand, in shards of the largest size that the settings allow.
 _MOST_LARGE = 4
 
-#: The clock, and the processor time of the thread that asks, in seconds.
+#: Returns the clock and the processor time of the calling thread, in seconds.
 Stopwatch = Callable[[], tuple[float, float]]
 
 
@@ -41,17 +41,17 @@ def _stopwatch() -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardCost:
-    """What a full shard of a model takes a worker."""
+    """What a full shard of a model costs a worker."""
 
-    #: Seconds of waiting for the store, in which it needs no core of ours.
+    #: Time in which it waits for the store and needs no core.
     wait_s: float
-    #: Seconds of one core: to compute, and for the requests to the store.
+    #: Time in which it keeps one core busy: predict calls and the requests' own work.
     busy_s: float
-    #: Its input, which is in memory whole.
+    #: The size of its input, all of which is in memory.
     size_bytes: int
 
     def threads(self, settings: Settings, *, streams: int) -> int:
-        """How many shards keep `streams` calls running.
+        """The shards in hand that keep `streams` calls running.
 
         cores x (1 + wait / compute): Goetz et al., Java Concurrency in Practice (2006), 8.2.
         """
@@ -61,21 +61,22 @@ class ShardCost:
 
 
 def least_threads(streams: int) -> int:
-    """How many shards keep `streams` calls running where the store takes next to no time."""
+    """The shards in hand that keep `streams` calls running if the store answers at once."""
     return min(MAX_CHOSEN_THREADS, streams + _SPARE)
 
 
 class Concurrency:
-    """The shards that this process takes at a time, each in a thread: messages and threads alike.
+    """The number of shards in hand: messages taken, and threads that work on them.
 
-    It begins with few and takes more once a model is loaded that needs them. Never fewer: another
-    that is loaded may need them still.
+    It starts low and rises when a model is loaded that needs more. It never falls, because other
+    loaded models may still need it.
 
     Args:
-        settings: `worker_threads` holds, where it is set.
-        objects: Where shards will lie.
-        streams: Calls of the engine that run side by side.
-        stopwatch: Seconds by the clock, and of the calling thread's processor time.
+        settings: `worker_threads` fixes the number.
+        objects: The store of the shards.
+        streams: Calls that the engine computes at a time.
+        events: Hears when the number rises.
+        stopwatch: The clock, and the processor time of the calling thread.
     """
 
     def __init__(
@@ -84,24 +85,26 @@ class Concurrency:
         *,
         objects: ObjectStore,
         streams: int,
+        events: Events = SILENT,
         stopwatch: Stopwatch = _stopwatch,
     ) -> None:
         self._settings = settings
         self._objects = objects
         self._streams = streams
+        self._events = events
         self._stopwatch = stopwatch
         self._lock = threading.Lock()
         self._follow: Callable[[int], None] = lambda _threads: None
         self.threads = settings.worker_threads or least_threads(streams)
 
     def follow(self, resize: Callable[[int], None]) -> None:
-        """Call `resize` with the threads now, and whenever there shall be more."""
+        """Call `resize` with the number now, and whenever it rises."""
         with self._lock:
             self._follow = resize
             resize(self.threads)
 
     def fit(self, manifest: ModelManifest, predictor: Predictor) -> None:
-        """Have as many threads as shards of the model need; tried out, unless the settings say."""
+        """Measure a shard of the model, and raise the number if it needs more."""
         if self._settings.worker_threads is not None:
             return
         try:
@@ -113,8 +116,8 @@ class Concurrency:
                 stopwatch=self._stopwatch,
             )
         except StoreError as exc:
-            # The model is good, and with the threads that there are it will do.
-            log.warning("threads not tried out", model=str(manifest), error=str(exc))
+            # The model works with the threads that there are.
+            log.warning("shard not measured", model=str(manifest), error=str(exc))
             return
         threads = cost.threads(self._settings, streams=self._streams)
         with self._lock:
@@ -122,12 +125,10 @@ class Concurrency:
                 return
             self.threads = threads
             self._follow(threads)
-        log.info(
-            "more shards at a time",
-            threads=threads,
-            model=str(manifest),
-            wait_s=round(cost.wait_s, 4),
-            busy_s=round(cost.busy_s, 4),
+        self._events.tell(
+            ThreadsRaised(
+                model=manifest.pin, threads=threads, wait_s=cost.wait_s, busy_s=cost.busy_s
+            )
         )
 
 
@@ -139,7 +140,7 @@ def shard_cost(
     settings: Settings,
     stopwatch: Stopwatch = _stopwatch,
 ) -> ShardCost:
-    """Try what a shard of `items_per_shard` waits for the store, and what it computes.
+    """Measure how long a shard of `items_per_shard` waits for the store, and computes.
 
     Raises:
         StoreError: The store cannot be reached.
@@ -164,7 +165,7 @@ def shard_cost(
 def _requests(
     objects: ObjectStore, *, input_bytes: int, result_bytes: int, stopwatch: Stopwatch
 ) -> tuple[float, float]:
-    """A shard's requests one after the other, its input, its data and its outcome: as `_best`."""
+    """Time and processor time of a shard's requests: read the input, write data and outcome."""
     key = keys.probe()
     result = bytes(min(result_bytes, _MOST_PROBE_BYTES))
     whole = bytes(min(input_bytes, _MOST_PROBE_BYTES))
@@ -179,13 +180,13 @@ def _requests(
 
 
 def _best(call: Callable[[], object], *, stopwatch: Stopwatch) -> tuple[float, float]:
-    """What the call takes by the clock, and of that the processor time of this thread."""
+    """The shortest time of the call, and the processor time of this thread in it."""
     tries: list[tuple[float, float]] = []
     for _ in range(_TRIES):
         began_s, began_cpu_s = stopwatch()
         call()
         ended_s, ended_cpu_s = stopwatch()
-        # A clock that ticks too seldom for so short a call.
+        # A coarse clock may not tick during a short call.
         tries.append((max(ended_s - began_s, 1e-9), ended_cpu_s - began_cpu_s))
         if tries[-1][0] > _LONG_S:
             break

@@ -1,4 +1,4 @@
-"""End a process whose shard takes too long, even when no Python code runs any more."""
+"""End a process whose shard takes too long, even if native code holds the interpreter."""
 
 import faulthandler
 import sys
@@ -7,30 +7,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: A process may be ended so much later, as a share of what its shard may take.
+#: Tolerated lateness, as a fraction of the deadline.
 _LATE = 0.01
 
 
 class Deadlines:
-    """Deadlines of the shards at work; the earliest one is watched from outside the GIL.
+    """Deadlines of the shards at work; the earliest is watched from outside the GIL.
 
-    faulthandler's timer is a C thread: it prints all stacks and exits the process also when a
-    native call hangs or holds the GIL. The supervisor then starts another process.
+    faulthandler's timer is a C thread: it prints all stacks and exits the process even if a native
+    call hangs or holds the GIL. The supervisor then starts another process.
 
-    Setting the timer waits, with the GIL held, until one thread has ended and another has begun:
-    0.05 ms, and 2 ms beside two calls that compute. A timer that fires at about the right time is
-    therefore left as it is; a worker with several shards at work seldom sets it.
+    Setting the timer stops one thread and starts another with the GIL held: 0.05 ms, and 2 ms
+    beside two busy predict calls. So a timer that fires at about the right time stays as it is.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: From when on a block takes too long, and how late that may be noticed.
+        #: For each block, its deadline and the latest moment at which the timer may fire for it.
         self._deadlines: list[tuple[float, float]] = []
         self._fires_at_s = 0.0
 
     @contextmanager
     def within(self, timeout_s: float) -> Iterator[None]:
-        """End the process unless the block is left within `timeout_s`, or 1 % more."""
+        """End the process unless the block ends within `timeout_s`, or up to 1 % later."""
         deadline_s = time.monotonic() + timeout_s
         deadline = (deadline_s, deadline_s + _LATE * timeout_s)
         self._change(self._deadlines.append, deadline)
@@ -55,6 +54,6 @@ class Deadlines:
 
     def _set(self, fires_at_s: float) -> None:
         left_s = max(0.001, fires_at_s - time.monotonic())
-        # Not sys.stderr: Celery and test runners replace it by things without a descriptor.
+        # Celery and test runners replace sys.stderr with objects that have no descriptor.
         faulthandler.dump_traceback_later(left_s, exit=True, file=sys.__stderr__ or 2)
         self._fires_at_s = fires_at_s

@@ -1,4 +1,4 @@
-"""What kind of machine this is, as far as an engine's speed and its low bits depend on it."""
+"""The machine: the cores granted, the GPUs visible, and the kind of processor."""
 
 import os
 import platform
@@ -11,14 +11,18 @@ from fornada.errors import UsageError
 
 _CPUINFO = Path("/proc/cpuinfo")
 _NAMES = ("vendor_id", "cpu family", "model", "model name", "CPU implementer", "CPU part")
-#: Instructions that engines choose their code by. Others come and go with the kernel's release.
+#: Instruction sets by which engines choose their kernels; others change with the Linux release.
 _INSTRUCTIONS = re.compile(r"(avx|amx|fma|f16c|sse4|asimd|bf16|i8mm|sve)\w*")
+_CGROUPS = Path("/sys/fs/cgroup")
+#: This process's control groups: `0::/path`, in version 1 `4:cpu,cpuacct:/path`.
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def machine_kind(*, cores: int) -> str:
     """Processor, instructions and granted cores: `x86_64 AMD EPYC … avx2 fma, 2 cores`.
 
-    Processes of one machine, or of machines alike, get the same text.
+    An engine's speed and its low bits depend on these; equal machines get equal texts.
     """
     facts = _cpu_facts()
     named = [facts[name] for name in _NAMES if name in facts] or [platform.processor()]
@@ -29,7 +33,7 @@ def machine_kind(*, cores: int) -> str:
 
 
 def _cpu_facts() -> dict[str, str]:
-    """What Linux says of the first processor; nothing elsewhere."""
+    """Linux's description of the first processor; empty on other systems."""
     try:
         first, _, _ = _CPUINFO.read_text().partition("\n\n")
     except OSError:
@@ -38,13 +42,8 @@ def _cpu_facts() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
-_CGROUPS = Path("/sys/fs/cgroup")
-#: The groups that this process is in: `0::/path`, of the older kind `4:cpu,cpuacct:/path`.
-_OWN_GROUPS = Path("/proc/self/cgroup")
-
-
 def granted_cores() -> int:
-    """Cores by affinity and by the quotas of this process's control groups; at least 1."""
+    """Cores by affinity and by the quotas of the process's control groups; at least 1."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -53,7 +52,7 @@ def granted_cores() -> int:
 
 
 def _quotas() -> Iterator[int]:
-    """Cores that each group with a quota grants; a group's also hold for those below it."""
+    """The cores granted by each control group that has a quota, ancestors included."""
     for folder in _own_folders():
         try:
             if (folder / "cpu.max").exists():
@@ -62,14 +61,14 @@ def _quotas() -> Iterator[int]:
                 quota = (folder / "cpu.cfs_quota_us").read_text()
                 period = (folder / "cpu.cfs_period_us").read_text()
             limit = int(quota) / int(period)
-        except (OSError, ValueError):  # no such group in sight, or `max`: no limit
+        except (OSError, ValueError):  # the group is not visible, or says `max`: no limit
             continue
         if limit > 0:
             yield max(1, round(limit))
 
 
 def _own_folders() -> Iterator[Path]:
-    """This process's groups, each with those above it. In a container they are the mounted ones."""
+    """The process's groups and their ancestors; in a container, the mounted ones."""
     yield from (_CGROUPS, _CGROUPS / "cpu")
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
@@ -81,28 +80,25 @@ def _own_folders() -> Iterator[Path]:
             continue
         mounted = _CGROUPS / "cpu" if controllers else _CGROUPS
         folder = mounted / path.lstrip("/")
-        # One that is out of sight has a path that leads out of what is mounted.
+        # The path of an invisible group leads out of the mount.
         while mounted in folder.parents and ".." not in folder.parts:
             yield folder
             folder = folder.parent
 
 
-_VARIABLE = "CUDA_VISIBLE_DEVICES"
-
-
 def visible_gpus(environ: Mapping[str, str], *, devices: Path = Path("/dev")) -> list[str]:
-    """The GPUs as CUDA names them: those that the environment names, else all of the machine's.
+    """The GPUs by CUDA's names: those in the environment, else all of the machine's.
 
-    None where TensorFlow is its build for CPUs.
+    Empty with TensorFlow's CPU build.
     """
     if _is_cpu_build():
         return []
-    if _VARIABLE not in environ:
+    if _GPUS_VARIABLE not in environ:
         numbers = [re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*")]
         return sorted((match[1] for match in numbers if match), key=int)
     gpus = []
-    for name in environ[_VARIABLE].split(","):
-        # CUDA takes those before the first that it does not know, as which -1 is given.
+    for name in environ[_GPUS_VARIABLE].split(","):
+        # CUDA ignores every device from the first unknown one on, and -1 is unknown.
         if name.strip() in {"", "-1"}:
             break
         gpus.append(name.strip())
@@ -110,7 +106,7 @@ def visible_gpus(environ: Mapping[str, str], *, devices: Path = Path("/dev")) ->
 
 
 def gpu_of_each(gpus: Sequence[str], *, processes: int) -> list[dict[str, str]]:
-    """What each process has in its environment beside the rest: a GPU of its own.
+    """The addition to each process's environment that gives it its own GPU.
 
     Raises:
         UsageError: There are more processes than GPUs.
@@ -120,9 +116,9 @@ def gpu_of_each(gpus: Sequence[str], *, processes: int) -> list[dict[str, str]]:
     if processes > len(gpus):
         raise UsageError(
             f"--processes {processes} is more than the {len(gpus)} GPUs here, and a GPU serves one "
-            f"process; ask for {len(gpus)}, or predict on CPUs with {_VARIABLE}=-1"
+            f"process; ask for {len(gpus)}, or predict on CPUs with {_GPUS_VARIABLE}=-1"
         )
-    return [{_VARIABLE: gpu} for gpu in gpus[:processes]]
+    return [{_GPUS_VARIABLE: gpu} for gpu in gpus[:processes]]
 
 
 def _is_cpu_build() -> bool:

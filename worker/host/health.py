@@ -1,4 +1,4 @@
-"""Signs of life: a file that each worker process keeps fresh while it makes progress."""
+"""Heartbeats: a file that each worker process keeps fresh while it makes progress."""
 
 import json
 import os
@@ -13,22 +13,16 @@ from fornada.logs import get_logger
 
 log = get_logger(__name__)
 
-#: The event loop shows life this often,
+#: Interval between the event loop's heartbeats.
 BEAT_INTERVAL_S = 2.0
-
-#: and a file this old says that not even that worked.
+#: A process whose file is older is dead or stopped: the watchdog would have ended it earlier.
 STALE_AFTER_S = 90.0
-#: Until the first sign of life: TensorFlow's import takes minutes where disks are slow.
+#: Time until the first heartbeat: importing TensorFlow from a slow disk takes minutes.
 START_LIMIT_S = 600.0
-#: EX_TEMPFAIL of sysexits.h: start me again.
+#: EX_TEMPFAIL of sysexits.h: the supervisor starts another process.
 EXIT_RESTART = 75
-#: The longest step in which the stillness of another process is counted.
+#: The most that one look adds to the time for which a process has shown no life.
 _STEP_S = 1.0
-
-
-def worker_name(pid: int | None = None) -> str:
-    """The name in outcomes and logs of this process, or of another on this machine."""
-    return f"{socket.gethostname()}-{os.getpid() if pid is None else pid}"
 
 
 class HealthFile:
@@ -57,15 +51,15 @@ class HealthFile:
             ) from exc
 
     def changed_at_ns(self) -> int | None:
-        """When it was last touched, by the file system's clock; `None` where there is none."""
+        """When it was last touched, by the file system's clock; `None` if there is no file."""
         try:
             return self._path.stat().st_mtime_ns
         except OSError:
             return None
 
     def remove(self) -> None:
-        """Take the file away: the process has ended, or does so on purpose."""
-        # Where the disk refuses that, the file is soon stale, and cleared away later.
+        """Remove the file: the process has ended, or ends on purpose."""
+        # If the disk refuses, the file is soon stale, and removed later.
         with suppress(OSError):
             self._path.unlink()
 
@@ -77,7 +71,7 @@ class HealthFile:
 
 
 class HeartbeatReader:
-    """How long another process has shown no life, as seen by one that looks again and again."""
+    """Measures for how long another process has shown no life."""
 
     def __init__(self, file: HealthFile, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file
@@ -86,13 +80,13 @@ class HeartbeatReader:
         self._changed_at_ns: int | None = None
         #: Whether it has ever shown life.
         self.was_seen = False
-        #: For how long it has not.
+        #: Time since its last heartbeat.
         self.still_s = 0.0
 
     def look(self) -> None:
-        """See whether there was a beat since the last look."""
+        """Check for a heartbeat since the last look."""
         now_s = self._clock()
-        # While we ourselves stood still (a paused container, a laptop asleep), so did the other.
+        # In a paused container, or on a sleeping laptop, both processes stood still.
         self.still_s += min(now_s - self._looked_at_s, _STEP_S)
         self._looked_at_s = now_s
         changed_at_ns = self._file.changed_at_ns()
@@ -101,20 +95,20 @@ class HeartbeatReader:
 
 
 def live_and_stale(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the workers whose files in `folder` are fresh, and of those whose are not."""
+    """Names of the workers with fresh files in `folder`, and of those with stale ones."""
     live: list[str] = []
     stale: list[str] = []
     for path in sorted((folder / "workers").glob("*.json")):
         try:
             age_s = time.time() - path.stat().st_mtime
-        except FileNotFoundError:  # removed in between: it ended on purpose
+        except FileNotFoundError:  # it just ended on purpose
             continue
         if age_s < STALE_AFTER_S:
             live.append(path.stem)
         elif _still_runs(path.stem):
             stale.append(path.stem)
         else:
-            # It was killed; its successor has a file of its own.
+            # It was killed; its successor has another file.
             path.unlink(missing_ok=True)
     return live, stale
 

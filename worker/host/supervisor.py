@@ -1,4 +1,4 @@
-"""Start worker processes, start them again when they die or hang, and stop them in order."""
+"""Start worker processes, replace those that die or hang, and stop them in order."""
 
 import os
 import signal
@@ -10,23 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from fornada.events import SILENT, Events, WorkerEnded, WorkerKilled
 from fornada.logs import get_logger
 from worker.host.health import (
     STALE_AFTER_S,
     START_LIMIT_S,
     HealthFile,
     HeartbeatReader,
-    worker_name,
 )
+from worker.host.identity import worker_name
 
 log = get_logger(__name__)
 
-#: A process that showed life and lived this long has not failed at its start.
+#: A process that showed life and ran this long did not fail at its start.
 _STEADY_AFTER_S = 10.0
 _MAX_BACKOFF_S = 30.0
 _POLL_S = 0.2
-#: glibc gives the memory of a shard back to the kernel after each, and taking it again costs as
-#: much as hashing it: 7 ms for 8 MB. Up to these sizes a process keeps it for the next shard.
+#: glibc returns a shard's memory to the kernel, and getting it back costs as much as hashing it:
+#: 7 ms for 8 MB. Up to these sizes a process keeps it for the next shard.
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
@@ -34,18 +35,19 @@ _MALLOC = {
 
 
 class Supervisor:
-    """Keeps processes of `command` running until it is told to stop.
+    """Keeps processes of `command` running until SIGTERM or SIGINT.
 
-    A process that exits with 2 was started wrongly; another start would not help, so all stop.
-    One that shows no life any more (it was stopped, or native code holds the interpreter) can
-    neither end itself nor heed SIGTERM: it is killed. Its shards' leases run out.
+    A process that exits with 2 was started wrongly: another start would not help, so all stop.
+    A process that shows no life, because it was stopped or native code holds the interpreter,
+    neither ends itself nor obeys SIGTERM. It is killed, and its shards' leases run out.
 
     Args:
         command: Starts one process.
-        environs: One process for each; what it has in its environment beside ours.
-        cache_dir: Where they show life.
+        environs: One process each, with these additions to our environment.
+        cache_dir: Where the processes keep their health files.
         stale_after_s: How long a process may show no life.
-        start_limit_s: How long it may take until it first does.
+        start_limit_s: How long it may take to its first heartbeat.
+        events: Hears of processes that ended or were killed.
     """
 
     def __init__(
@@ -56,16 +58,19 @@ class Supervisor:
         cache_dir: Path,
         stale_after_s: float = STALE_AFTER_S,
         start_limit_s: float = START_LIMIT_S,
+        events: Events = SILENT,
     ) -> None:
         self._slots = [
             _Slot(
                 command,
+                number=number,
                 environ=environ,
                 cache_dir=cache_dir,
                 stale_after_s=stale_after_s,
                 start_limit_s=start_limit_s,
+                events=events,
             )
-            for environ in environs
+            for number, environ in enumerate(environs)
         ]
         self._stopping = threading.Event()
 
@@ -86,7 +91,7 @@ class Supervisor:
         return code
 
     def _tend(self) -> int:
-        """Start what is due; return the exit code of a process that was started wrongly."""
+        """Start the processes that are due; return 2 if one was started wrongly, else 0."""
         for slot in self._slots:
             code = slot.tend()
             if code == 2:  # noqa: PLR2004 - wrong usage, as everywhere
@@ -98,28 +103,32 @@ class Supervisor:
         self._stopping.set()
 
     def _stop(self) -> None:
-        # No limit of ours on how long they take while they show life: a shard is finished, or its
-        # deadline ends the process; who wants less sends SIGKILL, and loses nothing.
+        # Processes that show life may take their time: each finishes its shards, or a deadline
+        # ends it. SIGKILL is quicker, and loses nothing either.
         for slot in self._slots:
             slot.stop()
-        while any([slot.is_running() for slot in self._slots]):  # noqa: C419 - all are looked at
+        while any([slot.is_running() for slot in self._slots]):  # noqa: C419 - look at every slot
             time.sleep(_POLL_S)
 
 
 class _Slot:
-    """The place of one process."""
+    """A slot for one process at a time."""
 
     def __init__(
         self,
         command: Sequence[str],
         *,
+        number: int,
         environ: Mapping[str, str],
         cache_dir: Path,
         stale_after_s: float,
         start_limit_s: float,
+        events: Events = SILENT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = list(command)
+        self._number = number
+        self._events = events
         self._environ = dict(environ)
         self._cache_dir = cache_dir
         self._stale_after_s = stale_after_s
@@ -131,7 +140,7 @@ class _Slot:
         self._stopping = False
 
     def tend(self) -> int | None:
-        """Start the process if it is due; return its exit code in the moment that it ends."""
+        """Start the process if it is due; return its exit code once, when it has ended."""
         if self._process is None:
             if self._clock() >= self._due_at:
                 self._start()
@@ -140,11 +149,11 @@ class _Slot:
         if code is None:
             return None
         lived_s = self._clock() - self._started_at
-        steady = self._pulse.was_seen and lived_s > _STEADY_AFTER_S
+        steady = self._heartbeat.was_seen and lived_s > _STEADY_AFTER_S
         self._failures = 0 if steady else self._failures + 1
-        # Of few failures only: a power of very many overflows.
+        # A power of many failures would overflow.
         backoff_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._failures, 10) - 1)
-        log.warning("worker ended, starting another", code=code, lived_s=round(lived_s, 1))
+        self._events.tell(WorkerEnded(slot=self._number, code=code, lived_s=lived_s))
         self._process, self._due_at = None, self._clock() + backoff_s
         return code
 
@@ -155,45 +164,45 @@ class _Slot:
             self._process.terminate()
 
     def is_running(self) -> bool:
-        """Whether there is a process; one that shows no life is killed."""
+        """Whether the process runs; kills it if it shows no life."""
         return self._process is not None and self._look(self._process) is None
 
     def _start(self) -> None:
-        # Its own group: a terminal's Ctrl-C reaches the supervisor alone, which stops the workers
-        # in its turn. The pipe closes when the supervisor is gone, however it went.
+        # In its own session, Ctrl-C reaches the supervisor alone, which then stops the workers.
+        # The pipe closes when the supervisor ends for any reason.
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             self._command,
             start_new_session=True,
             stdin=subprocess.PIPE,
             env={**_MALLOC, **os.environ, **self._environ},
         )
-        self._sign = HealthFile(self._cache_dir, name=worker_name(self._process.pid))
-        # Of an earlier process of that number; numbers start anew with a container.
-        self._sign.remove()
-        self._pulse = HeartbeatReader(self._sign, clock=self._clock)
+        self._health_file = HealthFile(self._cache_dir, name=worker_name(self._process.pid))
+        # An earlier process may have had this number: a new container counts from 1 again.
+        self._health_file.remove()
+        self._heartbeat = HeartbeatReader(self._health_file, clock=self._clock)
         self._started_at = self._clock()
 
     def _look(self, process: "subprocess.Popen[bytes]") -> int | None:
-        """Its exit code if it has ended; kill it if it shows no life."""
+        """Return its exit code if it has ended; kill it if it shows no life."""
         code = process.poll()
         if code is not None:
             if process.stdin is not None:
                 process.stdin.close()
-            self._sign.remove()
+            self._health_file.remove()
             return code
-        self._pulse.look()
-        # One that never showed life holds nothing: it need not be waited for at the end.
-        waits_for_start = not self._pulse.was_seen and not self._stopping
+        self._heartbeat.look()
+        # A process that never showed life holds no shards, so stopping need not wait for it.
+        waits_for_start = not self._heartbeat.was_seen and not self._stopping
         limit_s = self._start_limit_s if waits_for_start else self._stale_after_s
-        if self._pulse.still_s > limit_s:
-            log.error("worker shows no life, killing it", pid=process.pid, still_s=limit_s)
+        if self._heartbeat.still_s > limit_s:
+            self._events.tell(WorkerKilled(slot=self._number, pid=process.pid, still_s=limit_s))
             process.kill()
-            # It has a moment to go.
-            self._pulse.still_s = 0.0
+            # Give it a moment to end.
+            self._heartbeat.still_s = 0.0
         return None
 
 
 def worker_command(*, threads: int) -> list[str]:
-    """The command of one worker process that predicts on so many cores."""
-    # -P: a folder `worker` where the user stands must not be taken for ours.
+    """The command of one worker process that predicts on `threads` cores."""
+    # -P ignores a folder `worker` in the user's working directory.
     return [sys.executable, "-P", "-m", "worker", "--threads", str(threads)]

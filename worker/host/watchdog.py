@@ -11,12 +11,12 @@ from worker.host.health import BEAT_INTERVAL_S, HealthFile
 
 log = get_logger(__name__)
 
-#: is taken for stuck after this long, as is a consumer that takes nothing, and its process ended;
+#: A process is stuck if its event loop, or its consumer, stands still for this long.
 STUCK_AFTER_S = 60.0
 
 
 class Activity:
-    """What a process does: how many messages it has taken, how many shards are at work."""
+    """How many messages the process has taken, and how many shards are at work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,13 +24,13 @@ class Activity:
         self.running_count = 0
 
     def take(self) -> None:
-        """A message came, whatever it holds."""
+        """Count a message, whatever it holds."""
         with self._lock:
             self.taken_count += 1
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A shard is at work while the block runs."""
+        """Count a shard as at work while the block runs."""
         with self._lock:
             self.running_count += 1
         try:
@@ -45,11 +45,11 @@ class Watchdog:
 
     A consumer can hang after a lost connection without any error. It is stuck when its event loop
     does not turn, or when it takes no message although the queue is never empty and no shard is at
-    work: a live consumer is given one at once, however many others there are. A process that has a
-    shard at work is left to the shard's deadline, so that ending it here costs no attempt.
+    work: Redis gives a waiting consumer a message at once, however many others wait. A process
+    with a shard at work is left to the shard's deadline, so a restart costs no attempt.
 
-    While Redis is away there is nothing to consume and nothing to mend by a restart, so that counts
-    as life.
+    Without Redis there is nothing to consume, and a restart would not help: the process counts as
+    live.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Watchdog:
         end_process: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`queue_length` counts the messages that wait; `None` while Redis does not answer."""
+        """`queue_length` returns the number of waiting messages, or `None` without Redis."""
         self._file = file
         self._activity = activity
         self._queue_length = queue_length
@@ -74,7 +74,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def beat(self) -> None:
-        """Called by the event loop: it turns."""
+        """Note that the event loop turns."""
         self._turned_at_s = self._clock()
         try:
             self._file.beat()
@@ -82,22 +82,22 @@ class Watchdog:
             log.warning("health file not written", error=str(exc))
 
     def expect_stop(self) -> None:
-        """The event loop is about to end on purpose; what is held takes as long as it takes."""
+        """Note that the event loop ends on purpose; the shards at work may take their time."""
         self._stopping = True
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching and take the file away."""
+        """Stop watching, and remove the health file."""
         self._stop.set()
         self._thread.join()
         self._file.remove()
 
     def check(self) -> None:
         """End the process if it is stuck."""
-        # Not asked for at the end: a server that keeps silent would hold that up.
+        # A silent server must not hold up the end.
         queued = None if self._stopping else self._queue_length()
         if queued is None:
             self._fed_at_s = self._clock()

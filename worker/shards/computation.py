@@ -1,4 +1,4 @@
-"""Compute one attempt at a shard: fetch, predict, store; in this process or in one of its own."""
+"""Compute attempts: fetch, predict and store, in this process or an isolated one."""
 
 import itertools
 import time
@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import ModelRefusedError, PredictionError
+from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
-from fornada.logs import get_logger
 from fornada.records import ObjectRef, now
+from fornada.settings import Settings
 from model_store.manifest import ModelManifest
 from worker.compute.batcher import Probabilities
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
-from worker.shards.attempt import Attempt
+from worker.host.identity import Worker
 from worker.shards.isolation import IsolatedProcess, bisect
-
-log = get_logger(__name__)
+from worker.shards.phases import Begun
 
 
 class Computation:
@@ -30,45 +30,47 @@ class Computation:
 
     def __init__(
         self,
+        settings: Settings,
+        worker: Worker,
         *,
         jobs: JobStore,
         models: ModelCache,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
-        worker: str,
-        shard_deadline_s: float,
+        events: Events,
     ) -> None:
         self._jobs = jobs
         self._models = models
         self._deadlines = deadlines
         self._isolate = isolate
-        self._worker = worker
-        self._shard_deadline_s = shard_deadline_s
+        self._worker = worker.name
+        self._shard_deadline_s = settings.shard_deadline_s
+        self._events = events
 
-    def run(self, attempt: Attempt) -> ShardOutcome:
-        """Compute the shard; store its probabilities; return the outcome to commit.
+    def run(self, attempt: Begun) -> ShardOutcome:
+        """Compute the shard, store its probabilities, and return the outcome to commit.
 
         Raises:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
             ModelError: The model is at fault.
-            ProcessDiedError: Even processes of its own died over the shard.
-            FornadaError: It may go better another time.
+            ProcessDiedError: The shard killed isolated processes too.
+            FornadaError: Another attempt may succeed.
         """
         if attempt.number > attempt.manifest.max_attempts:
-            # It may have ended this many workers; the next one shall not be ours.
+            # It may have killed that many workers; ours stays out of it.
             return self._compute_isolated(attempt)
         with self._deadlines.within(self._shard_deadline_s):
             return self._compute(attempt)
 
-    def _compute(self, attempt: Attempt) -> ShardOutcome:
+    def _compute(self, attempt: Begun) -> ShardOutcome:
         manifest = attempt.manifest
         with self._models.use(manifest.model) as model:
             _check_signature(manifest, model.manifest)
-            clock = _Stopwatch()
+            clock = _Stopwatch(self._events, [attempt])
             items = read_items(manifest, attempt.spec, jobs=self._jobs)
-            fetch_s = clock.lap()
+            fetch_s = clock.lap(Stage.FETCH)
             probabilities = _predict(model, items, attempt)
-            predict_s = clock.lap()
+            predict_s = clock.lap(Stage.PREDICT)
             data = self._put_data(attempt, probabilities)
             return self._ok(
                 attempt,
@@ -78,14 +80,14 @@ class Computation:
                 tile_items=model.batcher.tile_items,
                 fetch_s=fetch_s,
                 predict_s=predict_s,
-                upload_s=clock.lap(),
+                upload_s=clock.lap(Stage.PUT),
             )
 
-    def run_together(self, attempts: Sequence[Attempt]) -> list[ShardOutcome]:
+    def run_together(self, attempts: Sequence[Begun]) -> list[ShardOutcome]:
         """Compute small shards of one model in one call of its batcher.
 
         Raises:
-            Exception: One of them, or the model, is at fault; by itself each will say which.
+            Exception: One of them, or the model, is at fault; computed alone, each says which.
         """
         with (
             self._deadlines.within(self._shard_deadline_s),
@@ -93,14 +95,14 @@ class Computation:
         ):
             for attempt in attempts:
                 _check_signature(attempt.manifest, model.manifest)
-            clock = _Stopwatch()
+            clock = _Stopwatch(self._events, attempts)
             read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
-            fetch_s = clock.lap()
+            fetch_s = clock.lap(Stage.FETCH)
             rows = np.concatenate([items.rows for items in read])
             outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
             if len(rows):
                 outputs = model.batcher.predict(rows)
-            predict_s = clock.lap()
+            predict_s = clock.lap(Stage.PREDICT)
             ends = itertools.accumulate(len(items.rows) for items in read)
             parts = np.split(outputs, list(ends)[:-1])
             return [
@@ -110,23 +112,23 @@ class Computation:
                     item_errors=items.errors,
                     engine=model.engine,
                     tile_items=model.batcher.tile_items,
-                    # Of all that were computed together.
+                    # The bundle's, not this shard's part of it.
                     fetch_s=fetch_s,
                     predict_s=predict_s,
                 )
                 for attempt, items, part in zip(attempts, read, parts, strict=True)
             ]
 
-    def _compute_isolated(self, attempt: Attempt) -> ShardOutcome:
-        """Predict in a process of its own, and halve what it dies over, down to the item."""
-        manifest, item_count = attempt.manifest, attempt.item_count
-        log.warning("shard isolated", job_id=manifest.job_id, shard=attempt.shard)
-        with self._isolate(manifest.job_id, attempt.shard) as process:
-            clock = _Stopwatch()
+    def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
+        """Predict in a process of its own, and halve what kills it, down to the item."""
+        manifest, item_count, run = attempt.manifest, attempt.item_count, attempt.run
+        self._events.tell(ShardIsolated(job_id=run.job_id, shard=run.shard))
+        with self._isolate(run.job_id, run.shard) as process:
+            clock = _Stopwatch(self._events, [attempt])
             probabilities, errors = bisect(
                 item_count, process.predict, class_count=len(manifest.classes)
             )
-            predict_s = clock.lap()
+            predict_s = clock.lap(Stage.PREDICT)
             data = self._put_data(attempt, probabilities)
             return self._ok(
                 attempt,
@@ -136,10 +138,10 @@ class Computation:
                 engine=process.engine,
                 tile_items=process.tile_items,
                 predict_s=predict_s,
-                upload_s=clock.lap(),
+                upload_s=clock.lap(Stage.PUT),
             )
 
-    def _ok(self, attempt: Attempt, **found: Any) -> ShardOutcome:
+    def _ok(self, attempt: Begun, **found: Any) -> ShardOutcome:
         return ShardOutcome(
             status="ok",
             item_count=attempt.item_count,
@@ -148,14 +150,15 @@ class Computation:
             **found,
         )
 
-    def _put_data(self, attempt: Attempt, probabilities: Probabilities) -> ObjectRef:
+    def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
         data = to_npy(probabilities)
-        return self._jobs.put_data(attempt.manifest, attempt.shard, attempt.id, data)
+        run = attempt.run
+        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt_id, data)
 
-    def dead(self, attempt: Attempt, reason: str, detail: str) -> ShardOutcome:
+    def dead(self, attempt: Begun, reason: str, detail: str) -> ShardOutcome:
         """The outcome of a shard that will not be tried again."""
-        job_id, shard = attempt.manifest.job_id, attempt.shard
-        log.error("shard is dead", job_id=job_id, shard=shard, reason=reason, why=detail)
+        run = attempt.run
+        self._events.tell(ShardDied(job_id=run.job_id, shard=run.shard, reason=reason, why=detail))
         return ShardOutcome(
             status="dead",
             item_count=attempt.item_count,
@@ -167,21 +170,21 @@ class Computation:
 
 
 def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
-    # Any producer may have written the job's; NumPy would fit wrong items into a tile silently.
+    # Any producer may have written the job's manifest, and NumPy would broadcast wrong items.
     have = f"{manifest.item_dtype} {manifest.item_shape}"
     want = f"{model.item_dtype} {model.item_shape}"
     if have != want:
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
-def _predict(model: LoadedModel, items: Items, attempt: Attempt) -> Probabilities:
+def _predict(model: LoadedModel, items: Items, attempt: Begun) -> Probabilities:
     """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
     if len(items.rows):
         return _placed(model.batcher.predict(items.rows), items, attempt)
     return np.full((attempt.item_count, len(attempt.manifest.classes)), np.nan, np.float32)
 
 
-def _placed(outputs: Probabilities, items: Items, attempt: Attempt) -> Probabilities:
+def _placed(outputs: Probabilities, items: Items, attempt: Begun) -> Probabilities:
     """`outputs`, a row for each item that did not fail, in the shard's order."""
     item_count, class_count = attempt.item_count, len(attempt.manifest.classes)
     if outputs.shape[1] != class_count:
@@ -197,11 +200,24 @@ def _placed(outputs: Probabilities, items: Items, attempt: Attempt) -> Probabili
 
 
 class _Stopwatch:
-    """Seconds between laps."""
+    """Times the stages of attempts that are computed together, and tells of them."""
 
-    def __init__(self) -> None:
-        self._last = time.monotonic()
+    def __init__(self, events: Events, attempts: Sequence[Begun]) -> None:
+        self._events = events
+        self._shard_count = len(attempts)
+        self._item_count = sum(attempt.item_count for attempt in attempts)
+        self._last_s = time.monotonic()
 
-    def lap(self) -> float:
-        last, self._last = self._last, time.monotonic()
-        return self._last - last
+    def lap(self, stage: Stage) -> float:
+        """Seconds since the last lap, which `stage` took."""
+        last_s, self._last_s = self._last_s, time.monotonic()
+        duration_s = self._last_s - last_s
+        self._events.tell(
+            StageEnded(
+                stage=stage,
+                duration_s=duration_s,
+                shard_count=self._shard_count,
+                item_count=self._item_count,
+            )
+        )
+        return duration_s

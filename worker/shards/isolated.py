@@ -1,4 +1,4 @@
-"""The isolated process: predicts runs of one shard's items, or dies doing so."""
+"""The isolated process: predicts ranges of one shard's items, or dies over them."""
 
 import argparse
 import ctypes
@@ -14,16 +14,14 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import (
-    FornadaError,
-)
+from fornada.errors import FornadaError
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ItemError
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
@@ -37,13 +35,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer requests from stdin until it is closed."""
+    """Answer requests from stdin until it closes."""
     parser = argparse.ArgumentParser(prog="python -m worker.shards.isolated", description=__doc__)
     parser.add_argument("job_id")
     parser.add_argument("shard", type=int)
     arguments = parser.parse_args()
     _end_with_worker()
-    # Whatever else prints, native code too, must not mix with the answers.
+    # Other output, of native code too, must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     settings = Settings.from_env(os.environ)
@@ -56,19 +54,16 @@ def main() -> None:
 
 
 def _end_with_worker() -> None:
-    """Have the kernel end this process with the worker's.
-
-    While native code hangs, nobody reads stdin to its end; nor would anybody else end it.
-    """
+    """Have the kernel end this process with the worker: hung native code reads no stdin."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Shard:
-    """One shard, its model loaded at first use."""
+    """One shard, and its model once loaded."""
 
     def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
-        objects = S3ObjectStore.from_settings(settings)
+        objects = open_store(settings)
         self._jobs = JobStore(objects=objects)
         self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
         self._settings = settings
@@ -82,7 +77,7 @@ class _Shard:
         """Load the model."""
         manifest = self._models.verified_manifest(self._manifest.model)
         artifact = self._models.fetch(manifest.artifact)
-        # One call at a time is all that is asked for here.
+        # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
         self._predictor = EnginePredictor(
             manifest,
@@ -99,7 +94,7 @@ class _Shard:
         return {"engine": self._predictor.engine, "tile_items": self._predictor.tile_items}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Predict a run of items into a file; say which of them failed."""
+        """Predict a range of items into a file; return the items that failed."""
         first, count = int(request["first"]), int(request["count"])
         probabilities, errors = self._predict(first, count)
         Path(request["output"]).write_bytes(to_npy(probabilities))
@@ -117,9 +112,9 @@ class _Shard:
         return probabilities, items.errors
 
     def _read(self, first: int, count: int) -> Items:
-        """The items from `first` on, so many; positions and errors count from the shard's start."""
+        """`count` items from `first` on; positions and errors count from the shard's start."""
         if self._spec.format == "image":
-            # Decoding can kill too, so only these are touched.
+            # Decoding can kill too, so read these alone.
             part = self._spec.model_copy(
                 update={"objects": self._spec.objects[first : first + count], "item_count": count}
             )
@@ -143,7 +138,7 @@ def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
     except FornadaError as exc:
         return {"failed": exc.fault, "message": str(exc)}
     except OSError as exc:
-        # A full disk: if this process died of it, the items would be blamed.
+        # A full disk, for example: dying of it would blame the items.
         return {"failed": "transient", "message": str(exc)}
 
 

@@ -1,4 +1,4 @@
-"""Predict a shard that kept killing its workers in a process of its own, down to the item."""
+"""Predict a shard that kept killing workers in a process of its own, down to the item."""
 
 import contextlib
 import json
@@ -22,32 +22,32 @@ from worker.compute.batcher import Probabilities
 
 log = get_logger(__name__)
 
-#: Processes that may die over one shard: room for several bad items among thousands, and an end
-#: in minutes when every item kills.
+#: Processes that may die over one shard: enough for several bad items among thousands, and done in
+#: minutes if every item kills.
 MAX_DEATHS = 64
-#: Deaths before the first answer that are taken for the model's doing, and not for chance.
+#: Deaths during the load that blame the model; one may be chance.
 _DEATHS_AT_LOAD = 2
-#: The least time for a load: a worker has imported TensorFlow before its shards' deadlines begin.
+#: The least time for a load, which includes the framework's import.
 _LOAD_WITHIN_S = 180.0
 
-#: From the first item on, so many: float32 [items, classes], and what failed among them.
+#: Takes the first item and a count; returns float32 [items, classes], and the items that failed.
 PredictRange = Callable[[int, int], tuple[Probabilities, list[ItemError]]]
 
 
 class ProcessDiedError(FornadaError):
-    """The process of its own ended, or was ended, without an answer."""
+    """The isolated process ended, or was killed, without an answer."""
 
 
 def bisect(
     item_count: int, predict: PredictRange, *, class_count: int
 ) -> tuple[Probabilities, list[ItemError]]:
-    """Predict all items that can be; one over which the process dies becomes an error.
+    """Predict all items but those that kill the process, which become item errors.
 
-    A run over which the process died is halved until single items are left, so that one such
-    item among n costs about log2(n) processes.
+    A range that killed the process is halved down to single items, so that one deadly item
+    among n costs about log2(n) processes.
 
     Raises:
-        ProcessDiedError: More than `MAX_DEATHS` processes died, or one over every single item.
+        ProcessDiedError: More than `MAX_DEATHS` processes died, or every single item killed one.
     """
     rows: list[Probabilities] = []
     errors: list[ItemError] = []
@@ -63,12 +63,12 @@ def bisect(
                 raise ProcessDiedError(f"{deaths} processes died over it; the last: {exc}") from exc
             if count > 1:
                 half = count // 2
-                # The later half goes below: answers come in the items' order.
+                # The later half goes below on the stack: answers come in the items' order.
                 pending += [(first + half, count - half), (first, half)]
                 continue
             killers += 1
             if killers == item_count:
-                # Not the items' doing, then.
+                # Then the items are not the cause.
                 raise ProcessDiedError(f"a process died over every item; the last: {exc}") from exc
             probabilities = np.full((1, class_count), np.nan, np.float32)
             failed = [ItemError(index=first, reason=f"its worker died over it: {exc}")]
@@ -78,18 +78,18 @@ def bisect(
 
 
 class IsolatedProcess:
-    """A process that predicts runs of one shard's items, started again when it dies.
+    """A process that predicts ranges of one shard's items; started again after it dies.
 
     Args:
         command: Runs `worker.shards.isolated` for the shard.
-        timeout_s: A run that takes longer is ended, and counts as the process's death.
+        timeout_s: A range that takes longer is ended, and counts as a death.
     """
 
     def __init__(self, command: Sequence[str], *, timeout_s: float) -> None:
         self._command = list(command)
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
-        #: What computes, and with how many rows a call; known once it has answered.
+        #: The engine and the rows of its calls, known once it has loaded the model.
         self.engine: str | None = None
         self.tile_items: int | None = None
 
@@ -111,7 +111,7 @@ class IsolatedProcess:
             ProcessDiedError: The process died over them.
             InputError: The shard cannot be read.
             ModelRefusedError: The model cannot be used, or the process dies while it loads it.
-            StoreUnavailableError: The store cannot be reached for now.
+            StoreUnavailableError: Another attempt may succeed.
         """
         process = self._process or self._start()
         with tempfile.TemporaryDirectory(prefix="fornada-isolated-") as folder:
@@ -130,7 +130,7 @@ class IsolatedProcess:
         if process.stdin is None or process.stdout is None:
             raise ProcessDiedError("it has no pipes")
         with _limited(process, timeout_s=timeout_s):
-            # A process that is gone does not read; what it answers is then nothing.
+            # A process that is gone reads nothing, and its answer is empty.
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
@@ -182,7 +182,7 @@ class IsolatedProcess:
 
 @contextmanager
 def _limited(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> Iterator[None]:
-    """Kill the process unless the block is left in time."""
+    """Kill the process unless the block ends in time."""
     timer = threading.Timer(timeout_s, process.kill)
     timer.start()
     try:
@@ -192,12 +192,12 @@ def _limited(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> Iterato
 
 
 def isolated_command(job_id: str, shard: int) -> list[str]:
-    """The command of a process that predicts runs of this shard's items."""
+    """The command of a process that predicts ranges of this shard's items."""
     return [sys.executable, "-P", "-m", "worker.shards.isolated", job_id, str(shard)]
 
 
 def _raise_failure(answer: dict[str, Any]) -> None:
-    # Faults of the caller, the worker or nobody: another attempt may go better.
+    # After any other fault, another attempt may succeed.
     kinds: dict[str, type[FornadaError]] = {"item": InputError, "model": ModelRefusedError}
     if "failed" in answer:
         raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])

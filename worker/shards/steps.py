@@ -1,92 +1,83 @@
-"""Messages on their way through the protocol, and what is done about a step that fails."""
+"""Guards the steps of a bundle's shards, so that a failure ends no more than its own shard."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fornada.coordination.interface import Coordination
+from fornada.coordination.interface import Leases
 from fornada.errors import FornadaError, JobNotFoundError, MessageError
-from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import ShardOutcome
+from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger
-from fornada.queue.message import ShardMessage
-from worker.shards.attempt import Attempt
+from worker.shards.phases import ShardResult, ShardRun
 
 log = get_logger(__name__)
 
 
-@dataclass(kw_only=True, eq=False)
-class Run:
-    """One message, and what is known of it so far."""
+class Settled(Exception):  # noqa: N818 - no error: the shard needs no further step
+    """Raised in a step that settles its shard."""
 
-    message: ShardMessage
-    attempt_id: str
-    #: It came with the message, and the job's id vouches for it.
-    carried: JobManifest | None
-    manifest: JobManifest = field(init=False)
-    attempt: Attempt = field(init=False)
-    #: What came of computing it together with others.
-    together: ShardOutcome | None = None
-    #: What is to be committed.
-    computed: ShardOutcome = field(init=False)
-    #: What the shard has now.
-    outcome: ShardOutcome = field(init=False)
-    #: What came of it; nothing while it goes on.
-    result: str | None = None
-
-    @property
-    def is_all_of_its_job(self) -> bool:
-        """Whether what was computed is all that can come of the job, and so its end."""
-        only = self.manifest.can_end_with_its_outcome
-        return only and self.attempt.is_alone and self.computed.status == "ok"
-
-
-def unfinished(runs: Sequence[Run]) -> list[Run]:
-    """Those that nothing has come of yet."""
-    return [run for run in runs if run.result is None]
+    def __init__(self, result: ShardResult) -> None:
+        super().__init__(result)
+        self.result = result
 
 
 class Steps:
-    """Takes runs from step to step, so that no exception leaves the task."""
+    """The results of one bundle."""
 
-    def __init__(self, *, coordination: Coordination) -> None:
-        self._coordination = coordination
+    def __init__(self, *, leases: Leases, events: Events) -> None:
+        self._leases = leases
+        self._events = events
+        self._results: dict[str, ShardResult] = {}
 
-    def take(self, run: Run, step: Callable[[Run], None]) -> Exception | None:
-        """Take the run a step further, or let it end with what went wrong, which is returned.
+    def result(self, run: ShardRun) -> ShardResult:
+        """What came of the shard."""
+        return self._results[run.attempt_id]
+
+    def settle(self, run: ShardRun, result: ShardResult) -> None:
+        """Say what came of the shard."""
+        self._results[run.attempt_id] = result
+
+    @contextmanager
+    def attempt_step(self, *runs: ShardRun) -> Iterator[None]:
+        """Settle the shards with whatever the block raises.
 
         Raises:
             MemoryError: The device has no memory left; the process is of no more use.
         """
-        job_id, shard = run.message.job_id, run.message.shard
         try:
-            step(run)
+            yield
+        except Settled as settled:
+            for run in runs:
+                self.settle(run, settled.result)
         except (JobNotFoundError, MessageError) as exc:
-            log.error("message dropped", job_id=job_id, shard=shard, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
-            run.result = "ended"
-            return exc
+            for run in runs:
+                self.drop(run, str(exc))
         except (FornadaError, OSError) as exc:
-            # Nobody's fault that trying later would not mend: a store or disk that fails for now.
-            self.defer(run, exc, counted=False)
-            return exc
+            # The store, Redis or the disk fails for now, which is no fault of the shard.
+            for run in runs:
+                self.defer(run, exc, counted=False)
         except MemoryError:
             raise
         except Exception as exc:
-            log.exception("shard failed unexpectedly", job_id=job_id, shard=shard)
-            self.defer(run, exc, counted=True)
-            return exc
-        return None
+            log.exception("shard failed unexpectedly", job_id=runs[0].job_id, shard=runs[0].shard)
+            for run in runs:
+                self.defer(run, exc, counted=True)
 
-    def defer(self, run: Run, exc: Exception, *, counted: bool) -> None:
-        """Leave the shard to the reconciler; `counted`: this was an attempt at it."""
-        # The lease is kept and runs out: that is the delay before the shard is tried again.
-        job_id, shard = run.message.job_id, run.message.shard
-        run.result = "deferred"
-        log.warning("shard deferred", job_id=job_id, shard=shard, error=str(exc))
+    def drop(self, run: ShardRun, error: str) -> None:
+        """Settle a shard that does not exist."""
+        self.settle(run, ShardResult.ENDED)
+        self._events.tell(MessageDropped(error=error, job_id=run.job_id, shard=run.shard))
+
+    def defer(self, run: ShardRun, exc: Exception, *, counted: bool) -> None:
+        """Leave the shard to the reconciler; `counted` if this was an attempt at it."""
+        # The lease is kept: the shard is tried again when it runs out.
+        self.settle(run, ShardResult.DEFERRED)
+        self._events.tell(
+            ShardDeferred(job_id=run.job_id, shard=run.shard, error=str(exc), counted=counted)
+        )
         try:
             if counted:
-                error = f"{type(exc).__name__}: {exc}"
-                self._coordination.note_failure(job_id, shard, error)
+                self._leases.note_failure(run.claim, f"{type(exc).__name__}: {exc}")
             else:
-                self._coordination.forget_attempt(job_id, shard, run.attempt_id)
+                self._leases.forget_attempt(run.claim)
         except FornadaError as redis_error:
-            log.warning("attempt not recorded", job_id=job_id, error=str(redis_error))
+            log.warning("attempt not recorded", job_id=run.job_id, error=str(redis_error))

@@ -167,8 +167,8 @@ def _patch_coordination(module: Any, points: FaultPoints) -> None:
                 points.note_leased(claim.job_id)
 
     redis = module.RedisCoordination
-    _wrap(redis, "begin_all", before=lambda *_: points.at("before-begin"), after=begun)
-    _wrap(redis, "mark_all_done", after=lambda *_: points.at("marked-done"))
+    _wrap(redis, "begin", before=lambda *_: points.at("before-begin"), after=begun)
+    _wrap(redis, "mark_done", after=lambda *_: points.at("marked-done"))
 
 
 def _patch_broker(module: Any, _points: FaultPoints) -> None:
@@ -215,7 +215,7 @@ def _patch_job_store(module: Any, points: FaultPoints) -> None:
 
 def _patch_open_jobs(module: Any, points: FaultPoints) -> None:
     _wrap(module.RedisOpenJobs, "open_job", after=lambda *_: points.at("job-listed"))
-    _wrap(module.RedisOpenJobs, "admit", after=lambda *_: points.at("jobs-admitted"))
+    _wrap(module.RedisOpenJobs, "register_small_jobs", after=lambda *_: points.at("jobs-admitted"))
 
 
 def _patch_sender(module: Any, points: FaultPoints) -> None:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
 from pydantic import SecretStr
 
 from fornada import keys
+from fornada.coordination import redis_jobs
 from fornada.coordination.interface import Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError, ConfigError
@@ -44,7 +45,7 @@ def test_the_time_is_now_in_utc(coordination: Coordination) -> None:
 def test_an_attempt_is_told_when_it_began(coordination: Coordination) -> None:
     before = coordination.server_time()
 
-    at = coordination.begin("job", 0, "a", lease_s=LONG_S).at
+    at = coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].at
 
     assert -0.002 <= (at - before).total_seconds() < 5
 
@@ -71,11 +72,43 @@ def test_rebuilding_from_an_empty_store_is_complete_too(coordination: Coordinati
 def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs(["a", "b", "c"])
 
-    coordination.end_job("a", "SUCCEEDED")
-    coordination.drop_job("b")
-    coordination.drop_job("never there")
+    coordination.end_jobs({"a": "SUCCEEDED"})
+    coordination.drop_jobs(["b"])
+    coordination.drop_jobs(["never there"])
 
     assert {"c"} == coordination.open_jobs()
+
+
+# Newest jobs.
+
+
+def test_submitted_jobs_are_listed_newest_first(coordination: Coordination) -> None:
+    coordination.rebuild_open_jobs([])
+    for job_id in ("b", "a", "c"):
+        coordination.open_job(job_id, new=True)
+        _let_pass(0.002)
+    coordination.register_small_jobs([SMALL], queue="fornada", window=1)
+    # Neither is a submission.
+    coordination.open_job("a")
+    coordination.mark_enqueued("b", [0])
+
+    coordination.end_jobs({"c": "SUCCEEDED"})
+    coordination.drop_jobs(["a"])
+
+    assert ["job", "c", "b"] == coordination.newest_jobs(5)
+    assert ["c"] == coordination.newest_jobs(1, skip=1)
+
+
+def test_newest_jobs_are_unknown_until_the_list_is_complete(coordination: Coordination) -> None:
+    coordination.open_job("new", new=True)
+    assert [] == coordination.newest_jobs(5)
+
+    # An earlier job, and one that was seen at a time that is only known to the second
+    at = coordination.server_time()
+    earlier = {"old": at - timedelta(days=1), "new": at - timedelta(days=2)}
+    coordination.rebuild_open_jobs(["new"], newest=earlier)
+
+    assert ["new", "old"] == coordination.newest_jobs(5)
 
 
 # Attempts and leases.
@@ -84,7 +117,7 @@ def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None
 def test_attempts_are_counted(coordination: Coordination) -> None:
     counts = []
     for attempt in ("a", "b", "c"):
-        begun = coordination.begin("job", 7, attempt, lease_s=0.001)
+        begun = coordination.begin([Claim("job", 7, attempt)], lease_s=0.001)[0]
         counts.append((begun.status, begun.attempts))
         _let_pass(0.01)
 
@@ -92,69 +125,71 @@ def test_attempts_are_counted(coordination: Coordination) -> None:
 
 
 def test_beginning_the_same_attempt_again_counts_once(coordination: Coordination) -> None:
-    first = [coordination.begin("job", 0, "a", lease_s=LONG_S) for _ in range(3)]
+    first = [coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0] for _ in range(3)]
 
     assert [("begun", 1)] * 3 == [(begun.status, begun.attempts) for begun in first]
 
 
 def test_a_shard_under_lease_is_not_begun_by_another(coordination: Coordination) -> None:
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    begun = coordination.begin("job", 0, "b", lease_s=LONG_S)
+    begun = coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]
 
     assert ("leased", 0) == (begun.status, begun.attempts)
     # and that was no attempt
-    assert 1 == coordination.begin("job", 0, "a", lease_s=LONG_S).attempts
+    assert 1 == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].attempts
 
 
 def test_shards_and_jobs_do_not_share_leases(coordination: Coordination) -> None:
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    assert "begun" == coordination.begin("job", 1, "b", lease_s=LONG_S).status
-    assert "begun" == coordination.begin("other", 0, "c", lease_s=LONG_S).status
+    assert "begun" == coordination.begin([Claim("job", 1, "b")], lease_s=LONG_S)[0].status
+    assert "begun" == coordination.begin([Claim("other", 0, "c")], lease_s=LONG_S)[0].status
 
 
 def test_a_lease_runs_out(coordination: Coordination, wait_until: Callable[..., None]) -> None:
-    coordination.begin("job", 0, "a", lease_s=SHORT_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
 
-    wait_until(lambda: coordination.begin("job", 0, "b", lease_s=LONG_S).status == "begun")
+    wait_until(
+        lambda: coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status == "begun"
+    )
 
-    assert 2 == coordination.begin("job", 0, "b", lease_s=LONG_S).attempts
+    assert 2 == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].attempts
 
 
 def test_a_renewed_lease_holds(coordination: Coordination) -> None:
-    coordination.begin("job", 0, "a", lease_s=SHORT_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
 
-    coordination.renew("job", 0, "a", lease_s=LONG_S)
+    coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
     _let_pass(2 * SHORT_S)
 
-    assert "leased" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
+    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
 
 
 def test_renewing_brings_back_a_lease_that_was_lost(coordination: Coordination) -> None:
-    coordination.renew("job", 0, "a", lease_s=LONG_S)
+    coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    assert "leased" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
+    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
 
 
 def test_renewing_does_not_take_a_lease_from_another(coordination: Coordination) -> None:
-    coordination.begin("job", 0, "b", lease_s=LONG_S)
+    coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)
 
-    coordination.renew("job", 0, "a", lease_s=LONG_S)
+    coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
 
-    assert "begun" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
-    assert "leased" == coordination.begin("job", 0, "a", lease_s=LONG_S).status
+    assert "begun" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert "leased" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
 
 
 def test_the_last_error_is_remembered_beside_the_count(coordination: Coordination) -> None:
     for attempt in ("a", "b", "c"):
-        coordination.begin("job", 0, attempt, lease_s=0.001)
+        coordination.begin([Claim("job", 0, attempt)], lease_s=0.001)
         _let_pass(0.01)
-    coordination.note_failure("job", 0, "ValueError: no")
-    coordination.note_failure("job", 0, "KeyError: ü")
+    coordination.note_failure(Claim("job", 0, "a"), "ValueError: no")
+    coordination.note_failure(Claim("job", 0, "a"), "KeyError: ü")
 
     assert "KeyError: ü" == coordination.last_error("job", 0)
-    assert 4 == coordination.begin("job", 0, "d", lease_s=LONG_S).attempts
+    assert 4 == coordination.begin([Claim("job", 0, "d")], lease_s=LONG_S)[0].attempts
 
 
 def test_no_error_is_none(coordination: Coordination) -> None:
@@ -163,44 +198,44 @@ def test_no_error_is_none(coordination: Coordination) -> None:
 
 def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordination) -> None:
     for attempt in ("aa", "a", "ba"):
-        begun = coordination.begin("job", 0, attempt, lease_s=0.001)
+        begun = coordination.begin([Claim("job", 0, attempt)], lease_s=0.001)[0]
         _let_pass(0.01)
     assert 3 == begun.attempts
 
-    coordination.forget_attempt("job", 0, "a")
+    coordination.forget_attempt(Claim("job", 0, "a"))
 
-    assert 3 == coordination.begin("job", 0, "c", lease_s=LONG_S).attempts
-    assert 3 == coordination.begin("job", 0, "c", lease_s=LONG_S).attempts
+    assert 3 == coordination.begin([Claim("job", 0, "c")], lease_s=LONG_S)[0].attempts
+    assert 3 == coordination.begin([Claim("job", 0, "c")], lease_s=LONG_S)[0].attempts
 
 
 def test_a_forgotten_attempt_does_not_count(coordination: Coordination) -> None:
-    coordination.begin("job", 0, "a", lease_s=0.001)
+    coordination.begin([Claim("job", 0, "a")], lease_s=0.001)
     _let_pass(0.01)
 
-    coordination.forget_attempt("job", 0, "a")
-    coordination.forget_attempt("job", 0, "never there")
+    coordination.forget_attempt(Claim("job", 0, "a"))
+    coordination.forget_attempt(Claim("job", 0, "never there"))
 
-    assert 1 == coordination.begin("job", 0, "b", lease_s=LONG_S).attempts
+    assert 1 == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].attempts
 
 
 # Done and ended.
 
 
 def test_done_shards_are_counted_once_each(coordination: Coordination) -> None:
-    counts = [coordination.mark_done("job", shard) for shard in (3, 0, 3, 100_000)]
+    counts = [coordination.mark_done("job", [ShardEnd(shard)]) for shard in (3, 0, 3, 100_000)]
 
     assert [1, 2, 2, 3] == counts
-    assert 1 == coordination.mark_done("other", 3)
+    assert 1 == coordination.mark_done("other", [ShardEnd(3)])
 
 
 def test_a_done_shard_is_not_begun_and_its_counters_are_gone(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
-    coordination.note_failure("job", 0, "x")
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    coordination.note_failure(Claim("job", 0, "a"), "x")
 
-    coordination.mark_done("job", 0)
+    coordination.mark_done("job", [ShardEnd(0)])
 
-    assert "done" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
+    assert "done" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
     assert coordination.last_error("job", 0) is None
     progress = coordination.progress("job")
     assert ({0}, set(), {}) == (progress.done, progress.running, progress.enqueued)
@@ -208,15 +243,15 @@ def test_a_done_shard_is_not_begun_and_its_counters_are_gone(coordination: Coord
 
 def test_nothing_of_an_ended_job_is_begun(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 1])
-    coordination.mark_done("job", 0)
+    coordination.mark_done("job", [ShardEnd(0)])
 
-    coordination.end_job("job", "CANCELLED")
-    coordination.end_job("job", "CANCELLED")
+    coordination.end_jobs({"job": "CANCELLED"})
+    coordination.end_jobs({"job": "CANCELLED"})
 
     for shard in (0, 1):
-        assert "ended" == coordination.begin("job", shard, "a", lease_s=LONG_S).status
+        assert "ended" == coordination.begin([Claim("job", shard, "a")], lease_s=LONG_S)[0].status
     assert Progress(done=set(), running=set(), dead=set()) == coordination.progress("job")
-    assert "begun" == coordination.begin("other", 0, "a", lease_s=LONG_S).status
+    assert "begun" == coordination.begin([Claim("other", 0, "a")], lease_s=LONG_S)[0].status
 
 
 # What the store cannot decide.
@@ -240,8 +275,8 @@ def test_a_shard_goes_from_enqueued_to_running_to_done(coordination: Coordinatio
     seen = []
     for step in (
         lambda: coordination.mark_enqueued("job", [5]),
-        lambda: coordination.begin("job", 5, "a", lease_s=LONG_S),
-        lambda: coordination.mark_done("job", 5),
+        lambda: coordination.begin([Claim("job", 5, "a")], lease_s=LONG_S)[0],
+        lambda: coordination.mark_done("job", [ShardEnd(5)]),
     ):
         step()
         progress = coordination.progress("job")
@@ -253,20 +288,20 @@ def test_a_shard_goes_from_enqueued_to_running_to_done(coordination: Coordinatio
 def test_many_done_shards_are_those_that_were_marked(coordination: Coordination) -> None:
     shards = {0, 1, 7, 8, 100, 4095, 4096, 65_535, 100_000}
     for shard in shards:
-        coordination.mark_done("job", shard)
+        coordination.mark_done("job", [ShardEnd(shard)])
 
     assert shards == coordination.progress("job").done
 
 
 def test_what_the_store_knows_is_added_to_what_is_done(coordination: Coordination) -> None:
-    coordination.mark_done("job", 3)
-    coordination.mark_done("job", 1000)
+    coordination.mark_done("job", [ShardEnd(3)])
+    coordination.mark_done("job", [ShardEnd(1000)])
 
     coordination.restore_done("job", [0, 9, 17])
     coordination.restore_done("job", [])
 
     assert {0, 3, 9, 17, 1000} == coordination.progress("job").done
-    assert 6 == coordination.mark_done("job", 4)
+    assert 6 == coordination.mark_done("job", [ShardEnd(4)])
 
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
@@ -302,7 +337,7 @@ def test_a_begun_shard_whose_lease_ran_out_is_on_no_way(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
     coordination.mark_enqueued("job", [0])
-    coordination.begin("job", 0, "a", lease_s=SHORT_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=SHORT_S)
 
     wait_until(lambda: set() == coordination.progress("job").running)
 
@@ -314,9 +349,9 @@ def test_attempts_and_the_first_beginning_are_counted_for_the_job(
 ) -> None:
     before = coordination.server_time()
     for shard, attempt in ((0, "a"), (1, "b"), (1, "b"), (2, "c")):
-        coordination.begin("job", shard, attempt, lease_s=LONG_S)
-    coordination.mark_done("job", 0)
-    coordination.forget_attempt("job", 2, "c")
+        coordination.begin([Claim("job", shard, attempt)], lease_s=LONG_S)
+    coordination.mark_done("job", [ShardEnd(0)])
+    coordination.forget_attempt(Claim("job", 2, "c"))
 
     progress = coordination.progress("job")
 
@@ -327,10 +362,10 @@ def test_attempts_and_the_first_beginning_are_counted_for_the_job(
 
 def test_dead_shards_and_failed_items_are_counted_once_each(coordination: Coordination) -> None:
     for _ in range(2):
-        coordination.mark_done("job", 0, dead=True)
-        coordination.mark_done("job", 1, item_errors=3)
-        coordination.mark_done("job", 2, item_errors=1)
-        coordination.mark_done("job", 3)
+        coordination.mark_done("job", [ShardEnd(0, dead=True)])
+        coordination.mark_done("job", [ShardEnd(1, item_errors=3)])
+        coordination.mark_done("job", [ShardEnd(2, item_errors=1)])
+        coordination.mark_done("job", [ShardEnd(3)])
 
     progress = coordination.progress("job")
 
@@ -347,12 +382,12 @@ def test_only_a_job_that_was_new_is_wholly_counted(coordination: Coordination) -
 
 
 def test_a_new_job_inherits_nothing_from_one_of_the_same_id(coordination: Coordination) -> None:
-    coordination.mark_done("job", 0)
-    coordination.begin("job", 1, "a", lease_s=LONG_S)
+    coordination.mark_done("job", [ShardEnd(0)])
+    coordination.begin([Claim("job", 1, "a")], lease_s=LONG_S)
 
     coordination.open_job("job", new=True)
 
-    begun = [coordination.begin("job", shard, "b", lease_s=LONG_S) for shard in (0, 1)]
+    begun = [coordination.begin([Claim("job", shard, "b")], lease_s=LONG_S)[0] for shard in (0, 1)]
     assert [("begun", 1)] * 2 == [(b.status, b.attempts) for b in begun]
 
 
@@ -361,14 +396,14 @@ def test_another_producer_of_the_same_new_job_makes_nothing_forgotten(
 ) -> None:
     # given a job that is at work, and about to end
     coordination.open_job("job", new=True)
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
-    coordination.decide_end("job", b"first")
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    coordination.decide_ends({"job": b"first"})
 
     # when a producer that looked before it was there lists it too
     coordination.open_job("job", new=True)
 
-    assert "leased" == coordination.begin("job", 0, "b", lease_s=LONG_S).status
-    assert b"first" == coordination.decide_end("job", b"second")
+    assert "leased" == coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0].status
+    assert b"first" == coordination.decide_ends({"job": b"second"})["job"]
     assert coordination.progress("job").counted
 
 
@@ -376,11 +411,11 @@ def test_a_job_of_an_id_that_ended_a_moment_ago_begins_and_is_not_wholly_counted
     coordination: Coordination,
 ) -> None:
     coordination.open_job("job", new=True)
-    coordination.end_job("job", "SUCCEEDED")
+    coordination.end_jobs({"job": "SUCCEEDED"})
 
     coordination.open_job("job", new=True)
 
-    assert "begun" == coordination.begin("job", 0, "a", lease_s=LONG_S).status
+    assert "begun" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
     assert not coordination.progress("job").counted
 
 
@@ -432,31 +467,46 @@ def test_every_key_runs_out_some_day_but_the_lists_of_jobs(redis_url: str) -> No
     coordination = _on_redis(redis_url)
     coordination.rebuild_open_jobs(["job"])
     coordination.mark_enqueued("job", [0, 1])
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
-    coordination.note_failure("job", 0, "x")
-    coordination.mark_done("job", 2, item_errors=1)
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
+    coordination.note_failure(Claim("job", 0, "a"), "x")
+    coordination.mark_done("job", [ShardEnd(2, item_errors=1)])
     coordination.restore_done("job", [3])
     coordination.open_job("new", new=True)
     coordination.decide("manifest of over", b"{}")
-    coordination.decide_end("open", b"{}")
+    coordination.decide_ends({"open": b"{}"})
     coordination.register_small_jobs(
         [SmallJob(job_id="small", shard_count=2)], queue="fornada", window=1
     )
     coordination.decide_ends({"small": b"{}"})
-    coordination.remember(SmallJob(job_id="known", shard_count=2))
-    coordination.end_job("over", "FAILED")
+    coordination.restore_small_job(SmallJob(job_id="known", shard_count=2))
+    coordination.end_jobs({"over": "FAILED"})
     coordination.hold_reconciler_lease("a", lease_s=LONG_S)
 
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for_ever = {key for key in client.scan_iter() if client.ttl(key) < 0}
 
-    assert {keys.REDIS_OPEN_JOBS, keys.REDIS_OPEN_JOBS_COMPLETE} == for_ever
+    lists = {keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, keys.REDIS_OPEN_JOBS_COMPLETE}
+    assert lists == for_ever
+
+
+def test_only_so_many_newest_jobs_are_kept(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_jobs, "NEWEST_JOBS", 3)
+    coordination = _on_redis(redis_url)
+    at = coordination.server_time() - timedelta(days=1)
+    old = {f"old-{n}": at + timedelta(seconds=n) for n in range(5)}
+    coordination.rebuild_open_jobs([], newest=old)
+    assert ["old-4", "old-3", "old-2"] == coordination.newest_jobs(9)
+
+    coordination.open_job("new", new=True)
+    coordination.register_small_jobs([SMALL], queue="fornada", window=1)
+
+    assert {"new", "job", "old-4"} == {*coordination.newest_jobs(9)}
 
 
 def test_a_failure_text_is_kept_short(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
 
-    coordination.note_failure("job", 0, "x" * 100_000)
+    coordination.note_failure(Claim("job", 0, "a"), "x" * 100_000)
 
     assert "x" * 500 == coordination.last_error("job", 0)
 
@@ -476,13 +526,13 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
 
 def test_a_wiped_server_goes_on_with_the_same_client(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
-    coordination.begin("job", 0, "a", lease_s=LONG_S)
+    coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
         client.script_flush()
 
     assert ("begun", 1) == (
-        (begun := coordination.begin("job", 0, "b", lease_s=LONG_S)).status,
+        (begun := coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]).status,
         begun.attempts,
     )
 
@@ -493,7 +543,7 @@ def test_a_connection_cut_by_the_server_is_made_again(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.client_kill_filter(_type="normal", skipme=True)
 
-    assert "begun" == coordination.begin("job", 0, "a", lease_s=LONG_S).status
+    assert "begun" == coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].status
 
 
 def test_a_wrong_password_is_a_broker_error_without_it(redis_url: str) -> None:
@@ -513,50 +563,21 @@ def test_no_password_is_a_broker_error(redis_url: str) -> None:
         _on_redis(f"redis://{host}").server_time()
 
 
-CALLS: dict[str, Callable[[Coordination], object]] = {
-    "server_time": lambda c: c.server_time(),
-    "server_facts": lambda c: c.server_facts(),
-    "leader": lambda c: c.leader(),
-    "open_job": lambda c: c.open_job("job"),
-    "open_jobs": lambda c: c.open_jobs(),
-    "rebuild_open_jobs": lambda c: c.rebuild_open_jobs(["job"]),
-    "drop_job": lambda c: c.drop_job("job"),
-    "end_job": lambda c: c.end_job("job", "FAILED"),
-    "register_small_jobs": lambda c: c.register_small_jobs([SMALL], queue="fornada", window=1),
-    "remember": lambda c: c.remember(SMALL),
-    "triage": lambda c: c.triage(["job"], patience_s=1),
-    "decide_end": lambda c: c.decide_end("job", b"{}"),
-    "decide_ends": lambda c: c.decide_ends({"job": b"{}"}),
-    "end_jobs": lambda c: c.end_jobs({"job": "FAILED"}),
-    "begin_all": lambda c: c.begin_all([Claim(job_id="job", shard=0, attempt="a")], lease_s=1),
-    "mark_all_done": lambda c: c.mark_all_done("job", [ShardEnd(shard=0)]),
-    "begin": lambda c: c.begin("job", 0, "a", lease_s=1),
-    "renew": lambda c: c.renew("job", 0, "a", lease_s=1),
-    "note_failure": lambda c: c.note_failure("job", 0, "x"),
-    "forget_attempt": lambda c: c.forget_attempt("job", 0, "a"),
-    "last_error": lambda c: c.last_error("job", 0),
-    "decide": lambda c: c.decide("end of job", b"{}"),
-    "mark_done": lambda c: c.mark_done("job", 0),
-    "mark_enqueued": lambda c: c.mark_enqueued("job", [0]),
-    "restore_done": lambda c: c.restore_done("job", [0]),
-    "progress": lambda c: c.progress("job"),
-    "queue_length": lambda c: c.queue_length("fornada"),
-    "lead": lambda c: c.hold_reconciler_lease("a", lease_s=1),
-    "hold_end_lease": lambda c: c.hold_end_lease("job", "a", lease_s=1),
-}
-
-
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_closed_port_is_a_broker_error_in_every_call(
-    call: Callable[[Coordination], object],
-) -> None:
+def test_a_closed_port_is_a_broker_error() -> None:
     coordination = _on_redis(f"redis://:hunter2@127.0.0.1:{free_port()}/0")
 
     with pytest.raises(BrokerError, match="cannot be reached") as caught:
-        call(coordination)
+        coordination.server_time()
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.may_pass_later
+
+
+def test_every_call_translates_redis_errors() -> None:
+    calls = {name for name in dir(RedisCoordination) if not name.startswith("_")}
+    bare = {name for name in calls if not hasattr(getattr(RedisCoordination, name), "__wrapped__")}
+
+    assert {"from_settings"} == bare
 
 
 def test_a_full_server_is_a_broker_error(redis_url: str) -> None:
@@ -566,7 +587,7 @@ def test_a_full_server_is_a_broker_error(redis_url: str) -> None:
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(BrokerError, match="maxmemory"):
-                coordination.begin("job", 0, "a", lease_s=LONG_S)
+                coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)
         finally:
             client.config_set("maxmemory", before)
 

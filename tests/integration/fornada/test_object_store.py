@@ -39,16 +39,10 @@ def test_an_empty_object_is_an_object(object_store: ObjectStore) -> None:
 
 def test_max_bytes_reads_no_more_than_the_beginning(object_store: ObjectStore) -> None:
     object_store.put("big", b"0123456789" * 100_000)
-
-    beginning = object_store.get("big", max_bytes=4).data
-
-    assert b"0123" == beginning
-
-
-def test_max_bytes_of_no_more_than_there_is_reads_all(object_store: ObjectStore) -> None:
     object_store.put("short", b"0123")
     object_store.put("empty", b"")
 
+    assert b"0123" == object_store.get("big", max_bytes=4).data
     assert b"0123" == object_store.get("short", max_bytes=5).data
     assert b"" == object_store.get("empty", max_bytes=1).data
 
@@ -63,19 +57,12 @@ def test_put_replaces_and_the_etag_tells(object_store: ObjectStore) -> None:
     assert before != object_store.get("k").etag
 
 
-def test_a_listing_tells_when_an_object_was_put(object_store: ObjectStore) -> None:
+def test_a_listing_tells_when_an_object_was_put_and_its_etag(object_store: ObjectStore) -> None:
     object_store.put("k", b"1")
 
     (listed,) = object_store.list("k")
 
     assert abs(datetime.now(UTC) - listed.modified_at) < timedelta(minutes=1)
-
-
-def test_a_listing_and_a_read_give_the_same_etag(object_store: ObjectStore) -> None:
-    object_store.put("k", b"1")
-
-    listed = next(object_store.list("k"))
-
     assert object_store.get("k").etag == listed.etag
 
 
@@ -88,6 +75,9 @@ def test_listing_has_all_below_the_prefix_in_key_order(object_store: ObjectStore
     assert [("jobs/a/10", 9), ("jobs/a/2", 8), ("jobs/b/1", 8)] == listed
 
 
+@pytest.mark.parametrize(
+    "object_store", ["rclone", pytest.param("moto", marks=pytest.mark.slow)], indirect=True
+)
 def test_listing_goes_on_past_one_page(object_store: ObjectStore) -> None:
     keys = [f"jobs/j/outcome/{number:08d}.json" for number in range(1005)]
     with ThreadPoolExecutor(_RACERS) as pool:
@@ -98,24 +88,17 @@ def test_listing_goes_on_past_one_page(object_store: ObjectStore) -> None:
     assert keys == listed
 
 
-def test_listing_of_nothing_is_empty(object_store: ObjectStore) -> None:
-    assert [] == list(object_store.list("jobs/"))
+def test_folders_are_the_names_directly_below_and_go_with_their_last_object(
+    object_store: ObjectStore,
+) -> None:
     assert [] == list(object_store.list_folders("jobs/"))
-
-
-def test_folders_are_the_names_directly_below(object_store: ObjectStore) -> None:
     for key in ("jobs/a/manifest.json", "jobs/b/input/0.npy", "jobs/loose", "models/m/1/x"):
         object_store.put(key, b"1")
 
     assert ["a", "b"] == list(object_store.list_folders("jobs/"))
 
-
-def test_a_folder_goes_with_its_last_object(object_store: ObjectStore) -> None:
-    object_store.put("jobs/a/input/0.npy", b"1")
-
-    object_store.delete("jobs/a/input/0.npy")
-
-    assert [] == list(object_store.list_folders("jobs/"))
+    object_store.delete("jobs/b/input/0.npy")
+    assert ["a"] == list(object_store.list_folders("jobs/"))
 
 
 def test_deleted_objects_are_gone_and_a_second_delete_is_no_error(
@@ -129,11 +112,6 @@ def test_deleted_objects_are_gone_and_a_second_delete_is_no_error(
     assert [] == list(object_store.list("jobs/"))
     with pytest.raises(ObjectNotFoundError):
         object_store.get("jobs/j/k")
-
-
-def test_a_missing_key_is_object_not_found(object_store: ObjectStore) -> None:
-    with pytest.raises(ObjectNotFoundError):
-        object_store.get("jobs/none/manifest.json")
 
 
 def test_put_if_absent_writes_once_and_keeps_the_first(object_store: ObjectStore) -> None:
@@ -211,9 +189,9 @@ def test_many_threads_get_what_they_put(object_store: ObjectStore) -> None:
         return same
 
     with ThreadPoolExecutor(_RACERS) as pool:
-        same = list(pool.map(put_get_delete, range(100)))
+        same = list(pool.map(put_get_delete, range(40)))
 
-    assert [True] * 100 == same
+    assert [True] * 40 == same
     assert [] == list(object_store.list(""))
 
 
@@ -231,30 +209,27 @@ def test_objects_of_another_bucket_are_read_by_name(settings: Settings) -> None:
     assert ["images/0.png"] == listed
 
 
-def test_creating_a_bucket_twice_is_no_error(rclone_objects: S3ObjectStore) -> None:
-    rclone_objects.put("k", b"1")
+def test_creating_a_bucket_twice_is_no_error(object_store: ObjectStore) -> None:
+    object_store.put("k", b"1")
 
-    rclone_objects.create_bucket()
+    object_store.create_bucket()
 
-    assert b"1" == rclone_objects.get("k").data
+    assert b"1" == object_store.get("k").data
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+def test_wrong_credentials_are_refused(settings: Settings) -> None:
+    for wrong in (
         {"s3_secret_access_key": SecretStr("wrong-secret")},
         {"s3_access_key_id": "AKIAWRONGWRONG"},
-    ],
-)
-def test_wrong_credentials_are_refused(settings: Settings, wrong: dict[str, object]) -> None:
-    store = S3ObjectStore.from_settings(settings.model_copy(update=wrong))
+    ):
+        store = S3ObjectStore.from_settings(settings.model_copy(update=wrong))
 
-    with pytest.raises(StoreAccessError, match="FORNADA_S3_SECRET_ACCESS_KEY"):
-        store.get("k")
-    with pytest.raises(StoreAccessError):
-        store.put("k", b"1")
-    with pytest.raises(StoreAccessError):
-        list(store.list(""))
+        with pytest.raises(StoreAccessError, match="FORNADA_S3_SECRET_ACCESS_KEY"):
+            store.get("k")
+        with pytest.raises(StoreAccessError):
+            store.put("k", b"1")
+        with pytest.raises(StoreAccessError):
+            list(store.list(""))
 
 
 def test_a_missing_bucket_is_named(settings: Settings, moto_settings: Settings) -> None:

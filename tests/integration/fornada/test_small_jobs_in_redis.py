@@ -69,12 +69,12 @@ def test_many_jobs_are_admitted_at_once(coordination: Coordination) -> None:
 
 def test_attempts_at_several_shards_begin_each_by_itself(coordination: Coordination) -> None:
     admit(coordination, job("new"), job("done"), job("leased"), job("ended"))
-    coordination.mark_done("done", 0)
-    coordination.begin("leased", 0, "other", lease_s=LONG_S)
-    coordination.end_job("ended", "CANCELLED")
+    coordination.mark_done("done", [ShardEnd(0)])
+    coordination.begin([Claim("leased", 0, "other")], lease_s=LONG_S)
+    coordination.end_jobs({"ended": "CANCELLED"})
     names = ("new", "done", "leased", "ended", "unknown")
 
-    begun = coordination.begin_all(
+    begun = coordination.begin(
         [Claim(job_id=name, shard=0, attempt=f"at-{name}") for name in names], lease_s=LONG_S
     )
 
@@ -86,10 +86,10 @@ def test_attempts_at_several_shards_begin_each_by_itself(coordination: Coordinat
 
 def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
     admit(coordination, job())
-    coordination.begin("job", 0, "a", lease_s=0.001)
+    coordination.begin([Claim("job", 0, "a")], lease_s=0.001)
     _let_pass(0.01)
 
-    begun = coordination.begin("job", 0, "b", lease_s=LONG_S)
+    begun = coordination.begin([Claim("job", 0, "b")], lease_s=LONG_S)[0]
 
     assert ("begun", 2, True, False) == (
         begun.status,
@@ -102,10 +102,10 @@ def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
 def test_several_shards_are_marked_as_done_at_once(coordination: Coordination) -> None:
     admit(coordination, job(shards=5))
     for shard in range(3):
-        coordination.begin("job", shard, "a", lease_s=LONG_S)
+        coordination.begin([Claim("job", shard, "a")], lease_s=LONG_S)
 
     ends = [ShardEnd(shard=0), ShardEnd(shard=2, item_errors=3), ShardEnd(shard=1, dead=True)]
-    assert 3 == coordination.mark_all_done("job", ends)
+    assert 3 == coordination.mark_done("job", ends)
 
     progress = coordination.progress("job")
     assert ({0, 1, 2}, {1}, 3) == (progress.done, progress.dead, progress.item_errors)
@@ -116,16 +116,18 @@ def test_several_shards_are_marked_as_done_at_once(coordination: Coordination) -
 
 
 def test_the_first_end_that_is_proposed_holds(coordination: Coordination) -> None:
-    assert b"first" == coordination.decide_end("job", b"first")
-    assert b"first" == coordination.decide_end("job", b"second")
-    assert b"other" == coordination.decide_end("another", b"other")
+    assert b"first" == coordination.decide_ends({"job": b"first"})["job"]
+    assert b"first" == coordination.decide_ends({"job": b"second"})["job"]
+    assert b"other" == coordination.decide_ends({"another": b"other"})["another"]
 
 
 def test_several_ends_are_decided_at_once(coordination: Coordination) -> None:
     admit(coordination, job("a"), job("b"))
-    coordination.decide_end("b", b"earlier")
+    coordination.decide_ends({"b": b"earlier"})
 
-    assert {"a": b"{}", "b": b"earlier"} == coordination.decide_ends({"a": b"{}", "b": b"later"})
+    assert {"a": b"{}", "b": b"earlier"} == coordination.decide_ends(
+        {"a": b"{}", "b": b"later"}, only_counted=True
+    )
     assert {"a": b"{}"} == coordination.decide_ends({"a": b"later"})
 
 
@@ -134,20 +136,20 @@ def test_no_end_is_decided_of_a_job_that_ended_or_was_forgotten(
 ) -> None:
     # given one that ended, one that Redis never knew, and one that it only partly remembers
     admit(coordination, job("ended"))
-    coordination.end_job("ended", "CANCELLED")
-    coordination.remember(job("remembered"))
+    coordination.end_jobs({"ended": "CANCELLED"})
+    coordination.restore_small_job(job("remembered"))
 
     proposed = dict.fromkeys(("ended", "unknown", "remembered"), b"{}")
-    assert {} == coordination.decide_ends(proposed)
+    assert {} == coordination.decide_ends(proposed, only_counted=True)
 
 
 def test_a_job_of_the_same_id_has_an_end_of_its_own(coordination: Coordination) -> None:
-    coordination.decide_end("job", b"of the first")
-    coordination.end_job("job", "FAILED")
+    coordination.decide_ends({"job": b"of the first"})
+    coordination.end_jobs({"job": "FAILED"})
 
     coordination.open_job("job", new=True)
 
-    assert b"of the second" == coordination.decide_end("job", b"of the second")
+    assert b"of the second" == coordination.decide_ends({"job": b"of the second"})["job"]
 
 
 def test_several_jobs_are_ended_at_once(coordination: Coordination) -> None:
@@ -158,7 +160,8 @@ def test_several_jobs_are_ended_at_once(coordination: Coordination) -> None:
 
     assert {"c"} == coordination.open_jobs()
     assert ["ended", "ended", "begun"] == [
-        coordination.begin(name, 0, "x", lease_s=LONG_S).status for name in ("a", "b", "c")
+        coordination.begin([Claim(name, 0, "x")], lease_s=LONG_S)[0].status
+        for name in ("a", "b", "c")
     ]
 
 
@@ -180,9 +183,9 @@ def test_nothing_is_to_be_done_about_jobs_that_wait_or_are_at_work(
     coordination: Coordination,
 ) -> None:
     admit(coordination, job("waits"), job("works"), job("both", shards=3))
-    coordination.begin("works", 0, "a", lease_s=LONG_S)
-    coordination.begin("both", 1, "b", lease_s=LONG_S)
-    coordination.mark_done("both", 2)
+    coordination.begin([Claim("works", 0, "a")], lease_s=LONG_S)
+    coordination.begin([Claim("both", 1, "b")], lease_s=LONG_S)
+    coordination.mark_done("both", [ShardEnd(2)])
 
     assert NOTHING == triage(coordination, "waits", "works", "both")
 
@@ -191,8 +194,8 @@ def test_shards_whose_lease_or_message_ran_out_are_lost(
     coordination: Coordination, wait_until: Callable[..., None]
 ) -> None:
     admit(coordination, job("died"), job("waits", shards=2))
-    coordination.begin("died", 0, "a", lease_s=SHORT_S)
-    coordination.mark_done("waits", 0)
+    coordination.begin([Claim("died", 0, "a")], lease_s=SHORT_S)
+    coordination.mark_done("waits", [ShardEnd(0)])
 
     wait_until(
         lambda: (
@@ -213,7 +216,7 @@ def test_more_is_to_be_asked_of_jobs_that_are_done_or_expired_or_not_known_to_be
 ) -> None:
     past = coordination.server_time() - timedelta(seconds=1)
     admit(coordination, job("done"), job("expired", deadline=past))
-    coordination.mark_done("done", 0)
+    coordination.mark_done("done", [ShardEnd(0)])
     coordination.open_job("large", new=True)
 
     assert Triage(lost={}, unclear={"done", "expired", "large", "unknown"}) == triage(
@@ -230,19 +233,19 @@ def test_a_deadline_to_come_is_no_matter(coordination: Coordination) -> None:
 def test_what_is_told_again_of_a_forgotten_job_is_not_that_it_was_counted(
     coordination: Coordination,
 ) -> None:
-    coordination.remember(job(shards=2))
+    coordination.restore_small_job(job(shards=2))
 
     assert Triage(lost={"job": [0, 1]}, unclear=set()) == triage(coordination, "job")
     assert not coordination.progress("job").counted
-    assert not coordination.begin("job", 0, "a", lease_s=LONG_S).is_first
+    assert not coordination.begin([Claim("job", 0, "a")], lease_s=LONG_S)[0].is_first
 
 
 def test_thousands_of_jobs_are_looked_through(coordination: Coordination) -> None:
     names = [f"job-{n}" for n in range(1200)]
     for start in range(0, 1200, 400):
         admit(coordination, *(job(name) for name in names[start : start + 400]))
-    coordination.mark_done(names[7], 0)
-    coordination.mark_done(names[1100], 0)
+    coordination.mark_done(names[7], [ShardEnd(0)])
+    coordination.mark_done(names[1100], [ShardEnd(0)])
 
     assert Triage(lost={}, unclear={names[7], names[1100]}) == triage(coordination, *names)
 

@@ -1,4 +1,4 @@
-"""`fornada models` from publishing a file to deleting its version, on a store of plain files."""
+"""`fornada models`, from publishing a file to deleting its version, on a real store."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _WRONG = [
     (("promote", "m", "1", "--alias", "a/b"), "alias 'a/b' is not a valid name"),
     (("promote", "m", "1", "--alias", "a", "--gate", "x"), "gate 'x' is not METRIC"),
     (("rollback", "m", "--alias", "prod"), "no model 'm'"),
-    (("publish", "model.h5", "--name", "m"), "model.h5 is no .keras file"),
+    (("publish", "model.h5", "--name", "m"), "model.h5 is not a .keras file"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
 ]
@@ -39,7 +39,7 @@ def run(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> _Run:
-    """`run("models", "list")`: exit code, stdout and stderr of a command in a folder of its own."""
+    """`run("list")`: exit code, stdout and stderr of a command in a folder of its own."""
     for name, value in environ.items():
         if name.startswith("FORNADA_"):
             monkeypatch.setenv(name, value)
@@ -56,7 +56,7 @@ def run(
 
 @pytest.fixture
 def answer(run: _Run) -> Callable[..., Any]:
-    """What a command prints with `--json`; it must go well."""
+    """What a command prints with `--json`; it must succeed."""
 
     def answered(*arguments: str) -> Any:
         code, out, err = run(*arguments, "--json")
@@ -86,8 +86,8 @@ def files(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("files")
-def test_a_model_s_life(answer: Callable[..., Any], run: _Run, tmp_path: Path) -> None:
-    # when two versions are published, the second one with all there is to say
+def test_the_life_of_a_model(answer: Callable[..., Any], run: _Run, tmp_path: Path) -> None:
+    # when two versions are published, the second one with every option
     assert "m:1" == answer("publish", "model.keras", "--name", "m")["model"]
     published = answer(
         *("publish", "model.keras", "--name", "m", "--classes", "classes.json"),
@@ -97,13 +97,13 @@ def test_a_model_s_life(answer: Callable[..., Any], run: _Run, tmp_path: Path) -
         published[fact] for fact in ("model", "classes", "item_shape", "item_dtype")
     )
 
-    # then they differ in what was said
+    # then they differ in these options
     facts = {each["fact"] for each in answer("diff", "m:1", "m:2")["differences"]}
     golden = {"golden_inputs.sha256", "golden_outputs.sha256"}
     assert {"classes", "metrics.accuracy", *golden} == facts
     assert "accuracy" in run("diff", "m:1", "m:2")[1]
 
-    # when they are promoted, then only a gate that holds lets them
+    # when they are promoted, then only through a gate that holds
     assert {"model": "m:1", "alias": "prod", "before": None} == answer(
         "promote", "m", "1", "--alias", "prod"
     )
@@ -118,23 +118,25 @@ def test_a_model_s_life(answer: Callable[..., Any], run: _Run, tmp_path: Path) -
     (listed,) = answer("list")["models"]
     assert ([1, 2], {"prod": 1}) == (listed["versions"], listed["aliases"])
 
-    # then what is needed stays, and what is not goes
+    # then only a version that nothing needs is deleted
     code, _, err = run("delete", "m:1")
     assert (2, True) == (code, "m:1 is what @prod points at" in err)
     assert 5 == answer("delete", "m:2")["objects"]
     assert [1] == answer("list")["models"][0]["versions"]
 
-    # then the rest is there, byte for byte
+    # then the other is exported byte for byte
     answer("export", "m@prod", "--output", "copy")
     assert (tmp_path / "model.keras").read_bytes() == (tmp_path / "copy/model.keras").read_bytes()
     assert answer("verify", "m@prod")["ok"]
+    code, _, err = run("report", "m@prod")
+    assert (2, True) == (code, err.startswith("error: m:1 has no report; `fornada train` makes"))
 
 
 @pytest.mark.usefixtures("files")
-def test_what_is_not_signed_or_was_changed_does_not_pass(
+def test_unsigned_and_changed_versions_fail_verification(
     run: _Run, answer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, rclone_objects: Any
 ) -> None:
-    # given a process that accepts one key
+    # given a process that accepts one key only
     artifact = answer("publish", "model.keras", "--name", "m")["artifact"]
     monkeypatch.setenv("FORNADA_MODEL_PUBLIC_KEY", "public.pem")
     code, _, err = run("verify", "m")
@@ -151,7 +153,7 @@ def test_what_is_not_signed_or_was_changed_does_not_pass(
     assert (1, False) == (code, json.loads(out)["ok"])
 
 
-def test_wrong_calls_are_one_line_and_exit_2(run: _Run) -> None:
+def test_a_wrong_call_is_one_line_and_exits_2(run: _Run) -> None:
     for arguments, fact in _WRONG:
         code, out, err = run(*arguments)
 

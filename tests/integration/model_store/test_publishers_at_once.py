@@ -1,4 +1,4 @@
-"""Publishers and promoters at the same moment, on real stores."""
+"""Concurrent publishers and promoters, on real stores."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def store_settings(request: pytest.FixtureRequest) -> Settings:
 
 @pytest.fixture
 def publishers(store_settings: Settings) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that are about to publish, and wait for a line."""
+    """Processes that publish when they are sent a line."""
     secret = store_settings.s3_secret_access_key
     assert secret is not None
     environ = {
@@ -88,10 +88,10 @@ def publishers(store_settings: Settings) -> Iterator[list[subprocess.Popen[str]]
 
 
 @pytest.mark.soak
-def test_twenty_publishers_of_four_processes_at_once_get_twenty_versions(
+def test_twenty_concurrent_publishers_in_four_processes_get_twenty_versions(
     publishers: list[subprocess.Popen[str]], store_settings: Settings
 ) -> None:
-    # when all are let go in the same moment
+    # when all start at the same moment
     for process in publishers:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -107,7 +107,7 @@ def test_twenty_publishers_of_four_processes_at_once_get_twenty_versions(
         assert artifact.encode() == store.fetch(manifest.artifact)
 
 
-def test_of_versions_and_alias_moves_at_once_none_is_lost(store_settings: Settings) -> None:
+def test_no_concurrent_version_or_alias_move_is_lost(store_settings: Settings) -> None:
     # given
     store = ModelStore(objects=S3ObjectStore.from_settings(store_settings))
     draft = ModelDraft(name="m", item_shape=[1], item_dtype="uint8", classes=["a"])

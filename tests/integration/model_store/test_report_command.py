@@ -1,4 +1,4 @@
-"""`fornada models report` copies the page out of the store, and opens it where it is asked to."""
+"""`fornada models report` copies the report out of the store, and opens it on request."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def publish(rclone_objects: Any) -> Callable[..., ModelManifest]:
 
 @pytest.fixture
 def report(environ: dict[str, str], tmp_path: Path) -> _Report:
-    """`report(…)`: the command, in a process whose browser writes down what it opens."""
+    """`report(…)`: the command, in a process whose browser records what it opens."""
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     browser.chmod(0o755)
@@ -79,15 +79,3 @@ def test_a_report_is_opened_on_request_from_a_temporary_folder(
     assert tmp_path / "tmp" in Path(answer["page"]).parents
     assert [answer["page"]] == answer["files"][:1]
     assert Path(answer["page"]).as_uri() == (tmp_path / "opened").read_text().strip()
-
-
-def test_a_version_without_a_report_is_told_in_one_line(
-    publish: Any, report: _Report, tmp_path: Path
-) -> None:
-    publish({"history.json": b"{}"})
-
-    ended = report("m", "--output", "copy")
-
-    assert (2, "") == (ended.returncode, ended.stdout)
-    assert ended.stderr.startswith("error: m:1 has no report; `fornada train` makes one")
-    assert not (tmp_path / "copy").exists()

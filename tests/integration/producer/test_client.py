@@ -10,6 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     BrokerError,
@@ -30,7 +31,7 @@ from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
-from producer.inputs.stored_images import StoredImages
+from producer.inputs.interface import StoredImages
 from producer.upkeep.backlog import Backlog, WorkCount
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
@@ -299,7 +300,7 @@ def test_the_backlog_tells_what_waits_is_queued_and_is_held(
     with client._sender._app.connection_for_read() as connection:
         consumer = connection.SimpleQueue(settings.queue)
         taken = [consumer.get(timeout=10) for _ in range(2)]
-        coordination.begin(job.id, 1, "a", lease_s=60)
+        coordination.begin([Claim(job.id, 1, "a")], lease_s=60)
 
         backlog = client.backlog()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fornada.coordination.interface import Claim, ShardEnd
 from fornada.coordination.redis import RedisCoordination
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
@@ -107,7 +108,7 @@ def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
     jobs = JobStore(objects=rclone_objects)
     model = jobs.manifest("night").model
     for shard in range(12):
-        coordination.begin("night", shard, "a", lease_s=60)
+        coordination.begin([Claim("night", shard, "a")], lease_s=60)
         jobs.commit(
             ShardOutcome(
                 job_id="night",
@@ -123,8 +124,8 @@ def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
                 committed_at=now(),
             )
         )
-        coordination.mark_done("night", shard, dead=True)
-    coordination.begin("night", 12, "b", lease_s=60)
+        coordination.mark_done("night", [ShardEnd(shard, dead=True)])
+    coordination.begin([Claim("night", 12, "b")], lease_s=60)
 
     # when
     shown = run("jobs", "show", "night").stdout

@@ -1,34 +1,28 @@
-"""A worker whose store is far away: each write comes later; all else is as it is.
+"""A worker that measures a store far away: a shard waits seven times as long as it computes.
 
 Run as a program, with a worker's environment.
 """
 
 import os
 import sys
-import time
 from typing import Any
 
-from fornada import logs
 from fornada.settings import Settings
-from fornada.storage.s3.store import S3ObjectStore
+from worker.compute import thread_choice
+from worker.compute.thread_choice import ShardCost
 from worker.process import run_process
 
-#: Each of a shard's two.
-WRITE_S = 0.25
+COST = ShardCost(wait_s=0.7, busy_s=0.1, size_bytes=1)
+
+
+def _shard_cost(*_args: Any, **_kwargs: Any) -> ShardCost:
+    return COST
 
 
 def main() -> int:
     """Consume until a signal ends it."""
-    settings = Settings.from_env(os.environ)
-    logs.configure(level=settings.log_level, log_format=settings.log_format)
-    put = S3ObjectStore.put
-
-    def put_late(self: S3ObjectStore, *args: Any, **kwargs: Any) -> None:
-        time.sleep(WRITE_S)
-        put(self, *args, **kwargs)
-
-    S3ObjectStore.put = put_late  # type: ignore[method-assign]
-    return run_process(settings, threads=1)
+    thread_choice.shard_cost = _shard_cost
+    return run_process(Settings.from_env(os.environ), threads=1)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from hypothesis import Phase, given, settings
@@ -24,14 +24,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fornada.errors import StoreUnavailableError
+from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
-from fornada.settings import EngineName, Settings
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
@@ -43,6 +45,7 @@ from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.service import ShardService
 
 _TILE_ITEMS = {"cnn": 32, "mlp": 32, "wide": 1024}
@@ -72,7 +75,7 @@ _SHARES = st.lists(
 def main() -> None:
     """Take one undisturbed pass, then compare many others with it."""
     name, threads, folder = sys.argv[1:]
-    deployment = _Deployment(cast(EngineName, name), threads=int(threads), folder=Path(folder))
+    deployment = _Deployment(name, threads=int(threads), folder=Path(folder))
     expected = {model: deployment.undisturbed(model) for model in deployment.items}
 
     @settings(
@@ -111,11 +114,11 @@ def main() -> None:
     deployment.close()
 
 
-class _FailingStore(InMemoryObjectStore):
+class _FailingStore(StoreWrapper):
     """Refuses some writes, as a store that is away for moments."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(InMemoryObjectStore())
         self._failing: set[int] = set()
 
     @contextmanager
@@ -127,15 +130,11 @@ class _FailingStore(InMemoryObjectStore):
         finally:
             self._failing = set()
 
-    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        """As the base, or refuse."""
-        self._refuse(key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """As the base, or refuse."""
-        self._refuse(key)
-        return super().put_if_absent(key, data)
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        """Refuse the call if it is one of those writes."""
+        if operation.startswith("put"):
+            self._refuse(key)
+        return super().around(operation, key)
 
     def _refuse(self, key: str) -> None:
         if self._failing and next(self._writes) in self._failing:
@@ -145,7 +144,7 @@ class _FailingStore(InMemoryObjectStore):
 class _Deployment:
     """A store, a queue, a clock, and two workers with a model cache each."""
 
-    def __init__(self, engine: EngineName, *, threads: int, folder: Path) -> None:
+    def __init__(self, engine: str, *, threads: int, folder: Path) -> None:
         #: What was published, by model: item dtype [items, *item_shape].
         self.items: dict[str, NDArray[Any]] = {}
         #: Bundles that went back to the queue, at least in part.
@@ -166,14 +165,10 @@ class _Deployment:
         self._reconciler = Reconciler(
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
-            coordination=self._coordination,
-            enqueue=self.enqueue,
+            recovery=self._coordination,
+            sender=self,
+            settings=Settings(requeue_after_s=_LEASE_S, lease_s=_LEASE_S),
             holder="worker-0",
-            queue="fornada",
-            interval_s=1.0,
-            requeue_after_s=_LEASE_S,
-            enqueue_window=1000,
-            lease_s=_LEASE_S,
         )
 
     def undisturbed(self, model: str) -> NDArray[np.float32]:
@@ -301,6 +296,8 @@ class _Deployment:
             return _EXACT_TILE_ITEMS[number] if self._is_exact else _TILE_ITEMS[manifest.name]
 
         return ModelCache(
+            # One waits for more rows, and so has fuller tiles than the other.
+            Settings(max_loaded_models=10, max_latency_s=0.002 * number),
             models=self._models,
             build=lambda manifest, artifact: EnginePredictor(
                 manifest,
@@ -310,10 +307,6 @@ class _Deployment:
                 choose_tile=choose_tile,
             ),
             disk=ArtifactCache(folder / "cache"),
-            max_models=10,
-            max_bytes=10**9,
-            # One waits for more rows, and so has fuller tiles than the other.
-            max_latency_s=0.002 * number,
         )
 
     def _new_service(self, number: int) -> ShardService:
@@ -321,15 +314,20 @@ class _Deployment:
             raise AssertionError(f"shard {shard} of {job_id} was tried too often")
 
         return ShardService(
+            Settings(lease_s=_LEASE_S),
+            Worker(name=f"worker-{number}", threads=1, engine=self._engine.name),
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
             models=self._caches[number],
-            coordination=self._coordination,
+            leases=self._coordination,
+            endings=Endings(
+                jobs=self._jobs,
+                open_jobs=self._coordination,
+                holder=f"worker-{number}",
+                lease_s=_LEASE_S,
+            ),
             deadlines=Deadlines(),
             isolate=isolate,
-            worker=f"worker-{number}",
-            lease_s=_LEASE_S,
-            shard_deadline_s=600.0,
         )
 
 

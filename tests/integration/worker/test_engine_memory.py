@@ -12,6 +12,7 @@ MOST_GROWTH_MIB = 4.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the process through /proc")
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_models_that_are_loaded_and_dropped_leave_nothing_behind() -> None:
     ended = subprocess.run(

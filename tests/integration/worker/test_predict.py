@@ -105,30 +105,20 @@ def test_items_that_a_worker_finds_not_to_fit_do_no_harm_to_others(shared: Any) 
         np.testing.assert_array_equal(shared.model.predict(_images(2)), call.result())
 
 
-def test_without_a_worker_the_caller_is_told_in_time_and_the_call_is_not_predicted_later(
+def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_it_ends(
     deploy: Deploy,
 ) -> None:
     deployment, start_worker = deploy()
+    server = _redis(deployment)
     with deployment.client as client:
         with pytest.raises(WaitTimeoutError, match="1 calls wait for a worker"):
             client.predict(_images(1), model="m", timeout_s=0.5)
-        start_worker()
-        # Answered in turn: the first call was taken before this one.
+        worker = start_worker()
+        # Answered in turn: the first call was taken before this one, and is not predicted.
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
-        answers = keys.redis_predict_answers(client._calls._client)
+        assert 0 == server.llen(keys.redis_predict_answers(client._calls._client))
 
-        assert 0 == _redis(deployment).llen(answers)
-
-
-def test_a_worker_goes_on_after_redis_was_emptied_and_answers_until_it_ends(
-    deploy: Deploy,
-) -> None:
-    deployment, start_worker = deploy()
-    worker = start_worker()
-    with deployment.client as client:
-        client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
-
-        _redis(deployment).flushdb()
+        server.flushdb()
 
         found = client.predict(_images(4), model="m", timeout_s=_TIMEOUT_S)
         np.testing.assert_array_equal(deployment.model.predict(_images(4)), found)

@@ -95,7 +95,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(2 * _END_WITHIN_S)
-@pytest.mark.parametrize("engine", _PACKAGES)
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "keras",
+        *[pytest.param(name, marks=pytest.mark.slow) for name in ("keras-exact", "openvino")],
+    ],
+)
 def test_no_byte_depends_on_split_order_company_threads_or_retries(
     engine: str, models: Path
 ) -> None:

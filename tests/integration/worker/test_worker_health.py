@@ -22,7 +22,7 @@ from fornada.local.stack import Stack
 from fornada.local.valkey import start_valkey
 from worker.host.supervisor import worker_command
 
-#: TensorFlow's import and the model's load, on a busy machine.
+#: A worker's start and a job, on a busy machine.
 START_S = 90.0
 #: How long the watchdog of `_QUICK` and `_DEAF` waits.
 STUCK_AFTER_S = 5.0
@@ -30,10 +30,15 @@ STUCK_AFTER_S = 5.0
 _SUPERVISE = """
 import sys
 from pathlib import Path
+from fornada.events import LOGGED
 from worker.host.supervisor import Supervisor
 cache_dir, stale_after_s, *command = sys.argv[1:]
 supervisor = Supervisor(
-    command, environs=[{}], cache_dir=Path(cache_dir), stale_after_s=float(stale_after_s)
+    command,
+    environs=[{}],
+    cache_dir=Path(cache_dir),
+    stale_after_s=float(stale_after_s),
+    events=LOGGED,
 )
 sys.exit(supervisor.run())
 """
@@ -225,6 +230,7 @@ def test_a_consumer_that_takes_nothing_is_replaced_and_the_job_is_done(
     assert "no message taken from a queue that has some" in deployment.log()
 
 
+@pytest.mark.slow
 def test_a_queue_full_of_messages_of_another_kind_is_no_reason_to_end(
     deploy: Callable[..., Any],
     supervise: Callable[..., Any],
@@ -258,6 +264,7 @@ def test_a_queue_full_of_messages_of_another_kind_is_no_reason_to_end(
     assert [pid] == deployment.worker_pids()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
     deploy: Callable[..., Any],
     supervise: Callable[..., Any],
@@ -265,8 +272,8 @@ def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
     wait_until: Callable[..., None],
 ) -> None:
     # given a worker that is stopped in the middle of a job, of which 32 shards are one message
-    images = np.tile(images, (8, 1, 1))
-    deployment, _ = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
+    images = np.tile(images, (4, 1, 1))
+    deployment, _ = deploy(delay_s=0.05, lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
     supervise(deployment, worker_command(threads=1))
     pid = _warm(deployment, images)
     with _stopped(pid):
@@ -306,6 +313,7 @@ def test_a_broker_that_is_away_for_longer_than_every_limit_costs_no_restart(
     assert [pid] == deployment.worker_pids()
 
 
+@pytest.mark.slow
 def test_a_worker_that_starts_before_its_broker_waits_for_it(
     deploy: Callable[..., Any],
     broker: _Broker,

@@ -27,6 +27,7 @@ END_WITHIN_S = 300.0
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 @pytest.mark.timeout(END_WITHIN_S + 60)
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [4_000, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     shards: int,
@@ -36,7 +37,7 @@ def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     request: pytest.FixtureRequest,
 ) -> None:
     # given a worker that has run some shards
-    deployment, _ = deploy()
+    deployment, _ = deploy(engine="keras")
     traces = tmp_path / "traces"
     worker = _start(deployment, traces)
     try:

@@ -1,4 +1,4 @@
-"""A contender for the tests: answers as its argument says."""
+"""A contender for the tests; its argument says how it behaves."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def main(how: str) -> None:
     sys.stdout.write("a library's chatter\n")
     sys.stdout.flush()
     if how == "leaves-a-process":
-        # In a session of its own, as daemons are: no signal to our group reaches it.
+        # In its own session, like a daemon: signals to our process group do not reach it.
         stray = subprocess.Popen(["sleep", "600"], start_new_session=True)
         (harness.folder / "stray.pid").write_text(str(stray.pid))
 

@@ -1,4 +1,4 @@
-"""The queueing model against what is known of such networks."""
+"""The queueing model against textbook results."""
 
 import itertools
 
@@ -10,7 +10,7 @@ _REDIS = Station(name="Redis", demand_s=0.001)
 _STORE = Station(name="store", demand_s=0.004)
 
 
-def test_one_worker_waits_for_nobody() -> None:
+def test_a_single_worker_never_waits() -> None:
     # when
     point = capacity(1, own_s=0.095, stations=[_REDIS, _STORE])
 
@@ -19,7 +19,7 @@ def test_one_worker_waits_for_nobody() -> None:
     assert point.efficiency == pytest.approx(1.0)
 
 
-def test_two_workers_at_one_station_are_as_the_textbook_says() -> None:
+def test_two_workers_at_one_station_match_the_textbook() -> None:
     # given: two customers, own time 1 s, one station of 1 s: X(2) = 2 / (1 + 1 * (1 + 1/2))
     point = capacity(2, own_s=1.0, stations=[Station(name="one", demand_s=1.0)])
 
@@ -27,7 +27,7 @@ def test_two_workers_at_one_station_are_as_the_textbook_says() -> None:
     assert point.shards_per_s == pytest.approx(0.8)
 
 
-def test_many_workers_reach_what_the_busiest_station_does_and_no_more() -> None:
+def test_many_workers_reach_the_capacity_of_the_bottleneck() -> None:
     # when
     point = capacity(1000, own_s=0.095, stations=[_REDIS, _STORE])
 

@@ -1,4 +1,4 @@
-"""The harness end to end on real servers, with contenders that do well, fail, hang and lie."""
+"""The harness on real servers, with contenders that work, fail, hang and lie."""
 
 import json
 import os
@@ -41,7 +41,7 @@ _SIZES = Sizes(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models, images and references as `prepare` writes them, without TensorFlow."""
+    """Models, images and references in the files of `prepare`, made without TensorFlow."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for model, shape in ITEM_SHAPES.items():
@@ -63,7 +63,7 @@ def bench_servers(servers: Stack, data: Path) -> Servers:
 
 @pytest.fixture
 def measure(bench_servers: Servers, tmp_path: Path) -> Callable[[Contender, Path, Path], Measured]:
-    """Measures a contender."""
+    """`measure(contender, python, log_path)`: measure a contender once."""
     found = Measurement(bench_servers, _SIZES, folder=tmp_path)
     return lambda contender, python, log: found.measure(contender, python=python, log_path=log)
 
@@ -113,7 +113,7 @@ def test_contenders_take_turns_and_a_failure_costs_only_itself(
 def test_contender_makes_passes_for_as_long_as_it_needs(
     bench_servers: Servers, tmp_path: Path, own_s: float | None, passes: int
 ) -> None:
-    # given a run that would have a pass each, and three at most
+    # given a run with one pass each, and at most three
     sizes = replace(_SIZES, pass_s=0.0, most_passes=3)
     measurement = Measurement(bench_servers, sizes, folder=tmp_path)
     contender = replace(_contender("stores"), pass_s=own_s)
@@ -161,7 +161,7 @@ def test_nothing_that_a_contender_began_outlives_it(
     assert process_tree.below(os.getpid()) <= before
 
 
-def test_record_table_and_chart_tell_what_was_measured_and_what_was_not(
+def test_record_table_and_chart_show_what_was_measured_and_what_was_not(
     measure: Callable[[Contender, Path, Path], Measured], tmp_path: Path
 ) -> None:
     # given

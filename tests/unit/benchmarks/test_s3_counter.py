@@ -1,4 +1,4 @@
-"""The counting proxy: what passes through it is counted, and is what was sent."""
+"""The counting proxy counts requests and passes them on unchanged."""
 
 import pytest
 

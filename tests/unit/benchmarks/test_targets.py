@@ -33,7 +33,7 @@ def test_composed_limit_takes_both_times_for_every_item() -> None:
         (float("nan"), 1.0, 1.5, "FAIL"),
     ],
 )
-def test_verdict_says_what_was_reached(
+def test_verdict_names_the_target_that_was_reached(
     value: float, floor: float, aim: float, verdict: str
 ) -> None:
     # given
@@ -43,7 +43,7 @@ def test_verdict_says_what_was_reached(
     assert verdict == judged(target, {}).verdict
 
 
-def test_faster_server_is_what_predict_is_measured_by() -> None:
+def test_predict_is_compared_with_the_faster_server() -> None:
     # given
     medians = _medians(
         fornada_keras={"predict": 1800.0}, litserve={"predict": 600.0}, bentoml={"predict": 900.0}
@@ -56,7 +56,7 @@ def test_faster_server_is_what_predict_is_measured_by() -> None:
     assert 2.0 == found["predict / faster of LitServe, BentoML"].value
 
 
-def test_figure_that_is_not_in_the_run_is_told_and_is_no_failure() -> None:
+def test_a_missing_figure_is_reported_and_is_no_failure() -> None:
     # when
     verdicts = [judged(target, _medians(fornada_keras={})) for target in targets_of("keras")]
 

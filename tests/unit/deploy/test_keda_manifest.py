@@ -1,4 +1,4 @@
-"""What deploy/k8s/worker-keda.yaml says fits the settings that it scales by."""
+"""deploy/k8s/worker-keda.yaml fits the settings that it scales by."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ _SPEC: dict[str, Any] = _SCALED["spec"]
 _TRIGGER: dict[str, Any] = _SPEC["triggers"][0]
 
 
-def test_it_looks_at_the_queue_of_the_workers() -> None:
+def test_it_watches_the_workers_queue() -> None:
     assert Settings().queue == _TRIGGER["metadata"]["listName"]
 
 
-def test_the_window_has_room_for_enough_messages_to_ask_for_all_replicas() -> None:
+def test_the_enqueue_window_holds_enough_messages_to_call_for_all_replicas() -> None:
     # given
     most_messages = int(_TRIGGER["metadata"]["listLength"]) * _SPEC["maxReplicaCount"]
 

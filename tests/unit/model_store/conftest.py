@@ -1,4 +1,4 @@
-"""Published versions of made-up models, in memory."""
+"""Versions of models that nothing loads, published in memory."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""An alias's moves: each kept, and gone back along."""
+"""Every move of an alias is kept, and rollback goes back along them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from model_store.store import ModelStore
 
 @pytest.fixture
 def promoted(models: ModelStore, publish: Any) -> ModelStore:
-    """A model of three versions, to each of which `prod` has pointed in turn."""
+    """A model of three versions, to which `prod` has pointed one after the other."""
     for _ in range(3):
         models.promote("m", publish().version, "prod")
     return models
@@ -23,25 +23,25 @@ def _moves(models: ModelStore) -> list[tuple[int, bool]]:
     return [(move.version, move.rollback) for move in models.alias_history("m", "prod")]
 
 
-def test_going_back_twice_goes_back_two_moves(promoted: ModelStore) -> None:
+def test_two_rollbacks_go_back_two_moves(promoted: ModelStore) -> None:
     assert [2, 1] == [promoted.rollback("m", "prod") for _ in range(2)]
 
     assert 1 == promoted.resolve("m@prod").version
     assert [(1, False), (2, False), (3, False), (2, True), (1, True)] == _moves(promoted)
 
 
-def test_after_going_back_the_next_move_is_gone_back_to_where_it_began(
+def test_a_rollback_skips_the_version_that_an_earlier_one_left(
     promoted: ModelStore,
 ) -> None:
-    # given 1, 2, 3, back to 2, then 1 again by hand
+    # given 1, 2, 3, back to 2, then promoted to 1
     promoted.rollback("m", "prod")
     promoted.promote("m", 1, "prod")
 
-    # then it goes back to 2, and never to 3, which was left
+    # then it goes back to 2, and never to 3
     assert [2, 1] == [promoted.rollback("m", "prod") for _ in range(2)]
 
 
-def test_an_alias_that_never_pointed_elsewhere_cannot_go_back(
+def test_an_alias_that_never_pointed_elsewhere_cannot_roll_back(
     models: ModelStore, publish: Any
 ) -> None:
     publish()
@@ -52,14 +52,14 @@ def test_an_alias_that_never_pointed_elsewhere_cannot_go_back(
         models.rollback("m", "prod")
 
 
-def test_a_deleted_version_is_not_gone_back_to(promoted: ModelStore) -> None:
+def test_a_rollback_skips_a_deleted_version(promoted: ModelStore) -> None:
     jobs = JobStore(objects=promoted.objects)
     delete_version(promoted.resolve("m:2"), models=promoted, jobs=jobs)
 
     assert 1 == promoted.rollback("m", "prod")
 
 
-def test_an_alias_that_is_not_there_has_no_history(models: ModelStore, publish: Any) -> None:
+def test_an_unknown_alias_has_no_history(models: ModelStore, publish: Any) -> None:
     publish()
 
     with pytest.raises(ModelNotFoundError, match="no alias 'prod'"):
@@ -68,7 +68,7 @@ def test_an_alias_that_is_not_there_has_no_history(models: ModelStore, publish: 
         models.rollback("m", "prod")
 
 
-def test_what_else_lies_there_is_no_move(promoted: ModelStore) -> None:
+def test_stray_objects_are_not_moves(promoted: ModelStore) -> None:
     for stray in ("prod.json", "prod/notes.txt", "prod/old/00000009.json", "x/readme.json"):
         promoted.objects.put(keys.ModelKeys("m").aliases_prefix + stray, b"?")
 
@@ -78,7 +78,7 @@ def test_what_else_lies_there_is_no_move(promoted: ModelStore) -> None:
     assert 1 == promoted.resolve("m@prod").version
 
 
-def test_two_that_go_back_at_once_go_back_once(promoted: ModelStore) -> None:
+def test_two_concurrent_rollbacks_go_back_once(promoted: ModelStore) -> None:
     # given both saw 3 and go back to 2
     promoted.rollback("m", "prod")
     move = keys.ModelKeys("m").alias_move("prod", 4)

@@ -1,4 +1,4 @@
-"""Numbers are claimed once each, whatever claimants do in between, also where nobody decides."""
+"""Each number is claimed once, in any order of calls, even on stores that decide nothing."""
 
 import random
 import threading
@@ -10,17 +10,17 @@ import pytest
 from fornada.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
 from fornada.storage.memory import InMemoryObjectStore
 from model_store import claims
-from model_store.claims import claim_number, last_ticket
+from model_store.claims import claim_number
 
 _STUCK_S = 60.0
 
 
-def _claim(objects: Any, data: bytes = b"me", first: int = 1) -> int:
-    return claim_number(objects, data, first=first, key=lambda n: f"n/{n}", tickets="tickets/")
+def _claim(objects: Any, data: bytes = b"me", above: int = 0) -> int:
+    return claim_number(objects, data, above=above, key=lambda n: f"n/{n}", tickets="tickets/")
 
 
 class _Turns:
-    """Threads that call a store one call at a time, in an order that a seed chooses."""
+    """Threads that call a store one call at a time, in an order chosen by a seed."""
 
     def __init__(self, objects: InMemoryObjectStore, seed: int, *, deaths: int) -> None:
         self._objects = objects
@@ -31,7 +31,7 @@ class _Turns:
         self._changed = threading.Condition()
 
     def run(self, calls: list[Callable[[Any], int]]) -> list[int | None]:
-        """What each call returned, `None` where it died on its way."""
+        """What each call returned; `None` if it died."""
         results: list[int | None] = [None] * len(calls)
         alive = set(range(len(calls)))
 
@@ -77,7 +77,7 @@ class _Turns:
 
 
 class _Port:
-    """A store each call of which waits for its turn."""
+    """A store on which each call waits for its turn."""
 
     def __init__(self, turns: _Turns, index: int, objects: InMemoryObjectStore) -> None:
         self._turns = turns
@@ -97,7 +97,7 @@ class _Port:
 
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Waiting for others is a turn that one does not take."""
+    """Claimants wait for each other in turns, not in seconds."""
     monkeypatch.setattr(claims, "_WAIT_S", 0)
     return
 
@@ -105,7 +105,7 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("no_waits")
 @pytest.mark.parametrize("deaths", [0, 2], ids=["all live", "two die"])
 @pytest.mark.parametrize("conditional", [True, False], ids=["conditional", "unconditional"])
-def test_in_whatever_order_calls_come_no_number_is_claimed_twice(
+def test_no_number_is_claimed_twice_in_any_order_of_calls(
     *, conditional: bool, deaths: int
 ) -> None:
     for seed in range(60):
@@ -131,24 +131,24 @@ def test_in_whatever_order_calls_come_no_number_is_claimed_twice(
 def test_numbers_count_up_from_the_first(*, conditional: bool) -> None:
     objects = InMemoryObjectStore(conditional_writes=conditional)
 
-    assert [5, 6, 7] == [_claim(objects, b"%d" % n, first=5) for n in range(3)]
+    assert [5, 6, 7] == [_claim(objects, b"%d" % n, above=4) for n in range(3)]
 
 
-def test_a_ticket_that_was_left_behind_costs_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    # given a claimant that died with its ticket put
+def test_an_abandoned_ticket_wastes_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a claimant that died after it put its ticket
     monkeypatch.setattr(claims, "_WAIT_S", 0)
     objects = InMemoryObjectStore(conditional_writes=False)
     objects.put("tickets/00000001-ffff", b"{}")
 
     assert 2 == _claim(objects)
-    assert 2 == last_ticket(objects, "tickets/")
     with pytest.raises(ObjectNotFoundError):
         objects.get("n/1")
+    assert 3 == _claim(objects)
 
 
-def test_where_a_put_is_not_listed_nobody_claims_anything() -> None:
+def test_a_store_that_does_not_list_a_put_grants_no_number() -> None:
     class Forgetful(InMemoryObjectStore):
-        """Lists nothing of what was just put."""
+        """Does not list what was just put."""
 
         def list(self, prefix, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
             return iter(())

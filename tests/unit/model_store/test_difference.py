@@ -1,21 +1,21 @@
-"""What two manifests do not share is told, and nothing else."""
+"""Differences between two manifests are reported, and nothing else."""
 
 from typing import Any
 
 from model_store.difference import Difference, differences
 
 
-def test_a_version_differs_from_itself_in_nothing(publish: Any) -> None:
+def test_a_version_does_not_differ_from_itself(publish: Any) -> None:
     manifest = publish(metrics={"a": 1.0})
 
     assert [] == differences(manifest, manifest)
 
 
-def test_the_same_artifact_published_twice_differs_in_nothing(publish: Any) -> None:
+def test_the_same_artifact_published_twice_does_not_differ(publish: Any) -> None:
     assert [] == differences(publish(), publish())
 
 
-def test_what_differs_is_told_with_the_change_of_numbers(publish: Any) -> None:
+def test_differences_of_numbers_have_the_change(publish: Any) -> None:
     # given
     first = publish(metrics={"a": 0.5, "b": 1.0, "gone": 1.0}, packages={"keras": "3.15.1"})
     second = publish(

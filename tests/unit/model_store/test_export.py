@@ -1,4 +1,4 @@
-"""Versions are copied out whole, and every byte that was changed is told."""
+"""Versions are exported whole, and every changed byte is noticed."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def test_every_file_is_written_as_it_is_stored(
         assert models.objects.get(prefix + path.name).data == path.read_bytes()
 
 
-def test_a_folder_that_holds_something_is_left_alone(
+def test_a_folder_that_is_not_empty_is_left_alone(
     models: ModelStore, publish: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").write_text("precious")
@@ -60,7 +60,7 @@ def test_a_changed_object_is_not_written(models: ModelStore, publish: Any, tmp_p
     assert [] == list(tmp_path.iterdir())
 
 
-def test_of_a_report_the_page_comes_first_and_then_its_figures(
+def test_a_report_is_its_page_and_then_its_figures(
     models: ModelStore, publish: Any, tmp_path: Path
 ) -> None:
     files = {"calibration.png": b"PNG", "history.json": b"{}", "report.html": b"<!doctype html>"}
@@ -72,7 +72,7 @@ def test_of_a_report_the_page_comes_first_and_then_its_figures(
     assert [files[path.name] for path in paths] == [path.read_bytes() for path in paths]
 
 
-def test_a_version_without_a_report_says_who_makes_one(
+def test_a_version_without_a_report_says_what_makes_one(
     models: ModelStore, publish: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="m:1 has no report; `fornada train` makes one"):
@@ -117,7 +117,7 @@ def test_what_is_as_recorded_is_ok_and_the_contents_are_looked_at(
     } == _statuses(models, publish(artifact=b"no zip"))
 
 
-def test_what_was_changed_or_is_gone_is_wrong(models: ModelStore, publish: Any) -> None:
+def test_changed_and_missing_objects_are_wrong(models: ModelStore, publish: Any) -> None:
     manifest = publish()
     models.objects.put(manifest.files["history.json"].key, b"[]")
     models.objects.delete(manifest.golden.inputs.key)
@@ -131,7 +131,7 @@ def test_what_was_changed_or_is_gone_is_wrong(models: ModelStore, publish: Any) 
     } == _statuses(models, manifest)
 
 
-def test_a_store_that_is_away_is_no_finding(
+def test_an_unreachable_store_is_not_a_finding(
     models: ModelStore, publish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = publish()

@@ -68,20 +68,20 @@ def test_a_regression_is_published_with_the_names_of_its_values(
     assert ("regression", ["low", "mean", "high"]) == (manifest.task, manifest.classes)
 
 
-def test_golden_items_are_made_up_or_given(models: ModelStore, artifact: bytes) -> None:
+def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes) -> None:
     # given
     given = np.array([[[0, 255], [7, 9]]], np.int64)
 
     # when
-    made_up, chosen = _publish(models, artifact), _publish(models, artifact, golden=given)
+    generated, chosen = _publish(models, artifact), _publish(models, artifact, golden=given)
 
     # then
     def stored(manifest: ModelManifest) -> Any:
         return from_npy(models.fetch(manifest.golden.inputs), where="golden")
 
     assert ((publication.GOLDEN_ITEMS, 2, 2), np.uint8) == (
-        stored(made_up).shape,
-        stored(made_up).dtype,
+        stored(generated).shape,
+        stored(generated).dtype,
     )
     assert np.uint8 == stored(chosen).dtype
     np.testing.assert_array_equal(given, stored(chosen))
@@ -103,7 +103,7 @@ def test_models_of_other_dtypes_are_published(models: ModelStore, keras: Any, dt
 @pytest.mark.parametrize(
     ("options", "error", "fact"),
     [
-        ({"classes": ["a"]}, UsageError, "3 outputs an item, and there are 1 classes"),
+        ({"classes": ["a"]}, UsageError, "3 outputs per item, and there are 1 classes"),
         ({"golden": np.zeros((1, 5), np.uint8)}, InputError, r"items of shape \(5,\)"),
         ({"golden": np.full((1, 2, 2), 300)}, InputError, "do not fit uint8"),
         ({"golden": np.zeros((0, 2, 2), np.uint8)}, InputError, "is empty"),
@@ -125,8 +125,8 @@ def test_what_does_not_fit_the_model_is_refused(
     [
         (lambda k: [k.Input((None, 2)), k.layers.Dense(2)], r"items of shape \[None, 2\]"),
         (lambda k: [k.Input((2,), dtype="float64"), k.layers.Dense(2)], "dtype float64"),
-        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers an item"),
-        (lambda k: [k.layers.Flatten()], "takes 0 arrays an item"),
+        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers per item"),
+        (lambda k: [k.layers.Flatten()], "takes 0 arrays per item"),
         (
             lambda k: [
                 k.Input((2,)),
@@ -159,7 +159,7 @@ def test_a_lambda_cannot_be_published(models: ModelStore, keras: Any) -> None:
 def test_a_model_that_the_store_changed_is_not_published(
     models: ModelStore, artifact: bytes, keras: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a store that gives back another model, and says that it is the same
+    # given a store that returns another model than it was given
     other = _dump(keras, keras.Input((2, 2), dtype="uint8"), keras.layers.Flatten())
     monkeypatch.setattr(models, "fetch", lambda _ref: other)
 
@@ -173,22 +173,22 @@ def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "model.keras").write_bytes(b"1234")
 
     assert b"1234" == publication.read_artifact(tmp_path / "model.keras")
-    with pytest.raises(UsageError, match=r"model\.h5 is no \.keras file"):
+    with pytest.raises(UsageError, match=r"model\.h5 is not a \.keras file"):
         publication.read_artifact(tmp_path / "model.h5")
     with pytest.raises(InputError, match="cannot be read"):
         publication.read_artifact(tmp_path / "absent.keras")
     monkeypatch.setattr(publication, "MAX_ARTIFACT_BYTES", 3)
-    with pytest.raises(InputError, match="has 4 bytes, more than 3"):
+    with pytest.raises(InputError, match="has 4 bytes; give at most 3"):
         publication.read_artifact(tmp_path / "model.keras")
 
 
-@pytest.mark.parametrize("text", ["", "{}", '["a", 1]', "[" * 100_000, "a\nb"])
-def test_classes_that_are_no_array_of_names_are_refused(tmp_path: Path, text: str) -> None:
+def test_classes_that_are_not_an_array_of_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "classes.json"
-    path.write_text(text)
+    for text in ("", "{}", '["a", 1]', "[" * 100_000, "a\nb"):
+        path.write_text(text)
 
-    with pytest.raises(InputError, match="not a JSON array of class names"):
-        publication.read_classes(path)
+        with pytest.raises(InputError, match="not a JSON array of class names"):
+            publication.read_classes(path)
 
 
 def test_classes_and_golden_items_are_read(tmp_path: Path) -> None:
@@ -203,9 +203,6 @@ def test_classes_and_golden_items_are_read(tmp_path: Path) -> None:
 
 def test_metrics_are_names_and_numbers() -> None:
     assert {"a": 0.5, "b.c": -1e-3} == publication.parse_metrics(["a=0.5", "b.c=-1e-3"])
-
-
-@pytest.mark.parametrize("text", ["a", "a=", "=1", "a=b", "a=nan", "a=inf", "a=1=2", "1a=1"])
-def test_other_metrics_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not NAME=NUMBER"):
-        publication.parse_metrics([text])
+    for text in ("a", "a=", "=1", "a=b", "a=nan", "a=inf", "a=1=2", "1a=1"):
+        with pytest.raises(UsageError, match="is not NAME=NUMBER"):
+            publication.parse_metrics([text])

@@ -1,4 +1,4 @@
-"""A version is deleted when nothing needs it, and its number is not used again."""
+"""A version that nothing needs is deleted, and its number is not reused."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +39,7 @@ def _submit(jobs: JobStore, model: ModelManifest) -> JobManifest:
     )
 
 
-def test_nothing_but_the_claim_is_left(models: ModelStore, jobs: JobStore, publish: Any) -> None:
+def test_only_the_claim_is_left(models: ModelStore, jobs: JobStore, publish: Any) -> None:
     # given
     publish()
     doomed = publish()
@@ -57,7 +57,7 @@ def test_nothing_but_the_claim_is_left(models: ModelStore, jobs: JobStore, publi
     assert 3 == publish().version
 
 
-def test_what_an_alias_points_at_is_not_deleted(
+def test_the_target_of_an_alias_is_not_deleted(
     models: ModelStore, jobs: JobStore, publish: Any
 ) -> None:
     needed = publish()
@@ -70,7 +70,7 @@ def test_what_an_alias_points_at_is_not_deleted(
     assert needed == models.resolve("m:1")
 
 
-def test_what_an_open_job_needs_is_not_deleted_before_it_ends(
+def test_the_model_of_an_open_job_is_not_deleted_before_the_job_ends(
     models: ModelStore, jobs: JobStore, publish: Any
 ) -> None:
     # given
@@ -88,7 +88,7 @@ def test_what_an_open_job_needs_is_not_deleted_before_it_ends(
     assert [] == models.versions("m")
 
 
-def test_a_job_that_was_never_submitted_keeps_no_model(
+def test_a_job_without_a_manifest_does_not_protect_its_model(
     models: ModelStore, jobs: JobStore, publish: Any
 ) -> None:
     doomed = publish()

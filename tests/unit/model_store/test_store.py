@@ -1,4 +1,4 @@
-"""Versions appear whole and never change; aliases move; errors say what there is."""
+"""Versions appear whole and never change; aliases move; errors list what there is."""
 
 import json
 from collections.abc import Callable
@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.errors import (
-    IntegrityError,
-    ModelNotFoundError,
-    ModelRefusedError,
-    UsageError,
-)
+from fornada.errors import IntegrityError, ModelNotFoundError, ModelRefusedError, UsageError
 from fornada.formats.npy import from_npy
 from fornada.records import ModelPin, sha256_hex
 from fornada.storage.interface import ObjectInfo
@@ -26,7 +21,7 @@ _OUTPUTS = np.array([[0.25, 0.75], [1, 0]], np.float32)
 
 
 def _accept(artifact: bytes) -> None:
-    """A check that finds nothing wrong."""
+    """A check that passes."""
 
 
 def _publish(
@@ -80,7 +75,7 @@ def test_versions_count_up_and_a_bare_name_means_the_newest(store: ModelStore) -
     assert sha256_hex(b"2") == store.resolve("m:2").digest
 
 
-def test_ten_versions_are_in_the_order_of_numbers(store: ModelStore) -> None:
+def test_eleven_versions_are_in_numeric_order(store: ModelStore) -> None:
     for _ in range(11):
         _publish(store)
 
@@ -88,7 +83,7 @@ def test_ten_versions_are_in_the_order_of_numbers(store: ModelStore) -> None:
     assert 11 == store.resolve("m").version
 
 
-def test_the_check_gets_what_the_store_gives_back(store: ModelStore) -> None:
+def test_the_check_gets_the_artifact_as_the_store_returns_it(store: ModelStore) -> None:
     checked: list[bytes] = []
 
     _publish(store, check=checked.append)
@@ -109,7 +104,7 @@ def test_a_version_that_fails_its_check_does_not_exist(store: ModelStore) -> Non
         store.resolve("m:1")
 
 
-def test_the_number_of_a_failed_version_is_not_used_again(store: ModelStore) -> None:
+def test_the_number_of_a_failed_version_is_not_reused(store: ModelStore) -> None:
     def refuse(artifact: bytes) -> None:
         raise ModelRefusedError("no")
 
@@ -119,7 +114,7 @@ def test_the_number_of_a_failed_version_is_not_used_again(store: ModelStore) -> 
     assert 2 == _publish(store).version
 
 
-def test_publishers_at_the_same_moment_get_versions_of_their_own() -> None:
+def test_concurrent_publishers_get_different_versions() -> None:
     store = ModelStore(objects=InMemoryObjectStore())
 
     with ThreadPoolExecutor(8) as pool:
@@ -130,9 +125,9 @@ def test_publishers_at_the_same_moment_get_versions_of_their_own() -> None:
         assert str(index).encode() == store.fetch(store.resolve(str(manifest)).artifact)
 
 
-def test_a_claim_that_another_wins_in_between_leads_to_the_next_number() -> None:
+def test_a_lost_claim_leads_to_the_next_number() -> None:
     class Racing(InMemoryObjectStore):
-        """Another publisher claims version 1 just after we saw that it is free."""
+        """Another publisher claims version 1 just after it was seen to be free."""
 
         def put_if_absent(self, key: str, data: bytes) -> bool:
             if key == keys.ModelKeys("m").version(1).claim:
@@ -144,7 +139,7 @@ def test_a_claim_that_another_wins_in_between_leads_to_the_next_number() -> None
     assert 2 == _publish(store).version
 
 
-def test_an_unknown_model_is_told_with_those_there_are(store: ModelStore) -> None:
+def test_the_error_for_an_unknown_model_lists_those_there_are(store: ModelStore) -> None:
     with pytest.raises(ModelNotFoundError, match="`fornada train` publishes one"):
         store.resolve("x")
     _publish(store, name="cats")
@@ -156,7 +151,7 @@ def test_an_unknown_model_is_told_with_those_there_are(store: ModelStore) -> Non
     assert 2 == error.value.exit_code
 
 
-def test_an_unknown_version_is_told_with_those_there_are(store: ModelStore) -> None:
+def test_the_error_for_an_unknown_version_lists_those_there_are(store: ModelStore) -> None:
     _publish(store)
     _publish(store)
 
@@ -164,7 +159,7 @@ def test_an_unknown_version_is_told_with_those_there_are(store: ModelStore) -> N
         store.resolve("m:7")
 
 
-def test_an_unknown_alias_is_told_with_those_there_are(store: ModelStore) -> None:
+def test_the_error_for_an_unknown_alias_lists_those_there_are(store: ModelStore) -> None:
     _publish(store)
     with pytest.raises(ModelNotFoundError, match="no alias 'prod'; it has none; use NAME:VERSION"):
         store.resolve("m@prod")
@@ -174,7 +169,7 @@ def test_an_unknown_alias_is_told_with_those_there_are(store: ModelStore) -> Non
         store.resolve("m@prod")
 
 
-def test_an_alias_moves_and_keeps_where_it_was(store: ModelStore) -> None:
+def test_an_alias_moves_and_keeps_its_history(store: ModelStore) -> None:
     _publish(store)
     _publish(store)
     store.promote("m", 1, "prod")
@@ -188,7 +183,7 @@ def test_an_alias_moves_and_keeps_where_it_was(store: ModelStore) -> None:
     assert [1, 2, 1] == [move.version for move in store.alias_history("m", "prod")]
 
 
-def test_a_version_that_is_missing_cannot_be_promoted(store: ModelStore) -> None:
+def test_a_missing_version_cannot_be_promoted(store: ModelStore) -> None:
     _publish(store)
 
     with pytest.raises(ModelNotFoundError, match="no version 2"):
@@ -197,14 +192,14 @@ def test_a_version_that_is_missing_cannot_be_promoted(store: ModelStore) -> None
     assert {} == store.aliases("m")
 
 
-def test_an_alias_that_is_no_name_is_refused(store: ModelStore) -> None:
+def test_an_invalid_alias_is_refused(store: ModelStore) -> None:
     _publish(store)
 
     with pytest.raises(UsageError, match="alias 'a/b' is not a valid name"):
         store.promote("m", 1, "a/b")
 
 
-def test_a_pin_gives_exactly_its_version(store: ModelStore) -> None:
+def test_a_pin_resolves_to_exactly_its_version(store: ModelStore) -> None:
     published = _publish(store)
     _publish(store, artifact=b"newer")
 
@@ -248,7 +243,7 @@ def test_an_artifact_that_the_store_damaged_is_not_published() -> None:
     assert [] == store.versions("m")
 
 
-def test_models_do_not_see_what_belongs_to_others(
+def test_models_do_not_see_each_others_objects(
     store: ModelStore, objects: InMemoryObjectStore
 ) -> None:
     _publish(store, name="m")

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +39,10 @@ class _Exchange:
         self._answers: list[bytes] = []
         self.batches: list[int] = []
         self.fails: BrokerError | None = None
+        #: Calls get through, and their senders are told that they did not.
+        self.loses_replies = False
+        #: Raised once, in place of answers.
+        self.collect_error: Exception | None = None
         #: While it is cleared, what is sent stays on its way.
         self.open = threading.Event()
         self.open.set()
@@ -50,10 +56,15 @@ class _Exchange:
             answers = [self._answer(RequestFrame.parse(frame)) for frame in frames]
             self._answers += [answer for answer in answers if answer is not None]
             self._changed.notify_all()
+        if self.loses_replies:
+            raise BrokerError("the reply is lost")
 
     def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
         with self._changed:
             self._changed.wait_for(lambda: self._answers, timeout_s)
+            if self.collect_error is not None:
+                error, self.collect_error = self.collect_error, None
+                raise error
             taken, self._answers = self._answers[:count], self._answers[count:]
             return taken
 
@@ -82,7 +93,7 @@ def calls_on() -> Iterator[Callable[[_Exchange], PredictCalls]]:
     before = set(threading.enumerate())
 
     def make(exchange: _Exchange) -> PredictCalls:
-        begun.append(PredictCalls(exchange=exchange, queue="q"))
+        begun.append(PredictCalls(channel=exchange, queue="q"))
         return begun[-1]
 
     yield make
@@ -178,6 +189,65 @@ def test_a_call_that_does_not_get_through_fails_at_once(
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
 
 
+class _ContestedFuture(Future[Any]):
+    """Is given an answer and an error at the same moment: each waits for the other to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answered, self._failed = threading.Event(), threading.Event()
+
+    def set_result(self, result: Any) -> None:
+        self._answered.set()
+        self._failed.wait(0.5)
+        super().set_result(result)
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._answered.wait(0.5)
+        super().set_exception(exception)
+        self._failed.set()
+
+
+def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
+    calls_on: CallsOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = _Exchange(_sums)
+    calls = calls_on(exchange)
+    exchange.loses_replies = True
+    with monkeypatch.context() as contested:
+        contested.setattr("producer.calls.Future", _ContestedFuture)
+        with suppress(BrokerError):
+            calls.predict(_ITEMS, _PIN, timeout_s=10)
+    exchange.loses_replies = False
+
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+
+
+def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
+    exchange = _Exchange(_sums)
+    calls = calls_on(exchange)
+    calls.predict(_ITEMS, _PIN, timeout_s=10)
+    dead = threading.Thread(target=int)
+    dead.start()
+    dead.join()
+    # What reads waits for the next call; that one finds a dead thread in its place.
+    calls._reader, reads = dead, calls._reader
+
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert calls._reader is not dead
+    calls.close()
+    assert reads is not None
+    reads.join(10)
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_reader(calls_on: CallsOn) -> None:
+    exchange = _Exchange(_sums)
+    calls = calls_on(exchange)
+    exchange.collect_error = RuntimeError("nobody foresaw this")
+
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert exchange.collect_error is None
+
+
 def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: CallsOn) -> None:
     def answer(call: RequestFrame) -> bytes:
         return b"garbage"
@@ -196,7 +266,7 @@ def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: Ca
 @pytest.mark.parametrize(
     ("items", "timeout_s", "fact"),
     [
-        (np.zeros((2, 1024 * 1024), np.uint8), 1, "2097152 bytes of images are more than one"),
+        (np.zeros((2, 1024 * 1024), np.uint8), 1, "2097152 bytes of images exceed"),
         (_ITEMS, 0, "timeout_s is 0"),
         (_ITEMS, 601, "timeout_s is 601"),
         (_ITEMS, float("nan"), "timeout_s is nan"),

@@ -15,7 +15,6 @@ from fornada.errors import (
     UsageError,
     WaitTimeoutError,
 )
-from fornada.queue.memory import RecordingSender
 from producer import JobState
 from producer.testing import in_memory_client
 
@@ -85,20 +84,15 @@ def test_token_sequences_are_submitted_as_any_whole_numbers() -> None:
 
 
 def test_it_checks_what_the_real_one_checks() -> None:
-    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"])
-
-    with pytest.raises(InputError):
-        client.submit(IMAGES.astype(np.float64), model="m")
-    with pytest.raises(ModelNotFoundError):
-        client.submit(IMAGES, model="m@canary")
-    with pytest.raises(MessageError, match="item_dtype"):
-        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
-
-
-def test_aliases_are_those_that_were_given() -> None:
     client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"], aliases={"canary": 1})
 
     assert "m:1" == client.submit(IMAGES, model="m@canary").status().model
+    with pytest.raises(InputError):
+        client.submit(IMAGES.astype(np.float64), model="m")
+    with pytest.raises(ModelNotFoundError):
+        client.submit(IMAGES, model="m@prod")
+    with pytest.raises(MessageError, match="item_dtype"):
+        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
 
 
 def test_jobs_may_be_left_undone() -> None:
@@ -120,14 +114,6 @@ def test_two_clients_share_nothing_and_leave_no_thread() -> None:
 
     assert (1, 0) == (len(one.jobs()), len(other.jobs()))
     assert before == threading.active_count()
-
-
-def test_a_recording_sender_keeps_what_it_is_given() -> None:
-    sender = RecordingSender()
-
-    sender.enqueue(iter([]))
-
-    assert [] == sender.messages
 
 
 def test_its_example_is_true() -> None:

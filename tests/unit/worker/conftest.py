@@ -11,22 +11,28 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
+from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
+from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now, sha256_hex
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.testing import InMemoryCoordination
+from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
+from worker.host.identity import Worker
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
 
@@ -34,30 +40,6 @@ TILE_ITEMS = 4
 ITEM_SHAPE = [3]
 CLASSES = ["a", "b"]
 LEASE_S = 30.0
-
-
-class _FlakyObjectStore(InMemoryObjectStore):
-    """Calls `before(operation, key)` before every operation; the test raises there."""
-
-    def __init__(self, *, conditional_writes: bool) -> None:
-        super().__init__(conditional_writes=conditional_writes)
-        self.before: Callable[[str, str], None] = lambda _operation, _key: None
-
-    def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("get", key)
-        return super().get(key, bucket=bucket, max_bytes=max_bytes)
-
-    def put(self, key, data, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("put", key)
-        super().put(key, data, bucket=bucket)
-
-    def put_if_absent(self, key, data):  # noqa: ANN001, ANN202 - as the base
-        self.before("put_if_absent", key)
-        return super().put_if_absent(key, data)
-
-    def list(self, prefix, *, bucket=None):  # noqa: ANN001, ANN202 - as the base
-        self.before("list", prefix)
-        return super().list(prefix, bucket=bucket)
 
 
 class _Engine:
@@ -121,21 +103,24 @@ class _World:
 
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-        self.queue: list[ShardMessage] = []
-        self.objects = _FlakyObjectStore(conditional_writes=conditional_writes)
+        self.sender = RecordingSender()
+        self.queue = self.sender.messages
+        self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
         self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
+        self.heard: list[Event] = []
+        self.events = Events(self.heard.append)
+        self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
         self.cache = ModelCache(
+            self.settings,
             models=self.models,
             build=self.engine.build,
             disk=ArtifactCache(folder),
-            max_models=2,
-            max_bytes=10**9,
-            max_latency_s=0.0,
+            events=self.events,
         )
         #: What a process of its own answers; without more, it dies over every item.
         self.isolated: Any = _Isolated()
@@ -146,32 +131,33 @@ class _World:
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
+            self.settings.model_copy(update={"lease_s": lease_s}),
+            Worker(name=worker, threads=1, engine="fake 1"),
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,
-            coordination=self.coordination,
+            leases=self.coordination,
+            endings=Endings(
+                jobs=self.jobs,
+                open_jobs=self.coordination,
+                holder=worker,
+                lease_s=lease_s,
+                events=self.events,
+            ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
-            worker=worker,
-            lease_s=lease_s,
-            shard_deadline_s=600.0,
+            events=self.events,
         )
 
     def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
         return Reconciler(
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
-            coordination=self.coordination,
-            enqueue=self.queue.extend,
+            recovery=self.coordination,
+            sender=self.sender,
+            settings=Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options}),
             holder=holder,
-            queue="fornada",
-            **{
-                "interval_s": 5.0,
-                "requeue_after_s": 60.0,
-                "enqueue_window": 1000,
-                "lease_s": LEASE_S,
-                **options,
-            },
+            events=self.events,
         )
 
     def advance(self, seconds: float) -> None:
@@ -284,8 +270,8 @@ class _World:
     def attempts(self, shard: int = 0, job_id: str = "job") -> int:
         """How many attempts are counted, seen by one more that is not."""
         self.advance(LEASE_S + 1)
-        begun = self.coordination.begin(job_id, shard, "probe", lease_s=0.001)
-        self.coordination.forget_attempt(job_id, shard, "probe")
+        begun = self.coordination.begin([Claim(job_id, shard, "probe")], lease_s=0.001)[0]
+        self.coordination.forget_attempt(Claim(job_id, shard, "probe"))
         self.advance(1)
         return begun.attempts - 1
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreUnavailableError
 from fornada.jobs import reconciler as reconciler_module
-from fornada.jobs.reconciler import _ROUNDS_PER_LOOK, _ROUNDS_PER_SCAN
+from fornada.jobs.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
 from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)
@@ -121,7 +122,7 @@ def test_a_queue_that_is_never_empty_needs_more_patience_and_not_for_ever(world:
 
 def test_a_shard_at_work_is_left_alone(world: Any) -> None:
     world.submit([ONE])
-    world.coordination.begin("job", 0, "attempt", lease_s=world.lease_s)
+    world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
 
     world.new_reconciler().round()
 
@@ -133,7 +134,7 @@ def test_a_shard_whose_lease_ran_out_is_enqueued_at_once(world: Any) -> None:
     reconciler = world.new_reconciler()
     reconciler.round()
     _take_all(world)
-    world.coordination.begin("job", 0, "attempt", lease_s=world.lease_s)
+    world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
 
     world.advance(world.lease_s + 1)
     reconciler.round()
@@ -179,7 +180,7 @@ def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
         world.new_reconciler(holder).round()
-        world.coordination._leaders.clear()
+        world.coordination._held.clear()
 
     assert [0, 1] == _queued(world)
 
@@ -211,10 +212,10 @@ def test_a_job_that_redis_never_heard_of_is_found_in_the_end(world: Any) -> None
     reconciler = world.new_reconciler()
     reconciler.round()
     world.submit([ONE])
-    world.coordination.drop_job("job")
+    world.coordination.drop_jobs(["job"])
 
     # when it goes round often enough to look through the store
-    for _ in range(_ROUNDS_PER_SCAN - 1):
+    for _ in range(_ROUNDS_PER_CENSUS - 1):
         reconciler.round()
 
     assert [0] == _queued(world)
@@ -400,7 +401,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     reconciler = world.new_reconciler()
     reconciler.round()
     world.run(0)
-    world.coordination.begin("job", 1, "attempt", lease_s=10_000)
+    world.coordination.begin([Claim("job", 1, "attempt")], lease_s=10_000)
     reads: list[str] = []
     world.objects.before = lambda operation, key: reads.append(f"{operation} {key}")
 
@@ -451,7 +452,7 @@ def test_the_thread_goes_round_until_it_is_stopped(world: Any, wait_until: Any) 
             raise failures.pop()
 
     world.objects.before = fail_at_first
-    reconciler = world.new_reconciler(interval_s=0.01)
+    reconciler = world.new_reconciler(reconcile_interval_s=0.1)
 
     reconciler.start()
     wait_until(lambda: _queued(world))

@@ -157,10 +157,11 @@ def test_a_model_that_takes_no_images_is_named(item_shape: tuple[int, ...]) -> N
     [
         (b"", "neither PNG nor JPEG"),
         (b"GIF89a" + bytes(20), "neither PNG nor JPEG"),
-        (png(GREY)[:20], "truncated PNG"),
-        (png(GREY)[:-1], "truncated PNG"),
-        (png(GREY)[:-30], "truncated PNG"),
-        (png(GREY).replace(b"IDAT", b"IDAX"), "damaged PNG"),
+        (png(GREY)[:20], "broken image"),
+        (png(GREY)[:-1], "file is truncated"),
+        (png(GREY)[:-12], "broken image"),
+        (png(GREY)[:-30], "broken image"),
+        (png(GREY).replace(b"IDAT", b"IDAX"), "broken PNG"),
         (png_that_declares(5, 4, pixels=bytes(3)), "broken image"),
         (b"\xff\xd8\xff", "broken image"),
         (saved(Image.fromarray(GREY), "JPEG")[:-40], "broken image"),
@@ -177,7 +178,7 @@ def test_a_flipped_bit_in_the_pixels_of_a_png_is_noticed() -> None:
     data = bytearray(png(GREY))
     data[data.index(b"IDAT") + 12] ^= 1
 
-    with pytest.raises(InputError, match="damaged PNG"):
+    with pytest.raises(InputError, match="broken PNG"):
         decode(bytes(data))
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fornada.errors import StackError
@@ -131,12 +132,6 @@ def test_stop_also_ends_what_it_left_in_its_group(
 
 def _lives(pid: int) -> bool:
     try:
-        # A zombie that nobody reaps has no command line any more.
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
-    except OSError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return not Path("/proc/self").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fornada.local import watchdog
-from fornada.local.process_table import mark_of
+from fornada.local.children import ProcessMark
 
 _FOR_EVER = "import threading; threading.Event().wait()"
 
@@ -71,11 +71,13 @@ def test_files_that_are_no_signs_are_passed_over(tmp_path: Path, content: str) -
     watchdog.end_strays(tmp_path, grace_s=0.2)
 
 
-def test_a_number_that_came_again_has_another_mark(stray: subprocess.Popen[bytes]) -> None:
-    living = mark_of(stray.pid)
+def test_a_later_process_of_the_same_number_is_told_apart(stray: subprocess.Popen[bytes]) -> None:
+    mark = ProcessMark.of(stray.pid)
+    assert mark.lives()
+
     stray.kill()
     stray.wait()
 
-    assert mark_of(os.getpid()) == mark_of(os.getpid())
-    assert living != mark_of(stray.pid)
-    assert mark_of(os.getpid()).began is not None
+    assert not mark.lives()
+    assert not ProcessMark(pid=os.getpid(), began_s=0.0).lives()
+    assert not ProcessMark.of(stray.pid).lives()

@@ -1,6 +1,6 @@
-"""Answers what the tests ask of OpenVINO, in a process where Keras runs on it; JSON on stdout.
+"""Run models on OpenVINO for `test_openvino`, in a process of their own; JSON on stdout.
 
-It is given a folder of models (`NAME.keras`) with inputs and TensorFlow's outputs (`NAME.npz`).
+The argument is a folder of models (`NAME.keras`) with items and TensorFlow's outputs (`NAME.npz`).
 """
 
 import json
@@ -15,13 +15,14 @@ from fornada.errors import FornadaError
 from model_store.engines import openvino as engine
 from model_store.engines.golden import predict_items
 from model_store.engines.interface import Predict
+from model_store.engines.keras_file import load_model
 
 _TILE_ITEMS = 8
 _CALLERS = 5
 
 
 def main() -> None:
-    """Ask everything."""
+    """Print all answers."""
     folder = Path(sys.argv[1])
     answers = {path.stem: _of_model(path) for path in sorted(folder.glob("*.keras"))}
     answers["bfloat16"] = _in_bfloat16(folder / "mlp.keras")
@@ -43,7 +44,7 @@ def _predict(
     precision: engine.Precision = "float32",
 ) -> Predict:
     return engine.compile_predict(
-        engine.load_model(path.read_bytes(), where=path.stem),
+        load_model(path.read_bytes(), where=path.stem, backend="openvino"),
         tile_items=_TILE_ITEMS,
         item_shape=item_shape,
         item_dtype=item_dtype,
@@ -69,7 +70,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     alone = predict_items(in_one, items, tile_items=_TILE_ITEMS)
     return {
         "difference": float(np.max(np.abs(found - expected))),
-        "same_in_any_company": found[order].tobytes() == shuffled.tobytes(),
+        "same_in_any_batch": found[order].tobytes() == shuffled.tobytes(),
         "same_in_one_stream": found.tobytes() == alone.tobytes(),
         "same_for_many_callers": all(
             found.tobytes() == of_caller.tobytes()
@@ -80,7 +81,7 @@ def _of_model(path: Path) -> dict[str, Any]:
 
 
 def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:
-    """What each of more callers than there are streams is given."""
+    """What each of several callers is given; there are more callers than streams."""
     with ThreadPoolExecutor(_CALLERS) as pool:
         asked = [
             pool.submit(predict_items, predict, items, tile_items=_TILE_ITEMS)

@@ -1,4 +1,4 @@
-"""Weights that are constants of the compiled predict call, and those that are too many for it."""
+"""Weights that are constants of the compiled predict call, and weights too large for that."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def keras() -> Any:
 
 @pytest.fixture
 def model(keras: Any) -> Any:
-    """A small network with all that training leaves behind: no weight is what it began as."""
+    """A small network whose weights have all changed, as after training."""
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -55,7 +55,7 @@ def test_the_outputs_are_those_of_keras_predict(model: Any) -> None:
     np.testing.assert_allclose(expected, actual, rtol=0, atol=1e-6)
 
 
-def test_a_compiled_call_keeps_the_weights_that_there_were(model: Any) -> None:
+def test_a_compiled_call_keeps_its_weights(model: Any) -> None:
     predict = _compiled(model)
     before = predict(_tile())
 
@@ -65,7 +65,7 @@ def test_a_compiled_call_keeps_the_weights_that_there_were(model: Any) -> None:
     np.testing.assert_array_equal(before, predict(_tile()))
 
 
-def test_more_weights_than_may_be_constant_are_read_with_each_call(
+def test_weights_too_large_to_be_constant_are_read_by_each_call(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant_size = keras_predict.constant_bytes(model)
@@ -80,7 +80,7 @@ def test_more_weights_than_may_be_constant_are_read_with_each_call(
     assert 0 < np.max(np.abs(before - predict(_tile())))
 
 
-def test_all_weights_count_by_their_type(keras: Any) -> None:
+def test_weights_count_by_their_dtype(keras: Any) -> None:
     layers = [keras.layers.Dense(3, dtype="float64"), keras.layers.Dense(5, dtype="bfloat16")]
     model = keras.Sequential([keras.Input((2,)), *layers])
 
@@ -93,7 +93,7 @@ def test_all_weights_count_by_their_type(keras: Any) -> None:
 def test_a_call_leaves_no_state_for_the_next(
     keras: Any, monkeypatch: pytest.MonkeyPatch, most_bytes: int
 ) -> None:
-    # given a layer that goes on where its last call ended
+    # given a layer that continues where its last call ended
     monkeypatch.setattr(keras_predict, "MOST_CONSTANT_BYTES", most_bytes)
     layers = [keras.layers.LSTM(3, stateful=True), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input(batch_shape=(_TILE_ITEMS, 5, 4)), *layers])

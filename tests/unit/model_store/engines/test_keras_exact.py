@@ -1,4 +1,4 @@
-"""Models in float64, rounded once: the same bytes whatever the batch, or a refusal."""
+"""Models in float64, rounded once: the same bytes in any batch, or a refusal."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,7 @@ def _mixed(keras: Any) -> Any:
 
 def _of_floats(keras: Any) -> Any:
     layers = keras.layers
-    # Computes in whatever it is given.
+    # Computes in the dtype of its input.
     first = layers.LayerNormalization()
     return keras.Sequential([keras.Input(_SHAPE), first, layers.Flatten(), layers.Dense(5)])
 
@@ -98,7 +98,7 @@ def test_every_batch_size_and_order_gives_the_same_bytes(
     assert outputs[16][order].tobytes() == shuffled.tobytes()
 
 
-def test_it_is_what_float32_is_near_to(artifact: bytes, exact: dict[int, Predict]) -> None:
+def test_float32_is_close_to_it(artifact: bytes, exact: dict[int, Predict]) -> None:
     items = np.random.default_rng(1).integers(0, 256, (64, *_SHAPE), np.uint8)
     near = _compiled(keras_file.load_model(artifact, where="m"), 64, exact=False)(items)
 
@@ -108,7 +108,7 @@ def test_it_is_what_float32_is_near_to(artifact: bytes, exact: dict[int, Predict
     assert 0 < np.max(np.abs(near - outputs)) < 1e-6
 
 
-def test_the_weights_are_the_same_numbers(artifact: bytes) -> None:
+def test_the_weights_keep_their_values(artifact: bytes) -> None:
     stored = keras_file.load_model(artifact, where="m").get_weights()
 
     weights = keras_file.load_model(artifact, where="m", exact=True).get_weights()
@@ -118,7 +118,7 @@ def test_the_weights_are_the_same_numbers(artifact: bytes) -> None:
 
 
 @pytest.mark.parametrize(("build", "dtype"), [(_mixed, "uint8"), (_of_floats, "float32")])
-def test_what_was_made_for_less_or_takes_less_is_computed_in_float64_too(
+def test_mixed_precision_and_float32_inputs_are_computed_in_float64_too(
     build: Callable[[Any], Any], dtype: str
 ) -> None:
     model = keras_file.load_model(_saved(build), where="m", exact=True)
@@ -138,7 +138,7 @@ def test_what_was_made_for_less_or_takes_less_is_computed_in_float64_too(
     assert 1 == len(found)
 
 
-def test_a_model_that_computes_in_less_whatever_it_is_told_is_refused_with_what_does() -> None:
+def test_a_model_with_an_operation_that_stays_in_float32_is_refused_by_name() -> None:
     model = keras_file.load_model(_saved(_divided), where="m", exact=True)
 
     with pytest.raises(

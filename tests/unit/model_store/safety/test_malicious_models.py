@@ -1,4 +1,4 @@
-"""Real Keras models with something evil in them are refused before Keras sees them."""
+"""Tampered Keras models are refused before Keras sees them."""
 
 import importlib
 import io
@@ -64,7 +64,7 @@ def keras_is_not_asked(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keras: Any) -> Iterator[Any]:
-    """A package of somebody's own layers."""
+    """A package of custom layers."""
     (tmp_path / "shop_layers.py").write_text(_LAYERS)
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("shop_layers")
@@ -85,7 +85,7 @@ def _tampered(artifact: bytes, tamper: _Tamper) -> bytes:
 
 
 def _layer(module: str | None, name: str, config: Any, registered: str | None = None) -> _Tamper:
-    """Put such a layer before the last one."""
+    """Insert this layer before the last one."""
 
     def tamper(members: dict[str, bytes]) -> None:
         model = json.loads(members["config.json"])
@@ -104,7 +104,7 @@ def _layer(module: str | None, name: str, config: Any, registered: str | None = 
 
 
 def _activation(module: str, name: str) -> _Tamper:
-    """Have the first Dense call such a function."""
+    """Have the first Dense call this function."""
 
     def tamper(members: dict[str, bytes]) -> None:
         model = json.loads(members["config.json"])
@@ -212,9 +212,7 @@ def _member(name: str) -> _Tamper:
         ),
     ],
 )
-def test_what_a_tampered_model_would_do_is_not_done(
-    plain: bytes, tamper: _Tamper, fact: str
-) -> None:
+def test_a_tampered_model_never_reaches_keras(plain: bytes, tamper: _Tamper, fact: str) -> None:
     evil = _tampered(plain, tamper)
 
     with pytest.raises(ModelRefusedError) as refusal:
@@ -224,8 +222,8 @@ def test_what_a_tampered_model_would_do_is_not_done(
 
 
 @pytest.mark.usefixtures("keras_is_not_asked")
-def test_a_lambda_s_code_does_not_run(keras: Any, tmp_path: Path) -> None:
-    # given CVE-2024-3660's kind: code that leaves a trace, saved by Keras itself
+def test_the_code_of_a_lambda_does_not_run(keras: Any, tmp_path: Path) -> None:
+    # given code that leaves a trace, saved by Keras itself, as in CVE-2024-3660
     trace = str(tmp_path / "trace")
 
     def leave_trace(items: Any) -> Any:
@@ -245,7 +243,7 @@ def test_a_lambda_s_code_does_not_run(keras: Any, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("keras_is_not_asked")
 @pytest.mark.filterwarnings("ignore")
 def test_an_h5_file_is_refused_under_any_name(keras: Any, tmp_path: Path) -> None:
-    # given CVE-2025-9905's kind: the format that ignores safe_mode
+    # given the format that ignores safe_mode, as in CVE-2025-9905
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.save(tmp_path / "model.h5")
 
@@ -272,7 +270,7 @@ def test_harmless_sizes_are_built(keras: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["Twice", "Thrice"])
-def test_a_layer_of_somebody_s_own_is_loaded_only_where_it_is_allowed(
+def test_a_custom_layer_is_loaded_only_where_it_is_allowed(
     keras: Any, shop: Any, name: str
 ) -> None:
     # given
@@ -294,8 +292,8 @@ def test_a_layer_of_somebody_s_own_is_loaded_only_where_it_is_allowed(
 
 
 @pytest.mark.usefixtures("shop")
-def test_an_allowed_layer_does_not_lead_to_another_that_is_registered(plain: bytes) -> None:
-    # given a file that names an allowed class, and registers it under another's name
+def test_an_allowed_layer_cannot_stand_for_another_registered_one(plain: bytes) -> None:
+    # given a file that registers an allowed class under the name of another
     evil = _tampered(plain, _layer("shop_layers", "Twice", {}, "evil>Other"))
 
     with pytest.raises(ModelRefusedError, match="registers shop_layers:Twice as 'evil>Other'"):
@@ -319,10 +317,10 @@ def test_two_allowed_layers_under_one_name_are_refused(plain: bytes) -> None:
     [
         ("no_such_package", "Layer", "cannot be imported"),
         ("shop_layers", "Absent", "cannot be imported"),
-        ("shop_layers", "NOT_A_CLASS", "is no class"),
+        ("shop_layers", "NOT_A_CLASS", "is not a class"),
     ],
 )
-def test_an_allowed_layer_that_is_not_there_is_a_fault_of_the_setting(
+def test_an_allowed_layer_that_cannot_be_imported_is_a_config_error(
     plain: bytes, module: str, name: str, fact: str
 ) -> None:
     artifact = _tampered(plain, _layer(module, name, {}, name))

@@ -1,13 +1,13 @@
-"""Results as files: every format reads back as the same float32, and a full disk is one line."""
+"""Results as files: every format reads back as the same float32; a full disk is one line."""
 
 import contextlib
 import csv
 import json
-import re
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fornada.errors import LocalDiskError, MissingExtraError, StoreUnavailableError, UsageError
+from fornada.errors import LocalDiskError, StoreUnavailableError, UsageError
 from producer.exporting import npy
-from producer.exporting.files import Format, write_results
+from producer.exporting.catalog import FORMATS
+from producer.exporting.files import write_results
+from producer.exporting.interface import Export
 from producer.results import ShardResult
 
 CLASSES = ["Ankle boot", 'T-shirt, "top"', "=Ünïcode\n"]
@@ -34,28 +36,23 @@ PROBABILITIES = np.array(
 )
 IDS = ["a/1.png", "2,3\r\n", 'quo"te', "", "ü"]
 ERRORS = {2: "broken.png is a truncated PNG"}
-FORMATS: list[Format] = ["npy", "parquet", "csv", "jsonl"]
+
+
+def part(first_item: int, rows: np.ndarray, ids: list[str], errors: dict[int, str]) -> ShardResult:
+    return ShardResult(
+        shard=first_item, first_item=first_item, item_ids=ids, probabilities=rows, errors=errors
+    )
 
 
 def parts() -> Iterator[ShardResult]:
-    yield ShardResult(
-        shard=0, first_item=0, item_ids=IDS[:3], probabilities=PROBABILITIES[:3], errors=ERRORS
-    )
-    yield ShardResult(
-        shard=1, first_item=3, item_ids=IDS[3:], probabilities=PROBABILITIES[3:], errors={}
-    )
+    yield part(0, PROBABILITIES[:3], IDS[:3], ERRORS)
+    yield part(3, PROBABILITIES[3:], IDS[3:], {})
 
 
-def write(path: Path | None, fmt: Format, *, item_count: int = 5, top_k: int = 2) -> None:
-    write_results(
-        parts(),
-        path=path,
-        fmt=fmt,
-        classes=CLASSES,
-        item_count=item_count,
-        top_k=top_k,
-        model="m:1",
-    )
+def write(path: Path | None, fmt: str, given: Iterable[ShardResult] = (), **changes: Any) -> None:
+    """Write `given`, by default the results above."""
+    of_job = {"item_count": 5, "classes": CLASSES, "top_k": 2, "model": "m:1", **changes}
+    write_results(Export(parts=given or parts(), **of_job), path=path, fmt=fmt)
 
 
 def as_float32(values: list[object]) -> np.ndarray:
@@ -68,17 +65,12 @@ def test_npy_is_the_probabilities_in_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(PROBABILITIES, np.load(tmp_path / "r.npy"), strict=True)
 
 
-def test_npy_of_a_job_that_is_not_done_is_nan_where_nothing_is(
+def test_npy_of_an_unfinished_job_is_nan_where_results_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(npy, "VALUES_AT_A_TIME", 6)
-    part = ShardResult(
-        shard=1, first_item=5, item_ids=["x"], probabilities=PROBABILITIES[:1], errors={}
-    )
 
-    write_results(
-        [part], path=tmp_path / "r.npy", fmt="npy", classes=CLASSES, item_count=11, model="m:1"
-    )
+    write(tmp_path / "r.npy", "npy", [part(5, PROBABILITIES[:1], ["x"], {})], item_count=11)
 
     expected = np.full((11, 3), np.nan, np.float32)
     expected[5] = PROBABILITIES[0]
@@ -115,8 +107,8 @@ def test_jsonl_has_a_valid_object_for_each_item(tmp_path: Path) -> None:
     } == rows[2]
 
 
-def test_of_equal_probabilities_the_earlier_class_is_first(tmp_path: Path) -> None:
-    write(tmp_path / "r.jsonl", "jsonl", top_k=3)
+def test_all_classes_may_be_listed_and_of_equal_ones_the_earlier_is_first(tmp_path: Path) -> None:
+    write(tmp_path / "r.jsonl", "jsonl", top_k=99)
 
     last = json.loads((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert [CLASSES[0], CLASSES[2], CLASSES[1]] == last["top_labels"]
@@ -159,13 +151,6 @@ def test_parquet_has_typed_columns(tmp_path: Path) -> None:
     )
 
 
-def test_more_top_classes_than_there_are_is_all_of_them(tmp_path: Path) -> None:
-    write(tmp_path / "r.jsonl", "jsonl", top_k=99)
-
-    first = (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()[0]
-    assert 3 == len(json.loads(first)["top_labels"])
-
-
 @given(
     hnp.arrays(np.float32, (3, 2), elements=st.floats(0, 1, width=32)),
     st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3),
@@ -175,11 +160,8 @@ def test_any_ids_and_numbers_survive_as_text(
     tmp_path_factory: pytest.TempPathFactory, probabilities: np.ndarray, ids: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("export")
-    part = ShardResult(shard=0, first_item=0, item_ids=ids, probabilities=probabilities, errors={})
-    for fmt in FORMATS[2:]:
-        write_results(
-            [part], path=folder / fmt, fmt=fmt, classes=["a", "b"], item_count=3, model="m:1"
-        )
+    for fmt in ("csv", "jsonl"):
+        write(folder / fmt, fmt, [part(0, probabilities, ids, {})], classes=["a", "b"])
 
     with (folder / "csv").open(encoding="utf-8", newline="") as file:
         from_csv = list(csv.DictReader(file))
@@ -191,33 +173,12 @@ def test_any_ids_and_numbers_survive_as_text(
         np.testing.assert_array_equal(expected, as_float32(record["probabilities"]))
 
 
-def _values(rows: list[list[float]]) -> list[ShardResult]:
-    return [
-        ShardResult(
-            shard=0,
-            first_item=0,
-            item_ids=[f"i{number}" for number in range(len(rows))],
-            probabilities=np.array(rows, np.float32),
-            errors={1: "too short"},
-        )
-    ]
-
-
-def _write_values(path: Path, fmt: Format, names: list[str]) -> None:
-    write_results(
-        _values([[21.7, -1e-3], [np.nan, np.nan]]),
-        path=path,
-        fmt=fmt,
-        classes=names,
-        item_count=2,
-        model="m:1",
-        task="regression",
-    )
-
-
 def test_values_are_columns_by_their_names(tmp_path: Path) -> None:
+    values = np.array([[21.7, -1e-3], [np.nan, np.nan]], np.float32)
+    failed = part(0, values, ["i0", "i1"], {1: "too short"})
+    job = {"classes": ["price", "rent"], "item_count": 2, "task": "regression"}
     for fmt in FORMATS:
-        _write_values(tmp_path / fmt, fmt, ["price", "rent"])
+        write(tmp_path / fmt, fmt, [failed], **job)
 
     lines = (tmp_path / "jsonl").read_text(encoding="utf-8").splitlines()
     assert [
@@ -234,41 +195,7 @@ def test_values_are_columns_by_their_names(tmp_path: Path) -> None:
     assert ["item_id", "price", "rent", "error", "model"] == table.column_names
     assert "float" == str(table.schema.field("price").type)
     assert [float(np.float32(21.7)), None] == table["price"].to_pylist()
-    expected = np.array([[21.7, -1e-3], [np.nan, np.nan]], np.float32)
-    np.testing.assert_array_equal(expected, np.load(tmp_path / "npy"), strict=True)
-
-
-@pytest.mark.parametrize("names", [["price", "price"], ["error"]])
-def test_values_that_would_share_a_column_are_refused_but_for_npy(
-    tmp_path: Path, names: list[str]
-) -> None:
-    part = ShardResult(
-        shard=0,
-        first_item=0,
-        item_ids=["x"],
-        probabilities=np.zeros((1, len(names)), np.float32),
-        errors={},
-    )
-    common = {"classes": names, "item_count": 1, "model": "m:1", "task": "regression"}
-
-    with pytest.raises(UsageError, match=f"values named {names[0]}, as another column"):
-        write_results([part], path=tmp_path / "r", fmt="csv", **common)  # type: ignore[arg-type]  # as given
-    write_results([part], path=tmp_path / "r", fmt="npy", **common)  # type: ignore[arg-type]  # as given
-
-    assert (1, len(names)) == np.load(tmp_path / "r").shape
-
-
-def test_an_id_that_has_no_utf_8_is_escaped_everywhere(tmp_path: Path) -> None:
-    part = ShardResult(
-        shard=0, first_item=0, item_ids=["\udcff"], probabilities=PROBABILITIES[:1], errors={}
-    )
-    for fmt in FORMATS:
-        write_results(
-            [part], path=tmp_path / fmt, fmt=fmt, classes=CLASSES, item_count=1, model="m:1"
-        )
-
-    assert "\udcff" == json.loads((tmp_path / "jsonl").read_bytes())["item_id"]
-    assert [r"\udcff"] == pq.read_table(tmp_path / "parquet")["item_id"].to_pylist()
+    np.testing.assert_array_equal(values, np.load(tmp_path / "npy"), strict=True)
 
 
 def test_text_goes_to_standard_output(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -278,53 +205,34 @@ def test_text_goes_to_standard_output(capsysbinary: pytest.CaptureFixture[bytes]
     assert IDS == [json.loads(line)["item_id"] for line in lines]
 
 
-@pytest.mark.parametrize("fmt", ["npy", "parquet"])
-def test_binary_formats_need_a_file(fmt: Format) -> None:
-    with pytest.raises(UsageError, match=f"{fmt} cannot go to standard output; name a file"):
-        write(None, fmt)
-
-
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no devices here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such devices here")
 def test_a_device_is_written_to_and_never_replaced() -> None:
     write(Path("/dev/null"), "csv")
 
     assert Path("/dev/null").is_char_device()
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         write(Path("/dev/null"), "npy")
+    for fmt in ("csv", "jsonl"):
+        with pytest.raises(LocalDiskError, match=r"/dev/full cannot be written \(No space left"):
+            write(Path("/dev/full"), fmt)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_a_file_is_replaced_whole(tmp_path: Path, fmt: Format) -> None:
-    path = tmp_path / "r"
-    path.write_bytes(b"old" * 10_000)
-
-    write(path, fmt)
-
-    assert not path.read_bytes().endswith(b"old")
-    assert [path] == list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("fmt", FORMATS)
-def test_a_failure_midway_leaves_the_old_file_and_no_other(tmp_path: Path, fmt: Format) -> None:
-    path = tmp_path / "r"
-    path.write_bytes(b"old")
-
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, fmt: str) -> None:
     def failing() -> Iterator[ShardResult]:
         yield next(parts())
         raise StoreUnavailableError("the store is gone; start it")
 
+    path = tmp_path / "r"
+    path.write_bytes(b"old" * 10_000)
+
     with pytest.raises(StoreUnavailableError, match="the store is gone"):
-        write_results(failing(), path=path, fmt=fmt, classes=CLASSES, item_count=5, model="m:1")
+        write(path, fmt, failing())
+    assert b"old" * 10_000 == path.read_bytes()
 
-    assert b"old" == path.read_bytes()
+    write(path, fmt)
+    assert not path.read_bytes().endswith(b"old")
     assert [path] == list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
-@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
-def test_a_full_disk_is_one_line(fmt: Format) -> None:
-    with pytest.raises(LocalDiskError, match=r"/dev/full cannot be written \(No space left"):
-        write(Path("/dev/full"), fmt)
 
 
 @contextlib.contextmanager
@@ -345,55 +253,29 @@ def small_files() -> Iterator[None]:
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits here")
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_disk_that_refuses_midway_is_one_line_and_leaves_nothing(
-    tmp_path: Path, fmt: Format
+    tmp_path: Path, fmt: str
 ) -> None:
     random = np.random.default_rng(0).random((3000, 3), dtype=np.float32)
-    part = ShardResult(
-        shard=0,
-        first_item=0,
-        item_ids=[str(n) for n in range(3000)],
-        probabilities=random,
-        errors={},
-    )
+    many = part(0, random, [str(n) for n in range(3000)], {})
 
     with (
         pytest.raises(LocalDiskError, match=r"r cannot be written \(File too large\); free space"),
         small_files(),
     ):
-        write_results(
-            [part], path=tmp_path / "r", fmt=fmt, classes=CLASSES, item_count=3000, model="m:1"
-        )
+        write(tmp_path / "r", fmt, [many], item_count=3000)
 
     assert [] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("path", "error", "reason"),
-    [
-        ("missing/r.csv", LocalDiskError, "No such file or directory"),
-        ("", UsageError, "is a folder; name a file in it"),
-    ],
-)
-def test_a_path_that_cannot_be_written_is_one_line(
-    tmp_path: Path, path: str, error: type[Exception], reason: str
-) -> None:
-    with pytest.raises(error, match=reason):
-        write(tmp_path / path, "csv")
-
-
-def test_without_pyarrow_the_extra_is_named_and_nothing_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-
-    with pytest.raises(MissingExtraError, match=re.escape("pip install 'fornada[parquet]'")):
-        write(tmp_path / "r.parquet", "parquet")
-
-    assert [] == list(tmp_path.iterdir())
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LocalDiskError, match="No such file or directory"):
+        write(tmp_path / "missing" / "r.csv", "csv")
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        write(tmp_path, "csv")
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_shards_are_not_kept(tmp_path: Path, fmt: Format) -> None:
+def test_shards_are_not_kept(tmp_path: Path, fmt: str) -> None:
     arrays: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
@@ -402,18 +284,10 @@ def test_shards_are_not_kept(tmp_path: Path, fmt: Format) -> None:
             alive.append(sum(array() is not None for array in arrays))
             probabilities = PROBABILITIES[:1].copy()
             arrays.append(weakref.ref(probabilities))
-            yield ShardResult(
-                shard=shard,
-                first_item=shard,
-                item_ids=["x"],
-                probabilities=probabilities,
-                errors={},
-            )
+            yield part(shard, probabilities, ["x"], {})
             del probabilities
 
-    write_results(
-        watched(), path=tmp_path / "r", fmt=fmt, classes=CLASSES, item_count=10, model="m:1"
-    )
+    write(tmp_path / "r", fmt, watched(), item_count=10)
 
     # The writer's loop holds the last shard while it asks for the next.
     assert 1 == max(alive)

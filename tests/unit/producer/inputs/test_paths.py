@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fornada.errors import FornadaError, InputError, LocalDiskError, UsageError
-from producer.inputs.blocks import ItemBlock
+from producer.inputs.interface import ItemBlock
 from producer.inputs.paths import read_blocks
 
 SAMPLE = Path(__file__).parents[5] / "shared" / "data" / "fashion-mnist-sample"
@@ -56,14 +56,8 @@ def test_npy_is_read_in_blocks_without_ids(tmp_path: Path) -> None:
     assert [None] * 3 == [block.item_ids for block in blocks]
     assert str(tmp_path / "a.npy") == blocks[0].where
     np.testing.assert_array_equal(IMAGES, images_of(blocks))
-
-
-def test_an_item_larger_than_a_block_is_a_block(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", IMAGES)
-
-    blocks = read(tmp_path / "a.npy", max_block_bytes=1)
-
-    assert 6 == len(blocks)
+    # and an item larger than a block is a block
+    assert 6 == len(read(tmp_path / "a.npy", max_block_bytes=1))
 
 
 def test_a_large_npy_is_never_all_in_memory(tmp_path: Path) -> None:
@@ -89,27 +83,27 @@ def test_a_grey_axis_fits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(IMAGES, images_of(read(tmp_path / "a.npy")))
 
 
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_npz_is_read_in_the_archives_order(tmp_path: Path, save: object) -> None:
-    save(tmp_path / "a.npz", second=IMAGES[3:], first=IMAGES[:3])
+def test_npz_is_read_in_the_archives_order(tmp_path: Path) -> None:
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", second=IMAGES[3:], first=IMAGES[:3])
 
-    blocks = read(tmp_path / "a.npz", max_block_bytes=40)
+        blocks = read(tmp_path / "a.npz", max_block_bytes=40)
 
-    assert [f"{tmp_path}/a.npz:second", f"{tmp_path}/a.npz:first"] == list(
-        dict.fromkeys(block.where for block in blocks)
-    )
-    np.testing.assert_array_equal(np.roll(IMAGES, 3, axis=0), images_of(blocks))
+        assert [f"{tmp_path}/a.npz:second", f"{tmp_path}/a.npz:first"] == list(
+            dict.fromkeys(block.where for block in blocks)
+        )
+        np.testing.assert_array_equal(np.roll(IMAGES, 3, axis=0), images_of(blocks))
 
 
-@pytest.mark.parametrize("name", ["images-idx3-ubyte", "images-idx3-ubyte.gz"])
-def test_idx_is_read_in_blocks(tmp_path: Path, name: str) -> None:
+def test_idx_is_read_in_blocks(tmp_path: Path) -> None:
     data = to_idx(IMAGES)
-    (tmp_path / name).write_bytes(gzip.compress(data, mtime=0) if name.endswith("gz") else data)
+    for name, stored in (("idx3-ubyte", data), ("idx3-ubyte.gz", gzip.compress(data, mtime=0))):
+        (tmp_path / name).write_bytes(stored)
 
-    blocks = read(tmp_path / name, max_block_bytes=40)
+        blocks = read(tmp_path / name, max_block_bytes=40)
 
-    assert 3 == len(blocks)
-    np.testing.assert_array_equal(IMAGES, images_of(blocks))
+        assert 3 == len(blocks)
+        np.testing.assert_array_equal(IMAGES, images_of(blocks))
 
 
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the Fashion-MNIST sample is not here")
@@ -147,22 +141,18 @@ def test_a_folder_is_read_with_all_below_it_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(IMAGES[[2, 1, 0]], images_of(blocks))
 
 
-@pytest.mark.parametrize("pattern", ["*.png", "**/*.png", "[ab].png"])
-def test_a_glob_that_the_shell_did_not_expand_is_expanded(tmp_path: Path, pattern: str) -> None:
-    write_image(tmp_path / "photos/b.png", IMAGES[1])
-    write_image(tmp_path / "photos/a.png", IMAGES[0])
+def test_a_glob_is_expanded_and_gives_the_same_ids_as_the_shells(tmp_path: Path) -> None:
+    names = [
+        write_image(tmp_path / "photos/b.png", IMAGES[1]),
+        write_image(tmp_path / "photos/a.png", IMAGES[0]),
+    ]
     (tmp_path / "photos/notes.txt").write_text("not an image")
 
-    blocks = read(f"{tmp_path}/photos/{pattern}")
-
-    assert ["a.png", "b.png"] == ids_of(blocks)
-    np.testing.assert_array_equal(IMAGES[:2], images_of(blocks))
-
-
-def test_a_glob_that_the_shell_expanded_gives_the_same_ids(tmp_path: Path) -> None:
-    names = [write_image(tmp_path / "photos" / name) for name in ("a.png", "b.png")]
-
-    assert ["a.png", "b.png"] == ids_of(read(*names))
+    for pattern in ("*.png", "**/*.png", "[ab].png"):
+        blocks = read(f"{tmp_path}/photos/{pattern}")
+        assert ["a.png", "b.png"] == ids_of(blocks)
+        np.testing.assert_array_equal(IMAGES[:2], images_of(blocks))
+    assert ["a.png", "b.png"] == ids_of(read(*sorted(names)))
 
 
 def test_a_glob_reads_the_folders_that_it_matches(tmp_path: Path) -> None:
@@ -178,18 +168,14 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> Non
     assert ["a[1].png"] == ids_of(read(path))
 
 
-def test_ids_stay_distinct_among_several_folders(tmp_path: Path) -> None:
-    write_image(tmp_path / "one/1.png")
-    write_image(tmp_path / "two/1.png")
-
-    assert ["one/1.png", "two/1.png"] == ids_of(read(tmp_path / "one", tmp_path / "two"))
-
-
-def test_relative_and_absolute_paths_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_stay_distinct_among_folders_relative_and_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_image(tmp_path / "one/1.png")
     write_image(tmp_path / "two/1.png")
 
+    assert ["one/1.png", "two/1.png"] == ids_of(read(tmp_path / "one", tmp_path / "two"))
     assert ["one/1.png", "two/1.png"] == ids_of(read("one", tmp_path / "two"))
 
 
@@ -244,9 +230,8 @@ HUGE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "reason"),
-    [
+def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    for name, data, reason in (
         ("a.npy", b"", "is an empty file"),
         ("a.npy", npy_bytes(IMAGES)[:-1], "claims 120 bytes .* and has 119; it is truncated"),
         ("a.npy", npy_bytes(IMAGES)[:40], "cut off"),
@@ -275,21 +260,17 @@ HUGE = (
             gzip.compress(to_idx(IMAGES[0, 0]), mtime=0),
             r"items of shape \(\), but the model",
         ),
-        ("a.png", b"\x89PNG\r\n\x1a\n", "truncated PNG"),
-        ("a.gif", b"GIF89a", r"is of no kind that can be read .*; give one of \.npy"),
-        ("a.csv", b"1,2,3", "is of no kind that can be read"),
-    ],
-)
-def test_bad_files_are_refused_in_one_line(
-    tmp_path: Path, name: str, data: bytes, reason: str
-) -> None:
-    (tmp_path / name).write_bytes(data)
+        ("a.png", b"\x89PNG\r\n\x1a\n", "file is truncated"),
+        ("a.gif", b"GIF89a", r"is of no known kind .*; give \.npy"),
+        ("a.csv", b"1,2,3", "is of no known kind"),
+    ):
+        (tmp_path / name).write_bytes(data)
 
-    with pytest.raises(InputError, match=reason) as caught:
-        read(tmp_path / name)
+        with pytest.raises(InputError, match=reason) as caught:
+            read(tmp_path / name)
 
-    assert str(tmp_path / name) in str(caught.value)
-    assert "\n" not in str(caught.value)
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_member_of_an_archive_is_refused(tmp_path: Path) -> None:
@@ -319,17 +300,14 @@ def test_a_linked_folder_is_not_passed_over(tmp_path: Path) -> None:
         read(tmp_path / "photos")
 
 
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
+def test_nothing_found_is_an_error(tmp_path: Path) -> None:
+    for path, reason in (
         ("missing.npy", "missing.npy does not exist; check the path"),
         ("*.npy", r"\*\.npy matches no files; check the pattern"),
         ("", "holds no PNG or JPEG files"),
-    ],
-)
-def test_nothing_found_is_an_error(tmp_path: Path, path: str, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
-        read(tmp_path / path)
+    ):
+        with pytest.raises(InputError, match=reason):
+            read(tmp_path / path)
 
 
 def test_no_paths_are_wrong_usage() -> None:
@@ -358,7 +336,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         read(tmp_path / "pipe")
 
 
-def test_every_path_is_looked_at_before_the_first_is_read(tmp_path: Path) -> None:
+def test_every_path_is_checked_before_the_first_is_read(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", IMAGES)
     paths = [str(tmp_path / "a.npy"), str(tmp_path / "missing.npy")]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fornada.coordination.interface import Claim, ShardEnd
 from fornada.errors import BrokerError
 from fornada.queue.message import ShardMessage
 from producer.client import Client
@@ -28,8 +29,8 @@ def test_each_shard_without_an_outcome_counts_once_where_it_is(
     # given shards of 2, 2, 2, 2, 2 and 1: done, at work, taken, and three queued, of which one lost
     coordination = client._coordination
     job = client.submit(IMAGES, model="m", items_per_shard=2)
-    coordination.mark_done(job.id, 0)
-    coordination.begin(job.id, 1, "a", lease_s=60)
+    coordination.mark_done(job.id, [ShardEnd(0)])
+    coordination.begin([Claim(job.id, 1, "a")], lease_s=60)
     held = {ShardMessage(job_id=job.id, shard=s) for s in (0, 1, 2)}
     held.add(ShardMessage(job_id="other", shard=5))
     monkeypatch.setattr(client._sender, "reserved", lambda: held)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.errors import JobNotFoundError, UsageError
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
@@ -69,7 +70,7 @@ def test_resume_enqueues_what_is_neither_done_nor_on_its_way(client: Client, job
     coordination = client._coordination
     assert isinstance(coordination, InMemoryCoordination)
     coordination.flush()
-    coordination.begin(job.id, 2, "a", lease_s=30)
+    coordination.begin([Claim(job.id, 2, "a")], lease_s=30)
     _queue(client).clear()
 
     # when
@@ -141,7 +142,10 @@ def test_a_retry_of_a_retry_counts_from_the_first_job(client: Client, job: Job) 
     assert ["8", "9"] == next(second.shard_results(partial=True)).item_ids
 
 
-def test_there_is_nothing_to_retry_of_a_job_that_went_well(client: Client, job: Job) -> None:
+def test_neither_an_open_job_nor_one_that_succeeded_is_retried(client: Client, job: Job) -> None:
+    with pytest.raises(UsageError, match="has not ended"):
+        client.retry_failed(job.id)
+
     # given
     for shard in range(3):
         _commit(client, job, shard)
@@ -149,11 +153,6 @@ def test_there_is_nothing_to_retry_of_a_job_that_went_well(client: Client, job: 
 
     # when / then
     with pytest.raises(UsageError, match="nothing to retry"):
-        client.retry_failed(job.id)
-
-
-def test_an_open_job_is_not_retried(client: Client, job: Job) -> None:
-    with pytest.raises(UsageError, match="has not ended"):
         client.retry_failed(job.id)
 
 
@@ -185,30 +184,23 @@ def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job
     assert [job.id, retry.id] == client.purge(timedelta(0))
 
 
-@pytest.mark.parametrize(
-    ("last_put", "older_than", "goes"),
-    [
+def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
+    for last_put, older_than, goes in (
         (timedelta(hours=25), timedelta(0), True),
         (timedelta(hours=23), timedelta(0), False),
         (timedelta(hours=25), timedelta(days=2), False),
         (timedelta(hours=49), timedelta(days=2), True),
-    ],
-)
-def test_what_a_submission_left_that_became_no_job_is_purged_after_a_day(
-    last_put: timedelta,
-    older_than: timedelta,
-    goes: bool,  # noqa: FBT001 - a parameter of the test
-) -> None:
-    # given images of which the last came so long ago, and no manifest
-    put_at = iter([now() - timedelta(days=3), now() - last_put])
-    objects = InMemoryObjectStore(clock=lambda: next(put_at).timestamp())
-    objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
-    objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
+    ):
+        # given images, the last of them put at that time, and no manifest
+        put_at = iter([now() - timedelta(days=3), now() - last_put])
+        objects = InMemoryObjectStore(clock=lambda at=put_at: next(at).timestamp())
+        objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
+        objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
 
-    purged = purge(JobStore(objects=objects), older_than=older_than)
+        purged = purge(JobStore(objects=objects), older_than=older_than)
 
-    assert (["broken"] if goes else []) == purged
-    assert (0 if goes else 2) == len(list(objects.list("jobs/")))
+        assert (["broken"] if goes else []) == purged
+        assert (0 if goes else 2) == len(list(objects.list("jobs/")))
 
 
 def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
@@ -220,24 +212,17 @@ def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
     client.submit(IMAGES, model="m", idempotency_key="nightly")
 
     # then
-    begun = client._coordination.begin("nightly", 0, "a", lease_s=30)
+    begun = client._coordination.begin([Claim("nightly", 0, "a")], lease_s=30)[0]
     assert "begun" == begun.status
 
 
-@pytest.mark.parametrize(
-    ("text", "age"),
-    [
-        ("90m", timedelta(minutes=90)),
-        ("12h", timedelta(hours=12)),
-        ("30d", timedelta(days=30)),
-        ("2w", timedelta(weeks=2)),
-    ],
-)
-def test_ages_are_read_with_their_unit(text: str, age: timedelta) -> None:
-    assert age == parse_age(text)
-
-
-@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "30y"])
-def test_what_is_no_age_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not an age"):
-        parse_age(text)
+def test_ages_are_read_with_their_unit() -> None:
+    assert [
+        timedelta(minutes=90),
+        timedelta(hours=12),
+        timedelta(days=30),
+        timedelta(weeks=2),
+    ] == [parse_age(text) for text in ("90m", "12h", "30d", "2w")]
+    for text in ("", "30", "d", "-1d", "1.5d", "30 d", "30y"):
+        with pytest.raises(UsageError, match="is not an age"):
+            parse_age(text)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from model_store.engines.golden import check_golden
-from model_store.engines.openvino import compile_predict, load_model
+from model_store.engines.keras_file import load_model
+from model_store.engines.openvino import compile_predict
 
 _TILE_ITEMS = 8
 
@@ -19,7 +20,7 @@ def _difference(path: Path) -> float:
     with np.load(path.with_suffix(".npz")) as arrays:
         inputs, outputs = arrays["inputs"], arrays["outputs"]
     predict = compile_predict(
-        load_model(path.read_bytes(), where=path.stem),
+        load_model(path.read_bytes(), where=path.stem, backend="openvino"),
         tile_items=_TILE_ITEMS,
         item_shape=inputs.shape[1:],
         item_dtype=str(inputs.dtype),

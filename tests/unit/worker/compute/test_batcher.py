@@ -201,7 +201,7 @@ def test_outputs_of_another_shape_or_dtype_are_refused(
     batcher = new_batcher(wrong)
 
     for _ in range(2):
-        with pytest.raises(PredictionError, match="float32 row an item"):
+        with pytest.raises(PredictionError, match="float32 row per item"):
             batcher.predict(numbered(0, 2))
 
 

@@ -23,6 +23,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.records import ModelPin, sha256_hex
+from fornada.settings import Settings
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -469,14 +470,14 @@ def test_a_lock_that_cannot_be_made_is_a_local_disk_error(tmp_path: Path) -> Non
 def _cache(
     world: Any, disk: ArtifactCache, *, max_models: int = 1, max_bytes: int = 10**9
 ) -> ModelCache:
-    return ModelCache(
-        models=world.models,
-        build=world.engine.build,
-        disk=disk,
-        max_models=max_models,
-        max_bytes=max_bytes,
-        max_latency_s=0.0,
+    settings = Settings().model_copy(
+        update={
+            "max_loaded_models": max_models,
+            "model_memory_bytes": max_bytes,
+            "max_latency_s": 0.0,
+        }
     )
+    return ModelCache(settings, models=world.models, build=world.engine.build, disk=disk)
 
 
 def _using(world: Any, pin: ModelPin) -> AbstractContextManager[LoadedModel]:

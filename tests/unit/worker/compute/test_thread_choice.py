@@ -1,6 +1,6 @@
 """How many shards a worker has in hand: by what one waits for the store and what it computes."""
 
-from typing import Any
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from fornada.errors import StoreUnavailableError
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.wrapper import StoreWrapper
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 from worker.compute.thread_choice import Concurrency, ShardCost, shard_cost
@@ -15,13 +16,13 @@ from worker.compute.thread_choice import Concurrency, ShardCost, shard_cost
 _KIB, _MIB = 1024, 1024**2
 
 
-class _World(InMemoryObjectStore):
+class _World(StoreWrapper):
     """A store and a model that take what they are told, by clocks of their own."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(InMemoryObjectStore())
         self.now_s = self.cpu_s = 0.0
         self.get_s = self.put_s = self.request_cpu_s = self.tile_s = 0.0
         #: Seconds more that a call takes, by its number.
@@ -29,15 +30,12 @@ class _World(InMemoryObjectStore):
         self.calls = 0
         self.put_error: StoreUnavailableError | None = None
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
-        self._pass(self.get_s, self.request_cpu_s)
-        return super().get(*args, **kwargs)
-
-    def put(self, *args: Any, **kwargs: Any) -> None:
-        self._pass(self.put_s, self.request_cpu_s)
-        if self.put_error is not None:
-            raise self.put_error
-        super().put(*args, **kwargs)
+    def around(self, operation: str, key: str) -> AbstractContextManager[object]:
+        if operation in {"get", "put"}:
+            self._pass(self.get_s if operation == "get" else self.put_s, self.request_cpu_s)
+            if operation == "put" and self.put_error is not None:
+                raise self.put_error
+        return super().around(operation, key)
 
     def predict_tile(self, tile: np.ndarray) -> np.ndarray:
         assert (64, 32, 32) == tile.shape

@@ -318,7 +318,7 @@ def test_only_a_process_that_showed_life_and_lived_a_while_is_started_again_at_o
     slot._command.append(str(tmp_path))
     slot._failures = 4
     slot.tend()
-    wait_until(lambda: slot.tend() is None and (code == _BEATS) == slot._pulse.was_seen)
+    wait_until(lambda: slot.tend() is None and (code == _BEATS) == slot._heartbeat.was_seen)
     clock.now_s += lived_s
 
     slot._process.kill()
@@ -343,7 +343,7 @@ def test_a_sign_left_by_an_earlier_process_of_that_number_is_no_sign_of_life(
     slot._process.kill()
     _end(slot, wait_until)
 
-    assert not slot._pulse.was_seen
+    assert not slot._heartbeat.was_seen
 
 
 def test_a_folder_named_worker_where_the_user_stands_is_not_taken_for_ours(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.errors import (
     BrokerError,
     FornadaError,
@@ -119,7 +120,7 @@ def test_a_message_of_a_job_that_ended_costs_nothing(world: Any) -> None:
 
 def test_a_shard_that_another_worker_holds_is_left_to_it(world: Any) -> None:
     world.submit([ITEMS])
-    world.coordination.begin("job", 0, "theirs", lease_s=world.lease_s)
+    world.coordination.begin([Claim("job", 0, "theirs")], lease_s=world.lease_s)
 
     assert "leased" == world.run()
 
@@ -128,7 +129,7 @@ def test_a_shard_that_another_worker_holds_is_left_to_it(world: Any) -> None:
 
 def test_a_shard_whose_holder_shows_no_life_is_taken_over(world: Any) -> None:
     world.submit([ITEMS])
-    world.coordination.begin("job", 0, "theirs", lease_s=world.lease_s)
+    world.coordination.begin([Claim("job", 0, "theirs")], lease_s=world.lease_s)
     world.advance(world.lease_s + 1)
 
     assert "ok" == world.run()
@@ -170,7 +171,7 @@ def test_a_deadline_without_a_time_zone_is_no_manifest(world: Any) -> None:
 def test_a_cancelled_job_is_not_begun(world: Any) -> None:
     manifest = world.submit([ITEMS])
     world.jobs.finish(manifest, "CANCELLED", "enough")
-    world.coordination.end_job("job", "CANCELLED")
+    world.coordination.end_jobs({"job": "CANCELLED"})
 
     assert "ended" == world.run()
 
@@ -246,7 +247,7 @@ def test_a_shard_whose_workers_die_is_dead_in_the_end(world: Any) -> None:
     # given workers that die at once after they begin
     world.submit([ITEMS], max_attempts=2)
     for number in range(2):
-        world.coordination.begin("job", 0, f"died-{number}", lease_s=world.lease_s)
+        world.coordination.begin([Claim("job", 0, f"died-{number}")], lease_s=world.lease_s)
         world.advance(world.lease_s + 1)
 
     assert "dead" == world.run()
@@ -261,7 +262,7 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
 ) -> None:
     # given workers that died over a shard, one item of which kills
     world.submit([ITEMS], max_attempts=1)
-    world.coordination.begin("job", 0, "died", lease_s=world.lease_s)
+    world.coordination.begin([Claim("job", 0, "died")], lease_s=world.lease_s)
     world.advance(world.lease_s + 1)
     world.isolate_over(3)
 
@@ -286,7 +287,7 @@ def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any
     # given workers that died over it, also while they minded its own processes
     world.submit([ITEMS], max_attempts=1)
     for number in range(3):
-        world.coordination.begin("job", 0, f"died-{number}", lease_s=world.lease_s)
+        world.coordination.begin([Claim("job", 0, f"died-{number}")], lease_s=world.lease_s)
         world.advance(world.lease_s + 1)
     world.isolate_over()
 
@@ -394,7 +395,7 @@ def test_a_full_disk_is_no_fault_of_the_shard(world: Any) -> None:
     assert 0 == world.attempts()
 
 
-@pytest.mark.parametrize("method", ["begin", "mark_done", "end_job"])
+@pytest.mark.parametrize("method", ["begin", "mark_done", "end_jobs"])
 def test_a_broker_that_fails_at_any_step_loses_nothing(
     world: Any, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

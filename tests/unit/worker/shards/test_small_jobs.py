@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, PredictionError, StoreUnavailableError
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import message_for, with_content_id
@@ -172,7 +173,7 @@ def test_a_bundle_is_one_call_of_the_model(world: Any) -> None:
 def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
     jobs = submit(world, 30)
     asked: Counter[str] = Counter()
-    for name in ("begin_all", "decide_ends", "end_jobs", "mark_all_done", "hold_end_lease"):
+    for name in ("begin", "decide_ends", "end_jobs", "mark_done", "hold_end_lease"):
         method = getattr(world.coordination, name)
 
         def call(*args: Any, name: str = name, method: Any = method, **kwargs: Any) -> Any:
@@ -184,7 +185,7 @@ def test_redis_is_asked_a_few_times_for_all_of_a_bundle(world: Any) -> None:
     world.service.run_bundle(messages(*jobs))
 
     decided = 0 if world.objects.conditional_writes else 4
-    assert +Counter({"begin_all": 1, "decide_ends": decided, "end_jobs": 1}) == asked
+    assert +Counter({"begin": 1, "decide_ends": decided, "end_jobs": 1}) == asked
 
 
 def test_jobs_of_a_bundle_go_their_own_ways(world: Any) -> None:
@@ -194,7 +195,7 @@ def test_jobs_of_a_bundle_go_their_own_ways(world: Any) -> None:
     broken = world.submit_small([ITEMS[3:4]], item_shape=[4])
     late = world.submit_small([ITEMS[4:5]], deadline=good.created_at)
     world.jobs.finish(cancelled, "CANCELLED", "enough")
-    world.coordination.end_job(cancelled.job_id, "CANCELLED")
+    world.coordination.end_jobs({cancelled.job_id: "CANCELLED"})
     world.service.run(message_for(done, 0))
     world.advance(1)
     unknown = ShardMessage(job_id="nobody", shard=0)
@@ -297,7 +298,7 @@ def test_a_bundle_that_the_model_fails_over_is_tried_one_by_one(world: Any) -> N
 def test_what_was_begun_before_is_not_bundled_again(world: Any) -> None:
     # given a shard whose worker died
     jobs = submit(world, 3)
-    world.coordination.begin(jobs[1].job_id, 0, "died", lease_s=1)
+    world.coordination.begin([Claim(jobs[1].job_id, 0, "died")], lease_s=1)
     world.advance(2)
 
     assert ["ok"] * 3 == world.service.run_bundle(messages(*jobs))
@@ -313,9 +314,9 @@ def test_leases_of_a_whole_bundle_are_renewed(world: Any, wait_until: Callable[.
     renewed: set[str] = set()
     real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
 
-    def renew(job_id: str, *args: Any, **kwargs: Any) -> None:
-        renewed.add(job_id)
-        real_renew(job_id, *args, **kwargs)
+    def renew(claims: Sequence[Claim], *, lease_s: float) -> None:
+        renewed.update(claim.job_id for claim in claims)
+        real_renew(claims, lease_s=lease_s)
 
     def predict(tile: np.ndarray) -> np.ndarray:
         wait_until(lambda: len(renewed) == 3)
@@ -423,16 +424,16 @@ def test_an_end_that_was_decided_before_is_the_one_that_is_written(world: Any) -
     # given a cancel that was decided, and whose writer is held up
     (job,) = submit(world, 1)
     written: list[bytes] = []
-    real = world.coordination.decide_end
+    real = world.coordination.decide_ends
 
-    def decide_end(job_id: str, end: bytes) -> bytes:
-        decided = real(job_id, end)
-        world.coordination.decide_end = real
+    def decide_ends(ends: dict[str, bytes], **options: bool) -> dict[str, bytes]:
+        decided = real(ends, **options)
+        world.coordination.decide_ends = real
         world.service.run(message_for(job, 0))
         written.append(world.objects.get(keys.JobKeys(job.job_id).final).data)
         return decided
 
-    world.coordination.decide_end = decide_end
+    world.coordination.decide_ends = decide_ends
 
     world.jobs.finish(job, "CANCELLED", "enough")
 
@@ -470,7 +471,7 @@ def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
         world.engine.predict_tile = real
         world.advance(1)
         wait_until(lambda: time.monotonic() > began_s + 0.1)
-        other = world.coordination.begin(job.job_id, 0, "other", lease_s=60)
+        other = world.coordination.begin([Claim(job.job_id, 0, "other")], lease_s=60)[0]
         assert "begun" == other.status
         world.jobs.commit(
             ShardOutcome(
@@ -542,7 +543,7 @@ def test_a_broker_that_is_away_defers_a_bundle(world: Any) -> None:
     def away(*_: object, **__: object) -> None:
         raise BrokerError("away")
 
-    world.coordination.begin_all = away
+    world.coordination.begin = away
 
     assert ["deferred", "deferred"] == world.service.run_bundle(messages(*jobs))
 

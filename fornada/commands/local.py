@@ -1,6 +1,5 @@
-"""`fornada up` and `fornada demo`."""
+"""`fornada up` and `fornada demo`: the embedded stack, and the main job on it."""
 
-import json
 import os
 import shlex
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 import click
 
 from fornada import logs
+from fornada.commands.output import JSON_OPTION, print_json
 from fornada.local.credentials import write_private
 from fornada.local.demo import Demo
 from fornada.local.signals import signals_interrupt
@@ -24,20 +24,20 @@ _POLL_S = 0.5
     type=click.IntRange(0, 256),
     default=1,
     show_default=True,
-    help="Worker processes; 0 for the servers alone.",
+    help="Worker processes; 0 for the servers only.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".fornada"),
     show_default=True,
-    help="Folder that keeps everything.",
+    help="Folder for all data and logs.",
 )
 def up(workers: int, data: Path) -> None:
     """Start Valkey, an S3 server and workers, and keep them up until Ctrl-C.
 
-    Prints the settings that other terminals and services need, and writes them to DATA/env.
-    Models and jobs are there again at the next start, on the same ports if they are free.
+    Prints the settings for other terminals and services, and writes them to DATA/env. Models and
+    jobs are kept for the next start, which uses the same ports if they are free.
 
     Example: fornada up --workers 2
     """
@@ -51,30 +51,30 @@ def up(workers: int, data: Path) -> None:
                     stack.check()
                     time.sleep(_POLL_S)
         except KeyboardInterrupt:
-            # How this command is meant to end.
+            # The intended end of this command.
             click.echo("stopped", err=True)
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@JSON_OPTION
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("fornada-demo"),
     show_default=True,
-    help="Folder that keeps everything.",
+    help="Folder for all data and logs.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Worker processes."
 )
 @click.option(
-    "--dataset", help="Data set to use. [default: fashion_mnist; digits where it cannot be had]"
+    "--dataset", help="Data set to use. [default: fashion_mnist; digits if it cannot be downloaded]"
 )
 def demo(as_json: bool, data: Path, workers: int, dataset: str | None) -> None:  # noqa: FBT001 - click passes flags by name
-    """Run the main job from end to end: train, publish, submit, predict, compare.
+    """Run the main job end to end: train, publish, submit, predict, compare.
 
-    Everything runs here and now, in child processes, and every command that runs is printed
-    so that you can repeat it.
+    Everything runs on this machine in child processes. Each command is printed before it runs, so
+    that you can repeat it.
 
     Example: fornada demo --workers 2
     """
@@ -83,7 +83,7 @@ def demo(as_json: bool, data: Path, workers: int, dataset: str | None) -> None: 
     with signals_interrupt(), Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
         report = Demo(stack=stack, folder=data, quiet=as_json).run(dataset=dataset)
     if as_json:
-        click.echo(json.dumps(report))
+        print_json(report)
 
 
 def _configure_logs() -> None:
@@ -95,7 +95,7 @@ def _say_start(workers: int, data: Path, *, err: bool) -> None:
     processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
     click.echo(
         f"starting Valkey, an S3 server and {processes}; "
-        f"everything is kept in {data}, logs in {data / 'logs'}",
+        f"data is in {data}, logs are in {data / 'logs'}",
         err=err,
     )
 

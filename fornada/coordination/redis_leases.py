@@ -1,0 +1,81 @@
+"""`Leases` in Redis or Valkey: attempts at shards."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from fornada import keys
+from fornada.coordination.interface import Admission, Claim, ShardEnd
+from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.redis_client import translated
+
+
+class RedisLeases:
+    """`Leases` in Redis or Valkey; every write may be repeated."""
+
+    def __init__(self, *, client: "redis.Redis") -> None:
+        self._redis: Any = client
+        self._begin = script(client, "begin")
+        self._renew = script(client, "renew")
+        self._forget_attempt = script(client, "forget_attempt")
+        self._mark_done = script(client, "mark_done")
+
+    @translated
+    def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
+        """Count the attempts and take their leases, before input or model is read."""
+        jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
+        at_ms, *told = self._begin(
+            keys=flat((j.job, j.attempts, j.leases, j.done, j.ended, j.enqueued) for j in jobs),
+            args=[
+                round(lease_s * 1000),
+                FORGET_AFTER_MS,
+                *flat((c.shard, c.attempt) for c in claims),
+            ],
+        )
+        at = datetime.fromtimestamp(at_ms / 1e3, UTC)
+        return [
+            Admission(status=status, attempts=attempts, at=at, counted=bool(counted))
+            for status, attempts, counted in zip(told[::3], told[1::3], told[2::3], strict=True)
+        ]
+
+    @translated
+    def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
+        """Extend leases, and take again those that were lost."""
+        self._renew(
+            keys=[keys.JobStateKeys(claim.job_id).leases for claim in claims],
+            args=[round(lease_s * 1000), *flat((c.shard, c.attempt) for c in claims)],
+        )
+
+    @translated
+    def forget_attempt(self, claim: Claim) -> None:
+        """Uncount an attempt that failed for no fault of the shard."""
+        job = keys.JobStateKeys(claim.job_id)
+        self._forget_attempt(keys=[job.job, job.attempts], args=[claim.shard, claim.attempt])
+
+    @translated
+    def note_failure(self, claim: Claim, error: str) -> None:
+        """Remember why an attempt ended without an outcome."""
+        errors = keys.JobStateKeys(claim.job_id).errors
+        with self._redis.pipeline() as pipe:
+            pipe.hset(errors, str(claim.shard), error[:500])
+            pipe.pexpire(errors, FORGET_AFTER_MS)
+            pipe.execute()
+
+    @translated
+    def last_error(self, job_id: str, shard: int) -> str | None:
+        """The error last noted for the shard."""
+        error: str | None = self._redis.hget(keys.JobStateKeys(job_id).errors, str(shard))
+        return error
+
+    @translated
+    def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
+        """Count committed outcomes; return how many shards of the job have one."""
+        job = keys.JobStateKeys(job_id)
+        found = ((end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends)
+        done_count: int = self._mark_done(
+            keys=[job.done, job.failed, job.enqueued, job.attempts, job.errors, job.leases],
+            args=[FORGET_AFTER_MS, *flat(found)],
+        )
+        return done_count

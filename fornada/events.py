@@ -1,0 +1,330 @@
+"""What happened, told to listeners: the log, metrics, progress, tests.
+
+An event is a frozen dataclass, and a listener is a function of one. Whoever wants to know more
+of a worker adds a listener where the process is put together, and nothing else.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from fornada.logs import get_logger
+from fornada.records import ModelPin
+
+log = get_logger(__name__)
+
+
+class Stage(StrEnum):
+    """Where the time of a shard goes."""
+
+    #: Fetch and decode the input.
+    FETCH = "fetch"
+    #: Wait for the batcher, and compute.
+    PREDICT = "predict"
+    #: Store the probabilities.
+    PUT = "put"
+    #: Write the outcome, or the end of the job that contains it.
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that happened."""
+
+    #: The log line; an event without one happens too often to be logged.
+    text: ClassVar[str | None] = None
+    level: ClassVar[int] = logging.INFO
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether the log has a line about it."""
+        return self.text is not None
+
+
+# Shards and jobs.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageEnded(Event):
+    """One shard, or several that share the work, went through a stage."""
+
+    stage: Stage
+    duration_s: float
+    shard_count: int
+    item_count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardFinished(Event):
+    """The shard has its outcome."""
+
+    text = "shard finished"
+
+    job_id: str
+    shard: int
+    model: ModelPin
+    status: Literal["ok", "dead"]
+    item_count: int
+    failed_count: int
+    predict_s: float
+    #: The outcome is all of its job, and committed as the job's end.
+    ends_job: bool
+
+    @property
+    def is_logged(self) -> bool:
+        """Not beside the line about the job's end: small jobs come by the thousand."""
+        return not self.ends_job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardDied(Event):
+    """The shard will not be tried again."""
+
+    text = "shard is dead"
+    level = logging.ERROR
+
+    job_id: str
+    shard: int
+    reason: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardDeferred(Event):
+    """The attempt failed; the reconciler enqueues the shard again."""
+
+    text = "shard deferred"
+    level = logging.WARNING
+
+    job_id: str
+    shard: int
+    error: str
+    #: Whether this counts as one of the shard's attempts.
+    counted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardIsolated(Event):
+    """The shard may have killed workers, and is predicted in a process of its own."""
+
+    text = "shard isolated"
+    level = logging.WARNING
+
+    job_id: str
+    shard: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleSplit(Event):
+    """Small shards could not be computed together, and are computed one by one."""
+
+    text = "bundle split"
+
+    shard_count: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageDropped(Event):
+    """A message asks for nothing that exists."""
+
+    text = "message dropped"
+    level = logging.ERROR
+
+    error: str
+    job_id: str | None = None
+    shard: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEnded(Event):
+    """The job's end is stored."""
+
+    text = "job ended"
+
+    job_id: str
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardsReenqueued(Event):
+    """The reconciler enqueues shards that were lost, or waited for room in the queue."""
+
+    text = "enqueueing shards"
+
+    job_id: str
+    shard_count: int
+    #: How many shards of the job wait for it.
+    waiting_count: int
+
+
+# Models and predict calls.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelLoaded(Event):
+    """The process loaded a model."""
+
+    text = "model loaded"
+
+    model: ModelPin
+    #: The start of the artifact's digest.
+    sha256: str
+    engine: str
+    tile_items: int
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDropped(Event):
+    """The process dropped a model to make room for another."""
+
+    text = "model dropped"
+
+    model: ModelPin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCalibrated(Event):
+    """The rows of the model's predict calls were measured, for this kind of machine."""
+
+    text = "model calibrated"
+
+    model: ModelPin
+    tile_items: int
+    measured: str
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThreadsRaised(Event):
+    """The process takes more shards at a time."""
+
+    text = "more shards at a time"
+
+    model: ModelPin
+    threads: int
+    wait_s: float
+    busy_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TileComputed(Event):
+    """The engine answered one predict call."""
+
+    model: ModelPin
+    row_count: int
+    #: Rows of every call; those beyond `row_count` are padding.
+    tile_items: int
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallsAnswered(Event):
+    """Calls of `client.predict` for one model were answered together."""
+
+    model: ModelPin
+    call_count: int
+    row_count: int
+    duration_s: float
+
+
+# The store.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreRequested(Event):
+    """The store answered a request, or did not."""
+
+    operation: str
+    duration_s: float
+    #: The class of the error.
+    error: str | None = None
+
+
+# Worker processes.
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStarted(Event):
+    """The process is about to consume."""
+
+    text = "worker starts"
+
+    worker: str
+    threads: int
+    engine: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStopped(Event):
+    """The process has finished what it held."""
+
+    text = "worker stopped"
+
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerEnded(Event):
+    """The supervisor saw a process end, and starts another."""
+
+    text = "worker ended, starting another"
+    level = logging.WARNING
+
+    slot: int
+    code: int
+    lived_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerKilled(Event):
+    """The supervisor kills a process that shows no life."""
+
+    text = "worker shows no life, killing it"
+    level = logging.ERROR
+
+    slot: int
+    pid: int
+    still_s: float
+
+
+#: Hears of each event, in the thread in which it happens; fast, and safe to call from many.
+Listener = Callable[[Event], object]
+
+
+class Events:
+    """Tells each listener. One that raises is logged, and breaks nothing."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def tell(self, event: Event) -> None:
+        """Say what happened."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("listener failed", told=type(event).__name__)
+
+
+def log_event(event: Event) -> None:
+    """The listener that writes log lines."""
+    if event.text is not None and event.is_logged:
+        values = {f.name: _plain(getattr(event, f.name)) for f in fields(event)}
+        log.log(event.level, event.text, **{n: v for n, v in values.items() if v is not None})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    return value if value is None or isinstance(value, int | str) else str(value)
+
+
+#: Nobody listens.
+SILENT = Events()
+#: The log listens.
+LOGGED = Events(log_event)

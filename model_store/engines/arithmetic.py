@@ -1,0 +1,84 @@
+"""The engine `test`: arithmetic in NumPy, for tests of everything but the ML framework."""
+
+import math
+import time
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fornada.errors import MessageError, ModelRefusedError, PredictionError
+from fornada.formats.items import Array
+from fornada.records import Record
+from model_store.engines.interface import Compile, Predict
+from model_store.manifest import ModelManifest
+
+
+class ArithmeticModel(Record):
+    """The artifact: JSON from which the weights follow, and how the model misbehaves."""
+
+    output_count: int = Field(ge=1, le=10_000)
+    #: Different seeds give different weights.
+    seed: int = Field(default=0, ge=0)
+    #: What every predict call takes, at least.
+    delay_s: float = Field(default=0.0, ge=0)
+    #: A call fails if an item in it begins with this number.
+    fails_on: int | None = None
+
+
+class ArithmeticEngine:
+    """Weighted sums, in element-wise operations alone: the same bytes in any batch, on any CPU."""
+
+    name = "test 1"
+    tolerance = 0.0
+    calls_ahead = 0
+
+    def __init__(self, *, threads: int) -> None:
+        self.streams = threads
+
+    def load(
+        self,
+        manifest: ModelManifest,
+        artifact: bytes,
+        *,
+        allowed_layers: Collection[str],  # noqa: ARG002 - it has no layers
+    ) -> Compile:
+        """The model, for tiles of any size.
+
+        Raises:
+            ModelRefusedError: The artifact is not an `ArithmeticModel`.
+        """
+        try:
+            model = ArithmeticModel.from_json(artifact, where=f"the artifact of {manifest}")
+        except MessageError as exc:
+            raise ModelRefusedError(f"{exc}; FORNADA_ENGINE=test runs no other model") from exc
+        weights = _weights(model, manifest)
+        return lambda tile_items: _predict(model, weights, (tile_items, *manifest.item_shape))
+
+
+def _weights(model: ArithmeticModel, manifest: ModelManifest) -> NDArray[np.float32]:
+    """float32 [numbers of an item, outputs]; outputs of pixels, or of 0 to 1, are 0 to 1."""
+    size = math.prod(manifest.item_shape)
+    largest = size * (255 if manifest.item_dtype == "uint8" else 1)
+    weights = np.random.default_rng(model.seed).random((size, model.output_count), np.float32)
+    return weights / np.float32(largest)
+
+
+def _predict(
+    model: ArithmeticModel, weights: NDArray[np.float32], shape: tuple[int, ...]
+) -> Predict:
+    def predict(tile: Array) -> NDArray[np.float32]:
+        if tile.shape != shape:
+            raise PredictionError(f"predict takes {shape}, and was given {tile.shape}")
+        rows = tile.reshape(len(tile), -1)
+        if model.fails_on is not None and (rows[:, 0] == model.fails_on).any():
+            raise PredictionError(f"an item begins with {model.fails_on}, as the test wanted")
+        time.sleep(model.delay_s)
+        outputs = np.zeros((len(rows), model.output_count), np.float32)
+        # A matrix product may round differently with the number of rows.
+        for column, weight in zip(rows.T, weights, strict=True):
+            outputs += column[:, np.newaxis].astype(np.float32) * weight
+        return outputs
+
+    return predict

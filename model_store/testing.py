@@ -1,0 +1,68 @@
+"""Publish models for tests that need no ML framework: for workers with FORNADA_ENGINE=test."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.formats.items import Array
+from fornada.records import Dtype
+from model_store.engines.arithmetic import ArithmeticEngine, ArithmeticModel
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
+
+_GOLDEN_ITEMS = 4
+
+
+def publish_for_test(
+    models: ModelStore,
+    *,
+    name: str = "m",
+    item_shape: Sequence[int],
+    item_dtype: Dtype = "uint8",
+    classes: Sequence[str],
+    seed: int = 0,
+    delay_s: float = 0.0,
+    fails_on: int | None = None,
+) -> Callable[[Array], NDArray[np.float32]]:
+    """Publish a model that takes such items and gives one number per class.
+
+    Args:
+        models: Where to publish.
+        name: The model's name.
+        item_shape: Shape of one item.
+        item_dtype: dtype of the items.
+        classes: Names of the outputs.
+        seed: Different seeds give different weights.
+        delay_s: What every predict call takes, at least.
+        fails_on: A predict call fails if an item in it begins with this number; not 1, with which
+            the golden items begin, and better not 0, with which tiles are padded.
+
+    Returns:
+        What the model predicts for any number of items, byte for byte as a worker does.
+    """
+    draft = ModelDraft(
+        name=name, item_shape=list(item_shape), item_dtype=item_dtype, classes=list(classes)
+    )
+    model = ArithmeticModel(
+        output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on
+    )
+    artifact = model.to_json()
+    undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None}).to_json()
+    manifest = ModelManifest.model_construct(**dict(draft), version=1)
+    compile_for = ArithmeticEngine(threads=1).load(manifest, undisturbed, allowed_layers=())
+
+    def predict(items: Array) -> NDArray[np.float32]:
+        return compile_for(len(items))(items)
+
+    golden = np.random.default_rng(seed).integers(0, 2, (_GOLDEN_ITEMS, *item_shape))
+    golden.reshape(_GOLDEN_ITEMS, -1)[:, 0] = 1
+    inputs = golden.astype(item_dtype)
+    models.publish(
+        draft,
+        artifact=artifact,
+        golden_inputs=inputs,
+        golden_outputs=predict(inputs),
+        check=lambda _artifact: None,
+    )
+    return predict

@@ -1,0 +1,134 @@
+"""Create jobs and enqueue their shards; from its manifest on, a job ends whatever crashes."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from fornada.coordination.interface import OpenJobs
+from fornada.errors import BrokerError, FornadaError, JobNotFoundError
+from fornada.jobs.ids import ContentAddressedManifest, message_for
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.store import JobStore
+from fornada.logs import get_logger
+from fornada.queue.interface import Sender
+from fornada.queue.message import MAX_BUNDLE, ShardMessage
+from fornada.settings import Settings
+
+log = get_logger(__name__)
+
+#: Manifests of small jobs that are written concurrently.
+_WRITING_THREADS = 4
+#: Small jobs a round: workers compute the first ones while the others are being created.
+_JOBS_PER_ROUND = 4 * MAX_BUNDLE
+
+
+class JobCreator:
+    """Creates jobs and enqueues their shards.
+
+    Redis lists a job before its manifest is written: from the manifest on, the reconciler must know
+    the job. Messages that never reach the queue, as when this process dies, are enqueued by the
+    reconciler.
+    """
+
+    def __init__(
+        self, *, jobs: JobStore, coordination: OpenJobs, sender: Sender, settings: Settings
+    ) -> None:
+        self._jobs = jobs
+        self._coordination = coordination
+        self._sender = sender
+        self._queue = settings.queue
+        self._enqueue_window = settings.enqueue_window
+
+    def existing(self, job_id: str) -> JobManifest | None:
+        """The manifest of the job with this id, if there is one."""
+        try:
+            return self._jobs.manifest(job_id)
+        except JobNotFoundError:
+            return None
+
+    def create_and_enqueue(self, manifest: JobManifest, *, new: bool) -> JobManifest:
+        """Create the job and enqueue its shards; return the existing job if there is one.
+
+        Args:
+            manifest: The job.
+            new: No job with this id is known.
+
+        Raises:
+            JobConflictError: The id is taken by other work.
+        """
+        self._coordination.open_job(manifest.job_id, new=new)
+        created = self._jobs.create(manifest)
+        if created is manifest:
+            self.enqueue(manifest, range(len(manifest.shards)))
+        return created
+
+    def enqueue(self, manifest: JobManifest, shards: Sequence[int]) -> None:
+        """Enqueue as many shards as the window has room for; the reconciler enqueues the rest."""
+        job_id = manifest.job_id
+        try:
+            queued = self._coordination.queue_length(self._queue)
+            first = shards[: max(0, self._enqueue_window - queued)]
+            self._coordination.mark_enqueued(job_id, first)
+            self._sender.enqueue(
+                (ShardMessage(job_id=job_id, shard=shard) for shard in first),
+                together=MAX_BUNDLE if manifest.is_small else 1,
+            )
+        except BrokerError as exc:
+            # The manifest is stored, so the job is accepted; the reconciler enqueues it.
+            log.warning("job accepted, enqueued later", job_id=job_id, error=str(exc))
+
+    def create_and_enqueue_small(
+        self, jobs: Sequence[ContentAddressedManifest]
+    ) -> dict[str, FornadaError]:
+        """Create new small jobs and enqueue them, sharing round trips.
+
+        Returns:
+            Id of a job that failed -> why. It may exist nevertheless, if the store's answer was
+            lost.
+        """
+        failed: dict[str, FornadaError] = {}
+        for start in range(0, len(jobs), _JOBS_PER_ROUND):
+            some = jobs[start : start + _JOBS_PER_ROUND]
+            try:
+                failed |= self._create_round(some)
+            except BrokerError as exc:
+                failed |= {job.manifest.job_id: exc for job in some}
+        return failed
+
+    def _create_round(self, jobs: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
+        # Listed, and noted as enqueued, in one step.
+        has_room = self._coordination.register_small_jobs(
+            [job.manifest.small_job() for job in jobs],
+            queue=self._queue,
+            window=self._enqueue_window,
+        )
+        failed = self._write(jobs)
+        if has_room:
+            self._enqueue_small([job for job in jobs if job.manifest.job_id not in failed])
+        return failed
+
+    def _write(self, jobs: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
+        if len(jobs) == 1:
+            errors = [self._write_one(jobs[0])]
+        else:
+            with ThreadPoolExecutor(_WRITING_THREADS) as pool:
+                errors = list(pool.map(self._write_one, jobs))
+        written = zip(jobs, errors, strict=True)
+        return {job.manifest.job_id: error for job, error in written if error is not None}
+
+    def _write_one(self, job: ContentAddressedManifest) -> FornadaError | None:
+        try:
+            self._jobs.create_named(job)
+        except FornadaError as exc:
+            return exc
+        return None
+
+    def _enqueue_small(self, created: Sequence[ContentAddressedManifest]) -> None:
+        messages = (
+            message_for(job.manifest, shard)
+            for job in created
+            for shard in range(len(job.manifest.shards))
+        )
+        try:
+            self._sender.enqueue(messages, together=MAX_BUNDLE)
+        except BrokerError as exc:
+            log.warning("jobs accepted, enqueued later", jobs=len(created), error=str(exc))

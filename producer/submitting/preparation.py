@@ -1,0 +1,160 @@
+"""Check submissions before anything is stored, and tell which are small."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fornada import keys
+from fornada.errors import InputError, UsageError
+from fornada.formats.items import Array
+from fornada.jobs.ids import is_generated_id
+from fornada.jobs.manifest import JobManifest, Shards
+from fornada.parallel import in_parallel
+from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from model_store.manifest import ModelManifest, ModelRef
+from model_store.store import ModelStore
+from producer.inputs.arrays import blocks_of
+from producer.inputs.interface import Signature, StoredImages
+from producer.inputs.stored_images import shards_of
+from producer.submitting.creation import JobCreator
+from producer.submitting.resolver import Resolver
+from producer.submitting.sharding import Shard, cut, items_per_shard_for
+from producer.submitting.submission import Options, Submission
+from producer.submitting.upload import try_inline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedSubmission:
+    """A checked submission of which nothing is stored yet."""
+
+    submission: Submission
+    #: The job that already has its idempotency key.
+    existing: JobManifest | None
+    model: ModelManifest
+    #: What its shards read, if that is inline or in the store already.
+    inputs: Shards | None
+    #: Its shards, to be uploaded if `inputs` is `None`.
+    shards: Iterator[Shard]
+
+    @property
+    def is_small_and_new(self) -> bool:
+        """Whether the job can have an id that is derived from its content."""
+        small = self.inputs is not None and self.inputs.are_inline
+        return small and self.submission.idempotency_key is None
+
+
+class Preparation:
+    """Prepares submissions; reads the store and writes nothing."""
+
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        creator: JobCreator,
+        models: ModelStore,
+        resolver: Resolver,
+        settings: Settings,
+    ) -> None:
+        self._objects = objects
+        self._creator = creator
+        self._models = models
+        self._resolver = resolver
+        self._settings = settings
+
+    def prepare(
+        self, submissions: Iterable[Submission | Array], options: Options
+    ) -> list[PreparedSubmission]:
+        """All submissions, checked.
+
+        Raises:
+            InputError: Images do not fit the model.
+            UsageError: An option or a key makes no sense.
+            ModelNotFoundError: There is no such model.
+            StoreError: The store cannot be reached.
+        """
+        options.check()
+        given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        idempotency_keys = [submission.idempotency_key for submission in given]
+        _check_keys(idempotency_keys)
+        known = list(in_parallel(self._existing, idempotency_keys))
+        ref, current = ModelRef.parse(options.model), None
+        prepared: list[PreparedSubmission] = []
+        for number, (submission, existing) in enumerate(zip(given, known, strict=True)):
+            if existing is not None and ref.version is None and ref.name == existing.model.name:
+                # An alias may have moved since; the caller means the job of that time.
+                model = self._models.verified_manifest(existing.model)
+            else:
+                model = current = current or self._resolver.resolve(ref)
+            try:
+                prepared.append(self._prepare(submission, options, model, existing))
+            except (InputError, UsageError) as exc:
+                if len(given) == 1:
+                    raise
+                raise type(exc)(f"submissions[{number}]: {exc}") from exc
+        return prepared
+
+    def _existing(self, idempotency_key: str | None) -> JobManifest | None:
+        if idempotency_key is None:
+            return None
+        keys.check_name("idempotency key", idempotency_key)
+        if is_generated_id(idempotency_key):
+            raise UsageError(
+                f"idempotency key {idempotency_key!r} has the form of a generated job id; use a "
+                "name of your own, such as an order number"
+            )
+        return self._creator.existing(idempotency_key)
+
+    def _prepare(
+        self,
+        submission: Submission,
+        options: Options,
+        model: ModelManifest,
+        existing: JobManifest | None,
+    ) -> PreparedSubmission:
+        """Look at the images as far as it takes to tell whether they are small."""
+        given = options.items_per_shard
+        signature = Signature.of(model)
+        item_count = items_per_shard_for(
+            signature,
+            items_per_shard=self._settings.items_per_shard if given is None else given,
+            max_shard_bytes=self._settings.max_shard_bytes,
+        )
+        inputs: Shards | None
+        shards: Iterator[Shard] = iter(())
+        if isinstance(submission.images, StoredImages):
+            inputs = self._stored_inputs(submission, submission.images, signature, item_count)
+        else:
+            blocks = blocks_of(submission.images, submission.item_ids)
+            # An existing job is compared with one whose inputs are kept the same way.
+            may_be_small = existing is None or existing.is_small
+            inputs, shards = try_inline(
+                cut(blocks, signature=signature, item_count=item_count),
+                max_bytes=self._settings.max_inline_bytes if may_be_small else 0,
+            )
+        return PreparedSubmission(
+            submission=submission, existing=existing, model=model, inputs=inputs, shards=shards
+        )
+
+    def _stored_inputs(
+        self, submission: Submission, images: StoredImages, signature: Signature, item_count: int
+    ) -> Shards:
+        if submission.item_ids is not None:
+            raise UsageError("item_ids go with one array; stored images are named by their keys")
+        found = shards_of(
+            images,
+            objects=self._objects,
+            signature=signature,
+            items_per_shard=item_count,
+            max_shard_bytes=self._settings.max_shard_bytes,
+        )
+        return Shards(found)
+
+
+def _check_keys(idempotency_keys: Sequence[str | None]) -> None:
+    for key, count in Counter(idempotency_keys).items():
+        if key is not None and count > 1:
+            raise UsageError(
+                f"idempotency key {key!r} is given to {count} submissions; give each a key of its "
+                "own"
+            )

@@ -1,0 +1,90 @@
+"""Workers on Keras and OpenVINO: the model's own bytes, from the queue to the results."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fornada.jobs.outcome import JobState
+from fornada.jobs.store import JobStore
+from model_store.engines import golden, keras_file, keras_predict
+
+from .conftest import ITEM_SHAPE
+
+#: A framework's import and the model's load, on a busy machine.
+START_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (300, 6, 6), np.uint8)
+
+
+def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    deployment, start = deploy(engine="keras")
+    start()
+
+    job = deployment.client.submit(images, model="m", items_per_shard=37)
+    status = job.wait(timeout_s=START_S)
+
+    assert JobState.SUCCEEDED == status.state, deployment.log()
+    assert (300, 0) == (status.items_ok, status.items_failed)
+    expected = deployment.model.predict(images)
+    assert expected.tobytes() == job.results().probabilities.tobytes()
+
+
+@pytest.mark.slow
+def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given
+    deployment, start = deploy(engine="openvino")
+    start()
+
+    # when
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+    status = job.wait(timeout_s=START_S)
+
+    # then
+    assert JobState.SUCCEEDED == status.state, deployment.log()
+    np.testing.assert_allclose(
+        deployment.model.predict(images), job.results().probabilities, rtol=0, atol=1e-6
+    )
+    outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
+    assert outcome is not None
+    assert f"openvino {version('openvino')} float32" == outcome.engine
+    (pid,) = deployment.worker_pids()
+    assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
+
+
+@pytest.mark.slow
+def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
+    deploy: Callable[..., Any], images: np.ndarray
+) -> None:
+    # given the model in this process, in float64, with calls of 7 items
+    deployment, start = deploy(engine="keras", max_batch_size=13)
+    model = keras_file.load_model(deployment.model.artifact, where="m", exact=True)
+    predict = keras_predict.compile_predict(
+        model, tile_items=7, item_shape=ITEM_SHAPE, item_dtype="uint8", exact=True
+    )
+    expected = golden.predict_items(predict, images, tile_items=7)
+
+    # when a worker has calls of 13
+    start("--exact")
+    job = deployment.client.submit(images, model="m", items_per_shard=100)
+    status = job.wait(timeout_s=START_S)
+
+    # then
+    assert JobState.SUCCEEDED == status.state, deployment.log()
+    assert expected.tobytes() == job.results().probabilities.tobytes()
+    outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
+    assert outcome is not None
+    assert outcome.engine is not None
+    assert outcome.engine.startswith("tensorflow ")
+    assert outcome.engine.endswith(" float64")
+    assert 13 == outcome.tile_items

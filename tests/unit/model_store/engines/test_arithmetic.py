@@ -1,0 +1,67 @@
+"""The engine of tests: its answers follow from the artifact, and it misbehaves when asked to."""
+
+import numpy as np
+import pytest
+
+from fornada.errors import ModelRefusedError, PredictionError
+from fornada.storage.memory import InMemoryObjectStore
+from model_store.engines.arithmetic import ArithmeticEngine
+from model_store.engines.golden import check_golden
+from model_store.engines.interface import Compile
+from model_store.store import ModelStore
+from model_store.testing import publish_for_test
+
+
+def _published(*, seed: int = 0, fails_on: int | None = None) -> tuple[Compile, ModelStore]:
+    models = ModelStore(objects=InMemoryObjectStore())
+    publish_for_test(models, item_shape=[3, 5], classes=["a", "b"], seed=seed, fails_on=fails_on)
+    manifest = models.resolve("m")
+    artifact = models.fetch(manifest.artifact)
+    return ArithmeticEngine(threads=2).load(manifest, artifact, allowed_layers=()), models
+
+
+def _items(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(1, 256, (count, 3, 5), np.uint8)
+
+
+def test_a_row_has_the_same_bytes_in_any_batch() -> None:
+    compile_for, _ = _published()
+    items = _items(9)
+
+    together = compile_for(9)(items)
+
+    alone = [compile_for(1)(items[n : n + 1]) for n in range(9)]
+    assert np.concatenate(alone).tobytes() == together.tobytes()
+    assert np.float32 == together.dtype
+    assert 0 < together.min() < together.max() < 1
+
+
+def test_another_artifact_fails_the_golden_batch() -> None:
+    compile_for, _ = _published(seed=1)
+    inputs = _items(2)
+
+    with pytest.raises(ModelRefusedError, match="differs by"):
+        check_golden(
+            compile_for(2),
+            inputs=inputs,
+            outputs=_published(seed=2)[0](2)(inputs),
+            tile_items=2,
+            where="m",
+            tolerance=ArithmeticEngine.tolerance,
+        )
+
+
+def test_a_call_fails_on_the_item_that_the_model_names() -> None:
+    compile_for, _ = _published(fails_on=250)
+    items = _items(4)
+    items[2, 0, 0] = 250
+
+    with pytest.raises(PredictionError, match="an item begins with 250"):
+        compile_for(4)(items)
+
+
+def test_an_artifact_of_another_engine_is_refused() -> None:
+    _, models = _published()
+
+    with pytest.raises(ModelRefusedError, match="FORNADA_ENGINE=test runs no other model"):
+        ArithmeticEngine(threads=1).load(models.resolve("m"), b"PK\x03\x04", allowed_layers=())

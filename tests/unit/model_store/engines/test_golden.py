@@ -1,0 +1,44 @@
+"""A golden batch accepts the model that made it and refuses any other."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fornada.errors import ModelRefusedError
+from model_store.engines.golden import check_golden, predict_items
+
+_TILE_ITEMS = 4
+_ITEMS = np.arange(33, dtype=np.uint8).reshape(11, 3)
+
+
+def _predict(tile: np.ndarray) -> np.ndarray:
+    assert (_TILE_ITEMS, 3) == tile.shape
+    return tile / np.float32(33)
+
+
+def test_the_batch_of_the_same_model_is_accepted() -> None:
+    outputs = predict_items(_predict, _ITEMS, tile_items=_TILE_ITEMS)
+
+    difference = check_golden(
+        _predict, inputs=_ITEMS, outputs=outputs, tile_items=_TILE_ITEMS, where="m:1"
+    )
+
+    assert 0.0 == difference
+
+
+@pytest.mark.parametrize(
+    ("change", "fact"),
+    [
+        (lambda outputs: outputs + 0.001, "m:1 differs by 0.001"),
+        (lambda outputs: outputs * np.float32("nan"), "m:1 differs by nan"),
+        (lambda outputs: outputs[:, :2], r"outputs of shape \(11, 3\)"),
+    ],
+)
+def test_other_outputs_are_refused_with_the_figures(
+    change: Callable[[np.ndarray], np.ndarray], fact: str
+) -> None:
+    outputs = change(predict_items(_predict, _ITEMS, tile_items=_TILE_ITEMS))
+
+    with pytest.raises(ModelRefusedError, match=fact):
+        check_golden(_predict, inputs=_ITEMS, outputs=outputs, tile_items=_TILE_ITEMS, where="m:1")

@@ -1,0 +1,114 @@
+"""Listing the newest jobs reads as many manifests, while Redis knows which they are."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from fornada import keys
+from fornada.coordination.memory import InMemoryCoordination
+from fornada.errors import BrokerError
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.reconciler import Reconciler
+from fornada.settings import Settings
+from producer.client import Client
+from producer.testing import in_memory_client
+
+IMAGES = np.zeros((1, 2, 2), np.uint8)
+
+
+class _World:
+    """A client with 25 jobs, and a reconciler; counts manifest reads."""
+
+    def __init__(self) -> None:
+        self.client: Client = in_memory_client(
+            model="m", item_shape=[2, 2], classes=["a", "b"], run_at_once=False
+        )
+        coordination, objects = self.client._coordination, self.client._jobs.objects
+        assert isinstance(coordination, InMemoryCoordination)
+        self.coordination = coordination
+        self.reconcile()
+        # Keys that do not sort by time; of ids of its own, the reconciler knows the second alone.
+        self.ids = [f"key-{n * 7 % 25}" for n in range(25)]
+        for key in reversed(self.ids):
+            self.client.submit(IMAGES, model="m", idempotency_key=key)
+        self.read: list[str] = []
+        get: Callable = objects.get
+
+        def counted(key: str, **options: object) -> object:
+            self.read += [key] if key.endswith("/manifest.json") else []
+            return get(key, **options)
+
+        objects.get = counted
+
+    def reconcile(self) -> None:
+        """What any worker does within a second."""
+        jobs = self.client._jobs
+        Reconciler(
+            jobs=jobs,
+            manifests=Manifests(jobs=jobs),
+            recovery=self.coordination,
+            sender=self.client._sender,
+            settings=Settings(),
+            holder="worker",
+        ).round()
+
+    def listed(self, limit: int | None) -> list[str]:
+        self.read.clear()
+        return [status.job_id for status in self.client.jobs(limit=limit)]
+
+
+@pytest.fixture
+def world() -> _World:
+    return _World()
+
+
+def test_ten_jobs_are_listed_from_ten_manifests(world: _World) -> None:
+    own = world.client.submit(IMAGES, model="m")
+    ten = [own.id, *world.ids[:9]]
+
+    assert ten == world.listed(10)
+    assert sorted(keys.JobKeys(job_id).manifest for job_id in ten) == sorted(world.read)
+
+
+def test_more_than_there_are_is_all_of_them(world: _World) -> None:
+    assert world.ids == world.listed(100)
+    assert world.ids == world.listed(None)
+
+
+def test_without_redis_the_store_tells(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: object, **_options: object) -> None:
+        raise BrokerError("away")
+
+    for method in ("newest_jobs", "progress"):
+        monkeypatch.setattr(world.coordination, method, away)
+
+    assert world.ids[:10] == world.listed(10)
+
+
+def test_an_emptied_redis_is_filled_again_by_the_reconciler(world: _World) -> None:
+    world.coordination.flush()
+    assert world.ids[:10] == world.listed(10)
+
+    # Jobs submitted before the reconciler has been through the store are not taken for all.
+    new = world.client.submit(IMAGES, model="m", idempotency_key="new")
+    expected = [new.id, *world.ids]
+    assert expected[:10] == world.listed(10)
+
+    world.reconcile()
+
+    assert expected[:10] == world.listed(10)
+    assert 10 == len(world.read)
+
+
+def test_jobs_that_are_gone_are_passed_over(world: _World) -> None:
+    # given one job purged, and one that went without Redis being told
+    purged, lost, *rest = world.ids
+    world.client.job(purged).cancel()
+    assert [purged] == world.client.purge(timedelta(0))
+    world.client._jobs.delete(lost)
+
+    assert rest[:10] == world.listed(10)
+    # Of the one that went, Redis cannot know.
+    assert 11 == len(world.read)

@@ -1,0 +1,102 @@
+"""Begin attempts at shards: count them, take their leases, and see whether there is work."""
+
+import time
+from collections.abc import Sequence
+
+from fornada.coordination.interface import Admission, Leases
+from fornada.errors import JobNotFoundError
+from fornada.jobs.endings import Endings
+from fornada.jobs.ids import is_generated_id
+from fornada.jobs.manifest_cache import Manifests
+from fornada.jobs.store import JobStore
+from fornada.records import now
+from worker.shards.commits import Commits
+from worker.shards.phases import Begun, Committed, Found, ShardResult
+from worker.shards.steps import Settled, Steps
+
+
+class Attempts:
+    """Turns found shards into begun ones."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        manifests: Manifests,
+        leases: Leases,
+        endings: Endings,
+        commits: Commits,
+        lease_s: float,
+    ) -> None:
+        self._jobs = jobs
+        self._manifests = manifests
+        self._leases = leases
+        self._endings = endings
+        self._commits = commits
+        self._lease_s = lease_s
+
+    def begin_all(self, found: Sequence[Found], steps: Steps) -> list[Begun]:
+        """Count the attempts and take the leases, in one step of Redis."""
+        began_s = time.monotonic()
+        admissions: Sequence[Admission] = ()
+        if found:
+            with steps.attempt_step(*[each.run for each in found]):
+                admissions = self._leases.begin(
+                    [each.run.claim for each in found], lease_s=self._lease_s
+                )
+        begun = []
+        for each, admission in zip(found, admissions, strict=False):
+            with steps.attempt_step(each.run):
+                begun.append(self._begin(each, admission, began_s=began_s))
+        return begun
+
+    def _begin(self, found: Found, admission: Admission, *, began_s: float) -> Begun:
+        """See whether there is anything to do, now that the lease is ours."""
+        if admission.status != "begun":
+            raise Settled(ShardResult(admission.status))
+        run = found.run
+        if not admission.counted:
+            found = self._confirm(found)
+        manifest = found.manifest
+        if manifest.deadline is not None and admission.at > manifest.deadline:
+            self._endings.expire(manifest)
+            raise Settled(ShardResult.EXPIRED)
+        # A second submitter of a caller's key may have made Redis count a finished job anew.
+        is_sole_writer = admission.is_first and is_generated_id(run.job_id)
+        attempt = Begun(
+            run=run,
+            manifest=manifest,
+            number=admission.attempts,
+            began_at=now(),
+            # If this process stood still for longer, its lease has run out.
+            sole_writer_until_s=began_s + self._lease_s if is_sole_writer else 0.0,
+        )
+        if attempt.number > 1:
+            # The attempt before may have died between its commit and telling Redis.
+            held = self._jobs.outcome(run.job_id, run.shard)
+            if held is not None:
+                self._commits.mark_done([Committed(attempt=attempt, outcome=held)])
+                raise Settled(ShardResult.DONE)
+        return attempt
+
+    def _confirm(self, found: Found) -> Found:
+        """Ask the store about a job that Redis forgot, or never knew.
+
+        Raises:
+            JobNotFoundError: There is none.
+            Settled: The job is over.
+        """
+        job_id = found.run.job_id
+        try:
+            # A manifest that came with its message may never have been stored.
+            manifest = self._manifests.get(job_id)
+        except JobNotFoundError:
+            # Otherwise Redis would keep what it just noted of this job for a month.
+            self._endings.forget(job_id, "unknown")
+            raise
+        # The outcomes of other jobs' shards tell as much, and cost no more.
+        final = self._jobs.final(job_id) if manifest.can_end_with_its_outcome else None
+        if final is not None:
+            self._endings.forget(job_id, final.state)
+            raise Settled(ShardResult.ENDED)
+        return Found(run=found.run, manifest=manifest)

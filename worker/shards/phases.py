@@ -1,0 +1,124 @@
+"""The phases of a shard in a worker: found, begun, computed, committed."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from fornada.coordination.interface import Claim
+from fornada.jobs.manifest import JobManifest, ShardInput
+from fornada.jobs.outcome import ShardOutcome
+from fornada.queue.message import ShardMessage
+
+
+class ShardResult(StrEnum):
+    """What came of a message."""
+
+    #: An outcome was committed.
+    OK = "ok"
+    DEAD = "dead"
+    #: There was nothing to do: the job is over, the shard is done, or another attempt holds it.
+    ENDED = "ended"
+    DONE = "done"
+    LEASED = "leased"
+    #: The job was ended.
+    EXPIRED = "expired"
+    FAILED = "failed"
+    #: The shard is left to the reconciler.
+    DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardRun:
+    """One message, and the id of the attempt that it asks for."""
+
+    message: ShardMessage
+    attempt_id: str
+
+    @property
+    def claim(self) -> Claim:
+        """The attempt, as Redis knows it."""
+        return Claim(self.job_id, self.shard, self.attempt_id)
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+        return self.message.job_id
+
+    @property
+    def shard(self) -> int:
+        """The number of the shard in its job."""
+        return self.message.shard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The job's manifest is known, and has the shard."""
+
+    run: ShardRun
+    manifest: JobManifest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """The attempt is counted and holds the lease."""
+
+    run: ShardRun
+    manifest: JobManifest
+    #: 1 for the shard's first attempt.
+    number: int
+    began_at: datetime
+    #: By the monotonic clock: until then no other attempt can hold the shard, nor did one before.
+    sole_writer_until_s: float = 0.0
+
+    @property
+    def spec(self) -> ShardInput:
+        """What the shard reads."""
+        return self.manifest.shards[self.run.shard]
+
+    @property
+    def item_count(self) -> int:
+        """How many items are in it."""
+        return self.manifest.shards.item_counts[self.run.shard]
+
+    @property
+    def has_no_other_writer(self) -> bool:
+        """Whether no other attempt can have committed an outcome."""
+        return time.monotonic() < self.sole_writer_until_s
+
+    def identity(self, worker: str) -> dict[str, Any]:
+        """What every outcome of this attempt says of it."""
+        return {
+            "schema_version": self.manifest.schema_version,
+            "job_id": self.run.job_id,
+            "shard": self.run.shard,
+            "attempt": self.run.attempt_id,
+            "attempts": self.number,
+            "model_sha256": self.manifest.model.sha256,
+            "worker": worker,
+            "began_at": self.began_at,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Computed:
+    """There is an outcome to commit."""
+
+    attempt: Begun
+    outcome: ShardOutcome
+
+    @property
+    def is_all_of_its_job(self) -> bool:
+        """Whether nothing else can come of the job, so that this outcome is its end."""
+        attempt = self.attempt
+        only = attempt.manifest.can_end_with_its_outcome
+        return only and attempt.has_no_other_writer and self.outcome.status == "ok"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Committed:
+    """The shard has an outcome: this attempt's, or that of one that came first."""
+
+    attempt: Begun
+    outcome: ShardOutcome
