@@ -63,12 +63,12 @@ class Checkpoint:
                     f"{self._path} belongs to a training with another plan, other data or other "
                     "packages; name another folder, or delete it to start over"
                 )
-            stored = {group: list(_group(arrays, group)) for group in _GROUPS}
-            for variables, values in (
-                (model.variables, stored["model"]),
-                (model.optimizer.variables, stored["optimizer"]),
-            ):
-                _assign(variables, values)
+            stored = {
+                group: [arrays[name] for name in sorted(arrays.files) if name.startswith(group)]
+                for group in _GROUPS
+            }
+            put_weights(model.variables, stored["model"])
+            put_weights(model.optimizer.variables, stored["optimizer"])
         return progress, stored["best"] or None
 
     def save(self, progress: TrainingProgress, model: Any, best: Sequence[Array] | None) -> None:
@@ -78,8 +78,8 @@ class Checkpoint:
             LocalDiskError: The disk is full or refuses.
         """
         groups = {
-            "model": _values(model.variables),
-            "optimizer": _values(model.optimizer.variables),
+            "model": weights_of(model.variables),
+            "optimizer": weights_of(model.optimizer.variables),
             "best": best or [],
         }
         arrays = {
@@ -130,33 +130,23 @@ class Checkpoint:
             ) from exc
 
 
-def weights_of(model: Any) -> list[Array]:
-    """Copies of the weights of `model`."""
-    return _values(model.variables)
+def weights_of(variables: Sequence[Any]) -> list[Array]:
+    """Copies of the values of Keras variables."""
+    return [np.array(variable.numpy()) for variable in variables]
 
 
-def put_weights(model: Any, weights: Sequence[Array]) -> None:
-    """Set the weights of `model` to what `weights_of` returned."""
-    _assign(model.variables, weights)
+def put_weights(variables: Sequence[Any], weights: Sequence[Array]) -> None:
+    """Set Keras variables to what `weights_of` returned.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if [tuple(variable.shape) for variable in variables] != [each.shape for each in weights]:
+        raise ValueError("its weights belong to another network")
+    for variable, value in zip(variables, weights, strict=True):
+        variable.assign(value)
 
 
 def identity_of(**parts: Any) -> str:
     """Digest of what makes a training the same."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _group(arrays: Any, group: str) -> Iterator[Array]:
-    for name in sorted(arrays.files):
-        if name.startswith(group):
-            yield arrays[name]
-
-
-def _values(variables: Sequence[Any]) -> list[Array]:
-    return [np.array(variable.numpy()) for variable in variables]
-
-
-def _assign(variables: Sequence[Any], values: Sequence[Array]) -> None:
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise ValueError("its weights belong to another network")
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

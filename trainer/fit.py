@@ -71,14 +71,14 @@ def fit(
         ran = _run_epoch(model, dataset, plan, progress.epochs_done, show_progress=show_progress)
         progress, is_best = _after_epoch(progress, ran, plan)
         if is_best and plan.keep_best:
-            best = weights_of(model)
+            best = weights_of(model.variables)
         if on_epoch is not None:
             on_epoch(progress.epochs_done, plan.epochs or 1, ran)
         if checkpoint is not None:
             checkpoint.save(progress, model, best)
     best_epoch = None
     if best is not None and progress.best_epoch != progress.epochs_done:
-        put_weights(model, best)
+        put_weights(model.variables, best)
         best_epoch = progress.best_epoch
     return Fitted(history=progress.history, best_epoch=best_epoch, resumed_epochs=resumed_epochs)
 

@@ -88,14 +88,7 @@ def train(
         model,
         dataset,
         plan,
-        identity=identity_of(
-            name=name,
-            plan=plan.parameters(),
-            seed=plan.seed,
-            recipe=plan.recipe,
-            data=dataset.train_sha256,
-            packages=_packages(),
-        ),
+        identity=_identity(name, dataset, plan),
         checkpoint=kept,
         show_progress=show_progress,
         on_epoch=on_epoch,
@@ -103,34 +96,12 @@ def train(
     metrics = _evaluate(model, dataset, fitted)
     training = _training(dataset, plan, duration_s=time.monotonic() - began)
     acceptance.check(metrics, name=name, alias=promote, models=models)
-    draft = ModelDraft(
-        name=name,
-        item_shape=list(dataset.item_shape),
-        item_dtype=dataset.item_dtype,
-        task=dataset.task,
-        classes=dataset.classes,
-        metrics=metrics,
-        training=training,
-        packages=_packages(),
-    )
-    material = ReportMaterial(
-        draft=draft,
-        training=training,
-        # As Keras splits them.
-        validation_item_count=training.item_count
-        - math.floor(training.item_count * (1 - plan.validation_split)),
-        layers=layer_rows(model),
-        history=fitted.history,
-        test_items=dataset.test_items,
-        test_targets=dataset.test_targets,
-        test_outputs=predict_items(
-            _predict(model, dataset, _TEST_TILE_ITEMS),
-            dataset.test_items,
-            tile_items=_TEST_TILE_ITEMS,
-        ),
-        best_epoch=fitted.best_epoch,
-    )
-    manifest = _publish(model, dataset, material, models)
+    draft = _draft(name, dataset, metrics, training)
+    files = {
+        "history.json": json.dumps(fitted.history, indent=1).encode(),
+        **report_files(_material(model, dataset, fitted, draft, training)),
+    }
+    manifest = _publish(model, dataset, draft, files, models)
     if promote is not None:
         models.promote(name, manifest.version, promote)
     if kept is not None:
@@ -191,6 +162,21 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
     )
 
 
+def _draft(
+    name: str, dataset: Dataset, metrics: dict[str, float], training: Training
+) -> ModelDraft:
+    return ModelDraft(
+        name=name,
+        item_shape=list(dataset.item_shape),
+        item_dtype=dataset.item_dtype,
+        task=dataset.task,
+        classes=dataset.classes,
+        metrics=metrics,
+        training=training,
+        packages=_packages(),
+    )
+
+
 def _packages() -> dict[str, str]:
     return {
         "fornada": fornada.__version__,
@@ -198,6 +184,36 @@ def _packages() -> dict[str, str]:
         "numpy": np.__version__,
         "tensorflow": sys.modules["tensorflow"].__version__,
     }
+
+
+def _identity(name: str, dataset: Dataset, plan: TrainingPlan) -> str:
+    return identity_of(
+        name=name,
+        plan=plan.parameters(),
+        seed=plan.seed,
+        recipe=plan.recipe,
+        data=dataset.train_sha256,
+        packages=_packages(),
+    )
+
+
+def _material(
+    model: Any, dataset: Dataset, fitted: Fitted, draft: ModelDraft, training: Training
+) -> ReportMaterial:
+    # As Keras splits them.
+    fitted_count = math.floor(training.item_count * (1 - training.parameters["validation_split"]))
+    predict = _predict(model, dataset, _TEST_TILE_ITEMS)
+    return ReportMaterial(
+        draft=draft,
+        training=training,
+        validation_item_count=training.item_count - fitted_count,
+        layers=layer_rows(model),
+        history=fitted.history,
+        test_items=dataset.test_items,
+        test_targets=dataset.test_targets,
+        test_outputs=predict_items(predict, dataset.test_items, tile_items=_TEST_TILE_ITEMS),
+        best_epoch=fitted.best_epoch,
+    )
 
 
 def _predict(model: Any, dataset: Dataset, tile_items: int) -> Predict:
@@ -210,13 +226,13 @@ def _predict(model: Any, dataset: Dataset, tile_items: int) -> Predict:
 
 
 def _publish(
-    model: Any, dataset: Dataset, material: ReportMaterial, models: ModelStore
+    model: Any, dataset: Dataset, draft: ModelDraft, files: dict[str, bytes], models: ModelStore
 ) -> ModelManifest:
     inputs = dataset.test_items[:GOLDEN_ITEMS]
     outputs = predict_items(_predict(model, dataset, GOLDEN_ITEMS), inputs, tile_items=GOLDEN_ITEMS)
 
     def check(artifact: bytes) -> None:
-        where = f"the new version of {material.draft.name}"
+        where = f"the new version of {draft.name}"
         loaded = load_model(artifact, where=where, allowed_layers=models.trust.allowed_layers)
         check_golden(
             _predict(loaded, dataset, GOLDEN_ITEMS),
@@ -227,13 +243,10 @@ def _publish(
         )
 
     return models.publish(
-        material.draft,
+        draft,
         artifact=dump_model(model),
         golden_inputs=inputs,
         golden_outputs=outputs,
-        files={
-            "history.json": json.dumps(material.history, indent=1).encode(),
-            **report_files(material),
-        },
+        files=files,
         check=check,
     )

@@ -41,11 +41,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     Example: fornada dataset fashion_mnist --split test --output fashion-mnist-test
     """
     loaded = load_dataset(name)
-    items, targets = (
-        (loaded.train_items, loaded.train_targets)
-        if split == "train"
-        else (loaded.test_items, loaded.test_targets)
-    )
+    items, targets = loaded.splits[split]
     paths = write_dataset(output, items=items, targets=targets, classes=loaded.classes)
     if as_json:
         answer = {"dataset": name, "split": split, "task": loaded.task, "items": len(items)}

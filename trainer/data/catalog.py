@@ -6,9 +6,7 @@ import numpy as np
 
 from fornada.errors import MissingExtraError, UsageError
 from trainer.data import class_names, keras_datasets
-from trainer.data.dataset import Dataset
-
-_DIGITS_SPLIT_SEED = 0
+from trainer.data.dataset import Dataset, fixed_split
 
 DATASET_NAMES = (*keras_datasets.SOURCES, "digits")
 
@@ -41,16 +39,14 @@ def _digits() -> Dataset:
     bunch: Any = load_digits()
     # Pixels are counts from 0 to 16; images have 0 to 255.
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-    labels = bunch.target.astype(np.int64)
-    # scikit-learn gives no split. The fixed seed makes ours the same everywhere.
-    order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(images))
-    train, test = np.split(order, [len(order) * 4 // 5])
+    # scikit-learn gives no split.
+    split = fixed_split(images, bunch.target)
     return Dataset(
         name="digits",
         task="classification",
-        train_items=images[train],
-        train_targets=labels[train],
-        test_items=images[test],
-        test_targets=labels[test],
+        train_items=split["x_train"],
+        train_targets=split["y_train"].astype(np.int64),
+        test_items=split["x_test"],
+        test_targets=split["y_test"].astype(np.int64),
         classes=list(class_names.DIGITS),
     )

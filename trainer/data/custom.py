@@ -10,13 +10,10 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.images import IMAGE_SUFFIXES, decode_image, image_shape
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
-from trainer.data.dataset import Dataset, Targets
+from trainer.data.dataset import Dataset, Targets, fixed_split
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
-_SPLIT_SEED = 0
-#: Share of unsplit data that is trained on.
-_TRAIN_SHARE = 0.8
 _SPLITS = ("train", "test")
 _REMEDY = "see docs/training.md"
 
@@ -46,7 +43,7 @@ def load_custom(path: Path) -> Dataset:
 def _from_npz(path: Path) -> Dataset:
     arrays = _npz_arrays(path)
     if {"x", "y"} <= arrays.keys():
-        arrays |= _split(arrays["x"], arrays["y"])
+        arrays |= fixed_split(arrays["x"], arrays["y"])
     wanted = [f"{axis}_{split}" for split in _SPLITS for axis in "xy"]
     missing = [name for name in wanted if name not in arrays]
     if missing:
@@ -131,7 +128,7 @@ def _from_folder(path: Path) -> Dataset:
         }
     else:
         classes = _class_names(path)
-        arrays = _split(**_read_images(path, classes))
+        arrays = fixed_split(**_read_images(path, classes))
     return Dataset(
         name=path.resolve().name,
         task="classification",
@@ -190,20 +187,12 @@ def _is_visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _split(x: Array, y: Array) -> dict[str, Array]:
-    """Shuffle and split: folders and files are often sorted by class."""
-    if len(x) != len(y):
-        raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
-    train, test = np.split(order, [int(len(x) * _TRAIN_SHARE)])
-    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-
-
 def _check(dataset: Dataset, path: Path) -> None:
-    for split, items, targets in (
-        ("train", dataset.train_items, dataset.train_targets),
-        ("test", dataset.test_items, dataset.test_targets),
-    ):
+    names = [dataset.name, *dataset.classes]
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        # A manifest cannot hold them; Python reads undecodable file names so.
+        raise InputError(f"{path} has names that are not UTF-8; rename its files; {_REMEDY}")
+    for split, (items, targets) in dataset.splits.items():
         fact = None
         if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
             fact = f"{len(items)} items and targets of shape {targets.shape}"

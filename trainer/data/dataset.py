@@ -1,18 +1,22 @@
 """What a model is trained and tested on: items and targets, in two splits."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import InputError
 from fornada.formats.items import Array
 from fornada.records import Dtype, Task
 
 #: Length of a token sequence, and size of the vocabulary: 0 pads, 1 starts a sequence, 2 is any
 #: word beyond the vocabulary; the others are words, the most frequent first.
 SEQUENCE_TOKENS, VOCABULARY_SIZE, UNKNOWN_TOKEN = 256, 10_000, 2
+
+_SPLIT_SEED = 0
 
 #: int64 [items]: the position of each item's class. float32 [items]: the value of each item.
 Targets = NDArray[np.int64] | NDArray[np.float32]
@@ -37,6 +41,14 @@ class Dataset:
     classes: list[str]
 
     @property
+    def splits(self) -> Mapping[str, tuple[Array, Targets]]:
+        """Items and targets of `train` and `test`."""
+        return {
+            "train": (self.train_items, self.train_targets),
+            "test": (self.test_items, self.test_targets),
+        }
+
+    @property
     def item_shape(self) -> tuple[int, ...]:
         """Shape of one item."""
         return self.train_items.shape[1:]
@@ -57,3 +69,25 @@ class Dataset:
         digest = hashlib.sha256(np.ascontiguousarray(self.train_items).data)
         digest.update(np.ascontiguousarray(self.train_targets).data)
         return digest.hexdigest()
+
+
+def fixed_split(x: Array, y: Array) -> dict[str, Array]:
+    """Split into four fifths for training and one for testing, the same everywhere.
+
+    Shuffles: files and folders are often sorted by class.
+
+    Args:
+        x: Items.
+        y: Targets.
+
+    Returns:
+        `x_train`, `y_train`, `x_test` and `y_test`.
+
+    Raises:
+        InputError: There are more items than targets, or fewer.
+    """
+    if len(x) != len(y):
+        raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
+    train, test = np.split(order, [len(x) * 4 // 5])
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}

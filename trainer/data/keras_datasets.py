@@ -52,10 +52,7 @@ def load(source: KerasSource) -> Dataset:
 def _check(dataset: Dataset, files: CachedFiles) -> None:
     if dataset.train_items.shape[1:] != dataset.test_items.shape[1:]:
         raise files.mismatch(f"items of {dataset.train_items.shape}, {dataset.test_items.shape}")
-    for items, targets in (
-        (dataset.train_items, dataset.train_targets),
-        (dataset.test_items, dataset.test_targets),
-    ):
+    for items, targets in dataset.splits.values():
         if len(items) == 0 or len(items) != len(targets):
             raise files.mismatch(f"{len(items)} items, {len(targets)} targets")
         if dataset.task == "classification" and not 0 <= targets.min() <= targets.max() < len(

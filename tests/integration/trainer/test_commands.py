@@ -1,6 +1,7 @@
 """The training commands as a user types them, against a real S3 server."""
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -13,7 +14,50 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada.commands.router import main
+
 _SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist-sample"
+_MAIN = (sys.executable, "-c", "from fornada.commands.router import main; main()")
+
+
+class _CommandLine:
+    """Runs commands in this process, which has TensorFlow loaded after the first training."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+        """Stdout and stderr of a command that exits with `code`."""
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        stdout, stderr = self._capsys.readouterr()
+        assert code == ended.value.code, stderr
+        return stdout, stderr
+
+    def answer(self, *arguments: str) -> Any:
+        """The JSON object that a command prints."""
+        return json.loads(self.run(*arguments, "--json")[0])
+
+    def error(self, *arguments: str, code: int) -> str:
+        """The one line of a command that fails."""
+        stdout, stderr = self.run(*arguments, code=code)
+        assert "" == stdout
+        last = stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ")
+        return last
+
+
+@pytest.fixture
+def fornada(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> _CommandLine:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    # Commands configure logging for their whole process.
+    monkeypatch.setattr(logging.root, "handlers", logging.root.handlers)
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+    return _CommandLine(capsys)
 
 
 @pytest.fixture
@@ -28,164 +72,75 @@ def keras_home(tmp_path: Path) -> Path:
     return tmp_path / "keras"
 
 
-def _fornada(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _process(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from fornada.commands.router import main; main()", *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
+        [*_MAIN, *arguments], env=environ, capture_output=True, text=True, timeout=150, check=False
     )
 
 
-def _answer(*arguments: str, environ: dict[str, str]) -> Any:
-    ended = _fornada(*arguments, "--json", environ=environ)
-    assert 0 == ended.returncode, ended.stderr
-    return json.loads(ended.stdout)
-
-
-def _error(*arguments: str, environ: dict[str, str], code: int) -> str:
-    ended = _fornada(*arguments, environ=environ)
-    assert code == ended.returncode, ended.stderr
-    assert "" == ended.stdout
-    assert "Traceback" not in ended.stderr
-    lines = ended.stderr.strip().splitlines()
-    assert lines[-1].startswith("error: ")
-    return lines[-1]
-
-
-def test_a_model_is_trained_published_shown_and_evaluated(
-    environ: dict[str, str], keras_home: Path, tmp_path: Path
+def test_a_model_is_trained_listed_and_shown(
+    environ: dict[str, str], fornada: _CommandLine, keras_home: Path
 ) -> None:
-    environ = {**environ, "KERAS_HOME": str(keras_home)}
+    train = ("train", "--dataset", "fashion_mnist", "--name", "fashion-mnist", "--promote", "prod")
 
     # when a model is trained
-    trained = _answer(
-        *("train", "--dataset", "fashion_mnist", "--name", "fashion-mnist", "--epochs", "1"),
-        *("--batch-size", "16", "--promote", "prod"),
-        environ=environ,
+    ended = _process(
+        *(*train, "--epochs", "2", "--batch-size", "16"),
+        environ={**environ, "KERAS_HOME": str(keras_home)},
     )
 
-    # then it is listed and shown
-    listed = _answer("models", "list", environ=environ)["models"]
-    assert [("fashion-mnist", [1], {"prod": 1}, trained["digest"])] == [
-        (entry["name"], entry["versions"], entry["aliases"], entry["digest"]) for entry in listed
-    ]
-    shown = _answer("models", "show", "fashion-mnist@prod", environ=environ)
-    assert ("fashion-mnist:1", ["prod"]) == (shown["model"], shown["aliases"])
-    assert trained["metrics"] == shown["manifest"]["metrics"]
-    assert "models/fashion-mnist/1/model.keras" == trained["artifact"]
-    table = _fornada("models", "list", environ=environ)
-    assert "fashion-mnist:1" in table.stdout
-    text = _fornada("models", "show", "fashion-mnist", environ=environ).stdout
-    assert trained["digest"] in text
-    assert "T-shirt/top" in text
-
-    # and training if it is missing finds it, and trains nothing
-    again = _answer(
-        *("train", "--dataset", "fashion_mnist", "--name", "fashion-mnist"),
-        *("--promote", "prod", "--if-missing"),
-        environ=environ,
-    )
-    assert trained["model"] == again["model"]
-
-    # and a data set and its evaluation are written
-    folder = tmp_path / "test-split"
-    written = _answer("dataset", "fashion_mnist", "--output", str(folder), environ=environ)
-    assert 120 == written["items"]
-    labels = np.load(folder / "labels.npy", allow_pickle=False)
-    probabilities = np.zeros((120, 10), np.float32)
-    probabilities[np.arange(120), labels] = 1
-    probabilities[0] = np.nan
-    np.save(tmp_path / "probabilities.npy", probabilities, allow_pickle=False)
-    evaluation = _answer(
-        *("evaluate", "--images", str(folder)),
-        *("--probabilities", str(tmp_path / "probabilities.npy")),
-        *("--picture", str(tmp_path / "predictions.png")),
-        environ=environ,
-    )
-    assert (119 / 120, 1) == (evaluation["accuracy"], evaluation["failed"])
-    assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_training_off_a_terminal_logs_a_line_an_epoch_and_nothing_of_tensorflow(
-    environ: dict[str, str],
-) -> None:
-    ended = _fornada(
-        *("train", "--dataset", "digits", "--name", "digits", "--epochs", "2"), environ=environ
-    )
-
+    # then each epoch is one line on stderr, and nothing of TensorFlow's is
     assert 0 == ended.returncode, ended.stderr
     events = [json.loads(line) for line in ended.stderr.splitlines()]
     assert [("epoch ended", 1, 2), ("epoch ended", 2, 2)] == [
         (event["event"], event["epoch"], event["epochs"]) for event in events
     ]
-    assert "published      digits:1" in ended.stdout
+    assert "published      fashion-mnist:1 (also fashion-mnist@prod)" in ended.stdout
     assert "test accuracy  0." in ended.stdout
 
+    # and it is listed and shown
+    shown = fornada.answer("models", "show", "fashion-mnist@prod")
+    assert ("fashion-mnist:1", ["prod"]) == (shown["model"], shown["aliases"])
+    digest = shown["manifest"]["artifact"]["sha256"]
+    assert digest in ended.stdout
+    (listed,) = fornada.answer("models", "list")["models"]
+    assert ("fashion-mnist", [1], {"prod": 1}, digest) == (
+        listed["name"],
+        listed["versions"],
+        listed["aliases"],
+        listed["digest"],
+    )
+    assert "T-shirt/top" in fornada.run("models", "show", "fashion-mnist")[0]
 
-def test_fashion_mnist_without_a_network_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    environ = {
-        **{
-            name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
-        },
-        "KERAS_HOME": str(tmp_path / "empty"),
-        "https_proxy": proxy,
-    }
+    # and --if-missing finds it, and trains nothing
+    again = fornada.answer(*train, "--if-missing")
+    assert ("fashion-mnist:1", shown["manifest"]["metrics"]) == (again["model"], again["metrics"])
+    assert "models/fashion-mnist/1/model.keras" == again["artifact"]
 
-    error = _error(
-        *("train", "--dataset", "fashion_mnist", "--name", "m"),
-        environ={**environ, "FORNADA_S3_ENDPOINT_URL": "http://127.0.0.1:9"},
-        code=1,
+
+def test_probabilities_are_evaluated_and_drawn(fornada: _CommandLine, tmp_path: Path) -> None:
+    # given a data set, and results of which one is missing
+    folder = tmp_path / "test-split"
+    assert 360 == fornada.answer("dataset", "digits", "--output", str(folder))["items"]
+    labels = np.load(folder / "labels.npy", allow_pickle=False)
+    probabilities = np.zeros((360, 10), np.float32)
+    probabilities[np.arange(360), labels] = 1
+    probabilities[0] = np.nan
+    np.save(tmp_path / "probabilities.npy", probabilities, allow_pickle=False)
+
+    # when
+    evaluation = fornada.answer(
+        *("evaluate", "--images", str(folder)),
+        *("--probabilities", str(tmp_path / "probabilities.npy")),
+        *("--picture", str(tmp_path / "predictions.png")),
     )
 
-    assert "data set fashion_mnist is not cached" in error
-    assert "--dataset digits" in error
+    # then
+    assert (359 / 360, 1) == (evaluation["accuracy"], evaluation["failed"])
+    assert (tmp_path / "predictions.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    environ = {
-        **os.environ,
-        "FORNADA_S3_ENDPOINT_URL": endpoint,
-        "FORNADA_S3_ACCESS_KEY_ID": "anybody",
-        "FORNADA_S3_SECRET_ACCESS_KEY": "anything",
-    }
-
-    for arguments in (
-        ("train", "--dataset", "digits", "--name", "m"),
-        ("models", "list"),
-        ("models", "show", "m"),
-    ):
-        error = _error(*arguments, environ=environ, code=1)
-        assert f"object store {endpoint} cannot be reached" in error
-
-
-def test_an_unknown_model_and_a_wrong_reference_are_one_line(environ: dict[str, str]) -> None:
-    assert "no model 'x'; there are: none" in _error("models", "show", "x", environ=environ, code=2)
-    assert "'x:y' is not a model" in _error("models", "show", "x:y", environ=environ, code=2)
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    if not Path("/dev/full").is_char_device():
-        pytest.skip("this system has no /dev/full")
-    (tmp_path / "images.npy").symlink_to("/dev/full")
-
-    error = _error(
-        *("dataset", "digits", "--output", str(tmp_path)), environ=dict(os.environ), code=1
-    )
-
-    assert "images.npy cannot be written (No space left on device)" in error
-    assert ["images.npy"] == [path.name for path in tmp_path.iterdir()]
-
-
-def test_values_are_evaluated_and_drawn(tmp_path: Path) -> None:
+def test_values_are_evaluated_and_drawn(fornada: _CommandLine, tmp_path: Path) -> None:
     # given five items, of which one has no result
     targets = np.array([10, 20, 30, 40, 50], np.float32)
     values = np.array([[11], [19], [30], [np.nan], [54]], np.float32)
@@ -195,33 +150,115 @@ def test_values_are_evaluated_and_drawn(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["price_k_usd"]')
 
     # when
-    ended = _fornada(
+    stdout, _ = fornada.run(
         *("evaluate", "--items", str(tmp_path), "--values", str(tmp_path / "values.npy")),
         *("--picture", str(tmp_path / "prices.png")),
-        environ=dict(os.environ),
     )
 
     # then
-    assert 0 == ended.returncode, ended.stderr
-    lines = ended.stdout.splitlines()
+    lines = stdout.splitlines()
     assert "price_k_usd of 5 items, 1 without a result" == lines[0]
     assert "mean absolute error      1.5000" == lines[1]
     assert "root mean squared error  2.1213" == lines[2]
     assert (tmp_path / "prices.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_files_that_do_not_belong_together_are_one_line(tmp_path: Path) -> None:
-    environ = dict(os.environ)
-    _answer("dataset", "digits", "--output", str(tmp_path), environ=environ)
+def test_unusable_files_are_one_line(fornada: _CommandLine, tmp_path: Path) -> None:
+    fornada.run("dataset", "digits", "--output", str(tmp_path))
     np.save(tmp_path / "p.npy", np.zeros((3, 10), np.float32), allow_pickle=False)
-    evaluate = ("evaluate", "--images", str(tmp_path), "--probabilities")
 
-    error = _error(*evaluate, str(tmp_path / "p.npy"), environ=environ, code=2)
-    assert "the probabilities are float32 (3, 10), and 360 labels" in error
-    error = _error(*evaluate, str(tmp_path / "none.npy"), environ=environ, code=2)
-    assert "none.npy cannot be read (No such file or directory)" in error
-    error = _error(*evaluate, str(tmp_path / "classes.json"), environ=environ, code=2)
-    assert "is not a readable .npy file" in error
+    for file, fact in (
+        ("p.npy", "the probabilities are float32 (3, 10), but 360 labels"),
+        ("none.npy", "none.npy cannot be read (No such file or directory)"),
+        ("classes.json", "is not a readable .npy file"),
+    ):
+        evaluate = ("evaluate", "--images", str(tmp_path), "--probabilities", str(tmp_path / file))
+        assert fact in fornada.error(*evaluate, code=2)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(fornada: _CommandLine, tmp_path: Path) -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("this system has no /dev/full")
+    folder = tmp_path / "full"
+    folder.mkdir()
+    (folder / "images.npy").symlink_to("/dev/full")
+
+    error = fornada.error("dataset", "digits", "--output", str(folder), code=1)
+
+    assert "images.npy cannot be written (No space left on device)" in error
+    assert ["images.npy"] == [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.slow
+def test_fashion_mnist_without_a_network_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    direct = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+
+    ended = _process(
+        *("train", "--dataset", "fashion_mnist", "--name", "m"),
+        environ={**direct, "KERAS_HOME": str(tmp_path / "empty"), "https_proxy": proxy},
+    )
+
+    assert (1, "") == (ended.returncode, ended.stdout)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "error: data set fashion_mnist is not cached" in last
+    assert "--dataset digits" in last
+
+
+def test_an_unreachable_store_is_one_line(
+    fornada: _CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("FORNADA_S3_ENDPOINT_URL", endpoint)
+
+    error = fornada.error("train", "--dataset", "digits", "--name", "m", code=1)
+
+    assert f"object store {endpoint} cannot be reached" in error
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_model(
+    environ: dict[str, str],
+    fornada: _CommandLine,
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+) -> None:
+    # given the result without a kill
+    plan = ("--dataset", "digits", "--epochs", "12", "--batch-size", "32", "--keep-best")
+    undisturbed = fornada.answer("train", *plan, "--name", "undisturbed")
+    train = ("train", *plan, "--name", "killed", "--checkpoint", str(tmp_path / "kept"))
+
+    # when it is killed after some epochs
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [*_MAIN, *train], env=environ, stdout=subprocess.DEVNULL, stderr=log
+        ) as process,
+    ):
+        wait_until(lambda: (tmp_path / "log").read_text().count("epoch ended") > 1, timeout_s=90)
+        process.kill()
+    epochs_done = (tmp_path / "log").read_text().count("epoch ended")
+    assert epochs_done < 12
+    assert "no model 'killed'" in fornada.error("models", "show", "killed", code=2)
+    ended = _process(*train, "--json", environ=environ)
+
+    # then
+    assert 0 == ended.returncode, ended.stderr
+    answer = json.loads(ended.stdout)
+    epochs = [json.loads(line)["epoch"] for line in ended.stderr.splitlines()]
+    assert epochs == list(range(epochs[0], 13))
+    assert 1 < epochs[0] <= epochs_done + 1
+    assert (undisturbed["digest"], undisturbed["metrics"]) == (
+        answer["digest"],
+        answer["metrics"],
+    )
+    assert [] == list((tmp_path / "kept").iterdir())
 
 
 _NETWORK = """
@@ -237,102 +274,63 @@ def network(item_shape, output_count):
 """
 
 
-def test_a_training_that_is_killed_goes_on_to_the_same_model(
-    environ: dict[str, str], tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
-    # given what comes of it undisturbed
-    plan = ("--dataset", "digits", "--epochs", "12", "--batch-size", "32", "--keep-best")
-    undisturbed = _answer("train", *plan, "--name", "undisturbed", environ=environ)
-    begin = ("train", *plan, "--name", "killed", "--checkpoint", str(tmp_path / "kept"))
-
-    # when it is killed after some epochs
-    with (
-        (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", "from fornada.commands.router import main; main()", *begin],
-            env=environ,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        ) as process,
-    ):
-        wait_until(lambda: (tmp_path / "log").read_text().count("epoch ended") > 1, timeout_s=90)
-        process.kill()
-    epochs_done = (tmp_path / "log").read_text().count("epoch ended")
-    assert epochs_done < 12
-    assert "no model 'killed'" in _error("models", "show", "killed", environ=environ, code=2)
-    ended = _fornada(*begin, "--json", environ=environ)
-
-    # then
-    assert 0 == ended.returncode, ended.stderr
-    answer = json.loads(ended.stdout)
-    epochs = [json.loads(line)["epoch"] for line in ended.stderr.splitlines()]
-    assert epochs == list(range(epochs[0], 13))
-    assert 1 < epochs[0] <= epochs_done + 1
-    assert (undisturbed["digest"], undisturbed["metrics"]) == (
-        answer["digest"],
-        answer["metrics"],
-    )
-    assert [] == list((tmp_path / "kept").iterdir())
-
-
-def test_own_data_own_network_and_a_file_of_options(
-    environ: dict[str, str], tmp_path: Path
+def test_custom_data_and_network_and_a_file_of_options(
+    fornada: _CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given
-    _answer("dataset", "digits", "--split", "train", "--output", str(tmp_path), environ=environ)
+    fornada.run("dataset", "digits", "--split", "train", "--output", str(tmp_path))
     np.savez(
         tmp_path / "my-digits.npz",
         allow_pickle=False,
         x=np.load(tmp_path / "images.npy"),
         y=np.load(tmp_path / "labels.npy"),
     )
-    (tmp_path / "networks.py").write_text(_NETWORK)
+    (tmp_path / "my_networks.py").write_text(_NETWORK)
     (tmp_path / "train.yaml").write_text(
-        f"data: {tmp_path / 'my-digits.npz'}\nrecipe: networks:network\nepochs: 9\n"
+        f"data: {tmp_path / 'my-digits.npz'}\nrecipe: my_networks:network\nepochs: 9\n"
         "optimizer: sgd\nlearning_rate: 0.1\n"
     )
-    environ = {**environ, "PYTHONPATH": str(tmp_path)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
     # when
-    trained = _answer(
-        *("train", "--config", str(tmp_path / "train.yaml"), "--epochs", "2"), environ=environ
-    )
+    trained = fornada.answer("train", "--config", str(tmp_path / "train.yaml"), "--epochs", "2")
 
     # then
     assert "my-digits:1" == trained["model"]
-    training = _answer("models", "show", "my-digits", environ=environ)["manifest"]["training"]
-    assert ("my-digits", "networks:network") == (training["dataset"], training["recipe"])
-    assert {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1}.items() <= training[
-        "parameters"
-    ].items()
-    assert "code of its own" in training["not_reproducible_because"]
+    training = fornada.answer("models", "show", "my-digits")["manifest"]["training"]
+    assert ("my-digits", "my_networks:network") == (training["dataset"], training["recipe"])
+    chosen = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1}
+    assert chosen.items() <= training["parameters"].items()
+    assert "custom code" in training["not_reproducible_because"]
 
 
-def test_gates_and_no_better_model_publish_nothing(environ: dict[str, str]) -> None:
+def test_an_unmet_gate_and_no_better_model_publish_nothing(fornada: _CommandLine) -> None:
     train = ("train", "--dataset", "digits", "--name", "gated", "--epochs", "1")
-    first = _answer(*train, "--gate", "test_accuracy>=0.2", environ=environ)
+    first = fornada.answer(*train, "--gate", "test_accuracy>=0.2")
 
-    error = _error(*train, "--gate", "test_accuracy>=0.999", environ=environ, code=1)
+    error = fornada.error(*train, "--gate", "test_accuracy>=0.999", code=1)
     assert "the new gated is not published: test_accuracy is 0." in error
-    again = _answer(*train, "--register-only-if-better", environ=environ)
+    again = fornada.answer(*train, "--register-only-if-better")
     assert again["model"] is None
     assert "no better than" in again["reason"]
-    shown = _answer("models", "show", "gated", environ=environ)
-    assert first["model"] == shown["model"]
+    assert first["model"] == fornada.answer("models", "show", "gated")["model"]
 
 
-def test_mistakes_in_the_options_are_one_line(environ: dict[str, str], tmp_path: Path) -> None:
+def test_mistakes_in_the_options_are_one_line(fornada: _CommandLine, tmp_path: Path) -> None:
     (tmp_path / "train.yaml").write_text("dataset: digits\nepoch: 3\n")
     digits = ("train", "--dataset", "digits", "--name", "m")
 
     for arguments, fact in (
-        (("train",), "say what to learn, and one thing"),
-        ((*digits, "--data", "x.npz"), "say what to learn, and one thing"),
+        (("train",), "give one of --dataset NAME and --data PATH"),
+        ((*digits, "--data", "x.npz"), "give one of --dataset NAME and --data PATH"),
         ((*digits, "--optimizer", "adamx"), "Keras has no optimizer 'adamx'; did you mean"),
-        ((*digits, "--recipe", "no"), "no recipe is called 'no'"),
+        ((*digits, "--recipe", "no"), "there is no recipe 'no'"),
         ((*digits, "--recipe", "sentiment"), "choose another recipe"),
-        ((*digits, "--gate", "val_acc>1"), "the training will have no metric 'val_acc'"),
+        ((*digits, "--gate", "val_acc>1"), "the training yields no metric 'val_acc'"),
         ((*digits, "--gate", "high"), "gate 'high' is not METRIC OP NUMBER"),
         (("train", "--config", str(tmp_path / "train.yaml")), "did you mean epochs?"),
+        (("models", "show", "x"), "no model 'x'; there are: none"),
+        (("models", "show", "x:y"), "'x:y' is not a model"),
     ):
-        assert fact in _error(*arguments, environ=environ, code=2), arguments
+        assert fact in fornada.error(*arguments, code=2), arguments

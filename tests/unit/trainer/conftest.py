@@ -1,4 +1,4 @@
-"""A Keras cache of the test's own, with the Fashion-MNIST sample or small files in it."""
+"""A Keras cache per test, with the Fashion-MNIST sample or small files in it."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ _SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "fashion-mnist-sample"
 
 @pytest.fixture
 def keras_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Keras cache, which `keras.datasets` uses for the length of a test."""
+    """An empty Keras cache, which `keras.datasets` uses during a test."""
     from model_store.engines.keras_setup import import_keras  # noqa: PLC0415 - TensorFlow takes seconds
 
     import_keras()
@@ -47,9 +47,9 @@ def sample(keras_home: Path) -> Path:
 
 @pytest.fixture
 def put_small(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """`put_small(name)`: a small file of this data set in the cache; it is the one to expect.
+    """`put_small(name)`: put a small file of this data set into the cache, and expect it.
 
-    What is checked stays: for the length of a test only the digest is another, ours and Keras's.
+    Every check still runs; during a test only the expected digest differs, ours and Keras's.
     """
 
     def put(name: str) -> Path:
@@ -63,7 +63,7 @@ def put_small(keras_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 
 def expect_file(monkeypatch: pytest.MonkeyPatch, name: str, sha256: str) -> None:
-    """Have us and Keras expect another file for a data set."""
+    """Make us and Keras expect another file for a data set."""
     source = keras_datasets.SOURCES[name]
     files = [dataclasses.replace(file, sha256=sha256) for file in source.files.files]
     changed = dataclasses.replace(source, files=dataclasses.replace(source.files, files=files))

@@ -1,4 +1,4 @@
-"""Small files in the formats of Keras's data sets, made up so that there is something to learn."""
+"""Small synthetic files in the formats of Keras's data sets, with something to learn."""
 
 import io
 import pickle
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-#: Words whose rank is above it are beyond the vocabulary.
+#: Rank of the rarest word; ranks above the vocabulary's size are unknown words.
 _RAREST_WORD = 30_000
 
 
 def boston_housing(folder: Path, *, items: int = 400) -> Path:
-    """`boston_housing.npz`: 13 features of very different size, and a price that follows them."""
+    """`boston_housing.npz`: 13 features of different scales, and a price that depends on them."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(items, 13)) * np.logspace(-1, 2, 13)
     prices = 22 + features @ (rng.normal(size=13) / np.logspace(-1, 2, 13))
@@ -46,7 +46,7 @@ def imdb(folder: Path, *, items: int = 40) -> Path:
 
 
 def reuters(folder: Path, *, items: int = 92) -> Path:
-    """`reuters.npz`: newswires of 46 topics, each with a word of its own."""
+    """`reuters.npz`: newswires of 46 topics, each with its own word."""
     rng = np.random.default_rng(0)
     topics = np.arange(items) % 46
     wires = _ragged([*_words(rng, rng.integers(5, 100)), 100 + int(topic)] for topic in topics)
@@ -54,7 +54,7 @@ def reuters(folder: Path, *, items: int = 92) -> Path:
 
 
 def cifar10(folder: Path) -> Path:
-    """The archive of CIFAR-10, with one image a batch: NumPy spreads it over Keras's 10,000."""
+    """The archive of CIFAR-10, one image per batch: NumPy broadcasts it to Keras's 10,000."""
     rng = np.random.default_rng(0)
     members = {}
     for number, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
@@ -92,7 +92,7 @@ def _npz(path: Path, **arrays: Any) -> Path:
 def _batch(rng: np.random.Generator, **labels: list[int]) -> bytes:
     count = len(next(iter(labels.values())))
     data = rng.integers(0, 256, (count, 3 * 32 * 32), np.uint8)
-    # As Python 2 left them: the names are bytes.
+    # As Python 2 wrote them: the names are bytes.
     batch = {b"data": data, **{name.encode(): numbers for name, numbers in labels.items()}}
     return pickle.dumps(batch, protocol=4)
 

@@ -1,5 +1,6 @@
-"""Fitting epoch by epoch: ended early, the best kept, and gone on with as if never ended."""
+"""Fitting epoch by epoch: stopped early, the best kept, resumed as if never interrupted."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from trainer.recipes.plan import TrainingPlan, compile_model
 
 _RNG = np.random.default_rng(3)
 _IDENTITY = "0" * 64
+_ONE_EPOCH = TrainingPlan(epochs=1, batch_size=16)
 
 
 class _EndedError(Exception):
-    """The process is ended here."""
+    """The process ends here."""
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    """Noise, which can only be learnt by heart: the validation loss soon rises."""
+    """Noise, which can only be memorised: the validation loss soon rises."""
     items = _RNG.integers(0, 256, (80, 4, 4), np.uint8)
     targets = _RNG.integers(0, 3, 80)
     return Dataset(
@@ -56,75 +58,91 @@ def _fitted(
     )
 
 
-def test_a_training_that_was_ended_goes_on_as_if_it_never_was(
+@pytest.fixture(scope="module")
+def finished(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Any, Fitted]:
+    """The checkpoint folder of a finished training of one epoch, its model and result."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, *_fitted(dataset, _ONE_EPOCH, folder)
+
+
+@pytest.fixture
+def folder(finished: tuple[Path, Any, Fitted], tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return Path(shutil.copytree(finished[0], tmp_path / "checkpoint"))
+
+
+def test_an_interrupted_training_resumes_as_if_it_never_was(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     # given
-    plan = TrainingPlan(epochs=4, batch_size=16, keep_best=True)
+    plan = TrainingPlan(epochs=3, batch_size=16, keep_best=True)
     model, undisturbed = _fitted(dataset, plan)
     with pytest.raises(_EndedError):
-        # The callback comes before the checkpoint of its epoch: two are kept.
-        _fitted(dataset, plan, tmp_path, end_after=3)
+        # The callback comes before the checkpoint of its epoch: one is kept.
+        _fitted(dataset, plan, tmp_path, end_after=2)
 
     # when
     resumed_model, resumed = _fitted(dataset, plan, tmp_path)
 
     # then
-    assert (2, 0) == (resumed.resumed_epochs, undisturbed.resumed_epochs)
+    assert (1, 0) == (resumed.resumed_epochs, undisturbed.resumed_epochs)
     assert undisturbed.history == resumed.history
-    assert 4 == len(resumed.history["val_loss"])
+    assert 3 == len(resumed.history["val_loss"])
     assert undisturbed.best_epoch == resumed.best_epoch
-    for expected, found in zip(weights_of(model), weights_of(resumed_model), strict=True):
+    for expected, found in zip(
+        weights_of(model.variables), weights_of(resumed_model.variables), strict=True
+    ):
         np.testing.assert_array_equal(expected, found)
 
 
-def test_a_training_that_has_ended_is_not_begun_again(dataset: Dataset, tmp_path: Path) -> None:
-    plan = TrainingPlan(epochs=2, batch_size=16)
-    model, first = _fitted(dataset, plan, tmp_path)
+def test_a_finished_training_does_not_start_again(
+    dataset: Dataset, finished: tuple[Path, Any, Fitted]
+) -> None:
+    folder, model, first = finished
 
-    again_model, again = _fitted(dataset, plan, tmp_path)
+    again_model, again = _fitted(dataset, _ONE_EPOCH, folder)
 
-    assert (2, first.history) == (again.resumed_epochs, again.history)
-    np.testing.assert_array_equal(weights_of(model)[0], weights_of(again_model)[0])
-
-
-def test_training_ends_when_the_validation_loss_was_no_lower_for_long(dataset: Dataset) -> None:
-    plan = TrainingPlan(epochs=60, batch_size=8, learning_rate=0.01, early_stopping_epochs=3)
-
-    _, fitted = _fitted(dataset, plan)
-
-    losses = fitted.history["val_loss"]
-    assert len(losses) < 60
-    assert len(losses) == int(np.argmin(losses)) + 1 + 3
+    assert (1, first.history) == (again.resumed_epochs, again.history)
+    np.testing.assert_array_equal(
+        weights_of(model.variables)[0], weights_of(again_model.variables)[0]
+    )
 
 
-def test_the_best_weights_are_kept(dataset: Dataset) -> None:
-    plan = TrainingPlan(epochs=25, batch_size=8, learning_rate=0.01, keep_best=True)
+def test_training_stops_early_with_the_best_weights(dataset: Dataset) -> None:
+    plan = TrainingPlan(
+        epochs=60, batch_size=8, learning_rate=0.02, early_stopping_epochs=3, keep_best=True
+    )
 
     model, fitted = _fitted(dataset, plan)
 
     losses = fitted.history["val_loss"]
-    assert fitted.best_epoch == int(np.argmin(losses)) + 1 < 25
+    assert fitted.best_epoch == int(np.argmin(losses)) + 1 == len(losses) - 3 < 57
     measured = model.evaluate(
         dataset.train_items[48:], dataset.train_targets[48:], verbose=0, return_dict=True
     )
     assert pytest.approx(min(losses), rel=1e-4) == measured["loss"]
 
 
+@pytest.mark.slow
 def test_the_last_weights_are_kept_unless_the_best_are_asked_for(dataset: Dataset) -> None:
     _, fitted = _fitted(dataset, TrainingPlan(epochs=25, batch_size=8, learning_rate=0.01))
 
+    losses = fitted.history["val_loss"]
+    assert min(losses) < losses[-1]
     assert fitted.best_epoch is None
 
 
-def test_without_a_validation_split_the_loss_decides(dataset: Dataset) -> None:
-    plan = TrainingPlan(epochs=2, validation_split=0.0, keep_best=True)
+def test_without_a_validation_split_the_training_loss_decides(dataset: Dataset) -> None:
+    plan = TrainingPlan(epochs=1, validation_split=0.0, keep_best=True)
 
     _, fitted = _fitted(dataset, plan)
 
     assert {"loss", "accuracy"} == fitted.history.keys()
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_training(dataset: Dataset) -> None:
     first, second = (
         _fitted(dataset, TrainingPlan(epochs=1, seed=seed))[1].history for seed in (0, 1)
@@ -133,46 +151,41 @@ def test_another_seed_is_another_training(dataset: Dataset) -> None:
     assert first != second
 
 
-def test_a_metric_that_does_not_fit_is_told_in_one_line(dataset: Dataset) -> None:
+def test_an_unfit_metric_is_reported_in_one_line(dataset: Dataset) -> None:
     plan = TrainingPlan(epochs=1, metrics=["mean_absolute_error"])
 
     with pytest.raises(ModelError, match=r"failed in epoch 1: Incompatible shapes: .*3 outputs"):
         _fitted(dataset, plan)
 
 
-def test_a_checkpoint_of_another_training_is_not_gone_on_with(
-    dataset: Dataset, tmp_path: Path
+def test_a_checkpoint_of_another_training_or_network_is_refused(
+    dataset: Dataset, folder: Path
 ) -> None:
-    _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
-
-    with pytest.raises(UsageError, match="another plan, other data or other packages"):
-        Checkpoint(tmp_path).load("1" * 64, model=None)
-
-
-def test_a_checkpoint_of_another_network_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
-    other = build_model(RECIPES["cnn"], dataset, seed=0)
-    compile_model(other, TrainingPlan().filled(RECIPES["cnn"]))
+    cnn = RECIPES["cnn"]
+    other = build_model(cnn, dataset, seed=0)
+    compile_model(other, TrainingPlan().filled(cnn))
     other.optimizer.build(other.trainable_variables)
 
-    with pytest.raises(UsageError, match=r"damaged .*its weights are of another network"):
-        Checkpoint(tmp_path).load(_IDENTITY, other)
+    with pytest.raises(UsageError, match="another plan, other data or other packages"):
+        Checkpoint(folder).load("1" * 64, model=None)
+    with pytest.raises(UsageError, match=r"damaged .*its weights belong to another network"):
+        Checkpoint(folder).load(_IDENTITY, other)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 100, 1000])
-def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path, kept_bytes: int) -> None:
-    _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
-    path = tmp_path / "training.npz"
-    path.write_bytes(path.read_bytes()[:kept_bytes])
+def test_a_damaged_checkpoint_is_named(dataset: Dataset, folder: Path) -> None:
+    path = folder / "training.npz"
+    whole = path.read_bytes()
+    for kept_bytes in (1000, 100, 0):
+        path.write_bytes(whole[:kept_bytes])
 
-    with pytest.raises(UsageError, match=r"training\.npz is no checkpoint, or is damaged"):
-        _fitted(dataset, TrainingPlan(epochs=1), tmp_path)
+        with pytest.raises(UsageError, match=r"training\.npz is not a checkpoint, or is damaged"):
+            Checkpoint(folder).load(_IDENTITY, model=None)
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_training(
+def test_a_folder_that_cannot_be_created_fails_before_training(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(UsageError, match="cannot be made"):
-        _fitted(dataset, TrainingPlan(epochs=1), tmp_path / "file" / "folder")
+    with pytest.raises(UsageError, match="cannot be created"):
+        _fitted(dataset, _ONE_EPOCH, tmp_path / "file" / "folder")

@@ -1,4 +1,4 @@
-"""Train for real on the sample, and publish what was learnt."""
+"""Train for real on handwritten digits, and publish the result."""
 
 import dataclasses
 import json
@@ -21,6 +21,7 @@ from fornada.storage.interface import ObjectInfo
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.gates import Gate
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from trainer import job
 from trainer.data.catalog import load_dataset
@@ -28,7 +29,37 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.acceptance import Acceptance
 from trainer.recipes.plan import TrainingPlan
 
-_PLAN = TrainingPlan(epochs=2, batch_size=16)
+_PLAN = TrainingPlan(epochs=2, batch_size=64)
+_ONE_EPOCH = TrainingPlan(epochs=1, batch_size=256)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Published:
+    """A model that was trained and promoted, and what was reported meanwhile."""
+
+    models: ModelStore
+    manifest: ModelManifest
+    epochs: list[tuple[int, int, Mapping[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def published(digits: Dataset) -> _Published:
+    models = ModelStore(objects=InMemoryObjectStore())
+    epochs: list[tuple[int, int, Mapping[str, float]]] = []
+    manifest = job.train(
+        digits,
+        name="digits",
+        models=models,
+        plan=_PLAN,
+        promote="prod",
+        on_epoch=lambda *epoch: epochs.append(epoch),
+    )
+    return _Published(models=models, manifest=manifest, epochs=epochs)
 
 
 @pytest.fixture
@@ -36,104 +67,103 @@ def models() -> ModelStore:
     return ModelStore(objects=InMemoryObjectStore())
 
 
-@pytest.fixture
-def fashion(sample: Path) -> Dataset:
-    return load_dataset("fashion_mnist")
+def test_a_published_version_predicts_as_measured(digits: Dataset, published: _Published) -> None:
+    manifest, models = published.manifest, published.models
 
-
-def test_training_publishes_a_version_that_predicts_as_measured(
-    fashion: Dataset, models: ModelStore
-) -> None:
-    epochs: list[tuple[int, Mapping[str, float]]] = []
-
-    manifest = job.train(
-        fashion,
-        name="fashion-mnist",
-        models=models,
-        plan=_PLAN,
-        promote="prod",
-        on_epoch=lambda epoch, _epochs, metrics: epochs.append((epoch, metrics)),
+    artifact = models.fetch(manifest.artifact)
+    model = keras_file.load_model(artifact, where="the artifact")
+    predict = keras_predict.compile_predict(
+        model, tile_items=64, item_shape=(8, 8), item_dtype="uint8"
     )
+    found = golden.predict_items(predict, digits.test_items, tile_items=64)
 
-    assert manifest == models.resolve("fashion-mnist@prod")
-    assert ([28, 28], "uint8") == (manifest.item_shape, manifest.item_dtype)
-    assert fashion.classes == manifest.classes
-    assert [1, 2] == [epoch for epoch, _ in epochs]
+    assert sha256_hex(artifact) == manifest.digest
+    np.testing.assert_allclose(found, model.predict(digits.test_items, verbose=0), atol=1e-5)
+    accuracy = float((found.argmax(axis=1) == digits.test_targets).mean())
+    assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
+    assert accuracy > 0.6
+
+
+def test_the_manifest_says_what_the_model_takes_and_how_it_was_trained(
+    digits: Dataset, published: _Published
+) -> None:
+    manifest = published.manifest
+
+    assert manifest == published.models.resolve("digits@prod")
+    assert ([8, 8], "uint8", digits.classes) == (
+        manifest.item_shape,
+        manifest.item_dtype,
+        manifest.classes,
+    )
     names = {
         f"{split}{metric}" for split in ("", "val_", "test_") for metric in ("loss", "accuracy")
     }
     assert names == set(manifest.metrics)
-    model = keras_file.load_model(models.fetch(manifest.artifact), where="the artifact")
-    predict = keras_predict.compile_predict(
-        model, tile_items=64, item_shape=(28, 28), item_dtype="uint8"
-    )
-    found = golden.predict_items(predict, fashion.test_items, tile_items=64)
-    accuracy = float((found.argmax(axis=1) == fashion.test_targets).mean())
-    assert pytest.approx(accuracy, abs=0.01) == manifest.metrics["test_accuracy"]
-    assert accuracy > 0.4
-
-
-def test_the_manifest_has_enough_to_do_it_again(fashion: Dataset, models: ModelStore) -> None:
-    first = job.train(fashion, name="m", models=models, plan=_PLAN)
-    second = job.train(fashion, name="m", models=models, plan=_PLAN)
-    other = job.train(fashion, name="m", models=models, plan=dataclasses.replace(_PLAN, seed=1))
-
-    assert first.digest == second.digest
-    assert first.digest != other.digest
-    training = first.training
+    assert {"fornada", "keras", "numpy", "tensorflow"} == set(manifest.packages)
+    training = manifest.training
     assert training is not None
-    assert ("fashion_mnist", "mlp", 0, 480) == (
+    assert ("digits", "mlp", 0, 1437, digits.train_sha256, None) == (
         training.dataset,
         training.recipe,
         training.seed,
         training.item_count,
+        training.data_sha256,
+        training.not_reproducible_because,
     )
-    assert fashion.train_sha256 == training.data_sha256
     assert {
         "epochs": 2,
-        "batch_size": 16,
+        "batch_size": 64,
         "validation_split": 0.2,
         "optimizer": "adam",
         "learning_rate": 0.001,
         "loss": "sparse_categorical_crossentropy",
         "metrics": ["accuracy"],
     } == training.parameters
-    assert training.not_reproducible_because is None
-    assert {"fornada", "keras", "numpy", "tensorflow"} == set(first.packages)
 
 
-def test_history_report_and_golden_batch_lie_beside_the_model(
-    fashion: Dataset, models: ModelStore
+def test_history_report_and_golden_batch_are_stored_with_the_model(
+    digits: Dataset, published: _Published
 ) -> None:
-    manifest = job.train(fashion, name="m", models=models, plan=_PLAN)
+    manifest, models = published.manifest, published.models
 
     history = json.loads(models.fetch(manifest.files["history.json"]))
-    assert {"loss": 2, "accuracy": 2, "val_loss": 2, "val_accuracy": 2} == {
-        curve: len(values) for curve, values in history.items()
-    }
-    assert b"fashion_mnist" in models.fetch(manifest.files["report.html"])
-    pictures = [name for name in manifest.files if name.endswith(".png")]
-    assert pictures
-    assert all(models.fetch(manifest.files[name]).startswith(b"\x89PNG") for name in pictures)
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} == history.keys()
+    assert [(1, 2), (2, 2)] == [epoch[:2] for epoch in published.epochs]
+    assert history["val_loss"] == [epoch[2]["val_loss"] for epoch in published.epochs]
+    assert b"learned from digits by the recipe mlp" in models.fetch(manifest.files["report.html"])
+    figures = [name for name in manifest.files if name.endswith(".png")]
+    assert figures
+    assert all(models.fetch(manifest.files[name]).startswith(b"\x89PNG") for name in figures)
     inputs = from_npy(models.fetch(manifest.golden.inputs), where="inputs")
-    np.testing.assert_array_equal(fashion.test_items[:32], inputs)
-    outputs = from_npy(models.fetch(manifest.golden.outputs), where="outputs")
-    assert (32, 10) == outputs.shape
+    np.testing.assert_array_equal(digits.test_items[:32], inputs)
+    assert (32, 10) == from_npy(models.fetch(manifest.golden.outputs), where="outputs").shape
 
 
-def test_without_a_validation_split_there_are_no_validation_metrics(models: ModelStore) -> None:
-    plan = TrainingPlan(epochs=1, batch_size=256, validation_split=0.0)
+def test_the_same_training_gives_the_same_bytes(
+    digits: Dataset, published: _Published, models: ModelStore
+) -> None:
+    again = job.train(digits, name="digits", models=models, plan=_PLAN)
 
-    manifest = job.train(load_dataset("digits"), name="digits", models=models, plan=plan)
+    assert published.manifest.digest == again.digest
+
+
+def test_without_a_validation_split_there_are_no_validation_metrics(
+    digits: Dataset, models: ModelStore, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    plan = dataclasses.replace(_ONE_EPOCH, validation_split=0.0)
+
+    manifest = job.train(digits, name="m", models=models, plan=plan, checkpoint=folder)
 
     assert {"loss", "accuracy", "test_loss", "test_accuracy"} == set(manifest.metrics)
-    assert [8, 8] == manifest.item_shape
+    # and the checkpoint is gone with the training
+    assert [] == list(folder.iterdir())
 
 
-def test_an_artifact_that_predicts_otherwise_leaves_no_version(
-    fashion: Dataset, models: ModelStore, monkeypatch: pytest.MonkeyPatch
+def test_an_artifact_with_other_outputs_leaves_no_version(
+    digits: Dataset, models: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given a store of bytes in which another model lies than the one that was trained
+    # given an artifact of another model than the trained one
     def dump_another(model: object) -> bytes:
         keras = keras_setup.import_keras()
         keras.utils.set_random_seed(99)
@@ -143,25 +173,23 @@ def test_an_artifact_that_predicts_otherwise_leaves_no_version(
 
     # when
     with pytest.raises(ModelRefusedError, match=r"differs by .* from the outputs of its golden"):
-        job.train(fashion, name="m", models=models, plan=_PLAN, promote="prod")
+        job.train(digits, name="m", models=models, plan=_ONE_EPOCH, promote="prod")
 
     # then
     assert [] == models.names()
     assert {} == models.aliases("m")
 
 
-def test_a_training_that_diverges_is_told_and_publishes_nothing(
-    fashion: Dataset, models: ModelStore
-) -> None:
+def test_a_training_that_diverges_publishes_nothing(digits: Dataset, models: ModelStore) -> None:
     plan = dataclasses.replace(_PLAN, learning_rate=1e38)
 
     with pytest.raises(ModelError, match=r"training diverged: .*loss.* lower the learning rate"):
-        job.train(fashion, name="m", models=models, plan=plan)
+        job.train(digits, name="m", models=models, plan=plan)
 
     assert [] == models.names()
 
 
-def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None:
+def test_a_store_that_does_not_answer_fails_before_training(digits: Dataset) -> None:
     class Away(InMemoryObjectStore):
         """A store that cannot be reached."""
 
@@ -172,7 +200,7 @@ def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None
 
     with pytest.raises(StoreUnavailableError):
         job.train(
-            load_dataset("fashion_mnist"),
+            digits,
             name="m",
             models=ModelStore(objects=Away()),
             plan=_PLAN,
@@ -182,60 +210,34 @@ def test_a_store_that_does_not_answer_ends_before_training(sample: Path) -> None
     assert [] == epochs
 
 
-@pytest.mark.parametrize(
-    ("names", "recipe", "fact"),
-    [
-        ({"name": "a/b"}, "mlp", "model name 'a/b'"),
-        ({"name": "m", "promote": "@"}, "mlp", "alias '@'"),
-        ({"name": "m"}, "gpt", "no recipe is called 'gpt'; there are: mlp"),
-    ],
-)
-def test_a_wrong_name_ends_before_training(
-    models: ModelStore, names: dict[str, str], recipe: str, fact: str
-) -> None:
-    with pytest.raises(UsageError, match=fact):
-        job.train(load_dataset("digits"), models=models, plan=TrainingPlan(recipe=recipe), **names)
+def test_a_wrong_name_fails_before_training(digits: Dataset, models: ModelStore) -> None:
+    for name, alias, recipe, fact in (
+        ("a/b", None, "mlp", "model name 'a/b'"),
+        ("m", "@", "mlp", "alias '@'"),
+        ("m", None, "gpt", "there is no recipe 'gpt'; choose from: mlp"),
+    ):
+        plan = TrainingPlan(recipe=recipe)
+        with pytest.raises(UsageError, match=fact):
+            job.train(digits, name=name, promote=alias, models=models, plan=plan)
 
 
-def test_the_digest_of_the_artifact_is_that_of_its_bytes(models: ModelStore) -> None:
-    manifest = job.train(
-        load_dataset("digits"),
-        name="digits",
-        models=models,
-        plan=TrainingPlan(epochs=1, batch_size=256),
-    )
-
-    assert sha256_hex(models.fetch(manifest.artifact)) == manifest.digest
-
-
-def test_what_is_not_good_enough_is_not_published(models: ModelStore) -> None:
-    plan = TrainingPlan(epochs=1, batch_size=256)
+def test_a_model_below_the_gate_is_not_published(digits: Dataset, models: ModelStore) -> None:
     acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=1")])
 
     with pytest.raises(GateNotMetError, match="the new m is not published"):
-        job.train(load_dataset("digits"), name="m", models=models, plan=plan, acceptance=acceptance)
+        job.train(digits, name="m", models=models, plan=_ONE_EPOCH, acceptance=acceptance)
 
     assert [] == models.names()
 
 
+@pytest.mark.slow
 def test_the_published_weights_are_those_of_the_best_epoch(
-    models: ModelStore, fashion: Dataset
+    digits: Dataset, models: ModelStore
 ) -> None:
     plan = TrainingPlan(epochs=12, batch_size=8, learning_rate=0.02, keep_best=True)
 
-    manifest = job.train(fashion, name="m", models=models, plan=plan)
+    manifest = job.train(digits, name="m", models=models, plan=plan)
 
     history = json.loads(models.fetch(manifest.files["history.json"]))
     assert min(history["val_loss"]) < history["val_loss"][-1]
     assert min(history["val_loss"]) == manifest.metrics["val_loss"]
-
-
-def test_a_checkpoint_is_gone_when_its_model_is_published(
-    models: ModelStore, tmp_path: Path
-) -> None:
-    folder = tmp_path / "checkpoint"
-    plan = TrainingPlan(epochs=1, batch_size=256)
-
-    job.train(load_dataset("digits"), name="m", models=models, plan=plan, checkpoint=folder)
-
-    assert [] == list(folder.iterdir())

@@ -16,7 +16,7 @@ def _written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_what_the_file_states_is_read(tmp_path: Path) -> None:
+def test_the_options_in_the_file_are_read(tmp_path: Path) -> None:
     path = _written(
         tmp_path, "dataset: digits\nlearning_rate: 0.01\nmetric: [accuracy]\nkeep_best: true\n"
     )
@@ -48,12 +48,12 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path) -> None:
         assert "train.yaml" in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_training_file(tmp_path / "none.yaml")
 
 
-def test_the_command_line_comes_before_the_file(tmp_path: Path) -> None:
+def test_the_command_line_takes_precedence_over_the_file(tmp_path: Path) -> None:
     path = _written(
         tmp_path, "dataset: digits\nepochs: 9\nseed: 7\nmetric: [mae, mse]\ngate: ['loss<1']\n"
     )
@@ -66,7 +66,7 @@ def test_the_command_line_comes_before_the_file(tmp_path: Path) -> None:
     assert (("mae", "mse"), ("loss<1",)) == (said["metrics"], said["gates"])
 
 
-def test_the_file_may_say_all_that_the_command_line_may() -> None:
+def test_the_file_has_every_option_of_the_command_line() -> None:
     options = {
         option.opts[0].removeprefix("--").replace("-", "_")
         for option in train.params

@@ -26,7 +26,7 @@ def _image(path: Path, value: int, *, size: tuple[int, int] = (6, 4), mode: str 
     Image.new(mode, size, value if mode == "L" else (value, 0, 0)).save(path)
 
 
-def test_arrays_in_two_splits_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_split_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     x, y = _RNG.integers(0, 256, (5, 3, 3), np.uint8), np.array([0, 1, 2, 1, 0])
     path = _npz(tmp_path, x_train=x[:3], y_train=y[:3], x_test=x[3:], y_test=y[3:])
 
@@ -42,7 +42,7 @@ def test_arrays_in_two_splits_are_taken_as_they_are(tmp_path: Path) -> None:
     assert np.int64 == dataset.test_targets.dtype
 
 
-def test_arrays_without_splits_are_split_alike_always(tmp_path: Path) -> None:
+def test_unsplit_arrays_get_a_fixed_split(tmp_path: Path) -> None:
     x, y = np.arange(40, dtype=np.float64).reshape(20, 2), np.arange(20) % 2
     path = _npz(tmp_path, x=x, y=y, classes=np.array(["no", "yes"]))
 
@@ -148,7 +148,7 @@ def test_folders_of_images_are_classes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(items.mean(axis=(1, 2)) > 100, targets == 1)
 
 
-def test_splits_of_the_callers_own_are_kept(tmp_path: Path) -> None:
+def test_train_and_test_folders_are_kept(tmp_path: Path) -> None:
     for split, count in (("train", 3), ("test", 1)):
         for name in ("cat", "dog"):
             for number in range(count):
@@ -176,7 +176,7 @@ def test_folders_without_classes_or_images_are_refused(tmp_path: Path) -> None:
         load_custom(tmp_path)
 
 
-def test_a_class_that_is_only_in_the_test_split_is_refused(tmp_path: Path) -> None:
+def test_a_class_missing_from_training_is_refused(tmp_path: Path) -> None:
     for folder in ("train/cat", "train/dog", "test/cat", "test/cow"):
         _image(tmp_path / folder / "1.png", 0)
 
@@ -184,6 +184,14 @@ def test_a_class_that_is_only_in_the_test_split_is_refused(tmp_path: Path) -> No
         load_custom(tmp_path)
 
 
-def test_another_kind_of_file_is_wrong_usage(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    x, y = np.ones((10, 2)), np.arange(10) % 2
+    path = _npz(tmp_path, x=x, y=y, classes=np.array(["caf\udce9", "tea"]))
+
+    with pytest.raises(InputError, match="names that are not UTF-8"):
+        load_custom(path)
+
+
+def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a folder of images nor a \.npz file"):
         load_custom(tmp_path / "data.csv")

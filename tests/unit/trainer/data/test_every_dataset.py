@@ -1,4 +1,4 @@
-"""Every data set goes through the training job by its own recipe, from its file to a version."""
+"""Every data set goes through the training job with its recipe, from its file to a version."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _ITEMS = 60
 
 
 def _some(dataset: Dataset) -> Dataset:
-    """A few of the training items, evenly."""
+    """A few training items, evenly spread."""
     chosen = np.linspace(0, len(dataset.train_items) - 1, _ITEMS).astype(int)
     return dataclasses.replace(
         dataset,
@@ -30,8 +30,9 @@ def _some(dataset: Dataset) -> Dataset:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DATASET_NAMES)
-def test_a_data_set_becomes_a_version_that_says_what_it_takes_and_gives(
+def test_a_data_set_becomes_a_version_with_its_items_and_outputs(
     put_small: Callable[[str], Path], request: pytest.FixtureRequest, name: str
 ) -> None:
     # given

@@ -43,7 +43,7 @@ def test_vectors_and_values_have_names_of_their_own(tmp_path: Path) -> None:
     assert paths[1] == find_targets(paths[0])
 
 
-def test_what_two_data_sets_left_in_one_folder_is_not_mixed_up(tmp_path: Path) -> None:
+def test_two_data_sets_in_one_folder_are_not_mixed_up(tmp_path: Path) -> None:
     write_dataset(tmp_path, items=_IMAGES, targets=_LABELS, classes=["a", "b"])
     vectors = np.zeros((3, 2), np.float32)
     write_dataset(tmp_path, items=vectors, targets=vectors[:, 0], classes=["price"])
@@ -65,7 +65,7 @@ def test_a_full_device_is_one_line_and_stays_a_device() -> None:
     assert device.is_char_device()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(LocalDiskError, match=r"file/d cannot be written \(Not a directory\)"):

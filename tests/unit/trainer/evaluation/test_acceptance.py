@@ -33,7 +33,7 @@ def _check_better(models: ModelStore, metrics: dict[str, float], alias: str | No
     Acceptance(only_if_better=True).check(metrics, name="m", alias=alias, models=models)
 
 
-def test_a_gate_that_does_not_hold_says_that_nothing_is_published(models: ModelStore) -> None:
+def test_an_unmet_gate_says_that_nothing_is_published(models: ModelStore) -> None:
     acceptance = Acceptance(gates=[Gate.parse("test_accuracy>=0.9")])
 
     acceptance.check({"test_accuracy": 0.9}, name="m", alias=None, models=models)
@@ -41,7 +41,7 @@ def test_a_gate_that_does_not_hold_says_that_nothing_is_published(models: ModelS
         acceptance.check({"test_accuracy": 0.89}, name="m", alias=None, models=models)
 
 
-def test_a_gate_on_a_metric_that_will_not_be_there_is_told_before() -> None:
+def test_a_gate_on_an_unknown_metric_fails_before_training() -> None:
     plan = TrainingPlan().filled(RECIPES["mlp"])
 
     Acceptance(gates=[Gate.parse("val_accuracy>0")]).check_names(plan)
@@ -61,7 +61,7 @@ def test_equally_good_is_not_better(models: ModelStore) -> None:
         _check_better(models, {"test_loss": 0.5, "test_accuracy": 0.9})
 
 
-def test_of_an_error_less_is_better(models: ModelStore) -> None:
+def test_a_smaller_error_is_better(models: ModelStore) -> None:
     _publish(models, test_mean_absolute_error=2.5)
 
     _check_better(models, {"test_mean_absolute_error": 2.4})
@@ -69,7 +69,7 @@ def test_of_an_error_less_is_better(models: ModelStore) -> None:
         _check_better(models, {"test_mean_absolute_error": 2.6})
 
 
-def test_it_is_compared_with_the_version_that_the_alias_points_at(models: ModelStore) -> None:
+def test_it_is_compared_with_the_version_of_the_alias(models: ModelStore) -> None:
     _publish(models, test_accuracy=0.9)
     _publish(models, test_accuracy=0.5)
     models.promote("m", 1, "prod")
@@ -79,7 +79,7 @@ def test_it_is_compared_with_the_version_that_the_alias_points_at(models: ModelS
         _check_better(models, {"test_accuracy": 0.6}, alias="prod")
 
 
-def test_a_version_with_other_metrics_cannot_be_compared_with(models: ModelStore) -> None:
+def test_a_version_with_other_metrics_cannot_be_compared(models: ModelStore) -> None:
     _publish(models, accuracy=0.9)
 
     with pytest.raises(UsageError, match="m:1 has no metric 'test_accuracy'"):

@@ -13,7 +13,7 @@ def _rows(*confidences: float) -> np.ndarray:
     return np.array([[confidence, 1 - confidence] for confidence in confidences])
 
 
-def test_one_that_is_as_often_right_as_it_says_has_no_error() -> None:
+def test_a_model_as_accurate_as_confident_has_no_error() -> None:
     calibration = calibrate(_rows(0.75, 0.75, 0.75, 0.75), np.array([0, 0, 0, 1]))
 
     assert 0 == calibration.error
@@ -38,7 +38,7 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower_one() -> None:
     assert [pytest.approx(2 / 3), 1.0] == filled
 
 
-def test_a_softmax_that_gives_a_little_more_than_one_is_in_the_last_bin() -> None:
+def test_a_softmax_slightly_above_one_is_in_the_last_bin() -> None:
     calibration = calibrate(np.array([[1.0000001, 0]], np.float32), np.array([0]))
 
     assert 1 == calibration.bins[-1].items

@@ -26,7 +26,7 @@ def test_items_without_a_result_are_wrong_and_counted_apart() -> None:
     assert [0.5, 0.5, None] == [row.recall for row in evaluation.classes]
 
 
-def test_precision_is_the_share_of_those_called_so_that_are_so() -> None:
+def test_precision_is_the_share_of_right_predictions_of_a_class() -> None:
     evaluation = evaluate(_PROBABILITIES, _LABELS, _CLASSES)
 
     assert [1, 2, 0] == [row.predicted for row in evaluation.classes]
@@ -40,7 +40,7 @@ def test_the_confusion_matrix_has_true_classes_down_and_predicted_ones_across() 
     assert [[1, 1, 0], [0, 1, 0], [0, 0, 0]] == counts.tolist()
 
 
-def test_a_row_that_is_nan_is_wrong_also_for_the_first_class() -> None:
+def test_a_row_of_nan_is_wrong_for_the_first_class_too() -> None:
     evaluation = evaluate(np.full((2, 3), np.nan, np.float32), np.zeros(2, np.int64), _CLASSES)
 
     assert 0.0 == evaluation.accuracy

@@ -21,11 +21,11 @@ def test_errors_are_in_the_unit_of_the_targets() -> None:
     assert (4, 0) == (evaluation.items, evaluation.failed)
 
 
-def test_perfect_values_explain_all_of_the_variance() -> None:
+def test_perfect_values_explain_all_variance() -> None:
     assert 1.0 == evaluate_values(_TARGETS[:, None], _TARGETS).r_squared
 
 
-def test_targets_that_are_all_the_same_have_no_variance_to_explain() -> None:
+def test_equal_targets_have_no_variance_to_explain() -> None:
     assert evaluate_values(_VALUES, np.ones(4, np.float32)).r_squared is None
 
 
@@ -39,7 +39,7 @@ def test_items_without_a_result_are_counted_and_left_out() -> None:
     assert pytest.approx(1 / 3) == evaluation.mean_absolute_error
 
 
-def test_a_residual_is_predicted_less_true() -> None:
+def test_a_residual_is_predicted_minus_true() -> None:
     assert [1, 0, 0, -2] == residuals(_VALUES, _TARGETS).tolist()
 
 

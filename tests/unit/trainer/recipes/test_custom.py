@@ -118,7 +118,7 @@ def test_a_mistake_in_a_custom_recipe_is_reported_as_the_callers(own: str) -> No
         assert fact in str(error.value)
 
 
-def test_a_module_that_is_not_there_is_told(own: str) -> None:
+def test_a_missing_module_is_reported(own: str) -> None:
     with pytest.raises(UsageError, match=r"ModuleNotFoundError.*package\.module:function"):
         _train("no.such.module:network")
 

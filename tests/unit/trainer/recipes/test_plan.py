@@ -7,7 +7,7 @@ from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan, check_plan, metric_names, optimizer_class
 
 
-def test_what_a_plan_does_not_say_is_the_recipes() -> None:
+def test_the_recipe_fills_in_the_plan() -> None:
     recipe = RECIPES["regression"]
 
     plan = TrainingPlan(epochs=3, loss="mean_absolute_error").filled(recipe)
@@ -21,13 +21,13 @@ def test_what_a_plan_does_not_say_is_the_recipes() -> None:
     )
 
 
-def test_a_recipe_that_compiles_its_model_leaves_open_how() -> None:
+def test_a_compiled_model_keeps_its_own_settings() -> None:
     plan = TrainingPlan().filled(RECIPES["mlp"], compiled=True)
 
     assert {"epochs": 5, "batch_size": 64, "validation_split": 0.2} == plan.parameters()
 
 
-def test_parameters_are_what_was_chosen_and_nothing_that_is_off() -> None:
+def test_parameters_are_what_was_chosen_without_what_is_off() -> None:
     plan = TrainingPlan(validation_split=0.0, keep_best=True).filled(RECIPES["mlp"])
 
     assert {
@@ -42,7 +42,7 @@ def test_parameters_are_what_was_chosen_and_nothing_that_is_off() -> None:
     } == plan.parameters()
 
 
-def test_optimizers_are_found_in_whatever_case() -> None:
+def test_optimizers_are_found_in_any_case() -> None:
     assert "RMSprop" == optimizer_class("RMSProp").__name__
 
 
@@ -66,7 +66,7 @@ def test_keras_short_names_are_names() -> None:
     check_plan(TrainingPlan(loss="mse", metrics=["acc", "accuracy", "mae", "RootMeanSquaredError"]))
 
 
-def test_the_metrics_of_a_training_are_known_before_it() -> None:
+def test_the_metrics_are_known_before_training() -> None:
     plan = TrainingPlan(validation_split=0.0, metrics=["mae"])
 
     assert {"loss", "mae", "test_loss", "test_mae"} == metric_names(plan)

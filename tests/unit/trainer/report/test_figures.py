@@ -60,7 +60,7 @@ def test_class_names_are_drawn_as_text_only() -> None:
     scatter_figure(np.ones(3), np.ones(3), output=r"$\frac{$")
 
 
-def test_a_name_that_cannot_be_drawn_becomes_its_number() -> None:
+def test_an_undrawable_name_becomes_its_number() -> None:
     expected = ["$", r"$\frac{$", "#2", "#3", "#4", "", "<script>", "xxxxxxxxxxxxx…", "é", "%s"]
 
     assert expected == drawable_names(_HOSTILE)
@@ -112,7 +112,7 @@ def test_a_confusion_matrix_shows_where_the_counts_are() -> None:
     assert confusion_figure(counts, ["a", "b", "c"]) != confusion_figure(other, ["a", "b", "c"])
 
 
-def test_calibration_is_drawn_also_of_nothing() -> None:
+def test_calibration_is_drawn_even_without_results() -> None:
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), 200)
     nothing = np.full((1, 4), math.nan)
 
@@ -148,7 +148,7 @@ def test_up_to_four_of_sixteen_items_are_wrong_ones() -> None:
         assert sorted(chosen.tolist()) == chosen.tolist()
 
 
-def test_the_chosen_are_spread_over_the_data() -> None:
+def test_the_shown_items_are_spread_over_the_data() -> None:
     chosen = items_to_show(np.ones(1600, np.bool_))
 
     assert [50 + 100 * index for index in range(16)] == chosen.tolist()

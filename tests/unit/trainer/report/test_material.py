@@ -21,7 +21,7 @@ def test_layers_are_listed_in_order_without_the_input() -> None:
     assert expected == layer_rows(model)
 
 
-def test_a_layer_without_one_fixed_output_is_listed_too() -> None:
+def test_a_layer_without_a_fixed_output_is_listed() -> None:
     keras = import_keras()
     items = keras.Input((None, 4))
     dense = keras.layers.Dense(4)

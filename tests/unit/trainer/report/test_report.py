@@ -219,14 +219,14 @@ def test_every_name_is_text_and_never_markup() -> None:
         assert name == check_name("file name", name)
 
 
-def test_what_is_confused_most_is_listed_first() -> None:
+def test_the_most_frequent_confusion_is_listed_first() -> None:
     page = _Page(report_files(_of_classes(["cat", "dog", "fox"], items_each=5)))
 
     sentence = "Most often, fox is taken for cat: 5 times, 100.0% of its items"
     assert sentence in page.texts["confusion"]
 
 
-def test_of_pairs_as_frequent_that_with_the_larger_share_comes_first() -> None:
+def test_equally_frequent_confusions_are_sorted_by_share() -> None:
     # Once each: one of two dogs, one of three cats; twice: two of four foxes.
     targets = np.array([1, 1, 0, 0, 0, 2, 2, 2, 2])
     said = np.array([1, 0, 0, 0, 1, 2, 2, 0, 0])
@@ -280,7 +280,7 @@ def test_a_history_of_many_epochs_stays_small() -> None:
     assert len(report_files(_material(history=long))["training-1-loss.png"]) < 100_000
 
 
-def test_items_that_are_no_images_are_named_by_their_number() -> None:
+def test_items_that_are_not_images_are_listed_by_number() -> None:
     files = report_files(_material(test_items=np.zeros((60, 80), np.int32)))
 
     page = _Page(files)
@@ -289,7 +289,7 @@ def test_items_that_are_no_images_are_named_by_their_number() -> None:
     assert re.search(r"\b0\s+round\s+square\s+80.0%\s+10.0%", page.texts["mistakes"])
 
 
-def test_the_surest_mistake_comes_first() -> None:
+def test_the_most_confident_mistake_comes_first() -> None:
     outputs = _material().test_outputs.copy()
     outputs[18] = [0.04, 0.95, 0.01]
 
@@ -304,7 +304,7 @@ def test_an_item_without_a_result_is_no_mistake() -> None:
     assert [1] == worst_mistakes(probabilities, np.array([0, 1, 1])).tolist()
 
 
-def test_a_model_that_errs_nowhere_has_no_mistakes() -> None:
+def test_a_perfect_model_has_no_mistakes() -> None:
     material = _material(test_outputs=np.eye(3, dtype=np.float32)[np.arange(60) % 3])
 
     page = _Page(report_files(material))
@@ -313,7 +313,7 @@ def test_a_model_that_errs_nowhere_has_no_mistakes() -> None:
     assert "Every test item that has a result was predicted right" in page.texts["confusion"]
 
 
-def test_outputs_that_are_no_probabilities_are_shown_as_their_softmax() -> None:
+def test_logits_are_shown_as_their_softmax() -> None:
     logits = np.log(_material().test_outputs) + 3
 
     page = _Page(report_files(_material(test_outputs=logits)))
@@ -322,7 +322,7 @@ def test_outputs_that_are_no_probabilities_are_shown_as_their_softmax() -> None:
     assert "probability of 80.0% on average" in page.texts["calibration"]
 
 
-def test_items_without_a_result_are_told() -> None:
+def test_items_without_a_result_are_counted() -> None:
     outputs = _material().test_outputs.copy()
     outputs[[1, 4]] = np.nan
 
@@ -331,7 +331,7 @@ def test_items_without_a_result_are_told() -> None:
     assert "2 items without a result" in page.texts["classes"]
 
 
-def test_the_epoch_that_the_model_is_of_is_told() -> None:
+def test_the_epoch_of_the_weights_is_shown() -> None:
     page = _Page(
         report_files(
             _material(best_epoch=2, training={"not_reproducible_because": "Threads race."})
@@ -355,7 +355,7 @@ def test_a_regression_has_residuals_and_no_classes() -> None:
     assert re.search(r"\b4\s+4.000\s+24.00\s+\+20.00", page.texts["residuals"])
 
 
-def test_values_that_are_missing_are_told() -> None:
+def test_missing_values_are_counted() -> None:
     targets = np.array([1, 2, 3], np.float32)
     outputs = np.array([[1], [np.nan], [4]], np.float32)
 
