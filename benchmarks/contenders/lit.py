@@ -62,7 +62,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]  # installed in its own
 
 
 def serve(port: int, model_path: str) -> None:
-    """Run the server, in a process of its own."""
+    """Run the server, in its own process."""
     api = Classifier(Path(model_path), [28, 28])
     server = litserve.LitServer(
         api, accelerator="cpu", devices=1, workers_per_device=1, timeout=120, fast_queue=True

@@ -1,4 +1,4 @@
-"""Stand-ins for `aws s3api` and `redis-cli`, as far as the docs use them, on our own clients."""
+"""The parts of `aws s3api` and `redis-cli` that the docs use, on our clients."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from fornada.storage.s3.store import S3ObjectStore
 
 
 def aws(arguments: list[str]) -> int:
-    """`aws --endpoint-url URL s3api get-object|put-object …`; 254, as aws has it, if refused."""
+    """`aws --endpoint-url URL s3api get-object|put-object …`; 254 if refused, like aws."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--endpoint-url", required=True)
     parser.add_argument("service", choices=["s3api"])

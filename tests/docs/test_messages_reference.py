@@ -74,7 +74,7 @@ def model(settings: Settings) -> ModelManifest:
 
 
 class Shell:
-    """A shell in a folder of its own, with `aws` and `redis-cli` on its path."""
+    """A shell in its own folder, with `aws` and `redis-cli` on its path."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""The examples of docs/reference/python.md run, and the page leaves no public name out."""
+"""The examples of docs/reference/python.md run, and the page has every public name."""
 
 import dataclasses
 import doctest

@@ -1,4 +1,4 @@
-"""The wheel, and its base install in a clean environment, as another service would have it."""
+"""The wheel, and its base install in a clean environment, as in another service."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python of a new environment that holds the wheel's base install alone."""
+    """The Python of a new environment with only the wheel's base install."""
     folder = tmp_path_factory.mktemp("clean")
     uv = Path(sys.executable).with_name("uv")
     python = folder / "bin" / "python"

@@ -29,7 +29,7 @@ settings.register_profile(
 settings.register_profile(
     "mutation",
     parent=settings.get_profile("faults"),
-    max_examples=40,
+    max_examples=200,
     phases=[Phase.generate],
 )
 

@@ -284,7 +284,7 @@ def test_weights_that_point_beyond_every_file_are_refused() -> None:
     weights[48:56] = 0x80FFFFFFFFFFFFFF.to_bytes(8, "little")
     damaged = _artifact(config=_config(), weights=bytes(weights))
 
-    # then this is a refusal, and not the OverflowError that h5py makes of it
+    # then: a refusal, not h5py's OverflowError
     with pytest.raises(ModelRefusedError):
         check_artifact(damaged, where="here")
 
