@@ -110,7 +110,7 @@ class Batcher:
         Raises:
             PredictionError: The predict call failed or answered with the wrong shape.
             FornadaError: The batcher is closed.
-            MemoryError: The device has no memory left; the process is of no more use.
+            MemoryError: The device is out of memory, which only a restart cures.
         """
         request = _Request(rows)
         with self._changed:

@@ -112,7 +112,7 @@ class Computation:
                     item_errors=items.errors,
                     engine=model.engine,
                     tile_items=model.batcher.tile_items,
-                    # The bundle's, not this shard's part of it.
+                    # Those of the whole bundle.
                     fetch_s=fetch_s,
                     predict_s=predict_s,
                 )

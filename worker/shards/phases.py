@@ -88,7 +88,7 @@ class Begun:
         return time.monotonic() < self.sole_writer_until_s
 
     def identity(self, worker: str) -> dict[str, Any]:
-        """What every outcome of this attempt says of it."""
+        """The fields that all outcomes of this attempt share."""
         return {
             "schema_version": self.manifest.schema_version,
             "job_id": self.run.job_id,
@@ -110,7 +110,7 @@ class Computed:
 
     @property
     def is_all_of_its_job(self) -> bool:
-        """Whether nothing else can come of the job, so that this outcome is its end."""
+        """Whether the job can have no other outcome, so that this one is its end."""
         attempt = self.attempt
         only = attempt.manifest.can_end_with_its_outcome
         return only and attempt.has_no_other_writer and self.outcome.status == "ok"

@@ -76,7 +76,7 @@ class ShardService:
         """Run the shard.
 
         Raises:
-            MemoryError: The device has no memory left; the process is of no more use.
+            MemoryError: The device is out of memory, which only a restart cures.
         """
         return self.run_bundle([message])[0]
 
@@ -147,7 +147,7 @@ class ShardService:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"
             return self._computation.dead(attempt, "crash-loop", detail)
         except FornadaError as exc:
-            # An item stays as it is; anything else may go better another time.
+            # Items do not change; after any other error, another attempt may succeed.
             if exc.fault != "item":
                 raise
             return self._computation.dead(attempt, "input", str(exc))

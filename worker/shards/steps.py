@@ -41,7 +41,7 @@ class Steps:
         """Settle the shards with whatever the block raises.
 
         Raises:
-            MemoryError: The device has no memory left; the process is of no more use.
+            MemoryError: The device is out of memory, which only a restart cures.
         """
         try:
             yield
