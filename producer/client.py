@@ -54,10 +54,10 @@ class Client:
         coordination: Coordination,
         sender: Sender,
         settings: Settings,
-        exchange: CallChannel | None = None,
+        channel: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            channel=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
