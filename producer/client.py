@@ -10,12 +10,10 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import BrokerError, JobNotFoundError, MessageError
+from fornada.errors import JobNotFoundError, MessageError
 from fornada.formats.items import Array, check_items
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
-from fornada.logs import get_logger
-from fornada.parallel import in_parallel
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
@@ -27,7 +25,7 @@ from producer.calls import PredictCalls, Probabilities
 from producer.inputs.interface import Images
 from producer.job import Job
 from producer.job_status import JobStatus
-from producer.listing import newest_jobs
+from producer.listing import list_jobs
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import Options, Submission
@@ -36,8 +34,6 @@ from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
 from producer.upkeep.retry import lost_shards, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
-
-log = get_logger(__name__)
 
 
 class Client:
@@ -58,10 +54,10 @@ class Client:
         coordination: Coordination,
         sender: Sender,
         settings: Settings,
-        exchange: CallChannel | None = None,
+        channel: CallChannel | None = None,
     ) -> None:
         self._calls = PredictCalls(
-            channel=exchange or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
         self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
@@ -226,22 +222,10 @@ class Client:
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
 
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
-        """Return the statuses of all jobs, or of the newest `limit`, newest first.
-
-        Raises:
-            StoreError: The store cannot be reached.
-        """
-        if limit is None:
-            found = in_parallel(self._status_of, self._jobs.job_ids())
-            statuses = [status for status in found if status is not None]
-        else:
-            statuses = newest_jobs(
-                limit,
-                jobs=self._jobs,
-                open_jobs=self._coordination,
-                status_of=self._status_of,
-            )
-        return sorted(statuses, key=lambda status: status.created_at, reverse=True)
+        """The statuses of all jobs, or of the newest `limit`, newest first."""
+        return list_jobs(
+            limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
+        )
 
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
@@ -304,12 +288,7 @@ class Client:
         Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
         became a job are deleted too, after a day at the earliest. If it fails, call it again.
         """
-        purged = purge(self._jobs, older_than=older_than)
-        try:
-            self._coordination.drop_jobs(purged)
-        except BrokerError as exc:
-            log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
-        return purged
+        return purge(self._jobs, self._coordination, older_than=older_than)
 
     def model(self, model: str) -> ModelManifest:
         """The manifest of `model` (as in `submit`): what it takes and gives.
@@ -322,7 +301,7 @@ class Client:
     def _status_of(self, job_id: str) -> JobStatus | None:
         try:
             return self._as_job(self._jobs.manifest(job_id)).status()
-        except (JobNotFoundError, MessageError):  # never submitted, or not ours to read
+        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
             return None
 
     def _as_job(self, manifest: JobManifest) -> Job:

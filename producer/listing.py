@@ -1,4 +1,4 @@
-"""The newest jobs: as Redis lists them, or else as the store has them."""
+"""List jobs: the newest as Redis lists them, otherwise as the store has them."""
 
 import heapq
 from collections.abc import Callable
@@ -13,39 +13,48 @@ from producer.job_status import JobStatus
 log = get_logger(__name__)
 
 
-def newest_jobs(
-    count: int,
+def list_jobs(
+    limit: int | None,
     *,
     jobs: JobStore,
     open_jobs: OpenJobs,
     status_of: Callable[[str], JobStatus | None],
 ) -> list[JobStatus]:
-    """The statuses of the newest `count` jobs, in no order.
+    """The statuses of the newest `limit` jobs, or of all, newest first.
 
-    Reads as many manifests where Redis lists enough jobs, and else those of all jobs.
+    Reads only the manifests of `limit` jobs if Redis lists that many, otherwise those of all jobs.
 
     Args:
-        count: Most jobs wanted.
+        limit: How many; `None` for all.
         jobs: The store.
         open_jobs: Redis.
-        status_of: Reads a job's status; `None` where there is no such job.
+        status_of: Reads a job's status; `None` if there is no such job.
     """
+    statuses = None if limit is None else _listed_by_redis(limit, open_jobs, status_of)
+    if statuses is None:
+        job_ids = jobs.job_ids() if limit is None else _newest_ids(limit, jobs)
+        statuses = [status for status in in_parallel(status_of, job_ids) if status is not None]
+    return sorted(statuses, key=lambda status: status.created_at, reverse=True)
+
+
+def _listed_by_redis(
+    count: int, open_jobs: OpenJobs, status_of: Callable[[str], JobStatus | None]
+) -> list[JobStatus] | None:
+    """The newest `count` jobs; `None` if Redis does not list as many."""
     found: dict[str, JobStatus] = {}
     asked = 0
     try:
         while len(found) < count:
             page = open_jobs.newest_jobs(count - len(found), skip=asked)
             if not page:
-                break
+                return None
             asked += len(page)
             statuses = in_parallel(status_of, page)
             found |= {status.job_id: status for status in statuses if status is not None}
     except BrokerError as exc:
         log.warning("jobs are listed from the store", error=str(exc))
-    if len(found) == count:
-        return list(found.values())
-    newest = _newest_ids(count, jobs)
-    return [status for status in in_parallel(status_of, newest) if status is not None]
+        return None
+    return list(found.values())
 
 
 def _newest_ids(count: int, jobs: JobStore) -> list[str]:
@@ -56,7 +65,7 @@ def _newest_ids(count: int, jobs: JobStore) -> list[str]:
     def submitted_s(job_id: str) -> float:
         try:
             return jobs.manifest(job_id).created_at.timestamp()
-        except (JobNotFoundError, MessageError):  # never submitted, or not ours to read
+        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
             return 0.0
 
     times = zip(in_parallel(submitted_s, job_ids), job_ids, strict=True)

@@ -91,7 +91,7 @@ def in_memory_client(
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
-        exchange=_InlineExchange(answer if run_at_once else None),
+        channel=_InlineChannel(answer if run_at_once else None),
     )
 
 
@@ -147,7 +147,7 @@ class _InlineWorker:
                 self._coordination.end_jobs({message.job_id: final.state})
 
 
-class _InlineExchange:
+class _InlineChannel:
     """A `CallChannel` whose calls are answered at once, or never."""
 
     def __init__(self, predict: Predict | None) -> None:

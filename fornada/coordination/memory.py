@@ -48,15 +48,12 @@ class InMemoryCoordination:
             self._held: dict[str | None, tuple[str, float]] = {}
 
     def server_time(self) -> datetime:
-        """Now, by the clock that was given."""
         return datetime.fromtimestamp(self._clock(), UTC)
 
     def queue_length(self, queue: str) -> int:  # noqa: ARG002 - there is one queue here
-        """Messages waiting."""
         return self._queue_length()
 
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        """List the job as open, even if a job of that id has ended."""
         with self._lock:
             self._open_jobs.add(job_id)
             counters, now_s = self._jobs[job_id], self._clock()
@@ -69,7 +66,6 @@ class InMemoryCoordination:
                 self._jobs[job_id] = JobCounters(counted_at=now_s if is_first else None)
 
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        """List new jobs as open; return whether the queue has room for them."""
         with self._lock:
             room = self.queue_length(queue) < window
             for job in jobs:
@@ -83,36 +79,30 @@ class InMemoryCoordination:
             return room
 
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that shards are about to be enqueued; lists the job as open."""
         with self._lock:
             self._open_jobs.add(job_id)
             self._jobs[job_id].enqueued.update(dict.fromkeys(shards, self._clock()))
 
     def progress(self, job_id: str) -> Progress:
-        """The job's progress."""
         with self._lock:
             return self._jobs[job_id].progress(self._clock())
 
     def open_jobs(self) -> set[str] | None:
-        """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
         with self._lock:
             return set(self._open_jobs) if self._complete else None
 
     def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
-        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist."""
         with self._lock:
             found = sorted(self._submitted_s, key=lambda job_id: -self._submitted_s[job_id])
             return found[skip : skip + count] if self._complete else []
 
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs that do not exist."""
         with self._lock:
             for job_id in job_ids:
                 self._open_jobs.discard(job_id)
                 self._submitted_s.pop(job_id, None)
 
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        """Forget the jobs' counters, and drop messages of theirs that are still queued."""
         with self._lock:
             for job_id, state in states.items():
                 self._ended[job_id] = state
@@ -121,15 +111,12 @@ class InMemoryCoordination:
                 self._jobs.pop(job_id, None)
 
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
         return self._hold(job_id, holder, lease_s)
 
     def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the leading reconciler for the next `lease_s`."""
         return self._hold(None, holder, lease_s)
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Return jobs that need attention, with their lost shards."""
         with self._lock:
             now_s = self._clock()
             found = {j: self._jobs[j].lost(now_s, patience_s=patience_s) for j in job_ids}
@@ -139,12 +126,10 @@ class InMemoryCoordination:
         )
 
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
-        """Mark shards as done that have an outcome in the store."""
         with self._lock:
             self._jobs[job_id].done.update(shards)
 
     def restore_small_job(self, job: SmallJob) -> None:
-        """Restore the facts of a small job; its counters remain incomplete."""
         with self._lock:
             counters = self._jobs[job.job_id]
             counters.shard_count, counters.deadline = job.shard_count, job.deadline
@@ -152,7 +137,6 @@ class InMemoryCoordination:
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
     ) -> None:
-        """Add what the store knows, and declare the lists complete."""
         with self._lock:
             self._open_jobs.update(job_ids)
             for job_id, at in (newest or {}).items():
@@ -160,12 +144,10 @@ class InMemoryCoordination:
             self._complete = True
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
-        """Count the attempts and take their leases, before input or model is read."""
         with self._lock:
             return [self._begin(claim, lease_s) for claim in claims]
 
     def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
-        """Extend leases, and take again those that were lost."""
         with self._lock:
             now_s = self._clock()
             for claim in claims:
@@ -174,27 +156,22 @@ class InMemoryCoordination:
                     job.leases[claim.shard] = (claim.attempt, now_s + lease_s)
 
     def forget_attempt(self, claim: Claim) -> None:
-        """Uncount an attempt that failed for no fault of the shard."""
         with self._lock:
             self._jobs[claim.job_id].forget_attempt(claim)
 
     def note_failure(self, claim: Claim, error: str) -> None:
-        """Remember why an attempt ended without an outcome."""
         with self._lock:
             self._jobs[claim.job_id].errors[claim.shard] = error
 
     def last_error(self, job_id: str, shard: int) -> str | None:
-        """The error last noted for the shard."""
         with self._lock:
             return self._jobs[job_id].errors.get(shard)
 
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
-        """Count committed outcomes; return how many shards of the job have one."""
         with self._lock:
             return self._jobs[job_id].mark_done(ends)
 
     def decide(self, question: str, answer: bytes) -> bytes:
-        """The first answer proposed within the last minutes."""
         with self._lock:
             first, until = self._decided.get(question, (answer, 0.0))
             if until > self._clock():
@@ -205,7 +182,6 @@ class InMemoryCoordination:
     def decide_ends(
         self, ends: Mapping[str, bytes], *, only_counted: bool = False
     ) -> dict[str, bytes]:
-        """The first end proposed for each job while it was open."""
         with self._lock:
             decided: dict[str, bytes] = {}
             for job_id, end in ends.items():

@@ -25,7 +25,6 @@ class RedisDecisions:
 
     @translated
     def decide(self, question: str, answer: bytes) -> bytes:
-        """The first answer proposed within the last minutes."""
         key = keys.redis_decision(question)
         first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
         return answer if first is None else first.encode()
@@ -34,7 +33,6 @@ class RedisDecisions:
     def decide_ends(
         self, ends: Mapping[str, bytes], *, only_counted: bool = False
     ) -> dict[str, bytes]:
-        """The first end proposed for each job while it was open."""
         jobs = [keys.JobStateKeys(job_id) for job_id in ends]
         decided: list[str] = self._decide_ends(
             keys=flat((job.job, job.ended, job.end) for job in jobs),

@@ -29,17 +29,14 @@ class RedisOpenJobs:
 
     @translated
     def server_time(self) -> datetime:
-        """Now, by the clock that all deadlines use."""
         return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
 
     @translated
     def queue_length(self, queue: str) -> int:
-        """Messages waiting in the queue."""
         return int(self._redis.llen(queue))
 
     @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        """List the job as open, even if a job of that id has ended."""
         job = keys.JobStateKeys(job_id)
         if new:
             self._open_new(
@@ -54,7 +51,6 @@ class RedisOpenJobs:
 
     @translated
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        """List new jobs as open; return whether the queue has room for them."""
         states = [keys.JobStateKeys(job.job_id) for job in jobs]
         facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
         room = self._register_small_jobs(
@@ -70,7 +66,6 @@ class RedisOpenJobs:
 
     @translated
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        """Note that shards are about to be enqueued; lists the job as open."""
         enqueued, at_ms = keys.JobStateKeys(job_id).enqueued, _milliseconds(self._redis.time())
         with self._redis.pipeline() as pipe:
             pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
@@ -81,7 +76,6 @@ class RedisOpenJobs:
 
     @translated
     def progress(self, job_id: str) -> Progress:
-        """The job's progress."""
         state = keys.JobStateKeys(job_id)
         # One transaction: a shard that moves on meanwhile is seen in one place.
         with self._redis.pipeline() as pipe:
@@ -108,7 +102,6 @@ class RedisOpenJobs:
 
     @translated
     def open_jobs(self) -> set[str] | None:
-        """Ids of open jobs; `None` when the list was lost and not rebuilt yet."""
         with self._redis.pipeline() as pipe:
             pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
             pipe.smembers(keys.REDIS_OPEN_JOBS)
@@ -117,7 +110,6 @@ class RedisOpenJobs:
 
     @translated
     def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
-        """Ids of the newest jobs, newest first, after the first `skip`; a few may not exist."""
         with self._redis.pipeline() as pipe:
             pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
             pipe.zrevrange(keys.REDIS_NEWEST_JOBS, skip, skip + count - 1)
@@ -126,7 +118,6 @@ class RedisOpenJobs:
 
     @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        """Remove jobs that do not exist."""
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
@@ -135,7 +126,6 @@ class RedisOpenJobs:
 
     @translated
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        """Forget the jobs' counters, and drop messages of theirs that are still queued."""
         if not states:
             return
         with self._redis.pipeline() as pipe:
@@ -147,17 +137,14 @@ class RedisOpenJobs:
 
     @translated
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
         return self._hold(keys.JobStateKeys(job_id).end_lease, holder, lease_s)
 
     @translated
     def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the leading reconciler for the next `lease_s`."""
         return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
 
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Return jobs that need attention, with their lost shards."""
         lost: dict[str, Sequence[int]] = {}
         unclear: set[str] = set()
         for start in range(0, len(job_ids), _JOBS_PER_CALL):
@@ -173,7 +160,6 @@ class RedisOpenJobs:
 
     @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
-        """Mark shards as done that have an outcome in the store."""
         numbers = np.fromiter(shards, np.int64)
         if not len(numbers):
             return
@@ -190,7 +176,6 @@ class RedisOpenJobs:
 
     @translated
     def restore_small_job(self, job: SmallJob) -> None:
-        """Restore the facts of a small job; its counters remain incomplete."""
         key = keys.JobStateKeys(job.job_id).job
         facts = {"shards": job.shard_count, "deadline_ms": _deadline_ms(job.deadline)}
         with self._redis.pipeline() as pipe:
@@ -202,7 +187,6 @@ class RedisOpenJobs:
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
     ) -> None:
-        """Add what the store knows, and declare the lists complete."""
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)

@@ -24,7 +24,6 @@ class RedisLeases:
 
     @translated
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
-        """Count the attempts and take their leases, before input or model is read."""
         jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
         at_ms, *told = self._begin(
             keys=flat((j.job, j.attempts, j.leases, j.done, j.ended, j.enqueued) for j in jobs),
@@ -42,7 +41,6 @@ class RedisLeases:
 
     @translated
     def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
-        """Extend leases, and take again those that were lost."""
         self._renew(
             keys=[keys.JobStateKeys(claim.job_id).leases for claim in claims],
             args=[round(lease_s * 1000), *flat((c.shard, c.attempt) for c in claims)],
@@ -50,13 +48,11 @@ class RedisLeases:
 
     @translated
     def forget_attempt(self, claim: Claim) -> None:
-        """Uncount an attempt that failed for no fault of the shard."""
         job = keys.JobStateKeys(claim.job_id)
         self._forget_attempt(keys=[job.job, job.attempts], args=[claim.shard, claim.attempt])
 
     @translated
     def note_failure(self, claim: Claim, error: str) -> None:
-        """Remember why an attempt ended without an outcome."""
         errors = keys.JobStateKeys(claim.job_id).errors
         with self._redis.pipeline() as pipe:
             pipe.hset(errors, str(claim.shard), error[:500])
@@ -65,13 +61,11 @@ class RedisLeases:
 
     @translated
     def last_error(self, job_id: str, shard: int) -> str | None:
-        """The error last noted for the shard."""
         error: str | None = self._redis.hget(keys.JobStateKeys(job_id).errors, str(shard))
         return error
 
     @translated
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
-        """Count committed outcomes; return how many shards of the job have one."""
         job = keys.JobStateKeys(job_id)
         found = ((end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends)
         done_count: int = self._mark_done(

@@ -4,11 +4,15 @@ import re
 from datetime import datetime, timedelta
 
 from fornada import keys
-from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.coordination.interface import OpenJobs
+from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.store import JobStore
+from fornada.logs import get_logger
 from fornada.records import now
 from producer.upkeep.retry import RETRY_OF
 from producer.upkeep.verification import VERIFIES
+
+log = get_logger(__name__)
 
 #: Age of an upload without a job from which it counts as abandoned; streams may pause.
 _ABANDONED_AFTER = timedelta(days=1)
@@ -27,7 +31,7 @@ def parse_age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
+def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
     Open jobs are never deleted, nor a job whose images an open retry or verification reads. Uploads
@@ -52,6 +56,10 @@ def purge(jobs: JobStore, *, older_than: timedelta) -> list[str]:
     purged = [job_id for job_id in old if job_id not in in_use]
     for job_id in purged:
         jobs.delete(job_id)
+    try:
+        open_jobs.drop_jobs(purged)
+    except BrokerError as exc:
+        log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
     return purged
 
 

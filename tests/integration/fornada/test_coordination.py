@@ -55,12 +55,6 @@ def test_open_jobs_are_unknown_until_the_list_is_complete(coordination: Coordina
     assert {"a", "b", "c", "d"} == coordination.open_jobs()
 
 
-def test_rebuilding_from_an_empty_store_is_complete_too(coordination: Coordination) -> None:
-    coordination.rebuild_open_jobs([])
-
-    assert set() == coordination.open_jobs()
-
-
 def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None:
     coordination.rebuild_open_jobs(["a", "b", "c"])
 
@@ -175,15 +169,12 @@ def test_the_last_error_is_remembered_beside_the_count(coordination: Coordinatio
     for attempt in ("a", "b", "c"):
         begin(coordination, "job", 0, attempt, lease_s=0.001)
         let_pass(0.01)
+    assert coordination.last_error("job", 0) is None
     coordination.note_failure(Claim("job", 0, "a"), "ValueError: no")
     coordination.note_failure(Claim("job", 0, "a"), "KeyError: ü")
 
     assert "KeyError: ü" == coordination.last_error("job", 0)
     assert 4 == begin(coordination, "job", 0, "d").attempts
-
-
-def test_no_error_is_none(coordination: Coordination) -> None:
-    assert coordination.last_error("job", 0) is None
 
 
 def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordination) -> None:
@@ -255,10 +246,6 @@ def test_of_two_answers_the_first_holds(coordination: Coordination) -> None:
 
 
 # Progress.
-
-
-def test_nothing_is_known_of_an_unknown_job(coordination: Coordination) -> None:
-    assert Progress(done=set(), running=set(), dead=set()) == coordination.progress("job")
 
 
 def test_a_shard_goes_from_enqueued_to_running_to_done(coordination: Coordination) -> None:

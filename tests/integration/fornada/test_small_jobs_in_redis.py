@@ -42,14 +42,6 @@ def test_without_room_they_are_open_and_not_enqueued(coordination: Coordination)
     assert {} == coordination.progress("a").enqueued
 
 
-def test_many_jobs_are_registered_at_once(coordination: Coordination) -> None:
-    coordination.rebuild_open_jobs([])
-
-    assert register(coordination, *(job(f"job-{n}") for n in range(500)))
-
-    assert 500 == len(coordination.open_jobs() or ())
-
-
 # Many shards in one step.
 
 
@@ -143,15 +135,12 @@ def test_several_jobs_are_ended_at_once(coordination: Coordination) -> None:
     register(coordination, job("a"), job("b"), job("c"))
 
     coordination.end_jobs({"a": "SUCCEEDED", "b": "FAILED"})
+    coordination.end_jobs({})
 
     assert {"c"} == coordination.open_jobs()
     assert ["ended", "ended", "begun"] == [
         begin(coordination, name, 0, "x").status for name in ("a", "b", "c")
     ]
-
-
-def test_ending_no_job_does_nothing(coordination: Coordination) -> None:
-    coordination.end_jobs({})
 
 
 # Triage.

@@ -196,6 +196,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
 
     with pytest.raises(InputError, match="is 50000x50000 pixels"):
         decode(bomb)
+    assert (50_000, 50_000) == image_shape(bomb, where="photo.png")
 
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()

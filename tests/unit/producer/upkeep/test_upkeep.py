@@ -197,7 +197,7 @@ def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
         objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
         objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
 
-        purged = purge(JobStore(objects=objects), older_than=older_than)
+        purged = purge(JobStore(objects=objects), InMemoryCoordination(), older_than=older_than)
 
         assert (["broken"] if goes else []) == purged
         assert (0 if goes else 2) == len(list(objects.list("jobs/")))
