@@ -30,7 +30,7 @@ _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 
 
-class _Exchange:
+class _Channel:
     """A channel that passes each call to a function, which may answer it."""
 
     def __init__(self, answer: Callable[[RequestFrame], bytes | None]) -> None:
@@ -88,12 +88,12 @@ def _sums(call: RequestFrame) -> bytes:
 
 
 @pytest.fixture
-def calls_on() -> Iterator[Callable[[_Exchange], PredictCalls]]:
+def calls_on() -> Iterator[Callable[[_Channel], PredictCalls]]:
     begun: list[PredictCalls] = []
     before = set(threading.enumerate())
 
-    def make(exchange: _Exchange) -> PredictCalls:
-        begun.append(PredictCalls(channel=exchange, queue="q"))
+    def make(channel: _Channel) -> PredictCalls:
+        begun.append(PredictCalls(channel=channel, queue="q"))
         return begun[-1]
 
     yield make
@@ -102,15 +102,15 @@ def calls_on() -> Iterator[Callable[[_Exchange], PredictCalls]]:
     assert set() == set(threading.enumerate()) - before
 
 
-CallsOn = Callable[[_Exchange], PredictCalls]
+CallsOn = Callable[[_Channel], PredictCalls]
 
 
 def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
     calls_on: CallsOn, wait_until: Callable[..., None]
 ) -> None:
-    exchange = _Exchange(_sums)
-    calls = calls_on(exchange)
-    exchange.open.clear()
+    channel = _Channel(_sums)
+    calls = calls_on(channel)
+    channel.open.clear()
 
     def call(number: int) -> float:
         items = np.full((1, 3), number, np.uint8)
@@ -120,11 +120,11 @@ def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
         answers = [pool.submit(call, number) for number in range(32)]
         # One thread sends; the others leave their calls with it.
         wait_until(lambda: len(calls._waiting) == 32)
-        exchange.open.set()
+        channel.open.set()
 
     assert [3.0 * number for number in range(32)] == [answer.result() for answer in answers]
-    assert 32 == sum(exchange.batches)
-    assert len(exchange.batches) <= 3
+    assert 32 == sum(channel.batches)
+    assert len(channel.batches) <= 3
 
 
 def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
@@ -134,9 +134,9 @@ def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
         seen.append(call)
         return _sums(call)
 
-    calls_on(_Exchange(answer)).predict(_ITEMS, _PIN, timeout_s=2.5)
+    calls_on(_Channel(answer)).predict(_ITEMS, _PIN, timeout_s=2.5)
 
-    assert 1_002_500 <= seen[0].header.deadline_ms < 1_003_500
+    assert 1_002_500 == seen[0].header.deadline_ms
     assert (_PIN, [2], 2) == (
         seen[0].header.model,
         seen[0].header.item_shape,
@@ -145,7 +145,7 @@ def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
 
 
 def test_without_an_answer_the_caller_is_told_in_time(calls_on: CallsOn) -> None:
-    calls = calls_on(_Exchange(lambda _call: None))
+    calls = calls_on(_Channel(lambda _call: None))
 
     with pytest.raises(WaitTimeoutError, match=r"within 0\.2 s, and 7 calls wait for a worker"):
         calls.predict(_ITEMS, _PIN, timeout_s=0.2)
@@ -168,7 +168,7 @@ def test_what_the_worker_refuses_is_raised_as_what_it_is(calls_on: CallsOn) -> N
         ("StoreUnavailableError", FornadaError),
     ):
         with pytest.raises(expected, match="so it is") as error:
-            calls_on(_Exchange(refuse(kind))).predict(_ITEMS, _PIN, timeout_s=10)
+            calls_on(_Channel(refuse(kind))).predict(_ITEMS, _PIN, timeout_s=10)
         assert expected is type(error.value)
 
 
@@ -176,14 +176,14 @@ def test_what_the_worker_refuses_is_raised_as_what_it_is(calls_on: CallsOn) -> N
 def test_a_call_that_does_not_get_through_fails_at_once(
     calls_on: CallsOn, error: BrokerError
 ) -> None:
-    exchange = _Exchange(_sums)
-    calls = calls_on(exchange)
-    exchange.fails = error
+    channel = _Channel(_sums)
+    calls = calls_on(channel)
+    channel.fails = error
 
     with pytest.raises(type(error)):
         calls.predict(_ITEMS, _PIN, timeout_s=10)
 
-    exchange.fails = None
+    channel.fails = None
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
 
 
@@ -208,14 +208,14 @@ class _ContestedFuture(Future[Any]):
 def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     calls_on: CallsOn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    exchange = _Exchange(_sums)
-    calls = calls_on(exchange)
-    exchange.loses_replies = True
+    channel = _Channel(_sums)
+    calls = calls_on(channel)
+    channel.loses_replies = True
     with monkeypatch.context() as contested:
         contested.setattr("producer.calls.Future", _ContestedFuture)
         with suppress(BrokerError):
             calls.predict(_ITEMS, _PIN, timeout_s=10)
-    exchange.loses_replies = False
+    channel.loses_replies = False
 
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
     # The thread that came second did not fail.
@@ -223,8 +223,8 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
 
 
 def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
-    exchange = _Exchange(_sums)
-    calls = calls_on(exchange)
+    channel = _Channel(_sums)
+    calls = calls_on(channel)
     calls.predict(_ITEMS, _PIN, timeout_s=10)
     dead = threading.Thread(target=int)
     dead.start()
@@ -240,26 +240,26 @@ def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
 
 
 def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
-    exchange = _Exchange(_sums)
-    calls = calls_on(exchange)
-    exchange.collect_error = RuntimeError("unexpected")
+    channel = _Channel(_sums)
+    calls = calls_on(channel)
+    channel.collect_error = RuntimeError("unexpected")
 
     assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
-    assert exchange.collect_error is None
+    assert channel.collect_error is None
 
 
 def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: CallsOn) -> None:
     def answer(call: RequestFrame) -> bytes:
         return b"garbage"
 
-    exchange = _Exchange(answer)
-    calls = calls_on(exchange)
+    channel = _Channel(answer)
+    calls = calls_on(channel)
     with pytest.raises(WaitTimeoutError):
         calls.predict(_ITEMS, _PIN, timeout_s=0.1)
 
     late = PredictAnswer(id="0" * 32, item_count=1, output_count=1)
-    exchange._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
-    exchange._answer = _sums
+    channel._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
+    channel._answer = _sums
     assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).tolist()
 
 
@@ -276,11 +276,11 @@ def test_what_makes_no_sense_is_refused(
     calls_on: CallsOn, items: np.ndarray, timeout_s: float, fact: str
 ) -> None:
     with pytest.raises(UsageError, match=fact):
-        calls_on(_Exchange(_sums)).predict(items, _PIN, timeout_s=timeout_s)
+        calls_on(_Channel(_sums)).predict(items, _PIN, timeout_s=timeout_s)
 
 
 def test_a_client_that_was_closed_is_of_no_more_use(calls_on: CallsOn) -> None:
-    calls = calls_on(_Exchange(_sums))
+    calls = calls_on(_Channel(_sums))
     calls.close()
 
     with pytest.raises(UsageError, match="the client is closed"):

@@ -1,6 +1,5 @@
 """Leases that are renewed while blocks run, all by one thread."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +26,16 @@ def others(wait_until: Callable[..., None]) -> Iterator[set[threading.Thread]]:
 
 def test_a_lease_is_renewed_again_and_again(wait_until: Callable[..., None]) -> None:
     renewed: list[float] = []
+    began_at = time.monotonic()
 
     with Renewals(interval_s=INTERVAL_S).renewed(
         lambda: renewed.append(time.monotonic()), lease="test"
     ):
         wait_until(lambda: len(renewed) >= 4)
 
-    assert min(b - a for a, b in itertools.pairwise(renewed)) >= INTERVAL_S / 2
+    # A busy machine delays renewals; none comes early.
+    for number, at in enumerate(renewed, start=1):
+        assert at >= began_at + number * INTERVAL_S - 1e-6
 
 
 def test_it_is_renewed_no_more_after_the_block(wait_until: Callable[..., None]) -> None:
