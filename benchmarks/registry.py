@@ -9,7 +9,7 @@ from model_store.engines.catalog import find_engine
 from producer.client import Client
 
 ENGINES = ("keras", "openvino")
-#: Where a ratio is close to its target, passes go on: on a shared machine they differ by 10 %.
+#: Where a ratio is close to its target, passes are longer: on a shared machine they differ by 10 %.
 _CLOSE_S = 6.0
 
 

@@ -86,9 +86,9 @@ def _composed(record: dict[str, Any], workload: str) -> list[list[str]]:
 
 
 def _starts(record: dict[str, Any]) -> str:
-    rows = [["", "cold start s", "RSS MiB", "of it serving"]]
+    rows = [["", "cold start s", "RSS MiB", "serving MiB"]]
     for contender in record["contenders"].values():
-        # Nobody starts the limits and the store path this way.
+        # The limits and the store path have no such start.
         if contender["kind"] in {"peer", "fornada"}:
             figures = contender["medians"]
             serving = figures["service_rss_mib"]

@@ -17,7 +17,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The amount of work in a run."""
+    """How much work a run does."""
 
     mlp_objects: int
     mlp_items: int

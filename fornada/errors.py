@@ -66,7 +66,7 @@ class FornadaError(Exception):
     exit_code: ClassVar[int] = 1
     #: What an HTTP API answers with.
     http_status: ClassVar[int] = 500
-    #: Whether the same call may succeed later although nobody changed anything.
+    #: Whether the same call may succeed later with nothing changed.
     may_pass_later: ClassVar[bool] = False
 
     def __init_subclass__(

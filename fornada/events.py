@@ -1,6 +1,6 @@
 """What happened, told to listeners: the log, metrics, progress, tests.
 
-An event is a frozen dataclass, and a listener is a function of one. Whoever wants to know more
+An event is a frozen dataclass, and a listener is a function of one. Code that needs to know more
 of a worker adds a listener where the process is put together, and nothing else.
 """
 
@@ -324,7 +324,7 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, int | str) else str(value)
 
 
-#: Nobody listens.
+#: No listeners.
 SILENT = Events()
-#: The log listens.
+#: Only the log.
 LOGGED = Events(log_event)

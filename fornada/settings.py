@@ -206,7 +206,7 @@ class Settings(BaseModel):
             )
         redis_url = self.redis_url.get_secret_value()
         if not redis_url.startswith(("redis://", "rediss://", "unix://")):
-            # Shows nothing of it: a URL cut short may begin with the password.
+            # Shows no part of the value: a URL cut short may begin with the password.
             raise ConfigError(
                 "FORNADA_REDIS_URL is not a Redis URL; begin it with redis://, rediss:// or unix://"
             )

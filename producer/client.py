@@ -214,7 +214,7 @@ class Client:
         self.close()
 
     def job(self, job_id: str) -> Job:
-        """The job with this id, whoever submitted it.
+        """The job with this id, from any producer.
 
         Raises:
             JobNotFoundError: There is none.

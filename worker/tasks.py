@@ -30,7 +30,7 @@ def register(
         try:
             messages = decode(args, kwargs)
         except MessageError as exc:
-            # Nobody knows whose shard it was; if one is open, the reconciler enqueues it again.
+            # The shard is unknown; if it is open, the reconciler enqueues it again.
             events.tell(MessageDropped(error=str(exc)))
             return
         try:

@@ -12,7 +12,7 @@ from fornada.settings import Settings
 
 #: Most calls that wait for a worker, each of up to 1 MiB; further ones are refused.
 MAX_WAITING = 1000
-#: When Redis drops calls that nobody took and answers that nobody collected.
+#: When Redis drops calls not taken and answers not collected.
 _FORGET_S = 600
 
 #: Adds all calls or none.

@@ -217,4 +217,4 @@ class Decisions(Protocol):
 
 
 class Coordination(Recovery, Leases, Decisions, Protocol):
-    """All of it, for whoever assembles a process. Losing it loses no result; work may repeat."""
+    """The whole interface, for the code that assembles a process."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-#: Counters of a job that nobody touches for 30 days are dropped.
+#: Counters of a job are dropped after 30 days without a change.
 FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
 
 

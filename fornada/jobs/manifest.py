@@ -161,7 +161,7 @@ class JobManifest(Record):
         return sum(self.shards.item_counts)
 
     def small_job(self) -> SmallJob:
-        """What Redis records of it."""
+        """What Redis records of the job."""
         return SmallJob(job_id=self.job_id, shard_count=len(self.shards), deadline=self.deadline)
 
     def to_json(self) -> bytes:

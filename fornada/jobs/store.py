@@ -27,7 +27,7 @@ class JobStore(OutcomeStore):
 
         Args:
             objects: The store.
-            decisions: Needed by whoever may create or end jobs: a store that ignores conditions
+            decisions: Needed to create or end jobs: a store that ignores conditions
                 cannot tell which of two writers came first.
         """
         super().__init__(objects=objects)

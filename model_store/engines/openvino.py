@@ -156,7 +156,7 @@ class _Writable:
 
 
 def _as_writable(tile: Array) -> Array:
-    # OpenVINO shares only writable memory, though it never writes to an input. Tiles lie in the
+    # OpenVINO shares only writable memory, though it never writes to an input. Tiles are in the
     # bytes of a download; copying one would cost a tenth of a small model's predict.
     return tile if tile.flags.writeable else np.asarray(_Writable(tile))
 

@@ -74,8 +74,8 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
         return
     table = Table("", "shards", "items", box=None)
     for name in ("waiting", "queued", "reserved", "running", "total"):
-        amount = getattr(found, name)
-        table.add_row(name, str(amount.shards), str(amount.items))
+        count = getattr(found, name)
+        table.add_row(name, str(count.shards), str(count.items))
     console().print(table)
 
 

@@ -37,7 +37,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def is_there(name: str) -> bool:
-    """Whether a path exists, or a module of which the name may go on to a name inside it."""
+    """Whether a path exists, or a module, with or without a name inside it."""
     if "/" in name:
         return any(ROOT.glob(name.rstrip("/")))
     package, module = name.split(".")[:2]

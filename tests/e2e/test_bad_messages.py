@@ -1,4 +1,4 @@
-"""What only a worker finds out: it says so, and goes on."""
+"""Bad messages that only a worker can detect: it reports them and continues."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -
     assert [] == [word for word in words if word not in found["model"]["detail"]]
     assert "Traceback" not in checked.stderr
 
-    # And the worker goes on
+    # And the worker continues
     _check_worker_goes_on(live, folder)
     for info in live.objects.list(keys.ModelKeys("tampered").prefix):
         live.objects.delete(info.key)

@@ -154,7 +154,7 @@ class OutcomeHistory(StoreWrapper):
         #: Key → every different version that was there, oldest first.
         self.versions: dict[str, list[bytes]] = defaultdict(list)
         #: Jobs that ended while Redis was emptied: elsewhere than on a store with conditions
-        #: nobody decides between two ends then.
+        #: nothing decides between two ends then.
         self.may_end_twice: set[str] = set()
 
     def put(self, key: str, data: bytes) -> None:

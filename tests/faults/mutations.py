@@ -228,7 +228,7 @@ MUTATIONS = (
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
     Mutation(
-        name="attempts-not-heeded",
+        name="attempts-not-limited",
         path="worker/shards/attempts.py",
         old="number=admission.attempts,",
         new="number=1,",
@@ -287,7 +287,7 @@ MUTATIONS = (
         tests=(f"{_WORKER}a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone",),
     ),
     Mutation(
-        name="window-not-heeded",
+        name="window-ignored",
         path="fornada/jobs/reconciler.py",
         old="room = max(0, self._settings.enqueue_window - queued)",
         new="room = 1_000_000",
@@ -297,7 +297,7 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        name="window-not-heeded-by-producers",
+        name="window-ignored-by-producers",
         path="producer/submitting/creation.py",
         old="first = shards[: max(0, self._enqueue_window - queued)]",
         new="first = shards",
@@ -328,7 +328,7 @@ MUTATIONS = (
     ),
     # Small jobs.
     Mutation(
-        name="carried-manifest-not-vouched-for",
+        name="carried-manifest-not-verified",
         path="fornada/jobs/ids.py",
         old='_digest(text.removeprefix(head)) != form["digest"]',
         new="False",
@@ -338,7 +338,7 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        name="second-job-id-not-heeded",
+        name="second-job-id-not-checked",
         path="fornada/jobs/ids.py",
         old="return manifest if manifest.job_id == message.job_id else None",
         new="return manifest",

@@ -62,7 +62,7 @@ class Activity:
         self._thread.start()
 
     def advance(self, steps: int | None) -> None:
-        """Let it take so many steps, or all that are left; return when it has."""
+        """Let it take `steps` steps, or all that are left; return when it has."""
         if self.ended:
             return
         self._steps_left = steps

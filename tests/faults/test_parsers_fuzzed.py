@@ -195,7 +195,7 @@ def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) ->
         assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
 
 
-# A manifest that comes with a message: what the job's id vouches for, or nothing.
+# A manifest that comes with a message: what the job's id proves, or nothing.
 
 
 @given(edits=EDITS)

@@ -630,7 +630,7 @@ def _silent_logs() -> Iterator[None]:
 def run_machine(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[int], None]:
-    """Run the machine for so many examples, or as HYPOTHESIS_PROFILE says."""
+    """Run the machine for this many examples, or as many as HYPOTHESIS_PROFILE says."""
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
     for module in ("upload", "creation", "submitter"):
         monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)

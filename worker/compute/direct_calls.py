@@ -30,7 +30,7 @@ _THREADS = 2
 #: How long a thread blocks for a call before it checks whether to stop.
 _TAKE_WITHIN_S = 1.0
 _WAIT_AFTER_ERROR_S = 1.0
-#: Calls that one thread takes at once: a burst, but not so many that other workers idle.
+#: Calls that one thread takes at once: a burst, but few enough that other workers do not idle.
 _CALLS_AT_A_TIME = 256
 
 

@@ -86,7 +86,7 @@ class HeartbeatReader:
     def look(self) -> None:
         """Check for a heartbeat since the last look."""
         now_s = self._clock()
-        # In a paused container, or on a sleeping laptop, both processes stood still.
+        # In a paused container, or on a sleeping laptop, both processes were stopped.
         self.still_s += min(now_s - self._looked_at_s, _STEP_S)
         self._looked_at_s = now_s
         changed_at_ns = self._file.changed_at_ns()

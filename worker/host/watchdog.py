@@ -11,7 +11,7 @@ from worker.host.health import BEAT_INTERVAL_S, HealthFile
 
 log = get_logger(__name__)
 
-#: A process is stuck if its event loop, or its consumer, stands still for this long.
+#: A process is stuck if its event loop, or its consumer, has stalled for this long.
 STUCK_AFTER_S = 60.0
 
 
@@ -107,7 +107,7 @@ class Watchdog:
         if not queued or self._activity.running_count or taken_count != self._taken_count:
             self._fed_at_s, self._taken_count = now_s, taken_count
         if now_s - self._turned_at_s >= STUCK_AFTER_S:
-            log.error("event loop stands still, ending for a restart", stuck_s=STUCK_AFTER_S)
+            log.error("event loop has stalled, ending for a restart", stuck_s=STUCK_AFTER_S)
             self._end_process()
         elif now_s - self._fed_at_s >= STUCK_AFTER_S:
             log.error(

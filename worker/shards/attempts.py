@@ -68,7 +68,7 @@ class Attempts:
             manifest=manifest,
             number=admission.attempts,
             began_at=now(),
-            # If this process stood still for longer, its lease has run out.
+            # If this process stalled for longer, its lease has run out.
             sole_writer_until_s=began_s + self._lease_s if is_sole_writer else 0.0,
         )
         if attempt.number > 1:

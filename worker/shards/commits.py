@@ -1,4 +1,4 @@
-"""Commit outcomes, tell Redis of them, and end the jobs whose last outcomes these are."""
+"""Commit outcomes, record them in Redis, and end the jobs that they complete."""
 
 import itertools
 import time

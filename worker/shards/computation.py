@@ -200,7 +200,7 @@ def _placed(outputs: Probabilities, items: Items, attempt: Begun) -> Probabiliti
 
 
 class _Stopwatch:
-    """Times the stages of attempts that are computed together, and tells of them."""
+    """Times the stages of attempts that are computed together, and reports them as events."""
 
     def __init__(self, events: Events, attempts: Sequence[Begun]) -> None:
         self._events = events

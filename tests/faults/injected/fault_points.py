@@ -3,7 +3,7 @@
 armed/<point>: a mark for each time that a process is to come past that point; each takes the first
 one away, and kills itself where that is an x, or stops itself where it is an s. So the product's
 speed is no matter: which passages it happens at is said beforehand.
-pause: so many seconds each message waits before it is begun.
+pause: seconds that each message waits before it is begun.
 killed/<point>.<ns>: one did; holds what it ran, `worker` or `worker.shards.isolated`.
 hung/item.<ns>: one hangs over an item; holds the same.
 ends/<job>.<ns>: one wrote the job's final.json; holds the bytes.

@@ -2,7 +2,7 @@
 
 It is held in the predict call, and once more after the outcome is committed and before the
 task returns. Where it is held, it says in the Redis list HELD_AT; an element of the list GO_ON
-lets it go on. Run as a program, with a worker's environment.
+lets it continue. Run as a program, with a worker's environment.
 """
 
 import os

@@ -219,7 +219,7 @@ class _Deployment:
         self._queue += bundles_of(messages, together=min(together, self._together))
 
     def reserved(self) -> set[ShardMessage]:
-        """Nothing: nobody asks."""
+        """Nothing: it is never asked."""
         return set()
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ class _Deployment:
                 if all(self._jobs.final(job.id) for job in jobs):
                     break
                 self._now_s += 2 * _LEASE_S
-                # Its thread goes on with the next round, too.
+                # Its thread continues with the next round, too.
                 with suppress(StoreUnavailableError):
                     self._reconciler.round()
         states = {job.status().state for job in jobs}

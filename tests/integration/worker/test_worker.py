@@ -292,7 +292,7 @@ def test_sigterm_finishes_what_is_held_and_gives_the_rest_back(
         assert len(images) - done == client.llen(queue)
     assert done < len(images)
 
-    # and another goes on from there
+    # and another continues from there
     start()
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
     assert _same_bytes(deployment, job, images)

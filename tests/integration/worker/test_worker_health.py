@@ -49,7 +49,7 @@ from worker.__main__ import main
 watchdog.STUCK_AFTER_S = {STUCK_AFTER_S}
 sys.exit(main())
 """
-# Like a consumer that was lost in a reconnect: the loop turns, and nobody waits for messages.
+# Like a consumer that was lost in a reconnect: the loop turns, and nothing waits for messages.
 _DEAF = f"""
 import sys
 from pathlib import Path
@@ -133,7 +133,7 @@ class _Broker:
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Stopped while the block runs: connections stay, and nobody answers."""
+        """Stopped while the block runs: connections stay, and nothing answers."""
         with redis.Redis.from_url(self._url) as client:
             pid = int(client.info("server")["process_id"])
         with _stopped(pid):

@@ -73,7 +73,7 @@ def _start(deployment: Any, traces: Path) -> subprocess.Popen[bytes]:
 
 
 def _run(deployment: Any, shards: int, wait_until: Callable[..., None]) -> None:
-    """Have so many shards of one item run, by both ways to a worker."""
+    """Run this many shards of one item, by both ways to a worker."""
     coordination = RedisCoordination.from_settings(deployment.settings)
     objects_only = deployment.settings.model_copy(update={"max_inline_bytes": 0})
     images = np.random.default_rng(1).integers(0, 256, (CARRIED, *ITEM_SHAPE), np.uint8)

@@ -84,6 +84,6 @@ def test_two_concurrent_rollbacks_go_back_once(promoted: ModelStore) -> None:
     move = keys.ModelKeys("m").alias_move("prod", 4)
     promoted.objects.put(keys.ModelKeys("m").alias_move("prod", 5), promoted.objects.get(move).data)
 
-    # then the next one goes on from 2
+    # then the next one continues from 2
     assert 2 == promoted.resolve("m@prod").version
     assert 1 == promoted.rollback("m", "prod")

@@ -251,7 +251,7 @@ def test_waiting_gives_up_and_says_how_far_it_is(world: _World) -> None:
 
 
 def test_waiting_sees_the_end_and_shows_the_progress(world: _World) -> None:
-    # given shards that are done one by one as the waiting goes on
+    # given shards that are done one by one during the wait
     seen: list[JobStatus] = []
     steps: list[Callable[[], object]] = [
         lambda: world.commit(0),

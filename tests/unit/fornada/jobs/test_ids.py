@@ -1,4 +1,4 @@
-"""Ids that vouch for a manifest: no other content is taken for it, whoever brings it."""
+"""Ids that prove a manifest: other content is refused, from any producer."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ def carried(job_id: str, text: str) -> ShardMessage:
 
 
 def own(content: bytes) -> tuple[str, str]:
-    """An id that vouches for the content, and a manifest of both."""
+    """An id that proves the content, and a manifest of both."""
     job_id = f"20260102T030405-{sha256_hex(content)[:32]}"
     return job_id, HEAD.format(job_id) + content.decode()
 
@@ -88,7 +88,7 @@ def test_the_same_content_has_the_same_id() -> None:
     assert with_content_id(manifest()) == with_content_id(manifest(job_id="whatever"))
 
 
-def test_what_a_message_carries_is_vouched_for_by_its_id() -> None:
+def test_what_a_message_carries_is_proved_by_its_id() -> None:
     job = with_content_id(manifest())
 
     message = message_for(job.manifest, 0)
@@ -143,14 +143,14 @@ def test_content_that_was_changed_under_the_same_id_is_not_taken() -> None:
     assert trusted_manifest(carried(job.manifest.job_id, changed)) is None
 
 
-def test_an_id_of_the_callers_vouches_for_nothing() -> None:
+def test_an_id_of_the_callers_proves_nothing() -> None:
     text = manifest(job_id="orders-1").to_json().decode()
 
     assert trusted_manifest(carried("orders-1", text)) is None
 
 
 def test_a_second_job_id_further_on_does_not_make_it_anothers() -> None:
-    # given a content that names a victim, and the id that vouches for it
+    # given a content that names a victim, and the id that proves it
     victim = with_content_id(manifest(b"victim")).manifest.job_id
     content = manifest().to_json().removeprefix(HEAD.format("new").encode())
     job_id, text = own(content[:-1] + f',"job_id":"{victim}"}}'.encode())
@@ -161,7 +161,7 @@ def test_a_second_job_id_further_on_does_not_make_it_anothers() -> None:
     assert trusted_manifest(carried(victim, text)) is None
 
 
-def test_what_is_no_manifest_is_not_taken_though_its_id_vouches_for_it() -> None:
+def test_what_is_no_manifest_is_not_taken_though_its_id_proves_it() -> None:
     job_id, text = own(b'"shards":"none"}')
 
     assert trusted_manifest(carried(job_id, text)) is None

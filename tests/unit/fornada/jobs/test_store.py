@@ -149,7 +149,7 @@ def test_other_work_is_not_the_same(change: dict[str, object]) -> None:
 
 
 class _Racing(InMemoryObjectStore):
-    """Ignores conditions; between its look and its write, once, somebody else comes through."""
+    """Ignores conditions; between its read and its write, once, another writer gets in."""
 
     def __init__(self) -> None:
         super().__init__(conditional_writes=False)

@@ -305,7 +305,7 @@ def test_a_request_that_fails_in_two_streams_fails_once(
         with pytest.raises(ValueError, match=r"first|second"):
             failed.result(timeout=60)
 
-        # and both go on
+        # and both continue
         asked = asked_in_both(pool)
         np.testing.assert_array_equal(answers(numbered(0, 2 * TILE)), asked.result(timeout=60))
 
