@@ -59,12 +59,12 @@ class FornadaError(Exception):
     otherwise.
     """
 
-    #: Who can mend it: `caller` wrote the call or the setting, `item` is the data, `model` the
-    #: model, `worker` the machine or process, `transient` nobody, since it passes.
+    #: What has to change: `caller` the call or a setting, `item` the data, `model` the model,
+    #: `worker` the machine or process, `transient` nothing, since the error passes.
     fault: ClassVar[Fault] = "worker"
-    #: What the command line ends with: 1 the work failed, 2 the call was wrong.
+    #: Of the command line: 1 the work failed, 2 the call was wrong.
     exit_code: ClassVar[int] = 1
-    #: What an HTTP API answers with.
+    #: The status for an HTTP API to answer with.
     http_status: ClassVar[int] = 500
     #: Whether the same call may succeed later with nothing changed.
     may_pass_later: ClassVar[bool] = False
@@ -95,11 +95,11 @@ class MissingExtraError(FornadaError, ImportError, fault="caller"):
 
 
 class UsageError(FornadaError, ValueError, fault="caller"):
-    """The command or call was put together wrongly."""
+    """The command or call is wrong."""
 
 
 class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
-    """Bytes are not a message, manifest or outcome that can be obeyed."""
+    """Bytes are not a valid message, manifest or outcome."""
 
 
 class InputError(FornadaError, ValueError, fault="item", exit_code=2):
@@ -107,7 +107,7 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
 
 
 class DatasetUnavailableError(FornadaError, LookupError, fault="worker"):
-    """A data set is neither in the local cache nor to be downloaded."""
+    """A data set is not in the local cache and cannot be downloaded."""
 
 
 class LocalDiskError(FornadaError, OSError, fault="worker"):
@@ -119,7 +119,7 @@ class BrokerError(FornadaError, ConnectionError, fault="transient"):
 
 
 class BacklogFullError(BrokerError, fault="transient", http_status=429):
-    """More calls of `predict` wait for a worker than are let in; the same call may pass later."""
+    """Too many calls of `predict` wait for a worker; the same call may pass later."""
 
 
 class StoreError(FornadaError, fault="worker"):
@@ -163,7 +163,7 @@ class GateNotMetError(ModelError, fault="model", http_status=409):
 
 
 class NotBetterError(ModelError, fault="model"):
-    """A model that was trained is no better than the one that is there, and was not published."""
+    """A trained model is no better than the current one, and was not published."""
 
 
 class PredictionError(ModelError, RuntimeError, fault="model"):

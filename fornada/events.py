@@ -1,7 +1,7 @@
 """What happened, told to listeners: the log, metrics, progress, tests.
 
 An event is a frozen dataclass, and a listener is a function of one. Code that needs to know more
-of a worker adds a listener where the process is put together, and nothing else.
+of a worker adds a listener where the process is assembled, and nothing else.
 """
 
 import logging
@@ -297,13 +297,13 @@ Listener = Callable[[Event], object]
 
 
 class Events:
-    """Tells each listener. One that raises is logged, and breaks nothing."""
+    """Passes events to listeners. One that raises is logged, and breaks nothing."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
 
     def tell(self, event: Event) -> None:
-        """Say what happened."""
+        """Pass the event to every listener."""
         for listener in self._listeners:
             try:
                 listener(event)

@@ -1,4 +1,4 @@
-"""One worker process: put together from its parts, and run."""
+"""One worker process: assembled from its parts, and run."""
 
 import os
 from dataclasses import dataclass

@@ -39,11 +39,11 @@ class Endings:
         self._renewals = Renewals(interval_s=lease_s / 3)
 
     def end_if_complete(self, manifest: JobManifest) -> JobFinal | None:
-        """End the job if every shard has an outcome and no other process is at it."""
+        """End the job if every shard has an outcome and no other process is doing so."""
         return self._under_lease(manifest, lambda: self._jobs.finish_if_complete(manifest))
 
     def end(self, manifest: JobManifest, state: EndState, reason: str) -> JobFinal | None:
-        """End the job as `state`, or as complete if it is, unless another process is at it."""
+        """End the job as `state`, or as complete if it is, unless another process is doing so."""
         return self._under_lease(
             manifest,
             # A late message must not undo that every shard has its outcome.

@@ -18,7 +18,7 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 
 
 class OutcomeStore:
-    """Reads and writes what comes of shards; a shard has one outcome, and it never changes."""
+    """Reads and writes the outcomes of shards; each shard has one, which never changes."""
 
     def __init__(self, *, objects: ObjectStore) -> None:
         self.objects = objects

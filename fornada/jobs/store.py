@@ -1,4 +1,4 @@
-"""The objects of jobs: what was submitted, what came out, and how it ended."""
+"""The objects of jobs: manifests, requests to cancel, outcomes and ends."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""An object store that tells listeners of its requests."""
+"""An object store that reports its requests as events."""
 
 import time
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from fornada.storage.wrapper import StoreWrapper
 
 
 class ReportingStore(StoreWrapper):
-    """Tells of every request except listings, which take as long as their reader does."""
+    """Reports every request except listings, which take as long as their reader does."""
 
     def __init__(self, objects: ObjectStore, *, events: Events) -> None:
         super().__init__(objects)
         self._events = events
 
     def around(self, operation: str, key: str) -> AbstractContextManager[object]:  # noqa: ARG002 - no metric is kept by key
-        """Tell how long the request took, and what error it gave."""
+        """Report how long the request took, and its error."""
         return nullcontext() if operation.startswith("list") else self._timed(operation)
 
     @contextmanager

@@ -29,7 +29,7 @@ class _File:
     """A file to read."""
 
     path: Path
-    #: The folder that the caller named, or that his glob begins with.
+    #: The folder that the caller named, or that the glob begins with.
     base: Path
     kind: Kind
 

@@ -52,7 +52,7 @@ RECIPES: Mapping[str, Recipe] = {
     )
 }
 
-#: Data sets whose items do not tell.
+#: Data sets whose recipe does not follow from their items.
 _BY_DATASET = {"imdb": "sentiment"}
 
 

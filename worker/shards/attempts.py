@@ -94,7 +94,7 @@ class Attempts:
             # Otherwise Redis would keep what it just noted of this job for a month.
             self._endings.forget(job_id, "unknown")
             raise
-        # The outcomes of other jobs' shards tell as much, and cost no more.
+        # In other jobs the shard's own outcome says as much, at no extra cost.
         final = self._jobs.final(job_id) if manifest.can_end_with_its_outcome else None
         if final is not None:
             self._endings.forget(job_id, final.state)

@@ -13,7 +13,7 @@ from fornada.queue.message import ShardMessage
 
 
 class ShardResult(StrEnum):
-    """What came of a message."""
+    """The result of a message."""
 
     #: An outcome was committed.
     OK = "ok"

@@ -29,11 +29,11 @@ class Steps:
         self._results: dict[str, ShardResult] = {}
 
     def result(self, run: ShardRun) -> ShardResult:
-        """What came of the shard."""
+        """The shard's result."""
         return self._results[run.attempt_id]
 
     def settle(self, run: ShardRun, result: ShardResult) -> None:
-        """Say what came of the shard."""
+        """Record the shard's result."""
         self._results[run.attempt_id] = result
 
     @contextmanager
