@@ -23,8 +23,8 @@ SHARDS = 40
 def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
     given: int | None, deploy: Callable[..., Any], wait_until: Callable[..., None]
 ) -> None:
-    # given a worker, and more to do than it can take
-    deployment, _ = deploy(delay_s=0.1, max_inline_bytes=0, worker_threads=given)
+    # given a worker, and more to do than it can take; each call lasts for many looks at the queue
+    deployment, _ = deploy(delay_s=0.3, max_inline_bytes=0, worker_threads=given)
     job = deployment.client.submit(
         np.zeros((SHARDS, *ITEM_SHAPE), np.uint8), model="m", items_per_shard=1
     )

@@ -131,7 +131,7 @@ def test_a_process_that_hangs_counts_as_dead(tmp_path: Path) -> None:
 
 def test_a_process_that_is_slow_to_load_its_model_is_waited_for(tmp_path: Path) -> None:
     # when
-    with _process(tmp_path, on_load="time.sleep(1.5)", timeout_s=1.0) as process:
+    with _process(tmp_path, on_load="time.sleep(2.5)", timeout_s=2.0) as process:
         probabilities, errors = process.predict(0, 2)
 
     # then
