@@ -33,8 +33,6 @@ _READ_WITHIN_S = 1.0
 _WAIT_AFTER_ERROR_S = 0.2
 #: How long a reading of Redis's clock is used; in that time clocks drift less than a millisecond.
 _CLOCK_FOR_S = 60.0
-#: Errors that a worker may report by name; any other becomes a FornadaError.
-_KINDS = ("InputError", "ModelError", "ModelNotFoundError", "ModelRefusedError", "PredictionError")
 
 
 class PredictCalls:
@@ -195,8 +193,10 @@ class PredictCalls:
         if answer.header.error is None:
             future.set_result(answer.outputs)
             return
-        kind = answer.header.error if answer.header.error in _KINDS else "FornadaError"
-        future.set_exception(getattr(errors, kind)(answer.header.detail or kind))
+        kind = getattr(errors, answer.header.error, None)
+        if not (isinstance(kind, type) and issubclass(kind, FornadaError)):
+            kind = FornadaError
+        future.set_exception(kind(answer.header.detail or kind.__name__))
 
     def _late(self, timeout_s: float) -> str:
         fact = f"no answer came within {timeout_s:g} s"

@@ -139,9 +139,10 @@ class Reconciler:
             known = None if job_id in unclear else small[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
-            except (StoreError, BrokerError):
-                raise
-            except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
+            except Exception as exc:
+                if isinstance(exc, StoreError | BrokerError) and exc.fault != "item":
+                    raise
+                # One job's broken objects must not hold up the others.
                 log.error("job cannot be reconciled", job_id=job_id, error=str(exc))  # noqa: TRY400 - every round again
         self._enqueue_fairly(lost, room=room)
 

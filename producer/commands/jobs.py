@@ -190,7 +190,8 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
     if as_json:
         print_json({"same": found.same, **asdict(found)})
     elif found.same:
-        click.echo(f"{found.items} items in {found.shards} shards are the same to the byte")
+        shards = f"{found.shards} shard{'' if found.shards == 1 else 's'}"
+        click.echo(f"{found.items} items in {shards} are the same to the byte")
     require_same(found)
 
 

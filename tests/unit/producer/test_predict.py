@@ -18,6 +18,7 @@ from fornada.errors import (
     InputError,
     ModelNotFoundError,
     ModelRefusedError,
+    StoreUnavailableError,
     UsageError,
     WaitTimeoutError,
 )
@@ -165,7 +166,7 @@ def test_what_the_worker_refuses_is_raised_as_what_it_is(calls_on: CallsOn) -> N
         ("ModelRefusedError", ModelRefusedError),
         ("InputError", InputError),
         ("SystemExit", FornadaError),
-        ("StoreUnavailableError", FornadaError),
+        ("StoreUnavailableError", StoreUnavailableError),
     ):
         with pytest.raises(expected, match="so it is") as error:
             calls_on(_Channel(refuse(kind))).predict(_ITEMS, _PIN, timeout_s=10)
