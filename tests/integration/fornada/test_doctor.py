@@ -1,8 +1,6 @@
 """`fornada doctor` as users run it, on good and on broken deployments."""
 
 import json
-import subprocess
-import sys
 import uuid
 
 import pytest
@@ -103,23 +101,6 @@ def test_an_unknown_model_is_told(environ: dict[str, str]) -> None:
     assert 1 == done.exit_code
     assert "fail" == findings(done)["model"]
     assert "nobody" in done.stdout
-
-
-def test_a_wrong_setting_is_one_line_and_the_wrong_usage(environ: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "doctor"],
-        capture_output=True,
-        text=True,
-        env={**environ, "FORNADA_QUEU": "x"},
-        timeout=120,
-    )
-
-    assert 2 == done.returncode
-    assert "" == done.stdout
-    assert (
-        "error: FORNADA_QUEU is not a setting; did you mean FORNADA_QUEUE? "
-        "(all: docs/reference/settings.md)\n" == done.stderr
-    )
 
 
 def test_a_store_that_honours_conditions_is_told_from_one_that_does_not(

@@ -208,20 +208,6 @@ def unreachable(settings: Settings) -> list[Settings]:
     ]
 
 
-def test_without_a_broker_nothing_is_uploaded(
-    settings: Settings, rclone_objects: S3ObjectStore
-) -> None:
-    publish(rclone_objects)
-    before = [info.key for info in rclone_objects.list("")]
-
-    for broken in unreachable(settings):
-        with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
-            Client.from_settings(broken).submit(IMAGES, model="m")
-
-        assert "hunter2" not in str(caught.value)
-        assert before == [info.key for info in rclone_objects.list("")]
-
-
 def test_without_a_store_nothing_is_enqueued(
     client: Client, settings: Settings, broker: redis.Redis
 ) -> None:

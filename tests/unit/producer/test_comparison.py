@@ -27,23 +27,6 @@ def _results(rows: Any, **changes: Any) -> Results:
     return Results(**{**facts, **changes})
 
 
-def test_a_model_is_the_same_as_itself() -> None:
-    results = _results([[0.25, 0.75], [1, 0]])
-
-    found = compare_results(results, results)
-
-    assert ([], 0.0, 0.0, 0.0) == (
-        found.flips,
-        found.largest_change,
-        found.mean_divergence,
-        found.largest_divergence,
-    )
-    assert [(1, 1, 0, 0), (1, 1, 0, 0)] == [
-        (each.items_first, each.items_second, each.flips_from, each.flips_to)
-        for each in found.classes
-    ]
-
-
 def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
     # given
     first = _results([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [_NAN, _NAN]])

@@ -236,12 +236,6 @@ def test_a_job_that_failed_says_why(world: _World) -> None:
 # Waiting.
 
 
-def test_waiting_returns_the_last_status(world: _World) -> None:
-    world.finish("EXPIRED", "late")
-
-    assert JobState.EXPIRED == world.job.wait(timeout_s=0).state
-
-
 def test_waiting_gives_up_and_says_how_far_it_is(world: _World) -> None:
     world.commit(0)
 
@@ -363,13 +357,6 @@ def test_changed_data_is_noticed(world: _World) -> None:
 
     with pytest.raises(IntegrityError, match="sha256"):
         world.job.results()
-
-
-def test_callers_ids_come_back(client: Client) -> None:
-    ids = [f"ünïcode-{n}" for n in range(10)]
-    world = _World(client, item_ids=ids)
-
-    assert ids == world.job.results(partial=True).item_ids
 
 
 def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> None:

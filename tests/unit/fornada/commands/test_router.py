@@ -1,15 +1,12 @@
 """The `fornada` command: fast to load, one line per error, an example for every command."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from fornada import __version__
 from fornada.commands import router
 from fornada.errors import ConfigError, FornadaError, JobFailedError
 
@@ -29,14 +26,6 @@ def test_help_lists_every_command_and_loads_none() -> None:
 
     assert [name for name in _COMMANDS if f"  {name} " in done.stdout] == _COMMANDS
     assert set() == {name for name in _HEAVY if f"'{name}'" in done.stderr}
-
-
-def test_it_runs_as_a_module_too() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "--version"], capture_output=True, text=True, check=True
-    )
-
-    assert f"fornada, version {__version__}\n" == done.stdout
 
 
 def test_every_command_and_subcommand_shows_an_example() -> None:
@@ -90,13 +79,6 @@ def test_an_interrupt_is_one_line_and_130(
 
     assert 130 == code
     assert "error: interrupted" == capsys.readouterr().err.strip()
-
-
-def test_schemas_are_one_json_object() -> None:
-    result = CliRunner().invoke(router.root, ["schemas"])
-
-    assert 0 == result.exit_code
-    assert {"shard-message", "job-manifest", "shard-outcome"} <= set(json.loads(result.stdout))
 
 
 def _raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Uploads: keys, order, and how many shards are in memory at a time."""
 
-import json
 import threading
 from collections.abc import Iterator
 
@@ -32,14 +31,6 @@ def test_each_shard_is_stored_under_the_key_in_its_manifest() -> None:
         assert (len(data), sha256_hex(data), 2) == (ref.size_bytes, ref.sha256, spec.item_count)
         np.testing.assert_array_equal(shard(number).images, from_npy(data, where="here"))
         assert spec.item_ids is None
-
-
-def test_item_ids_are_stored_beside_their_images() -> None:
-    objects = InMemoryObjectStore()
-
-    (spec,) = upload([shard(0, ids=["a", "ü"])], job_id="job", objects=objects, store=True)
-
-    assert ["a", "ü"] == json.loads(objects.get(spec.item_ids.key).data)
 
 
 def test_without_storing_the_inputs_are_the_same() -> None:
