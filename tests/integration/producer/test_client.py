@@ -30,23 +30,17 @@ from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.inputs.interface import StoredImages
 from producer.upkeep.backlog import Backlog, WorkCount
+
+from ...deployment import publish_unloadable
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
 
 def publish(objects: ObjectStore) -> None:
-    ModelStore(objects=objects).publish(
-        ModelDraft(name="m", item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
-        artifact=b"weights",
-        golden_inputs=IMAGES[:1],
-        golden_outputs=np.zeros((1, 2), np.float32),
-        check=lambda _artifact: None,
-    )
+    publish_unloadable(objects, "m", item_shape=[2, 2], classes=["a", "b"])
 
 
 @pytest.fixture

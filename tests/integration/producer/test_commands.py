@@ -17,8 +17,8 @@ from fornada.jobs.store import JobStore
 from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
+
+from ...deployment import publish_unloadable
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -43,13 +43,7 @@ def run(
 ) -> Iterator[_Run]:
     """In a folder with `images.npy`, on a deployment with the model `m`; in this process."""
     np.save(tmp_path / "images.npy", IMAGES)
-    ModelStore(objects=rclone_objects).publish(
-        ModelDraft(name="m", item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
-        artifact=b"weights",
-        golden_inputs=IMAGES[:1],
-        golden_outputs=np.zeros((1, 2), np.float32),
-        check=lambda _artifact: None,
-    )
+    publish_unloadable(rclone_objects, "m", item_shape=[2, 2], classes=["a", "b"])
     monkeypatch.chdir(tmp_path)
     # A command sets up the logging of its process.
     handlers, level = list(logging.root.handlers), logging.root.level

@@ -26,6 +26,8 @@ from fornada.records import MAX_INLINE_BYTES
 from producer.client import Client
 from producer.inputs.interface import ItemBlock, StoredImages
 
+from .conftest import away
+
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
 
@@ -201,7 +203,7 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: Any) ->
 
 
 def test_without_a_broker_nothing_is_uploaded(large: Any) -> None:
-    large.coordination.failing = ("server_time",)
+    large.lose_broker("server_time")
 
     with pytest.raises(BrokerError):
         large.client.submit(IMAGES, model="m")
@@ -211,7 +213,7 @@ def test_without_a_broker_nothing_is_uploaded(large: Any) -> None:
 
 
 def test_a_broker_lost_during_the_upload_leaves_no_job(either: Any) -> None:
-    either.coordination.failing = ("open_job", "register_small_jobs")
+    either.lose_broker("open_job", "register_small_jobs")
 
     with pytest.raises(BrokerError):
         either.client.submit(IMAGES, model="m")
@@ -220,7 +222,7 @@ def test_a_broker_lost_during_the_upload_leaves_no_job(either: Any) -> None:
 
 
 def test_a_broker_lost_after_the_manifest_still_leaves_the_job_accepted(large: Any) -> None:
-    large.coordination.failing = ("queue_length",)
+    large.lose_broker("queue_length")
 
     job = large.client.submit(IMAGES, model="m")
 
@@ -230,7 +232,7 @@ def test_a_broker_lost_after_the_manifest_still_leaves_the_job_accepted(large: A
 
 
 def test_a_sender_that_fails_still_leaves_the_job_accepted(either: Any) -> None:
-    either.sender.failing = True
+    either.sender.enqueue = away
 
     assert JobState.QUEUED == either.client.submit(IMAGES, model="m").status().state
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fornada.errors import UsageError
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.comparison import COMPARES, Flip, compare_results, submit_both
 from producer.results import Results
 from producer.testing import in_memory_client
+
+from ...deployment import publish_unloadable
 
 _NAN = float("nan")
 
@@ -122,13 +122,7 @@ def test_values_are_compared_by_how_far_they_are_apart() -> None:
 def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:
     """A client whose model has a second version of these classes."""
     client = in_memory_client(model="m", item_shape=[2], classes=["cat", "dog"])
-    ModelStore(objects=client._jobs.objects).publish(
-        ModelDraft(name="m", item_shape=[2], item_dtype="uint8", classes=list(classes)),
-        artifact=b"second",
-        golden_inputs=np.zeros((1, 2), np.uint8),
-        golden_outputs=np.zeros((1, len(classes)), np.float32),
-        check=lambda _: None,
-    )
+    publish_unloadable(client._jobs.objects, "m", item_shape=[2], classes=list(classes))
     return client
 
 

@@ -200,7 +200,7 @@ def test_a_key_that_was_used_for_other_work_is_one_failure_of_many(world: Any) -
 
 
 def test_without_a_broker_none_of_many_is_submitted(world: Any) -> None:
-    world.coordination.failing = ("register_small_jobs",)
+    world.lose_broker("register_small_jobs")
 
     with pytest.raises(BrokerError, match="away"):
         world.client.submit_many([IMAGES] * 3, model="m:1")
