@@ -50,7 +50,6 @@ def test_a_key_that_looks_alike_and_is_other_bytes_is_another_object(servers: St
         objects.get("alike/cafe\u0301")
     objects.put("alike/cafe\u0301", b"two")
 
-    # then
     assert b"one" == objects.get("alike/caf\u00e9").data
     assert b"two" == objects.get("alike/cafe\u0301").data
 

@@ -138,11 +138,9 @@ def test_a_jobs_items_shards_attempts_times_and_dead_are_shown(
         coordination.mark_done("night", [ShardEnd(shard, dead=True)])
     coordination.begin([Claim("night", 12, "b")], lease_s=60)
 
-    # when
     shown = run("jobs", "show", "night").stdout
     as_json = json.loads(run("jobs", "show", "night", "--json").stdout)
 
-    # then
     assert "12 of 20 done, 0 ok, 12 failed" in shown
     assert "12 of 20 done, 12 dead, 1 running, 7 queued" in shown
     assert "items 9 to 9, input: it is gone 9" in shown

@@ -73,8 +73,6 @@ def test_in_another_application_lines_go_where_its_logging_sends_them() -> None:
         "logs.get_logger('producer.client').warning('enqueued later', shard=3)\n"
     )
 
-    # when
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
-    # then
     assert ("", "producer.client enqueued later 3\n") == (done.stdout, done.stderr)

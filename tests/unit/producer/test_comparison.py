@@ -28,14 +28,11 @@ def _results(rows: Any, **changes: Any) -> Results:
 
 
 def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
-    # given
     first = _results([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [_NAN, _NAN]])
     second = _results([[0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]], model="m:2")
 
-    # when
     found = compare_results(first, second)
 
-    # then
     assert ("m:1", "m:2", 3, 1) == (found.first, found.second, found.items, found.items_left_out)
     assert [Flip(item_id="i1", first="cat", second="dog")] == found.flips
     assert pytest.approx(0.5) == found.largest_change
@@ -92,15 +89,12 @@ def test_what_does_not_compare_is_refused() -> None:
 
 
 def test_values_are_compared_by_how_far_they_are_apart() -> None:
-    # given
     facts = {"task": "regression", "classes": ["price", "rent"]}
     first = _results([[20, 1], [30, 2], [_NAN, _NAN]], **facts)
     second = _results([[21, 1], [26, 2], [50, 3]], model="m:2", **facts)
 
-    # when
     found = compare_results(first, second)
 
-    # then
     assert ("regression", 2, 1) == (found.task, found.items, found.items_left_out)
     assert (4.0, "i1", 1.25) == (
         found.largest_change,
@@ -127,13 +121,10 @@ def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:
 
 
 def test_the_same_images_go_to_both_models_as_two_jobs() -> None:
-    # given
     images = np.arange(6, dtype=np.uint8).reshape(3, 2)
 
-    # when
     jobs = submit_both(_client(), lambda: iter([images]), first="m@prod", second="m")
 
-    # then
     assert ["m:1", "m:2"] == [str(job.manifest.model) for job in jobs]
     assert jobs[0].manifest.tags[COMPARES] == jobs[1].manifest.tags[COMPARES]
     found = compare_results(*(job.results() for job in jobs))

@@ -140,7 +140,6 @@ def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> No
 def test_without_redis_the_store_tells_how_far_a_job_is(
     world: _World, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given
     world.commit(0, bad=(1,))
     world.commit(1)
     if lost == "emptied":
@@ -160,7 +159,6 @@ def _away(_job_id: str) -> Progress:
 
 
 def test_the_dead_say_why(world: _World) -> None:
-    # given
     expected = DeadShard(
         shard=1, first_item=4, item_count=4, reason="input", detail="it was cut off"
     )
