@@ -1,7 +1,6 @@
 """`fornada doctor` as users run it, on good and on broken deployments."""
 
 import json
-import uuid
 
 import pytest
 from click.testing import CliRunner, Result
@@ -65,17 +64,6 @@ def test_a_broker_that_is_down_or_refuses_us_fails_alone(environ: dict[str, str]
         assert ("fail", "ok") == (findings(done)["broker"], findings(done)["store"])
         assert fact in done.stdout
         assert "hunter2" not in done.output
-
-
-def test_a_missing_bucket_is_told_with_its_remedy_which_works(environ: dict[str, str]) -> None:
-    environ = {**environ, "FORNADA_S3_BUCKET": f"new-{uuid.uuid4().hex[:8]}"}
-
-    done = doctor(environ)
-    assert 1 == done.exit_code
-    assert "`fornada doctor --create-bucket`" in done.stdout
-
-    assert 0 == doctor(environ, "--create-bucket").exit_code
-    assert 0 == doctor(environ).exit_code
 
 
 def test_a_store_that_is_down_or_refuses_us_fails_and_the_broker_does_not(

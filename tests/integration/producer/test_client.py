@@ -11,7 +11,6 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.coordination.interface import Claim
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     BrokerError,
@@ -240,50 +239,24 @@ def test_a_full_broker_is_a_broker_error(settings: Settings, broker: redis.Redis
         broker.config_set("maxmemory", before)
 
 
-def test_the_backlog_tells_what_waits_is_queued_and_is_held(
-    settings: Settings, rclone_objects: S3ObjectStore
+def test_the_backlog_tells_what_a_worker_holds(
+    client: Client, large: Client, settings: Settings, broker: redis.Redis
 ) -> None:
-    # given a window of three for four shards, and a worker that has taken one and begun another
-    publish(rclone_objects)
-    client = Client.from_settings(
-        settings.model_copy(update={"enqueue_window": 3, "max_inline_bytes": 0})
-    )
-    job = client.submit(IMAGES, model="m", items_per_shard=3)
-    coordination = RedisCoordination.from_settings(settings)
-    with client._sender._app.connection_for_read() as connection:
-        consumer = connection.SimpleQueue(settings.queue)
-        taken = [consumer.get(timeout=10) for _ in range(2)]
-        coordination.begin([Claim(job.id, 1, "a")], lease_s=60)
-
-        backlog = client.backlog()
-
-        for message in taken:
-            message.ack()
-        consumer.close()
-    assert (
-        Backlog(
-            waiting=WorkCount(shards=1, items=1),
-            queued=WorkCount(shards=1, items=3),
-            reserved=WorkCount(shards=1, items=3),
-            running=WorkCount(shards=1, items=3),
-        )
-        == backlog
-    )
-
-
-def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
-    client: Client, settings: Settings, broker: redis.Redis
-) -> None:
-    # given a bundle in a worker's hands, beside messages that are not ours
+    # given a bundle and a shard in a worker's hands, beside messages that are not ours
     for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
         broker.hset("unacked", str(number), body)
     client.submit(IMAGES, model="m", items_per_shard=3)
+    large.submit(IMAGES, model="m", items_per_shard=3)
     with client._sender._app.connection_for_read() as connection:
         consumer = connection.SimpleQueue(settings.queue)
-        message = consumer.get(timeout=10)
+        held = [consumer.get(timeout=10) for _ in range(2)]
 
         backlog = client.backlog()
 
-        message.ack()
+        for message in held:
+            message.ack()
         consumer.close()
-    assert Backlog(reserved=WorkCount(shards=4, items=10)) == backlog
+    assert (
+        Backlog(queued=WorkCount(shards=3, items=7), reserved=WorkCount(shards=5, items=13))
+        == backlog
+    )

@@ -208,21 +208,6 @@ def test_without_a_broker_none_of_many_is_submitted(world: Any) -> None:
     assert [] == list(world.objects.list(keys.JOBS_PREFIX))
 
 
-def test_many_jobs_are_registered_in_rounds(world: Any) -> None:
-    sizes: list[int] = []
-    real = world.coordination.register_small_jobs
-
-    def register_small_jobs(jobs, **more):  # noqa: ANN001, ANN003, ANN202 - as the base
-        sizes.append(len(jobs))
-        return real(jobs, **more)
-
-    world.coordination.register_small_jobs = register_small_jobs
-
-    world.client.submit_many([IMAGES[:1]] * 300, model="m:1")
-
-    assert [128, 128, 44] == sizes
-
-
 # As every other job.
 
 
