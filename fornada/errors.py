@@ -1,35 +1,4 @@
-"""Every error that Fornada raises on purpose, in one tree.
-
-    FornadaError
-    |- ConfigError                a FORNADA_ setting is missing, wrong or unknown
-    |- MissingExtraError          an optional package is not installed
-    |- UsageError                 the command or call was put together wrongly
-    |- MessageError               bytes are not a message, manifest or outcome we can obey
-    |- InputError                 the caller's images are wrong
-    |- DatasetUnavailableError    a data set is neither cached nor to be downloaded
-    |- LocalDiskError             this machine's disk refused a write or a read
-    |- BrokerError                the message broker cannot be reached or refuses us
-    |  `- BacklogFullError        more calls wait for a worker than are let in
-    |- StoreError                 the object store
-    |  |- StoreUnavailableError   not reachable, or failing for now
-    |  |- StoreAccessError        credentials or permissions are refused
-    |  |- BucketNotFoundError     the bucket does not exist
-    |  |- ObjectNotFoundError     the object does not exist
-    |  `- IntegrityError          stored bytes differ from their digest
-    |- ModelError                 the model
-    |  |- ModelNotFoundError      no such name, version or alias
-    |  |- ModelRefusedError       the artifact is not safe, or not what its manifest says
-    |  |- GateNotMetError         a metric is not good enough for the model to be promoted
-    |  |- NotBetterError          a new model is no better than the one that is there
-    |  `- PredictionError         predict failed or gave the wrong shape
-    |- StackError                 the embedded stack did not start
-    `- JobError                   the job
-       |- JobNotFoundError
-       |- JobConflictError        the same id with other content
-       |- PartlySubmittedError    of several submissions some failed
-       |- JobFailedError          the job ended, and not with SUCCEEDED
-       |- JobNotFinishedError     full results were asked for too early
-       `- WaitTimeoutError        it did not end within the caller's time
+"""Every error that Fornada raises on purpose.
 
 A message states the fact first, with its values, then the remedy. Each class says whose fault it
 is; exit code, HTTP status and whether trying again helps follow from that.

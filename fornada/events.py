@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, dataclass_transform
 
 from fornada.logs import get_logger
 from fornada.records import ModelPin
@@ -29,13 +29,17 @@ class Stage(StrEnum):
     COMMIT = "commit"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass(frozen=True)
 class Event:
-    """Something that happened."""
+    """Something that happened; a subclass is a frozen dataclass."""
 
     #: The log line; an event without one happens too often to be logged.
     text: ClassVar[str | None] = None
     level: ClassVar[int] = logging.INFO
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @property
     def is_logged(self) -> bool:
@@ -46,7 +50,6 @@ class Event:
 # Shards and jobs.
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StageEnded(Event):
     """One shard, or several that share the work, went through a stage."""
 
@@ -56,7 +59,6 @@ class StageEnded(Event):
     item_count: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardFinished(Event):
     """The shard has its outcome."""
 
@@ -78,7 +80,6 @@ class ShardFinished(Event):
         return not self.ends_job
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardDied(Event):
     """The shard will not be tried again."""
 
@@ -91,7 +92,6 @@ class ShardDied(Event):
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardDeferred(Event):
     """The attempt failed; the reconciler enqueues the shard again."""
 
@@ -105,7 +105,6 @@ class ShardDeferred(Event):
     counted: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardIsolated(Event):
     """The shard may have killed workers, and is predicted in a process of its own."""
 
@@ -116,7 +115,6 @@ class ShardIsolated(Event):
     shard: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class BundleSplit(Event):
     """Small shards could not be computed together, and are computed one by one."""
 
@@ -126,7 +124,6 @@ class BundleSplit(Event):
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MessageDropped(Event):
     """A message asks for nothing that exists."""
 
@@ -138,7 +135,6 @@ class MessageDropped(Event):
     shard: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class JobEnded(Event):
     """The job's end is stored."""
 
@@ -149,7 +145,6 @@ class JobEnded(Event):
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardsReenqueued(Event):
     """The reconciler enqueues shards that were lost, or waited for room in the queue."""
 
@@ -164,7 +159,6 @@ class ShardsReenqueued(Event):
 # Models and predict calls.
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelLoaded(Event):
     """The process loaded a model."""
 
@@ -178,7 +172,6 @@ class ModelLoaded(Event):
     duration_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelDropped(Event):
     """The process dropped a model to make room for another."""
 
@@ -187,7 +180,6 @@ class ModelDropped(Event):
     model: ModelPin
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCalibrated(Event):
     """The rows of the model's predict calls were measured, for this kind of machine."""
 
@@ -199,7 +191,6 @@ class ModelCalibrated(Event):
     duration_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ThreadsRaised(Event):
     """The process takes more shards at a time."""
 
@@ -211,7 +202,6 @@ class ThreadsRaised(Event):
     busy_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TileComputed(Event):
     """The engine answered one predict call."""
 
@@ -222,7 +212,6 @@ class TileComputed(Event):
     duration_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CallsAnswered(Event):
     """Calls of `client.predict` for one model were answered together."""
 
@@ -235,7 +224,6 @@ class CallsAnswered(Event):
 # The store.
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StoreRequested(Event):
     """The store answered a request, or did not."""
 
@@ -248,7 +236,6 @@ class StoreRequested(Event):
 # Worker processes.
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStarted(Event):
     """The process is about to consume."""
 
@@ -259,7 +246,6 @@ class WorkerStarted(Event):
     engine: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStopped(Event):
     """The process has finished what it held."""
 
@@ -268,7 +254,6 @@ class WorkerStopped(Event):
     worker: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerEnded(Event):
     """The supervisor saw a process end, and starts another."""
 
@@ -280,7 +265,6 @@ class WorkerEnded(Event):
     lived_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerKilled(Event):
     """The supervisor kills a process that shows no life."""
 

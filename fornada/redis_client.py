@@ -45,6 +45,12 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
         ) from exc
 
 
+def milliseconds(time: tuple[int, int]) -> int:
+    """The answer to TIME, in ms since the epoch."""
+    seconds, microseconds = time
+    return seconds * 1000 + microseconds // 1000
+
+
 def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
     """Translate Redis's errors into ours."""
 

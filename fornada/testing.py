@@ -16,13 +16,9 @@ class HookedObjectStore(StoreWrapper):
 
     def __init__(self, objects: ObjectStore | None = None) -> None:
         super().__init__(objects or InMemoryObjectStore())
-        self.before: Callable[[str, str], object] = _nothing
+        self.before: Callable[[str, str], object] = lambda _operation, _key: None
 
     def around(self, operation: str, key: str) -> AbstractContextManager[object]:
         """Call `before`."""
         self.before(operation, key)
         return nullcontext()
-
-
-def _nothing(_operation: str, _key: str) -> None:
-    """Let every call through."""

@@ -230,7 +230,7 @@ class Job:
             reason = f"shard {shard} is dead ({outcome.reason}): {outcome.detail}"
             errors = dict.fromkeys(range(spec.item_count), reason)
         else:
-            probabilities = self._probabilities(outcome)
+            probabilities = np.asarray(self._jobs.data(outcome), np.float32)
             errors = {error.index: error.reason for error in outcome.item_errors}
         return ShardResult(
             shard=shard,
@@ -239,9 +239,6 @@ class Job:
             probabilities=probabilities,
             errors=errors,
         )
-
-    def _probabilities(self, outcome: ShardOutcome) -> NDArray[np.float32]:
-        return np.asarray(self._jobs.data(outcome), dtype=np.float32)
 
     def _item_ids(self, shard: int, first_item: int) -> list[str]:
         spec = self.manifest.shards[shard]

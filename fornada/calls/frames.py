@@ -1,6 +1,7 @@
 """The wire format of calls and answers: a line of JSON, then the bytes of an array."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
@@ -60,13 +61,13 @@ def answer_frame(header: PredictAnswer, outputs: NDArray[np.float32] | None = No
     return header.to_json() + b"\n" + (b"" if outputs is None else outputs.tobytes())
 
 
+@dataclass(frozen=True, slots=True)
 class RequestFrame:
     """A parsed call."""
 
-    def __init__(self, header: PredictRequest, items: Array) -> None:
-        self.header = header
-        #: Item dtype [items, *item_shape], read-only.
-        self.items = items
+    header: PredictRequest
+    #: Item dtype [items, *item_shape], read-only.
+    items: Array
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
@@ -80,13 +81,13 @@ class RequestFrame:
         return cls(header, _array(data, shape, np.dtype(header.item_dtype)))
 
 
+@dataclass(frozen=True, slots=True)
 class AnswerFrame:
     """A parsed answer."""
 
-    def __init__(self, header: PredictAnswer, outputs: NDArray[np.float32]) -> None:
-        self.header = header
-        #: float32 [items, outputs], read-only; [0, 0] with an error.
-        self.outputs = outputs
+    header: PredictAnswer
+    #: float32 [items, outputs], read-only; [0, 0] with an error.
+    outputs: NDArray[np.float32]
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:

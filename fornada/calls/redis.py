@@ -7,7 +7,7 @@ import redis
 
 from fornada import keys
 from fornada.errors import BacklogFullError
-from fornada.redis_client import connected, translated
+from fornada.redis_client import connected, milliseconds, translated
 from fornada.settings import Settings
 
 #: Most calls that wait for a worker, each of up to 1 MiB; further ones are refused.
@@ -43,7 +43,6 @@ class RedisCallChannel:
 
     @translated
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:
-        """Send calls to the workers of a queue, all or none."""
         waiting = self._ask(
             keys=[keys.redis_predict_calls(queue)], args=[MAX_WAITING, _FORGET_S, *frames]
         )
@@ -55,18 +54,16 @@ class RedisCallChannel:
 
     @translated
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
-        """Wait for a call; take up to `count`, with the time of Redis in ms."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.blmpop(
                 timeout_s, 1, keys.redis_predict_calls(queue), direction="LEFT", count=count
             )
             pipe.time()
             taken, time = pipe.execute()
-        return list(taken[1]) if taken else [], _milliseconds(time)
+        return list(taken[1]) if taken else [], milliseconds(time)
 
     @translated
     def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
-        """Send answers, keyed by the client that waits for them."""
         with self._redis.pipeline(transaction=False) as pipe:
             for client, answers in frames.items():
                 key = keys.redis_predict_answers(client)
@@ -76,22 +73,14 @@ class RedisCallChannel:
 
     @translated
     def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
-        """Wait for an answer; take up to `count`."""
         key = keys.redis_predict_answers(client)
         taken = self._redis.blmpop(timeout_s, 1, key, direction="LEFT", count=count)
         return list(taken[1]) if taken else []
 
     @translated
     def waiting(self, queue: str) -> int:
-        """The number of calls that no worker has taken yet."""
         return int(self._redis.llen(keys.redis_predict_calls(queue)))
 
     @translated
     def time_ms(self) -> int:
-        """The time in ms, by the clock of deadlines."""
-        return _milliseconds(self._redis.time())
-
-
-def _milliseconds(time: tuple[int, int]) -> int:
-    seconds, microseconds = time
-    return seconds * 1000 + microseconds // 1000
+        return milliseconds(self._redis.time())

@@ -25,7 +25,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
 _ROLE_CHECKS = ("worker.checks:model_checks",)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What one check found."""
 
@@ -62,9 +62,9 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
 def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
     yield Finding(
-        check="settings",
-        status="ok",
-        detail=f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
+        "settings",
+        "ok",
+        f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
     objects = open_store(settings)
@@ -80,7 +80,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
         try:
             yield from check()
         except FornadaError as exc:
-            yield Finding(check=name, status="fail", detail=str(exc))
+            yield Finding(name, "fail", str(exc))
 
 
 def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
@@ -88,34 +88,28 @@ def _broker(coordination: RedisCoordination) -> Iterator[Finding]:
     known = [int(part) for part in facts["version"].split(".")[:2] if part.isdigit()]
     server = f"{facts['name']} {facts['version']}"
     if facts["name"] == "Redis" and known and tuple(known) < _OLDEST_REDIS:
-        yield Finding(
-            check="broker", status="warn", detail=f"{server} is older than 7.2; upgrade it"
-        )
+        yield Finding("broker", "warn", f"{server} is older than 7.2; upgrade it")
     else:
-        yield Finding(check="broker", status="ok", detail=f"{server} answers")
+        yield Finding("broker", "ok", f"{server} answers")
     if facts["maxmemory_policy"] not in {"noeviction", "unknown"}:
         yield Finding(
-            check="broker memory",
-            status="warn",
-            detail=f"maxmemory-policy is {facts['maxmemory_policy']}, which may evict the queue; "
+            "broker memory",
+            "warn",
+            f"maxmemory-policy is {facts['maxmemory_policy']}, which may evict the queue; "
             "set it to noeviction",
         )
     if facts["append_only_file"] == "off":
         yield Finding(
-            check="broker persistence",
-            status="warn",
-            detail="no append-only file; a restart empties the queue, which costs time but no "
+            "broker persistence",
+            "warn",
+            "no append-only file; a restart empties the queue, which costs time but no "
             "results; set appendonly yes",
         )
     leader = coordination.leader()
     if leader is None:
-        yield Finding(
-            check="workers",
-            status="warn",
-            detail="no worker has been seen; start one with `fornada worker`",
-        )
+        yield Finding("workers", "warn", "no worker has been seen; start one with `fornada worker`")
     else:
-        yield Finding(check="workers", status="ok", detail=f"{leader} leads the reconciler")
+        yield Finding("workers", "ok", f"{leader} leads the reconciler")
 
 
 def _store(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
@@ -129,17 +123,15 @@ def _store(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
         objects.delete(key)
     if not consistent:
         yield Finding(
-            check="store",
-            status="fail",
-            detail=f"{objects.endpoint} does not list or return what was just written; use a store "
+            "store",
+            "fail",
+            f"{objects.endpoint} does not list or return what was just written; use a store "
             "with read-after-write consistency",
         )
         return
-    yield Finding(
-        check="store", status="ok", detail=f"{objects.endpoint} writes, reads, lists and deletes"
-    )
+    yield Finding("store", "ok", f"{objects.endpoint} writes, reads, lists and deletes")
     if objects.conditional_writes:
         detail = "If-None-Match: * is honoured; the store decides outcomes"
     else:
         detail = "If-None-Match: * is ignored; outcomes are settled by reading back"
-    yield Finding(check="conditional writes", status="ok", detail=detail)
+    yield Finding("conditional writes", "ok", detail)

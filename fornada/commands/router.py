@@ -129,15 +129,13 @@ def main(argv: list[str] | None = None) -> None:
     try:
         code: Any = root.main(args=argv, prog_name="fornada", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
     except FornadaError as exc:
         _fail(str(exc), exc.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
     except BrokenPipeError:
         # The reader, such as `head`, has all it wanted.
         _silence_stdout()

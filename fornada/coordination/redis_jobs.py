@@ -10,7 +10,7 @@ import redis
 from fornada import keys
 from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.redis_client import translated
+from fornada.redis_client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
 _ENDED_MS = 10 * 60 * 1000
@@ -29,7 +29,7 @@ class RedisOpenJobs:
 
     @translated
     def server_time(self) -> datetime:
-        return datetime.fromtimestamp(_milliseconds(self._redis.time()) / 1e3, UTC)
+        return datetime.fromtimestamp(milliseconds(self._redis.time()) / 1e3, UTC)
 
     @translated
     def queue_length(self, queue: str) -> int:
@@ -66,7 +66,7 @@ class RedisOpenJobs:
 
     @translated
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        enqueued, at_ms = keys.JobStateKeys(job_id).enqueued, _milliseconds(self._redis.time())
+        enqueued, at_ms = keys.JobStateKeys(job_id).enqueued, milliseconds(self._redis.time())
         with self._redis.pipeline() as pipe:
             pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
             for shard in shards:
@@ -86,7 +86,7 @@ class RedisOpenJobs:
             pipe.hgetall(state.failed)
             pipe.hgetall(state.job)
             time, done, leases, enqueued, failed, job = pipe.execute()
-        now_ms = _milliseconds(time)
+        now_ms = milliseconds(time)
         bits = np.frombuffer((done or "").encode(errors="surrogateescape"), np.uint8)
         started_ms = job.get("started_ms")
         return Progress(
@@ -206,12 +206,6 @@ class RedisOpenJobs:
             return False
         self._redis.pexpire(key, ttl_ms)
         return True
-
-
-def _milliseconds(time: tuple[int, int]) -> float:
-    """The answer to TIME, in ms since the epoch."""
-    seconds, microseconds = time
-    return float(seconds * 1000 + microseconds // 1000)
 
 
 def _deadline_ms(deadline: datetime | None) -> str:

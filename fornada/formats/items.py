@@ -24,6 +24,23 @@ def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
     return one in {other, (*other, 1)} or (*one, 1) == other
 
 
+def check_shape(shape: Sequence[int], item_shape: Sequence[int], *, model: str, where: str) -> None:
+    """Check that rows of an array of `shape` are items, give or take a last axis of length 1.
+
+    Raises:
+        InputError: They are not, or there are none.
+    """
+    have, want = tuple(shape), tuple(item_shape)
+    if 0 in have or not have:
+        raise InputError(f"{where}: the array of shape {have} is empty; give at least one item")
+    if not items_fit(have[1:], want):
+        hint = " (one item? give it a leading axis: images[numpy.newaxis])" if have == want else ""
+        raise InputError(
+            f"{where}: items of shape {have[1:]}, but {model} takes {want}{hint}; resize images, "
+            "pad or cut sequences before you submit"
+        )
+
+
 def check_items(
     array: Array, *, item_shape: Sequence[int], item_dtype: str, model: str, where: str = "images"
 ) -> Array:
@@ -34,34 +51,17 @@ def check_items(
     Raises:
         InputError: The array is empty, or its shape, dtype or a value does not fit.
     """
-    want = tuple(item_shape)
-    if array.ndim == 0 or array.shape[0] == 0 or array.size == 0:
-        raise InputError(
-            f"{where}: the array of shape {array.shape} is empty; give at least one item"
-        )
+    check_shape(array.shape, item_shape, model=model, where=where)
     if array.dtype.hasobject or array.dtype.kind not in "uif":
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
-    if array.shape[1:] != want:
-        array = _fit_grey_axis(array, want, model=model, where=where)
+    if array.shape[1:] != tuple(item_shape):
+        array = array.reshape(len(array), *item_shape)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
         raise InputError(
             f"{where}: item {bad} has NaN or infinity; replace or leave out such items"
         )
     return _fit_dtype(array, np.dtype(item_dtype), model=model, where=where)
-
-
-def _fit_grey_axis(array: Array, want: tuple[int, ...], *, model: str, where: str) -> Array:
-    have = array.shape[1:]
-    if items_fit(have, want):
-        return array.reshape(len(array), *want)
-    hint = (
-        " (one item? give it a leading axis: images[numpy.newaxis])" if array.shape == want else ""
-    )
-    raise InputError(
-        f"{where}: items of shape {have}, but {model} takes {want}{hint}; resize images, pad "
-        "or cut sequences before you submit"
-    )
 
 
 def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:

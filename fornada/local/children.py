@@ -3,9 +3,8 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from fornada.errors import LocalDiskError, MissingExtraError
@@ -79,44 +78,21 @@ class Children:
             )
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with signals_deferred():
             for child in self._children[::-1]:
                 self.stop(child)
             watchdog.end_strays(self._signs_dir, grace_s=_LEFTOVER_GRACE_S)
             self._watchdog.communicate()
 
-    def spawn(
-        self,
-        *,
-        name: str,
-        argv: Sequence[str],
-        environ: Mapping[str, str],
-        output_path: Path,
-        share_stderr: bool = False,
-        stdin: bytes = b"",
-        grace_s: float = 5.0,
-    ) -> Child:
-        """Start a child; the arguments are those of `Child`.
+    def spawn(self, start: Callable[[], Child]) -> Child:
+        """Own the child that `start` starts.
 
         Raises:
             StackError: The program cannot be run.
         """
         with signals_deferred():
-            child = Child(
-                name=name,
-                argv=argv,
-                environ=environ,
-                output_path=output_path,
-                share_stderr=share_stderr,
-                stdin=stdin,
-                grace_s=grace_s,
-            )
+            child = start()
             self._children.append(child)
             self._tell_watchdog(f"+{child.pid}")
             self._write_record()

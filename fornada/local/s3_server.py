@@ -65,10 +65,12 @@ def start_s3_server(
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     child = children.spawn(
-        name="the S3 server",
-        argv=_command(port, data_dir),
-        environ=_environ(settings),
-        output_path=log_path,
+        lambda: Child(
+            name="the S3 server",
+            argv=_command(port, data_dir),
+            environ=_environ(settings),
+            output_path=log_path,
+        )
     )
     store = open_store(settings)
     try:

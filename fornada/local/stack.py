@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from fornada.errors import LocalDiskError, MissingExtraError, StackError
@@ -88,12 +87,7 @@ class Stack:
             self._exit = starting.pop_all()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._exit.close()
 
     def check(self) -> None:
@@ -114,11 +108,13 @@ class Stack:
             StackError: A part of the stack ended meanwhile.
         """
         command = self._children.spawn(
-            name=f"`fornada {arguments[0]}`",
-            argv=_fornada(*arguments),
-            environ=self._child_environ(),
-            output_path=output_path,
-            share_stderr=share_stderr,
+            lambda: Child(
+                name=f"`fornada {arguments[0]}`",
+                argv=_fornada(*arguments),
+                environ=self._child_environ(),
+                output_path=output_path,
+                share_stderr=share_stderr,
+            )
         )
         while (code := command.exit_code()) is None:
             self.check()
@@ -176,11 +172,13 @@ class Stack:
         for sign in self._signs_dir.glob("*.json"):
             sign.unlink(missing_ok=True)
         workers = self._children.spawn(
-            name="`fornada worker`",
-            argv=_fornada("worker", "--processes", str(self._worker_count)),
-            environ=self._worker_environ(),
-            output_path=self.logs_dir / "workers.log",
-            grace_s=_WORKER_GRACE_S,
+            lambda: Child(
+                name="`fornada worker`",
+                argv=_fornada("worker", "--processes", str(self._worker_count)),
+                environ=self._worker_environ(),
+                output_path=self.logs_dir / "workers.log",
+                grace_s=_WORKER_GRACE_S,
+            )
         )
         workers.wait(
             lambda: len(list(self._signs_dir.glob("*.json"))) >= self._worker_count,

@@ -63,12 +63,14 @@ def start_valkey(
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     child = children.spawn(
-        name="Valkey",
-        # The password goes through stdin, since any user can read a command line.
-        argv=[valkey_binary(), "-"],
-        environ={"LC_ALL": "C"},
-        output_path=log_path,
-        stdin=_config(port=port, password=password, data_dir=data_dir),
+        lambda: Child(
+            name="Valkey",
+            # The password goes through stdin, since any user can read a command line.
+            argv=[valkey_binary(), "-"],
+            environ={"LC_ALL": "C"},
+            output_path=log_path,
+            stdin=_config(port=port, password=password, data_dir=data_dir),
+        )
     )
     url = f"redis://:{password}@{HOST}:{port}/0"
     with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:

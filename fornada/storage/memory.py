@@ -31,7 +31,6 @@ class InMemoryObjectStore:
 
     @property
     def conditional_writes(self) -> bool:
-        """Whether the store itself decides `put_if_absent`."""
         return self._conditional_writes
 
     def create_bucket(self) -> None:
@@ -40,7 +39,6 @@ class InMemoryObjectStore:
     def get(
         self, key: str, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> StoredObject:
-        """The object under `key`, or its first `max_bytes`."""
         with self._lock:
             data = self._objects.get((bucket, key))
         if data is None:
@@ -48,18 +46,15 @@ class InMemoryObjectStore:
         return StoredObject(data=data[:max_bytes], etag=_etag(data))
 
     def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        """Write `data`, replacing what was there."""
         self._write((bucket, key), data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Write `data` if the key is free; return whether these bytes are there now."""
         with self._lock:
             if (None, key) not in self._objects:
                 self._write((None, key), data)
             return self._objects[None, key] == data
 
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        """All objects whose keys begin with `prefix`, in key order."""
         with self._lock:
             found = sorted(
                 (key, data, self._modified_at[in_bucket, key])
@@ -72,7 +67,6 @@ class InMemoryObjectStore:
         )
 
     def list_folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix`, which ends in `/`, that hold objects."""
         names = {
             info.key.removeprefix(prefix).split("/")[0]
             for info in self.list(prefix)
@@ -81,7 +75,6 @@ class InMemoryObjectStore:
         return iter(sorted(names))
 
     def delete(self, key: str) -> None:
-        """Delete the object; it need not exist."""
         with self._lock:
             self._objects.pop((None, key), None)
 

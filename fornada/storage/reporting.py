@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 from fornada.errors import FornadaError
 from fornada.events import Events, StoreRequested
@@ -17,12 +17,9 @@ class ReportingStore(StoreWrapper):
         super().__init__(objects)
         self._events = events
 
-    def around(self, operation: str, key: str) -> AbstractContextManager[object]:  # noqa: ARG002 - no metric is kept by key
-        """Report how long the request took, and its error."""
-        return nullcontext() if operation.startswith("list") else self._timed(operation)
-
     @contextmanager
-    def _timed(self, operation: str) -> Iterator[None]:
+    def around(self, operation: str, key: str) -> Iterator[None]:  # noqa: ARG002 - no metric is kept by key
+        """Tell how long the request took, and what error it gave."""
         began_s = time.monotonic()
         error = None
         try:
@@ -31,8 +28,8 @@ class ReportingStore(StoreWrapper):
             error = type(exc).__name__
             raise
         finally:
-            self._events.tell(
-                StoreRequested(
-                    operation=operation, duration_s=time.monotonic() - began_s, error=error
+            took_s = time.monotonic() - began_s
+            if not operation.startswith("list"):
+                self._events.tell(
+                    StoreRequested(operation=operation, duration_s=took_s, error=error)
                 )
-            )

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from fornada.errors import InputError
-from fornada.formats.items import items_fit
+from fornada.formats.items import check_shape
 from fornada.formats.npy import read_npy_header
 
 
@@ -53,13 +53,4 @@ class ArrayHeader:
         Raises:
             InputError: They are not, or there are none.
         """
-        if 0 in self.shape or not self.shape:
-            raise InputError(
-                f"{self.where}: the array of shape {self.shape} is empty; give at least one item"
-            )
-        if not items_fit(self.shape[1:], item_shape):
-            raise InputError(
-                f"{self.where}: items of shape {self.shape[1:]}, but {model} takes "
-                f"{tuple(item_shape)}; give the items alone; resize images, pad or cut sequences "
-                "before you submit"
-            )
+        check_shape(self.shape, item_shape, model=model, where=self.where)

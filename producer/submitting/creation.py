@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError
@@ -21,6 +22,7 @@ _WRITING_THREADS = 4
 _JOBS_PER_ROUND = 4 * MAX_BUNDLE
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobCreator:
     """Creates jobs and enqueues their shards.
 
@@ -29,19 +31,15 @@ class JobCreator:
     reconciler.
     """
 
-    def __init__(
-        self, *, jobs: JobStore, coordination: OpenJobs, sender: Sender, settings: Settings
-    ) -> None:
-        self._jobs = jobs
-        self._coordination = coordination
-        self._sender = sender
-        self._queue = settings.queue
-        self._enqueue_window = settings.enqueue_window
+    jobs: JobStore
+    coordination: OpenJobs
+    sender: Sender
+    settings: Settings
 
     def existing(self, job_id: str) -> JobManifest | None:
         """The manifest of the job with this id, if there is one."""
         try:
-            return self._jobs.manifest(job_id)
+            return self.jobs.manifest(job_id)
         except JobNotFoundError:
             return None
 
@@ -55,8 +53,8 @@ class JobCreator:
         Raises:
             JobConflictError: The id is taken by other work.
         """
-        self._coordination.open_job(manifest.job_id, new=new)
-        created = self._jobs.create(manifest)
+        self.coordination.open_job(manifest.job_id, new=new)
+        created = self.jobs.create(manifest)
         if created is manifest:
             self.enqueue(manifest, range(len(manifest.shards)))
         return created
@@ -65,10 +63,10 @@ class JobCreator:
         """Enqueue as many shards as the window has room for; the reconciler enqueues the rest."""
         job_id = manifest.job_id
         try:
-            queued = self._coordination.queue_length(self._queue)
-            first = shards[: max(0, self._enqueue_window - queued)]
-            self._coordination.mark_enqueued(job_id, first)
-            self._sender.enqueue(
+            queued = self.coordination.queue_length(self.settings.queue)
+            first = shards[: max(0, self.settings.enqueue_window - queued)]
+            self.coordination.mark_enqueued(job_id, first)
+            self.sender.enqueue(
                 (ShardMessage(job_id=job_id, shard=shard) for shard in first),
                 together=MAX_BUNDLE if manifest.is_small else 1,
             )
@@ -96,10 +94,10 @@ class JobCreator:
 
     def _create_round(self, jobs: Sequence[ContentAddressedManifest]) -> dict[str, FornadaError]:
         # Listed, and noted as enqueued, in one step.
-        has_room = self._coordination.register_small_jobs(
+        has_room = self.coordination.register_small_jobs(
             [job.manifest.small_job() for job in jobs],
-            queue=self._queue,
-            window=self._enqueue_window,
+            queue=self.settings.queue,
+            window=self.settings.enqueue_window,
         )
         failed = self._write(jobs)
         if has_room:
@@ -117,7 +115,7 @@ class JobCreator:
 
     def _write_one(self, job: ContentAddressedManifest) -> FornadaError | None:
         try:
-            self._jobs.create_named(job)
+            self.jobs.create_named(job)
         except FornadaError as exc:
             return exc
         return None
@@ -129,6 +127,6 @@ class JobCreator:
             for shard in range(len(job.manifest.shards))
         )
         try:
-            self._sender.enqueue(messages, together=MAX_BUNDLE)
+            self.sender.enqueue(messages, together=MAX_BUNDLE)
         except BrokerError as exc:
             log.warning("jobs accepted, enqueued later", jobs=len(created), error=str(exc))

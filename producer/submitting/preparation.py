@@ -44,23 +44,15 @@ class PreparedSubmission:
         return small and self.submission.idempotency_key is None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Preparation:
     """Prepares submissions; reads the store and writes nothing."""
 
-    def __init__(
-        self,
-        *,
-        objects: ObjectStore,
-        creator: JobCreator,
-        models: ModelStore,
-        resolver: Resolver,
-        settings: Settings,
-    ) -> None:
-        self._objects = objects
-        self._creator = creator
-        self._models = models
-        self._resolver = resolver
-        self._settings = settings
+    objects: ObjectStore
+    creator: JobCreator
+    models: ModelStore
+    resolver: Resolver
+    settings: Settings
 
     def prepare(
         self, submissions: Iterable[Submission | Array], options: Options
@@ -83,9 +75,9 @@ class Preparation:
         for number, (submission, existing) in enumerate(zip(given, known, strict=True)):
             if existing is not None and ref.version is None and ref.name == existing.model.name:
                 # An alias may have moved since; the caller means the job of that time.
-                model = self._models.verified_manifest(existing.model)
+                model = self.models.verified_manifest(existing.model)
             else:
-                model = current = current or self._resolver.resolve(ref)
+                model = current = current or self.resolver.resolve(ref)
             try:
                 prepared.append(self._prepare(submission, options, model, existing))
             except (InputError, UsageError) as exc:
@@ -103,7 +95,7 @@ class Preparation:
                 f"idempotency key {idempotency_key!r} has the form of a generated job id; use a "
                 "name of your own, such as an order number"
             )
-        return self._creator.existing(idempotency_key)
+        return self.creator.existing(idempotency_key)
 
     def _prepare(
         self,
@@ -117,8 +109,8 @@ class Preparation:
         signature = Signature.of(model)
         item_count = items_per_shard_for(
             signature,
-            items_per_shard=self._settings.items_per_shard if given is None else given,
-            max_shard_bytes=self._settings.max_shard_bytes,
+            items_per_shard=self.settings.items_per_shard if given is None else given,
+            max_shard_bytes=self.settings.max_shard_bytes,
         )
         inputs: Shards | None
         shards: Iterator[Shard] = iter(())
@@ -130,7 +122,7 @@ class Preparation:
             may_be_small = existing is None or existing.is_small
             inputs, shards = try_inline(
                 cut(blocks, signature=signature, item_count=item_count),
-                max_bytes=self._settings.max_inline_bytes if may_be_small else 0,
+                max_bytes=self.settings.max_inline_bytes if may_be_small else 0,
             )
         return PreparedSubmission(
             submission=submission, existing=existing, model=model, inputs=inputs, shards=shards
@@ -143,10 +135,10 @@ class Preparation:
             raise UsageError("item_ids go with one array; stored images are named by their keys")
         found = shards_of(
             images,
-            objects=self._objects,
+            objects=self.objects,
             signature=signature,
             items_per_shard=item_count,
-            max_shard_bytes=self._settings.max_shard_bytes,
+            max_shard_bytes=self.settings.max_shard_bytes,
         )
         return Shards(found)
 

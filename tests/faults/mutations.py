@@ -299,7 +299,7 @@ MUTATIONS = (
     Mutation(
         name="window-ignored-by-producers",
         path="producer/submitting/creation.py",
-        old="first = shards[: max(0, self._enqueue_window - queued)]",
+        old="first = shards[: max(0, self.settings.enqueue_window - queued)]",
         new="first = shards",
         tests=(f"{_CLIENT}no_more_messages_are_enqueued_than_the_window_has_room_for",),
     ),
@@ -388,8 +388,8 @@ MUTATIONS = (
     Mutation(
         name="small-jobs-written-before-they-are-listed",
         path="producer/submitting/creation.py",
-        old="        has_room = self._coordination.register_small_jobs(",
-        new="        self._write(jobs)\n        has_room = self._coordination.register_small_jobs(",
+        old="        has_room = self.coordination.register_small_jobs(",
+        new="        self._write(jobs)\n        has_room = self.coordination.register_small_jobs(",
         tests=(f"{_SUBMITTED}without_a_broker_none_of_many_is_submitted",),
     ),
     Mutation(

@@ -121,7 +121,6 @@ class S3ObjectStore:
 
     @_translated
     def put(self, key: str, data: bytes) -> None:
-        """Write `data`, replacing what was there."""
         if self._wire is None or not self._wire.put(self.bucket, key, data, only_if_absent=False):
             self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
 
@@ -142,7 +141,6 @@ class S3ObjectStore:
 
     @_translated
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        """All objects whose keys begin with `prefix`, in key order."""
         return iter(
             [
                 ObjectInfo(
@@ -158,7 +156,6 @@ class S3ObjectStore:
 
     @_translated
     def list_folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix`, which ends in `/`, that hold objects."""
         return iter(
             [
                 entry["Prefix"].removeprefix(prefix).rstrip("/")
@@ -169,13 +166,11 @@ class S3ObjectStore:
 
     @_translated
     def delete(self, key: str) -> None:
-        """Delete the object; it need not exist."""
         if self._wire is None or not self._wire.delete(self.bucket, key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     @_translated
     def create_bucket(self) -> None:
-        """Create the bucket; it may exist already."""
         try:
             self._client.create_bucket(Bucket=self.bucket)
         except ClientError as exc:

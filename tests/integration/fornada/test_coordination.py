@@ -11,7 +11,7 @@ from fornada import keys
 from fornada.coordination import redis_jobs
 from fornada.coordination.interface import Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import BrokerError, ConfigError
+from fornada.errors import BrokerError
 from fornada.local.ports import free_port
 from fornada.settings import Settings
 
@@ -59,13 +59,17 @@ def test_open_jobs_are_unknown_until_the_list_is_complete(coordination: Coordina
 
 
 def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None:
-    coordination.rebuild_open_jobs(["a", "b", "c"])
+    coordination.rebuild_open_jobs(["a", "b", "c", "d"])
 
-    coordination.end_jobs({"a": "SUCCEEDED"})
+    coordination.end_jobs({"a": "SUCCEEDED", "d": "FAILED"})
+    coordination.end_jobs({})
     coordination.drop_jobs(["b"])
     coordination.drop_jobs(["never there"])
 
     assert {"c"} == coordination.open_jobs()
+    assert ["ended", "ended", "begun"] == [
+        begin(coordination, job_id, 0, "x").status for job_id in ("a", "d", "c")
+    ]
 
 
 # Newest jobs.
@@ -113,12 +117,6 @@ def test_attempts_are_counted(coordination: Coordination) -> None:
     assert [("begun", 1), ("begun", 2), ("begun", 3)] == counts
 
 
-def test_beginning_the_same_attempt_again_counts_once(coordination: Coordination) -> None:
-    first = [begin(coordination, "job", 0, "a") for _ in range(3)]
-
-    assert [("begun", 1)] * 3 == [(begun.status, begun.attempts) for begun in first]
-
-
 def test_a_shard_under_lease_is_not_begun_by_another(coordination: Coordination) -> None:
     begin(coordination, "job", 0, "a")
 
@@ -134,14 +132,6 @@ def test_shards_and_jobs_do_not_share_leases(coordination: Coordination) -> None
 
     assert "begun" == begin(coordination, "job", 1, "b").status
     assert "begun" == begin(coordination, "other", 0, "c").status
-
-
-def test_a_lease_runs_out(coordination: Coordination, wait_until: Callable[..., None]) -> None:
-    begin(coordination, "job", 0, "a", lease_s=SHORT_S)
-
-    wait_until(lambda: begin(coordination, "job", 0, "b").status == "begun")
-
-    assert 2 == begin(coordination, "job", 0, "b").attempts
 
 
 def test_a_renewed_lease_holds(coordination: Coordination) -> None:
@@ -187,19 +177,10 @@ def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordi
     assert 3 == begun.attempts
 
     coordination.forget_attempt(Claim("job", 0, "a"))
-
-    assert 3 == begin(coordination, "job", 0, "c").attempts
-    assert 3 == begin(coordination, "job", 0, "c").attempts
-
-
-def test_a_forgotten_attempt_does_not_count(coordination: Coordination) -> None:
-    begin(coordination, "job", 0, "a", lease_s=0.001)
-    let_pass(0.01)
-
-    coordination.forget_attempt(Claim("job", 0, "a"))
     coordination.forget_attempt(Claim("job", 0, "never there"))
 
-    assert 1 == begin(coordination, "job", 0, "b").attempts
+    assert 3 == begin(coordination, "job", 0, "c").attempts
+    assert 3 == begin(coordination, "job", 0, "c").attempts
 
 
 # Done and ended.
@@ -287,26 +268,18 @@ def test_outcomes_in_the_store_are_added_to_those_counted(
 
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
-    before = coordination.server_time()
     coordination.mark_enqueued("job", [0, 5])
-    let_pass(0.05)
+    let_pass(0.1)
+    before = coordination.server_time()
+    coordination.mark_enqueued("job", [0])
 
     enqueued = coordination.progress("job").enqueued
 
+    passed_s = (coordination.server_time() - before).total_seconds()
     assert {0, 5} == set(enqueued)
-    most_s = (coordination.server_time() - before).total_seconds()
-    assert 0.04 <= enqueued[5] <= most_s + 0.002
-
-
-def test_enqueueing_again_restarts_the_age(coordination: Coordination) -> None:
-    coordination.mark_enqueued("job", [0])
-    let_pass(0.2)
-    before = coordination.server_time()
-
-    coordination.mark_enqueued("job", [0])
-
-    age_s = coordination.progress("job").enqueued[0]
-    assert age_s <= (coordination.server_time() - before).total_seconds() + 0.002
+    # Enqueueing again restarts the age. Redis counts in milliseconds.
+    assert enqueued[0] <= passed_s + 0.002
+    assert 0.09 <= enqueued[5]
 
 
 def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordination) -> None:
@@ -347,11 +320,9 @@ def test_attempts_and_the_first_beginning_are_counted_for_the_job(
 
 
 def test_dead_shards_and_failed_items_are_counted_once_each(coordination: Coordination) -> None:
+    ends = [ShardEnd(0, dead=True), *(ShardEnd(n, item_errors=n) for n in (1, 3)), ShardEnd(2)]
     for _ in range(2):
-        coordination.mark_done("job", [ShardEnd(0, dead=True)])
-        coordination.mark_done("job", [ShardEnd(1, item_errors=3)])
-        coordination.mark_done("job", [ShardEnd(2, item_errors=1)])
-        coordination.mark_done("job", [ShardEnd(3)])
+        assert 4 == coordination.mark_done("job", ends)
 
     progress = coordination.progress("job")
 
@@ -517,10 +488,8 @@ def test_a_wiped_server_goes_on_with_the_same_client(redis_url: str) -> None:
         client.flushall()
         client.script_flush()
 
-    assert ("begun", 1) == (
-        (begun := begin(coordination, "job", 0, "b")).status,
-        begun.attempts,
-    )
+    begun = begin(coordination, "job", 0, "b")
+    assert ("begun", 1) == (begun.status, begun.attempts)
 
 
 def test_a_connection_cut_by_the_server_is_made_again(redis_url: str) -> None:
@@ -532,31 +501,20 @@ def test_a_connection_cut_by_the_server_is_made_again(redis_url: str) -> None:
     assert "begun" == begin(coordination, "job", 0, "a").status
 
 
-def test_a_wrong_password_is_a_broker_error_without_it(redis_url: str) -> None:
+def test_a_server_that_is_away_or_refuses_us_is_a_broker_error_without_the_password(
+    redis_url: str,
+) -> None:
     host = redis_url.rpartition("@")[2]
+    for url, fact in (
+        (f"redis://:hunter2@127.0.0.1:{free_port()}/0", "cannot be reached.*FORNADA_REDIS_URL"),
+        (f"redis://:hunter2@{host}", "refuses us.*FORNADA_REDIS_URL"),
+        (f"redis://{host}", "refuses us.*password"),
+    ):
+        with pytest.raises(BrokerError, match=fact) as caught:
+            _on_redis(url).server_time()
 
-    with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
-        _on_redis(f"redis://:hunter2@{host}").server_time()
-
-    assert "refuses us" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_no_password_is_a_broker_error(redis_url: str) -> None:
-    host = redis_url.rpartition("@")[2]
-
-    with pytest.raises(BrokerError, match="password"):
-        _on_redis(f"redis://{host}").server_time()
-
-
-def test_a_closed_port_is_a_broker_error() -> None:
-    coordination = _on_redis(f"redis://:hunter2@127.0.0.1:{free_port()}/0")
-
-    with pytest.raises(BrokerError, match="cannot be reached") as caught:
-        coordination.server_time()
-
-    assert "hunter2" not in str(caught.value)
-    assert caught.value.may_pass_later
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.may_pass_later
 
 
 def test_every_call_translates_redis_errors() -> None:
@@ -576,8 +534,3 @@ def test_a_full_server_is_a_broker_error(redis_url: str) -> None:
                 begin(coordination, "job", 0, "a")
         finally:
             client.config_set("maxmemory", before)
-
-
-def test_an_invalid_url_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="FORNADA_REDIS_URL"):
-        _on_redis("redis://127.0.0.1:port/0")

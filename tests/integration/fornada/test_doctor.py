@@ -1,9 +1,6 @@
 """`fornada doctor` as users run it, on good and on broken deployments."""
 
 import json
-import subprocess
-import sys
-import uuid
 
 import pytest
 from click.testing import CliRunner, Result
@@ -69,17 +66,6 @@ def test_a_broker_that_is_down_or_refuses_us_fails_alone(environ: dict[str, str]
         assert "hunter2" not in done.output
 
 
-def test_a_missing_bucket_is_told_with_its_remedy_which_works(environ: dict[str, str]) -> None:
-    environ = {**environ, "FORNADA_S3_BUCKET": f"new-{uuid.uuid4().hex[:8]}"}
-
-    done = doctor(environ)
-    assert 1 == done.exit_code
-    assert "`fornada doctor --create-bucket`" in done.stdout
-
-    assert 0 == doctor(environ, "--create-bucket").exit_code
-    assert 0 == doctor(environ).exit_code
-
-
 def test_a_store_that_is_down_or_refuses_us_fails_and_the_broker_does_not(
     environ: dict[str, str],
 ) -> None:
@@ -103,23 +89,6 @@ def test_an_unknown_model_is_told(environ: dict[str, str]) -> None:
     assert 1 == done.exit_code
     assert "fail" == findings(done)["model"]
     assert "nobody" in done.stdout
-
-
-def test_a_wrong_setting_is_one_line_and_the_wrong_usage(environ: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "doctor"],
-        capture_output=True,
-        text=True,
-        env={**environ, "FORNADA_QUEU": "x"},
-        timeout=120,
-    )
-
-    assert 2 == done.returncode
-    assert "" == done.stdout
-    assert (
-        "error: FORNADA_QUEU is not a setting; did you mean FORNADA_QUEUE? "
-        "(all: docs/reference/settings.md)\n" == done.stderr
-    )
 
 
 def test_a_store_that_honours_conditions_is_told_from_one_that_does_not(

@@ -40,6 +40,7 @@ def test_without_room_they_are_open_and_not_enqueued(coordination: Coordination)
     assert {"a"} == coordination.open_jobs()
     assert coordination.progress("a").counted
     assert {} == coordination.progress("a").enqueued
+    assert Triage(lost={"a": [0]}, unclear=set()) == triage(coordination, "a")
 
 
 # Many shards in one step.
@@ -77,26 +78,7 @@ def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
     )
 
 
-def test_several_shards_are_marked_as_done_at_once(coordination: Coordination) -> None:
-    register(coordination, job(shards=5))
-    for shard in range(3):
-        begin(coordination, "job", shard, "a")
-
-    ends = [ShardEnd(shard=0), ShardEnd(shard=2, item_errors=3), ShardEnd(shard=1, dead=True)]
-    assert 3 == coordination.mark_done("job", ends)
-
-    progress = coordination.progress("job")
-    assert ({0, 1, 2}, {1}, 3) == (progress.done, progress.dead, progress.item_errors)
-    assert (set(), {3, 4}) == (progress.running, set(progress.enqueued))
-
-
 # Ends.
-
-
-def test_the_first_end_that_is_proposed_holds(coordination: Coordination) -> None:
-    assert b"first" == coordination.decide_ends({"job": b"first"})["job"]
-    assert b"first" == coordination.decide_ends({"job": b"second"})["job"]
-    assert b"other" == coordination.decide_ends({"another": b"other"})["another"]
 
 
 def test_several_ends_are_decided_at_once(coordination: Coordination) -> None:
@@ -130,19 +112,6 @@ def test_a_job_of_the_same_id_has_an_end_of_its_own(coordination: Coordination) 
     assert b"of the second" == coordination.decide_ends({"job": b"of the second"})["job"]
 
 
-def test_several_jobs_are_ended_at_once(coordination: Coordination) -> None:
-    coordination.rebuild_open_jobs([])
-    register(coordination, job("a"), job("b"), job("c"))
-
-    coordination.end_jobs({"a": "SUCCEEDED", "b": "FAILED"})
-    coordination.end_jobs({})
-
-    assert {"c"} == coordination.open_jobs()
-    assert ["ended", "ended", "begun"] == [
-        begin(coordination, name, 0, "x").status for name in ("a", "b", "c")
-    ]
-
-
 # Triage.
 
 
@@ -150,18 +119,16 @@ def triage(coordination: Coordination, *job_ids: str, patience_s: float = LONG_S
     return coordination.triage(job_ids, patience_s=patience_s)
 
 
-NOTHING = Triage(lost={}, unclear=set())
-
-
 def test_jobs_that_are_enqueued_or_leased_need_no_attention(
     coordination: Coordination,
 ) -> None:
-    register(coordination, job("waits"), job("works"), job("both", shards=3))
+    deadline = coordination.server_time() + timedelta(seconds=60)
+    register(coordination, job("waits", deadline=deadline), job("works"), job("both", shards=3))
     begin(coordination, "works", 0, "a")
     begin(coordination, "both", 1, "b")
     coordination.mark_done("both", [ShardEnd(2)])
 
-    assert NOTHING == triage(coordination, "waits", "works", "both")
+    assert Triage(lost={}, unclear=set()) == triage(coordination, "waits", "works", "both")
 
 
 def test_shards_whose_lease_or_message_ran_out_are_lost(
@@ -179,12 +146,6 @@ def test_shards_whose_lease_or_message_ran_out_are_lost(
     )
 
 
-def test_jobs_without_room_in_the_queue_are_lost_at_once(coordination: Coordination) -> None:
-    register(coordination, job(shards=2), window=0)
-
-    assert Triage(lost={"job": [0, 1]}, unclear=set()) == triage(coordination, "job")
-
-
 def test_jobs_that_are_done_or_expired_or_not_known_to_be_small_are_unclear(
     coordination: Coordination,
 ) -> None:
@@ -196,12 +157,6 @@ def test_jobs_that_are_done_or_expired_or_not_known_to_be_small_are_unclear(
     assert Triage(lost={}, unclear={"done", "expired", "large", "unknown"}) == triage(
         coordination, "done", "expired", "large", "unknown"
     )
-
-
-def test_a_deadline_in_the_future_does_not_matter(coordination: Coordination) -> None:
-    register(coordination, job(deadline=coordination.server_time() + timedelta(seconds=60)))
-
-    assert NOTHING == triage(coordination, "job")
 
 
 def test_a_restored_job_is_triaged_and_not_counted(

@@ -11,7 +11,6 @@ import redis
 from pydantic import SecretStr
 
 from fornada import keys
-from fornada.coordination.interface import Claim
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import (
     BrokerError,
@@ -30,23 +29,17 @@ from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.inputs.interface import StoredImages
 from producer.upkeep.backlog import Backlog, WorkCount
+
+from ...deployment import publish_unloadable
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
 
 def publish(objects: ObjectStore) -> None:
-    ModelStore(objects=objects).publish(
-        ModelDraft(name="m", item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
-        artifact=b"weights",
-        golden_inputs=IMAGES[:1],
-        golden_outputs=np.zeros((1, 2), np.float32),
-        check=lambda _artifact: None,
-    )
+    publish_unloadable(objects, "m", item_shape=[2, 2], classes=["a", "b"])
 
 
 @pytest.fixture
@@ -208,20 +201,6 @@ def unreachable(settings: Settings) -> list[Settings]:
     ]
 
 
-def test_without_a_broker_nothing_is_uploaded(
-    settings: Settings, rclone_objects: S3ObjectStore
-) -> None:
-    publish(rclone_objects)
-    before = [info.key for info in rclone_objects.list("")]
-
-    for broken in unreachable(settings):
-        with pytest.raises(BrokerError, match="FORNADA_REDIS_URL") as caught:
-            Client.from_settings(broken).submit(IMAGES, model="m")
-
-        assert "hunter2" not in str(caught.value)
-        assert before == [info.key for info in rclone_objects.list("")]
-
-
 def test_without_a_store_nothing_is_enqueued(
     client: Client, settings: Settings, broker: redis.Redis
 ) -> None:
@@ -260,50 +239,24 @@ def test_a_full_broker_is_a_broker_error(settings: Settings, broker: redis.Redis
         broker.config_set("maxmemory", before)
 
 
-def test_the_backlog_tells_what_waits_is_queued_and_is_held(
-    settings: Settings, rclone_objects: S3ObjectStore
+def test_the_backlog_tells_what_a_worker_holds(
+    client: Client, large: Client, settings: Settings, broker: redis.Redis
 ) -> None:
-    # given a window of three for four shards, and a worker that has taken one and begun another
-    publish(rclone_objects)
-    client = Client.from_settings(
-        settings.model_copy(update={"enqueue_window": 3, "max_inline_bytes": 0})
-    )
-    job = client.submit(IMAGES, model="m", items_per_shard=3)
-    coordination = RedisCoordination.from_settings(settings)
-    with client._sender._app.connection_for_read() as connection:
-        consumer = connection.SimpleQueue(settings.queue)
-        taken = [consumer.get(timeout=10) for _ in range(2)]
-        coordination.begin([Claim(job.id, 1, "a")], lease_s=60)
-
-        backlog = client.backlog()
-
-        for message in taken:
-            message.ack()
-        consumer.close()
-    assert (
-        Backlog(
-            waiting=WorkCount(shards=1, items=1),
-            queued=WorkCount(shards=1, items=3),
-            reserved=WorkCount(shards=1, items=3),
-            running=WorkCount(shards=1, items=3),
-        )
-        == backlog
-    )
-
-
-def test_the_backlog_tells_what_a_worker_holds_of_a_bundle(
-    client: Client, settings: Settings, broker: redis.Redis
-) -> None:
-    # given a bundle in a worker's hands, beside messages that are not ours
+    # given a bundle and a shard in a worker's hands, beside messages that are not ours
     for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
         broker.hset("unacked", str(number), body)
     client.submit(IMAGES, model="m", items_per_shard=3)
+    large.submit(IMAGES, model="m", items_per_shard=3)
     with client._sender._app.connection_for_read() as connection:
         consumer = connection.SimpleQueue(settings.queue)
-        message = consumer.get(timeout=10)
+        held = [consumer.get(timeout=10) for _ in range(2)]
 
         backlog = client.backlog()
 
-        message.ack()
+        for message in held:
+            message.ack()
         consumer.close()
-    assert Backlog(reserved=WorkCount(shards=4, items=10)) == backlog
+    assert (
+        Backlog(queued=WorkCount(shards=3, items=7), reserved=WorkCount(shards=5, items=13))
+        == backlog
+    )

@@ -9,9 +9,10 @@ import pytest
 from benchmarks.s3_counter import S3Counter
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer import Client, Submission
+
+from ...deployment import publish_unloadable
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -20,15 +21,9 @@ class _Deployment:
     """A client whose requests are counted, and a model `m:1` that `m@prod` points to."""
 
     def __init__(self, settings: Settings, counter: S3Counter) -> None:
-        models = ModelStore(objects=S3ObjectStore.from_settings(settings))
-        models.publish(
-            ModelDraft(name="m", item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
-            artifact=b"weights",
-            golden_inputs=IMAGES[:1],
-            golden_outputs=np.zeros((1, 2), np.float32),
-            check=lambda _artifact: None,
-        )
-        models.promote("m", 1, "prod")
+        objects = S3ObjectStore.from_settings(settings)
+        publish_unloadable(objects, "m", item_shape=[2, 2], classes=["a", "b"])
+        ModelStore(objects=objects).promote("m", 1, "prod")
         counted = settings.model_copy(update={"s3_endpoint_url": counter.url})
         self.client = Client.from_settings(counted)
         self._counter = counter
@@ -65,31 +60,24 @@ def test_each_way_to_submit_costs_the_store_its_fewest_requests(deployment: _Dep
     # written, and read back.
     looks = 1 if deployment.is_conditional else 3
     submitted = client.submit(IMAGES, model="m:1")
+    manifest, alias = {"PUT manifest.json": 1}, {"GET list": 1, "GET model": 1}
 
     for what, call, expected in (
         # A version never changes, and was read before.
-        ("a version", lambda: client.submit(IMAGES, model="m:1"), {"PUT manifest.json": 1}),
+        ("a version", lambda: client.submit(IMAGES, model="m:1"), manifest),
         # Which version is the newest may have changed.
-        (
-            "the newest",
-            lambda: client.submit(IMAGES, model="m"),
-            {"PUT manifest.json": 1, "GET list": 1},
-        ),
+        ("the newest", lambda: client.submit(IMAGES, model="m"), {**manifest, "GET list": 1}),
         # So may an alias: its last move, and the version that it names.
-        (
-            "an alias",
-            lambda: client.submit(IMAGES, model="m@prod"),
-            {"PUT manifest.json": 1, "GET list": 1, "GET model": 1},
-        ),
+        ("an alias", lambda: client.submit(IMAGES, model="m@prod"), {**manifest, **alias}),
         (
             "many small jobs",
             lambda: client.submit_many([IMAGES] * 50, model="m@prod"),
-            {"PUT manifest.json": 50, "GET list": 1, "GET model": 1},
+            {"PUT manifest.json": 50, **alias},
         ),
         (
             "an id of the caller's",
             lambda: client.submit(IMAGES, model="m:1", idempotency_key="night"),
-            {"PUT manifest.json": 1, "GET manifest.json": looks},
+            {**manifest, "GET manifest.json": looks},
         ),
         (
             "many ids of the caller's",
@@ -99,7 +87,7 @@ def test_each_way_to_submit_costs_the_store_its_fewest_requests(deployment: _Dep
         (
             "a large job",
             lambda: client.submit(large, model="m:1", items_per_shard=20_000),
-            {"PUT input": 3, "PUT manifest.json": 1},
+            {**manifest, "PUT input": 3},
         ),
         ("a status", submitted.status, {"GET final.json": 1}),
     ):

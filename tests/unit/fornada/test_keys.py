@@ -60,17 +60,14 @@ def test_keys_sort_as_their_shards_do() -> None:
 
 @pytest.mark.parametrize("shard_count", [1, 999, 1000, 1001, 2000, 12_345])
 def test_every_outcome_is_in_one_block_of_a_page_at_most(shard_count: int) -> None:
-    # given
     prefixes = keys.JobKeys("j").outcome_blocks(shard_count)
 
-    # when
     last = keys.JobKeys("j").outcome(shard_count - 1)
     found = [
         sum(keys.JobKeys("j").outcome(shard).startswith(prefix) for shard in range(shard_count))
         for prefix in (prefixes[0], prefixes[-1])
     ]
 
-    # then
     assert -(-shard_count // 1000) == len(prefixes) == len(set(prefixes))
     assert min(shard_count, 1000) == found[0]
     assert (shard_count - 1) % 1000 + 1 == found[-1]

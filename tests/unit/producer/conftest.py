@@ -13,9 +13,10 @@ from fornada.queue.memory import RecordingSender
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
+
+from ...deployment import publish_unloadable
 
 
 class _Objects(InMemoryObjectStore):
@@ -36,41 +37,9 @@ class _Objects(InMemoryObjectStore):
         return super().put_if_absent(key, data)
 
 
-class _Broker(InMemoryCoordination):
-    """Fails in the calls that a test names."""
-
-    failing: tuple[str, ...] = ()
-
-    def server_time(self):  # noqa: ANN202 - as the base
-        self._maybe_fail("server_time")
-        return super().server_time()
-
-    def open_job(self, job_id: str, *, new: bool = False) -> None:
-        self._maybe_fail("open_job")
-        super().open_job(job_id, new=new)
-
-    def register_small_jobs(self, jobs, *, queue, window):  # noqa: ANN001, ANN202 - as the base
-        self._maybe_fail("register_small_jobs")
-        return super().register_small_jobs(jobs, queue=queue, window=window)
-
-    def queue_length(self, queue: str) -> int:
-        self._maybe_fail("queue_length")
-        return super().queue_length(queue)
-
-    def _maybe_fail(self, method: str) -> None:
-        if method in self.failing:
-            raise BrokerError("away")
-
-
-class _Sender(RecordingSender):
-    """Fails where a test says so."""
-
-    failing = False
-
-    def enqueue(self, messages, *, together=1):  # noqa: ANN001, ANN202 - as the base
-        if self.failing:
-            raise BrokerError("away")
-        super().enqueue(messages, together=together)
+def away(*_args: object, **_options: object) -> None:
+    """In place of a method of Redis's that cannot be reached."""
+    raise BrokerError("away")
 
 
 class World:
@@ -78,8 +47,8 @@ class World:
 
     def __init__(self, **settings: object) -> None:
         self.objects = _Objects()
-        self.sender = _Sender()
-        self.coordination = _Broker(queue_length=lambda: len(self.sender.messages))
+        self.sender = RecordingSender()
+        self.coordination = InMemoryCoordination(queue_length=lambda: len(self.sender.messages))
         self.models = ModelStore(objects=self.objects)
         self.publish()
         self.models.promote("m", 1, "prod")
@@ -97,17 +66,15 @@ class World:
             settings=Settings(**settings),
         )
 
+    def lose_broker(self, *methods: str) -> None:
+        """Make these methods of the coordination fail."""
+        for method in methods:
+            setattr(self.coordination, method, away)
+
     def publish(self, **changes: object) -> None:
         """Publish a version of `m`."""
-        draft = {"name": "m", "item_shape": [2, 2], "item_dtype": "uint8", "classes": ["a", "b"]}
-        draft = ModelDraft(**{**draft, **changes})
-        self.models.publish(
-            draft,
-            artifact=b"weights",
-            golden_inputs=np.zeros((1, *draft.item_shape), draft.item_dtype),
-            golden_outputs=np.zeros((1, 2), np.float32),
-            check=lambda _artifact: None,
-        )
+        signature = {"item_shape": [2, 2], "classes": ["a", "b"], **changes}
+        publish_unloadable(self.objects, "m", **signature)
 
     def stored_inputs(self, manifest: JobManifest) -> list[np.ndarray]:
         """The images of each shard."""

@@ -12,10 +12,8 @@ import pytest
 from fornada import keys
 from fornada.errors import (
     BrokerError,
-    ConfigError,
     InputError,
     JobConflictError,
-    JobNotFoundError,
     ModelNotFoundError,
     StoreUnavailableError,
     UsageError,
@@ -27,6 +25,8 @@ from fornada.queue.message import ShardMessage
 from fornada.records import MAX_INLINE_BYTES
 from producer.client import Client
 from producer.inputs.interface import ItemBlock, StoredImages
+
+from .conftest import away
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -64,8 +64,8 @@ def test_an_array_becomes_shards_and_messages(either: Any) -> None:
     assert job.manifest == either.client.job(job.id).manifest
 
 
-def test_ids_are_new_and_sort_by_time(either: Any) -> None:
-    ids = [either.client.submit(IMAGES, model="m").id for _ in range(3)]
+def test_ids_are_new_and_sort_by_time(world: Any) -> None:
+    ids = [world.client.submit(IMAGES, model="m").id for _ in range(3)]
 
     assert 3 == len(set(ids))
     assert [job_id[:15] for job_id in ids] == sorted(job_id[:15] for job_id in ids)
@@ -128,14 +128,6 @@ def test_a_stream_is_never_held_whole(world: Any) -> None:
     assert peak_bytes < 25 * 2**20
 
 
-def test_grey_images_may_lack_the_last_axis(world: Any) -> None:
-    world.publish(item_shape=[2, 2, 1])
-
-    job = world.client.submit(IMAGES, model="m")
-
-    assert (10, 2, 2, 1) == world.stored_inputs(job.manifest)[0].shape
-
-
 def test_item_ids_are_kept_with_their_items(either: Any) -> None:
     ids = [f"photo-{n}" for n in range(10)]
     blocks = [ItemBlock(images=IMAGES[n : n + 1], item_ids=[f"p{n}"], where="x") for n in range(3)]
@@ -164,8 +156,9 @@ def test_a_deadline_counts_from_the_brokers_clock(either: Any) -> None:
 
     job = either.client.submit(IMAGES, model="m", deadline_s=60)
 
-    deadline, after = job.manifest.deadline, either.coordination.server_time()
-    assert before <= deadline - timedelta(seconds=60) <= after
+    assert (
+        before <= job.manifest.deadline - timedelta(seconds=60) <= either.coordination.server_time()
+    )
 
 
 def test_attempts_and_the_size_of_shards_come_from_the_settings(new_world: Any) -> None:
@@ -210,7 +203,7 @@ def test_enqueued_shards_are_noted_before_their_messages_are_sent(world: Any) ->
 
 
 def test_without_a_broker_nothing_is_uploaded(large: Any) -> None:
-    large.coordination.failing = ("server_time",)
+    large.lose_broker("server_time")
 
     with pytest.raises(BrokerError):
         large.client.submit(IMAGES, model="m")
@@ -220,7 +213,7 @@ def test_without_a_broker_nothing_is_uploaded(large: Any) -> None:
 
 
 def test_a_broker_lost_during_the_upload_leaves_no_job(either: Any) -> None:
-    either.coordination.failing = ("open_job", "register_small_jobs")
+    either.lose_broker("open_job", "register_small_jobs")
 
     with pytest.raises(BrokerError):
         either.client.submit(IMAGES, model="m")
@@ -229,7 +222,7 @@ def test_a_broker_lost_during_the_upload_leaves_no_job(either: Any) -> None:
 
 
 def test_a_broker_lost_after_the_manifest_still_leaves_the_job_accepted(large: Any) -> None:
-    large.coordination.failing = ("queue_length",)
+    large.lose_broker("queue_length")
 
     job = large.client.submit(IMAGES, model="m")
 
@@ -239,7 +232,7 @@ def test_a_broker_lost_after_the_manifest_still_leaves_the_job_accepted(large: A
 
 
 def test_a_sender_that_fails_still_leaves_the_job_accepted(either: Any) -> None:
-    either.sender.failing = True
+    either.sender.enqueue = away
 
     assert JobState.QUEUED == either.client.submit(IMAGES, model="m").status().state
 
@@ -352,15 +345,6 @@ def test_wrong_images_are_refused_and_no_job_is_left(world: Any) -> None:
     assert set() == world.coordination._open_jobs
 
 
-def test_float_items_with_nan_are_named(world: Any) -> None:
-    world.publish(item_dtype="float32")
-    images = np.zeros((5, 2, 2), np.float32)
-    images[3, 0, 0] = np.nan
-
-    with pytest.raises(InputError, match="item 3 has NaN"):
-        world.client.submit(images, model="m")
-
-
 def test_item_ids_that_do_not_match_are_refused(world: Any) -> None:
     for count in (1, 11):
         with pytest.raises(InputError, match=f"{count} item ids for 10 items"):
@@ -434,32 +418,12 @@ def test_a_store_that_fails_leaves_no_job(large: Any) -> None:
 # Finding jobs.
 
 
-def test_jobs_are_listed_the_newest_first(world: Any) -> None:
-    ids = [
-        world.client.submit(IMAGES, model="m", idempotency_key=key).id for key in ("z", "a", "m")
-    ]
-
-    assert ids[::-1] == [status.job_id for status in world.client.jobs()]
-
-
 def test_folders_that_hold_no_job_are_not_listed(world: Any) -> None:
     job = world.client.submit(IMAGES, model="m")
     world.objects.put("jobs/half/input/0.npy", b"x")
     world.objects.put(keys.JobKeys("foreign").manifest, b'{"schema_version": 7}')
 
     assert [job.id] == [status.job_id for status in world.client.jobs()]
-
-
-def test_an_unknown_job_is_not_found(world: Any) -> None:
-    for job_id in ("nobody", "20260101T000000-ffffffffff"):
-        with pytest.raises(JobNotFoundError, match=job_id):
-            world.client.job(job_id)
-
-
-def test_the_model_tells_what_it_takes(world: Any) -> None:
-    model = world.client.model("m@prod")
-
-    assert ([2, 2], "uint8", 1) == (model.item_shape, model.item_dtype, model.version)
 
 
 # From the environment.
@@ -476,10 +440,3 @@ def test_from_env_contacts_nothing() -> None:
     )
 
     assert isinstance(client, Client)
-
-
-def test_from_env_refuses_unknown_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORNADA_QUEU", "x")
-
-    with pytest.raises(ConfigError, match="FORNADA_QUEUE"):
-        Client.from_env()

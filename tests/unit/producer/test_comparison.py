@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fornada.errors import UsageError
-from model_store.manifest import ModelDraft
-from model_store.store import ModelStore
 from producer.client import Client
 from producer.comparison import COMPARES, Flip, compare_results, submit_both
 from producer.results import Results
 from producer.testing import in_memory_client
+
+from ...deployment import publish_unloadable
 
 _NAN = float("nan")
 
@@ -27,32 +27,12 @@ def _results(rows: Any, **changes: Any) -> Results:
     return Results(**{**facts, **changes})
 
 
-def test_a_model_is_the_same_as_itself() -> None:
-    results = _results([[0.25, 0.75], [1, 0]])
-
-    found = compare_results(results, results)
-
-    assert ([], 0.0, 0.0, 0.0) == (
-        found.flips,
-        found.largest_change,
-        found.mean_divergence,
-        found.largest_divergence,
-    )
-    assert [(1, 1, 0, 0), (1, 1, 0, 0)] == [
-        (each.items_first, each.items_second, each.flips_from, each.flips_to)
-        for each in found.classes
-    ]
-
-
 def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
-    # given
     first = _results([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [_NAN, _NAN]])
     second = _results([[0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]], model="m:2")
 
-    # when
     found = compare_results(first, second)
 
-    # then
     assert ("m:1", "m:2", 3, 1) == (found.first, found.second, found.items, found.items_left_out)
     assert [Flip(item_id="i1", first="cat", second="dog")] == found.flips
     assert pytest.approx(0.5) == found.largest_change
@@ -109,15 +89,12 @@ def test_what_does_not_compare_is_refused() -> None:
 
 
 def test_values_are_compared_by_how_far_they_are_apart() -> None:
-    # given
     facts = {"task": "regression", "classes": ["price", "rent"]}
     first = _results([[20, 1], [30, 2], [_NAN, _NAN]], **facts)
     second = _results([[21, 1], [26, 2], [50, 3]], model="m:2", **facts)
 
-    # when
     found = compare_results(first, second)
 
-    # then
     assert ("regression", 2, 1) == (found.task, found.items, found.items_left_out)
     assert (4.0, "i1", 1.25) == (
         found.largest_change,
@@ -139,24 +116,15 @@ def test_values_are_compared_by_how_far_they_are_apart() -> None:
 def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:
     """A client whose model has a second version of these classes."""
     client = in_memory_client(model="m", item_shape=[2], classes=["cat", "dog"])
-    ModelStore(objects=client._jobs.objects).publish(
-        ModelDraft(name="m", item_shape=[2], item_dtype="uint8", classes=list(classes)),
-        artifact=b"second",
-        golden_inputs=np.zeros((1, 2), np.uint8),
-        golden_outputs=np.zeros((1, len(classes)), np.float32),
-        check=lambda _: None,
-    )
+    publish_unloadable(client._jobs.objects, "m", item_shape=[2], classes=list(classes))
     return client
 
 
 def test_the_same_images_go_to_both_models_as_two_jobs() -> None:
-    # given
     images = np.arange(6, dtype=np.uint8).reshape(3, 2)
 
-    # when
     jobs = submit_both(_client(), lambda: iter([images]), first="m@prod", second="m")
 
-    # then
     assert ["m:1", "m:2"] == [str(job.manifest.model) for job in jobs]
     assert jobs[0].manifest.tags[COMPARES] == jobs[1].manifest.tags[COMPARES]
     found = compare_results(*(job.results() for job in jobs))

@@ -140,7 +140,6 @@ def test_an_open_job_tells_what_became_of_its_shards_so_far(world: _World) -> No
 def test_without_redis_the_store_tells_how_far_a_job_is(
     world: _World, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given
     world.commit(0, bad=(1,))
     world.commit(1)
     if lost == "emptied":
@@ -160,7 +159,6 @@ def _away(_job_id: str) -> Progress:
 
 
 def test_the_dead_say_why(world: _World) -> None:
-    # given
     expected = DeadShard(
         shard=1, first_item=4, item_count=4, reason="input", detail="it was cut off"
     )
@@ -234,12 +232,6 @@ def test_a_job_that_failed_says_why(world: _World) -> None:
 
 
 # Waiting.
-
-
-def test_waiting_returns_the_last_status(world: _World) -> None:
-    world.finish("EXPIRED", "late")
-
-    assert JobState.EXPIRED == world.job.wait(timeout_s=0).state
 
 
 def test_waiting_gives_up_and_says_how_far_it_is(world: _World) -> None:
@@ -363,13 +355,6 @@ def test_changed_data_is_noticed(world: _World) -> None:
 
     with pytest.raises(IntegrityError, match="sha256"):
         world.job.results()
-
-
-def test_callers_ids_come_back(client: Client) -> None:
-    ids = [f"ünïcode-{n}" for n in range(10)]
-    world = _World(client, item_ids=ids)
-
-    assert ids == world.job.results(partial=True).item_ids
 
 
 def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> None:

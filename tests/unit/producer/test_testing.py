@@ -9,11 +9,9 @@ import pytest
 import producer.testing
 from fornada.errors import (
     InputError,
-    JobNotFinishedError,
     MessageError,
     ModelNotFoundError,
     UsageError,
-    WaitTimeoutError,
 )
 from producer import JobState
 from producer.testing import in_memory_client
@@ -93,17 +91,6 @@ def test_it_checks_what_the_real_one_checks() -> None:
         client.submit(IMAGES, model="m@prod")
     with pytest.raises(MessageError, match="item_dtype"):
         in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
-
-
-def test_jobs_may_be_left_undone() -> None:
-    client = in_memory_client(model="m", item_shape=[2, 2], classes=["a"], run_at_once=False)
-    job = client.submit(IMAGES, model="m")
-
-    with pytest.raises(WaitTimeoutError):
-        job.wait(timeout_s=0)
-    with pytest.raises(JobNotFinishedError):
-        job.results()
-    assert JobState.CANCELLED == job.cancel().state
 
 
 def test_two_clients_share_nothing_and_leave_no_thread() -> None:

@@ -1,17 +1,14 @@
 """The `fornada` command: fast to load, one line per error, an example for every command."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from fornada import __version__
 from fornada.commands import router
-from fornada.errors import ConfigError, FornadaError, JobFailedError
+from fornada.errors import ConfigError, JobFailedError
 
 _COMMANDS = list(router._COMMANDS)
 _HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "pyarrow", "celery", "boto3", "pydantic"}
@@ -29,14 +26,6 @@ def test_help_lists_every_command_and_loads_none() -> None:
 
     assert [name for name in _COMMANDS if f"  {name} " in done.stdout] == _COMMANDS
     assert set() == {name for name in _HEAVY if f"'{name}'" in done.stderr}
-
-
-def test_it_runs_as_a_module_too() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "--version"], capture_output=True, text=True, check=True
-    )
-
-    assert f"fornada, version {__version__}\n" == done.stdout
 
 
 def test_every_command_and_subcommand_shows_an_example() -> None:
@@ -63,49 +52,24 @@ def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     assert "No such command 'bake'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [(JobFailedError("job j ended FAILED"), 1), (ConfigError("FORNADA_X is not a setting"), 2)],
-)
-def test_an_error_of_ours_is_one_line_and_its_exit_code(
-    error: FornadaError,
-    expected: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    _raising(error, monkeypatch)
-
-    code = _exit_code(["schemas"])
-
-    assert expected == code
-    assert ("", f"error: {error}\n") == capsys.readouterr()
-
-
-def test_an_interrupt_is_one_line_and_130(
+def test_an_error_of_ours_and_an_interrupt_are_one_line_and_their_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _raising(KeyboardInterrupt(), monkeypatch)
+    for error, code, line in (
+        (JobFailedError("job j ended FAILED"), 1, "job j ended FAILED"),
+        (ConfigError("FORNADA_X is not a setting"), 2, "FORNADA_X is not a setting"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ):
 
-    code = _exit_code(["schemas"])
+        def fail(error: BaseException = error) -> None:
+            raise error
 
-    assert 130 == code
-    assert "error: interrupted" == capsys.readouterr().err.strip()
+        # Every command's errors take the same way.
+        monkeypatch.setattr(router.schemas, "callback", fail)
 
-
-def test_schemas_are_one_json_object() -> None:
-    result = CliRunner().invoke(router.root, ["schemas"])
-
-    assert 0 == result.exit_code
-    assert {"shard-message", "job-manifest", "shard-outcome"} <= set(json.loads(result.stdout))
-
-
-def _raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `fornada schemas` raise `error`; every command's errors take the same way."""
-
-    def fail() -> None:
-        raise error
-
-    monkeypatch.setattr(router.schemas, "callback", fail)
+        assert code == _exit_code(["schemas"])
+        out, err = capsys.readouterr()
+        assert ("", f"error: {line}") == (out, err.strip())
 
 
 def _exit_code(argv: list[str]) -> object:

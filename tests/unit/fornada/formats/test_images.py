@@ -46,16 +46,11 @@ def decode(data: bytes, *item_shape: int) -> np.ndarray:
     return decode_image(data, item_shape=item_shape or (4, 5), where="photo.png")
 
 
-def test_a_grey_png_is_its_pixels() -> None:
-    for item_shape in ((4, 5), (4, 5, 1)):
-        pixels = decode(png(GREY), *item_shape)
+def test_a_png_is_its_pixels() -> None:
+    for array, item_shape in ((GREY, (4, 5)), (GREY, (4, 5, 1)), (COLOUR, (4, 5, 3))):
+        pixels = decode(png(array), *item_shape)
 
-        assert np.dtype(np.uint8) == pixels.dtype
-        np.testing.assert_array_equal(GREY.reshape(item_shape), pixels)
-
-
-def test_a_colour_png_is_its_pixels() -> None:
-    np.testing.assert_array_equal(COLOUR, decode(png(COLOUR), 4, 5, 3))
+        np.testing.assert_array_equal(array.reshape(item_shape), pixels, strict=True)
 
 
 def test_a_jpeg_is_nearly_its_pixels() -> None:
@@ -137,13 +132,16 @@ def test_damaged_exif_data_mean_upright() -> None:
 
 
 def test_another_size_is_refused_with_both_sizes() -> None:
-    with pytest.raises(InputError, match=r"photo\.png is 5x4 pixels, and the model takes 28x28"):
-        decode(png(GREY), 28, 28)
-
-
-def test_an_image_that_lies_on_its_side_is_of_another_size() -> None:
-    with pytest.raises(InputError, match=r"is 4x5 pixels, and the model takes 5x4 .*; resize"):
-        decode(png(np.ascontiguousarray(GREY.T)))
+    for data, item_shape, why in (
+        (png(GREY), (28, 28), r"photo\.png is 5x4 pixels, and the model takes 28x28"),
+        (
+            png(np.ascontiguousarray(GREY.T)),
+            (4, 5),
+            "is 4x5 pixels.* takes 5x4 .*; resize",
+        ),
+    ):
+        with pytest.raises(InputError, match=why):
+            decode(data, *item_shape)
 
 
 def test_a_model_that_takes_no_images_is_named() -> None:
@@ -163,6 +161,8 @@ def test_a_model_that_takes_no_images_is_named() -> None:
         (png(GREY)[:-30], "broken image"),
         (png(GREY).replace(b"IDAT", b"IDAX"), "broken PNG"),
         (png_that_declares(5, 4, pixels=bytes(3)), "broken image"),
+        # One bit of the pixels is flipped.
+        (png(GREY).replace(b"IDATx\x9c", b"IDATx\x9d"), "broken PNG"),
         (b"\xff\xd8\xff", "broken image"),
         (saved(Image.fromarray(GREY), "JPEG")[:-40], "broken image"),
     ],
@@ -172,14 +172,6 @@ def test_broken_files_are_refused(data: bytes, reason: str) -> None:
         decode(data)
 
     assert "\n" not in str(caught.value)
-
-
-def test_a_flipped_bit_in_the_pixels_of_a_png_is_noticed() -> None:
-    data = bytearray(png(GREY))
-    data[data.index(b"IDAT") + 12] ^= 1
-
-    with pytest.raises(InputError, match="broken PNG"):
-        decode(bytes(data))
 
 
 def test_an_animated_png_is_refused() -> None:
@@ -227,42 +219,9 @@ def test_any_bytes_give_pixels_or_an_input_error(data: bytes, head: bytes) -> No
 
 
 @given(
-    st.data(),
-    st.sampled_from(
-        [
-            saved(Image.fromarray(GREY), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1" + bytes(20)),
-            saved(Image.fromarray(COLOUR), "JPEG", progressive=True),
-        ]
-    ),
-)
-@settings(max_examples=300, deadline=None)
-def test_a_mutated_jpeg_gives_pixels_or_an_input_error(data: st.DataObject, good: bytes) -> None:
-    mutated = bytearray(good)
-    for _ in range(data.draw(st.integers(1, 4))):
-        mutated[data.draw(st.integers(3, len(good) - 1))] = data.draw(st.integers(0, 255))
-
-    with suppress(InputError):
-        decode(bytes(mutated))
-
-
-@given(
     st.lists(
         st.tuples(
-            st.sampled_from(
-                CHUNKS := [
-                    b"IHDR",
-                    b"PLTE",
-                    b"IDAT",
-                    b"tRNS",
-                    b"iCCP",
-                    b"zTXt",
-                    b"iTXt",
-                    b"eXIf",
-                    b"fcTL",
-                    b"pHYs",
-                    b"gAMA",
-                ]
-            ),
+            st.sampled_from(b"IHDR PLTE IDAT tRNS iCCP zTXt iTXt eXIf fcTL pHYs gAMA".split()),
             st.binary(max_size=40),
         ),
         max_size=5,

@@ -1,6 +1,5 @@
 """A child process: its log, its readiness, its end."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,20 +48,6 @@ def test_it_reads_its_stdin_and_its_output_is_in_the_file(begin: Callable[..., C
     assert "SECRET" == child.output_tail()
 
 
-def test_it_leads_a_session_of_its_own(begin: Callable[..., Child]) -> None:
-    child = begin(_FOR_EVER)
-
-    assert child.pid == os.getsid(child.pid)
-
-
-def test_wait_returns_when_it_is_ready(begin: Callable[..., Child]) -> None:
-    child = begin("print('ready', flush=True); " + _FOR_EVER)
-
-    child.wait(lambda: "ready" in child.output_tail(), timeout_s=10)
-
-    assert child.exit_code() is None
-
-
 def test_a_child_that_ends_instead_is_an_error_with_the_end_of_its_log(
     begin: Callable[..., Child],
 ) -> None:
@@ -95,14 +80,6 @@ def test_a_program_that_does_not_exist_is_a_stack_error(tmp_path: Path) -> None:
             environ={},
             output_path=tmp_path / "log",
         )
-
-
-def test_stop_ends_it(begin: Callable[..., Child]) -> None:
-    child = begin(_FOR_EVER)
-
-    child.stop()
-
-    assert child.exit_code() is not None
 
 
 def test_stop_kills_what_does_not_listen(begin: Callable[..., Child]) -> None:

@@ -17,15 +17,6 @@ def test_no_two_are_alike() -> None:
     assert one.s3_secret_access_key != other.s3_secret_access_key
 
 
-def test_they_come_back_from_their_file(tmp_path: Path) -> None:
-    path = tmp_path / "credentials.json"
-    written = new_credentials().model_copy(update={"redis_port": 4321})
-
-    write_private(path, written.to_json())
-
-    assert written == load_credentials(path)
-
-
 def test_only_the_owner_may_read_the_file_also_if_it_was_open_to_all(tmp_path: Path) -> None:
     path = tmp_path / "credentials.json"
     path.write_bytes(b"old")

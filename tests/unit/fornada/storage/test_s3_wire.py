@@ -27,17 +27,11 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9000", "http://minio:9000/"])
-def test_it_is_taken_over_http_with_keys_of_our_own(endpoint: str) -> None:
-    assert _wire(endpoint) is not None
-
-
-@pytest.mark.parametrize("endpoint", [None, "https://minio:9000", "http://gateway/s3"])
-def test_it_is_not_taken_to_aws_over_tls_or_below_a_path(endpoint: str | None) -> None:
-    assert _wire(endpoint) is None
-
-
-def test_it_is_not_taken_where_boto3_looks_for_keys() -> None:
+def test_it_is_taken_over_http_with_keys_of_our_own_and_no_path() -> None:
+    for endpoint in ("http://127.0.0.1:9000", "http://minio:9000/"):
+        assert _wire(endpoint) is not None
+    for elsewhere in (None, "https://minio:9000", "http://gateway/s3"):
+        assert _wire(elsewhere) is None
     assert _wire("http://minio:9000", with_keys=False) is None
 
 
@@ -49,39 +43,29 @@ def test_it_is_not_taken_where_a_proxy_stands_between(monkeypatch: pytest.Monkey
     assert _wire("http://127.0.0.1:9000") is not None
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["a b", "a//b", "../secret", "a/../b", "a/./b", "/a", "a/", "ü", "a%2Fb", "a?b", "a#b", ""],
-)
-def test_a_key_that_may_be_written_otherwise_on_the_way_is_left_to_boto3(key: str) -> None:
-    # given a store that would not be reached
-    wire = _wire("http://127.0.0.1:1")
-    assert wire is not None
-
-    assert wire._signed("GET", "bucket", key) is None
-    assert wire.get("bucket", key, max_bytes=None) is None
-    assert wire.put("bucket", key, b"", only_if_absent=False) is None
+@pytest.fixture
+def wire() -> FastHttpClient:
+    """To a store that is away."""
+    found = _wire("http://127.0.0.1:1")
+    assert found is not None
+    return found
 
 
-def test_a_large_object_is_left_to_boto3() -> None:
-    wire = _wire("http://127.0.0.1:1")
-    assert wire is not None
+def test_a_key_that_may_be_written_otherwise_on_the_way_is_left_to_boto3(
+    wire: FastHttpClient,
+) -> None:
+    wrong = ["a b", "a//b", "../secret", "a/../b", "a/./b", "/a", "a/", "ü", "a%2Fb", "a?b", "a#b"]
+    for key in (*wrong, ""):
+        assert wire._signed("GET", "bucket", key) is None
 
+
+def test_a_large_object_and_a_store_that_is_away_are_left_to_boto3(wire: FastHttpClient) -> None:
+    assert wire.get("bucket", "key", max_bytes=None) is None
+    assert wire.put("bucket", "key", b"1", only_if_absent=True) is None
     assert wire.put("bucket", "key", bytes(1024 * 1024 + 1), only_if_absent=False) is None
 
 
-def test_a_store_that_is_away_is_left_to_boto3() -> None:
-    wire = _wire("http://127.0.0.1:1")
-    assert wire is not None
-
-    assert wire.get("bucket", "key", max_bytes=None) is None
-    assert wire.put("bucket", "key", b"1", only_if_absent=True) is None
-
-
-def test_a_body_is_not_hashed_and_the_condition_is_signed() -> None:
-    wire = _wire("http://127.0.0.1:1")
-    assert wire is not None
-
+def test_a_body_is_not_hashed_and_the_condition_is_signed(wire: FastHttpClient) -> None:
     request = wire._signed("PUT", "bucket", "key", data=b"1", headers={"If-None-Match": "*"})
 
     assert request is not None
@@ -89,17 +73,14 @@ def test_a_body_is_not_hashed_and_the_condition_is_signed() -> None:
     assert "SignedHeaders=host;if-none-match;" in request.headers["Authorization"]
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "expected"),
-    [
-        ("http://127.0.0.1:9000", True),
-        ("http://127.8.8.8", True),
-        ("http://[::1]:9000", True),
-        ("http://localhost:9000", True),
-        ("http://10.0.0.1", False),
-        ("http://minio:9000", False),
-        ("", False),
-    ],
-)
-def test_loopback_is_this_machine(endpoint: str, expected: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    assert expected == is_loopback(endpoint)
+def test_loopback_is_this_machine() -> None:
+    own = [
+        "http://127.0.0.1:9000",
+        "http://127.8.8.8",
+        "http://[::1]:9000",
+        "http://localhost:9000",
+    ]
+
+    assert own == [
+        url for url in (*own, "http://10.0.0.1", "http://minio:9000", "") if is_loopback(url)
+    ]

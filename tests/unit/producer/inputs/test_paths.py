@@ -106,15 +106,6 @@ def test_idx_is_read_in_blocks(tmp_path: Path) -> None:
         np.testing.assert_array_equal(IMAGES, images_of(blocks))
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the Fashion-MNIST sample is not here")
-def test_real_fashion_mnist_is_read() -> None:
-    path = str(SAMPLE / "t10k-images-idx3-ubyte.gz")
-
-    blocks = list(read_blocks([path], item_shape=(28, 28, 1), max_block_bytes=784 * 50))
-
-    assert [(50, 28, 28, 1), (50, 28, 28, 1), (20, 28, 28, 1)] == [b.images.shape for b in blocks]
-
-
 def test_vectors_and_token_sequences_are_read_as_they_are(tmp_path: Path) -> None:
     features = np.arange(26, dtype=np.float64).reshape(2, 13) / 3
     tokens = np.arange(8, dtype=np.int64).reshape(2, 4)

@@ -62,25 +62,6 @@ def test_a_block_is_taken_only_when_it_is_needed() -> None:
     assert [0] == taken
 
 
-def test_no_items_are_an_error() -> None:
-    with pytest.raises(InputError, match="no items"):
-        shards_of([], 4)
-
-
-def test_a_wrong_block_is_named() -> None:
-    wrong = ItemBlock(images=np.zeros((1, 3), np.uint8), item_ids=None, where="photos/7.png")
-
-    with pytest.raises(InputError, match=r"photos/7\.png: items of shape \(3,\)"):
-        shards_of([block(0, 2), wrong], 2)
-
-
-def test_a_block_with_fewer_ids_than_items_is_named() -> None:
-    wrong = ItemBlock(images=block(0, 3).images, item_ids=["a"], where="photos")
-
-    with pytest.raises(InputError, match="photos: 1 item ids for 3 items"):
-        shards_of([wrong], 2)
-
-
 def test_ids_for_some_items_alone_are_an_error() -> None:
     with pytest.raises(InputError, match="give ids to all"):
         shards_of([block(0, 2, ids=True), block(2, 2)], 4)
@@ -97,11 +78,6 @@ def test_a_shard_has_no_more_bytes_than_it_may() -> None:
         assert expected == items_per_shard_for(
             SIGNATURE, items_per_shard=wanted, max_shard_bytes=max_bytes
         )
-
-
-def test_an_item_too_large_for_any_shard_is_an_error() -> None:
-    with pytest.raises(InputError, match="one item of m:1 has 2 bytes"):
-        items_per_shard_for(SIGNATURE, items_per_shard=1, max_shard_bytes=1)
 
 
 def test_items_of_no_size_take_what_was_asked_for() -> None:

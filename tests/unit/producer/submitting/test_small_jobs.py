@@ -17,7 +17,6 @@ from fornada.errors import (
     UsageError,
 )
 from fornada.jobs.ids import is_content_id, trusted_manifest
-from fornada.queue.message import ShardMessage
 from fornada.records import MAX_INLINE_BYTES
 from producer import Submission
 from producer.submitting.sharding import Shard
@@ -111,28 +110,6 @@ def test_a_key_of_a_job_in_objects_finds_it_whatever_is_small_now(world: Any) ->
         world.client.submit(IMAGES + 1, model="m:1", idempotency_key="night")
 
 
-def test_a_small_job_with_a_key_comes_back_too(world: Any) -> None:
-    first = world.client.submit(IMAGES, model="m:1", idempotency_key="night")
-
-    again = world.client.submit(IMAGES, model="m:1", idempotency_key="night")
-
-    assert first.manifest.is_small
-    assert first.manifest == again.manifest
-    assert [ShardMessage(job_id="night", shard=0)] == world.sender.messages
-
-
-# Models are resolved with the fewest reads.
-
-
-def test_a_promotion_is_followed_at_once(world: Any) -> None:
-    world.publish()
-
-    assert "m:1" == str(world.client.submit(IMAGES, model="m@prod").manifest.model)
-    world.models.promote("m", 2, "prod")
-    assert "m:2" == str(world.client.submit(IMAGES, model="m@prod").manifest.model)
-    assert "m:2" == str(world.client.submit(IMAGES, model="m").manifest.model)
-
-
 # Many at once.
 
 
@@ -170,17 +147,6 @@ def test_submissions_keep_their_own_ids_keys_and_tags_and_share_a_deadline(world
     assert {"m:1"} == {str(job.manifest.model) for job in jobs}
     (deadline,) = {job.manifest.deadline for job in jobs}
     assert deadline is not None
-
-
-def test_the_same_keys_again_give_the_same_jobs(world: Any) -> None:
-    submissions = [Submission(images=IMAGES, idempotency_key=f"night-{n}") for n in range(3)]
-    first = world.client.submit_many(submissions, model="m:1")
-    sent = len(world.sender.messages)
-
-    again = world.client.submit_many(submissions, model="m:1")
-
-    assert [job.manifest for job in first] == [job.manifest for job in again]
-    assert sent == len(world.sender.messages)
 
 
 def test_one_that_does_not_fit_is_named_and_none_is_submitted(world: Any) -> None:
@@ -234,33 +200,12 @@ def test_a_key_that_was_used_for_other_work_is_one_failure_of_many(world: Any) -
 
 
 def test_without_a_broker_none_of_many_is_submitted(world: Any) -> None:
-    world.coordination.failing = ("register_small_jobs",)
+    world.lose_broker("register_small_jobs")
 
     with pytest.raises(BrokerError, match="away"):
         world.client.submit_many([IMAGES] * 3, model="m:1")
 
     assert [] == list(world.objects.list(keys.JOBS_PREFIX))
-
-
-def test_many_jobs_are_accepted_though_the_queue_fails(world: Any) -> None:
-    world.sender.failing = True
-
-    assert 3 == len(world.client.submit_many([IMAGES] * 3, model="m:1"))
-
-
-def test_many_jobs_are_registered_in_rounds(world: Any) -> None:
-    sizes: list[int] = []
-    real = world.coordination.register_small_jobs
-
-    def register_small_jobs(jobs, **more):  # noqa: ANN001, ANN003, ANN202 - as the base
-        sizes.append(len(jobs))
-        return real(jobs, **more)
-
-    world.coordination.register_small_jobs = register_small_jobs
-
-    world.client.submit_many([IMAGES[:1]] * 300, model="m:1")
-
-    assert [128, 128, 44] == sizes
 
 
 # As every other job.

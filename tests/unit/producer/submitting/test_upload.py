@@ -1,8 +1,6 @@
 """Uploads: keys, order, and how many shards are in memory at a time."""
 
-import json
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -34,14 +32,6 @@ def test_each_shard_is_stored_under_the_key_in_its_manifest() -> None:
         assert spec.item_ids is None
 
 
-def test_item_ids_are_stored_beside_their_images() -> None:
-    objects = InMemoryObjectStore()
-
-    (spec,) = upload([shard(0, ids=["a", "ü"])], job_id="job", objects=objects, store=True)
-
-    assert ["a", "ü"] == json.loads(objects.get(spec.item_ids.key).data)
-
-
 def test_without_storing_the_inputs_are_the_same() -> None:
     objects = InMemoryObjectStore()
     shards = [shard(n, ids=[str(n), "x"]) for n in range(5)]
@@ -50,21 +40,6 @@ def test_without_storing_the_inputs_are_the_same() -> None:
 
     assert [] == list(objects.list(""))
     assert list(upload(shards, job_id="job", objects=objects, store=True)) == said
-
-
-def test_shards_are_taken_a_few_at_a_time() -> None:
-    taken: list[int] = []
-
-    def shards() -> Iterator[Shard]:
-        for number in range(100):
-            taken.append(number)
-            yield shard(number)
-
-    stream = upload(shards(), job_id="job", objects=InMemoryObjectStore(), store=True)
-    next(stream)
-
-    assert len(taken) <= 4
-    stream.close()
 
 
 def test_a_store_that_fails_ends_it_and_leaves_no_thread() -> None:

@@ -73,18 +73,14 @@ def test_resume_enqueues_what_is_neither_done_nor_on_its_way(client: Client, job
     coordination.begin([Claim(job.id, 2, "a")], lease_s=30)
     _queue(client).clear()
 
-    # when
     client.resume(job.id)
 
-    # then
     assert [ShardMessage(job_id=job.id, shard=1)] == _queue(client)
 
 
 def test_an_ended_job_is_not_resumed(client: Client, job: Job) -> None:
-    # given
     job.cancel()
 
-    # when / then
     with pytest.raises(UsageError, match="has ended CANCELLED, which never changes"):
         client.resume(job.id)
 
@@ -98,10 +94,8 @@ def test_a_retry_holds_the_dead_and_the_missing_shards_with_their_numbers(
     job.cancel()
     _queue(client).clear()
 
-    # when
     retry = client.retry_failed(job.id)
 
-    # then
     assert f"{job.id}-retry" == retry.id
     assert [job.manifest.shards[1].objects, job.manifest.shards[2].objects] == [
         spec.objects for spec in retry.manifest.shards
@@ -114,31 +108,25 @@ def test_a_retry_holds_the_dead_and_the_missing_shards_with_their_numbers(
 
 
 def test_retrying_twice_finds_the_same_job(client: Client, job: Job) -> None:
-    # given
     job.cancel()
     first = client.retry_failed(job.id)
     _queue(client).clear()
 
-    # when
     again = client.retry_failed(job.id)
 
-    # then
     assert first.manifest == again.manifest
     assert [] == _queue(client)
 
 
 def test_a_retry_of_a_retry_counts_from_the_first_job(client: Client, job: Job) -> None:
-    # given
     for shard in (0, 1):
         _commit(client, job, shard)
     job.cancel()
     retry = client.retry_failed(job.id)
     retry.cancel()
 
-    # when
     second = client.retry_failed(retry.id)
 
-    # then
     assert ["8", "9"] == next(second.shard_results(partial=True)).item_ids
 
 
@@ -146,12 +134,10 @@ def test_neither_an_open_job_nor_one_that_succeeded_is_retried(client: Client, j
     with pytest.raises(UsageError, match="has not ended"):
         client.retry_failed(job.id)
 
-    # given
     for shard in range(3):
         _commit(client, job, shard)
     _jobs(client).finish_if_complete(job.manifest)
 
-    # when / then
     with pytest.raises(UsageError, match="nothing to retry"):
         client.retry_failed(job.id)
 
@@ -161,11 +147,9 @@ def test_purge_deletes_old_ended_jobs_and_nothing_else(client: Client, job: Job)
     ended = client.submit(IMAGES, model="m", idempotency_key="ended")
     ended.cancel()
 
-    # when
     too_young = client.purge(timedelta(hours=1))
     purged = client.purge(timedelta(0))
 
-    # then
     assert ([], ["ended"]) == (too_young, purged)
     assert [] == list(_jobs(client).objects.list(keys.JobKeys("ended").prefix))
     assert [job.id] == [status.job_id for status in client.jobs()]
@@ -174,11 +158,9 @@ def test_purge_deletes_old_ended_jobs_and_nothing_else(client: Client, job: Job)
 
 
 def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job) -> None:
-    # given
     job.cancel()
     retry = client.retry_failed(job.id)
 
-    # when / then
     assert [] == client.purge(timedelta(0))
     retry.cancel()
     assert [job.id, retry.id] == client.purge(timedelta(0))
@@ -204,14 +186,11 @@ def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
 
 
 def test_the_id_of_a_purged_job_can_be_used_again(client: Client) -> None:
-    # given
     client.submit(IMAGES, model="m", idempotency_key="nightly").cancel()
     client.purge(timedelta(0))
 
-    # when
     client.submit(IMAGES, model="m", idempotency_key="nightly")
 
-    # then
     begun = client._coordination.begin([Claim("nightly", 0, "a")], lease_s=30)[0]
     assert "begun" == begun.status
 
