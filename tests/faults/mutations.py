@@ -255,7 +255,7 @@ MUTATIONS = (
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
-            f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it[conditional]",
+            f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life[conditional]",
         ),
     ),
     Mutation(
@@ -275,7 +275,7 @@ MUTATIONS = (
         old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
         new="pass",
         tests=(
-            f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
+            f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
         ),
     ),
