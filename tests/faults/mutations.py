@@ -308,7 +308,9 @@ MUTATIONS = (
         path="fornada/jobs/reconciler.py",
         old="        self._recovery.restore_done(job_id, done)\n",
         new="",
-        tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
+        tests=(
+            f"{_RECONCILER}open_jobs_and_what_is_done_are_found_again_after_redis_was_wiped[conditional]",
+        ),
     ),
     Mutation(
         name="cancel-request-ignored",
