@@ -221,9 +221,9 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            self._leases.forget_attempt(attempt.run.claim)\n"
+        new="            self._leases.forget_attempt(attempt.run)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._leases.begin([attempt.run.claim], lease_s=self._lease_s)\n"
+        "            self._leases.begin([attempt.run], lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),

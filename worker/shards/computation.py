@@ -20,7 +20,6 @@ from model_store.manifest import ModelManifest
 from worker.compute.batcher import Probabilities
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.phases import Begun
 
@@ -31,8 +30,8 @@ class Computation:
     def __init__(
         self,
         settings: Settings,
-        worker: Worker,
         *,
+        worker: str,
         jobs: JobStore,
         models: ModelCache,
         deadlines: Deadlines,
@@ -43,7 +42,7 @@ class Computation:
         self._models = models
         self._deadlines = deadlines
         self._isolate = isolate
-        self._worker = worker.name
+        self._worker = worker
         self._shard_deadline_s = settings.shard_deadline_s
         self._events = events
 
@@ -153,7 +152,7 @@ class Computation:
     def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
         data = to_npy(probabilities)
         run = attempt.run
-        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt_id, data)
+        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt, data)
 
     def dead(self, attempt: Begun, reason: str, detail: str) -> ShardOutcome:
         """The outcome of a shard that will not be tried again."""

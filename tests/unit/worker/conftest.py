@@ -32,7 +32,6 @@ from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
 
@@ -132,7 +131,7 @@ class _World:
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
             self.settings.model_copy(update={"lease_s": lease_s}),
-            Worker(name=worker, threads=1, engine="fake 1"),
+            worker=worker,
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,

@@ -15,8 +15,7 @@ import pytest
 
 from fornada.errors import LocalDiskError
 from worker.host import health
-from worker.host.health import HealthFile, HeartbeatReader, live_and_stale
-from worker.host.identity import worker_name
+from worker.host.health import HealthFile, HeartbeatReader, live_and_stale, worker_name
 from worker.host.watchdog import Activity, Watchdog
 
 
