@@ -99,14 +99,12 @@ class ShardService:
         found = []
         for message, run in zip(messages, runs, strict=True):
             with steps.attempt_step(run):
-                found.append(self._find(message, run))
+                manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
+                if run.shard >= len(manifest.shards):
+                    fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
+                    raise MessageError(fact)
+                found.append(Found(run=run, manifest=manifest))
         return found
-
-    def _find(self, message: ShardMessage, run: Claim) -> Found:
-        manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
-        if run.shard >= len(manifest.shards):
-            raise MessageError(f"the job has {len(manifest.shards)} shards, and none {run.shard}")
-        return Found(run=run, manifest=manifest)
 
     def _compute_all(self, attempts: Sequence[Begun], steps: Steps) -> list[Computed]:
         together: Sequence[ShardOutcome | None] = self._compute_together(attempts) or [

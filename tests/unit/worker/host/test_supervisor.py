@@ -16,6 +16,8 @@ from worker.host import supervisor
 from worker.host.health import HealthFile
 from worker.host.supervisor import _Slot, worker_command
 
+Supervise = Callable[..., subprocess.Popen]
+Wait = Callable[..., None]
 #: For whatever ends by itself, on a busy machine.
 LIMIT_S = 60.0
 
@@ -58,7 +60,7 @@ sys.exit(supervisor.run())
 
 
 @pytest.fixture
-def supervise(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+def supervise(tmp_path: Path) -> Iterator[Supervise]:
     """Start a supervisor of `count` children that run `code`."""
     begun: list[subprocess.Popen] = []
 
@@ -78,10 +80,7 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_children_and_the_end_is_clean(
-    number: signal.Signals,
-    supervise: Callable[..., subprocess.Popen],
-    tmp_path: Path,
-    wait_until: Callable[..., None],
+    number: signal.Signals, supervise: Supervise, tmp_path: Path, wait_until: Wait
 ) -> None:
     supervisor = supervise(3, _LIVES, tmp_path)
     wait_until(lambda: 3 == len(list(tmp_path.glob("alive-*"))), LIMIT_S)
@@ -93,7 +92,7 @@ def test_a_signal_stops_all_children_and_the_end_is_clean(
 
 
 def test_each_child_has_its_own_addition_to_the_environment(
-    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+    supervise: Supervise, tmp_path: Path, wait_until: Wait
 ) -> None:
     code = _LIVES.replace("alive-{threading.get_native_id()}", "alive-{os.environ['PROCESS']}")
 
@@ -103,7 +102,7 @@ def test_each_child_has_its_own_addition_to_the_environment(
 
 
 def test_a_killed_child_is_started_again(
-    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+    supervise: Supervise, tmp_path: Path, wait_until: Wait
 ) -> None:
     supervise(1, _LIVES, tmp_path)
     wait_until(lambda: list(tmp_path.glob("alive-*")), LIMIT_S)
@@ -114,9 +113,7 @@ def test_a_killed_child_is_started_again(
     wait_until(lambda: 2 == len(list(tmp_path.glob("alive-*"))), LIMIT_S)
 
 
-def test_a_child_that_was_started_wrongly_stops_all(
-    supervise: Callable[..., subprocess.Popen],
-) -> None:
+def test_a_child_that_was_started_wrongly_stops_all(supervise: Supervise) -> None:
     assert 2 == supervise(2, "raise SystemExit(2)").wait(LIMIT_S)
 
 
@@ -139,10 +136,7 @@ def _runs(pid: int) -> bool:
 
 @pytest.mark.parametrize("code", [_BEATS, _LIVES], ids=["has shown life", "has shown none"])
 def test_a_child_that_cannot_obey_the_signal_does_not_hold_up_the_end(
-    code: str,
-    supervise: Callable[..., subprocess.Popen],
-    tmp_path: Path,
-    wait_until: Callable[..., None],
+    code: str, supervise: Supervise, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given one child that is stopped and one that is not
     supervisor = supervise(2, code, tmp_path, stale_after_s=1, start_limit_s=3600)
@@ -158,7 +152,7 @@ def test_a_child_that_cannot_obey_the_signal_does_not_hold_up_the_end(
 
 
 def test_more_signals_while_it_stops_change_nothing(
-    supervise: Callable[..., subprocess.Popen], tmp_path: Path, wait_until: Callable[..., None]
+    supervise: Supervise, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given a child that shows life, and takes its time to end
     takes_time = _BEATS.replace("lambda *_: sys.exit(0)", "lambda *_: (folder / 'told').touch()")
@@ -193,7 +187,7 @@ def _slot(
     )
 
 
-def _end(slot: _Slot, wait_until: Callable[..., None], clock: Any | None = None) -> int | None:
+def _end(slot: _Slot, wait_until: Wait, clock: Any | None = None) -> int | None:
     """Tend the slot until its process has ended, once a second of the clock; return the code."""
     codes: list[int] = []
 
@@ -217,7 +211,7 @@ def _let_pass(clock: Any, slot: _Slot, seconds: int) -> None:
 
 
 def test_a_process_that_shows_life_is_left_alone_and_a_stopped_one_is_killed(
-    clock: Any, tmp_path: Path, wait_until: Callable[..., None]
+    clock: Any, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given a process that has lived for longer than it may show no life
     heard: list[Event] = []
@@ -245,7 +239,7 @@ def test_a_process_that_shows_life_is_left_alone_and_a_stopped_one_is_killed(
 
 
 def test_a_process_that_never_shows_life_has_the_time_of_a_start(
-    clock: Any, tmp_path: Path, wait_until: Callable[..., None]
+    clock: Any, tmp_path: Path, wait_until: Wait
 ) -> None:
     heard: list[Event] = []
     slot = _slot(tmp_path, clock, _LIVES, heard)
@@ -258,7 +252,7 @@ def test_a_process_that_never_shows_life_has_the_time_of_a_start(
 
 
 def test_the_back_off_doubles_up_to_half_a_minute(
-    clock: Any, tmp_path: Path, wait_until: Callable[..., None]
+    clock: Any, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given a process that dies at once, every time
     slot = _slot(tmp_path, clock)
@@ -284,13 +278,7 @@ def test_the_back_off_doubles_up_to_half_a_minute(
     ids=["lived", "died at once", "never showed life"],
 )
 def test_only_a_process_that_showed_life_and_lived_a_while_is_started_again_at_once(
-    code: str,
-    lived_s: float,
-    waits_s: float,
-    *,
-    clock: Any,
-    tmp_path: Path,
-    wait_until: Callable[..., None],
+    code: str, lived_s: float, waits_s: float, *, clock: Any, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given one that failed before, and then ran for a while
     slot = _slot(tmp_path, clock, code)
@@ -307,10 +295,7 @@ def test_only_a_process_that_showed_life_and_lived_a_while_is_started_again_at_o
 
 
 def test_a_sign_left_by_an_earlier_process_of_that_number_is_no_sign_of_life(
-    clock: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    wait_until: Callable[..., None],
+    clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
     left = HealthFile(tmp_path, name="one")
     left.beat()
@@ -340,7 +325,7 @@ def test_a_folder_named_worker_in_the_working_directory_is_not_imported(tmp_path
 def test_children_keep_the_memory_of_a_shard_unless_the_operator_says_otherwise(
     given: str | None,
     expected: str,
-    supervise: Callable[..., subprocess.Popen],
+    supervise: Supervise,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
