@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -240,6 +241,30 @@ class _World:
                 **changes,
             }
         )
+
+    def requests(self, call: Callable[[], object]) -> Counter[str]:
+        """The store requests of the call, by operation and last part of the key."""
+        asked: Counter[str] = Counter()
+        self.objects.before = lambda operation, key: asked.update(
+            [f"{operation} {key.rsplit('/', 1)[-1]}"]
+        )
+        try:
+            call()
+        finally:
+            self.objects.before = lambda _operation, _key: None
+        return asked
+
+    def wipe_redis_at(self, step: str) -> list[str]:
+        """Empty Redis before the first request for a key with `step` in it, which is returned."""
+        wiped: list[str] = []
+
+        def wipe(_operation: str, key: str) -> None:
+            if step in key and not wiped:
+                wiped.append(key)
+                self.coordination.flush()
+
+        self.objects.before = wipe
+        return wiped
 
     def run(self, shard: int = 0, job_id: str = "job", service: ShardService | None = None) -> str:
         return (service or self.service).run(ShardMessage(job_id=job_id, shard=shard))

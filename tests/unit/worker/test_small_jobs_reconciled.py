@@ -20,20 +20,11 @@ def reconciler(world: Any) -> Reconciler:
     return reconciler
 
 
-def _requests(world: Any, reconciler: Reconciler) -> list[str]:
-    """The store requests of one round."""
-    asked: list[str] = []
-    world.objects.before = lambda operation, key: asked.append(f"{operation} {key}")
-    reconciler.round()
-    world.objects.before = lambda _operation, _key: None
-    return asked
-
-
 def test_small_jobs_that_wait_cost_no_request(world: Any, reconciler: Reconciler) -> None:
     for _ in range(50):
         world.submit_small([ONE])
 
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)
     assert [] == world.queue
 
 
@@ -62,7 +53,7 @@ def test_small_jobs_without_room_in_the_queue_are_enqueued_as_it_drains(world: A
     reconciler.round()
     assert 3 == len(world.queue)
     # and the manifests of those that wait are not read
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)
     while world.queue:
         world.service.run(world.queue.pop())
     reconciler.round()
@@ -127,4 +118,4 @@ def test_small_jobs_are_restored_one_look_after_redis_was_wiped(
     reconciler.round()
 
     assert {job.job_id for job in jobs} == {message.job_id for message in world.queue}
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)

@@ -709,14 +709,7 @@ def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(world: Any) -
 def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
     # given Redis wiped while a shard runs
     world.submit([ITEMS, ITEMS])
-    wiped: list[str] = []
-
-    def wipe(_operation: str, key: str) -> None:
-        if step in key and not wiped:
-            wiped.append(key)
-            world.coordination.flush()
-
-    world.objects.before = wipe
+    wiped = world.wipe_redis_at(step)
     world.run(0)
     world.run(1)
 

@@ -37,19 +37,6 @@ def load_model(world: Any) -> None:
     world.service.run(message_for(submit(world, 1)[0], 0))
 
 
-def requests(world: Any, call: Callable[[], object]) -> Counter[str]:
-    """The store requests of the call, by operation and last part of the key."""
-    asked: Counter[str] = Counter()
-    world.objects.before = lambda operation, key: asked.update(
-        [f"{operation} {key.rsplit('/', 1)[-1]}"]
-    )
-    try:
-        call()
-    finally:
-        world.objects.before = lambda _operation, _key: None
-    return asked
-
-
 def probabilities(world: Any, job: JobManifest, shard: int = 0) -> np.ndarray:
     outcome = world.jobs.outcome(job.job_id, shard)
     assert outcome is not None
@@ -74,7 +61,7 @@ def test_a_small_job_is_one_write_from_its_message_to_its_end(world: Any) -> Non
     load_model(world)
     (job,) = submit(world, 1)
 
-    asked = requests(world, lambda: world.service.run(message_for(job, 0)))
+    asked = world.requests(lambda: world.service.run(message_for(job, 0)))
 
     write = "put_if_absent" if world.objects.conditional_writes else "put"
     assert {f"{write} final.json": 1} == asked
@@ -116,7 +103,7 @@ def test_a_delivery_long_after_the_end_changes_nothing(world: Any) -> None:
     final, outcome = world.jobs.final(job.job_id), world.jobs.outcome(job.job_id, 0)
 
     # while Redis knows that the job ended, it costs nothing either
-    assert {} == requests(world, lambda: world.service.run(message_for(job, 0)))
+    assert {} == world.requests(lambda: world.service.run(message_for(job, 0)))
     world.advance(3600)
     world.service.run(message_for(job, 0))
 
@@ -371,7 +358,7 @@ def test_after_redis_was_wiped_the_store_is_asked(world: Any) -> None:
     carried = messages(*jobs)
     world.coordination.flush()
 
-    asked = requests(world, lambda: world.service.run_bundle(carried))
+    asked = world.requests(lambda: world.service.run_bundle(carried))
 
     assert 2 == asked["get manifest.json"]
     assert all(is_ended(world, job) for job in jobs)
@@ -565,14 +552,7 @@ def test_a_broker_that_is_lost_before_it_hears_of_the_end_changes_nothing(world:
 @pytest.mark.parametrize("step", ["manifest.json", "outcome", "final.json"])
 def test_redis_wiped_at_any_step_loses_no_small_job(world: Any, step: str) -> None:
     jobs = [*submit(world, 2), world.submit_small([ITEMS[:1], ITEMS[1:2]])]
-    wiped: list[str] = []
-
-    def wipe(_operation: str, key: str) -> None:
-        if step in key and not wiped:
-            wiped.append(key)
-            world.coordination.flush()
-
-    world.objects.before = wipe
+    world.wipe_redis_at(step)
     world.service.run_bundle(messages(*jobs))
 
     # when the reconciler's messages are done
