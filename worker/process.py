@@ -32,8 +32,7 @@ from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import tile_chooser
 from worker.host.deadlines import Deadlines
-from worker.host.health import EXIT_RESTART, HealthFile
-from worker.host.identity import Worker, worker_name
+from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
 from worker.shards.service import ShardService
@@ -44,7 +43,7 @@ class _Shared:
     """What the parts of a worker share."""
 
     settings: Settings
-    worker: Worker
+    worker: str
     events: Events
     engine: Engine
     objects: ObjectStore
@@ -72,7 +71,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     activity = Activity()
     tasks.register(app, run=_service(shared, models).run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
-        file=HealthFile(settings.cache_dir, name=worker.name),
+        file=HealthFile(settings.cache_dir, name=worker),
         activity=activity,
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
@@ -85,12 +84,12 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     watchdog.start()
     reconciler.start()
     predict_server.start()
-    events.tell(WorkerStarted(worker=worker.name, threads=threads, engine=worker.engine))
+    events.tell(WorkerStarted(worker=worker, threads=threads, engine=shared.engine.name))
     try:
         return celery_app.consume(
             app,
             settings,
-            name=worker.name,
+            name=worker,
             threads=concurrency.threads,
             on_message=activity.take,
             events=events,
@@ -100,7 +99,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         reconciler.stop()
         watchdog.stop()
         models.close()
-        events.tell(WorkerStopped(worker=worker.name))
+        events.tell(WorkerStopped(worker=worker))
 
 
 def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
@@ -111,7 +110,7 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     jobs = JobStore(objects=objects, decisions=coordination)
     return _Shared(
         settings=settings,
-        worker=Worker(name=worker_name(), threads=threads, engine=engine.name),
+        worker=worker_name(),
         events=events,
         engine=engine,
         objects=objects,
@@ -149,7 +148,7 @@ def _service(shared: _Shared, models: ModelCache) -> ShardService:
     deadline_s = shared.settings.shard_deadline_s
     return ShardService(
         shared.settings,
-        shared.worker,
+        worker=shared.worker,
         jobs=shared.jobs,
         manifests=shared.manifests,
         models=models,
@@ -157,7 +156,7 @@ def _service(shared: _Shared, models: ModelCache) -> ShardService:
         endings=Endings(
             jobs=shared.jobs,
             open_jobs=shared.coordination,
-            holder=shared.worker.name,
+            holder=shared.worker,
             lease_s=shared.settings.lease_s,
             events=shared.events,
         ),
@@ -176,7 +175,7 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         recovery=shared.coordination,
         sender=sender,
         settings=shared.settings,
-        holder=shared.worker.name,
+        holder=shared.worker,
         events=shared.events,
     )
 

@@ -36,7 +36,6 @@ from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.service import ShardService
 
 from ..deployment import publish_unloadable
@@ -192,7 +191,7 @@ def test_the_example_submits_a_job_that_runs(
     )
     service = ShardService(
         quick,
-        Worker(name="test", threads=1, engine="fake 1"),
+        worker="test",
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         models=models,

@@ -221,9 +221,9 @@ MUTATIONS = (
         name="attempts-counted-after-the-work",
         path="worker/shards/service.py",
         old="            return self._computation.run(attempt)\n",
-        new="            self._leases.forget_attempt(attempt.run.claim)\n"
+        new="            self._leases.forget_attempt(attempt.run)\n"
         "            outcome = self._computation.run(attempt)\n"
-        "            self._leases.begin([attempt.run.claim], lease_s=self._lease_s)\n"
+        "            self._leases.begin([attempt.run], lease_s=self._lease_s)\n"
         "            return outcome\n",
         tests=(f"{_SERVICE}memory_errors_leave_run_so_that_the_process_ends[conditional]",),
     ),
@@ -255,7 +255,7 @@ MUTATIONS = (
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
-            f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it[conditional]",
+            f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life[conditional]",
         ),
     ),
     Mutation(
@@ -275,7 +275,7 @@ MUTATIONS = (
         old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
         new="pass",
         tests=(
-            f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued[conditional]",
+            f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
         ),
     ),
@@ -308,7 +308,9 @@ MUTATIONS = (
         path="fornada/jobs/reconciler.py",
         old="        self._recovery.restore_done(job_id, done)\n",
         new="",
-        tests=(f"{_RECONCILER}after_a_flush_what_is_done_is_read_from_the_store[conditional]",),
+        tests=(
+            f"{_RECONCILER}open_jobs_and_what_is_done_are_found_again_after_redis_was_wiped[conditional]",
+        ),
     ),
     Mutation(
         name="cancel-request-ignored",

@@ -50,7 +50,6 @@ from producer.client import Client
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
 from .checker import OutcomeHistory, check_job, check_outcome
@@ -458,7 +457,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _new_service(self, port: Port) -> ShardService:
         return ShardService(
             Settings(lease_s=LEASE_S),
-            Worker(name="worker", threads=1, engine="fake 1"),
+            worker="worker",
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=self.models,

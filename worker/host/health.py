@@ -25,6 +25,11 @@ EXIT_RESTART = 75
 _STEP_S = 1.0
 
 
+def worker_name(pid: int | None = None) -> str:
+    """The name of this process in outcomes, leases and logs, or that of another one here."""
+    return f"{socket.gethostname()}-{os.getpid() if pid is None else pid}"
+
+
 class HealthFile:
     """`<folder>/workers/<name>.json`, touched at every beat, removed at a clean end."""
 

@@ -17,8 +17,8 @@ from worker.host.health import (
     START_LIMIT_S,
     HealthFile,
     HeartbeatReader,
+    worker_name,
 )
-from worker.host.identity import worker_name
 
 log = get_logger(__name__)
 

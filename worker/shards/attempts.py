@@ -41,9 +41,7 @@ class Attempts:
         admissions: Sequence[Admission] = ()
         if found:
             with steps.attempt_step(*[each.run for each in found]):
-                admissions = self._leases.begin(
-                    [each.run.claim for each in found], lease_s=self._lease_s
-                )
+                admissions = self._leases.begin([each.run for each in found], lease_s=self._lease_s)
         begun = []
         for each, admission in zip(found, admissions, strict=False):
             with steps.attempt_step(each.run):

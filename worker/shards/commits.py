@@ -44,8 +44,8 @@ class Commits:
                 steps.defer(run, error, counted=False)
             else:
                 continue
-            settled.add(run.attempt_id)
-        return [each for each in computed if each.attempt.run.attempt_id not in settled]
+            settled.add(run.attempt)
+        return [each for each in computed if each.attempt.run.attempt not in settled]
 
     def commit_all(self, computed: Sequence[Computed], steps: Steps) -> None:
         """Commit outcomes, tell Redis, and end the jobs whose last outcomes these are."""

@@ -20,7 +20,6 @@ from model_store.manifest import ModelManifest
 from worker.compute.batcher import Probabilities
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.phases import Begun
 
@@ -31,8 +30,8 @@ class Computation:
     def __init__(
         self,
         settings: Settings,
-        worker: Worker,
         *,
+        worker: str,
         jobs: JobStore,
         models: ModelCache,
         deadlines: Deadlines,
@@ -43,7 +42,7 @@ class Computation:
         self._models = models
         self._deadlines = deadlines
         self._isolate = isolate
-        self._worker = worker.name
+        self._worker = worker
         self._shard_deadline_s = settings.shard_deadline_s
         self._events = events
 
@@ -59,32 +58,10 @@ class Computation:
         if attempt.number > attempt.manifest.max_attempts:
             # It may have killed that many workers; ours stays out of it.
             return self._compute_isolated(attempt)
-        with self._deadlines.within(self._shard_deadline_s):
-            return self._compute(attempt)
-
-    def _compute(self, attempt: Begun) -> ShardOutcome:
-        manifest = attempt.manifest
-        with self._models.use(manifest.model) as model:
-            _check_signature(manifest, model.manifest)
-            clock = _Stopwatch(self._events, [attempt])
-            items = read_items(manifest, attempt.spec, jobs=self._jobs)
-            fetch_s = clock.lap(Stage.FETCH)
-            probabilities = _predict(model, items, attempt)
-            predict_s = clock.lap(Stage.PREDICT)
-            data = self._put_data(attempt, probabilities)
-            return self._ok(
-                attempt,
-                data=data,
-                item_errors=items.errors,
-                engine=model.engine,
-                tile_items=model.batcher.tile_items,
-                fetch_s=fetch_s,
-                predict_s=predict_s,
-                upload_s=clock.lap(Stage.PUT),
-            )
+        return self.run_together([attempt])[0]
 
     def run_together(self, attempts: Sequence[Begun]) -> list[ShardOutcome]:
-        """Compute small shards of one model in one call of its batcher.
+        """Compute a shard, or small ones of one model in one call of its batcher.
 
         Raises:
             Exception: One of them, or the model, is at fault; computed alone, each says which.
@@ -98,25 +75,24 @@ class Computation:
             clock = _Stopwatch(self._events, attempts)
             read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
             fetch_s = clock.lap(Stage.FETCH)
-            rows = np.concatenate([items.rows for items in read])
-            outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
-            if len(rows):
-                outputs = model.batcher.predict(rows)
+            predicted = _predict(model, read, attempts)
             predict_s = clock.lap(Stage.PREDICT)
-            ends = itertools.accumulate(len(items.rows) for items in read)
-            parts = np.split(outputs, list(ends)[:-1])
+            stored = list(map(self._put_data, attempts, predicted))
+            # The data of a bundle goes into its outcomes.
+            upload = {"upload_s": clock.lap(Stage.PUT)} if len(attempts) == 1 else {}
             return [
                 self._ok(
                     attempt,
-                    data=self._put_data(attempt, _placed(part, items, attempt)),
+                    data=data,
                     item_errors=items.errors,
                     engine=model.engine,
                     tile_items=model.batcher.tile_items,
                     # Those of the whole bundle.
                     fetch_s=fetch_s,
                     predict_s=predict_s,
+                    **upload,
                 )
-                for attempt, items, part in zip(attempts, read, parts, strict=True)
+                for attempt, items, data in zip(attempts, read, stored, strict=True)
             ]
 
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
@@ -153,7 +129,7 @@ class Computation:
     def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
         data = to_npy(probabilities)
         run = attempt.run
-        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt_id, data)
+        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt, data)
 
     def dead(self, attempt: Begun, reason: str, detail: str) -> ShardOutcome:
         """The outcome of a shard that will not be tried again."""
@@ -177,11 +153,16 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
-def _predict(model: LoadedModel, items: Items, attempt: Begun) -> Probabilities:
-    """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
-    if len(items.rows):
-        return _placed(model.batcher.predict(items.rows), items, attempt)
-    return np.full((attempt.item_count, len(attempt.manifest.classes)), np.nan, np.float32)
+def _predict(
+    model: LoadedModel, read: Sequence[Items], attempts: Sequence[Begun]
+) -> list[Probabilities]:
+    """For each attempt float32 [items, classes]; a row is NaN where its item failed."""
+    rows = read[0].rows if len(read) == 1 else np.concatenate([items.rows for items in read])
+    outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
+    if len(rows):
+        outputs = model.batcher.predict(rows)
+    ends = itertools.accumulate(len(items.rows) for items in read)
+    return list(map(_placed, np.split(outputs, list(ends)[:-1]), read, attempts))
 
 
 def _placed(outputs: Probabilities, items: Items, attempt: Begun) -> Probabilities:

@@ -9,7 +9,6 @@ from typing import Any
 from fornada.coordination.interface import Claim
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
-from fornada.queue.message import ShardMessage
 
 
 class ShardResult(StrEnum):
@@ -30,33 +29,10 @@ class ShardResult(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ShardRun:
-    """One message, and the id of the attempt that it asks for."""
-
-    message: ShardMessage
-    attempt_id: str
-
-    @property
-    def claim(self) -> Claim:
-        """The attempt, as Redis knows it."""
-        return Claim(self.job_id, self.shard, self.attempt_id)
-
-    @property
-    def job_id(self) -> str:
-        """The job."""
-        return self.message.job_id
-
-    @property
-    def shard(self) -> int:
-        """The number of the shard in its job."""
-        return self.message.shard
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
     """The job's manifest is known, and has the shard."""
 
-    run: ShardRun
+    run: Claim
     manifest: JobManifest
 
 
@@ -64,7 +40,7 @@ class Found:
 class Begun:
     """The attempt is counted and holds the lease."""
 
-    run: ShardRun
+    run: Claim
     manifest: JobManifest
     #: 1 for the shard's first attempt.
     number: int
@@ -93,7 +69,7 @@ class Begun:
             "schema_version": self.manifest.schema_version,
             "job_id": self.run.job_id,
             "shard": self.run.shard,
-            "attempt": self.run.attempt_id,
+            "attempt": self.run.attempt,
             "attempts": self.number,
             "model_sha256": self.manifest.model.sha256,
             "worker": worker,

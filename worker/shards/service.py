@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from fornada.coordination.interface import Leases
+from fornada.coordination.interface import Claim, Leases
 from fornada.errors import FornadaError, MessageError, ModelError
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.endings import Endings
@@ -17,12 +17,11 @@ from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.attempts import Attempts
 from worker.shards.commits import Commits
 from worker.shards.computation import Computation
 from worker.shards.isolation import IsolatedProcess, ProcessDiedError
-from worker.shards.phases import Begun, Computed, Found, ShardResult, ShardRun
+from worker.shards.phases import Begun, Computed, Found, ShardResult
 from worker.shards.steps import Settled, Steps
 
 #: Attempts in a process of their own, after those that the job allows. If the worker dies during
@@ -36,8 +35,8 @@ class ShardService:
     def __init__(
         self,
         settings: Settings,
-        worker: Worker,
         *,
+        worker: str,
         jobs: JobStore,
         manifests: Manifests,
         models: ModelCache,
@@ -64,7 +63,7 @@ class ShardService:
         )
         self._computation = Computation(
             settings,
-            worker,
+            worker=worker,
             jobs=jobs,
             models=models,
             deadlines=deadlines,
@@ -86,26 +85,26 @@ class ShardService:
         Redis is asked once for all of them, and those of one model are one call of its batcher.
         A shard that fails, or was begun before, continues alone.
         """
-        runs = [ShardRun(message=m, attempt_id=uuid.uuid4().hex) for m in messages]
+        runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
         steps = Steps(leases=self._leases, events=self._events)
-        attempts = self._attempts.begin_all(self._find_all(runs, steps), steps)
+        attempts = self._attempts.begin_all(self._find_all(messages, runs, steps), steps)
         with self._renewed(attempts):
             computed = self._compute_all(attempts, steps)
             self._commits.commit_all(self._commits.commit_ends(computed, steps), steps)
         return [steps.result(run) for run in runs]
 
-    def _find_all(self, runs: Sequence[ShardRun], steps: Steps) -> list[Found]:
+    def _find_all(
+        self, messages: Sequence[ShardMessage], runs: Sequence[Claim], steps: Steps
+    ) -> list[Found]:
         found = []
-        for run in runs:
+        for message, run in zip(messages, runs, strict=True):
             with steps.attempt_step(run):
-                found.append(self._find(run))
+                manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
+                if run.shard >= len(manifest.shards):
+                    fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
+                    raise MessageError(fact)
+                found.append(Found(run=run, manifest=manifest))
         return found
-
-    def _find(self, run: ShardRun) -> Found:
-        manifest = trusted_manifest(run.message) or self._manifests.get(run.job_id)
-        if run.shard >= len(manifest.shards):
-            raise MessageError(f"the job has {len(manifest.shards)} shards, and none {run.shard}")
-        return Found(run=run, manifest=manifest)
 
     def _compute_all(self, attempts: Sequence[Begun], steps: Steps) -> list[Computed]:
         together: Sequence[ShardOutcome | None] = self._compute_together(attempts) or [
@@ -159,7 +158,7 @@ class ShardService:
 
     def _renewed(self, attempts: Sequence[Begun]) -> AbstractContextManager[None]:
         """Renew the leases while the block runs."""
-        claims = [attempt.run.claim for attempt in attempts]
+        claims = [attempt.run for attempt in attempts]
         return self._renewals.renewed(
             lambda: self._leases.renew(claims, lease_s=self._lease_s), lease="shards"
         )

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fornada.coordination.interface import Leases
+from fornada.coordination.interface import Claim, Leases
 from fornada.errors import FornadaError, JobNotFoundError, MessageError
 from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger
-from worker.shards.phases import ShardResult, ShardRun
+from worker.shards.phases import ShardResult
 
 log = get_logger(__name__)
 
@@ -28,16 +28,16 @@ class Steps:
         self._events = events
         self._results: dict[str, ShardResult] = {}
 
-    def result(self, run: ShardRun) -> ShardResult:
+    def result(self, run: Claim) -> ShardResult:
         """The shard's result."""
-        return self._results[run.attempt_id]
+        return self._results[run.attempt]
 
-    def settle(self, run: ShardRun, result: ShardResult) -> None:
+    def settle(self, run: Claim, result: ShardResult) -> None:
         """Record the shard's result."""
-        self._results[run.attempt_id] = result
+        self._results[run.attempt] = result
 
     @contextmanager
-    def attempt_step(self, *runs: ShardRun) -> Iterator[None]:
+    def attempt_step(self, *runs: Claim) -> Iterator[None]:
         """Settle the shards with whatever the block raises.
 
         Raises:
@@ -62,12 +62,12 @@ class Steps:
             for run in runs:
                 self.defer(run, exc, counted=True)
 
-    def drop(self, run: ShardRun, error: str) -> None:
+    def drop(self, run: Claim, error: str) -> None:
         """Settle a shard that does not exist."""
         self.settle(run, ShardResult.ENDED)
         self._events.tell(MessageDropped(error=error, job_id=run.job_id, shard=run.shard))
 
-    def defer(self, run: ShardRun, exc: Exception, *, counted: bool) -> None:
+    def defer(self, run: Claim, exc: Exception, *, counted: bool) -> None:
         """Leave the shard to the reconciler; `counted` if this was an attempt at it."""
         # The lease is kept: the shard is tried again when it runs out.
         self.settle(run, ShardResult.DEFERRED)
@@ -76,8 +76,8 @@ class Steps:
         )
         try:
             if counted:
-                self._leases.note_failure(run.claim, f"{type(exc).__name__}: {exc}")
+                self._leases.note_failure(run, f"{type(exc).__name__}: {exc}")
             else:
-                self._leases.forget_attempt(run.claim)
+                self._leases.forget_attempt(run)
         except FornadaError as redis_error:
             log.warning("attempt not recorded", job_id=run.job_id, error=str(redis_error))

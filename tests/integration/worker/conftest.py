@@ -1,20 +1,25 @@
 """Deployments with a published model and real workers, on the session's servers."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pytest
+import redis
 from numpy.typing import NDArray
 
+from fornada.jobs.outcome import JobState
 from fornada.local.stack import Stack
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.store import ModelStore
 from model_store.testing import publish_for_test
 from producer.client import Client
+from producer.job import Job
+from worker.host.supervisor import _MALLOC
 
 from ...deployment import (
     CLASSES,
@@ -29,6 +34,13 @@ from ...deployment import (
 )
 
 ITEM_SHAPE = [6, 6]
+#: A worker's start and a job, on a busy machine.
+START_S = 90.0
+
+
+@pytest.fixture(scope="session")
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, (300, *ITEM_SHAPE), np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +103,37 @@ class _Deployment:
     def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
         """`fornada worker --processes 1`, which is not up yet when this returns."""
         return start_worker(self.environ, self.folder / "worker.log", *options)
+
+    def start_program(self, name: str, *arguments: object) -> subprocess.Popen[bytes]:
+        """A program of this folder, as the supervisor starts a worker process."""
+        command = [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)]
+        with (self.folder / "worker.log").open("wb") as log:
+            return subprocess.Popen(
+                command, env={**_MALLOC, **self.environ}, stdout=log, stderr=log
+            )
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """`fornada` with these arguments, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "fornada", *arguments],
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+        )
+
+    def redis(self) -> redis.Redis:
+        url = self.settings.redis_url.get_secret_value()
+        return redis.Redis.from_url(url, decode_responses=True)
+
+    def probabilities(self, job: Job) -> NDArray[np.float32]:
+        """What the job gives, which must succeed."""
+        assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, self.log()
+        return job.results().probabilities
+
+    def is_right(self, job: Job, images: NDArray[np.uint8]) -> bool:
+        """Whether the job gives the bytes that the model gives in this process."""
+        return self.probabilities(job).tobytes() == self.model.predict(images).tobytes()
 
     def worker_pids(self) -> list[int]:
         """Worker processes that show life."""

@@ -45,7 +45,6 @@ from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.service import ShardService
 
 _TILE_ITEMS = {"cnn": 32, "mlp": 32, "wide": 1024}
@@ -315,7 +314,7 @@ class _Deployment:
 
         return ShardService(
             Settings(lease_s=_LEASE_S),
-            Worker(name=f"worker-{number}", threads=1, engine=self._engine.name),
+            worker=f"worker-{number}",
             jobs=self._jobs,
             manifests=Manifests(jobs=self._jobs),
             models=self._caches[number],

@@ -8,19 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
 from model_store.engines import golden, keras_file, keras_predict
 
 from .conftest import ITEM_SHAPE
-
-#: A framework's import and the model's load, on a busy machine.
-START_S = 90.0
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (300, 6, 6), np.uint8)
 
 
 def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
@@ -30,30 +21,22 @@ def test_a_jobs_bytes_are_those_of_the_model_in_this_process(
     start()
 
     job = deployment.client.submit(images, model="m", items_per_shard=37)
-    status = job.wait(timeout_s=START_S)
 
-    assert JobState.SUCCEEDED == status.state, deployment.log()
-    assert (300, 0) == (status.items_ok, status.items_failed)
-    expected = deployment.model.predict(images)
-    assert expected.tobytes() == job.results().probabilities.tobytes()
+    assert deployment.is_right(job, images)
+    assert (300, 0) == (job.status().items_ok, job.status().items_failed)
 
 
 @pytest.mark.slow
 def test_a_worker_on_openvino_predicts_the_same_artifact_without_tensorflow(
     deploy: Callable[..., Any], images: np.ndarray
 ) -> None:
-    # given
     deployment, start = deploy(engine="openvino")
     start()
 
-    # when
     job = deployment.client.submit(images, model="m", items_per_shard=100)
-    status = job.wait(timeout_s=START_S)
 
-    # then
-    assert JobState.SUCCEEDED == status.state, deployment.log()
     np.testing.assert_allclose(
-        deployment.model.predict(images), job.results().probabilities, rtol=0, atol=1e-6
+        deployment.model.predict(images), deployment.probabilities(job), rtol=0, atol=1e-6
     )
     outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
     assert outcome is not None
@@ -77,11 +60,8 @@ def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
     # when a worker has calls of 13
     start("--exact")
     job = deployment.client.submit(images, model="m", items_per_shard=100)
-    status = job.wait(timeout_s=START_S)
 
-    # then
-    assert JobState.SUCCEEDED == status.state, deployment.log()
-    assert expected.tobytes() == job.results().probabilities.tobytes()
+    assert expected.tobytes() == deployment.probabilities(job).tobytes()
     outcome = JobStore(objects=deployment.objects).outcome(job.id, 0)
     assert outcome is not None
     assert outcome.engine is not None

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import redis
 
 from fornada import keys
 from fornada.errors import InputError, ModelRefusedError, WaitTimeoutError
@@ -22,10 +21,6 @@ _TIMEOUT_S = 60.0
 
 def _images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, *ITEM_SHAPE), np.uint8)
-
-
-def _redis(deployment: Any) -> Any:
-    return redis.Redis.from_url(deployment.settings.redis_url.get_secret_value())
 
 
 def test_a_call_gives_the_bytes_that_a_job_gives(shared: Any) -> None:
@@ -60,13 +55,13 @@ def test_nothing_of_a_call_is_left(shared: Any, wait_until: Callable[..., None])
     shared.client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
 
     assert before == {info.key for info in shared.objects.list("jobs/")}
-    server = _redis(shared)
+    server = shared.redis()
     wait_until(lambda: server.keys("fornada:predict*") == [])
 
 
 def test_what_is_no_call_is_dropped(shared: Any) -> None:
     list_of_calls = keys.redis_predict_calls(shared.settings.queue)
-    _redis(shared).rpush(list_of_calls, b"garbage", b"{}\n", b'{"id":' + b"[" * 3000 + b"\n")
+    shared.redis().rpush(list_of_calls, b"garbage", b"{}\n", b'{"id":' + b"[" * 3000 + b"\n")
 
     found = shared.client.predict(_images(3), model="m", timeout_s=_TIMEOUT_S)
 
@@ -109,7 +104,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
     deploy: Deploy,
 ) -> None:
     deployment, start_worker = deploy()
-    server = _redis(deployment)
+    server = deployment.redis()
     with deployment.client as client:
         with pytest.raises(WaitTimeoutError, match="1 calls wait for a worker"):
             client.predict(_images(1), model="m", timeout_s=0.5)

@@ -31,16 +31,14 @@ from producer.client import Client
 from worker.compute.tile_choice import Calibration
 from worker.host.hardware import granted_cores
 
+from .conftest import ITEM_SHAPE, START_S
 from .held_worker import GO_ON, HELD_AT
 
-#: A worker's start and a job, on a busy machine.
-START_S = 90.0
-ITEM_SHAPE = [6, 6]
-
-
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (300, 6, 6), np.uint8)
+Deploy = Callable[..., Any]
+Wait = Callable[..., None]
+AtWork = Callable[..., tuple[Any, ...]]
+#: A killed worker's shards are tried again after a second.
+SOON = {"lease_s": 1.0, "reconcile_interval_s": 0.5, "requeue_after_s": 1.0}
 
 
 def _push(deployment: Any, body: bytes, **changes: object) -> None:
@@ -69,26 +67,15 @@ def _push(deployment: Any, body: bytes, **changes: object) -> None:
         },
         **changes,
     }
-    with _redis(deployment) as client:
+    with deployment.redis() as client:
         client.lpush(queue, json.dumps(envelope))
-
-
-def _redis(deployment: Any) -> redis.Redis:
-    return redis.Redis.from_url(
-        deployment.settings.redis_url.get_secret_value(), decode_responses=True
-    )
 
 
 def _body(*args: object, **kwargs: object) -> bytes:
     return json.dumps([list(args), kwargs, {}]).encode()
 
 
-def _same_bytes(deployment: Any, job: Any, images: np.ndarray) -> bool:
-    expected = deployment.model.predict(images)
-    return expected.tobytes() == job.results().probabilities.tobytes()
-
-
-def test_exact_on_another_engine_is_wrong_usage(deploy: Callable[..., Any]) -> None:
+def test_exact_on_another_engine_is_wrong_usage(deploy: Deploy) -> None:
     deployment, start = deploy()
 
     assert 2 == start("--exact").wait(START_S)
@@ -96,7 +83,7 @@ def test_exact_on_another_engine_is_wrong_usage(deploy: Callable[..., Any]) -> N
 
 
 def test_the_first_worker_measures_and_keeps_the_rows_of_a_call(
-    deploy: Callable[..., Any], images: np.ndarray
+    deploy: Deploy, images: np.ndarray
 ) -> None:
     # given a worker that is not told how many
     deployment, start = deploy(max_batch_size=None)
@@ -114,13 +101,7 @@ def test_the_first_worker_measures_and_keeps_the_rows_of_a_call(
     assert "test 1" == kept.engine
 
     # and is shown to people
-    shown = subprocess.run(
-        [sys.executable, "-m", "fornada", "doctor"],
-        env=deployment.environ,
-        capture_output=True,
-        text=True,
-        timeout=START_S,
-    )
+    shown = deployment.run("doctor")
     assert 0 == shown.returncode, shown.stdout
     assert f"; {kept.tile_items} items a call (as kept: {kept.summary})" in shown.stdout
     assert f"makes {granted_cores()} predict calls at a time" in shown.stdout
@@ -135,26 +116,15 @@ def test_the_bytes_do_not_depend_on_how_the_job_is_split(shared: Any, images: np
     jobs = [shared.client.submit(images, model="m", items_per_shard=n) for n in (7, 64, 300)]
 
     for job in jobs:
-        assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
-        assert _same_bytes(shared, job, images)
+        assert shared.is_right(job, images)
 
 
 def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarray) -> None:
-    # given a job, and a command
     job = shared.client.submit(images, model="m", items_per_shard=37)
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
 
-    def verify(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "fornada", "jobs", "verify", job.id, *options],
-            env=shared.environ,
-            capture_output=True,
-            text=True,
-            timeout=START_S,
-        )
-
     # when nothing was changed
-    same = verify()
+    same = shared.run("jobs", "verify", job.id)
     assert (0, "300 items in 9 shards are the same to the byte\n") == (
         same.returncode,
         same.stdout,
@@ -169,7 +139,7 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
     shared.objects.put(ref.key, data)
     forged_outcome = outcome.model_copy(update={"data": ref})
     shared.objects.put(keys.JobKeys(job.id).outcome(3), forged_outcome.to_json())
-    other = verify("--json")
+    other = shared.run("jobs", "verify", job.id, "--json")
 
     # then it is named
     assert 1 == other.returncode
@@ -192,12 +162,11 @@ def test_a_message_pushed_with_one_raw_command_is_run(shared: Any, images: np.nd
     _push(shared, _body({"schema_version": 1, "job_id": "from-node", "shard": 0}))
 
     job = shared.client.job("from-node")
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state
-    assert _same_bytes(shared, job, images[:10])
+    assert shared.is_right(job, images[:10])
 
 
 def test_bad_messages_are_dropped_and_the_next_job_runs(
-    shared: Any, images: np.ndarray, wait_until: Callable[..., None]
+    shared: Any, images: np.ndarray, wait_until: Wait
 ) -> None:
     # given a worker that is up, and messages of every wrong kind
     shared.client.submit(images[:3], model="m").wait(timeout_s=START_S)
@@ -230,7 +199,7 @@ def test_bad_messages_are_dropped_and_the_next_job_runs(
     # then it is run by the same process, and the bad ones are gone
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
     assert [pid] == shared.worker_pids()
-    with _redis(shared) as client:
+    with shared.redis() as client:
         wait_until(lambda: 0 == client.llen(shared.settings.queue))
     assert "Traceback" not in "".join(
         line for line in shared.log().splitlines() if '"logger": "worker' in line
@@ -238,12 +207,12 @@ def test_bad_messages_are_dropped_and_the_next_job_runs(
 
 
 def test_an_element_that_is_no_envelope_does_not_stop_the_worker(
-    deploy: Callable[..., Any], images: np.ndarray
+    deploy: Deploy, images: np.ndarray
 ) -> None:
     deployment, start = deploy()
     start()
     deployment.client.submit(images[:3], model="m").wait(timeout_s=START_S)
-    with _redis(deployment) as client:
+    with deployment.redis() as client:
         client.lpush(deployment.settings.queue, "no envelope")
 
     job = deployment.client.submit(images[:9], model="m", items_per_shard=3)
@@ -254,28 +223,29 @@ def test_an_element_that_is_no_envelope_does_not_stop_the_worker(
 def test_the_health_check_sees_the_worker(shared: Any, images: np.ndarray) -> None:
     shared.client.submit(images[:3], model="m").wait(timeout_s=START_S)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "worker", "--health"],
-        check=False,
-        env=shared.environ,
-        capture_output=True,
-        text=True,
-    )
+    done = shared.run("worker", "--health")
 
     assert (0, "1 workers show life, 0 do not\n") == (done.returncode, done.stdout)
 
 
+@pytest.fixture
+def at_work(deploy: Deploy, images: np.ndarray, wait_until: Wait) -> Callable[..., tuple[Any, ...]]:
+    """A deployment with a worker in the middle of a job of 60 shards, and what starts another."""
+
+    def begin(**settings: object) -> tuple[Any, ...]:
+        deployment, start = deploy(delay_s=0.05, worker_threads=1, **settings)
+        worker = start()
+        job = deployment.client.submit(images[:60], model="m", items_per_shard=1)
+        wait_until(lambda: job.status().shards_done >= 5, START_S)
+        return deployment, job, worker, start
+
+    return begin
+
+
 def test_sigterm_finishes_what_is_held_and_gives_the_rest_back(
-    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
+    at_work: AtWork, images: np.ndarray
 ) -> None:
-    images = images[:60]
-    # given a worker in the middle of a job
-    deployment, start = deploy(
-        delay_s=0.05, worker_threads=1, requeue_after_s=3600.0, max_inline_bytes=0
-    )
-    first = start()
-    job = deployment.client.submit(images, model="m", items_per_shard=1)
-    wait_until(lambda: job.status().shards_done >= 5, START_S)
+    deployment, job, first, start = at_work(requeue_after_s=3600.0, max_inline_bytes=0)
 
     # when it is told to stop
     first.send_signal(signal.SIGTERM)
@@ -285,80 +255,49 @@ def test_sigterm_finishes_what_is_held_and_gives_the_rest_back(
     assert 0 == code
     assert "Fatal Python error" not in deployment.log()
     assert [] == deployment.worker_pids()
-    queue = deployment.settings.queue
     done = job.status().shards_done
-    with _redis(deployment) as client:
+    with deployment.redis() as client:
         assert [] == list(client.scan_iter(f"fornada:lease:{job.id}:*"))
-        assert len(images) - done == client.llen(queue)
-    assert done < len(images)
+        assert 60 - done == client.llen(deployment.settings.queue)
+    assert done < 60
 
     # and another continues from there
     start()
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
-    assert _same_bytes(deployment, job, images)
+    assert deployment.is_right(job, images[:60])
 
 
 def test_another_process_finishes_what_a_killed_one_held(
-    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
+    at_work: AtWork, images: np.ndarray
 ) -> None:
-    images = images[:60]
-    # given a worker in the middle of a job, and short leases
-    deployment, start = deploy(
-        delay_s=0.05, worker_threads=1, lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0
-    )
-    start()
-    job = deployment.client.submit(images, model="m", items_per_shard=1)
-    wait_until(lambda: job.status().shards_done >= 5, START_S)
-    before = {
-        outcome.shard: outcome
-        for outcome in JobStore(objects=deployment.objects).outcomes(job.id, range(len(images)))
-    }
+    deployment, job, *_ = at_work(**SOON)
+    jobs = JobStore(objects=deployment.objects)
+    before = {outcome.shard: outcome for outcome in jobs.outcomes(job.id, range(60))}
 
     # when it is killed
     (pid,) = deployment.worker_pids()
     os.kill(pid, signal.SIGKILL)
 
     # then the supervisor starts another, which finishes the job
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
-    assert _same_bytes(deployment, job, images)
+    assert deployment.is_right(job, images[:60])
     # and no outcome that was committed has changed
-    jobs = JobStore(objects=deployment.objects)
     assert before == {shard: jobs.outcome(job.id, shard) for shard in before}
 
 
 def test_a_wrong_setting_ends_the_command_with_one_line(shared: Any) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "fornada", "worker"],
-        check=False,
-        env={**shared.environ, "FORNADA_LEASE_S": "0"},
-        capture_output=True,
-        text=True,
-    )
+    done = shared.run("worker", FORNADA_LEASE_S="0")
 
     assert 2 == done.returncode
     assert done.stderr.startswith("error: FORNADA_LEASE_S is not usable")
     assert 1 == len(done.stderr.splitlines())
 
 
-def test_a_worker_survives_a_wiped_broker(
-    deploy: Callable[..., Any], images: np.ndarray, wait_until: Callable[..., None]
-) -> None:
-    images = images[:60]
-    # given a worker in the middle of a job
-    deployment, start = deploy(
-        delay_s=0.05, worker_threads=1, lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0
-    )
-    start()
-    job = deployment.client.submit(images, model="m", items_per_shard=1)
-    wait_until(lambda: job.status().shards_done >= 5, START_S)
+def test_a_worker_survives_a_wiped_broker(at_work: AtWork, images: np.ndarray) -> None:
+    deployment, job, *_ = at_work(**SOON)
 
-    # when Redis is wiped
-    with _redis(deployment) as client:
+    with deployment.redis() as client:
         client.flushdb()
 
-    # then the job ends all the same, and a new one too
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
-    assert _same_bytes(deployment, job, images)
+    assert deployment.is_right(job, images[:60])
     assert RedisCoordination.from_settings(deployment.settings).leader() is not None
 
 
@@ -407,10 +346,7 @@ def start_held_worker(
 
 
 def test_a_message_is_acknowledged_after_its_outcome_is_committed_and_not_before(
-    settings: Settings,
-    start_held_worker: Callable[[], None],
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    settings: Settings, start_held_worker: Callable[[], None], images: np.ndarray, wait_until: Wait
 ) -> None:
     url = settings.redis_url.get_secret_value()
     with redis.Redis.from_url(url, decode_responses=True, socket_timeout=2 * START_S) as client:
@@ -432,10 +368,7 @@ def test_a_message_is_acknowledged_after_its_outcome_is_committed_and_not_before
 
 
 def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(
-    settings: Settings,
-    start_held_worker: Callable[[], None],
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    settings: Settings, start_held_worker: Callable[[], None], images: np.ndarray, wait_until: Wait
 ) -> None:
     url = settings.redis_url.get_secret_value()
     with redis.Redis.from_url(url, decode_responses=True) as client:
@@ -471,30 +404,25 @@ def _where_held(client: redis.Redis) -> str:
 def test_many_small_jobs_are_done_each_with_its_own_bytes(shared: Any, images: np.ndarray) -> None:
     jobs = shared.client.submit_many([images[n : n + 1] for n in range(100)], model="m")
 
-    together = np.concatenate([_succeeded(shared, job) for job in jobs])
+    together = np.concatenate([shared.probabilities(job) for job in jobs])
 
     large = shared.client.submit(images, model="m")
-    assert _succeeded(shared, large)[:100].tobytes() == together.tobytes()
+    assert shared.probabilities(large)[:100].tobytes() == together.tobytes()
 
 
 def test_small_jobs_are_done_though_redis_is_emptied_once_they_are_submitted(
-    deploy: Callable[..., Any], images: np.ndarray
+    deploy: Deploy, images: np.ndarray
 ) -> None:
     # given jobs that were submitted, and nothing in Redis any more
     deployment, start = deploy()
     jobs = deployment.client.submit_many([images[n : n + 1] for n in range(40)], model="m")
     jobs.append(deployment.client.submit(images[:40], model="m", items_per_shard=10))
-    with _redis(deployment) as client:
+    with deployment.redis() as client:
         client.flushall()
 
     # when a worker comes up
     start()
 
     # then each is done, and the same bytes come out
-    *ones, whole = (_succeeded(deployment, job) for job in jobs)
+    *ones, whole = (deployment.probabilities(job) for job in jobs)
     assert whole.tobytes() == np.concatenate(ones).tobytes()
-
-
-def _succeeded(deployment: Any, job: Any) -> np.ndarray:
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
-    return job.results().probabilities

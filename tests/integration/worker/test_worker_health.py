@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import redis
 
-from fornada.jobs.outcome import JobState
 from fornada.local.children import Children
 from fornada.local.stack import Stack
 from fornada.local.valkey import start_valkey
 from worker.host.supervisor import worker_command
 
-#: A worker's start and a job, on a busy machine.
-START_S = 90.0
+from .conftest import START_S
+
+Start = Callable[..., Any]
+Wait = Callable[..., None]
 #: How long the watchdog of `_QUICK` and `_DEAF` waits.
 STUCK_AFTER_S = 5.0
 
@@ -171,9 +172,9 @@ def supervise() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.wait(60)
 
 
-@pytest.fixture(scope="module")
-def images() -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 256, (60, 6, 6), np.uint8)
+@pytest.fixture(scope="session")
+def images(images: np.ndarray) -> np.ndarray:
+    return images[:60]
 
 
 def _script(code: str, *arguments: object) -> list[str]:
@@ -191,29 +192,13 @@ def _stopped(pid: int) -> Iterator[None]:
 
 def _warm(deployment: Any, images: np.ndarray) -> int:
     """Have the worker load the model; return its process id."""
-    status = deployment.client.submit(images[:3], model="m").wait(timeout_s=START_S)
-    assert JobState.SUCCEEDED == status.state, deployment.log()
+    deployment.probabilities(deployment.client.submit(images[:3], model="m"))
     (pid,) = deployment.worker_pids()
     return int(pid)
 
 
-def _assert_right(deployment: Any, job: Any, images: np.ndarray) -> None:
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
-    expected = deployment.model.predict(images)
-    assert expected.tobytes() == job.results().probabilities.tobytes()
-
-
-def _health(deployment: Any) -> int:
-    command = [sys.executable, "-m", "fornada", "worker", "--health"]
-    return subprocess.run(command, check=False, env=deployment.environ).returncode
-
-
 def test_a_consumer_that_takes_nothing_is_replaced_and_the_job_is_done(
-    deploy: Callable[..., Any],
-    supervise: Callable[..., Any],
-    images: np.ndarray,
-    tmp_path: Path,
-    wait_until: Callable[..., None],
+    deploy: Start, supervise: Start, images: np.ndarray, tmp_path: Path, wait_until: Wait
 ) -> None:
     # given a worker whose event loop turns, and which has ceased to consume
     deployment, _ = deploy(lease_s=1.0, reconcile_interval_s=0.5, requeue_after_s=1.0)
@@ -225,17 +210,14 @@ def test_a_consumer_that_takes_nothing_is_replaced_and_the_job_is_done(
     job = deployment.client.submit(images, model="m", items_per_shard=5)
 
     # then another is started, and does the work
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)
     assert [deaf] != deployment.worker_pids()
     assert "no message taken from a queue that has some" in deployment.log()
 
 
 @pytest.mark.slow
 def test_a_queue_full_of_messages_of_another_kind_is_no_reason_to_end(
-    deploy: Callable[..., Any],
-    supervise: Callable[..., Any],
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    deploy: Start, supervise: Start, images: np.ndarray, wait_until: Wait
 ) -> None:
     # given a worker, and more messages of no task than it can drop
     deployment, _ = deploy(log_level="ERROR")
@@ -247,7 +229,7 @@ def test_a_queue_full_of_messages_of_another_kind_is_no_reason_to_end(
     over_s = time.monotonic() + 3 * STUCK_AFTER_S
 
     # when they keep coming for longer than its watchdog waits
-    with redis.Redis.from_url(deployment.settings.redis_url.get_secret_value()) as client:
+    with deployment.redis() as client:
 
         def feed() -> bool:
             if client.llen(queue) < 20_000:
@@ -260,16 +242,13 @@ def test_a_queue_full_of_messages_of_another_kind_is_no_reason_to_end(
 
     # then the same process takes the next job
     job = deployment.client.submit(images, model="m", items_per_shard=5)
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)
     assert [pid] == deployment.worker_pids()
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
-    deploy: Callable[..., Any],
-    supervise: Callable[..., Any],
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    deploy: Start, supervise: Start, images: np.ndarray, wait_until: Wait
 ) -> None:
     # given a worker that is stopped in the middle of a job, of which 32 shards are one message
     images = np.tile(images, (4, 1, 1))
@@ -283,7 +262,7 @@ def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
     assert job.status().shards_done < len(images)
 
     # then it is killed, and another does the rest
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)
     assert "worker shows no life, killing it" in deployment.log()
     assert pid not in deployment.worker_pids()
 
@@ -292,11 +271,7 @@ def test_a_worker_that_is_wholly_stopped_is_replaced_and_the_job_is_done(
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["gone", "silent"])
 def test_a_broker_that_is_away_for_longer_than_every_limit_costs_no_restart(
-    kind: str,
-    deploy: Callable[..., Any],
-    broker: _Broker,
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    kind: str, deploy: Start, broker: _Broker, images: np.ndarray, wait_until: Wait
 ) -> None:
     # given the limits of production: 60 s for the watchdog, 90 s for a sign of life
     deployment, start = deploy()
@@ -305,39 +280,33 @@ def test_a_broker_that_is_away_for_longer_than_every_limit_costs_no_restart(
     with getattr(broker, kind)():
         over_s = time.monotonic() + 110
         wait_until(lambda: time.monotonic() > over_s, 200)
-        assert 0 == _health(deployment)
+        assert 0 == deployment.run("worker", "--health").returncode
 
     job = deployment.client.submit(images, model="m", items_per_shard=5)
 
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)
     assert [pid] == deployment.worker_pids()
 
 
 @pytest.mark.slow
 def test_a_worker_that_starts_before_its_broker_waits_for_it(
-    deploy: Callable[..., Any],
-    broker: _Broker,
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    deploy: Start, broker: _Broker, images: np.ndarray, wait_until: Wait
 ) -> None:
     deployment, start = deploy()
     with broker.gone():
         start()
         wait_until(deployment.worker_pids, START_S)
         (pid,) = deployment.worker_pids()
-        assert 0 == _health(deployment)
+        assert 0 == deployment.run("worker", "--health").returncode
 
     job = deployment.client.submit(images, model="m", items_per_shard=5)
 
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)
     assert [pid] == deployment.worker_pids()
 
 
 def test_a_worker_whose_broker_is_away_can_be_stopped(
-    deploy: Callable[..., Any],
-    broker: _Broker,
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    deploy: Start, broker: _Broker, images: np.ndarray, wait_until: Wait
 ) -> None:
     deployment, start = deploy()
     worker = start()
@@ -352,18 +321,14 @@ def test_a_worker_whose_broker_is_away_can_be_stopped(
 
 
 def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched(
-    deploy: Callable[..., Any],
-    supervise: Callable[..., Any],
-    servers: Stack,
-    images: np.ndarray,
-    wait_until: Callable[..., None],
+    deploy: Start, supervise: Start, servers: Stack, images: np.ndarray, wait_until: Wait
 ) -> None:
     # given a worker with one shard at work, for as long as the store keeps it waiting
     deployment, start = deploy(requeue_after_s=3600.0, worker_threads=1, max_inline_bytes=0)
     worker = supervise(deployment, _script(_GREEDY))
     pid = _warm(deployment, images)
     sign = next((deployment.folder / "workers").glob("*.json"))
-    client = redis.Redis.from_url(deployment.settings.redis_url.get_secret_value())
+    client = deployment.redis()
     store = contextlib.ExitStack()
     with _stopped(pid):
         job = deployment.client.submit(images, model="m", items_per_shard=10)
@@ -390,4 +355,4 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
 
     # and another worker does them
     start()
-    _assert_right(deployment, job, images)
+    assert deployment.is_right(job, images)

@@ -1,6 +1,5 @@
 """A worker takes no more memory after very many shards than after some, and traces nothing anew."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from fornada.coordination.redis import RedisCoordination
 from producer.client import Client
-from worker.host.supervisor import _MALLOC
 
 from .conftest import ITEM_SHAPE
 
@@ -39,7 +37,7 @@ def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     # given a worker that has run some shards
     deployment, _ = deploy(engine="keras")
     traces = tmp_path / "traces"
-    worker = _start(deployment, traces)
+    worker = deployment.start_program("traced_worker.py", traces)
     try:
         _run(deployment, WARM_SHARDS, wait_until)
         mib_before, traces_before = _resident_mib(worker.pid), int(traces.read_text())
@@ -58,18 +56,6 @@ def test_a_workers_memory_and_traces_do_not_grow_with_its_shards(
     assert MOST_GROWTH_MIB > mib - mib_before
     ends = sum(info.key.endswith("/final.json") for info in deployment.objects.list("jobs/"))
     assert shards // 1000 * (1 + CARRIED) == ends
-
-
-def _start(deployment: Any, traces: Path) -> subprocess.Popen[bytes]:
-    """One worker process, as the supervisor starts it, that notes its traces."""
-    program = Path(__file__).with_name("traced_worker.py")
-    with (deployment.folder / "worker.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, str(program), str(traces)],
-            env={**_MALLOC, **deployment.environ},
-            stdout=log,
-            stderr=log,
-        )
 
 
 def _run(deployment: Any, shards: int, wait_until: Callable[..., None]) -> None:

@@ -1,21 +1,16 @@
 """A worker takes as many messages as the measured cost of a shard, or its setting, says."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import redis
 
 from fornada.jobs.outcome import JobState
 
-from .conftest import ITEM_SHAPE
+from .conftest import ITEM_SHAPE, START_S
 from .far_worker import COST
 
-START_S = 90.0
 SHARDS = 40
 
 
@@ -28,16 +23,10 @@ def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
     job = deployment.client.submit(
         np.zeros((SHARDS, *ITEM_SHAPE), np.uint8), model="m", items_per_shard=1
     )
-    with (deployment.folder / "worker.log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("far_worker.py"))],
-            env=deployment.environ,
-            stdout=log,
-            stderr=log,
-        )
+    worker = deployment.start_program("far_worker.py")
     held: list[int] = []
     try:
-        with redis.Redis.from_url(deployment.settings.redis_url.get_secret_value()) as client:
+        with deployment.redis() as client:
 
             def is_over() -> bool:
                 held.append(client.hlen("unacked"))

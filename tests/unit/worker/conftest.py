@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +33,6 @@ from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
-from worker.host.identity import Worker
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
 
@@ -132,7 +132,7 @@ class _World:
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
             self.settings.model_copy(update={"lease_s": lease_s}),
-            Worker(name=worker, threads=1, engine="fake 1"),
+            worker=worker,
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
             models=self.cache,
@@ -193,10 +193,8 @@ class _World:
         job_id: str = "job",
         shards: list[ShardInput] | None = None,
         deadline_s: float | None = None,
-        max_attempts: int = 3,
         **changes: object,
     ) -> JobManifest:
-        model = self.models.resolve("m") if self.models.versions("m") else self.publish()
         if shards is None:
             parts = [np.ones((2, *ITEM_SHAPE), np.float32)] if parts is None else parts
             shards = [
@@ -206,55 +204,67 @@ class _World:
                 )
                 for index, part in enumerate(parts)
             ]
-        at = datetime.fromtimestamp(self.now_s, UTC)
-        manifest = JobManifest(
-            **{
-                "job_id": job_id,
-                "model": model.pin,
-                "item_shape": model.item_shape,
-                "item_dtype": model.item_dtype,
-                "classes": model.classes,
-                "shards": shards,
-                "max_attempts": max_attempts,
-                "created_at": at,
-                "deadline": None if deadline_s is None else at + timedelta(seconds=deadline_s),
-                **changes,
-            }
-        )
+        if deadline_s is not None:
+            at = datetime.fromtimestamp(self.now_s, UTC)
+            changes["deadline"] = at + timedelta(seconds=deadline_s)
+        manifest = self._manifest(job_id=job_id, shards=shards, **changes)
         self.coordination.open_job(job_id)
         return self.jobs.create(manifest)
 
     def submit_small(self, parts: Sequence[np.ndarray], **changes: object) -> JobManifest:
         """A job with its inputs in its manifest, under the id of its content."""
-        model = self.models.resolve("m") if self.models.versions("m") else self.publish()
-        job = with_content_id(
-            JobManifest(
-                **{
-                    "schema_version": 2,
-                    "job_id": "new",
-                    "model": model.pin,
-                    "item_shape": model.item_shape,
-                    "item_dtype": model.item_dtype,
-                    "classes": model.classes,
-                    "shards": [
-                        ShardInput(
-                            objects=[ObjectRef.of(f"inline/{n}.npy", to_npy(part), inline=True)],
-                            item_count=len(part),
-                        )
-                        for n, part in enumerate(parts)
-                    ],
-                    "max_attempts": 3,
-                    "created_at": datetime.fromtimestamp(self.now_s, UTC),
-                    "nonce": uuid.uuid4().hex,
-                    **changes,
-                }
+        shards = [
+            ShardInput(
+                objects=[ObjectRef.of(f"inline/{n}.npy", to_npy(part), inline=True)],
+                item_count=len(part),
             )
-        )
+            for n, part in enumerate(parts)
+        ]
+        made = {"schema_version": 2, "job_id": "new", "nonce": uuid.uuid4().hex, "shards": shards}
+        job = with_content_id(self._manifest(**made | changes))
         self.coordination.register_small_jobs(
             [job.manifest.small_job()], queue="fornada", window=1000
         )
         self.jobs.create_named(job)
         return job.manifest
+
+    def _manifest(self, **changes: object) -> JobManifest:
+        model = self.models.resolve("m") if self.models.versions("m") else self.publish()
+        return JobManifest(
+            **{
+                "model": model.pin,
+                "item_shape": model.item_shape,
+                "item_dtype": model.item_dtype,
+                "classes": model.classes,
+                "max_attempts": 3,
+                "created_at": datetime.fromtimestamp(self.now_s, UTC),
+                **changes,
+            }
+        )
+
+    def requests(self, call: Callable[[], object]) -> Counter[str]:
+        """The store requests of the call, by operation and last part of the key."""
+        asked: Counter[str] = Counter()
+        self.objects.before = lambda operation, key: asked.update(
+            [f"{operation} {key.rsplit('/', 1)[-1]}"]
+        )
+        try:
+            call()
+        finally:
+            self.objects.before = lambda _operation, _key: None
+        return asked
+
+    def wipe_redis_at(self, step: str) -> list[str]:
+        """Empty Redis before the first request for a key with `step` in it, which is returned."""
+        wiped: list[str] = []
+
+        def wipe(_operation: str, key: str) -> None:
+            if step in key and not wiped:
+                wiped.append(key)
+                self.coordination.flush()
+
+        self.objects.before = wipe
+        return wiped
 
     def run(self, shard: int = 0, job_id: str = "job", service: ShardService | None = None) -> str:
         return (service or self.service).run(ShardMessage(job_id=job_id, shard=shard))

@@ -30,6 +30,15 @@ class _Message:
         self.fates.append("rejected")
 
 
+def _consumer(**options: Any) -> TolerantConsumer:
+    return TolerantConsumer(
+        lambda _request: None,
+        app=Celery("test", set_as_current=False, broker="memory://"),
+        controller=SimpleNamespace(use_eventloop=False),
+        **options,
+    )
+
+
 @pytest.mark.parametrize(
     ("headers", "fate"),
     [(None, "rejected"), ({"task": ["a", "list"]}, "acknowledged")],
@@ -37,14 +46,9 @@ class _Message:
 )
 def test_a_message_that_is_dropped_is_one_that_was_taken(headers: object, fate: str) -> None:
     taken: list[int] = []
-    consumer = TolerantConsumer(
-        lambda _request: None,
-        app=Celery("test", set_as_current=False, broker="memory://"),
-        controller=SimpleNamespace(use_eventloop=False),
-        on_message=lambda: taken.append(1),
-    )
     message = _Message(headers)
 
+    consumer = _consumer(on_message=lambda: taken.append(1))
     consumer.create_task_handler()(message)
 
     assert ([1], [fate]) == (taken, message.fates)
@@ -68,20 +72,9 @@ def test_a_pool_that_has_grown_works_on_more_at_a_time() -> None:
 
 def test_a_consumer_takes_more_messages_and_never_fewer() -> None:
     pool = GrowingPool(4)
-    consumer = TolerantConsumer(
-        lambda _request: None,
-        app=Celery("test", set_as_current=False, broker="memory://"),
-        controller=SimpleNamespace(use_eventloop=False),
-        pool=pool,
-        initial_prefetch_count=4,
-        on_message=lambda: None,
-    )
+    consumer = _consumer(on_message=lambda: None, pool=pool, initial_prefetch_count=4)
     told: list[int] = []
-
-    def tell(*, prefetch_count: int) -> None:
-        told.append(prefetch_count)
-
-    consumer.qos = QoS(tell, 4)
+    consumer.qos = QoS(lambda *, prefetch_count: told.append(prefetch_count), 4)
 
     for threads in (4, 9, 6):
         consumer.resize(threads)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreUnavailableError
 from fornada.jobs import reconciler as reconciler_module
@@ -29,22 +28,14 @@ def _take_all(world: Any) -> list[ShardMessage]:
 # What is enqueued.
 
 
-def test_shards_that_were_never_enqueued_are_enqueued(world: Any) -> None:
-    world.submit([ONE] * 3)
-
-    world.new_reconciler().round()
-
-    assert [0, 1, 2] == _queued(world)
-
-
-def test_a_second_round_enqueues_nothing_again(world: Any) -> None:
+def test_shards_that_were_never_enqueued_are_enqueued_once(world: Any) -> None:
     world.submit([ONE] * 3)
     reconciler = world.new_reconciler()
-    reconciler.round()
 
-    reconciler.round()
+    for _ in range(2):
+        reconciler.round()
 
-    assert [0, 1, 2] == _queued(world)
+        assert [0, 1, 2] == _queued(world)
 
 
 def test_no_more_are_enqueued_than_the_window_has_room_for(world: Any) -> None:
@@ -83,15 +74,19 @@ def test_jobs_share_the_window_evenly_and_small_ones_leave_the_rest(world: Any) 
     assert [4, 5, 1] == [len(_queued(world, job_id)) for job_id in "abc"]
 
 
-def test_a_message_that_no_worker_began_counts_as_lost_after_a_while(world: Any) -> None:
+@pytest.mark.parametrize(("others", "lost_after_s"), [(0, 60), (1, 600)])
+def test_a_message_that_no_worker_began_counts_as_lost_and_later_in_a_long_queue(
+    world: Any, others: int, lost_after_s: float
+) -> None:
     # given messages that left the queue and never reached a worker
     world.submit([ONE] * 2)
     reconciler = world.new_reconciler(requeue_after_s=60)
     reconciler.round()
     _take_all(world)
+    world.queue.extend([ShardMessage(job_id="other", shard=0)] * others)
 
     # when too little time has passed, then nothing is enqueued
-    world.advance(60)
+    world.advance(lost_after_s)
     reconciler.round()
     assert [] == _queued(world)
 
@@ -101,44 +96,16 @@ def test_a_message_that_no_worker_began_counts_as_lost_after_a_while(world: Any)
     assert [0, 1] == _queued(world)
 
 
-def test_while_the_queue_is_not_empty_a_message_counts_as_lost_later(world: Any) -> None:
-    # given two lost messages, and a queue with another one
-    world.submit([ONE] * 2)
-    reconciler = world.new_reconciler(requeue_after_s=60)
-    reconciler.round()
-    _take_all(world)
-    world.queue.append(ShardMessage(job_id="other", shard=0))
-
-    # when they may still be in the queue, then nothing is enqueued
-    world.advance(600)
-    reconciler.round()
-    assert [] == _queued(world)
-
-    # when that is no longer likely
-    world.advance(1)
-    reconciler.round()
-    assert [0, 1] == _queued(world)
-
-
-def test_a_shard_under_lease_is_left_alone(world: Any) -> None:
+def test_a_shard_under_lease_is_left_alone_and_enqueued_once_it_ran_out(world: Any) -> None:
     world.submit([ONE])
     world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
-
-    world.new_reconciler().round()
-
-    assert [] == _queued(world)
-
-
-def test_a_shard_whose_lease_ran_out_is_enqueued_at_once(world: Any) -> None:
-    world.submit([ONE])
     reconciler = world.new_reconciler()
+
     reconciler.round()
-    _take_all(world)
-    world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
+    assert [] == _queued(world)
 
     world.advance(world.lease_s + 1)
     reconciler.round()
-
     assert [0] == _queued(world)
 
 
@@ -154,24 +121,18 @@ def test_shards_with_an_outcome_are_not_enqueued(world: Any) -> None:
 # Who leads.
 
 
-def test_only_the_leader_enqueues(world: Any) -> None:
+def test_only_the_leader_enqueues_and_another_leads_when_its_lease_runs_out(world: Any) -> None:
     world.submit([ONE] * 2)
     world.new_reconciler("leader").round()
     _take_all(world)
+    other = world.new_reconciler("other", requeue_after_s=1)
+
     world.advance(5)
-
-    world.new_reconciler("other", requeue_after_s=1).round()
-
+    other.round()
     assert [] == _queued(world)
 
-
-def test_another_leads_when_the_leaders_lease_runs_out(world: Any) -> None:
-    world.new_reconciler("leader").round()
-    world.submit([ONE] * 2)
-    world.advance(16)
-
-    world.new_reconciler("other").round()
-
+    world.advance(11)
+    other.round()
     assert [0, 1] == _queued(world)
 
 
@@ -188,13 +149,15 @@ def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
 # What Redis forgot.
 
 
-def test_open_jobs_are_found_again_after_redis_was_wiped(world: Any) -> None:
+def test_open_jobs_and_what_is_done_are_found_again_after_redis_was_wiped(world: Any) -> None:
     # given an open job and one that has ended
-    world.submit([ONE] * 2)
+    world.submit([ONE] * 3)
     world.submit([ONE], job_id="over")
     world.jobs.finish(world.jobs.manifest("over"), "CANCELLED", "enough")
     reconciler = world.new_reconciler()
     reconciler.round()
+    for shard in (0, 2):
+        world.run(shard)
     _take_all(world)
 
     # when Redis is wiped
@@ -202,7 +165,8 @@ def test_open_jobs_are_found_again_after_redis_was_wiped(world: Any) -> None:
     reconciler.round()
 
     # then the open one continues, and the other stays ended
-    assert [0, 1] == _queued(world)
+    assert [1] == _queued(world)
+    assert {0, 2} == world.coordination.progress("job").done
     assert [] == _queued(world, "over")
     assert {"job"} == world.coordination.open_jobs()
 
@@ -224,27 +188,22 @@ def test_a_job_that_redis_does_not_know_is_found_by_the_census(world: Any) -> No
 # What is over.
 
 
-def test_a_job_whose_outcomes_are_all_there_is_ended(world: Any) -> None:
+@pytest.mark.parametrize(
+    ("status", "expected"), [("ok", ("SUCCEEDED", 2, 0)), ("dead", ("FAILED", 1, 1))]
+)
+def test_a_job_whose_outcomes_are_all_there_is_ended(
+    world: Any, status: str, expected: tuple[object, ...]
+) -> None:
     world.submit([ONE] * 2)
     world.commit(0)
-    world.commit(1)
-
-    world.new_reconciler().round()
-
-    assert "SUCCEEDED" == world.jobs.final("job").state
-    assert set() == world.coordination.open_jobs()
-    assert "ended" == world.run()
-
-
-def test_a_dead_shard_makes_the_job_failed(world: Any) -> None:
-    world.submit([ONE] * 2)
-    world.commit(0)
-    world.commit(1, status="dead")
+    world.commit(1, status=status)
 
     world.new_reconciler().round()
 
     final = world.jobs.final("job")
-    assert ("FAILED", 1, 1) == (final.state, final.shards_ok, final.shards_dead)
+    assert expected == (final.state, final.shards_ok, final.shards_dead)
+    assert set() == world.coordination.open_jobs()
+    assert "ended" == world.run()
 
 
 def test_an_interrupted_cancel_is_finished_with_its_reason(world: Any) -> None:
@@ -302,31 +261,22 @@ def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     assert [] == _queued(world)
 
 
-def test_a_job_that_was_never_submitted_is_forgotten_after_an_hour(world: Any) -> None:
-    # given a producer that died before it wrote the manifest
+def test_a_job_that_is_not_submitted_within_an_hour_is_forgotten(world: Any) -> None:
+    # given producers that have not written their manifests
     reconciler = world.new_reconciler()
     reconciler.round()
-    world.coordination.open_job("ghost")
+    for job_id in ("ghost", "job"):
+        world.coordination.open_job(job_id)
     reconciler.round()
 
     world.advance(3600)
     reconciler.round()
-    assert {"ghost"} == world.coordination.open_jobs()
+    assert {"ghost", "job"} == world.coordination.open_jobs()
 
+    world.submit([ONE])
     world.advance(1)
     reconciler.round()
-    assert set() == world.coordination.open_jobs()
-
-
-def test_a_manifest_may_come_within_the_hour(world: Any) -> None:
-    world.coordination.open_job("job")
-    reconciler = world.new_reconciler()
-    reconciler.round()
-    world.advance(3500)
-    world.submit([ONE])
-
-    reconciler.round()
-
+    assert {"job"} == world.coordination.open_jobs()
     assert [0] == _queued(world)
 
 
@@ -334,27 +284,24 @@ def test_a_manifest_may_come_within_the_hour(world: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("key", "data"),
     [
-        {"manifest.json": b"{}"},
-        {"final.json": b"{}"},
-        {"outcome/00000/00000000.json": b"no outcome"},
-        {"outcome/notes.txt": b"somebody's"},
-        {"control.json": b'{"schema_version": 2}'},
+        ("b/manifest.json", b"{}"),
+        ("b/final.json", b"{}"),
+        ("b/outcome/00000/00000000.json", b"no outcome"),
+        ("b/outcome/notes.txt", b"somebody's"),
+        ("b/control.json", b'{"schema_version": 2}'),
+        (".DS Store/manifest.json", b"Bud1"),
     ],
-    ids=lambda broken: next(iter(broken)),
 )
 @pytest.mark.parametrize("wiped", [True, False])
 def test_a_job_that_cannot_be_read_does_not_hold_up_the_others(
-    world: Any,
-    broken: dict[str, bytes],
-    wiped: bool,  # noqa: FBT001
+    world: Any, key: str, data: bytes, *, wiped: bool
 ) -> None:
     # given a broken job between two others
     for job_id in ("a", "b", "c"):
         world.submit([ONE], job_id=job_id)
-    for name, data in broken.items():
-        world.objects.put(f"jobs/b/{name}", data)
+    world.objects.put(f"jobs/{key}", data)
     if wiped:
         world.coordination.flush()
 
@@ -362,15 +309,6 @@ def test_a_job_that_cannot_be_read_does_not_hold_up_the_others(
 
     assert [0] == _queued(world, "a")
     assert [0] == _queued(world, "c")
-
-
-def test_a_folder_that_is_no_job_does_not_hold_up_the_others(world: Any) -> None:
-    world.objects.put("jobs/.DS Store/manifest.json", b"Bud1")
-    world.submit([ONE])
-
-    world.new_reconciler().round()
-
-    assert [0] == _queued(world)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("503"), BrokerError("away")])
@@ -414,33 +352,6 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     world.jobs.request_cancel("job", "enough")
     reconciler.round()
     assert "CANCELLED" == world.jobs.final("job").state
-
-
-def test_after_a_flush_what_is_done_is_read_from_the_store(world: Any) -> None:
-    world.submit([ONE] * 3)
-    reconciler = world.new_reconciler()
-    reconciler.round()
-    for shard in (0, 2):
-        world.run(shard)
-    _take_all(world)
-
-    world.coordination.flush()
-    reconciler.round()
-
-    assert [1] == _queued(world)
-    assert {0, 2} == world.coordination.progress("job").done
-
-
-def test_manifests_are_read_once_while_it_leads(world: Any) -> None:
-    world.submit([ONE])
-    reads: list[str] = []
-    world.objects.before = lambda _operation, key: reads.append(key)
-    reconciler = world.new_reconciler()
-
-    for _ in range(5):
-        reconciler.round()
-
-    assert 1 == reads.count(keys.JobKeys("job").manifest)
 
 
 def test_the_thread_does_rounds_until_it_is_stopped(world: Any, wait_until: Any) -> None:

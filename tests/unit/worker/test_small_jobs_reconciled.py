@@ -4,34 +4,33 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fornada.jobs.ids import message_for
+from fornada.jobs.reconciler import Reconciler
 
 ONE = np.ones((1, 3), np.float32)
 
 
-def _requests(world: Any, reconciler: Any) -> list[str]:
-    """The store requests of one round."""
-    asked: list[str] = []
-    world.objects.before = lambda operation, key: asked.append(f"{operation} {key}")
+@pytest.fixture
+def reconciler(world: Any) -> Reconciler:
+    """It has gone round once, and so knows of all jobs."""
+    reconciler: Reconciler = world.new_reconciler()
     reconciler.round()
-    world.objects.before = lambda _operation, _key: None
-    return asked
+    return reconciler
 
 
-def test_small_jobs_that_wait_cost_no_request(world: Any) -> None:
-    reconciler = world.new_reconciler()
-    reconciler.round()
+def test_small_jobs_that_wait_cost_no_request(world: Any, reconciler: Reconciler) -> None:
     for _ in range(50):
         world.submit_small([ONE])
 
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)
     assert [] == world.queue
 
 
-def test_a_small_job_whose_message_was_lost_is_enqueued_whole(world: Any) -> None:
-    reconciler = world.new_reconciler()
-    reconciler.round()
+def test_a_small_job_whose_message_was_lost_is_enqueued_whole(
+    world: Any, reconciler: Reconciler
+) -> None:
     job = world.submit_small([ONE])
     world.advance(61)
 
@@ -54,7 +53,7 @@ def test_small_jobs_without_room_in_the_queue_are_enqueued_as_it_drains(world: A
     reconciler.round()
     assert 3 == len(world.queue)
     # and the manifests of those that wait are not read
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)
     while world.queue:
         world.service.run(world.queue.pop())
     reconciler.round()
@@ -62,9 +61,7 @@ def test_small_jobs_without_room_in_the_queue_are_enqueued_as_it_drains(world: A
     assert 2 == len(world.queue)
 
 
-def test_a_small_job_that_was_never_written_is_given_up(world: Any) -> None:
-    reconciler = world.new_reconciler()
-    reconciler.round()
+def test_a_small_job_that_was_never_written_is_given_up(world: Any, reconciler: Reconciler) -> None:
     job = world.submit_small([ONE])
     world.jobs.delete(job.job_id)
 
@@ -76,9 +73,7 @@ def test_a_small_job_that_was_never_written_is_given_up(world: Any) -> None:
     assert set() == world.coordination.open_jobs()
 
 
-def test_a_request_to_cancel_a_small_job_is_seen(world: Any) -> None:
-    reconciler = world.new_reconciler(requeue_after_s=10_000.0)
-    reconciler.round()
+def test_a_request_to_cancel_a_small_job_is_seen(world: Any, reconciler: Reconciler) -> None:
     job = world.submit_small([ONE])
     world.jobs.request_cancel(job.job_id, "wrong images")
 
@@ -90,9 +85,7 @@ def test_a_request_to_cancel_a_small_job_is_seen(world: Any) -> None:
     assert ("CANCELLED", "wrong images") == (final.state, final.reason)
 
 
-def test_a_small_job_expires(world: Any) -> None:
-    reconciler = world.new_reconciler()
-    reconciler.round()
+def test_a_small_job_expires(world: Any, reconciler: Reconciler) -> None:
     at = world.coordination.server_time()
     job = world.submit_small([ONE], deadline=at + timedelta(seconds=5))
     world.advance(6)
@@ -102,9 +95,7 @@ def test_a_small_job_expires(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final(job.job_id).state
 
 
-def test_a_small_job_whose_end_redis_missed_is_closed(world: Any) -> None:
-    reconciler = world.new_reconciler()
-    reconciler.round()
+def test_a_small_job_whose_end_redis_missed_is_closed(world: Any, reconciler: Reconciler) -> None:
     job = world.submit_small([ONE])
     world.jobs.finish(job, "CANCELLED", "enough")
 
@@ -117,9 +108,9 @@ def test_a_small_job_whose_end_redis_missed_is_closed(world: Any) -> None:
     assert set() == world.coordination.open_jobs()
 
 
-def test_small_jobs_are_restored_one_look_after_redis_was_wiped(world: Any) -> None:
-    reconciler = world.new_reconciler(requeue_after_s=10_000.0)
-    reconciler.round()
+def test_small_jobs_are_restored_one_look_after_redis_was_wiped(
+    world: Any, reconciler: Reconciler
+) -> None:
     jobs = [world.submit_small([ONE]) for _ in range(3)]
     world.coordination.flush()
     world.queue.clear()
@@ -127,4 +118,4 @@ def test_small_jobs_are_restored_one_look_after_redis_was_wiped(world: Any) -> N
     reconciler.round()
 
     assert {job.job_id for job in jobs} == {message.job_id for message in world.queue}
-    assert [] == _requests(world, reconciler)
+    assert {} == world.requests(reconciler.round)

@@ -71,6 +71,11 @@ def _concurrency(world: _World, **settings: object) -> Concurrency:
     return Concurrency(Settings(**settings), objects=world, streams=2, stopwatch=world.stopwatch)
 
 
+def _cost(world: _World, manifest: ModelManifest, **settings: object) -> ShardCost:
+    given = Settings(**settings)
+    return shard_cost(manifest, world, objects=world, settings=given, stopwatch=world.stopwatch)
+
+
 @pytest.mark.parametrize(
     ("wait_s", "busy_s", "streams", "size_bytes", "expected"),
     [
@@ -101,38 +106,33 @@ def test_a_shard_waits_for_its_input_its_data_and_its_outcome(
     world.request_cpu_s = 0.0005
     before = [info.key for info in world.list("")]
 
-    cost = shard_cost(
-        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
-    )
+    cost = _cost(world, manifest)
 
     # then the requests' own processor time does not count as waiting
     assert pytest.approx(4 * 0.005 + 2 * 0.020 - 6 * 0.0005) == cost.wait_s
     assert pytest.approx(64 * 0.001 + 6 * 0.0005) == cost.busy_s
     assert 4 * _MIB == cost.size_bytes
+    # and fewer large items than items_per_shard fit into a shard
+    assert 16 * _KIB == _cost(world, manifest, max_shard_bytes=16 * _KIB).size_bytes
     # and no probe is left
     assert before == [info.key for info in world.list("")]
 
 
 def test_a_disturbed_measurement_does_not_count(world: _World, manifest: ModelManifest) -> None:
     world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 0.001
-    calm = shard_cost(
-        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
-    )
+    calm = _cost(world, manifest)
     world.disturbed = {world.calls + n: 0.01 for n in (0, 2, 5)}
 
-    disturbed = shard_cost(
-        manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch
-    )
+    disturbed = _cost(world, manifest)
 
-    assert pytest.approx(calm.wait_s) == disturbed.wait_s
-    assert pytest.approx(calm.busy_s) == disturbed.busy_s
+    assert pytest.approx((calm.wait_s, calm.busy_s)) == (disturbed.wait_s, disturbed.busy_s)
 
 
 def test_a_long_call_is_measured_once(world: _World, manifest: ModelManifest) -> None:
     world.tile_s = world.get_s = world.put_s = 1.0
     before = world.calls
 
-    shard_cost(manifest, world, objects=world, settings=Settings(), stopwatch=world.stopwatch)
+    _cost(world, manifest)
 
     # one call of the model, two writes (the second is what is read), one read
     assert 4 == world.calls - before
@@ -153,17 +153,9 @@ def test_the_number_rises_when_a_model_needs_more_and_never_falls(
 
     assert [4, 9] == told
     assert 9 == concurrency.threads
-
-
-def test_a_late_follower_gets_the_current_number(world: _World, manifest: ModelManifest) -> None:
-    told: list[int] = []
-    concurrency = _concurrency(world)
-    world.tile_s, world.put_s = 0.001, 0.100
-
-    concurrency.fit(manifest, world)
+    # and a late follower gets the current number
     concurrency.follow(told.append)
-
-    assert [9] == told
+    assert [4, 9, 9] == told
 
 
 def test_a_setting_holds_and_nothing_is_measured(world: _World, manifest: ModelManifest) -> None:
@@ -186,12 +178,3 @@ def test_a_failing_store_leaves_the_threads_unchanged(
     concurrency.fit(manifest, world)
 
     assert 4 == concurrency.threads
-
-
-def test_shards_are_those_that_the_settings_make(world: _World, manifest: ModelManifest) -> None:
-    # given large items, of which fewer than items_per_shard fit into a shard
-    settings = Settings(items_per_shard=100, max_shard_bytes=16 * _KIB)
-
-    cost = shard_cost(manifest, world, objects=world, settings=settings, stopwatch=world.stopwatch)
-
-    assert 16 * _KIB == cost.size_bytes

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ from worker.compute.tile_choice import Calibrations
 class _Model:
     """Predict calls that take given times on a fake clock."""
 
-    def __init__(self, *, call_us: float, item_us: float, busy_cores: float = 1.0) -> None:
+    def __init__(
+        self, *, call_us: float, item_us: float, busy_cores: float = 1.0, disturbed_s: float = 0.0
+    ) -> None:
         self.compiled: list[int] = []
         self.now_s = self.cpu_s = 0.0
-        #: Extra seconds of the clock in a call, by its number: another process runs.
-        self.disturbed: dict[int, float] = {}
+        #: Extra seconds of the clock in each third call: another process runs.
+        self._disturbed_s = disturbed_s
         self._call_us, self._item_us, self._busy_cores = call_us, item_us, busy_cores
         self._calls = 0
 
@@ -34,17 +37,12 @@ class _Model:
         def predict(rows: np.ndarray) -> np.ndarray:
             assert (tile_items, 3) == rows.shape
             took_s = (self._call_us + tile_items * self._item_us) / 1e6
-            self.now_s += took_s + self.disturbed.get(self._calls, 0.0)
+            self.now_s += took_s + (0.0 if self._calls % 3 else self._disturbed_s)
             self.cpu_s += took_s * self._busy_cores
             self._calls += 1
             return rows
 
         return predict
-
-
-@pytest.fixture
-def manifest(memory_objects: InMemoryObjectStore) -> ModelManifest:
-    return _publish(memory_objects, b"weights")
 
 
 def _publish(objects: InMemoryObjectStore, artifact: bytes) -> ModelManifest:
@@ -68,118 +66,71 @@ def _calibrations(model: _Model, objects: InMemoryObjectStore, **changed: object
     return Calibrations(**options | changed)
 
 
+@pytest.fixture
+def ask(memory_objects: InMemoryObjectStore) -> Callable[..., int]:
+    """The tile of a new version of an artifact, on an engine and machine."""
+
+    def ask(model: _Model, artifact: bytes = b"weights", **changed: object) -> int:
+        manifest = _publish(memory_objects, artifact)
+        found = _calibrations(model, memory_objects, **changed)
+        return found.tile_items(manifest, model.compile_for)
+
+    return ask
+
+
 @pytest.mark.parametrize(
-    ("call_us", "item_us", "expected"),
+    ("costs", "expected"),
     [
-        pytest.param(0, 40, 64, id="a call costs nothing"),
-        pytest.param(100, 5, 256, id="a call costs as much as 20 items"),
-        pytest.param(250, 5, 1024, id="a call costs as much as 50 items"),
-        pytest.param(2000, 1, 4096, id="a call costs as much as 2,000 items"),
-        pytest.param(200, 80, 256, id="64 items are slow"),
-        pytest.param(100, 400, 64, id="64 items are slower"),
-        pytest.param(100, 1000, 32, id="64 items would keep others waiting"),
-        pytest.param(100, 30_000, 16, id="an item is slow"),
+        pytest.param({"call_us": 0, "item_us": 40}, 64, id="a call costs nothing"),
+        pytest.param({"call_us": 100, "item_us": 5}, 256, id="a call costs as much as 20 items"),
+        pytest.param({"call_us": 250, "item_us": 5}, 1024, id="a call costs as much as 50 items"),
+        pytest.param({"call_us": 2000, "item_us": 1}, 4096, id="as much as 2,000 items"),
+        pytest.param({"call_us": 200, "item_us": 80}, 256, id="64 items are slow"),
+        pytest.param({"call_us": 100, "item_us": 400}, 64, id="64 items are slower"),
+        pytest.param({"call_us": 100, "item_us": 1000}, 32, id="64 items keep others waiting"),
+        pytest.param({"call_us": 100, "item_us": 30_000}, 16, id="an item is slow"),
+        pytest.param(
+            {"call_us": 400, "item_us": 2, "busy_cores": 0.02}, 1024, id="a GPU computes: the clock"
+        ),
+        pytest.param(
+            {"call_us": 250, "item_us": 5, "disturbed_s": 0.02}, 1024, id="beside another process"
+        ),
     ],
 )
 def test_the_tile_grows_while_an_item_gets_cheaper(
-    call_us: float,
-    item_us: float,
-    expected: int,
-    manifest: ModelManifest,
-    memory_objects: InMemoryObjectStore,
+    costs: dict[str, float], expected: int, ask: Callable[..., int]
 ) -> None:
+    assert expected == ask(_Model(**costs))
+
+
+@pytest.mark.parametrize(
+    ("call_us", "item_us"), [(550, 15), (250, 5)], ids=["62 ms", "mostly padding"]
+)
+def test_a_tile_that_takes_too_long_or_promises_nothing_is_not_measured(
+    call_us: float, item_us: float, ask: Callable[..., int]
+) -> None:
+    # given a model whose call of 4096 would not pay
     model = _Model(call_us=call_us, item_us=item_us)
 
-    found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
-
-    assert expected == found
-
-
-def test_no_call_is_made_so_long_that_others_wait(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    # given a model that would take 62 ms for 4096
-    model = _Model(call_us=550, item_us=15)
-
-    found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
-
-    assert 1024 == found
+    assert 1024 == ask(model)
     assert 1024 == max(model.compiled)
 
 
-def test_a_tile_that_promises_nothing_is_not_measured(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    # given a model whose call of 4096, mostly padding, would not pay
-    model = _Model(call_us=250, item_us=5)
-
-    _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
-
-    assert [64, 256, 1024] == model.compiled
-
-
-def test_the_clock_counts_when_a_gpu_computes(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    # given a processor that idles in expensive calls
-    model = _Model(call_us=400, item_us=2, busy_cores=0.02)
-
-    found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
-
-    assert 1024 == found
-
-
-def test_another_process_on_the_cores_changes_nothing(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    model = _Model(call_us=250, item_us=5)
-    model.disturbed = dict.fromkeys(range(0, 500, 3), 0.02)
-
-    found = _calibrations(model, memory_objects).tile_items(manifest, model.compile_for)
-
-    assert 1024 == found
-
-
-def test_a_model_is_measured_once_for_all_workers_of_a_kind(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
+def test_a_model_is_measured_once_for_all_workers_of_a_kind(ask: Callable[..., int]) -> None:
     # given a worker that has measured
-    first = _Model(call_us=250, item_us=5)
-    found = _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
+    assert 1024 == ask(_Model(call_us=250, item_us=5))
 
-    # when another, which would measure otherwise, asks
+    # when another asks, also of another version of the artifact, then it measures nothing
     other = _Model(call_us=2000, item_us=1)
-    again = _calibrations(other, memory_objects).tile_items(manifest, other.compile_for)
+    assert (1024, []) == (ask(other), other.compiled)
 
-    assert (1024, 1024) == (found, again)
-    assert [] == other.compiled
-
-
-@pytest.mark.parametrize("changed", [{"engine": "fake 2"}, {"machine": "abacus, 4 cores"}])
-def test_another_engine_or_machine_measures_again(
-    changed: dict[str, object], manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
-    _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
-
-    found = _calibrations(other, memory_objects, **changed).tile_items(manifest, other.compile_for)
-
-    assert 4096 == found
-
-
-def test_versions_of_one_artifact_share_a_calibration(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    first, other = _Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)
-    _calibrations(first, memory_objects).tile_items(manifest, first.compile_for)
-    same, different = (_publish(memory_objects, data) for data in (b"weights", b"others"))
-
-    found = [
-        _calibrations(other, memory_objects).tile_items(version, other.compile_for)
-        for version in (same, different)
-    ]
-
-    assert [1024, 4096] == found
+    # and it would measure otherwise
+    for changed in (
+        {"engine": "fake 2"},
+        {"machine": "abacus, 4 cores"},
+        {"artifact": b"others"},
+    ):
+        assert 4096 == ask(other, **changed), changed
 
 
 @pytest.mark.parametrize("conditional_writes", [True, False])
@@ -209,26 +160,22 @@ def test_two_workers_that_measure_at_once_keep_the_same_tile(*, conditional_writ
     assert kept.tile_items in {1024, 4096}
 
 
-@pytest.mark.parametrize(
-    "stored", [b"{}", b'{"schema_version": 1, "tile_items": 1000000}', b"\xff"]
-)
 def test_a_malformed_calibration_is_refused(
-    stored: bytes, manifest: ModelManifest, memory_objects: InMemoryObjectStore
+    ask: Callable[..., int], memory_objects: InMemoryObjectStore
 ) -> None:
     model = _Model(call_us=250, item_us=5)
-    calibrations = _calibrations(model, memory_objects)
-    calibrations.tile_items(manifest, model.compile_for)
+    ask(model)
     (key,) = [info.key for info in memory_objects.list("calibrations/")]
-    memory_objects.put(key, stored)
+    for stored in (b"{}", b'{"schema_version": 1, "tile_items": 1000000}', b"\xff"):
+        memory_objects.put(key, stored)
 
-    with pytest.raises(MessageError, match=key):
-        calibrations.tile_items(manifest, model.compile_for)
+        with pytest.raises(MessageError, match=key):
+            ask(model)
 
 
-def test_the_measurements_are_told(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
+def test_the_measurements_are_told(memory_objects: InMemoryObjectStore) -> None:
     model = _Model(call_us=250, item_us=5)
+    manifest = _publish(memory_objects, b"weights")
 
     tried = _calibrations(model, memory_objects).measure(manifest, model.compile_for)
 
@@ -236,22 +183,14 @@ def test_the_measurements_are_told(
     assert [] == list(memory_objects.list("calibrations/"))
 
 
-def test_a_setting_holds_without_measuring(
-    manifest: ModelManifest, memory_objects: InMemoryObjectStore
-) -> None:
-    class Engine:
-        name, tolerance = "fake 1", 0.0
-
-        def load(self, *_: object, **__: object) -> Callable:
-            raise AssertionError
-
+def test_a_setting_holds_without_measuring(memory_objects: InMemoryObjectStore) -> None:
     model = _Model(call_us=250, item_us=5)
     choose = tile_choice.tile_chooser(
         Settings(max_batch_size=7),
         objects=memory_objects,
         decide=lambda _, data: data,
-        engine=Engine(),
+        engine=SimpleNamespace(name="fake 1", tolerance=0.0),
     )
 
-    assert 7 == choose(manifest, model.compile_for)
+    assert 7 == choose(_publish(memory_objects, b"weights"), model.compile_for)
     assert [] == model.compiled

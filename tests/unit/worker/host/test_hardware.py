@@ -26,11 +26,6 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-@pytest.mark.usefixtures("groups")
-def test_without_a_quota_the_affinity_counts() -> None:
-    assert 8 == hardware.granted_cores()
-
-
 @pytest.mark.parametrize(
     ("quota", "expected"),
     [
@@ -42,12 +37,14 @@ def test_without_a_quota_the_affinity_counts() -> None:
         ("10000 100000\n", 1),
         ("", 8),
         ("nonsense\n", 8),
+        (None, 8),
     ],
 )
 def test_a_quota_is_a_limit_and_never_less_than_one_core(
-    groups: Path, quota: str, expected: int
+    groups: Path, quota: str | None, expected: int
 ) -> None:
-    _write(groups / "cpu.max", quota)
+    if quota is not None:
+        _write(groups / "cpu.max", quota)
 
     assert expected == hardware.granted_cores()
 
@@ -120,13 +117,7 @@ def test_each_process_has_a_gpu_of_its_own() -> None:
     expected = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
 
     assert expected == hardware.gpu_of_each(["0", "1", "2"], processes=2)
-
-
-def test_without_a_gpu_the_environment_is_left_alone() -> None:
     assert [{}, {}, {}] == hardware.gpu_of_each([], processes=3)
-
-
-def test_more_processes_than_gpus_are_refused() -> None:
     with pytest.raises(UsageError, match="--processes 3 is more than the 2 GPUs here"):
         hardware.gpu_of_each(["0", "1"], processes=3)
 
@@ -147,34 +138,20 @@ vendor_id\t: SomethingElse
 """
 
 
-@pytest.fixture
-def kind_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201 - a function of the test's own
-    def kind(*, mhz: str = "2700.0", flags: str = "avx2 fma sse4_2", cores: int = 4) -> str:
-        (tmp_path / "cpuinfo").write_text(_CPUINFO.format(mhz=mhz, flags=flags))
-        monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "cpuinfo")
-        return hardware.machine_kind(cores=cores)
-
-    return kind
-
-
-def test_it_names_processor_instructions_and_cores(kind_of) -> None:  # noqa: ANN001 - above
-    assert kind_of().endswith(
-        " GenuineIntel 6 143 Intel(R) Xeon(R) Platinum 8481C avx2 fma sse4_2, 4 cores"
-    )
-
-
-def test_it_names_nothing_that_changes_from_start_to_start(kind_of) -> None:  # noqa: ANN001 - above
-    assert kind_of() == kind_of(mhz="3100.7", flags="sse4_2 newer_flag fma avx2")
-
-
-@pytest.mark.parametrize("other", [{"cores": 8}, {"flags": "avx2 fma sse4_2 amx_bf16"}])
-def test_other_cores_or_instructions_are_another_kind(kind_of, other: dict) -> None:  # noqa: ANN001 - above
-    assert kind_of() != kind_of(**other)
-
-
-def test_a_machine_without_cpuinfo_has_a_kind(
+def test_it_names_processor_instructions_and_cores_and_nothing_that_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "cpuinfo")
 
+    def kind(*, mhz: str = "2700.0", flags: str = "avx2 fma sse4_2", cores: int = 4) -> str:
+        (tmp_path / "cpuinfo").write_text(_CPUINFO.format(mhz=mhz, flags=flags))
+        return hardware.machine_kind(cores=cores)
+
+    named = "GenuineIntel 6 143 Intel(R) Xeon(R) Platinum 8481C avx2 fma sse4_2, 4 cores"
+    assert kind().endswith(f" {named}")
+    assert kind() == kind(mhz="3100.7", flags="sse4_2 newer_flag fma avx2")
+    assert kind() != kind(cores=8)
+    assert kind() != kind(flags="avx2 fma sse4_2 amx_bf16")
+
+    (tmp_path / "cpuinfo").unlink()
     assert hardware.machine_kind(cores=3).endswith(", 3 cores")

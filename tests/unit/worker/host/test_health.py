@@ -9,27 +9,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fornada.errors import LocalDiskError
 from worker.host import health
-from worker.host.health import HealthFile, HeartbeatReader, live_and_stale
-from worker.host.identity import worker_name
+from worker.host.health import HealthFile, HeartbeatReader, live_and_stale, worker_name
 from worker.host.watchdog import Activity, Watchdog
 
 
 def _age(folder: Path, name: str, age_s: float) -> None:
     path = folder / "workers" / f"{name}.json"
     os.utime(path, (time.time() - age_s, time.time() - age_s))
-
-
-@pytest.fixture
-def dead_name() -> str:
-    """The name of a worker on this machine that has ended."""
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
-    process.wait()
-    return f"{socket.gethostname()}-{process.pid}"
 
 
 def test_a_heartbeat_is_a_file_that_names_worker_and_process(tmp_path: Path) -> None:
@@ -67,29 +59,21 @@ def test_a_heartbeat_recreates_a_removed_file(tmp_path: Path) -> None:
     assert (["one"], []) == live_and_stale(tmp_path)
 
 
-def test_removing_twice_is_no_error(tmp_path: Path) -> None:
+def test_a_removal_that_fails_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = HealthFile(tmp_path, name="one")
     file.beat()
 
-    file.remove()
-    file.remove()
-
-    assert ([], []) == live_and_stale(tmp_path)
-
-
-def test_a_disk_that_refuses_the_removal_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    file = HealthFile(tmp_path, name="one")
-    file.beat()
-    monkeypatch.setattr(Path, "unlink", refuse)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "unlink", refuse)
+        file.remove()
+        assert (["one"], []) == live_and_stale(tmp_path)
 
-    file.remove()
-
-    assert (["one"], []) == live_and_stale(tmp_path)
+    for _ in range(2):
+        file.remove()
+        assert ([], []) == live_and_stale(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_a_local_disk_error(tmp_path: Path) -> None:
@@ -99,51 +83,29 @@ def test_a_folder_that_cannot_be_written_is_a_local_disk_error(tmp_path: Path) -
         HealthFile(tmp_path / "file", name="one").beat()
 
 
-def test_fresh_files_are_live_and_old_ones_stale(tmp_path: Path) -> None:
-    for name in ("fresh-1", "old-1"):
+def test_old_files_are_stale_unless_their_worker_was_killed(tmp_path: Path) -> None:
+    # given fresh and old files of workers elsewhere, of one here that hangs, and of one that ended
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    process.wait()
+    killed = f"{socket.gethostname()}-{process.pid}"
+    for name in ("fresh-1", "old-1", worker_name(), killed):
         HealthFile(tmp_path, name=name).beat()
-    _age(tmp_path, "old-1", 91)
+    for name in ("old-1", worker_name(), killed):
+        _age(tmp_path, name, 91)
 
-    assert (["fresh-1"], ["old-1"]) == live_and_stale(tmp_path)
+    live, stale = live_and_stale(tmp_path)
 
-
-def test_a_worker_that_hangs_is_stale(tmp_path: Path) -> None:
-    HealthFile(tmp_path, name=worker_name()).beat()
-    _age(tmp_path, worker_name(), 91)
-
-    assert ([], [worker_name()]) == live_and_stale(tmp_path)
-
-
-def test_a_killed_worker_is_not_held_against_its_successor(tmp_path: Path, dead_name: str) -> None:
-    # given a killed worker, and its successor
-    for name in (dead_name, "successor-1"):
-        HealthFile(tmp_path, name=name).beat()
-    _age(tmp_path, dead_name, 91)
-
-    assert (["successor-1"], []) == live_and_stale(tmp_path)
-    assert ["successor-1.json"] == [path.name for path in (tmp_path / "workers").iterdir()]
-
-
-def test_a_missing_folder_has_no_workers(tmp_path: Path) -> None:
+    assert (["fresh-1"], {"old-1", worker_name()}) == (live, set(stale))
+    assert not (tmp_path / "workers" / f"{killed}.json").exists()
     assert ([], []) == live_and_stale(tmp_path / "none")
-
-
-class _Clock:
-    """Seconds that the test lets pass."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class _Looks:
     """Looks at another worker's heartbeats every second."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Any) -> None:
         self.file = HealthFile(folder, name="other")
-        self.clock = _Clock()
+        self.clock = clock
         self.heartbeats = HeartbeatReader(self.file, clock=self.clock)
 
     def go_on(self, seconds: int, *, beats: bool = False) -> None:
@@ -155,31 +117,23 @@ class _Looks:
 
 
 @pytest.fixture
-def looks(tmp_path: Path) -> _Looks:
-    return _Looks(tmp_path)
+def looks(tmp_path: Path, clock: Any) -> _Looks:
+    return _Looks(tmp_path, clock)
 
 
-def test_without_a_file_the_time_without_life_runs_from_the_start(looks: _Looks) -> None:
+def test_time_without_life_runs_from_the_start_and_from_each_heartbeat(looks: _Looks) -> None:
+    found = looks.heartbeats
     looks.go_on(5)
+    assert (False, 5.0) == (found.was_seen, found.still_s)
 
-    assert (False, 5.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
-
-
-def test_a_heartbeat_ends_the_time_without_life(looks: _Looks) -> None:
     looks.go_on(5, beats=True)
-    assert (True, 0.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
+    assert (True, 0.0) == (found.was_seen, found.still_s)
 
+    # and a removed file is no heartbeat
     looks.go_on(7)
-    assert (True, 7.0) == (looks.heartbeats.was_seen, looks.heartbeats.still_s)
-
-
-def test_a_removed_file_is_no_heartbeat(looks: _Looks) -> None:
-    looks.go_on(5, beats=True)
     looks.file.remove()
-
     looks.go_on(3)
-
-    assert 3.0 == looks.heartbeats.still_s
+    assert (True, 10.0) == (found.was_seen, found.still_s)
 
 
 def test_time_between_looks_counts_for_little(looks: _Looks) -> None:
@@ -204,9 +158,9 @@ def test_a_changed_wall_clock_does_not_age_a_heartbeat(looks: _Looks, tmp_path: 
 class _World:
     """A watchdog, what it sees, and what it does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Any) -> None:
         self.folder = folder
-        self.clock = _Clock()
+        self.clock = clock
         self.activity = Activity()
         self.queued: int | None = 0
         self.ended = 0
@@ -222,35 +176,31 @@ class _World:
         self.ended += 1
 
     def go_on(
-        self, seconds: int, *, turns: bool = True, each_s: Callable[[], object] | None = None
+        self, seconds: int, *, turns: bool = True, each_s: Callable[[], object] = lambda: None
     ) -> None:
         """Let seconds pass with a check in each, while the event loop turns or stands still."""
         for _ in range(seconds):
             self.clock.now_s += 1
             if turns:
                 self.watchdog.beat()
-            if each_s is not None:
-                each_s()
+            each_s()
             self.watchdog.check()
+
+    def end_in(self, seconds: int, *, turns: bool = True) -> bool:
+        """Whether the process is ended in that second, and not before."""
+        self.go_on(seconds - 1, turns=turns)
+        ended_before = self.ended
+        self.go_on(1, turns=turns)
+        return (ended_before, self.ended) == (0, 1)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> _World:
-    return _World(tmp_path)
-
-
-def test_a_loop_that_turns_on_an_empty_queue_is_left_alone(world: _World) -> None:
-    world.go_on(200)
-
-    assert 0 == world.ended
+def world(tmp_path: Path, clock: Any) -> _World:
+    return _World(tmp_path, clock)
 
 
 def test_a_loop_that_stands_still_ends_the_process(world: _World) -> None:
-    world.go_on(59, turns=False)
-    assert 0 == world.ended
-
-    world.go_on(1, turns=False)
-    assert 1 == world.ended
+    assert world.end_in(60, turns=False)
 
 
 def test_without_a_broker_the_process_counts_as_live(world: _World) -> None:
@@ -260,19 +210,9 @@ def test_without_a_broker_the_process_counts_as_live(world: _World) -> None:
 
     assert 0 == world.ended
     assert (["one"], []) == live_and_stale(world.folder)
-
-
-def test_the_minute_starts_again_when_the_broker_returns(world: _World) -> None:
-    # given a broker that was away while the loop stood still
-    world.queued = None
-    world.go_on(200, turns=False)
-
+    # and the minute starts again when the broker returns
     world.queued = 7
-    world.go_on(59, turns=False)
-    assert 0 == world.ended
-
-    world.go_on(1, turns=False)
-    assert 1 == world.ended
+    assert world.end_in(60, turns=False)
 
 
 def test_a_worker_that_is_to_stop_may_take_its_time(world: _World) -> None:
@@ -286,33 +226,24 @@ def test_a_worker_that_is_to_stop_may_take_its_time(world: _World) -> None:
 
 
 def test_a_consumer_that_takes_nothing_from_a_full_queue_ends_the_process(world: _World) -> None:
-    # given a loop that turns
     world.queued = 7
 
-    world.go_on(59)
-    assert 0 == world.ended
-
-    world.go_on(1)
-    assert 1 == world.ended
+    assert world.end_in(60)
 
 
 def test_the_minute_begins_when_there_is_something_to_take(world: _World) -> None:
     world.go_on(200)
     world.queued = 1
 
-    world.go_on(59)
-
-    assert 0 == world.ended
+    assert world.end_in(60)
 
 
-def test_a_queue_that_was_empty_once_is_served(world: _World) -> None:
-    world.queued = 7
-    world.go_on(59)
-    world.queued = 0
-    world.go_on(1)
-    world.queued = 7
-
-    world.go_on(59)
+@pytest.mark.parametrize("seen", [0, None], ids=["an empty queue", "no broker"])
+def test_a_look_that_sees_nothing_to_take_starts_the_minute_again(
+    world: _World, seen: int | None
+) -> None:
+    for world.queued, seconds in ((7, 59), (seen, 1), (7, 59)):
+        world.go_on(seconds)
 
     assert 0 == world.ended
 
@@ -331,22 +262,8 @@ def test_a_shard_at_work_is_left_to_its_deadline(world: _World) -> None:
 
     with world.activity.running():
         world.go_on(200)
-    assert 0 == world.ended
 
-    world.go_on(60)
-    assert 1 == world.ended
-
-
-def test_a_failed_look_at_the_broker_does_not_count(world: _World) -> None:
-    world.queued = 7
-    world.go_on(59)
-    world.queued = None
-    world.go_on(1)
-    world.queued = 7
-
-    world.go_on(59)
-
-    assert 0 == world.ended
+    assert world.end_in(60)
 
 
 def test_a_disk_that_refuses_the_file_does_not_end_the_process(

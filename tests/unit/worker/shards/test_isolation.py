@@ -48,7 +48,6 @@ def _process(
 
 @given(item_count=st.integers(1, 300), deadly=st.sets(st.integers(0, 299), max_size=4))
 def test_every_item_but_the_deadly_ones_gets_its_own_row(item_count: int, deadly: set[int]) -> None:
-    # given
     assume(not set(range(item_count)) <= deadly)
 
     def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
@@ -56,17 +55,14 @@ def test_every_item_but_the_deadly_ones_gets_its_own_row(item_count: int, deadly
             raise ProcessDiedError("signal 9")
         return np.arange(first, first + count, dtype=np.float32)[:, None], []
 
-    # when
     probabilities, errors = bisect(item_count, predict, class_count=1)
 
-    # then
     expected = [np.nan if index in deadly else index for index in range(item_count)]
     np.testing.assert_array_equal(np.array(expected, np.float32), probabilities[:, 0])
     assert sorted(p for p in deadly if p < item_count) == [error.index for error in errors]
 
 
 def test_one_deadly_item_among_thousands_costs_few_processes() -> None:
-    # given
     deaths = 0
 
     def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
@@ -76,46 +72,37 @@ def test_one_deadly_item_among_thousands_costs_few_processes() -> None:
             raise ProcessDiedError("signal 9")
         return np.zeros((count, 1), np.float32), []
 
-    # when
     bisect(4096, predict, class_count=1)
 
-    # then
     assert 13 == deaths
 
 
-def test_a_shard_of_deadly_items_comes_to_an_end() -> None:
-    # given
-    deaths = 0
+@pytest.mark.parametrize(
+    ("item_count", "why", "deaths"),
+    [
+        (4096, "65 processes died over it; the last: signal 9", MAX_DEATHS + 1),
+        (4, "a process died over every item", 7),
+    ],
+)
+def test_a_shard_of_deadly_items_comes_to_an_end_and_does_not_blame_them(
+    item_count: int, why: str, deaths: int
+) -> None:
+    died: list[int] = []
 
-    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
-        nonlocal deaths
-        deaths += 1
+    def predict(first: int, _count: int) -> tuple[Probabilities, list[ItemError]]:
+        died.append(first)
         raise ProcessDiedError("signal 9")
 
-    # when
-    with pytest.raises(ProcessDiedError, match="65 processes died over it; the last: signal 9"):
-        bisect(4096, predict, class_count=1)
+    with pytest.raises(ProcessDiedError, match=why):
+        bisect(item_count, predict, class_count=1)
 
-    # then
-    assert MAX_DEATHS + 1 == deaths
-
-
-def test_a_process_that_dies_over_every_item_does_not_blame_the_items() -> None:
-    # given
-    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
-        raise ProcessDiedError("signal 9")
-
-    # when / then
-    with pytest.raises(ProcessDiedError, match="a process died over every item"):
-        bisect(4, predict, class_count=1)
+    assert deaths == len(died)
 
 
 def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: Path) -> None:
-    # when
     with _process(tmp_path, on_deadly=_KILL) as process:
         probabilities, errors = bisect(5, process.predict, class_count=2)
 
-    # then
     np.testing.assert_array_equal([0, 1, np.nan, 3, 4], probabilities[:, 0])
     assert [ItemError(index=2, reason="its worker died over it: signal 9")] == errors
 
@@ -130,21 +117,17 @@ def test_a_process_that_hangs_counts_as_dead(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_slow_to_load_its_model_is_waited_for(tmp_path: Path) -> None:
-    # when
     with _process(tmp_path, on_load="time.sleep(2.5)", timeout_s=2.0) as process:
         probabilities, errors = process.predict(0, 2)
 
-    # then
     np.testing.assert_array_equal([0, 1], probabilities[:, 0])
     assert [] == errors
 
 
 def test_a_full_disk_does_not_blame_the_items(tmp_path: Path) -> None:
-    # given
     def predict() -> dict[str, Any]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    # when
     answer = isolated._answered(predict)
 
     # then IsolatedProcess takes it for a store that fails for now
@@ -152,7 +135,6 @@ def test_a_full_disk_does_not_blame_the_items(tmp_path: Path) -> None:
 
 
 def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path) -> None:
-    # when / then
     with (
         _process(tmp_path, on_load=_KILL) as process,
         pytest.raises(ModelRefusedError, match="the process that loads it dies"),
@@ -161,10 +143,8 @@ def test_a_model_that_kills_the_process_that_loads_it_is_refused(tmp_path: Path)
 
 
 def test_typed_failures_arrive_as_our_errors(tmp_path: Path) -> None:
-    # given
     answer = """print(json.dumps({"failed": "item", "message": "no such object"}), flush=True)"""
 
-    # when / then
     with (
         _process(tmp_path, on_load=f"{answer}; continue") as process,
         pytest.raises(InputError, match="no such object"),

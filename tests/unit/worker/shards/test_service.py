@@ -49,6 +49,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def test_the_outcome_is_committed_with_the_probabilities_of_every_item(world: Any) -> None:
     world.submit([ITEMS])
+    before = now()
 
     assert "ok" == world.run()
 
@@ -62,6 +63,7 @@ def test_the_outcome_is_committed_with_the_probabilities_of_every_item(world: An
     )
     assert ("worker-1", "fake 1", 4) == (outcome.worker, outcome.engine, outcome.tile_items)
     assert outcome.data.key == keys.JobKeys("job").data(0, outcome.attempt)
+    assert before <= outcome.began_at <= outcome.committed_at <= now()
 
 
 def test_the_last_shard_finishes_the_job(world: Any) -> None:
@@ -95,12 +97,7 @@ def test_listeners_hear_of_a_shard_from_its_input_to_the_end_of_its_job(world: A
 
     outcome, heard = world.outcome(), world.heard
     kinds = [type(event).__name__ for event in heard if not isinstance(event, TileComputed)]
-    assert [
-        "ModelLoaded",
-        *["StageEnded"] * 4,
-        "ShardFinished",
-        "JobEnded",
-    ] == kinds
+    assert ["ModelLoaded", *["StageEnded"] * 4, "ShardFinished", "JobEnded"] == kinds
     stages = [event for event in heard if isinstance(event, StageEnded)]
     assert [Stage.FETCH, Stage.PREDICT, Stage.PUT, Stage.COMMIT] == [e.stage for e in stages]
     assert {(1, 10)} == {(event.shard_count, event.item_count) for event in stages}
@@ -134,70 +131,47 @@ def test_data_is_stored_before_the_outcome(world: Any) -> None:
 
 def test_a_second_delivery_does_not_predict_again(world: Any) -> None:
     world.submit([ITEMS, ITEMS])
-    world.run()
-    first, tiles = world.outcome(), len(world.engine.tiles)
+    world.run(0)
+    first, tile_count = world.outcome(), len(world.engine.tiles)
 
-    assert "done" == world.run()
+    assert "done" == world.run(0)
+    assert (first, tile_count) == (world.outcome(), len(world.engine.tiles))
 
-    assert first == world.outcome()
-    assert tiles == len(world.engine.tiles)
-
-
-def test_a_message_of_a_job_that_ended_costs_nothing(world: Any) -> None:
-    world.submit([ITEMS])
-    world.run()
-    tiles = len(world.engine.tiles)
-
-    assert "ended" == world.run()
-
-    assert tiles == len(world.engine.tiles)
+    # and the same once the job has ended
+    world.run(1)
+    assert "ended" == world.run(0)
+    assert (first, 2 * tile_count) == (world.outcome(), len(world.engine.tiles))
 
 
-def test_a_shard_that_another_worker_holds_is_left_to_it(world: Any) -> None:
+def test_a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life(world: Any) -> None:
     world.submit([ITEMS])
     world.coordination.begin([Claim("job", 0, "theirs")], lease_s=world.lease_s)
 
     assert "leased" == world.run()
-
     assert world.jobs.outcome("job", 0) is None
 
-
-def test_a_shard_whose_holder_shows_no_life_is_taken_over(world: Any) -> None:
-    world.submit([ITEMS])
-    world.coordination.begin([Claim("job", 0, "theirs")], lease_s=world.lease_s)
     world.advance(world.lease_s + 1)
-
     assert "ok" == world.run()
 
 
 # Messages without a shard.
 
 
-def test_a_message_for_an_unknown_job_is_dropped(world: Any) -> None:
-    assert "ended" == world.run(job_id="nobody")
-
-
-@pytest.mark.parametrize("shard", [1, 10**30])
-def test_a_message_for_a_missing_shard_is_dropped(world: Any, shard: int) -> None:
-    world.submit([ITEMS])
-
-    assert "ended" == world.run(shard)
-
-    assert world.jobs.outcome_shards("job") == set()
-
-
-def test_a_message_for_an_unreadable_manifest_is_dropped(world: Any) -> None:
-    world.objects.put(keys.JobKeys("job").manifest, b'{"schema_version": 2}')
-
-    assert "ended" == world.run()
-
-
-def test_a_deadline_without_a_time_zone_is_no_manifest(world: Any) -> None:
+def test_a_message_without_a_readable_manifest_or_a_shard_is_dropped(world: Any) -> None:
     manifest = world.submit([ITEMS])
-    naive = manifest.to_json().replace(b'"tags"', b'"deadline":"2026-01-01T00:00:00","tags"')
-    world.objects.put(keys.JobKeys("naive").manifest, naive)
+    without_zone = manifest.to_json().replace(b'"tags"', b'"deadline":"2026-01-01T00:00:00","tags"')
+    world.objects.put(keys.JobKeys("without-zone").manifest, without_zone)
+    world.objects.put(keys.JobKeys("unreadable").manifest, b'{"schema_version": 2}')
 
-    assert "ended" == world.run(job_id="naive")
+    for shard, job_id in (
+        (0, "nobody"),
+        (1, "job"),
+        (10**30, "job"),
+        (0, "unreadable"),
+        (0, "without-zone"),
+    ):
+        assert "ended" == world.run(shard, job_id), (shard, job_id)
+    assert set() == world.jobs.outcome_shards("job")
 
 
 # Jobs that are over.
@@ -215,8 +189,9 @@ def test_a_cancelled_job_is_not_begun(world: Any) -> None:
 
 def test_a_job_past_its_deadline_ends_expired_and_keeps_what_is_done(world: Any) -> None:
     world.submit([ITEMS, ITEMS], deadline_s=60)
-    world.run(0)
-    world.advance(61)
+    world.advance(60)
+    assert "ok" == world.run(0)
+    world.advance(1)
 
     assert "expired" == world.run(1)
 
@@ -229,13 +204,6 @@ def test_a_job_past_its_deadline_ends_expired_and_keeps_what_is_done(world: Any)
     )
     assert "the deadline 2026-01-01T00:01:00Z passed" == final.reason
     assert "ended" == world.run(1)
-
-
-def test_the_deadline_itself_is_in_time(world: Any) -> None:
-    world.submit([ITEMS], deadline_s=60)
-    world.advance(60)
-
-    assert "ok" == world.run()
 
 
 def test_a_late_duplicate_does_not_expire_a_job_that_was_done_in_time(world: Any) -> None:
@@ -278,12 +246,16 @@ def test_a_shard_begun_too_often_is_dead_with_the_last_failure(world: Any) -> No
     assert "failure 2" in final.reason
 
 
-def test_a_shard_whose_workers_die_is_dead_in_the_end(world: Any) -> None:
-    # given workers that die at once after they begin
-    world.submit([ITEMS], max_attempts=2)
-    for number in range(2):
+def _die(world: Any, *, times: int) -> None:
+    """Begin shard 0 as workers do that die at once."""
+    for number in range(times):
         world.coordination.begin([Claim("job", 0, f"died-{number}")], lease_s=world.lease_s)
         world.advance(world.lease_s + 1)
+
+
+def test_a_shard_whose_workers_die_is_dead_in_the_end(world: Any) -> None:
+    world.submit([ITEMS], max_attempts=2)
+    _die(world, times=2)
 
     assert "dead" == world.run()
 
@@ -297,14 +269,11 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
 ) -> None:
     # given workers that died over a shard, one item of which kills
     world.submit([ITEMS], max_attempts=1)
-    world.coordination.begin([Claim("job", 0, "died")], lease_s=world.lease_s)
-    world.advance(world.lease_s + 1)
+    _die(world, times=1)
     world.isolate_over(3)
 
-    # when
     assert "ok" == world.run()
 
-    # then
     outcome = world.outcome()
     assert (True, 2, "isolated", 4) == (
         outcome.isolated,
@@ -321,37 +290,27 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
 def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any) -> None:
     # given workers that died over it, even while isolating it
     world.submit([ITEMS], max_attempts=1)
-    for number in range(3):
-        world.coordination.begin([Claim("job", 0, f"died-{number}")], lease_s=world.lease_s)
-        world.advance(world.lease_s + 1)
+    _die(world, times=3)
     world.isolate_over()
 
-    # when
     assert "dead" == world.run()
 
-    # then
     assert "begun 3 times without an outcome; its worker died each time" == world.outcome().detail
 
 
-def test_an_unexpected_error_is_deferred_and_counted(world: Any) -> None:
+def test_an_unexpected_error_is_counted_and_the_shard_tried_again_after_its_lease(
+    world: Any,
+) -> None:
     world.submit([ITEMS])
     world.engine.predict_error = RuntimeError("who knows")
 
     assert "deferred" == world.run()
-
-    assert 1 == world.attempts()
     assert "RuntimeError: who knows" == world.coordination.last_error("job", 0)
     assert world.jobs.final("job") is None
 
-
-def test_a_deferred_shard_waits_for_its_lease_and_then_succeeds(world: Any) -> None:
-    world.submit([ITEMS])
-    world.engine.predict_error = RuntimeError("once")
-    world.run()
     world.engine.predict_error = None
-
     assert "leased" == world.run()
-    world.advance(world.lease_s + 1)
+    assert 1 == world.attempts()
     assert "ok" == world.run()
 
 
@@ -487,34 +446,25 @@ def test_a_changed_input_is_dead_at_once(world: Any, change: Callable[[bytes], b
 
 
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("item_shape", "data", "why"),
     [
-        (b"not an array", "npy"),
-        (to_npy(ITEMS[:9]), r"\(9, 3\)"),
-        (to_npy(ITEMS.astype(np.float64)), "float64"),
-        (to_npy(ITEMS.reshape(10, 3, 1, 1)), r"\(10, 3, 1, 1\)"),
-        (to_npy(np.float32(1.0)), r"\(\)"),
-        (to_npy(ITEMS)[:-8], "truncated"),
+        ([3], b"not an array", "npy"),
+        ([3], to_npy(ITEMS[:9]), r"\(9, 3\)"),
+        ([3], to_npy(ITEMS.astype(np.float64)), "float64"),
+        ([3], to_npy(ITEMS.reshape(10, 3, 1, 1)), r"\(10, 3, 1, 1\)"),
+        ([3], to_npy(np.float32(1.0)), r"\(\)"),
+        ([3], to_npy(ITEMS)[:-8], "truncated"),
+        ([2, 3], to_npy(np.zeros((10, 2), np.float32)), r"\(10, 2\)"),
     ],
-    ids=["no npy", "an item less", "float64", "two axes more", "a number", "cut off"],
 )
 def test_an_input_that_is_not_what_the_manifest_says_is_dead(
-    world: Any, data: bytes, why: str
+    world: Any, item_shape: list[int], data: bytes, why: str
 ) -> None:
     spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=10)
+    world.publish(item_shape=item_shape)
     world.submit(shards=[spec])
 
     assert re.search(why, _dead_of_input(world))
-
-
-def test_an_input_without_the_last_axis_of_three_is_dead_and_no_crash(world: Any) -> None:
-    # given a model of [2, 3] items, and an input of [2] items
-    data = to_npy(np.zeros((10, 2), np.float32))
-    spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=10)
-    world.publish(item_shape=[2, 3])
-    world.submit(shards=[spec])
-
-    assert "(10, 2)" in _dead_of_input(world)
 
 
 def test_grey_images_fit_with_and_without_the_last_axis(world: Any) -> None:
@@ -595,14 +545,22 @@ def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
 # Wrong models.
 
 
-def test_a_refused_model_ends_the_job(world: Any) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"build_error": ModelRefusedError("no such op")},
+        {"predict_error": PredictionError("no such op")},
+    ],
+    ids=["refused", "cannot predict"],
+)
+def test_a_model_that_does_not_work_ends_the_job(world: Any, fault: dict[str, Exception]) -> None:
     world.submit([ITEMS, ITEMS])
-    world.engine.build_error = ModelRefusedError("not safe")
+    vars(world.engine).update(fault)
 
     assert "failed" == world.run(0)
 
     final = world.jobs.final("job")
-    assert ("FAILED", 2, "model m:1: not safe") == (
+    assert ("FAILED", 2, "model m:1: no such op") == (
         final.state,
         final.shards_missing,
         final.reason,
@@ -618,15 +576,6 @@ def test_a_model_that_is_gone_ends_the_job(world: Any, missing: str) -> None:
     assert "failed" == world.run()
 
     assert "FAILED" == world.jobs.final("job").state
-
-
-def test_a_model_that_cannot_predict_ends_the_job(world: Any) -> None:
-    world.submit([ITEMS])
-    world.engine.predict_error = PredictionError("no such op")
-
-    assert "failed" == world.run()
-
-    assert "model m:1: no such op" == world.jobs.final("job").reason
 
 
 def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> None:
@@ -727,10 +676,8 @@ def test_two_ends_of_a_job_at_once_leave_the_first(world: Any) -> None:
 
     world.objects.before = cancel
 
-    # when
     assert "ok" == world.run()
 
-    # then
     assert ["cancelled"] == ended
     assert "CANCELLED" == world.jobs.final("job").state
     assert {"job": "CANCELLED"} == world.coordination._ended
@@ -752,10 +699,8 @@ def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(world: Any) -
 
     world.objects.put_if_absent = write
 
-    # when
     assert "ok" == world.run()
 
-    # then
     assert 2 == len(written)
     assert 1 == len(set(written))
 
@@ -764,14 +709,7 @@ def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(world: Any) -
 def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
     # given Redis wiped while a shard runs
     world.submit([ITEMS, ITEMS])
-    wiped: list[str] = []
-
-    def wipe(_operation: str, key: str) -> None:
-        if step in key and not wiped:
-            wiped.append(key)
-            world.coordination.flush()
-
-    world.objects.before = wipe
+    wiped = world.wipe_redis_at(step)
     world.run(0)
     world.run(1)
 
@@ -855,13 +793,3 @@ def test_manifests_are_read_once_for_many_shards(world: Any) -> None:
         world.run(shard)
 
     assert 1 == sum("jobs/job/manifest.json" in key for key in reads)
-
-
-def test_outcomes_say_when_they_were_made(world: Any) -> None:
-    world.submit([ITEMS])
-    before = now()
-
-    world.run()
-
-    outcome = world.outcome()
-    assert before <= outcome.began_at <= outcome.committed_at <= now()
