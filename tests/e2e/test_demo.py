@@ -72,13 +72,12 @@ def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path)
     assert {} == left_of(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "children"),
     # Valkey, S3 and the workers' supervisor make three; a running command is the fourth.
-    [
-        pytest.param(signal.SIGTERM, 3, id="SIGTERM while workers start"),
-        pytest.param(signal.SIGINT, 4, id="SIGINT while a command runs", marks=pytest.mark.slow),
-    ],
+    [(signal.SIGTERM, 3), (signal.SIGINT, 4)],
+    ids=["SIGTERM while workers start", "SIGINT while a command runs"],
 )
 def test_an_interrupt_in_the_middle_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals, children: int, wait_until: Callable[..., None]

@@ -1,4 +1,4 @@
-"""Each role by hand: train, look, submit, watch, fetch, cancel, check."""
+"""Each role by hand: look, submit, watch, fetch, cancel, check."""
 
 import csv
 import gzip
@@ -19,7 +19,7 @@ from PIL import Image
 from fornada.storage.s3.store import S3ObjectStore
 from producer.client import Client
 
-# The worker and the training import TensorFlow.
+# The worker and this process import TensorFlow.
 pytestmark = pytest.mark.timeout(400)
 
 _COUNT = 12
@@ -33,10 +33,9 @@ def test_models_are_listed_and_shown(live: Any) -> None:
     assert ("digits:1", ["prod"]) == (shown["model"], shown["aliases"])
     assert listed["digest"] == shown["manifest"]["artifact"]["sha256"]
     assert ([8, 8], "uint8") == (shown["manifest"]["item_shape"], shown["manifest"]["item_dtype"])
-    for arguments in (["models", "list"], ["models", "show", "digits"]):
-        done = live.run(*arguments)
-        assert (0, "") == (done.returncode, done.stderr)
-        assert "digits:1" in done.stdout
+    done = live.run("models", "list")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "digits:1" in done.stdout
 
 
 def test_every_kind_of_input_gives_the_same_probabilities(
@@ -45,7 +44,8 @@ def test_every_kind_of_input_gives_the_same_probabilities(
     options = ["--model", "digits@prod", "--items-per-shard", "5", "--wait", "--timeout", "60"]
     output = tmp_path / "probabilities.npy"
 
-    for text in ("images.idx.gz", "photos/*.png", "s3://camera/arrays/"):
+    # The fixture `job_id` submits a folder.
+    for text in ("images.idx.gz", "s3://camera/arrays/"):
         job = live.answer("submit", text, *options, cwd=folder)
 
         assert ("SUCCEEDED", _COUNT, 0) == (job["state"], job["items_ok"], job["items_failed"])
@@ -87,18 +87,6 @@ def test_results_are_the_same_in_every_format(
     assert expected.tobytes() == found.tobytes()
 
 
-def test_python_reads_what_the_command_line_submitted(
-    live: Any, job_id: str, expected: NDArray[np.float32]
-) -> None:
-    job = Client.from_settings(live.settings).job(job_id)
-
-    results = job.results()
-
-    assert "SUCCEEDED" == job.wait(timeout_s=10).state
-    assert np.float32 == results.probabilities.dtype
-    assert expected.tobytes() == results.probabilities.tobytes()
-
-
 def test_jobs_are_listed_shown_and_watched(live: Any, job_id: str) -> None:
     shown = live.answer("jobs", "show", job_id)
     watched = live.answer("jobs", "watch", job_id)
@@ -106,8 +94,8 @@ def test_jobs_are_listed_shown_and_watched(live: Any, job_id: str) -> None:
 
     assert ("SUCCEEDED", 3, {"team": "orders"}) == (shown["state"], shown["shards"], shown["tags"])
     assert shown == watched == {**listed[job_id], "dead": []}
-    for arguments in (["jobs", "list"], ["jobs", "show", job_id], ["jobs", "watch", job_id]):
-        done = live.run(*arguments)
+    for arguments in (["list"], ["show", job_id]):
+        done = live.run("jobs", *arguments)
         assert 0 == done.returncode, done.stderr
         assert job_id in done.stdout
 

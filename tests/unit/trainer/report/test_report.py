@@ -251,6 +251,7 @@ def test_classes_without_test_items_come_last() -> None:
     assert ["fox", "dog", "cat"] == re.findall(r"#\d+\s+(\w+)", page.texts["classes"])
 
 
+@pytest.mark.slow
 def test_thousands_of_classes_make_no_large_page() -> None:
     files = report_files(_of_classes((f"class {number}" for number in range(3000)), items_each=1))
 
@@ -259,6 +260,7 @@ def test_thousands_of_classes_make_no_large_page() -> None:
     assert sum(map(len, files.values())) < 1_500_000
 
 
+@pytest.mark.slow
 def test_large_images_make_no_large_page() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 300, 300, 3), dtype=np.uint8)
 
