@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from fornada.settings import PREFIX, Settings
-
 GENERATE = Path(__file__).parents[2] / "docs" / "generate.py"
 DOCS = GENERATE.parent
 
@@ -53,14 +51,6 @@ def test_every_schema_is_generated(generate: dict[str, Any]) -> None:
     assert generated == {path.name for path in (DOCS / "reference/schemas").iterdir()}
 
 
-def test_every_setting_is_there_with_its_meaning(generate: dict[str, Any]) -> None:
-    page = generate["settings_page"]()
-
-    for name, field in Settings.model_fields.items():
-        assert f"| `{PREFIX}{name.upper()}` |" in page
-        assert str(field.description) in page
-
-
 def test_every_command_is_there_with_an_example(generate: dict[str, Any]) -> None:
     # when
     commands = dict(generate["commands"]())
@@ -72,11 +62,3 @@ def test_every_command_is_there_with_an_example(generate: dict[str, Any]) -> Non
         for path, command in commands.items()
         if not hasattr(command, "commands") and f"Example: {path}" not in (command.help or "")
     ]
-
-
-def test_every_error_has_its_sentence(generate: dict[str, Any]) -> None:
-    page = generate["errors_page"]()
-
-    for _, error in generate["error_tree"]():
-        row = f"`{error.__name__}` | {error.__doc__.splitlines()[0]} | {error.fault}"
-        assert f"{row} | {error.exit_code}" in page

@@ -22,9 +22,7 @@ from fornada.formats.items import Array
 from fornada.jobs.endings import Endings
 from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import JobState
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
-from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
@@ -162,20 +160,6 @@ def test_the_envelope_carries_the_message_of_the_page() -> None:
     assert keys.TASK_RUN_SHARD == envelope["headers"]["task"]
 
 
-def test_schemas_are_what_the_command_prints() -> None:
-    # when
-    printed = subprocess.run(
-        [sys.executable, "-m", "fornada", "schemas"], capture_output=True, check=True
-    ).stdout
-
-    # then
-    kept = {
-        path.name.removesuffix(".schema.json"): json.loads(path.read_text())
-        for path in (DOCS / "reference/schemas").glob("*.json")
-    }
-    assert json.loads(printed) == kept
-
-
 def test_the_example_submits_a_job_that_runs(
     shell: Shell, settings: Settings, model: ModelManifest, tmp_path: Path
 ) -> None:
@@ -230,27 +214,3 @@ def test_the_example_submits_a_job_that_runs(
     # then
     assert '"state":"SUCCEEDED"' in printed
     assert 20 == printed.split().count("0.1")
-
-
-def test_the_reconciler_enqueues_what_the_producer_did_not(
-    shell: Shell, settings: Settings, model: ModelManifest
-) -> None:
-    # given
-    shell.run(*blocks("sh example"))
-    coordination = RedisCoordination.from_settings(settings)
-    coordination._redis.delete(settings.queue, keys.JobStateKeys(JOB_ID).enqueued)
-    sender = RecordingSender()
-    reconciler = Reconciler(
-        jobs=JobStore(objects=S3ObjectStore.from_settings(settings)),
-        manifests=Manifests(jobs=JobStore(objects=S3ObjectStore.from_settings(settings))),
-        recovery=coordination,
-        sender=sender,
-        settings=settings,
-        holder="test",
-    )
-
-    # when
-    reconciler.round()
-
-    # then
-    assert [ShardMessage(job_id=JOB_ID, shard=0)] == sender.messages

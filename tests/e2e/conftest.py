@@ -213,7 +213,16 @@ def live(
             worker_log=stack.logs_dir / "workers.log",
             signs_dir=stack.settings.cache_dir / "workers",
         )
-        options = ["--dataset", "digits", "--epochs", "1", "--promote", "prod"]
-        trained = live.answer("train", *options, "--name", "digits")
-        assert "digits:1" == trained["model"]
+        # TensorFlow takes seconds; other tests of this process need it too.
+        from trainer import job  # noqa: PLC0415
+        from trainer.data.catalog import load_dataset  # noqa: PLC0415
+        from trainer.recipes.plan import TrainingPlan  # noqa: PLC0415
+
+        job.train(
+            load_dataset("digits"),
+            name="digits",
+            models=ModelStore(objects=live.objects),
+            plan=TrainingPlan(epochs=1),
+            promote="prod",
+        )
         yield live

@@ -5,11 +5,7 @@ the same commands take good input there.
 """
 
 import gzip
-import io
-import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +16,9 @@ from PIL import Image
 
 from fornada.local.ports import free_port
 
+from ..faults.tiny_disk import tiny_disk
+
 _IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
-_COMMANDS = (["submit", "good.npy", "--model", "digits"], ["jobs", "list"], ["models", "list"])
 
 
 # --- the deployment ------------------------------------------------------------------------------
@@ -38,27 +35,17 @@ def test_no_broker(deployment: Any, folder: Path) -> None:
     )
 
 
-def test_no_store(deployment: Any, folder: Path) -> None:
+def test_no_store_or_bucket(deployment: Any, folder: Path) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
+    words = [endpoint, "cannot be reached", "FORNADA_S3_ENDPOINT_URL", "`fornada up`"]
+    no_bucket = ["bucket 'no-such-bucket' does not exist", "`fornada doctor --create-bucket`"]
 
-    for command in _COMMANDS:
+    for command in (_submit("good.npy"), ["jobs", "list"]):
         deployment.refuses(
-            *command,
-            code=1,
-            words=[endpoint, "cannot be reached", "FORNADA_S3_ENDPOINT_URL", "`fornada up`"],
-            cwd=folder,
-            FORNADA_S3_ENDPOINT_URL=endpoint,
+            *command, code=1, words=words, cwd=folder, FORNADA_S3_ENDPOINT_URL=endpoint
         )
-
-
-def test_wrong_credentials(deployment: Any, folder: Path) -> None:
-    for variable in ("FORNADA_S3_ACCESS_KEY_ID", "FORNADA_S3_SECRET_ACCESS_KEY"):
         deployment.refuses(
-            *_submit("good.npy"),
-            code=2,
-            words=["refuses the credentials", variable],
-            cwd=folder,
-            **{variable: "wrong"},
+            *command, code=2, words=no_bucket, cwd=folder, FORNADA_S3_BUCKET="no-such-bucket"
         )
 
 
@@ -76,37 +63,20 @@ def test_wrong_password_of_redis(deployment: Any, folder: Path) -> None:
     assert "not-the-password" not in line
 
 
-def test_a_missing_bucket(deployment: Any, folder: Path) -> None:
-    for command in _COMMANDS:
-        deployment.refuses(
-            *command,
-            code=2,
-            words=["bucket 'no-such-bucket' does not exist", "`fornada doctor --create-bucket`"],
-            cwd=folder,
-            FORNADA_S3_BUCKET="no-such-bucket",
-        )
-
-
-def test_an_invalid_bucket_name(deployment: Any, folder: Path) -> None:
-    deployment.refuses(
-        *_submit("good.npy"),
-        code=2,
-        words=["'No Bucket!' is not the name of a bucket", "FORNADA_S3_BUCKET"],
-        cwd=folder,
-        FORNADA_S3_BUCKET="No Bucket!",
-    )
-
-
 _WRONG_SETTINGS = [
-    ("FORNADA_REDIS_ULR", "redis://h", ["is not a setting", "did you mean FORNADA_REDIS_URL?"]),
-    ("FORNADA_ITEMS_PER_SHARD", "many", ["valid integer"]),
-    ("FORNADA_S3_ENDPOINT_URL", "127.0.0.1:9000", ["http://"]),
-    ("FORNADA_S3_SECRET_ACCESS_KEY", "", ["belong together", "set both or neither"]),
+    ("REDIS_ULR", "redis://h", ["is not a setting", "did you mean FORNADA_REDIS_URL?"]),
+    ("ITEMS_PER_SHARD", "many", ["valid integer"]),
+    ("S3_ENDPOINT_URL", "127.0.0.1:9000", ["http://"]),
+    ("S3_SECRET_ACCESS_KEY", "", ["belong together", "set both or neither"]),
+    ("S3_ACCESS_KEY_ID", "wrong", ["refuses the credentials"]),
+    ("S3_SECRET_ACCESS_KEY", "wrong", ["refuses the credentials"]),
+    ("S3_BUCKET", "No Bucket!", ["'No Bucket!' is not the name of a bucket"]),
 ]
 
 
 def test_a_wrong_setting(deployment: Any, folder: Path) -> None:
-    for variable, value, words in _WRONG_SETTINGS:
+    for name, value, words in _WRONG_SETTINGS:
+        variable = f"FORNADA_{name}"
         deployment.refuses(
             *_submit("good.npy"), code=2, words=[variable, *words], cwd=folder, **{variable: value}
         )
@@ -126,8 +96,7 @@ _UNKNOWN_MODELS = [
 
 def test_an_unknown_model(deployment: Any, folder: Path) -> None:
     for model, words in _UNKNOWN_MODELS:
-        for arguments in (["models", "show", model], _submit("good.npy", model)):
-            deployment.refuses(*arguments, code=2, words=words, cwd=folder)
+        deployment.refuses(*_submit("good.npy", model), code=2, words=words, cwd=folder)
 
 
 def test_an_unknown_job(deployment: Any) -> None:
@@ -174,8 +143,10 @@ def test_the_same_key_for_other_images(deployment: Any, folder: Path) -> None:
 # --- images -------------------------------------------------------------------------------------
 
 
+#: One of each kind; the tests of `producer.inputs` have the others.
 _BAD_FILES = [
     ("shape.npy", ["items of shape (28, 28)", "(8, 8)", "before you submit"]),
+    ("nan.npy", ["item 1 has NaN or infinity", "leave out such items"]),
     ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
     ("words.npy", ["no known kind", ".npy, .npz, IDX"]),
     ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
@@ -185,53 +156,12 @@ _BAD_FILES = [
     ("missing.npy", ["does not exist", "check the path"]),
     ("mixed", ["notes.txt is not a PNG or JPEG file", "move it away, or use a glob"]),
 ]
-_MORE_BAD_FILES = [
-    ("dtype.npy", ["dtype float32", "takes uint8", "raw pixels as uint8"]),
-    ("empty.npy", ["is empty", "at least one item"]),
-    ("pickle.npy", ["Python objects, which are never loaded", "plain array"]),
-    ("huge.npy", ["claims 100000000000 bytes", "has 896", "write it again"]),
-    ("damaged.npz", ["damaged", "write it again"]),
-    ("broken.png", ["a broken image", "save it again"]),
-    ("bomb.png", ["30000x30000 pixels", "takes 8x8"]),
-    ("truncated.idx", ["claims 384 bytes", "has 379", "write it again"]),
-    ("truncated.idx.gz", ["damaged gzip", "download or write it again"]),
-    ("short.idx.gz", ["claims 384 bytes", "has 379", "write it again"]),
-    ("words.idx.gz", ["not an IDX file", "download or write it again"]),
-    ("nothing.npy", ["empty file", "write it again"]),
-    ("no-*.npy", ["matches no files", "check the pattern"]),
-    ("no-images", ["holds no PNG or JPEG files", "check the path"]),
-    ("photos/broken.png/", ["does not exist", "check the path"]),
-]
 
 
-@pytest.mark.parametrize(
-    "cases",
-    [_BAD_FILES, pytest.param(_MORE_BAD_FILES, marks=pytest.mark.slow)],
-    ids=["each kind", "the others"],
-)
-def test_a_bad_file(cases: list[tuple[str, list[str]]], deployment: Any, folder: Path) -> None:
-    for name, words in cases:
-        deployment.refuses(*_submit(name), code=2, words=[name.rstrip("/"), *words], cwd=folder)
-
-
-def test_a_value_that_is_no_number(deployment: Any, folder: Path) -> None:
-    for value in ("nan", "inf"):
-        deployment.refuses(
-            *_submit(f"{value}.npy", "floats"),
-            code=2,
-            words=[f"{value}.npy: item 1 has NaN or infinity", "leave out such items"],
-            cwd=folder,
-        )
-
-
-def test_the_same_bad_file_twice(deployment: Any, folder: Path) -> None:
-    arguments = ["submit", "truncated.npy", "truncated.npy", "--model", "digits"]
-    words = ["truncated.npy claims 384 bytes", "write it again"]
-
-    first = deployment.refuses(*arguments, code=2, words=words, cwd=folder)
-    second = deployment.refuses(*arguments, code=2, words=words, cwd=folder)
-
-    assert first == second
+def test_a_bad_file(deployment: Any, folder: Path) -> None:
+    for name, words in _BAD_FILES:
+        model = "floats" if name == "nan.npy" else "digits"
+        deployment.refuses(*_submit(name, model), code=2, words=[name, *words], cwd=folder)
 
 
 def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Path) -> None:
@@ -250,20 +180,12 @@ def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Pat
 _BAD_PREFIXES = [
     ("s3://{bucket}/nothing/", ["has no objects", "check bucket and prefix"]),
     ("s3://no-such-bucket/x/", ["bucket 'no-such-bucket'", "check the s3:// address"]),
-    ("s3://No Bucket!/x/", ["'No Bucket!' is not the name", "check the s3:// address"]),
-    ("s3://", ["write s3://bucket/prefix"]),
     ("s3://{bucket}/odd/", ["odd/shape.npy", "items of shape (28, 28)", "resize"]),
-    ("s3://{bucket}/broken/", ["truncated.npy", "truncated or damaged"]),
-    ("s3://{bucket}/models/", ["neither .npy nor PNG nor JPEG", "move it away"]),
 ]
 
 
 def test_a_bad_prefix(deployment: Any, folder: Path) -> None:
-    for key, name in {
-        "odd/shape.npy": "shape.npy",
-        "broken/truncated.npy": "truncated.npy",
-    }.items():
-        deployment.objects.put(key, (folder / name).read_bytes())
+    deployment.objects.put("odd/shape.npy", (folder / "shape.npy").read_bytes())
 
     for address, words in _BAD_PREFIXES:
         text = address.format(bucket=deployment.settings.s3_bucket)
@@ -273,23 +195,22 @@ def test_a_bad_prefix(deployment: Any, folder: Path) -> None:
 # --- disks --------------------------------------------------------------------------------------
 
 
-def test_results_to_a_full_disk(deployment: Any, queued_job: str, full_disk: Path) -> None:
-    for fmt in ("npy", "parquet", "csv", "jsonl"):
+def test_results_and_data_sets_to_a_full_disk(
+    deployment: Any, queued_job: str, full_disk: Path
+) -> None:
+    results = ["jobs", "results", queued_job, "--partial", "--format"]
+    for arguments in (
+        *([*results, fmt] for fmt in ("npy", "parquet", "csv")),
+        ["dataset", "digits"],
+    ):
         deployment.refuses(
-            *_results(queued_job, fmt, str(full_disk / "results")),
+            *arguments,
+            *("--output", str(full_disk / "output")),
             code=1,
             words=["cannot be written (No space left on device)", "free space"],
-            cwd=full_disk,
         )
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_results_to_a_full_device(deployment: Any, queued_job: str) -> None:
-    deployment.refuses(
-        *_results(queued_job, "csv", "/dev/full"),
-        code=1,
-        words=["/dev/full cannot be written (No space left on device)", "free space"],
-    )
+        written = [path for path in full_disk.rglob("*") if path.is_file()]
+        assert ["ballast"] == [path.name for path in written]
 
 
 def test_results_to_where_they_cannot_go(deployment: Any, queued_job: str) -> None:
@@ -302,33 +223,16 @@ def test_results_to_where_they_cannot_go(deployment: Any, queued_job: str) -> No
         deployment.refuses(*arguments, code=code, words=words)
 
 
-def test_a_data_set_to_a_full_disk(deployment: Any, full_disk: Path) -> None:
-    deployment.refuses(
-        *("dataset", "digits", "--output", str(full_disk / "digits")),
-        code=1,
-        words=["cannot be written (No space left on device)", "free space"],
-    )
-
-    assert [] == [path for path in full_disk.rglob("*") if path.is_file() and "digits" in str(path)]
-
-
-def test_a_worker_whose_folder_cannot_be_written(deployment: Any, folder: Path) -> None:
-    deployment.refuses(
-        "worker",
-        code=1,
-        words=["good.npy/cache cannot be written", "FORNADA_CACHE_DIR"],
-        cwd=folder,
-        FORNADA_CACHE_DIR=str(folder / "good.npy" / "cache"),
-    )
-
-
-def test_a_worker_on_a_full_disk(deployment: Any, full_disk: Path) -> None:
-    deployment.refuses(
-        "worker",
-        code=1,
-        words=["No space left on device", "FORNADA_CACHE_DIR"],
-        FORNADA_CACHE_DIR=str(full_disk / "cache"),
-    )
+def test_a_worker_whose_folder_cannot_be_written(
+    deployment: Any, folder: Path, full_disk: Path
+) -> None:
+    for cache, fact in (
+        (folder / "good.npy" / "cache", "good.npy/cache cannot be written"),
+        (full_disk / "cache", "No space left on device"),
+    ):
+        deployment.refuses(
+            "worker", code=1, words=[fact, "FORNADA_CACHE_DIR"], FORNADA_CACHE_DIR=str(cache)
+        )
 
 
 def test_after_all_that_good_input_is_taken(deployment: Any, folder: Path) -> None:
@@ -338,21 +242,17 @@ def test_after_all_that_good_input_is_taken(deployment: Any, folder: Path) -> No
 
     made = [
         deployment.answer(*_submit(text), cwd=folder)
-        for text in ["good.npy", "good.idx.gz", "good.png", "photos", f"s3://{bucket}/good/"]
+        for text in ["good.npy", "good.idx.gz", "photos", f"s3://{bucket}/good/"]
     ]
 
     assert ["digits", "floats"] == models
-    assert [6, 6, 1, 2, 6] == [job["items"] for job in made]
+    assert [6, 6, 2, 6] == [job["items"] for job in made]
     assert {"QUEUED"} == {job["state"] for job in made}
     assert {*jobs, *(job["job_id"] for job in made)} == set(deployment.job_ids())
 
 
 def _submit(text: str, model: str = "digits") -> list[str]:
     return ["submit", text, "--model", model]
-
-
-def _results(job_id: str, fmt: str, output: str) -> list[str]:
-    return ["jobs", "results", job_id, "--partial", "--format", fmt, "--output", output]
 
 
 @pytest.fixture(scope="module")
@@ -366,24 +266,9 @@ def queued_job(deployment: Any, tmp_path_factory: pytest.TempPathFactory) -> str
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk without free space."""
-    path = tmp_path / "full"
-    path.mkdir()
-    mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=16k", "tmpfs", str(path)]
-    if (
-        mount is None
-        or os.geteuid() != 0
-        or subprocess.run([mount, *options], check=False).returncode
-    ):
-        pytest.skip("only root can make a small disk, and not everywhere")
-    with (path / "ballast").open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
+    with tiny_disk(tmp_path, size_bytes=16 * 1024) as disk:
+        disk.fill("ballast")
+        yield disk.folder
 
 
 @pytest.fixture(scope="module")
@@ -394,7 +279,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_images(folder)
     _write_idx(folder)
     (folder / "words.npy").write_bytes(b"these are words")
-    (folder / "nothing.npy").write_bytes(b"")
     return folder
 
 
@@ -402,45 +286,28 @@ def _write_arrays(folder: Path) -> None:
     np.save(folder / "good.npy", _IMAGES)
     np.save(folder / "shape.npy", np.zeros((2, 28, 28), np.uint8))
     np.save(folder / "dtype.npy", np.zeros((2, 8, 8), np.float32))
-    np.save(folder / "empty.npy", np.zeros((0, 8, 8), np.uint8))
-    np.save(folder / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for value in ("nan", "inf"):
-        images = np.zeros((3, 8, 8), np.float32)
-        images[1, 2, 3] = float(value)
-        np.save(folder / f"{value}.npy", images)
+    images = np.zeros((3, 8, 8), np.float32)
+    images[1, 2, 3] = np.nan
+    np.save(folder / "nan.npy", images)
     np.savez(folder / "pickle.npz", images=np.array([{}], dtype=object))
-    np.savez(folder / "damaged.npz", images=_IMAGES)
-    whole = (folder / "damaged.npz").read_bytes()
-    (folder / "damaged.npz").write_bytes(whole[:-30])
     (folder / "truncated.npy").write_bytes((folder / "good.npy").read_bytes()[:-50])
-    header = io.BytesIO()
-    shape = (10**11 // 64, 8, 8)
-    claims = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, claims)
-    (folder / "huge.npy").write_bytes(header.getvalue().ljust(1024, b"\0"))
 
 
 def _write_images(folder: Path) -> None:
-    for name in ("photos", "no-images", "mixed"):
+    for name in ("photos", "mixed"):
         (folder / name).mkdir()
     Image.fromarray(_IMAGES[0]).save(folder / "good.png")
     good = (folder / "good.png").read_bytes()
     for path in ("photos/a.png", "photos/b.png", "mixed/a.png"):
         (folder / path).write_bytes(good)
     (folder / "mixed" / "notes.txt").write_text("notes")
-    (folder / "broken.png").write_bytes(good[:-20])
     flipped = bytearray(good)
     flipped[good.index(b"IDAT") + 8] ^= 0xFF
     (folder / "flipped.png").write_bytes(flipped)
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(folder / "size.png")
-    Image.new("1", (30_000, 30_000)).save(folder / "bomb.png")
 
 
 def _write_idx(folder: Path) -> None:
     whole = b"\0\0\x08\x03" + struct.pack(">3I", *_IMAGES.shape) + _IMAGES.tobytes()
-    (folder / "truncated.idx").write_bytes(whole[:-5])
     (folder / "good.idx.gz").write_bytes(gzip.compress(whole))
-    (folder / "truncated.idx.gz").write_bytes(gzip.compress(whole)[:-30])
-    (folder / "short.idx.gz").write_bytes(gzip.compress(whole[:-5]))
-    (folder / "words.idx.gz").write_bytes(gzip.compress(b"these are words"))
     (folder / "bomb.idx.gz").write_bytes(gzip.compress(whole + bytes(100_000_000), 1))

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fornada.local.ports import free_port
+
+from ..faults.processes import left_of
 
 _SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist-sample"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -38,10 +39,9 @@ def test_fashion_mnist_from_the_cache_goes_all_the_way(tmp_path: Path) -> None:
     assert 64 == len(report["model_digest"])
     # Guessing gives 0.1; there are only 480 images to learn from.
     assert report["accuracy"] > 0.3
-    _check_accuracy(tmp_path / "data", report["accuracy"])
     _check_artifacts(tmp_path, report)
     assert "$ fornada train --dataset fashion_mnist --name fashion-mnist" in done.stderr
-    assert [] == _processes_of(tmp_path / "data")
+    assert {} == left_of(tmp_path)
 
 
 def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> Non
     assert {"accuracy", "speed", "model", "in", "job", "report", "picture", "look"} <= set(found)
     assert " on 360 test images" in found["accuracy"]
     assert "first enqueue to last durable outcome, 10 shards" in found["speed"]
-    assert [] == _processes_of(tmp_path / "data")
+    assert {} == left_of(tmp_path)
 
 
 @pytest.mark.slow
@@ -69,16 +69,15 @@ def test_a_failure_in_the_middle_is_one_line_that_names_the_logs(tmp_path: Path)
     assert last.startswith("error: `fornada dataset fashion_mnist --split test")
     assert str(tmp_path / "data" / "logs") in last
     assert "Traceback" not in done.stderr
-    assert [] == _processes_of(tmp_path / "data")
+    assert {} == left_of(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "children"),
     # Valkey, S3 and the workers' supervisor make three; a running command is the fourth.
-    [
-        pytest.param(signal.SIGTERM, 3, id="SIGTERM while workers start"),
-        pytest.param(signal.SIGINT, 4, id="SIGINT while a command runs", marks=pytest.mark.slow),
-    ],
+    [(signal.SIGTERM, 3), (signal.SIGINT, 4)],
+    ids=["SIGTERM while workers start", "SIGINT while a command runs"],
 )
 def test_an_interrupt_in_the_middle_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals, children: int, wait_until: Callable[..., None]
@@ -99,7 +98,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing_running(
     assert 130 == process.returncode
     assert "error: interrupted" == err.splitlines()[-1]
     assert "Traceback" not in err
-    assert [] == _processes_of(data)
+    assert {} == left_of(tmp_path)
 
 
 def _demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,14 +125,6 @@ def _environ(folder: Path) -> dict[str, str]:
     }
 
 
-def _check_accuracy(data: Path, accuracy: float) -> None:
-    labels = np.load(data / "labels.npy")
-    probabilities = np.load(data / "probabilities.npy")
-    assert (len(labels), 10) == probabilities.shape
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    assert abs(accuracy - (probabilities.argmax(axis=1) == labels).mean()) < 1e-9
-
-
 def _check_artifacts(folder: Path, report: dict[str, object]) -> None:
     """Every artifact of the report exists; objects are files in the S3 server's folder."""
     artifacts = report["artifacts"]
@@ -151,24 +142,3 @@ def _recorded(data: Path) -> list[int]:
     except FileNotFoundError:
         return []
     return [process["pid"] for process in record["processes"]]
-
-
-def _processes_of(data: Path) -> list[int]:
-    """Processes with `data` in their command line, environment or working directory."""
-    if not Path("/proc/self").exists():
-        return _recorded(data)
-    return [
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if int(process.name) != os.getpid() and _belongs(process, str(data))
-    ]
-
-
-def _belongs(process: Path, data: str) -> bool:
-    try:
-        files = (process / "cmdline", process / "environ")
-        texts = [file.read_bytes().decode(errors="replace") for file in files]
-        texts.append(str((process / "cwd").readlink()))
-    except OSError:
-        return False
-    return any(data in text for text in texts)

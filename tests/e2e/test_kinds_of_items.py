@@ -2,16 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada.formats.items import Array
-from fornada.local.stack import Stack
 from fornada.records import Task
 from model_store.engines import keras_file, keras_setup
 from model_store.publication import publish_file
@@ -19,7 +16,7 @@ from model_store.store import ModelStore
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.networks import adapt
 
-from .conftest import ForkedCommands, LiveDeployment, own_environ
+from .conftest import LiveDeployment
 
 _ITEMS = 40
 #: The recipe whose network each model has, its task, and the names of its outputs.
@@ -48,22 +45,6 @@ def _items() -> dict[str, Array]:
         "prices": (rng.normal(size=(_ITEMS, 13)) * np.logspace(-1, 3, 13)).astype(np.float32),
         "topics": tokens,
     }
-
-
-@pytest.fixture(scope="module")
-def live(
-    forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveDeployment]:
-    """Servers of its own with one worker, and no models yet."""
-    environ = own_environ()
-    with Stack(data_dir=tmp_path_factory.mktemp("kinds"), workers=1, environ=environ) as stack:
-        yield LiveDeployment(
-            environ={**environ, **stack.environ},
-            settings=stack.settings,
-            forked=forked,
-            worker_log=stack.logs_dir / "workers.log",
-            signs_dir=stack.settings.cache_dir / "workers",
-        )
 
 
 @pytest.fixture(scope="module")
@@ -175,42 +156,6 @@ def test_two_versions_of_a_regression_are_compared_by_their_values(
     assert 0 < price["mean_change"] <= price["largest_change"]
     assert "price_k_usd" in text
     assert "flips" not in text
-
-
-@pytest.mark.slow
-def test_tokens_outside_the_vocabulary_do_not_affect_other_items(
-    live: LiveDeployment, kinds: dict[str, _Kind], tmp_path: Path
-) -> None:
-    # given one sequence that has them among others
-    kind = kinds["topics"]
-    tokens = kind.items.copy()
-    tokens[3, :30] = [2**31 - 1, -1, 10_000] * 10
-    np.save(tmp_path / "tokens.npy", tokens, allow_pickle=False)
-
-    # when
-    job = live.answer("submit", str(tmp_path / "tokens.npy"), "--model", "topics", "--wait")
-
-    # then
-    found = np.load(_results(live, job["job_id"], tmp_path / "outputs.npy", fmt="npy"))
-    assert ("SUCCEEDED", True) == (job["state"], bool(np.isfinite(found[3]).all()))
-    others = np.arange(_ITEMS) != 3
-    np.testing.assert_allclose(found[others], kind.expected[others], rtol=0, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("kinds")
-def test_items_of_another_kind_are_refused_in_one_line(
-    live: LiveDeployment, tmp_path: Path
-) -> None:
-    cases: list[tuple[str, Any, list[str]]] = [
-        ("prices", np.zeros((2, 12), np.float32), ["items of shape (12,)", "takes (13,)"]),
-        ("prices", np.full((2, 13), np.nan), ["item 0 has NaN or infinity"]),
-        ("topics", np.zeros((2, 64)), ["dtype float64", "takes int32", "tokens"]),
-        ("topics", np.full((2, 64), 2**40), ["do not fit int32"]),
-    ]
-    for name, items, words in cases:
-        np.save(tmp_path / "items.npy", items)
-        live.refuses("submit", str(tmp_path / "items.npy"), "--model", name, code=2, words=words)
 
 
 def _results(live: LiveDeployment, job_id: str, path: Path, *, fmt: str) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from .checker import OutcomeHistory
 from .deployment import Deployment, deployed
 from .fault_control import FaultControl
 
@@ -64,3 +65,9 @@ def deployment(
     module_deployment.wait_until_ready(wait_until)
     yield module_deployment
     faults.disarm()
+
+
+@pytest.fixture
+def history(module_deployment: Deployment) -> OutcomeHistory:
+    """Every version of committed objects that the test observes."""
+    return OutcomeHistory(module_deployment.objects)

@@ -146,13 +146,15 @@ class Deployment:
         expected = self.predict(images)
         check_job(self.objects, job.id, expected_probabilities=expected, max_attempts=MAX_ATTEMPTS)
 
-    def check_undisturbed(self, job: Job, history: OutcomeHistory) -> None:
+    def check_undisturbed(
+        self, job: Job, history: OutcomeHistory, *, images: Images | None = None
+    ) -> None:
         """Wait for SUCCEEDED; check that nothing committed ever changed, and every invariant."""
         status = job.wait(timeout_s=END_WITHIN_S)
         history.observe(job.id)
         assert "SUCCEEDED" == status.state, status
         history.check()
-        self.check(job)
+        self.check(job, images=images)
 
     def wait_until_ready(self, wait_until: Callable[..., None]) -> None:
         """Wait until all workers consume and one of them leads."""

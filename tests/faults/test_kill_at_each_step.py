@@ -50,10 +50,13 @@ def each_kill(
     ],
 )
 def test_workers_killed_at_a_step_of_a_shard_lose_nothing(
-    point: str, deployment: Deployment, faults: FaultControl, wait_until: WaitUntil
+    point: str,
+    deployment: Deployment,
+    faults: FaultControl,
+    history: OutcomeHistory,
+    wait_until: WaitUntil,
 ) -> None:
     # given
-    history = OutcomeHistory(deployment.objects)
     killed_before = faults.kills(point)
     faults.arm(point, *DEADLY)
 

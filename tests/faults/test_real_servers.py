@@ -11,6 +11,7 @@ import pytest
 
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
+from producer.job import Job
 
 from .checker import OutcomeHistory
 from .deployment import STARTED_WITHIN_S, Deployment, SenderBy, repeatedly
@@ -30,12 +31,6 @@ SHARDS = 1000
 LEAST_CUTS = 5
 
 WaitUntil = Callable[..., None]
-
-
-@pytest.fixture
-def history(module_deployment: Deployment) -> OutcomeHistory:
-    """Every version of committed objects that the test observes."""
-    return OutcomeHistory(module_deployment.objects)
 
 
 @pytest.fixture
@@ -121,6 +116,28 @@ def test_a_job_whose_producer_died_before_it_enqueued_anything_is_done(
 
     # then
     deployment.check_undisturbed(deployment.client().job(job_id), history)
+
+
+def test_workers_that_end_a_job_at_once_write_one_end(
+    deployment: Deployment, faults: FaultControl, history: OutcomeHistory
+) -> None:
+    # given
+    jobs: list[Job] = []
+
+    def observe() -> None:
+        for job in jobs[-10:]:
+            history.observe(job.id)
+
+    # when: jobs so small that all their shards end in the same moment
+    with repeatedly(observe, interval_s=0.05):
+        for _ in range(100):
+            jobs.append(deployment.submit(2))  # noqa: PERF401 - looked at while it grows
+        for job in jobs:
+            deployment.check_undisturbed(job, history)
+
+    # then: every reader, at any time, read the same end
+    ended = {job.id: set(faults.ends(job.id)) for job in jobs}
+    assert {job.id: {deployment.final_bytes(job)} for job in jobs} == ended
 
 
 @pytest.mark.usefixtures("slowly")

@@ -30,12 +30,6 @@ LEAST_CUTS = 5
 WaitUntil = Callable[..., None]
 
 
-@pytest.fixture
-def history(module_deployment: Deployment) -> OutcomeHistory:
-    """Every version of committed objects that the test observes."""
-    return OutcomeHistory(module_deployment.objects)
-
-
 @pytest.mark.parametrize("point", ["begun", "predicted", "before-final", "final-put"])
 def test_a_redis_emptied_while_all_workers_are_at_a_step_loses_none(
     point: str,

@@ -1,5 +1,6 @@
 """A classifier's probabilities measured against the true labels."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,10 +65,7 @@ class Evaluation:
             "failed": self.failed,
             "classes": [
                 {
-                    "name": score.name,
-                    "items": score.items,
-                    "right": score.right,
-                    "predicted": score.predicted,
+                    **dataclasses.asdict(score),
                     "recall": score.recall,
                     "precision": score.precision,
                     "f1": score.f1,

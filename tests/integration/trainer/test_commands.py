@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,7 +76,7 @@ def _process(*arguments: str, environ: dict[str, str]) -> subprocess.CompletedPr
     )
 
 
-def test_a_model_is_trained_listed_and_shown(
+def test_a_model_is_trained_and_shown(
     environ: dict[str, str], fornada: _CommandLine, keras_home: Path
 ) -> None:
     train = ("train", "--dataset", "fashion_mnist", "--name", "fashion-mnist", "--promote", "prod")
@@ -98,18 +96,10 @@ def test_a_model_is_trained_listed_and_shown(
     assert "published      fashion-mnist:1 (also fashion-mnist@prod)" in ended.stdout
     assert "test accuracy  0." in ended.stdout
 
-    # and it is listed and shown
+    # and it is shown
     shown = fornada.answer("models", "show", "fashion-mnist@prod")
     assert ("fashion-mnist:1", ["prod"]) == (shown["model"], shown["aliases"])
-    digest = shown["manifest"]["artifact"]["sha256"]
-    assert digest in ended.stdout
-    (listed,) = fornada.answer("models", "list")["models"]
-    assert ("fashion-mnist", [1], {"prod": 1}, digest) == (
-        listed["name"],
-        listed["versions"],
-        listed["aliases"],
-        listed["digest"],
-    )
+    assert shown["manifest"]["artifact"]["sha256"] in ended.stdout
     assert "T-shirt/top" in fornada.run("models", "show", "fashion-mnist")[0]
 
     # and --if-missing finds it, and trains nothing
@@ -163,65 +153,6 @@ def test_values_are_evaluated_and_drawn(fornada: _CommandLine, tmp_path: Path) -
     assert (tmp_path / "prices.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_unusable_files_are_one_line(fornada: _CommandLine, tmp_path: Path) -> None:
-    fornada.run("dataset", "digits", "--output", str(tmp_path))
-    np.save(tmp_path / "p.npy", np.zeros((3, 10), np.float32), allow_pickle=False)
-
-    for file, fact in (
-        ("p.npy", "the probabilities are float32 (3, 10), but 360 labels"),
-        ("none.npy", "none.npy cannot be read (No such file or directory)"),
-        ("classes.json", "is not a readable .npy file"),
-    ):
-        evaluate = ("evaluate", "--images", str(tmp_path), "--probabilities", str(tmp_path / file))
-        assert fact in fornada.error(*evaluate, code=2)
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(fornada: _CommandLine, tmp_path: Path) -> None:
-    if not Path("/dev/full").is_char_device():
-        pytest.skip("this system has no /dev/full")
-    folder = tmp_path / "full"
-    folder.mkdir()
-    (folder / "images.npy").symlink_to("/dev/full")
-
-    error = fornada.error("dataset", "digits", "--output", str(folder), code=1)
-
-    assert "images.npy cannot be written (No space left on device)" in error
-    assert ["images.npy"] == [path.name for path in folder.iterdir()]
-
-
-@pytest.mark.slow
-def test_fashion_mnist_without_a_network_is_one_line(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    direct = {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
-    }
-
-    ended = _process(
-        *("train", "--dataset", "fashion_mnist", "--name", "m"),
-        environ={**direct, "KERAS_HOME": str(tmp_path / "empty"), "https_proxy": proxy},
-    )
-
-    assert (1, "") == (ended.returncode, ended.stdout)
-    last = ended.stderr.strip().splitlines()[-1]
-    assert "error: data set fashion_mnist is not cached" in last
-    assert "--dataset digits" in last
-
-
-def test_an_unreachable_store_is_one_line(
-    fornada: _CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    monkeypatch.setenv("FORNADA_S3_ENDPOINT_URL", endpoint)
-
-    error = fornada.error("train", "--dataset", "digits", "--name", "m", code=1)
-
-    assert f"object store {endpoint} cannot be reached" in error
-
-
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_model(
     environ: dict[str, str],
@@ -261,21 +192,8 @@ def test_a_killed_training_resumes_to_the_same_model(
     assert [] == list((tmp_path / "kept").iterdir())
 
 
-_NETWORK = """
-import keras
-
-def network(item_shape, output_count):
-    return keras.Sequential([
-        keras.Input(item_shape, dtype="uint8"),
-        keras.layers.Rescaling(1 / 255),
-        keras.layers.Flatten(),
-        keras.layers.Dense(output_count, activation="softmax"),
-    ])
-"""
-
-
 def test_custom_data_and_network_and_a_file_of_options(
-    fornada: _CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fornada: _CommandLine, tmp_path: Path
 ) -> None:
     # given
     fornada.run("dataset", "digits", "--split", "train", "--output", str(tmp_path))
@@ -285,13 +203,10 @@ def test_custom_data_and_network_and_a_file_of_options(
         x=np.load(tmp_path / "images.npy"),
         y=np.load(tmp_path / "labels.npy"),
     )
-    (tmp_path / "my_networks.py").write_text(_NETWORK)
     (tmp_path / "train.yaml").write_text(
-        f"data: {tmp_path / 'my-digits.npz'}\nrecipe: my_networks:network\nepochs: 9\n"
+        f"data: {tmp_path / 'my-digits.npz'}\nrecipe: trainer.recipes.networks:mlp\nepochs: 9\n"
         "optimizer: sgd\nlearning_rate: 0.1\n"
     )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     # when
     trained = fornada.answer("train", "--config", str(tmp_path / "train.yaml"), "--epochs", "2")
@@ -299,18 +214,21 @@ def test_custom_data_and_network_and_a_file_of_options(
     # then
     assert "my-digits:1" == trained["model"]
     training = fornada.answer("models", "show", "my-digits")["manifest"]["training"]
-    assert ("my-digits", "my_networks:network") == (training["dataset"], training["recipe"])
+    assert ("my-digits", "trainer.recipes.networks:mlp") == (
+        training["dataset"],
+        training["recipe"],
+    )
     chosen = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1}
     assert chosen.items() <= training["parameters"].items()
     assert "custom code" in training["not_reproducible_because"]
 
 
-def test_an_unmet_gate_and_no_better_model_publish_nothing(fornada: _CommandLine) -> None:
+def test_a_model_that_passes_its_gate_is_published_and_a_no_better_one_is_not(
+    fornada: _CommandLine,
+) -> None:
     train = ("train", "--dataset", "digits", "--name", "gated", "--epochs", "1")
     first = fornada.answer(*train, "--gate", "test_accuracy>=0.2")
 
-    error = fornada.error(*train, "--gate", "test_accuracy>=0.999", code=1)
-    assert "the new gated is not published: test_accuracy is 0." in error
     again = fornada.answer(*train, "--register-only-if-better")
     assert again["model"] is None
     assert "no better than" in again["reason"]
@@ -330,7 +248,5 @@ def test_mistakes_in_the_options_are_one_line(fornada: _CommandLine, tmp_path: P
         ((*digits, "--gate", "val_acc>1"), "the training yields no metric 'val_acc'"),
         ((*digits, "--gate", "high"), "gate 'high' is not METRIC OP NUMBER"),
         (("train", "--config", str(tmp_path / "train.yaml")), "did you mean epochs?"),
-        (("models", "show", "x"), "no model 'x'; there are: none"),
-        (("models", "show", "x:y"), "'x:y' is not a model"),
     ):
         assert fact in fornada.error(*arguments, code=2), arguments

@@ -1,7 +1,5 @@
 """The queueing model against textbook results."""
 
-import itertools
-
 import pytest
 
 from benchmarks.capacity import Station, capacity, knee
@@ -36,14 +34,6 @@ def test_many_workers_reach_the_capacity_of_the_bottleneck() -> None:
     assert point.shards_per_s <= 250.0
     assert "store" == point.busiest
     assert point.busy["Redis"] == pytest.approx(0.25, rel=1e-3)
-
-
-def test_throughput_never_falls_with_more_workers() -> None:
-    # when
-    rates = [capacity(n, own_s=0.05, stations=[_REDIS, _STORE]).shards_per_s for n in range(1, 60)]
-
-    # then
-    assert all(more >= less * (1 - 1e-9) for less, more in itertools.pairwise(rates))
 
 
 def test_knee_is_where_both_bounds_meet() -> None:

@@ -142,15 +142,6 @@ def test_without_a_validation_split_the_training_loss_decides(dataset: Dataset) 
     assert {"loss", "accuracy"} == fitted.history.keys()
 
 
-@pytest.mark.slow
-def test_another_seed_is_another_training(dataset: Dataset) -> None:
-    first, second = (
-        _fitted(dataset, TrainingPlan(epochs=1, seed=seed))[1].history for seed in (0, 1)
-    )
-
-    assert first != second
-
-
 def test_an_unfit_metric_is_reported_in_one_line(dataset: Dataset) -> None:
     plan = TrainingPlan(epochs=1, metrics=["mean_absolute_error"])
 

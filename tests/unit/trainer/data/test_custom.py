@@ -1,6 +1,5 @@
 """Custom data: arrays in a file, images in folders."""
 
-import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ _RNG = np.random.default_rng(0)
 
 def _npz(folder: Path, **arrays: Any) -> Path:
     path = folder / "mine.npz"
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **arrays)
     return path
 
 
@@ -85,36 +84,22 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"x": np.full((4, 2), 2**40), "y": y}, "give uint8 pixels"),
         ({"x": np.ones(4), "y": y}, "items of shape"),
         ({"x": x[:0], "y": y[:0]}, "0 items"),
+        ({"x": x, "y": y, "classes": np.array(["caf\udce9", "tea"])}, "names that are not UTF-8"),
+        ({"x": np.array([{}, {}]), "y": y[:2]}, "Python objects, which are never loaded"),
     ]
     for arrays, fact in cases:
         with pytest.raises(InputError, match=fact):
             load_custom(_npz(tmp_path, **arrays))
 
 
-def test_python_objects_are_never_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "objects.npz"
-    np.savez(path, x=np.array([{}, {}], dtype=object), y=np.zeros(2))
-
-    with pytest.raises(InputError, match="Python objects, which are never loaded"):
-        load_custom(path)
-
-
 def test_a_file_that_claims_too_much_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", b"little")
-    data = bytearray(path.read_bytes())
-    # The sizes in the central directory, which is what a reader goes by.
-    entry = data.index(b"PK\1\2")
-    data[entry + 20 : entry + 28] = b"\xf0\xff\xff\xff" * 2
-    with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
-        assert archive.infolist()[0].file_size > 4 * 10**9
-    members = [bytes(data[entry : entry + 46 + 5])] * 5
-    end = data.index(b"PK\5\6")
-    tail = bytearray(data[end:])
-    tail[8:12] = (5).to_bytes(2, "little") * 2
-    tail[12:16] = sum(map(len, members)).to_bytes(4, "little")
-    path.write_bytes(bytes(data[:entry]) + b"".join(members) + bytes(tail))
+        for number in range(5):
+            archive.writestr(f"x{number}.npy", b"little")
+        for info in archive.infolist():
+            # Written to the central directory, which is what a reader goes by.
+            info.file_size = 4 * 10**9
 
     with pytest.raises(InputError, match=r"unpacks to .* bytes, over"):
         load_custom(path)
@@ -182,14 +167,6 @@ def test_a_class_missing_from_training_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="has the class 'cow'"):
         load_custom(tmp_path)
-
-
-def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    x, y = np.ones((10, 2)), np.arange(10) % 2
-    path = _npz(tmp_path, x=x, y=y, classes=np.array(["caf\udce9", "tea"]))
-
-    with pytest.raises(InputError, match="names that are not UTF-8"):
-        load_custom(path)
 
 
 def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:

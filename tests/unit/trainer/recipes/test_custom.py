@@ -85,15 +85,6 @@ def _train(recipe: str, **plan: object) -> ModelManifest:
     )
 
 
-def test_a_network_is_compiled_as_the_plan_says(own: str) -> None:
-    manifest = _train(f"{own}:network", optimizer="rmsprop")
-
-    assert manifest.training is not None
-    parameters = manifest.training.parameters
-    assert ("rmsprop", ["accuracy"]) == (parameters["optimizer"], parameters["metrics"])
-    assert "custom code" in str(manifest.training.not_reproducible_because)
-
-
 def test_a_compiled_model_is_trained_as_it_is(own: str) -> None:
     manifest = _train(f"{own}:compiled")
 

@@ -107,38 +107,16 @@ def test_each_data_set_has_a_recipe_that_takes_it(put_small: Callable[[str], Pat
         assert (None, len(dataset.classes)) == model.output_shape
 
 
-def test_small_images_get_one_hidden_layer_of_256_with_dropout() -> None:
-    dataset = _made_up("mlp")
-    chosen = default_recipe(dataset)
-
-    model = build_model(chosen, dataset, seed=0)
-
-    _, flatten, hidden, dropout, probabilities = model.layers
-    assert ("Flatten", 784) == (type(flatten).__name__, flatten.output.shape[1])
-    assert (256, "relu") == (hidden.units, hidden.activation.__name__)
-    assert 0.2 == dropout.rate
-    assert (10, "softmax") == (probabilities.units, probabilities.activation.__name__)
-    assert ("mlp", "adam", "sparse_categorical_crossentropy", ("accuracy",), 5) == (
-        chosen.name,
-        chosen.optimizer,
-        chosen.loss,
-        chosen.metrics,
-        chosen.epochs,
-    )
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "epochs"), [("imdb", 20), ("reuters", 60)])
-def test_texts_are_learned_from_telling_words(
-    put_small: Callable[[str], Path], name: str, epochs: int
-) -> None:
-    put_small(name)
-    dataset = load_dataset(name)
+def test_texts_are_learned_from_telling_words(put_small: Callable[[str], Path]) -> None:
+    for name, epochs in (("imdb", 20), ("reuters", 60)):
+        put_small(name)
+        dataset = load_dataset(name)
 
-    model = _trained(default_recipe(dataset).name, dataset, epochs=epochs)
+        model = _trained(default_recipe(dataset).name, dataset, epochs=epochs)
 
-    found = _outputs(model, dataset.train_items).argmax(axis=1)
-    assert 0.7 < float((found == dataset.train_targets).mean())
+        found = _outputs(model, dataset.train_items).argmax(axis=1)
+        assert 0.7 < float((found == dataset.train_targets).mean()), name
 
 
 @pytest.mark.slow
@@ -154,16 +132,16 @@ def test_prices_are_learned_from_raw_features(put_small: Callable[[str], Path]) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(recipe: str) -> None:
-    dataset = _made_up(recipe)
+def test_the_same_seed_gives_the_same_bytes_and_another_gives_others() -> None:
+    for recipe in RECIPES:
+        dataset = _made_up(recipe)
 
-    first, again, other = (
-        keras_file.dump_model(_trained(recipe, dataset, seed=seed)) for seed in (3, 3, 4)
-    )
+        first, again, other = (
+            keras_file.dump_model(_trained(recipe, dataset, seed=seed)) for seed in (3, 3, 4)
+        )
 
-    assert first == again
-    assert first != other
+        assert first == again, recipe
+        assert first != other, recipe
 
 
 def test_every_recipe_is_stored_without_custom_code_and_predicts_as_in_keras(
@@ -231,12 +209,6 @@ def test_a_recipe_for_other_items_is_refused() -> None:
     ):
         with pytest.raises(UsageError, match=fact):
             build_model(RECIPES[recipe], _dataset(items, outputs=2), seed=0)
-
-
-def test_grey_images_get_a_channel_for_convolutions() -> None:
-    dataset = _dataset(np.zeros((2, 8, 8), np.uint8), outputs=2)
-
-    assert (None, 8, 8) == build_model(RECIPES["cnn"], dataset, seed=0).input_shape
 
 
 def test_custom_data_gets_the_recipe_for_its_items() -> None:

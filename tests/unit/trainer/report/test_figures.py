@@ -14,7 +14,6 @@ from trainer.figures.predictions import items_to_show, prediction_grid
 from trainer.figures.reliability import reliability_figure
 from trainer.figures.residuals import residual_figure, scatter_figure
 
-_CLASSES = [f"class {index}" for index in range(10)]
 #: Names that matplotlib would take for a formula, or has no letters for.
 _HOSTILE = ["$", r"$\frac{$", "猫", "a\nb", "\x00", "", "<script>", "x" * 500, "é", "%s"]
 
@@ -25,28 +24,21 @@ def _size(png: bytes) -> tuple[int, int]:
         return image.size
 
 
-def test_images_of_any_shape_and_number_are_drawn() -> None:
+def test_images_of_any_shape_and_number_and_any_number_of_classes_are_drawn() -> None:
     rng = np.random.default_rng(0)
-    for count, item_shape in ((1, (8, 8, 1)), (1, (32, 32, 3)), (300, (20, 40))):
+    for count, item_shape, class_count in (
+        *((1, (8, 8, 1), 2), (1, (32, 32, 3), 300)),
+        (300, (20, 40), 10),
+    ):
         images = rng.integers(0, 256, (count, *item_shape), dtype=np.uint8)
-        probabilities = rng.dirichlet(np.ones(10), count).astype(np.float32)
+        probabilities = rng.dirichlet(np.ones(class_count), count).astype(np.float32)
         probabilities[0] = np.nan
+        classes = [f"a class with a long name, number {index}" for index in range(class_count)]
 
-        png = prediction_grid(images, rng.integers(0, 10, count), probabilities, _CLASSES)
+        png = prediction_grid(images, rng.integers(0, class_count, count), probabilities, classes)
 
         width, height = _size(png)
         assert width > height > 1000
-
-
-def test_any_number_of_classes_is_drawn() -> None:
-    for class_count in (2, 300):
-        images = np.zeros((2, 8, 8), np.uint8)
-        probabilities = np.full((2, class_count), 1 / class_count, np.float32)
-        classes = [f"a class with a long name, number {index}" for index in range(class_count)]
-
-        png = prediction_grid(images, np.ones(2, np.int64), probabilities, classes)
-
-        assert _size(png)[0] > 1000
 
 
 def test_class_names_are_drawn_as_text_only() -> None:
@@ -66,12 +58,6 @@ def test_an_undrawable_name_becomes_its_number() -> None:
     assert expected == drawable_names(_HOSTILE)
 
 
-def test_the_same_numbers_give_the_same_bytes() -> None:
-    history = {"loss": [2.0, 1.0], "val_loss": [0.5, 0.7]}
-
-    assert metric_curve("loss", history) == metric_curve("loss", history)
-
-
 def test_each_metric_is_named_once_the_loss_first() -> None:
     history = {"accuracy": [1.0], "loss": [1.0], "val_accuracy": [1.0], "val_loss": [1.0]}
 
@@ -79,37 +65,27 @@ def test_each_metric_is_named_once_the_loss_first() -> None:
     assert ["auc"] == metric_names({"val_auc": [1.0]})
 
 
-def test_a_curve_is_drawn_with_and_without_validation() -> None:
-    for epochs in (1, 5, 1000):
-        for curves in (("loss",), ("loss", "val_loss"), ("val_loss",)):
-            history = {curve: [0.5] * epochs for curve in curves}
+def test_a_curve_is_drawn_with_and_without_validation_and_with_nan() -> None:
+    for history in (
+        {"loss": [0.5]},
+        {"val_loss": [0.5] * 5},
+        {"loss": [0.5] * 1000, "val_loss": [0.6] * 1000},
+        {"loss": [1.0, math.nan], "val_loss": [math.inf, 1.0]},
+    ):
+        png = metric_curve("loss", history, best_epoch=1)
 
-            png = metric_curve("loss", history, best_epoch=epochs)
-
-            assert _size(png)[0] > 700
-            assert len(png) < 100_000
-
-
-def test_a_curve_that_ends_in_nan_is_drawn() -> None:
-    assert metric_curve("loss", {"loss": [1.0, math.nan], "val_loss": [math.inf, 1.0]})
+        assert _size(png)[0] > 700
+        assert len(png) < 100_000
 
 
 def test_a_confusion_matrix_of_any_number_of_classes_is_drawn() -> None:
-    for class_count in (1, 2, 46, 300):
+    for class_count in (1, 46, 300):
         counts = np.random.default_rng(0).integers(0, 50, (class_count, class_count))
 
         png = confusion_figure(counts, [f"class {index}" for index in range(class_count)])
 
         assert _size(png)[0] > 400
         assert len(png) < 450_000
-
-
-def test_a_confusion_matrix_shows_where_the_counts_are() -> None:
-    counts = np.diag([10, 10, 10])
-    other = counts.copy()
-    other[0, 2] = 5
-
-    assert confusion_figure(counts, ["a", "b", "c"]) != confusion_figure(other, ["a", "b", "c"])
 
 
 def test_calibration_is_drawn_even_without_results() -> None:
@@ -120,18 +96,14 @@ def test_calibration_is_drawn_even_without_results() -> None:
     assert _size(reliability_figure(calibrate(nothing, np.zeros(1, np.int64))))
 
 
-def test_any_number_of_values_is_drawn() -> None:
+def test_any_number_of_values_is_drawn_and_almost_equal_residuals() -> None:
     rng = np.random.default_rng(0)
     for count in (1, 20_000):
         values, targets = rng.normal(size=count), rng.normal(size=count)
 
         assert len(scatter_figure(values, targets, output="price")) < 200_000
         assert len(residual_figure(values - targets)) < 100_000
-
-
-def test_residuals_that_are_almost_the_same_are_drawn() -> None:
     assert residual_figure(np.array([1e16, 1e16 + 2]))
-    assert residual_figure(np.zeros(5))
 
 
 def test_up_to_four_of_sixteen_items_are_wrong_ones() -> None:

@@ -12,7 +12,6 @@ from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
 from model_store.manifest import ModelDraft, Training
 from trainer.report.files import report_files
-from trainer.report.items import worst_mistakes
 from trainer.report.material import LayerRow, ReportMaterial
 
 _VOID = {"meta", "img"}
@@ -219,14 +218,7 @@ def test_every_name_is_text_and_never_markup() -> None:
         assert name == check_name("file name", name)
 
 
-def test_the_most_frequent_confusion_is_listed_first() -> None:
-    page = _Page(report_files(_of_classes(["cat", "dog", "fox"], items_each=5)))
-
-    sentence = "Most often, fox is taken for cat: 5 times, 100.0% of its items"
-    assert sentence in page.texts["confusion"]
-
-
-def test_equally_frequent_confusions_are_sorted_by_share() -> None:
+def test_confusions_are_sorted_by_frequency_and_share() -> None:
     # Once each: one of two dogs, one of three cats; twice: two of four foxes.
     targets = np.array([1, 1, 0, 0, 0, 2, 2, 2, 2])
     said = np.array([1, 0, 0, 0, 1, 2, 2, 0, 0])
@@ -237,6 +229,8 @@ def test_equally_frequent_confusions_are_sorted_by_share() -> None:
 
     pairs = re.findall(r"(cat|dog|fox)\s+(cat|dog|fox)\s+\d", page.texts["confusion"])
     assert [("fox", "cat"), ("dog", "cat"), ("cat", "dog")] == pairs
+    sentence = "Most often, fox is taken for cat: 2 times, 50.0% of its items"
+    assert sentence in page.texts["confusion"]
 
 
 def test_the_weakest_of_many_classes_are_seen_first_and_the_others_on_demand() -> None:
@@ -257,6 +251,7 @@ def test_classes_without_test_items_come_last() -> None:
     assert ["fox", "dog", "cat"] == re.findall(r"#\d+\s+(\w+)", page.texts["classes"])
 
 
+@pytest.mark.slow
 def test_thousands_of_classes_make_no_large_page() -> None:
     files = report_files(_of_classes((f"class {number}" for number in range(3000)), items_each=1))
 
@@ -265,19 +260,13 @@ def test_thousands_of_classes_make_no_large_page() -> None:
     assert sum(map(len, files.values())) < 1_500_000
 
 
+@pytest.mark.slow
 def test_large_images_make_no_large_page() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 300, 300, 3), dtype=np.uint8)
 
     files = report_files(_material(test_items=noise))
 
     assert len(files[REPORT_PAGE]) < 2_000_000
-    assert max(map(len, files.values())) < 4_000_000
-
-
-def test_a_history_of_many_epochs_stays_small() -> None:
-    long = {"loss": np.geomspace(2, 0.1, 1000).tolist()}
-
-    assert len(report_files(_material(history=long))["training-1-loss.png"]) < 100_000
 
 
 def test_items_that_are_not_images_are_listed_by_number() -> None:
@@ -298,21 +287,6 @@ def test_the_most_confident_mistake_comes_first() -> None:
     assert re.match(r"Worst mistakes .*?square\s+is round · item 18", page.texts["mistakes"])
 
 
-def test_an_item_without_a_result_is_no_mistake() -> None:
-    probabilities = np.array([[np.nan, np.nan], [0.9, 0.1], [0.4, 0.6]])
-
-    assert [1] == worst_mistakes(probabilities, np.array([0, 1, 1])).tolist()
-
-
-def test_a_perfect_model_has_no_mistakes() -> None:
-    material = _material(test_outputs=np.eye(3, dtype=np.float32)[np.arange(60) % 3])
-
-    page = _Page(report_files(material))
-
-    assert "No test item was taken for another class" in page.texts["mistakes"]
-    assert "Every test item that has a result was predicted right" in page.texts["confusion"]
-
-
 def test_logits_are_shown_as_their_softmax() -> None:
     logits = np.log(_material().test_outputs) + 3
 
@@ -322,24 +296,21 @@ def test_logits_are_shown_as_their_softmax() -> None:
     assert "probability of 80.0% on average" in page.texts["calibration"]
 
 
-def test_items_without_a_result_are_counted() -> None:
-    outputs = _material().test_outputs.copy()
+def test_items_without_a_result_are_counted_and_are_no_mistakes() -> None:
+    outputs = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
     outputs[[1, 4]] = np.nan
 
     page = _Page(report_files(_material(test_outputs=outputs)))
 
     assert "2 items without a result" in page.texts["classes"]
+    assert "No test item was taken for another class" in page.texts["mistakes"]
+    assert "Every test item that has a result was predicted right" in page.texts["confusion"]
 
 
 def test_the_epoch_of_the_weights_is_shown() -> None:
-    page = _Page(
-        report_files(
-            _material(best_epoch=2, training={"not_reproducible_because": "Threads race."})
-        )
-    )
+    page = _Page(report_files(_material(best_epoch=2)))
 
     assert "The model has the weights of epoch 2" in page.texts["training"]
-    assert "Threads race." in page.texts["provenance"]
 
 
 def test_a_regression_has_residuals_and_no_classes() -> None:
