@@ -13,13 +13,15 @@ from pathlib import Path
 
 import click
 
-from benchmarks import chart, commits, machine, process_tree, table
-from benchmarks.measurement import Measurement
-from benchmarks.prepare import prepared
-from benchmarks.record import record_of
+from benchmarks import commits
+from benchmarks.measuring import machine, process_tree
+from benchmarks.measuring.measurement import Measurement
+from benchmarks.measuring.prepare import prepared
+from benchmarks.measuring.rounds import find_pythons, run_rounds
+from benchmarks.measuring.servers import started_servers
 from benchmarks.registry import ENGINES, Contender, contenders
-from benchmarks.rounds import find_pythons, run_rounds
-from benchmarks.servers import started_servers
+from benchmarks.reporting import chart, table
+from benchmarks.reporting.record import record_of
 from benchmarks.workloads import FULL, QUICK, Sizes
 
 _FOLDER = Path(__file__).parent

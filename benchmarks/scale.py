@@ -22,14 +22,14 @@ import click
 import numpy as np
 import redis
 
-from benchmarks import machine, process_tree
 from benchmarks.capacity import Station, capacity
 from benchmarks.contenders import fornada_worker
 from benchmarks.contract import BUCKET, to_npy
-from benchmarks.prepare import prepared
-from benchmarks.s3_counter import S3Counter
-from benchmarks.servers import Servers, started_servers
-from benchmarks.table import lined_up, rate
+from benchmarks.measuring import machine, process_tree
+from benchmarks.measuring.prepare import prepared
+from benchmarks.measuring.s3_counter import S3Counter
+from benchmarks.measuring.servers import Servers, started_servers
+from benchmarks.reporting.table import lined_up, rate
 from benchmarks.workloads import FULL
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage

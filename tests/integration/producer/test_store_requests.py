@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from benchmarks.s3_counter import S3Counter
+from benchmarks.measuring.s3_counter import S3Counter
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.store import ModelStore

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import chart, machine, process_tree, table
-from benchmarks.conversation import ContenderError
-from benchmarks.measurement import Limits, Measured, Measurement
-from benchmarks.prepare import CLASS_COUNTS, ITEM_SHAPES
-from benchmarks.record import record_of
+from benchmarks.measuring import machine, process_tree
+from benchmarks.measuring.conversation import ContenderError
+from benchmarks.measuring.measurement import Limits, Measured, Measurement
+from benchmarks.measuring.prepare import CLASS_COUNTS, ITEM_SHAPES
+from benchmarks.measuring.rounds import run_rounds
+from benchmarks.measuring.servers import Servers
 from benchmarks.registry import Contender
-from benchmarks.rounds import run_rounds
-from benchmarks.servers import Servers
+from benchmarks.reporting import chart, table
+from benchmarks.reporting.record import record_of
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.s3_counter import S3Counter, kind_of
+from benchmarks.measuring.s3_counter import S3Counter, kind_of
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 

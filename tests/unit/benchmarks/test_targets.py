@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.targets import Target, composed_limit, figure, judged, targets_of
+from benchmarks.reporting.targets import Target, composed_limit, figure, judged, targets_of
 
 
 def _medians(**rates: dict[str, float]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import targets
-from benchmarks.measurement import Measured
+from benchmarks.measuring.measurement import Measured
+from benchmarks.measuring.rounds import medians
 from benchmarks.registry import Contender
-from benchmarks.rounds import medians
+from benchmarks.reporting import targets
 
 _SCHEMA_VERSION = 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import redis
 
 from benchmarks.contract import BUCKET, to_npy
-from benchmarks.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
+from benchmarks.measuring.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore

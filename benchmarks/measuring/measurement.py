@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.contract import BUCKET, Done, Task, from_npy, output_key
-from benchmarks.conversation import ContenderError, Conversation, started
+from benchmarks.measuring.conversation import ContenderError, Conversation, started
+from benchmarks.measuring.servers import Servers, input_key
 from benchmarks.registry import Contender
-from benchmarks.servers import Servers, input_key
 from benchmarks.workloads import MODELS, Sizes
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 #: Largest difference from `keras predict`: float32 sums in another order.
 TOLERANCE = 1e-4
 

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import process_tree
 from benchmarks.contract import Done, Task
-from benchmarks.process_tree import MemoryWatch
+from benchmarks.measuring import process_tree
+from benchmarks.measuring.process_tree import MemoryWatch
 
 _LOG_TAIL_LINES = 12
 _END_S = 20.0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.targets import MissingFigureError, composed_limit_of
+from benchmarks.reporting.targets import MissingFigureError, composed_limit_of
 from benchmarks.workloads import WORKLOADS
 
 _HUNDRED = 100

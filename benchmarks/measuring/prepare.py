@@ -1,6 +1,6 @@
 """Make models, images and what `keras predict` says of them; a process of its own, for TensorFlow.
 
-`python -m benchmarks.prepare FOLDER MODEL=IMAGES …`
+`python -m benchmarks.measuring.prepare FOLDER MODEL=IMAGES …`
 """
 
 import os
@@ -15,7 +15,7 @@ from benchmarks.workloads import Sizes
 from model_store.engines import keras_file, keras_setup
 from trainer.recipes.catalog import find_recipe
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _SEED = 1
 #: Standard deviation of the noise that stands for training.
 _TRAINED = 0.01
@@ -35,7 +35,7 @@ def prepared(sizes: Sizes, *, cache: Path) -> Path:
         print("creating models, images and the outputs of keras predict", flush=True)
         arguments = [f"{model}={count}" for model, count in counts.items()]
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.prepare", str(folder), *arguments],
+            [sys.executable, "-m", "benchmarks.measuring.prepare", str(folder), *arguments],
             check=True,
             cwd=_ROOT,
             stdout=subprocess.DEVNULL,

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.conversation import ContenderError
-from benchmarks.environments import EnvironmentFailedError, python_of
-from benchmarks.measurement import Measured
+from benchmarks.measuring.conversation import ContenderError
+from benchmarks.measuring.environments import EnvironmentFailedError, python_of
+from benchmarks.measuring.measurement import Measured
 from benchmarks.registry import Contender
 from fornada.errors import FornadaError
 

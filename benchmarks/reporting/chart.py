@@ -5,8 +5,8 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.table import rate
-from benchmarks.targets import MissingFigureError, composed_limit_of
+from benchmarks.reporting.table import rate
+from benchmarks.reporting.targets import MissingFigureError, composed_limit_of
 
 _OURS = "#c2571a"
 _PEER = "#8d99a6"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PEERS = Path(__file__).parent / "peers"
+_PEERS = Path(__file__).parents[1] / "peers"
 _MARK = "lock.sha256"
 
 

@@ -1,0 +1,1 @@
+"""Measure contenders in turn, on servers of their own."""

@@ -1,0 +1,1 @@
+"""What a run found: its table, record and chart, beside the targets."""
