@@ -33,7 +33,7 @@ soak: $(VENV)/.dev  ## Break the real servers for minutes, and the protocol at l
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker
 
 mutation-check: $(VENV)/.dev  ## Check that tests fail when the protocol is broken
-	$(BIN)/python tests/faults/mutation_check.py
+	$(BIN)/python tests/faults/mutation/mutation_check.py
 
 lint: $(VENV)/.dev  ## Run ruff, mypy and the import contracts
 	$(BIN)/ruff check .

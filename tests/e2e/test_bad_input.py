@@ -16,7 +16,7 @@ from PIL import Image
 
 from fornada.local.ports import free_port
 
-from ..faults.tiny_disk import tiny_disk
+from ..faults.rig.tiny_disk import tiny_disk
 
 _IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
 

@@ -13,7 +13,7 @@ import pytest
 
 from fornada.local.ports import free_port
 
-from ..faults.processes import left_of
+from ..faults.rig.processes import left_of
 
 _SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist-sample"
 _PNG = b"\x89PNG\r\n\x1a\n"

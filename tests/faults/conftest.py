@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from .checker import OutcomeHistory
-from .deployment import Deployment, deployed
-from .fault_control import FaultControl
+from .rig.checker import OutcomeHistory
+from .rig.deployment import Deployment, deployed
+from .rig.fault_control import FaultControl
 
 # `make test` repeats the same examples; a soak searches for others.
 settings.register_profile(

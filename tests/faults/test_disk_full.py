@@ -12,10 +12,10 @@ from fornada import keys
 from fornada.errors import StoreUnavailableError
 from fornada.local import s3_server
 
-from .checker import OutcomeHistory
-from .deployment import STARTED_WITHIN_S, Deployment, deployed
-from .fault_control import FaultControl
-from .tiny_disk import TinyDisk, tiny_disk
+from .rig.checker import OutcomeHistory
+from .rig.deployment import STARTED_WITHIN_S, Deployment, deployed
+from .rig.fault_control import FaultControl
+from .rig.tiny_disk import TinyDisk, tiny_disk
 
 pytestmark = [
     pytest.mark.soak,

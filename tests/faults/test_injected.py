@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .fault_control import FaultControl
+from .rig.fault_control import FaultControl
 
 _COMMIT = "from fornada.jobs.store import JobStore; JobStore(objects=None).commit(None)"
 

@@ -15,10 +15,10 @@ from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 
 from ..deployment import end_worker, environ_of, start_worker, unused_database, with_new_bucket
-from .checker import OutcomeHistory
-from .deployment import END_WITHIN_S, ENVIRON, Deployment
-from .processes import left_of
-from .s3_proxy import (
+from .rig.checker import OutcomeHistory
+from .rig.deployment import END_WITHIN_S, ENVIRON, Deployment
+from .rig.processes import left_of
+from .rig.s3_proxy import (
     BreakOff,
     Corrupt,
     DropHeader,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .checker import OutcomeHistory
-from .deployment import END_WITHIN_S, STARTED_WITHIN_S, Deployment
-from .fault_control import FaultControl
+from .rig.checker import OutcomeHistory
+from .rig.deployment import END_WITHIN_S, STARTED_WITHIN_S, Deployment
+from .rig.fault_control import FaultControl
 
 pytestmark = [
     pytest.mark.soak,

@@ -16,7 +16,7 @@ from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.records import ObjectRef, now, sha256_hex
 from producer.job import Job, JobStatus
 
-from .deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed
+from .rig.deployment import ITEM_SHAPE, MAX_ATTEMPTS, WORKERS, Deployment, deployed
 
 SHARDS = 100_000
 #: Watched for changes.

@@ -30,7 +30,7 @@ from model_store.manifest import ModelManifest
 from model_store.safety.artifact_check import check_artifact
 from worker import tasks
 
-from .fuzzing import EDITS, FUZZED, Edit, edited, little_memory, obeyed
+from .rig.fuzzing import EDITS, FUZZED, Edit, edited, little_memory, obeyed
 
 _AT = datetime(2026, 1, 2, tzinfo=UTC)
 _SHA = "0123456789abcdef" * 4

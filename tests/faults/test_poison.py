@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from producer.job import Job, JobStatus
 
-from .checker import OutcomeHistory, check_job
-from .deployment import ITEMS_PER_SHARD, WORKERS, Deployment, repeatedly
-from .fault_control import FaultControl
-from .injected.fault_points import HANG, POISON
-from .processes import lives
+from .rig.checker import OutcomeHistory, check_job
+from .rig.deployment import ITEMS_PER_SHARD, WORKERS, Deployment, repeatedly
+from .rig.fault_control import FaultControl
+from .rig.injected.fault_points import HANG, POISON
+from .rig.processes import lives
 
 pytestmark = [
     pytest.mark.soak,

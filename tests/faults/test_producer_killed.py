@@ -15,9 +15,9 @@ from fornada.errors import JobNotFoundError
 from fornada.formats.npy import from_npy
 from fornada.jobs.manifest import JobManifest
 
-from .checker import OutcomeHistory
-from .deployment import END_WITHIN_S, ITEMS_PER_SHARD, Deployment, Images
-from .fault_control import FaultControl
+from .rig.checker import OutcomeHistory
+from .rig.deployment import END_WITHIN_S, ITEMS_PER_SHARD, Deployment, Images
+from .rig.fault_control import FaultControl
 
 pytestmark = [
     pytest.mark.soak,

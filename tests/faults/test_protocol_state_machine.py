@@ -52,8 +52,8 @@ from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
-from .checker import OutcomeHistory, check_job, check_outcome
-from .stepped import Activity, Fault, Port
+from .rig.checker import OutcomeHistory, check_job, check_outcome
+from .rig.stepped import Activity, Fault, Port
 
 MAX_ATTEMPTS = 2
 LEASE_S = 30.0

@@ -10,10 +10,10 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.message import ShardMessage
 from producer.job import Job
 
-from .checker import OutcomeHistory
-from .deployment import END_WITHIN_S, WORKERS, Deployment, Images, SenderBy, repeatedly
-from .fault_control import FaultControl
-from .processes import is_stopped, lives
+from .rig.checker import OutcomeHistory
+from .rig.deployment import END_WITHIN_S, WORKERS, Deployment, Images, SenderBy, repeatedly
+from .rig.fault_control import FaultControl
+from .rig.processes import is_stopped, lives
 
 pytestmark = [
     pytest.mark.soak,

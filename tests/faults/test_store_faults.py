@@ -18,7 +18,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.limits import Limits
 from fornada.storage.s3.store import S3ObjectStore
 
-from .s3_proxy import (
+from .rig.s3_proxy import (
     BreakOff,
     Corrupt,
     DropHeader,

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from .checker import OutcomeHistory
-from .deployment import ITEMS_PER_SHARD, Deployment
-from .fault_control import FaultControl
-from .injected.fault_points import SLOW
+from .rig.checker import OutcomeHistory
+from .rig.deployment import ITEMS_PER_SHARD, Deployment
+from .rig.fault_control import FaultControl
+from .rig.injected.fault_points import SLOW
 
 pytestmark = [
     pytest.mark.soak,

@@ -105,8 +105,9 @@ class _Deployment:
         return start_worker(self.environ, self.folder / "worker.log", *options)
 
     def start_program(self, name: str, *arguments: object) -> subprocess.Popen[bytes]:
-        """A program of this folder, as the supervisor starts a worker process."""
-        command = [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)]
+        """A program of `programs/`, started as the supervisor starts a worker process."""
+        program = Path(__file__).with_name("programs") / name
+        command = [sys.executable, str(program), *map(str, arguments)]
         with (self.folder / "worker.log").open("wb") as log:
             return subprocess.Popen(
                 command, env={**_MALLOC, **self.environ}, stdout=log, stderr=log

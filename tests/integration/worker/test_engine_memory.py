@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("loading_engine.py")
+PROGRAM = Path(__file__).with_name("programs") / "loading_engine.py"
 #: Seen: none, and 150 where TensorFlow is not told to forget.
 MOST_GROWTH_MIB = 4.0
 

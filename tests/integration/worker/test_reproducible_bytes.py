@@ -117,7 +117,7 @@ def test_no_byte_depends_on_split_order_company_threads_or_retries(
 
 def _split_otherwise(engine: str, threads: str, models: Path) -> dict[str, Any]:
     kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    program = Path(__file__).with_name("split_bytes.py")
+    program = Path(__file__).with_name("programs") / "split_bytes.py"
     done = subprocess.run(
         [sys.executable, str(program), engine, threads, str(models)],
         env={**kept, "PYTHONPATH": str(_ROOT)},

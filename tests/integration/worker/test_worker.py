@@ -32,7 +32,7 @@ from worker.compute.tile_choice import Calibration
 from worker.host.hardware import granted_cores
 
 from .conftest import ITEM_SHAPE, START_S
-from .held_worker import GO_ON, HELD_AT
+from .programs.held_worker import GO_ON, HELD_AT
 
 Deploy = Callable[..., Any]
 Wait = Callable[..., None]
@@ -332,7 +332,7 @@ def start_held_worker(
 
     def start() -> None:
         with (tmp_path / "held.log").open("wb") as log:
-            program = Path(__file__).with_name("held_worker.py")
+            program = Path(__file__).with_name("programs") / "held_worker.py"
             command = [sys.executable, str(program)]
             quick = {"FORNADA_RECONCILE_INTERVAL_S": "0.2"}
             started.append(

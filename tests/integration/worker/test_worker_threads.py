@@ -9,7 +9,7 @@ import pytest
 from fornada.jobs.outcome import JobState
 
 from .conftest import ITEM_SHAPE, START_S
-from .far_worker import COST
+from .programs.far_worker import COST
 
 SHARDS = 40
 

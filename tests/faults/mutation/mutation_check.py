@@ -25,7 +25,7 @@ from rich.text import Text
 
 from fornada.commands.output import console
 
-_ROOT = Path(__file__).parent.parent.parent
+_ROOT = Path(__file__).parents[3]
 #: How pytest reports a test's own assertion or timeout.
 _OWN_FAILURES = ("AssertionError", "assert ", "Failed: ")
 _FOREIGN = ("FORNADA_", "AWS_", "PYTEST_")
@@ -62,7 +62,7 @@ def main(names: Sequence[str], *, as_json: bool) -> None:
 
     Exits with 1 if a mutation survives.
 
-    Example: python tests/faults/mutation_check.py --only commit-overwrites
+    Example: python tests/faults/mutation/mutation_check.py --only commit-overwrites
     """
     chosen = [mutation for mutation in MUTATIONS if not names or mutation.name in names]
     began = time.monotonic()
@@ -104,7 +104,7 @@ def _mutated(mutation: Mutation) -> str:
     if found != 1:
         raise click.ClickException(
             f"mutation {mutation.name} no longer fits {mutation.path}: its text is there {found} "
-            "times; change it in tests/faults/mutations.py"
+            "times; change it in tests/faults/mutation/mutations.py"
         )
     return text.replace(mutation.old, mutation.new)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .mutations import MUTATIONS
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 def test_mutations_replace_text_that_their_file_has_once() -> None:

@@ -28,7 +28,7 @@ from fornada.storage.s3.store import S3ObjectStore
 from producer.client import Client
 from producer.job import Job
 
-from ..deployment import TinyModel, own_environ
+from ...deployment import TinyModel, own_environ
 from .checker import OutcomeHistory, check_job
 from .processes import left_of, lives
 
