@@ -128,10 +128,15 @@ class Settings(BaseModel):
         description="PEM file of an Ed25519 public key: a worker loads only models that are signed "
         "with its private key.",
     )
+    allowed_objects: str | None = Field(
+        default=None,
+        description="Layers, models and functions of others that a model may use, with commas "
+        "between: `Custom>Thrice=shop.layers:Thrice` by registered name, or "
+        "`package.module:ClassName`. They run as code.",
+    )
     allowed_layers: str | None = Field(
         default=None,
-        description="Keras layers of others that a model may use, as `package.module:ClassName` "
-        "with commas between. They run as code.",
+        description="The old name of `FORNADA_ALLOWED_OBJECTS`; both are read.",
     )
     cache_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / "fornada-cache",
