@@ -78,7 +78,7 @@ def load_model(
     scope = keras.saving.custom_object_scope(
         {
             **{name: function for name, function in (functions or {}).items() if name in called},
-            **{name: _import_object(target) for name, target in used.items()},
+            **custom_objects(used),
         }
     )
     try:
@@ -106,6 +106,15 @@ def _disk_error(exc: OSError) -> LocalDiskError:
         f"the temporary folder {tempfile.gettempdir()} cannot take a model "
         f"({exc.strerror or exc}); free space there or set TMPDIR"
     )
+
+
+def custom_objects(targets: Mapping[str, str]) -> dict[str, Any]:
+    """Import allowed objects, each by the name under which Keras looks it up.
+
+    Raises:
+        ConfigError: One cannot be imported.
+    """
+    return {name: _import_object(target) for name, target in targets.items()}
 
 
 def _import_object(target: str) -> Any:
