@@ -15,6 +15,7 @@ from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
 from fornada.records import Dtype, Task
+from model_store.engines import keras_activations
 from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
@@ -47,7 +48,7 @@ def publish_file(
     """Publish the bytes of a `.keras` file as the next version of model `name`.
 
     Args:
-        artifact: The file, stored unchanged.
+        artifact: The file, stored unchanged but for TensorFlow's activations (`keras_activations`).
         where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
@@ -66,8 +67,15 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
-    allowed = models.trust.allowed_layers
-    model = load_model(artifact, where=where, allowed_layers=allowed)
+    allowed = models.trust.allowed_objects
+    model = load_model(
+        artifact,
+        where=where,
+        allowed_objects=allowed,
+        functions=keras_activations.tensorflow_functions(),
+    )
+    # Keras could not load them again; the golden batch compares what the model gives with both.
+    artifact = keras_activations.with_keras_activations(artifact)
     item_shape, item_dtype = _signature(model, where)
 
     def predicted(any_model: Any) -> Any:
@@ -75,7 +83,7 @@ def publish_file(
             any_model, tile_items=GOLDEN_ITEMS, item_shape=item_shape, item_dtype=item_dtype
         )
 
-    inputs = _golden_items(golden, item_shape, item_dtype, where)
+    inputs = _golden_items(golden, item_shape, item_dtype, _token_count(model), where)
     outputs = predict_items(predicted(model), inputs, tile_items=GOLDEN_ITEMS)
     if not np.isfinite(outputs).all():
         raise ModelRefusedError(
@@ -85,7 +93,7 @@ def publish_file(
 
     def check(stored: bytes) -> None:
         check_golden(
-            predicted(load_model(stored, where=where, allowed_layers=allowed)),
+            predicted(load_model(stored, where=where, allowed_objects=allowed)),
             inputs=inputs,
             outputs=outputs,
             tile_items=GOLDEN_ITEMS,
@@ -117,10 +125,16 @@ def read_artifact(path: Path) -> bytes:
         UsageError: It is another kind of file.
         InputError: It cannot be read, or is too large.
     """
+    if path.is_dir() or path.suffix in {".h5", ".hdf5"}:
+        raise UsageError(
+            f"{path} is not a .keras file but {'a folder' if path.is_dir() else 'HDF5'}, which can "
+            f"hold code; where you trust it, run: fornada models convert {path} "
+            f"{path.with_suffix('.keras').name}"
+        )
     if path.suffix != ".keras":
         raise UsageError(
-            f"{path} is not a .keras file; save the model with model.save('model.keras'), which "
-            "holds no code, as .h5 and SavedModel can"
+            f"{path} is not a .keras file; save the model with model.save('model.keras'), or run "
+            f"`fornada models convert` on an .h5 file or a SavedModel folder"
         )
     return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
 
@@ -180,25 +194,84 @@ def _read(path: Path, *, limit_bytes: int) -> bytes:
 
 
 def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
-    """Shape and dtype of one item."""
-    inputs = model.inputs if model.built else []
+    """Shape and dtype of one item.
+
+    Raises:
+        ModelRefusedError: The model takes or gives what Fornada does not support yet.
+    """
+    if not model.built:
+        raise ModelRefusedError(
+            f"{where} was never built, so it has no weights and no input shape; call "
+            "model.build((None, …)) or fit it, and save it again"
+        )
+    inputs = _inputs(model, where)
     if len(inputs) != 1:
-        raise ModelRefusedError(f"{where} takes {len(inputs)} arrays per item; it must take one")
-    shape, dtype = list(inputs[0].shape[1:]), str(inputs[0].dtype)
+        raise ModelRefusedError(
+            f"{where} takes {len(inputs)} inputs ({', '.join(name for name, _, _ in inputs)}); "
+            "models of several inputs are not supported yet"
+        )
+    _, shape, dtype = inputs[0]
+    _check_outputs(model, where)
     if None in shape:
         raise ModelRefusedError(
-            f"{where} takes items of shape {shape}; give its Input layer a fixed shape"
+            f"{where} takes items of shape {shape}, of which sizes are open; such models are not "
+            "supported yet: give its Input layer a fixed shape"
         )
     if dtype not in get_args(Dtype):
         raise ModelRefusedError(
-            f"{where} takes items of dtype {dtype}; give its Input layer one of "
-            f"{', '.join(get_args(Dtype))}"
+            f"{where} takes items of dtype {dtype}, which is not supported yet; give its Input "
+            f"layer one of {', '.join(get_args(Dtype))}"
         )
-    return [int(size) for size in shape], cast("Dtype", dtype)
+    return [size for size in shape if size is not None], cast("Dtype", dtype)
+
+
+def _inputs(model: Any, where: str) -> list[tuple[str, list[int | None], str]]:
+    """Name, shape of an item and dtype of each input."""
+    if getattr(model, "inputs", None):
+        return [(found.name, list(found.shape[1:]), str(found.dtype)) for found in model.inputs]
+    # A subclassed model knows the shape that it was built for.
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shapes, list | tuple) or not all(
+        size is None or isinstance(size, int) for size in shapes
+    ):
+        raise ModelRefusedError(
+            f"{where} does not say what it takes; call it on an array, or model.build((None, …)), "
+            "before you save it"
+        )
+    return [("inputs", list(shapes[1:]), model.input_dtype)]
+
+
+def _check_outputs(model: Any, where: str) -> None:
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) > 1:
+        names = ", ".join(model.output_names)
+        raise ModelRefusedError(
+            f"{where} gives {len(outputs)} outputs ({names}); models of several outputs are not "
+            "supported yet"
+        )
+    if outputs and len(outputs[0].shape) != 2:  # noqa: PLR2004 - items, numbers
+        raise ModelRefusedError(
+            f"{where} gives outputs of shape {list(outputs[0].shape[1:])} per item; outputs other "
+            "than one row of numbers per item are not supported yet"
+        )
+
+
+def _token_count(model: Any) -> int | None:
+    """The size of the smallest vocabulary that the model's integers may index, if it has one."""
+    keras = import_keras()
+    layers = model._flatten_layers()  # noqa: SLF001 - all layers, nested ones too
+    return min(
+        (layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)),
+        default=None,
+    )
 
 
 def _golden_items(
-    given: Array | None, item_shape: Sequence[int], item_dtype: Dtype, where: str
+    given: Array | None,
+    item_shape: Sequence[int],
+    item_dtype: Dtype,
+    token_count: int | None,
+    where: str,
 ) -> Array:
     if given is not None:
         items = check_items(
@@ -210,9 +283,9 @@ def _golden_items(
     shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
     if item_dtype == "float32":
         return rng.random(shape, np.float32)
-    # Integers other than pixels are often tokens, of a vocabulary that may be small.
-    highest = 256 if item_dtype == "uint8" else 2
-    return rng.integers(0, highest, shape, item_dtype)
+    # Integers other than pixels are often numbers of a vocabulary that may be small.
+    end = 256 if item_dtype == "uint8" else 2
+    return rng.integers(0, min(end, token_count or end), shape, item_dtype)
 
 
 def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:

@@ -121,7 +121,7 @@ def _compiled(
     """The model to fit, and the plan with the recipe's defaults."""
     model = build_model(recipe, dataset, seed=plan.seed)
     if is_custom(plan.recipe):
-        check_custom_model(model, dataset, plan, allowed_layers=models.trust.allowed_layers)
+        check_custom_model(model, dataset, plan, allowed_objects=models.trust.allowed_objects)
     filled = plan.filled(recipe, compiled=model.compiled)
     if not model.compiled:
         compile_model(model, filled)
@@ -233,7 +233,7 @@ def _publish(
 
     def check(artifact: bytes) -> None:
         where = f"the new version of {draft.name}"
-        loaded = load_model(artifact, where=where, allowed_layers=models.trust.allowed_layers)
+        loaded = load_model(artifact, where=where, allowed_objects=models.trust.allowed_objects)
         check_golden(
             _predict(loaded, dataset, GOLDEN_ITEMS),
             inputs=inputs,

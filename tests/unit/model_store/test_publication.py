@@ -123,10 +123,13 @@ def test_what_does_not_fit_the_model_is_refused(
 @pytest.mark.parametrize(
     ("layers", "fact"),
     [
-        (lambda k: [k.Input((None, 2)), k.layers.Dense(2)], r"items of shape \[None, 2\]"),
+        (
+            lambda k: [k.Input((None, 2)), k.layers.GlobalAveragePooling1D()],
+            r"items of shape \[None, 2\].*not supported yet",
+        ),
         (lambda k: [k.Input((2,), dtype="float64"), k.layers.Dense(2)], "dtype float64"),
         (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers per item"),
-        (lambda k: [k.layers.Flatten()], "takes 0 arrays per item"),
+        (lambda k: [k.layers.Flatten()], "was never built"),
         (
             lambda k: [
                 k.Input((2,)),
