@@ -58,18 +58,18 @@ def publish(  # noqa: PLR0917 - click passes options by name
 
     Example: fornada models publish model.keras --name fashion-mnist --classes classes.json
     """
-    from model_store import publication  # noqa: PLC0415 - `--help` does not need it
+    from model_store.publishing import file as published  # noqa: PLC0415 - `--help` does not need it
 
     key = None if sign_key is None else PrivateKey.read(sign_key)
-    manifest = publication.publish_file(
-        publication.read_artifact(file),
+    manifest = published.publish_file(
+        published.read_artifact(file),
         where=str(file),
         name=name,
         models=store_from_env(),
         task=task,
-        classes=None if classes is None else publication.read_classes(classes),
-        golden=None if golden is None else publication.read_golden(golden),
-        metrics=publication.parse_metrics(metrics),
+        classes=None if classes is None else published.read_classes(classes),
+        golden=None if golden is None else published.read_golden(golden),
+        metrics=published.parse_metrics(metrics),
         sign_key=key,
     )
     if as_json:

@@ -7,7 +7,7 @@ import pytest
 
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines import keras_file, keras_setup
-from model_store.publication import publish_file
+from model_store.publishing.file import publish_file
 from model_store.store import ModelStore
 
 pytestmark = [

@@ -11,7 +11,7 @@ import pytest
 
 from fornada.errors import ModelRefusedError
 from model_store.engines import keras_activations, keras_file, keras_setup
-from model_store.publication import publish_file
+from model_store.publishing.file import publish_file
 from model_store.store import ModelStore
 
 #: Functions of `tf.nn` that give as many numbers as they take.

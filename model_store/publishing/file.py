@@ -2,33 +2,34 @@
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 
-import fornada
 from fornada.errors import InputError, ModelRefusedError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
 from fornada.records import Dtype, Task
 from model_store.engines import keras_activations
-from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.keras_file import load_model
-from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.checked import (
+    GOLDEN_ITEMS,
+    golden_outputs,
+    named_classes,
+    packages,
+    publish_checked,
+)
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
-#: Items of a generated golden batch, and rows of the predict call that computes its outputs.
-GOLDEN_ITEMS = 32
 #: A golden batch is predicted at every load, and more items would show no more.
-_MAX_GOLDEN_ITEMS = 1024
+MAX_GOLDEN_ITEMS = 1024
 _MAX_CLASSES_BYTES = 10 * 1024**2
 _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
 
@@ -67,53 +68,32 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
-    allowed = models.trust.allowed_objects
     model = load_model(
         artifact,
         where=where,
-        allowed_objects=allowed,
+        allowed_objects=models.trust.allowed_objects,
         functions=keras_activations.tensorflow_functions(),
     )
     # Keras could not load them again; the golden batch compares what the model gives with both.
     artifact = keras_activations.with_keras_activations(artifact)
-    item_shape, item_dtype = _signature(model, where)
-
-    def predicted(any_model: Any) -> Any:
-        return compile_predict(
-            any_model, tile_items=GOLDEN_ITEMS, item_shape=item_shape, item_dtype=item_dtype
-        )
-
-    inputs = _golden_items(golden, item_shape, item_dtype, _token_count(model), where)
-    outputs = predict_items(predicted(model), inputs, tile_items=GOLDEN_ITEMS)
-    if not np.isfinite(outputs).all():
-        raise ModelRefusedError(
-            f"{where} gives NaN or infinity for its golden batch; give typical items "
-            "with --golden, or train it again"
-        )
-
-    def check(stored: bytes) -> None:
-        check_golden(
-            predicted(load_model(stored, where=where, allowed_objects=allowed)),
-            inputs=inputs,
-            outputs=outputs,
-            tile_items=GOLDEN_ITEMS,
-            where=where,
-        )
-
-    return models.publish(
+    item_shape, item_dtype = signature_of(model, where)
+    inputs = _golden_items(golden, item_shape, item_dtype, token_count_of(model), where)
+    outputs = golden_outputs(model, inputs, where=where)
+    return publish_checked(
         ModelDraft(
             name=name,
             item_shape=item_shape,
             item_dtype=item_dtype,
             task=task,
-            classes=_classes(classes, outputs.shape[1], where),
+            classes=named_classes(classes, outputs.shape[1], where),
             metrics=dict(metrics or {}),
-            packages=_packages(),
+            packages=packages(),
         ),
         artifact=artifact,
-        golden_inputs=inputs,
-        golden_outputs=outputs,
-        check=check,
+        inputs=inputs,
+        outputs=outputs,
+        models=models,
+        where=where,
         sign_key=sign_key,
     )
 
@@ -193,7 +173,7 @@ def _read(path: Path, *, limit_bytes: int) -> bytes:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
 
 
-def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
+def signature_of(model: Any, where: str) -> tuple[list[int], Dtype]:
     """Shape and dtype of one item.
 
     Raises:
@@ -202,7 +182,7 @@ def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
     if not model.built:
         raise ModelRefusedError(
             f"{where} was never built, so it has no weights and no input shape; call "
-            "model.build((None, …)) or fit it, and save it again"
+            "model.build((None, …)) or fit it, before you publish it"
         )
     inputs = _inputs(model, where)
     if len(inputs) != 1:
@@ -236,7 +216,7 @@ def _inputs(model: Any, where: str) -> list[tuple[str, list[int | None], str]]:
     ):
         raise ModelRefusedError(
             f"{where} does not say what it takes; call it on an array, or model.build((None, …)), "
-            "before you save it"
+            "before you publish it"
         )
     return [("inputs", list(shapes[1:]), model.input_dtype)]
 
@@ -256,7 +236,7 @@ def _check_outputs(model: Any, where: str) -> None:
         )
 
 
-def _token_count(model: Any) -> int | None:
+def token_count_of(model: Any) -> int | None:
     """The size of the smallest vocabulary that the model's integers may index, if it has one."""
     keras = import_keras()
     layers = model._flatten_layers()  # noqa: SLF001 - all layers, nested ones too
@@ -277,33 +257,23 @@ def _golden_items(
         items = check_items(
             given, item_shape=item_shape, item_dtype=item_dtype, model=where, where="--golden"
         )
-        if not 0 < len(items) <= _MAX_GOLDEN_ITEMS:
-            raise InputError(f"--golden has {len(items)} items; give 1 to {_MAX_GOLDEN_ITEMS}")
+        if not 0 < len(items) <= MAX_GOLDEN_ITEMS:
+            raise InputError(f"--golden has {len(items)} items; give 1 to {MAX_GOLDEN_ITEMS}")
         return items
+    return made_up_items(item_shape, item_dtype, token_count)
+
+
+def made_up_items(item_shape: Sequence[int], item_dtype: Dtype, token_count: int | None) -> Array:
+    """The golden batch of a model of which no real items are known.
+
+    Args:
+        item_shape: Shape of one item.
+        item_dtype: dtype of the items.
+        token_count: From `token_count_of`.
+    """
     shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
     if item_dtype == "float32":
         return rng.random(shape, np.float32)
     # Integers other than pixels are often numbers of a vocabulary that may be small.
     end = 256 if item_dtype == "uint8" else 2
     return rng.integers(0, min(end, token_count or end), shape, item_dtype)
-
-
-def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
-    if given is None:
-        return [str(number) for number in range(output_count)]
-    if len(given) != output_count:
-        raise UsageError(
-            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
-            "name one class per output"
-        )
-    return list(given)
-
-
-def _packages() -> dict[str, str]:
-    keras = import_keras()
-    return {
-        "fornada": fornada.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "tensorflow": sys.modules["tensorflow"].__version__,
-    }
