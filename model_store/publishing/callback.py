@@ -17,8 +17,8 @@ from model_store.store import ModelStore
 class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Publish the weights of the best epoch as the next version of model `name`.
 
-    `model.fit(…, callbacks=[PublishModel(name="fashion-mnist", test=(x_test, y_test))])`. Names and
-    store are checked before the first epoch, model and test items after it. The model keeps the
+    `model.fit(…, callbacks=[PublishModel(name="fashion-mnist", test=(x_test, y_test))])`. The
+    store is checked before the first epoch, model and test items after it. The model keeps the
     weights that training left it.
 
     Args:
@@ -54,15 +54,15 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
         self._publication = Publication(
             name=name, classes=classes, test=test, golden=golden, task=task, promote=promote
         )
+        self._publication.check_names()
         self._monitor, self._given_store = monitor, store
         self._best: _Best | None = None
         self._history: dict[str, list[Any]] = {}
         self._epoch_count = 0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras's
-        """Check names and store, before hours of training."""
+        """Check the store, before hours of training."""
         self._best, self._history, self._epoch_count = None, {}, 0
-        self._publication.check_names()
         self._models = store_or_default(self._given_store)
         self._models.versions(self._publication.name)
 
