@@ -114,7 +114,10 @@ def keras_objects() -> frozenset[str]:
 
 
 def _is_model(config: dict[str, Any], allowed: AllowedObjects) -> bool:
-    return config.get("class_name") in _MODELS or allowed.target(config) is not None
+    if config.get("class_name") in _MODELS or allowed.target(config) is not None:
+        return True
+    # Code of its own, which is said with all else.
+    return _registered_alone(config) is not None and not _is_keras(config.get("module"))
 
 
 def walk(config: dict[str, Any]) -> Iterator[tuple[object, bool, int]]:
@@ -150,8 +153,8 @@ def _check_object(node: dict[str, Any], found: _Findings, *, in_compile: bool) -
         _add_foreign(found, node, in_compile=in_compile)
 
 
-def _is_keras(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] == "keras"
+def _is_keras(module: Any) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == "keras"
 
 
 def _add_used(found: _Findings, node: dict[str, Any], target: str) -> None:

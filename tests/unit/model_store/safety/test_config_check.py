@@ -101,7 +101,7 @@ def test_objects_are_allowed_by_registered_name() -> None:
 def test_a_model_of_ones_own_class_is_allowed_by_name() -> None:
     model = {**_THRICE_OF_A_NOTEBOOK, "config": {"units": 3}}
 
-    with pytest.raises(ModelRefusedError, match="not a Sequential or Functional"):
+    with pytest.raises(ModelRefusedError, match="'Custom>Thrice=MODULE:Thrice'"):
         check_config(json.dumps(model).encode(), where="m.keras")
 
     assert {"Custom>Thrice": "shop.layers:Thrice"} == check_config(
