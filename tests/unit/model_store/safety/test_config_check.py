@@ -7,6 +7,7 @@ import pytest
 
 from fornada.errors import ModelRefusedError
 from model_store.safety.config_check import check_config
+from model_store.safety.size_check import check_sizes
 
 _TWICE = {
     "module": "shop.layers",
@@ -168,3 +169,16 @@ def test_losses_of_ones_own_do_not_matter() -> None:
         {"class_name": "__lambda__", "config": {"value": "4wEAAA=="}},
     ):
         _refusal(compile_config={"loss": evil})
+
+
+def test_nested_models_that_multiply_their_calls_are_refused() -> None:
+    layer = _dense("relu")
+    for _ in range(9):
+        layer = {
+            "module": "keras.src.models.functional",
+            "class_name": "Functional",
+            "config": {"layers": [{**layer, "inbound_nodes": [{"args": []}] * 8}]},
+        }
+
+    with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item"):
+        check_sizes(json.dumps(layer).encode(), where="m.keras", element_count=100)

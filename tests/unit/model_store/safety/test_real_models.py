@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
-from model_store.engines import keras_file, keras_setup
+from model_store.engines import keras_archive, keras_file, keras_setup
 from model_store.publication import publish_file
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
@@ -163,16 +163,13 @@ def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any) -> None:
     inner.compile("adam", "mse", metrics=[keras.metrics.AUC(num_thresholds=3)])
     model = keras.Sequential([keras.Input((2,)), inner])
     data = keras_file.dump_model(model)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
-        for name in given.namelist():
-            content = given.read(name)
-            if name == "config.json":
-                assert b'"num_thresholds": 3' in content
-                content = content.replace(b'"num_thresholds": 3', b'"num_thresholds": 2000000000')
-            written.writestr(name, content)
 
-    _gives_the_same(model, buffer.getvalue(), set())
+    def enlarge(config: Any) -> Any:
+        text = json.dumps(config)
+        assert '"num_thresholds": 3' in text
+        return json.loads(text.replace('"num_thresholds": 3', '"num_thresholds": 2000000000'))
+
+    _gives_the_same(model, keras_archive.with_config(data, enlarge), set())
 
 
 @pytest.mark.parametrize(
@@ -187,17 +184,46 @@ def test_layers_that_would_fill_the_memory_are_refused(
     keras: Any, layer: str, config: dict[str, Any]
 ) -> None:
     data = keras_file.dump_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
-        for name in given.namelist():
-            content = given.read(name)
-            if name == "config.json":
-                model = json.loads(content)
-                model["config"]["layers"].append(
-                    {"module": "keras.layers", "class_name": layer, "config": config}
-                )
-                content = json.dumps(model).encode()
-            written.writestr(name, content)
+    given = {"module": "keras.layers", "class_name": layer, "config": config}
 
     with pytest.raises(ModelRefusedError, match=f"has a {layer} of .* numbers an item"):
-        keras_file.load_model(buffer.getvalue(), where="it")
+        keras_file.load_model(_with_layer(data, given), where="it")
+
+
+@pytest.mark.parametrize(
+    ("layer", "fact"),
+    [
+        # a weight of 24 GB, by the shape that the file says the layer was built for
+        (
+            {
+                "class_name": "PReLU",
+                "config": {"name": "wide"},
+                "build_config": {"input_shape": [None, 6 * 10**9]},
+            },
+            "needs .* weights, and has only",
+        ),
+        # outputs that two layers multiply
+        (
+            {"class_name": "RepeatVector", "config": {"n": 200_000_000, "name": "long"}},
+            "that makes 400000000 numbers of an item",
+        ),
+    ],
+)
+def test_a_model_too_large_for_its_file_is_refused_before_it_is_built(
+    keras: Any, layer: dict[str, Any], fact: str
+) -> None:
+    data = keras_file.dump_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
+
+    with pytest.raises(ModelRefusedError, match=fact):
+        keras_file.load_model(
+            _with_layer(data, {"module": "keras.layers", **layer, "registered_name": None}),
+            where="it",
+        )
+
+
+def _with_layer(data: bytes, layer: dict[str, Any]) -> bytes:
+    def change(config: Any) -> Any:
+        layers = [*config["config"]["layers"], layer]
+        return {**config, "config": {**config["config"], "layers": layers}}
+
+    return keras_archive.with_config(data, change)
