@@ -182,3 +182,21 @@ def test_nested_models_that_multiply_their_calls_are_refused() -> None:
 
     with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item"):
         check_sizes(json.dumps(layer).encode(), where="m.keras", element_count=100)
+
+
+def test_objects_in_the_old_format_are_refused_even_under_an_allowed_name() -> None:
+    # given what Keras looks up as Lambda, by its class alone
+    evil = {"class_name": "Lambda", "config": {}, "registered_name": "Custom>Thrice"}
+
+    with pytest.raises(ModelRefusedError, match="uses Lambda without a module"):
+        _used(evil, allowed={"Custom>Thrice=shop.layers:Thrice"})
+
+
+def test_a_constant_nested_without_end_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+
+    message = _refusal({"class_name": "__tensor__", "config": {"value": deep, "dtype": "int32"}})
+
+    assert "64 deep" in message
