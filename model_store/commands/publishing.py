@@ -58,11 +58,13 @@ def publish(  # noqa: PLR0917 - click passes options by name
 
     Example: fornada models publish model.keras --name fashion-mnist --classes classes.json
     """
-    from model_store.publishing import file as published  # noqa: PLC0415 - `--help` does not need it
+    from model_store.engines import keras_activations  # noqa: PLC0415 - `--help` does not need it
+    from model_store.publishing import file as published  # noqa: PLC0415 - as above
 
     key = None if sign_key is None else PrivateKey.read(sign_key)
+    artifact = published.read_artifact(file)
     manifest = published.publish_file(
-        published.read_artifact(file),
+        artifact,
         where=str(file),
         name=name,
         models=store_from_env(),
@@ -87,6 +89,8 @@ def publish(  # noqa: PLR0917 - click passes options by name
         )
         return
     click.echo(f"published {manifest}, digest {manifest.digest}")
+    for given, stored in keras_activations.replacements(artifact).items():
+        click.echo(f"its activation {given} is stored as Keras's {stored}, which gives the same")
     gives = (
         f"one of {len(manifest.classes)} classes"
         if manifest.task == "classification"

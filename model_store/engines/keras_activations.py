@@ -33,6 +33,11 @@ def found_in(data: bytes) -> dict[str, str]:
     return found
 
 
+def replacements(data: bytes) -> dict[str, str]:
+    """What `with_keras_activations` replaces: `softmax` by `tf.nn.softmax`."""
+    return {given: ACTIVATIONS[name][1] for name, given in found_in(data).items()}
+
+
 def with_keras_activations(data: bytes, *, keep: Collection[str] = ()) -> bytes:
     """The same `.keras` file with Keras's activations for TensorFlow's.
 

@@ -1,8 +1,9 @@
 """Keras models to the bytes of a `.keras` file and back, on either backend."""
 
+import contextlib
 import importlib
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from fornada.errors import ConfigError, LocalDiskError, ModelRefusedError, error
 from model_store.engines import keras_activations
 from model_store.engines.keras_archive import (
     normalise_archive,
+    read_config,
     with_config,
     without_nested_compile_configs,
 )
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
+from model_store.engines.keras_sizes import check_built_sizes
 from model_store.safety.artifact_check import check_artifact
 
 
@@ -67,7 +70,7 @@ def load_model(
         LocalDiskError: The temporary folder is full or not writable.
     """
     keras = import_keras(backend)
-    used = check_artifact(
+    checked = check_artifact(
         data, where=where, allowed_objects=allowed_objects, known_functions=(functions or {}).keys()
     )
     called = keras_activations.found_in(data) if functions else {}
@@ -78,23 +81,31 @@ def load_model(
     scope = keras.saving.custom_object_scope(
         {
             **{name: function for name, function in (functions or {}).items() if name in called},
-            **custom_objects(used),
+            **custom_objects(checked.used_objects),
         }
     )
     try:
         with scope, tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             path.write_bytes(data)
-            return _load_file(keras, path, where)
+            with _layers_raise_anything(keras, where):
+                if not checked.used_objects:
+                    # Layers of others may compute with their weights when built.
+                    check_built_sizes(
+                        keras, read_config(data), where=where, element_count=checked.element_count
+                    )
+                return keras.saving.load_model(path, compile=False, safe_mode=True)
     except OSError as exc:
         raise _disk_error(exc) from exc
 
 
-def _load_file(keras: Any, path: Path, where: str) -> Any:
+@contextlib.contextmanager
+def _layers_raise_anything(keras: Any, where: str) -> Iterator[None]:
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        yield
+    except ModelRefusedError:
+        raise
     except Exception as exc:
-        # Layers raise anything.
         raise ModelRefusedError(
             f"{where} cannot be loaded by Keras {keras.__version__}: {error_line(exc)}; publish it "
             "again with this release of Keras or an older one"

@@ -4,18 +4,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
 
 import numpy as np
 
-from fornada.errors import InputError, ModelRefusedError, UsageError
+from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
 from fornada.records import Dtype, Task
 from model_store.engines import keras_activations
 from model_store.engines.keras_file import load_model
-from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import (
     GOLDEN_ITEMS,
@@ -26,6 +24,7 @@ from model_store.publishing.checked import (
 )
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
+from model_store.signature import read_signature, token_count
 from model_store.store import ModelStore
 
 #: A golden batch is predicted at every load, and more items would show no more.
@@ -76,8 +75,8 @@ def publish_file(
     )
     # Keras could not load them again; the golden batch compares what the model gives with both.
     artifact = keras_activations.with_keras_activations(artifact)
-    item_shape, item_dtype = signature_of(model, where)
-    inputs = _golden_items(golden, item_shape, item_dtype, token_count_of(model), where)
+    item_shape, item_dtype = read_signature(model, where)
+    inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
     outputs = golden_outputs(model, inputs, where=where)
     return publish_checked(
         ModelDraft(
@@ -173,84 +172,11 @@ def _read(path: Path, *, limit_bytes: int) -> bytes:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
 
 
-def signature_of(model: Any, where: str) -> tuple[list[int], Dtype]:
-    """Shape and dtype of one item.
-
-    Raises:
-        ModelRefusedError: The model takes or gives what Fornada does not support yet.
-    """
-    if not model.built:
-        raise ModelRefusedError(
-            f"{where} was never built, so it has no weights and no input shape; call "
-            "model.build((None, …)) or fit it, before you publish it"
-        )
-    inputs = _inputs(model, where)
-    if len(inputs) != 1:
-        raise ModelRefusedError(
-            f"{where} takes {len(inputs)} inputs ({', '.join(name for name, _, _ in inputs)}); "
-            "models of several inputs are not supported yet"
-        )
-    _, shape, dtype = inputs[0]
-    _check_outputs(model, where)
-    if None in shape:
-        raise ModelRefusedError(
-            f"{where} takes items of shape {shape}, of which sizes are open; such models are not "
-            "supported yet: give its Input layer a fixed shape"
-        )
-    if dtype not in get_args(Dtype):
-        raise ModelRefusedError(
-            f"{where} takes items of dtype {dtype}, which is not supported yet; give its Input "
-            f"layer one of {', '.join(get_args(Dtype))}"
-        )
-    return [size for size in shape if size is not None], cast("Dtype", dtype)
-
-
-def _inputs(model: Any, where: str) -> list[tuple[str, list[int | None], str]]:
-    """Name, shape of an item and dtype of each input."""
-    if getattr(model, "inputs", None):
-        return [(found.name, list(found.shape[1:]), str(found.dtype)) for found in model.inputs]
-    # A subclassed model knows the shape that it was built for.
-    shapes = (model.get_build_config() or {}).get("input_shape")
-    if not isinstance(shapes, list | tuple) or not all(
-        size is None or isinstance(size, int) for size in shapes
-    ):
-        raise ModelRefusedError(
-            f"{where} does not say what it takes; call it on an array, or model.build((None, …)), "
-            "before you publish it"
-        )
-    return [("inputs", list(shapes[1:]), model.input_dtype)]
-
-
-def _check_outputs(model: Any, where: str) -> None:
-    outputs = getattr(model, "outputs", None) or []
-    if len(outputs) > 1:
-        names = ", ".join(model.output_names)
-        raise ModelRefusedError(
-            f"{where} gives {len(outputs)} outputs ({names}); models of several outputs are not "
-            "supported yet"
-        )
-    if outputs and len(outputs[0].shape) != 2:  # noqa: PLR2004 - items, numbers
-        raise ModelRefusedError(
-            f"{where} gives outputs of shape {list(outputs[0].shape[1:])} per item; outputs other "
-            "than one row of numbers per item are not supported yet"
-        )
-
-
-def token_count_of(model: Any) -> int | None:
-    """The size of the smallest vocabulary that the model's integers may index, if it has one."""
-    keras = import_keras()
-    layers = model._flatten_layers()  # noqa: SLF001 - all layers, nested ones too
-    return min(
-        (layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)),
-        default=None,
-    )
-
-
 def _golden_items(
     given: Array | None,
     item_shape: Sequence[int],
     item_dtype: Dtype,
-    token_count: int | None,
+    vocabulary: int | None,
     where: str,
 ) -> Array:
     if given is not None:
@@ -260,20 +186,20 @@ def _golden_items(
         if not 0 < len(items) <= MAX_GOLDEN_ITEMS:
             raise InputError(f"--golden has {len(items)} items; give 1 to {MAX_GOLDEN_ITEMS}")
         return items
-    return made_up_items(item_shape, item_dtype, token_count)
+    return made_up_items(item_shape, item_dtype, vocabulary)
 
 
-def made_up_items(item_shape: Sequence[int], item_dtype: Dtype, token_count: int | None) -> Array:
+def made_up_items(item_shape: Sequence[int], item_dtype: Dtype, vocabulary: int | None) -> Array:
     """The golden batch of a model of which no real items are known.
 
     Args:
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
-        token_count: From `token_count_of`.
+        vocabulary: From `token_count`.
     """
     shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
     if item_dtype == "float32":
         return rng.random(shape, np.float32)
     # Integers other than pixels are often numbers of a vocabulary that may be small.
     end = 256 if item_dtype == "uint8" else 2
-    return rng.integers(0, min(end, token_count or end), shape, item_dtype)
+    return rng.integers(0, min(end, vocabulary or end), shape, item_dtype)

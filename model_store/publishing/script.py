@@ -17,13 +17,9 @@ from fornada.settings import Settings
 from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, named_classes, packages
-from model_store.publishing.file import (
-    MAX_GOLDEN_ITEMS,
-    made_up_items,
-    signature_of,
-    token_count_of,
-)
+from model_store.publishing.file import MAX_GOLDEN_ITEMS, made_up_items
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
+from model_store.signature import read_signature, token_count
 from model_store.store import ModelStore
 
 log = logs.get_logger(__name__)
@@ -114,7 +110,7 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        item_shape, item_dtype = signature_of(model, where)
+        item_shape, item_dtype = read_signature(model, where)
 
         def fit(items: Any, argument: str) -> Array:
             return check_items(
@@ -134,7 +130,7 @@ class Publication:
         elif test_items is not None:
             inputs = test_items[:GOLDEN_ITEMS]
         else:
-            inputs = made_up_items(item_shape, item_dtype, token_count_of(model))
+            inputs = made_up_items(item_shape, item_dtype, token_count(model))
         outputs = golden_outputs(model, inputs, where=where)
         return _Checked(
             item_shape=item_shape,

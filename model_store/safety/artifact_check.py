@@ -4,9 +4,7 @@ Keras's `safe_mode` is not a sandbox: a configuration may name any importable fu
 link to files of the host, and a few bytes may unpack to terabytes. So the file is first read here,
 without Keras, against allow lists; anything not listed is refused.
 
-This cannot tell how much memory the layers need when built. Absurd sizes of a single layer are
-refused, but a chain of layers can multiply sizes beyond what the file shows. That ends the process
-that builds it, like any model too large for the machine.
+How much memory the layers take when built is checked afterwards (`keras_sizes`).
 """
 
 import importlib
@@ -15,7 +13,8 @@ import math
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import MissingExtraError, ModelRefusedError, error_line
@@ -42,13 +41,23 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, 
 _HDF5_FILTERS = {1, 2, 3}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedArtifact:
+    """What a check found in a `.keras` file that is safe to load."""
+
+    #: The allowed objects that it uses: `module:Name` by the name under which Keras looks them up.
+    used_objects: Mapping[str, str]
+    #: The numbers in its weights.
+    element_count: int
+
+
 def check_artifact(
     data: bytes,
     *,
     where: str,
     allowed_objects: Collection[str] = (),
     known_functions: Collection[str] = (),
-) -> dict[str, str]:
+) -> CheckedArtifact:
     """Check the bytes of a `.keras` file before Keras sees them.
 
     Args:
@@ -56,9 +65,6 @@ def check_artifact(
         where: What it was read from, for messages.
         allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
         known_functions: Names under which Keras saves functions that the caller supplies.
-
-    Returns:
-        Those of them that it uses: `module:Name` by the name under which Keras looks them up.
 
     Raises:
         ModelRefusedError: It holds something that is not allowed; says what.
@@ -79,8 +85,9 @@ def check_artifact(
     used = check_config(
         config, where=where, allowed_objects=allowed_objects, known_functions=known_functions
     )
-    check_sizes(config, where=where, element_count=_check_weights(weights, where))
-    return used
+    element_count = _check_weights(weights, where)
+    check_sizes(config, where=where, element_count=element_count)
+    return CheckedArtifact(used_objects=used, element_count=element_count)
 
 
 def _check_members(archive: zipfile.ZipFile, where: str) -> None:

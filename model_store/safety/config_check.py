@@ -114,7 +114,10 @@ def keras_objects() -> frozenset[str]:
 
 
 def _is_model(config: dict[str, Any], allowed: AllowedObjects) -> bool:
-    return config.get("class_name") in _MODELS or allowed.target(config) is not None
+    if config.get("class_name") in _MODELS or allowed.target(config) is not None:
+        return True
+    # Code of its own, which is said with all else.
+    return _registered_alone(config) is not None and not _is_keras(config.get("module"))
 
 
 def walk(config: dict[str, Any]) -> Iterator[tuple[object, bool, int]]:
@@ -137,21 +140,25 @@ def _check_object(node: dict[str, Any], found: _Findings, *, in_compile: bool) -
         return
     if in_compile and _is_of_compile(module, name):
         return
+    if "module" not in node and name not in _VALUES | _ARRAYS | set(DENIED_VALUES):
+        # Keras would take it for its old format, which looks up the class by its bare name.
+        found.add(f"uses {name[:120]} without a module, which is not on the list")
+        return
     target = found.allowed.target(node)
     if target is not None:
         _add_used(found, node, target)
     elif module is None and name in _VALUES | _ARRAYS:
         _check_value(name, config, found)
     elif name == "function":
-        _check_function(module, config, found)
+        _check_function(node, found)
     elif _is_keras(module):
         _check_keras_object(node, f"{module}.{name}", found)
     else:
         _add_foreign(found, node, in_compile=in_compile)
 
 
-def _is_keras(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] == "keras"
+def _is_keras(module: Any) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == "keras"
 
 
 def _add_used(found: _Findings, node: dict[str, Any], target: str) -> None:
@@ -202,18 +209,25 @@ def _check_value(name: str, config: Any, found: _Findings) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(_is_numeric(part) for part in value)
-    return isinstance(value, bool | int | float)
+    # Not recursive: nobody has looked yet how deep it is.
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending.extend(part)
+        elif not isinstance(part, bool | int | float):
+            return False
+    return True
 
 
-def _check_function(module: str | None, name: Any, found: _Findings) -> None:
+def _check_function(node: dict[str, Any], found: _Findings) -> None:
+    module, name = node.get("module"), node.get("config")
     full_name = f"{module}.{name}"
     if isinstance(name, str) and _is_keras(module):
         if full_name in DENIED:
             found.add(f"uses {full_name}(), which is refused: {DENIED[full_name]}")
             return
-        if f"{full_name}()" in keras_objects():
+        if f"{full_name}()" in keras_objects() and node.get("registered_name") in (None, name):
             return
     elif module == "builtins" and name in found.known_functions:
         return

@@ -20,6 +20,8 @@ _SIZES: dict[str, tuple[str, ...]] = {
     "MultiHeadAttention": ("num_heads", "key_dim"),
     "GroupQueryAttention": ("num_query_heads", "head_dim"),
 }
+#: EfficientNetV2L has 1,100 layers, each called once. An object in a setting counts, too.
+_MAX_CALLS = 1_000_000
 #: Settings that size a layer's outputs, without weights: numbers an item, 1 GiB in float32.
 _MAX_ITEM_NUMBERS = 2**28
 _OUTPUT_SIZES: dict[str, tuple[str, ...]] = {
@@ -45,7 +47,11 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
         ModelRefusedError: One needs a weight larger than all in the file, or makes an item too
             large for memory.
     """
-    for node, _, _ in walk(json.loads(data)):
+    config = json.loads(data)
+    call_count = _call_count(config)
+    if call_count > _MAX_CALLS:
+        raise refusal(where, f"calls layers {call_count} times for an item, over {_MAX_CALLS}")
+    for node, _, _ in walk(config):
         if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
             continue
         name = str(node.get("class_name"))
@@ -59,6 +65,17 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
             raise refusal(
                 where, f"has a {name} of {sizes}, over {_MAX_ITEM_NUMBERS} numbers an item"
             )
+
+
+def _call_count(node: Any) -> int:
+    """How often layers are called: a nested model's as often as the model that holds it says."""
+    if isinstance(node, list):
+        return sum(map(_call_count, node))
+    if not isinstance(node, dict):
+        return 0
+    nodes = node.get("inbound_nodes")
+    times = len(nodes) if isinstance(nodes, list) and nodes else 1
+    return times * (("class_name" in node) + sum(map(_call_count, node.values())))
 
 
 def _sizes(node: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

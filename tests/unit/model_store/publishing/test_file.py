@@ -151,6 +151,45 @@ def test_a_model_that_cannot_serve_is_refused(
     assert [] == models.names()
 
 
+def test_what_is_not_supported_yet_is_said(models: ModelStore, keras: Any) -> None:
+    layers = keras.layers
+    one, other = keras.Input((2,), name="one"), keras.Input((2,), name="other")
+    text = keras.Input((), dtype="string")
+    hidden = layers.Dense(2, name="kind")(one)
+    cases = {
+        "takes 2 inputs (one, other)": keras.Model([one, other], layers.Add()([one, other])),
+        "gives 2 outputs (kind, age)": keras.Model(
+            one, [hidden, layers.Dense(1, name="age")(hidden)]
+        ),
+        "gives outputs of shape [2, 1] per item": keras.Model(one, layers.Reshape((2, 1))(one)),
+        "takes items of dtype string; gives outputs of shape [] per item": keras.Model(
+            text, layers.Hashing(4)(text)
+        ),
+    }
+    for fact, model in cases.items():
+        with pytest.raises(ModelRefusedError) as refusal:
+            _publish(models, keras_file.dump_model(model))
+        assert fact in str(refusal.value)
+        assert "not supported yet" in str(refusal.value)
+
+
+def test_generated_tokens_fit_the_vocabulary(models: ModelStore, keras: Any) -> None:
+    layers = keras.layers
+    manifest = _publish(
+        models,
+        _dump(
+            keras,
+            keras.Input((8,), dtype="uint8"),
+            layers.Embedding(20, 2),
+            layers.GlobalAveragePooling1D(),
+        ),
+    )
+
+    tokens = from_npy(models.fetch(manifest.golden.inputs), where="golden")
+
+    assert 20 > tokens.max() > 1
+
+
 def test_a_lambda_cannot_be_published(models: ModelStore, keras: Any) -> None:
     evil = _dump(keras, keras.Input((2,)), keras.layers.Lambda(lambda items: items))
 
@@ -177,8 +216,10 @@ def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "model.keras").write_bytes(b"1234")
 
     assert b"1234" == published_file.read_artifact(tmp_path / "model.keras")
-    with pytest.raises(UsageError, match=r"model\.h5 is not a \.keras file"):
-        published_file.read_artifact(tmp_path / "model.h5")
+    for old in ("model.h5", "saved"):
+        (tmp_path / "saved").mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match=rf"fornada models convert .*{old} .*\.keras"):
+            published_file.read_artifact(tmp_path / old)
     with pytest.raises(InputError, match="cannot be read"):
         published_file.read_artifact(tmp_path / "absent.keras")
     monkeypatch.setattr(published_file, "MAX_ARTIFACT_BYTES", 3)

@@ -7,6 +7,7 @@ import pytest
 
 from fornada.errors import ModelRefusedError
 from model_store.safety.config_check import check_config
+from model_store.safety.size_check import check_sizes
 
 _TWICE = {
     "module": "shop.layers",
@@ -101,7 +102,7 @@ def test_objects_are_allowed_by_registered_name() -> None:
 def test_a_model_of_ones_own_class_is_allowed_by_name() -> None:
     model = {**_THRICE_OF_A_NOTEBOOK, "config": {"units": 3}}
 
-    with pytest.raises(ModelRefusedError, match="not a Sequential or Functional"):
+    with pytest.raises(ModelRefusedError, match="'Custom>Thrice=MODULE:Thrice'"):
         check_config(json.dumps(model).encode(), where="m.keras")
 
     assert {"Custom>Thrice": "shop.layers:Thrice"} == check_config(
@@ -168,3 +169,34 @@ def test_losses_of_ones_own_do_not_matter() -> None:
         {"class_name": "__lambda__", "config": {"value": "4wEAAA=="}},
     ):
         _refusal(compile_config={"loss": evil})
+
+
+def test_nested_models_that_multiply_their_calls_are_refused() -> None:
+    layer = _dense("relu")
+    for _ in range(9):
+        layer = {
+            "module": "keras.src.models.functional",
+            "class_name": "Functional",
+            "config": {"layers": [{**layer, "inbound_nodes": [{"args": []}] * 8}]},
+        }
+
+    with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item"):
+        check_sizes(json.dumps(layer).encode(), where="m.keras", element_count=100)
+
+
+def test_objects_in_the_old_format_are_refused_even_under_an_allowed_name() -> None:
+    # given what Keras looks up as Lambda, by its class alone
+    evil = {"class_name": "Lambda", "config": {}, "registered_name": "Custom>Thrice"}
+
+    with pytest.raises(ModelRefusedError, match="uses Lambda without a module"):
+        _used(evil, allowed={"Custom>Thrice=shop.layers:Thrice"})
+
+
+def test_a_constant_nested_without_end_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+
+    message = _refusal({"class_name": "__tensor__", "config": {"value": deep, "dtype": "int32"}})
+
+    assert "64 deep" in message

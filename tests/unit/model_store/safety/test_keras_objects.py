@@ -164,3 +164,21 @@ def test_functions_that_call_functions_are_denied(keras: Any) -> None:
         if callables & set(inspect.signature(found).parameters) or name in {"switch", "vectorize"}:
             assert f"keras.ops.{name}" in DENIED
             assert f"keras.ops.{name}()" not in keras_objects()
+
+
+def test_no_other_name_leads_to_what_is_denied(keras: Any) -> None:
+    registered = importlib.import_module("keras.src.api_export").REGISTERED_NAMES_TO_OBJS
+
+    def resolved(name: str) -> Any:
+        module, _, member = name.rpartition(".")
+        if name in registered:
+            return registered[name]
+        return getattr(importlib.import_module(module), member, None)
+
+    denied = {id(found) for found in map(resolved, DENIED) if found is not None}
+
+    assert len(denied) > 20
+    assert [] == [
+        name for name in keras_objects() if id(resolved(name.removesuffix("()"))) in denied
+    ]
+    assert keras.layers.Lambda is resolved("keras.layers.Lambda")
