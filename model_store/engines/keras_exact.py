@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fornada.errors import ModelRefusedError
-from model_store.engines.keras_archive import with_config
+from model_store.engines.artifact.archive import with_config
 
 #: TensorFlow's numbers for float32, bfloat16 and float16; and for float64.
 _LESS, _FLOAT64 = {1, 14, 19}, 2

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from fornada.errors import ConfigError, LocalDiskError, ModelRefusedError, error_line
-from model_store.engines import keras_activations
-from model_store.engines.keras_archive import (
+from model_store.engines.artifact import activations
+from model_store.engines.artifact.archive import (
     normalise_archive,
     read_config,
     with_config,
     without_nested_compile_configs,
 )
+from model_store.engines.artifact.sizes import check_built_sizes
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
-from model_store.engines.keras_sizes import check_built_sizes
 from model_store.safety.artifact_check import check_artifact
 
 
@@ -28,7 +28,7 @@ def dump_model(model: Any) -> bytes:
     that Keras writes are removed. Keras numbers automatic layer names (`dense`, `dense_1`, …), so
     two models built in one process differ unless their layers are named. Other releases of Keras or
     HDF5 may write other bytes. TensorFlow's functions as activations become Keras's
-    (`keras_activations`).
+    (`artifact.activations`).
 
     Raises:
         LocalDiskError: The temporary folder is full or not writable.
@@ -37,8 +37,8 @@ def dump_model(model: Any) -> bytes:
         with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             model.save(path)
-            data = keras_activations.with_keras_activations(
-                path.read_bytes(), keep=keras_activations.own_names(model)
+            data = activations.with_keras_activations(
+                path.read_bytes(), keep=activations.own_names(model)
             )
             return normalise_archive(data)
     except OSError as exc:
@@ -62,7 +62,7 @@ def load_model(
         allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
         exact: Have its layers compute in float64.
         backend: What Keras runs on.
-        functions: From `keras_activations.tensorflow_functions`, which the file may name.
+        functions: From `activations.tensorflow_functions`, which the file may name.
 
     Raises:
         ConfigError: An allowed object cannot be imported, or Keras runs on another backend.
@@ -73,7 +73,7 @@ def load_model(
     checked = check_artifact(
         data, where=where, allowed_objects=allowed_objects, known_functions=(functions or {}).keys()
     )
-    called = keras_activations.found_in(data) if functions else {}
+    called = activations.found_in(data) if functions else {}
     data = with_config(data, without_nested_compile_configs)
     if exact:
         data = in_float64(data)
@@ -88,7 +88,7 @@ def load_model(
         with scope, tempfile.TemporaryDirectory(prefix="fornada-") as folder:
             path = Path(folder, "model.keras")
             path.write_bytes(data)
-            with _layers_raise_anything(keras, where):
+            with _layers_raise_anything(keras, where, backend):
                 if not checked.used_objects:
                     # Layers of others may compute with their weights when built.
                     check_built_sizes(
@@ -100,15 +100,16 @@ def load_model(
 
 
 @contextlib.contextmanager
-def _layers_raise_anything(keras: Any, where: str) -> Iterator[None]:
+def _layers_raise_anything(keras: Any, where: str, backend: Backend) -> Iterator[None]:
     try:
         yield
     except ModelRefusedError:
         raise
     except Exception as exc:
+        other = "" if backend == "tensorflow" else ", or predict it with FORNADA_ENGINE=keras"
         raise ModelRefusedError(
-            f"{where} cannot be loaded by Keras {keras.__version__}: {error_line(exc)}; publish it "
-            "again with this release of Keras or an older one"
+            f"{where} cannot be loaded by Keras {keras.__version__} on {backend}: "
+            f"{error_line(exc)}; publish it again with this release of Keras or an older one{other}"
         ) from exc
 
 

@@ -12,7 +12,7 @@ from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
 from fornada.records import Dtype, Task
-from model_store.engines import keras_activations
+from model_store.engines.artifact import activations
 from model_store.engines.keras_file import load_model
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import (
@@ -48,7 +48,7 @@ def publish_file(
     """Publish the bytes of a `.keras` file as the next version of model `name`.
 
     Args:
-        artifact: The file, stored unchanged but for TensorFlow's activations (`keras_activations`).
+        artifact: The file, stored unchanged but for activations of TensorFlow.
         where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
@@ -71,10 +71,10 @@ def publish_file(
         artifact,
         where=where,
         allowed_objects=models.trust.allowed_objects,
-        functions=keras_activations.tensorflow_functions(),
+        functions=activations.tensorflow_functions(),
     )
     # Keras could not load them again; the golden batch compares what the model gives with both.
-    artifact = keras_activations.with_keras_activations(artifact)
+    artifact = activations.with_keras_activations(artifact)
     item_shape, item_dtype = read_signature(model, where)
     inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
     outputs = golden_outputs(model, inputs, where=where)
@@ -116,6 +116,15 @@ def read_artifact(path: Path) -> bytes:
             f"`fornada models convert` on an .h5 file or a SavedModel folder"
         )
     return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
+
+
+def replaced_activations(artifact: bytes) -> dict[str, str]:
+    """The activations that publishing replaces: `softmax` by `tf.nn.softmax`.
+
+    Args:
+        artifact: A `.keras` file that was published.
+    """
+    return activations.replacements(artifact)
 
 
 def read_golden(path: Path) -> Array:

@@ -4,7 +4,7 @@ Keras's `safe_mode` is not a sandbox: a configuration may name any importable fu
 link to files of the host, and a few bytes may unpack to terabytes. So the file is first read here,
 without Keras, against allow lists; anything not listed is refused.
 
-How much memory the layers take when built is checked afterwards (`keras_sizes`).
+How much memory the layers take when built is checked afterwards (`engines.artifact.sizes`).
 """
 
 import importlib

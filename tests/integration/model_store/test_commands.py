@@ -28,7 +28,7 @@ _WRONG = [
     (("rollback", "m", "--alias", "prod"), "no model 'm'"),
     (("publish", "m.h5", "--name", "m"), "run: fornada models convert m.h5 m.keras"),
     (("publish", "m.onnx", "--name", "m"), "m.onnx is not a .keras file"),
-    (("convert", "m.h5", "new.h5"), "new.h5 is no .keras file; name it new.keras"),
+    (("convert", "m.h5", "new.h5"), "new.h5 does not end with .keras; name it new.keras"),
     (("convert", "m.onnx", "new.keras"), "m.onnx is neither an .h5 file nor a SavedModel folder"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),

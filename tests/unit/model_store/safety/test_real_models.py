@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
-from model_store.engines import keras_archive, keras_file, keras_setup
+from model_store.engines import keras_file, keras_setup
+from model_store.engines.artifact import archive
 from model_store.publishing.file import publish_file
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
@@ -169,7 +170,7 @@ def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any) -> None:
         assert '"num_thresholds": 3' in text
         return json.loads(text.replace('"num_thresholds": 3', '"num_thresholds": 2000000000'))
 
-    _gives_the_same(model, keras_archive.with_config(data, enlarge), set())
+    _gives_the_same(model, archive.with_config(data, enlarge), set())
 
 
 @pytest.mark.parametrize(
@@ -226,4 +227,4 @@ def _with_layer(data: bytes, layer: dict[str, Any]) -> bytes:
         layers = [*config["config"]["layers"], layer]
         return {**config, "config": {**config["config"], "layers": layers}}
 
-    return keras_archive.with_config(data, change)
+    return archive.with_config(data, change)

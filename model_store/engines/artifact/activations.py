@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-from model_store.engines.keras_archive import read_config, with_config
+from model_store.engines.artifact.archive import read_config, with_config
 from model_store.engines.keras_setup import import_tensorflow
 
 #: By the name that Keras saves: the functions of TensorFlow that have it, and Keras's activation.

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
-from model_store.engines import keras_activations, keras_file, keras_setup
+from model_store.engines import keras_file, keras_setup
+from model_store.engines.artifact import activations
 from model_store.publishing.file import publish_file
 from model_store.store import ModelStore
 
@@ -88,7 +89,7 @@ def test_a_model_in_memory_is_dumped_with_activations_of_keras(keras: Any, tenso
 
 
 def _activation(data: bytes) -> Any:
-    return keras_activations.read_config(data)["config"]["layers"][1]["config"]["activation"]
+    return activations.read_config(data)["config"]["layers"][1]["config"]["activation"]
 
 
 def test_workers_do_not_load_what_publishing_replaces(
@@ -96,7 +97,7 @@ def test_workers_do_not_load_what_publishing_replaces(
 ) -> None:
     data = _saved(_model(keras, tensorflow.nn.softmax), tmp_path)
 
-    assert {"tf.nn.softmax": "softmax"} == keras_activations.replacements(data)
+    assert {"tf.nn.softmax": "softmax"} == activations.replacements(data)
     with pytest.raises(ModelRefusedError, match="'softmax_v2', which is not on the list"):
         keras_file.load_model(data, where="it")
 
@@ -104,6 +105,6 @@ def test_workers_do_not_load_what_publishing_replaces(
 def test_other_files_stay_as_they_are(keras: Any, tmp_path: Path) -> None:
     data = _saved(_model(keras, "softmax"), tmp_path)
 
-    assert keras_activations.with_keras_activations(data) is data
+    assert activations.with_keras_activations(data) is data
     with zipfile.ZipFile(tmp_path / "model.keras") as archive:
-        assert json.loads(archive.read("config.json")) == keras_activations.read_config(data)
+        assert json.loads(archive.read("config.json")) == activations.read_config(data)
