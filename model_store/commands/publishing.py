@@ -88,7 +88,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
         )
         return
     click.echo(f"published {manifest}, digest {manifest.digest}")
-    for given, stored in publication.replaced_activations(artifact).items():
+    for given, stored in published.replaced_activations(artifact).items():
         click.echo(f"its activation {given} is stored as Keras's {stored}, which gives the same")
     gives = (
         f"one of {len(manifest.classes)} classes"
