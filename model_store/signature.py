@@ -71,6 +71,8 @@ def _unsupported_inputs(inputs: list[tuple[str, list[int | None], str]]) -> Iter
 def _unsupported_outputs(model: Any) -> Iterator[str]:
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) > 1:
-        yield f"gives {len(outputs)} outputs ({', '.join(model.output_names)})"
+        named = getattr(model, "_outputs_struct", None)
+        names = list(named) if isinstance(named, dict) else model.output_names
+        yield f"gives {len(outputs)} outputs ({', '.join(names)})"
     elif outputs and len(outputs[0].shape) != 2:  # noqa: PLR2004 - items, numbers
         yield f"gives outputs of shape {list(outputs[0].shape[1:])} per item"

@@ -161,6 +161,7 @@ def test_what_is_not_supported_yet_is_said(models: ModelStore, keras: Any) -> No
         "gives 2 outputs (kind, age)": keras.Model(
             one, [hidden, layers.Dense(1, name="age")(hidden)]
         ),
+        "gives 2 outputs (first, second)": keras.Model(one, {"first": hidden, "second": hidden}),
         "gives outputs of shape [2, 1] per item": keras.Model(one, layers.Reshape((2, 1))(one)),
         "takes items of dtype string; gives outputs of shape [] per item": keras.Model(
             text, layers.Hashing(4)(text)

@@ -130,6 +130,45 @@ def test_vocabularies_are_loaded_from_the_archive(keras: Any) -> None:
     np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(loaded(given)))
 
 
+def test_lookups_and_bins_are_loaded(keras: Any) -> None:
+    tensorflow = keras_setup.import_tensorflow()
+    layers = keras.layers
+    colour, number = keras.Input((1,), dtype="string"), keras.Input((1,), dtype="int64")
+    outputs = [
+        layers.StringLookup(vocabulary=["red", "maçã"], output_mode="one_hot")(colour),
+        layers.Hashing(5, output_mode="one_hot")(colour),
+        layers.IntegerLookup(vocabulary=[7, 9], output_mode="one_hot")(number),
+        layers.Discretization([1.0, 8.0], output_mode="one_hot")(number),
+    ]
+    model = keras.Model([colour, number], layers.Concatenate()(outputs))
+    given = [tensorflow.constant([["red"], ["maçã"], ["x"]]), tensorflow.constant([[7], [9], [1]])]
+
+    loaded = keras_file.load_model(keras_file.dump_model(model), where="it")
+
+    np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(loaded(given)))
+
+
+@pytest.mark.filterwarnings("ignore:.*doesn't match the expected structure")
+def test_a_feature_space_is_loaded(keras: Any) -> None:
+    tensorflow = keras_setup.import_tensorflow()
+    kinds = keras.utils.FeatureSpace
+    space = kinds(
+        features={"age": kinds.float_normalized(), "sex": kinds.string_categorical()},
+        output_mode="concat",
+    )
+    rows = {"age": np.float32([20, 30, 40]), "sex": np.array(["m", "f", "m"])}
+    space.adapt(tensorflow.data.Dataset.from_tensor_slices(rows))
+    model = keras.Model(space.get_inputs(), space.get_encoded_features())
+    given = {
+        "age": tensorflow.constant([[25.0], [61.0]]),
+        "sex": tensorflow.constant([["f"], ["x"]]),
+    }
+
+    loaded = keras_file.load_model(keras_file.dump_model(model), where="it")
+
+    np.testing.assert_array_equal(np.asarray(model(given)), np.asarray(loaded(given)))
+
+
 @pytest.mark.parametrize("release", ["3.3.3", "3.8.0"])
 def test_a_model_in_float16_of_an_older_keras_is_loaded(keras: Any, release: str) -> None:
     # given the operations and module names that those releases write
