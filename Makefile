@@ -30,7 +30,8 @@ bench-scale: $(VENV)/.dev  ## Measure what a shard costs, and how workers scale
 	$(BIN)/python -m benchmarks.scale
 
 soak: $(VENV)/.dev  ## Break the real servers for minutes, and the protocol at length
-	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker \
+		tests/integration/model_store/test_applications.py
 
 mutation-check: $(VENV)/.dev  ## Check that tests fail when the protocol is broken
 	$(BIN)/python tests/faults/mutation/mutation_check.py
@@ -44,6 +45,7 @@ lint: $(VENV)/.dev  ## Run ruff, mypy and the import contracts
 
 docs: $(VENV)/.dev  ## Rewrite the generated reference pages
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate_keras_objects.py
 
 lock: $(VENV)/.dev  ## Resolve the dependencies into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \

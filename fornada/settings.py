@@ -129,10 +129,15 @@ class Settings(BaseModel):
         description="PEM file of an Ed25519 public key; workers load only models that are signed "
         "with its private key.",
     )
+    allowed_objects: str | None = Field(
+        default=None,
+        description="Layers, models and functions of others that a model may use, with commas "
+        "between: `Custom>Thrice=shop.layers:Thrice` by registered name, or "
+        "`package.module:ClassName`. They run as code.",
+    )
     allowed_layers: str | None = Field(
         default=None,
-        description="Custom Keras layers that models may use, as `package.module:ClassName`, "
-        "separated by commas. They run as code.",
+        description="The old name of `FORNADA_ALLOWED_OBJECTS`; both are read.",
     )
     cache_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / "fornada-cache",

@@ -113,7 +113,7 @@ def _write_all(files: Mapping[str, ObjectRef], folder: Path, *, models: ModelSto
 def _contents(artifact: bytes, models: ModelStore) -> FileFinding:
     where = "contents of model.keras"
     try:
-        check_artifact(artifact, where="it", allowed_layers=models.trust.allowed_layers)
+        check_artifact(artifact, where="it", allowed_objects=models.trust.allowed_objects)
     except ModelRefusedError as exc:
         return FileFinding(file=where, status="wrong", detail=str(exc))
     except MissingExtraError as exc:

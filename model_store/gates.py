@@ -19,6 +19,11 @@ _GATE = re.compile(
     r"\s*(?P<limit>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*",
     re.ASCII,
 )
+#: Parts of the names of metrics where more is better; of losses and errors less is.
+_MORE_IS_BETTER = (
+    *("acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", "io_u", "similarity"),
+    *("sensitivity", "specificity", "true_positives", "true_negatives"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,3 +89,8 @@ def check_gates(
         raise GateNotMetError(
             f"{model} is not {what}: {'; '.join(missed)}; train a better model, or lower the gate"
         )
+
+
+def more_is_better(metric: str) -> bool:
+    """Whether a larger value of the metric is better, judged by its name."""
+    return any(part in metric.lower() for part in _MORE_IS_BETTER)

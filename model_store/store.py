@@ -2,14 +2,17 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from fornada import keys
 from fornada.errors import ModelNotFoundError, ModelRefusedError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.records import AliasMove, ModelPin, ObjectRef, now
+from fornada.settings import Settings
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
 from model_store.aliases import Aliases, rollback_target
 from model_store.claims import claim_number
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
@@ -25,6 +28,15 @@ class ModelStore:
         self.objects = objects
         self.trust = trust or Trust()
         self._aliases = Aliases(objects=objects)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The models of the deployment that `settings` describe; contacts nothing yet.
+
+        Raises:
+            ConfigError: A setting is invalid.
+        """
+        return cls(objects=open_store(settings), trust=Trust.from_settings(settings))
 
     def publish(
         self,

@@ -50,7 +50,7 @@ def publish_for_test(
     artifact = model.to_json()
     undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None}).to_json()
     manifest = ModelManifest.model_construct(**dict(draft), version=1)
-    compile_for = ArithmeticEngine(threads=1).load(manifest, undisturbed, allowed_layers=())
+    compile_for = ArithmeticEngine(threads=1).load(manifest, undisturbed, allowed_objects=())
 
     def predict(items: Array) -> NDArray[np.float32]:
         return compile_for(len(items))(items)

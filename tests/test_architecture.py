@@ -29,6 +29,7 @@ _LIGHT_STEPS = (
     ("import producer.testing", _FRAMEWORKS),
     ("import fornada.commands.doctor", _FRAMEWORKS),
     ("import fornada.commands.local", _FRAMEWORKS),
+    ("import model_store; dir(model_store)", _FRAMEWORKS),
     ("import model_store.store", _FRAMEWORKS),
     ("import model_store.commands.reading", _FRAMEWORKS),
     ("import model_store.commands.changing", _FRAMEWORKS),

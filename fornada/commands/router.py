@@ -57,6 +57,9 @@ _MODELS_COMMANDS = {
         "model_store.commands.reading", "show", "Show one version, and its aliases' history."
     ),
     "publish": _Target("model_store.commands.publishing", "publish", "Publish a .keras file."),
+    "convert": _Target(
+        "model_store.commands.converting", "convert", "Convert an .h5 or SavedModel to .keras."
+    ),
     "sign": _Target("model_store.commands.changing", "sign", "Sign a version with a private key."),
     "report": _Target(
         "model_store.commands.report", "report", "Open or export the training report."

@@ -58,18 +58,19 @@ def publish(  # noqa: PLR0917 - click passes options by name
 
     Example: fornada models publish model.keras --name fashion-mnist --classes classes.json
     """
-    from model_store import publication  # noqa: PLC0415 - `--help` does not need it
+    from model_store.publishing import file as published  # noqa: PLC0415 - `--help` does not need it
 
     key = None if sign_key is None else PrivateKey.read(sign_key)
-    manifest = publication.publish_file(
-        publication.read_artifact(file),
+    artifact = published.read_artifact(file)
+    manifest = published.publish_file(
+        artifact,
         where=str(file),
         name=name,
         models=store_from_env(),
         task=task,
-        classes=None if classes is None else publication.read_classes(classes),
-        golden=None if golden is None else publication.read_golden(golden),
-        metrics=publication.parse_metrics(metrics),
+        classes=None if classes is None else published.read_classes(classes),
+        golden=None if golden is None else published.read_golden(golden),
+        metrics=published.parse_metrics(metrics),
         sign_key=key,
     )
     if as_json:
@@ -87,6 +88,8 @@ def publish(  # noqa: PLR0917 - click passes options by name
         )
         return
     click.echo(f"published {manifest}, digest {manifest.digest}")
+    for given, stored in published.replaced_activations(artifact).items():
+        click.echo(f"its activation {given} is stored as Keras's {stored}, which gives the same")
     gives = (
         f"one of {len(manifest.classes)} classes"
         if manifest.task == "classification"

@@ -16,11 +16,9 @@ from fornada import logs
 from fornada.commands.output import JSON_OPTION, console, print_json
 from fornada.records import AliasMove
 from fornada.settings import Settings
-from fornada.storage.opening import open_store
 from model_store.difference import Difference, differences
 from model_store.export import check_version, export_version
 from model_store.manifest import ModelManifest
-from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 
 #: Metrics that a list of models shows, the first that a model has.
@@ -224,4 +222,4 @@ def store_from_env() -> ModelStore:
     """The models of the deployment that `FORNADA_*` describes; contacts nothing yet."""
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    return ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))
+    return ModelStore.from_settings(settings)

@@ -42,7 +42,7 @@ class ArithmeticEngine:
         manifest: ModelManifest,
         artifact: bytes,
         *,
-        allowed_layers: Collection[str],  # noqa: ARG002 - it has no layers
+        allowed_objects: Collection[str],  # noqa: ARG002 - it has no layers
     ) -> Compile:
         """The model, for tiles of any size.
 

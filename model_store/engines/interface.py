@@ -36,14 +36,14 @@ class Engine(Protocol):
         """Extra calls queued in the engine so that a stream never idles."""
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
     ) -> Compile:
         """Load a model; the engine checks that the artifact is safe.
 
         Args:
             manifest: The model's manifest.
             artifact: The bytes of the artifact.
-            allowed_layers: Custom layers the model may use, as `package.module:ClassName`.
+            allowed_objects: Code of others the model may use, as `Trust.allowed_objects`.
 
         Raises:
             ModelRefusedError: It is unsafe, or the engine cannot run it. Compiling may raise this

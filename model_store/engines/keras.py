@@ -38,13 +38,13 @@ class KerasEngine:
         self.name = f"{keras_setup.engine_name()}{' float64' if exact else ''}"
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
     ) -> Compile:
         """Load a model; it is compiled to one `tf.function` per size."""
         model = keras_file.load_model(
             artifact,
             where=f"model {manifest}",
-            allowed_layers=allowed_layers,
+            allowed_objects=allowed_objects,
             exact=self._exact,
         )
 

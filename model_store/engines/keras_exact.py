@@ -1,12 +1,10 @@
 """A model in float64, rounded to float32 once at the end: any batch gives the same bytes."""
 
-import io
-import json
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
 from fornada.errors import ModelRefusedError
+from model_store.engines.artifact.archive import with_config
 
 #: TensorFlow's numbers for float32, bfloat16 and float16; and for float64.
 _LESS, _FLOAT64 = {1, 14, 19}, 2
@@ -21,14 +19,7 @@ def in_float64(data: bytes) -> bytes:
     Args:
         data: The whole `.keras` file, already checked.
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(buffer, "w") as written:
-        for name in given.namelist():
-            content = given.read(name)
-            if name == "config.json":
-                content = json.dumps(_in_float64(json.loads(content))).encode()
-            written.writestr(name, content)
-    return buffer.getvalue()
+    return with_config(data, _in_float64)
 
 
 def check_float64(compiled: Any, *, takes: str) -> None:

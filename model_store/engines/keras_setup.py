@@ -23,8 +23,8 @@ _EXTRAS: dict[Backend, str] = {
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.
 _NOT_FOR_OPENVINO = ("PIL", "matplotlib", "openvino.tools.ovc", "requests", "sklearn", "tensorflow")
-#: Keras needs SciPy only for the windows of Fourier transforms; `artifact_check` allows no layer
-#: that has one.
+#: Keras needs SciPy only for the windows of Fourier transforms. A layer that has one fails here,
+#: and its model is refused.
 _SCIPY = ("scipy", "scipy.signal")
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|I0000 |To enable the following instr"

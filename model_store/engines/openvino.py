@@ -174,13 +174,13 @@ class OpenVINOEngine:
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_layers: Collection[str]
+        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
     ) -> Compile:
         """Load a model; it is compiled to one graph per size."""
         model = load_model(
             artifact,
             where=f"model {manifest}",
-            allowed_layers=allowed_layers,
+            allowed_objects=allowed_objects,
             backend="openvino",
         )
         return lambda tile_items: compile_predict(

@@ -1,12 +1,10 @@
-"""Refuse a `.keras` file that holds anything but weights and built-in Keras layers.
+"""Refuse a `.keras` file that holds anything but weights, vocabularies and known objects.
 
 Keras's `safe_mode` is not a sandbox: a configuration may name any importable function, weights may
 link to files of the host, and a few bytes may unpack to terabytes. So the file is first read here,
 without Keras, against allow lists; anything not listed is refused.
 
-This cannot tell how much memory the layers need when built. Absurd sizes of a single layer are
-refused, but a chain of layers can multiply sizes beyond what the file shows. That ends the process
-that builds it, like any model too large for the machine.
+How much memory the layers take when built is checked afterwards (`engines.artifact.sizes`).
 """
 
 import importlib
@@ -15,15 +13,18 @@ import math
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import MissingExtraError, ModelRefusedError, error_line
-from model_store.safety.config_check import check_config, check_sizes, refusal
+from model_store.safety.config_check import check_config, refusal
+from model_store.safety.size_check import check_sizes
 
 MAX_ARTIFACT_BYTES = 2 * 1024**3
 MAX_UNPACKED_BYTES = 4 * 1024**3
 MAX_CONFIG_BYTES = 10 * 1024**2
+MAX_VOCABULARY_BYTES = 256 * 1024**2
 #: Keras stores members uncompressed; one that expands further, and past the floor, is a bomb.
 MAX_EXPANSION = 20
 _EXPANSION_FLOOR_BYTES = 16 * 1024**2
@@ -32,6 +33,7 @@ _MAX_WEIGHT_DEPTH = 64
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
+_VOCABULARY = "vocabulary.txt"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 #: What zipfile raises on damaged, encrypted or truncated files.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
@@ -39,18 +41,30 @@ _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, 
 _HDF5_FILTERS = {1, 2, 3}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedArtifact:
+    """What a check found in a `.keras` file that is safe to load."""
+
+    #: The allowed objects that it uses: `module:Name` by the name under which Keras looks them up.
+    used_objects: Mapping[str, str]
+    #: The numbers in its weights.
+    element_count: int
+
+
 def check_artifact(
-    data: bytes, *, where: str, allowed_layers: Collection[str] = ()
-) -> dict[str, str]:
+    data: bytes,
+    *,
+    where: str,
+    allowed_objects: Collection[str] = (),
+    known_functions: Collection[str] = (),
+) -> CheckedArtifact:
     """Check the bytes of a `.keras` file before Keras sees them.
 
     Args:
         data: The whole file.
         where: What it was read from, for messages.
-        allowed_layers: Custom layers that the operator trusts, as `package.module:ClassName`.
-
-    Returns:
-        Those of them that it uses, by the names under which Keras looks them up.
+        allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
+        known_functions: Names under which Keras saves functions that the caller supplies.
 
     Raises:
         ModelRefusedError: It holds something that is not allowed; says what.
@@ -63,21 +77,29 @@ def check_artifact(
             _check_members(archive, where)
             config = archive.read(_CONFIG)
             weights = archive.read(_WEIGHTS)
+            _check_vocabularies(archive, where)
     except ModelRefusedError:
         raise
     except _UNREADABLE as exc:
         raise refusal(where, f"is not a readable .keras (zip) file: {error_line(exc)}") from exc
-    layers = check_config(config, where=where, allowed_layers=allowed_layers)
-    check_sizes(config, where=where, element_count=_check_weights(weights, where))
-    return layers
+    used = check_config(
+        config, where=where, allowed_objects=allowed_objects, known_functions=known_functions
+    )
+    element_count = _check_weights(weights, where)
+    check_sizes(config, where=where, element_count=element_count)
+    return CheckedArtifact(used_objects=used, element_count=element_count)
 
 
 def _check_members(archive: zipfile.ZipFile, where: str) -> None:
     members = archive.infolist()
     names = [info.filename for info in members]
     for name in names:
-        if name not in _MEMBERS:
-            raise refusal(where, f"holds {name[:200]!r}, and may hold only {sorted(_MEMBERS)}")
+        if name not in _MEMBERS and not _is_vocabulary(name):
+            raise refusal(
+                where,
+                f"holds {name[:200]!r}, and may hold only {sorted(_MEMBERS)} and the vocabularies "
+                "of layers (assets/…/vocabulary.txt)",
+            )
     if len(set(names)) != len(names):
         raise refusal(where, f"holds a member twice: {sorted(names)}")
     for name in (_CONFIG, _WEIGHTS):
@@ -96,10 +118,9 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
         raise refusal(where, f"holds {info.filename} as something other than a plain file")
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise refusal(where, f"packs {info.filename} with method {info.compress_type}")
-    if info.filename != _WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
-        raise refusal(
-            where, f"has a {info.filename} of {info.file_size} bytes, over {MAX_CONFIG_BYTES}"
-        )
+    most_bytes = MAX_VOCABULARY_BYTES if _is_vocabulary(info.filename) else MAX_CONFIG_BYTES
+    if info.filename != _WEIGHTS and info.file_size > most_bytes:
+        raise refusal(where, f"has a {info.filename} of {info.file_size} bytes, over {most_bytes}")
     limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * info.compress_size)
     if info.file_size > limit_bytes:
         raise refusal(
@@ -107,6 +128,26 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
             f"unpacks {info.filename} from {info.compress_size} to {info.file_size} bytes, over "
             f"{MAX_EXPANSION} times",
         )
+
+
+def _is_vocabulary(name: str) -> bool:
+    """Whether a member is named as Keras names the vocabulary of a layer: no way leads outside."""
+    folder, *layers, file = name.split("/") if "/" in name else ("", name)
+    return (
+        (folder, file) == ("assets", _VOCABULARY)
+        and 0 < len(layers) <= _MAX_WEIGHT_DEPTH
+        and all(layer.strip(". ") and layer.isprintable() for layer in layers)
+        and not {"\\", ":"} & set(name)
+    )
+
+
+def _check_vocabularies(archive: zipfile.ZipFile, where: str) -> None:
+    for info in archive.infolist():
+        if _is_vocabulary(info.filename):
+            try:
+                archive.read(info).decode("utf-8")
+            except UnicodeDecodeError as exc:
+                raise refusal(where, f"has a {info.filename} that is not UTF-8") from exc
 
 
 def _check_weights(data: bytes, where: str) -> int:

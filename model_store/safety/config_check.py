@@ -1,104 +1,81 @@
-"""The objects that the configuration of a `.keras` file may name: built-in Keras layers only.
+"""The objects that the configuration of a `.keras` file may name: Keras's own, and allowed ones.
 
-The file is checked against these lists before Keras sees it; anything not listed is refused.
+The file is checked against these lists before Keras sees it; anything not listed is refused, and
+the refusal says all that was found.
 """
 
 import json
-import math
 import re
+import sys
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fornada.errors import ModelRefusedError, error_line
+from model_store.safety.allowed_objects import AllowedObjects
+from model_store.safety.denied_objects import DENIED, DENIED_VALUES
 
+OBJECTS_FILE = Path(__file__).with_name("keras_objects.txt")
 _CONFIG = "config.json"
 MAX_CONFIG_DEPTH = 64
+#: Findings that a refusal spells out.
+_MAX_FINDINGS = 20
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Left out on purpose: Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer and FlaxLayer, which run
-# foreign code; StringLookup, IntegerLookup and TextVectorization, which read files that the
-# configuration names.
-_LAYERS = _names(
-    """
-    Activation ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average
-    AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
-    CategoryEncoding CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
-    Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D Cropping3D Dense
-    DepthwiseConv1D DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GRU GRUCell
-    GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
-    GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
-    GroupNormalization GroupQueryAttention Identity InputLayer LSTM LSTMCell LayerNormalization
-    LeakyReLU Masking MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MultiHeadAttention
-    Multiply Normalization PReLU Permute RMSNormalization RNN RandomBrightness RandomContrast
-    RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom ReLU RepeatVector Rescaling
-    Reshape Resizing SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax
-    SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells
-    Subtract TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D
-    ZeroPadding1D ZeroPadding2D ZeroPadding3D
-    """
-)
-_INITIALIZERS = _names(
-    """
-    Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer
-    LecunNormal LecunUniform Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform
-    TruncatedNormal VarianceScaling Zeros
-    """
-)
-#: Arithmetic on the tensors of a Functional model, such as `inputs / 255`.
-_OPERATIONS = _names(
-    """
-    Absolute Add Clip Concatenate Divide Equal Exp Expm1 ExpandDims GetItem Greater GreaterEqual
-    Less LessEqual Log Log1p Max Maximum Mean Min Minimum Multiply Negative NotEqual Power Reshape
-    Sqrt Square Squeeze Subtract Sum Transpose TrueDivide Where
-    """
-)
 _MODELS = frozenset({"Functional", "Sequential"})
-_ALLOWED: dict[str | None, frozenset[str]] = {
-    None: frozenset({"__keras_tensor__"}),
-    "keras": _MODELS | {"DTypePolicy"},
-    "keras.models": _MODELS,
-    "keras.src.models.functional": frozenset({"Functional"}),
-    "keras.src.models.sequential": frozenset({"Sequential"}),
-    "keras.layers": _LAYERS,
-    "keras.initializers": _INITIALIZERS,
-    "keras.regularizers": frozenset({"L1", "L1L2", "L2", "OrthogonalRegularizer"}),
-    "keras.constraints": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
-    "keras.dtype_policies": frozenset({"DTypePolicy"}),
-    "keras.src.ops.numpy": _OPERATIONS,
-}
-#: Modules whose classes may appear in a `compile_config`, which `compile=False` ignores.
+#: Values without a module that Keras writes: all as large as their text, so the file's size bounds
+#: them.
+_VALUES = frozenset({"__bytes__", "__ellipsis__", "__keras_tensor__", "__slice__"})
+_ARRAYS = frozenset({"__numpy__", "__tensor__"})
+_DTYPES = frozenset(
+    {
+        *("bool", "int4", "int8", "int16", "int32", "int64", "uint4", "uint8", "uint16"),
+        *("uint32", "uint64", "bfloat16", "float16", "float32", "float64"),
+        *("float8_e4m3fn", "float8_e5m2"),
+    }
+)
+#: Layers with a vocabulary, which Keras would also read from a path or URL.
+_LOOKUPS = frozenset({"IntegerLookup", "StringLookup", "TextVectorization"})
+#: Modules whose classes may appear in a `compile_config`, which no load looks at.
 _COMPILE_MODULES = frozenset(
     {"keras.losses", "keras.metrics", "keras.optimizers", "keras.optimizers.schedules"}
 )
 _CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-#: Settings of a layer whose product is at most the size of its largest weight.
-_SIZES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("Dense", "GRU", "GRUCell", "LSTM", "LSTMCell"), ("units",)),
-    **dict.fromkeys(("SimpleRNN", "SimpleRNNCell"), ("units",)),
-    **dict.fromkeys((f"Conv{n}D{kind}" for n in "123" for kind in ("", "Transpose")), ("filters",)),
-    **dict.fromkeys((f"ConvLSTM{n}D" for n in "123"), ("filters",)),
-    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), ("filters",)),
-    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), ("depth_multiplier",)),
-    "Embedding": ("input_dim", "output_dim"),
-    "MultiHeadAttention": ("num_heads", "key_dim"),
-    "GroupQueryAttention": ("num_query_heads", "head_dim"),
-}
 
 
-def check_config(data: bytes, *, where: str, allowed_layers: Collection[str]) -> dict[str, str]:
+@dataclass(kw_only=True, slots=True)
+class _Findings:
+    """What is wrong with a configuration, and what of the allowed objects it uses."""
+
+    allowed: AllowedObjects
+    known_functions: Collection[str]
+    facts: list[str] = field(default_factory=list)
+    own_code: list[str] = field(default_factory=list)
+    used: dict[str, str] = field(default_factory=dict)
+
+    def add(self, fact: str) -> None:
+        if fact not in self.facts:
+            self.facts.append(fact)
+
+
+def check_config(
+    data: bytes,
+    *,
+    where: str,
+    allowed_objects: Collection[str] = (),
+    known_functions: Collection[str] = (),
+) -> dict[str, str]:
     """Check every object that a configuration names.
 
     Args:
         data: `config.json`.
         where: What it was read from, for messages.
-        allowed_layers: Custom layers that the operator trusts, as `package.module:ClassName`.
+        allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
+        known_functions: Names under which Keras saves functions that the caller supplies.
 
     Returns:
-        Those of them that it uses, by the names under which Keras looks them up.
+        Those of them that it uses: `module:Name` by the name under which Keras looks them up.
 
     Raises:
         ModelRefusedError: It is not a configuration, or names something that is not allowed.
@@ -107,86 +84,200 @@ def check_config(data: bytes, *, where: str, allowed_layers: Collection[str]) ->
         config = json.loads(data)
     except (ValueError, RecursionError) as exc:
         raise refusal(where, f"has a {_CONFIG} that is not JSON: {error_line(exc)}") from exc
-    if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
+    found = _Findings(allowed=AllowedObjects.of(allowed_objects), known_functions=known_functions)
+    if not isinstance(config, dict) or not _is_model(config, found.allowed):
         raise refusal(where, f"has a {_CONFIG} that is not a Sequential or Functional model")
-    layers: dict[str, str] = {}
-    for node, in_compile, depth in _walk(config):
+    for node, in_compile, depth in walk(config):
         if depth > MAX_CONFIG_DEPTH:
             raise refusal(where, f"has a {_CONFIG} nested over {MAX_CONFIG_DEPTH} deep")
         if isinstance(node, dict) and "class_name" in node:
-            layer = f"{node.get('module')}:{node['class_name']}"
-            if layer in allowed_layers:
-                _add_layer(layers, node, layer, where)
-            else:
-                _check_object(node, where, in_compile=in_compile)
-    return layers
-
-
-def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
-    """Check that no layer of a checked configuration needs a weight larger than the file holds.
-
-    Raises:
-        ModelRefusedError: One does; building it would take memory that no weights could fill.
-    """
-    for node, _, _ in _walk(json.loads(data)):
-        if not isinstance(node, dict) or not isinstance(node.get("config"), dict):
-            continue
-        named = _SIZES.get(str(node.get("class_name")), ())
-        sizes = {name: node["config"].get(name) for name in named}
-        wanted = math.prod(size for size in sizes.values() if isinstance(size, int))
-        if sizes and wanted > max(1, element_count):
-            raise refusal(
-                where,
-                f"has a {node['class_name']} of {sizes}, and only {element_count} weights in all",
-            )
+            _check_object(node, found, in_compile=in_compile)
+        elif isinstance(node, str):
+            found.used.update(found.allowed.called(node))
+    if found.facts or found.own_code:
+        raise ModelRefusedError(f"{where} {_refusal_text(found)}")
+    return found.used
 
 
 def refusal(where: str, fact: str) -> ModelRefusedError:
-    """The error for a file, from what is wrong with it."""
+    """The error for a file that is no plain `.keras` file, from what is wrong with it."""
     return ModelRefusedError(
-        f"{where} {fact}; save the model with model.save('model.keras') from built-in Keras layers "
-        "and publish it again"
+        f"{where} {fact}; save the model again with model.save('model.keras'), and publish it again"
     )
 
 
-def _add_layer(layers: dict[str, str], node: dict[str, Any], layer: str, where: str) -> None:
-    name, registered = node["class_name"], node.get("registered_name")
-    # Keras looks up the registered name, which must lead to the allowed class.
-    if not isinstance(registered, str) or registered.rsplit(">", 1)[-1] != name:
-        raise refusal(where, f"registers {layer} as {str(registered)[:120]!r}")
-    if layers.setdefault(registered, layer) != layer:
-        raise refusal(where, f"registers two classes as {registered[:120]!r}")
+@cache
+def keras_objects() -> frozenset[str]:
+    """What of Keras a configuration may name: classes, and functions as `name()`."""
+    lines = OBJECTS_FILE.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
 
 
-def _walk(config: dict[str, Any]) -> Iterator[tuple[object, bool, int]]:
+def _is_model(config: dict[str, Any], allowed: AllowedObjects) -> bool:
+    if config.get("class_name") in _MODELS or allowed.target(config) is not None:
+        return True
+    # Code of its own, which is said with all else.
+    return _registered_alone(config) is not None and not _is_keras(config.get("module"))
+
+
+def walk(config: dict[str, Any]) -> Iterator[tuple[object, bool, int]]:
     """Every value in `config`, whether it is in a `compile_config`, and its depth."""
     pending: list[tuple[object, bool, int]] = [(config, False, 0)]
     while pending:
         node, in_compile, depth = pending.pop()
         yield node, in_compile, depth
         if isinstance(node, dict):
-            for key, value in node.items():
+            for key, value in reversed(node.items()):
                 pending.append((value, in_compile or key == "compile_config", depth + 1))
         elif isinstance(node, list):
-            pending.extend((value, in_compile, depth + 1) for value in node)
+            pending.extend((value, in_compile, depth + 1) for value in reversed(node))
 
 
-def _check_object(node: dict[str, Any], where: str, *, in_compile: bool) -> None:
-    module, name = node.get("module"), node["class_name"]
-    registered = node.get("registered_name")
+def _check_object(node: dict[str, Any], found: _Findings, *, in_compile: bool) -> None:
+    module, name, config = node.get("module"), node["class_name"], node.get("config")
     if not isinstance(name, str) or not isinstance(module, str | None):
-        raise refusal(where, f"names a class by something other than text: {str(name)[:80]}")
-    if registered not in (None, name):
-        raise refusal(where, f"uses the custom object {str(registered)[:120]!r}")
-    if name in _ALLOWED.get(module, frozenset()):
+        found.add(f"names a class by something other than text: {str(name)[:80]}")
         return
-    if in_compile and _is_compile_object(module, name):
+    if in_compile and _is_of_compile(module, name):
         return
-    raise refusal(where, f"uses {module}.{name}"[:240] + ", which is not on the list of layers")
+    if "module" not in node and name not in _VALUES | _ARRAYS | set(DENIED_VALUES):
+        # Keras would take it for its old format, which looks up the class by its bare name.
+        found.add(f"uses {name[:120]} without a module, which is not on the list")
+        return
+    target = found.allowed.target(node)
+    if target is not None:
+        _add_used(found, node, target)
+    elif module is None and name in _VALUES | _ARRAYS:
+        _check_value(name, config, found)
+    elif name == "function":
+        _check_function(node, found)
+    elif _is_keras(module):
+        _check_keras_object(node, f"{module}.{name}", found)
+    else:
+        _add_foreign(found, node, in_compile=in_compile)
 
 
-def _is_compile_object(module: str | None, name: str) -> bool:
+def _is_keras(module: Any) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == "keras"
+
+
+def _add_used(found: _Findings, node: dict[str, Any], target: str) -> None:
+    registered = found.allowed.lookup_name(node)
+    # Keras looks up this name, which must lead to the allowed object and no other.
+    if registered is None:
+        found.add(f"registers {target} as {str(node.get('registered_name'))[:120]!r}")
+    elif found.used.setdefault(registered, target) != target:
+        found.add(f"registers two classes as {registered[:120]!r}")
+
+
+def _check_keras_object(node: dict[str, Any], full_name: str, found: _Findings) -> None:
+    registered = node.get("registered_name")
+    if registered not in (None, node["class_name"]):
+        found.add(
+            f"uses the custom object {str(registered)[:120]!r} under the name of {full_name[:120]}"
+        )
+    elif full_name in DENIED:
+        found.add(f"uses {full_name}, which is refused: {DENIED[full_name]}")
+    elif full_name not in keras_objects():
+        found.add(f"uses {full_name[:200]}, which is not on the list of what a model may name")
+    elif node["class_name"] in _LOOKUPS:
+        _check_vocabulary(node, found)
+
+
+def _check_vocabulary(node: dict[str, Any], found: _Findings) -> None:
+    config = node.get("config")
+    for key in ("vocabulary", "input_vocabulary"):
+        given = config.get(key) if isinstance(config, dict) else None
+        if isinstance(given, str):
+            found.add(
+                f"uses {node['module']}.{node['class_name']} with the vocabulary in "
+                f"{given[:120]!r}, outside the file; give it the words, vocabulary=[…], or adapt "
+                "it, and save again"
+            )
+
+
+def _check_value(name: str, config: Any, found: _Findings) -> None:
+    if name not in _ARRAYS:
+        return
+    dtype = config.get("dtype") if isinstance(config, dict) else None
+    if dtype not in _DTYPES:
+        found.add(
+            f"holds a {name} of dtype {str(dtype)[:40]!r}, which is not on the list of dtypes"
+        )
+    elif not _is_numeric(config.get("value")):
+        found.add(f"holds a {name} of something other than numbers, which is not on the list")
+
+
+def _is_numeric(value: Any) -> bool:
+    # Not recursive: nobody has looked yet how deep it is.
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, list):
+            pending.extend(part)
+        elif not isinstance(part, bool | int | float):
+            return False
+    return True
+
+
+def _check_function(node: dict[str, Any], found: _Findings) -> None:
+    module, name = node.get("module"), node.get("config")
+    full_name = f"{module}.{name}"
+    if isinstance(name, str) and _is_keras(module):
+        if full_name in DENIED:
+            found.add(f"uses {full_name}(), which is refused: {DENIED[full_name]}")
+            return
+        if f"{full_name}()" in keras_objects() and node.get("registered_name") in (None, name):
+            return
+    elif module == "builtins" and name in found.known_functions:
+        return
+    elif isinstance(name, str) and ">" in name:
+        found.own_code.append(f"{name}=MODULE:{name.rpartition('>')[2]}")
+        return
+    found.add(
+        f"uses {module}.function {str(name)[:120]!r}, which is not on the list; use a function of "
+        "keras.activations, or register your own (keras.saving.register_keras_serializable)"
+    )
+
+
+def _add_foreign(found: _Findings, node: dict[str, Any], *, in_compile: bool) -> None:
+    module, name = node.get("module"), node["class_name"]
+    root = (module or "").partition(".")[0]
+    if module is None and name in DENIED_VALUES:
+        found.add(f"uses {name}, which is not on the list: {DENIED_VALUES[name]}")
+    elif root in sys.stdlib_module_names or (module is None and _registered_alone(node) is None):
+        found.add(f"uses {module}.{name}"[:240] + ", which is not on the list of Keras's objects")
+    elif not in_compile:
+        found.own_code.append(AllowedObjects.line_for(node))
+
+
+def _registered_alone(node: dict[str, Any]) -> str | None:
+    """The registered name of a class from a notebook, whose module Keras does not write."""
+    registered = node.get("registered_name")
+    return registered if isinstance(registered, str) else None
+
+
+def _is_of_compile(module: str | None, name: str) -> bool:
     if module == "builtins":
-        # A loss or metric that is a function of Keras; it is never called.
+        # A loss or metric that is a function; it is never called.
         return name == "function"
     return module in _COMPILE_MODULES and _CLASS_NAME.fullmatch(name) is not None
+
+
+def _refusal_text(found: _Findings) -> str:
+    facts = found.facts[:_MAX_FINDINGS]
+    if len(found.facts) > _MAX_FINDINGS:
+        facts.append(f"and {len(found.facts) - _MAX_FINDINGS} more of the kind")
+    if found.own_code:
+        lines = sorted(set(found.own_code))
+        code = ", ".join(line.rpartition("=")[0] or line for line in lines[:_MAX_FINDINGS])
+        facts.append(
+            f"uses code that is not Keras's ({code}): if you trust it, install its module here "
+            "and with the workers, and set FORNADA_ALLOWED_OBJECTS='"
+            + ",".join(lines)
+            + "'"
+            + (" with your module for MODULE" if any("MODULE:" in line for line in lines) else "")
+        )
+    if found.facts:
+        facts.append("then publish it again")
+    return "; ".join(facts)

@@ -1,15 +1,13 @@
-"""Which models a process may load: by name, by signature, and with which custom layers."""
+"""Which models a process may load: by name, by signature, and with which code of others."""
 
-import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fornada.errors import ConfigError, ModelRefusedError
+from fornada.errors import ModelRefusedError
 from fornada.settings import Settings
+from model_store.safety.allowed_objects import check_entries
 from model_store.safety.signing import PublicKey
-
-_LAYER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,29 +18,25 @@ class Trust:
     accepted_models: tuple[str, ...] = ("*",)
     #: If set, every manifest must be signed with its private key.
     public_key: PublicKey | None = None
-    #: Custom layers that a model may use, as `package.module:ClassName`.
-    allowed_layers: frozenset[str] = field(default_factory=frozenset)
+    #: Code of others that a model may use: entries as in `allowed_objects`.
+    allowed_objects: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Trust":
         """The trust that the settings describe.
 
         Raises:
-            ConfigError: The public key cannot be read, or a layer is not written so.
+            ConfigError: The public key cannot be read, or an allowed object is not written so.
             MissingExtraError: There is a public key, and `cryptography` is not installed.
         """
-        layers = names_in(settings.allowed_layers)
-        for layer in layers:
-            if _LAYER.fullmatch(layer) is None:
-                raise ConfigError(
-                    f"FORNADA_ALLOWED_LAYERS has {layer!r}; write package.module:ClassName, "
-                    "separated by commas"
-                )
+        objects, layers = names_in(settings.allowed_objects), names_in(settings.allowed_layers)
+        check_entries(objects, setting="FORNADA_ALLOWED_OBJECTS")
+        check_entries(layers, setting="FORNADA_ALLOWED_LAYERS")
         key = settings.model_public_key
         return cls(
             accepted_models=names_in(settings.accepted_models or "*"),
             public_key=None if key is None else PublicKey.read(Path(key)),
-            allowed_layers=frozenset(layers),
+            allowed_objects=frozenset({*objects, *layers}),
         )
 
     def check_name(self, name: str) -> None:

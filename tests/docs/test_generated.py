@@ -28,6 +28,16 @@ def test_pages_are_what_the_code_says() -> None:
     assert ("", 0) == (checked.stderr, checked.returncode)
 
 
+def test_the_list_of_keras_objects_is_what_keras_has() -> None:
+    script = GENERATE.with_name("generate_keras_objects.py")
+
+    checked = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert ("", 0) == (checked.stdout, checked.returncode), checked.stderr
+
+
 def test_a_page_that_was_edited_is_stale(generate: dict[str, Any], tmp_path: Path) -> None:
     # given
     for path, text in generate["pages"]().items():

@@ -1,5 +1,6 @@
 """Links, paths, modules and make targets that the docs name exist."""
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +38,12 @@ def anchors(page: Path) -> set[str]:
 
 
 def is_there(name: str) -> bool:
-    """Whether a path exists, or a module, with or without a name inside it."""
+    """Whether a path, a name that a package exports, or a module (of a name) exists."""
     if "/" in name:
         return any(ROOT.glob(name.rstrip("/")))
     package, module = name.split(".")[:2]
+    if module in getattr(importlib.import_module(package), "__all__", ()):
+        return True
     return any((ROOT / package / module).with_suffix(suffix).exists() for suffix in ("", ".py"))
 
 

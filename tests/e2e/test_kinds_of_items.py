@@ -11,7 +11,7 @@ import pytest
 from fornada.formats.items import Array
 from fornada.records import Task
 from model_store.engines import keras_file, keras_setup
-from model_store.publication import publish_file
+from model_store.publishing.file import publish_file
 from model_store.store import ModelStore
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.networks import adapt

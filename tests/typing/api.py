@@ -7,7 +7,9 @@ from typing import assert_type
 import numpy as np
 from numpy.typing import NDArray
 
+import model_store
 from fornada.queue.memory import RecordingSender
+from model_store.manifest import ModelManifest
 from producer import (
     Client,
     FornadaError,
@@ -101,3 +103,10 @@ def what_is_wrong(client: Client, images: NDArray[np.uint8]) -> None:
     client.submit(3, model="m")  # type: ignore[arg-type]  # images are arrays
     client.submit(images, model="m", tags={"a": 1})  # type: ignore[dict-item]  # tags are text
     client.job(7)  # type: ignore[arg-type]  # ids are text
+
+
+def publish_a_fitted_model(model: object, images: NDArray[np.uint8]) -> ModelManifest | None:
+    test = (images, list(range(10)))
+    manifest = model_store.publish(model, name="fashion-mnist", test=test, promote="prod")
+    assert_type(manifest, ModelManifest)
+    return model_store.PublishModel(name="fashion-mnist", test=test).manifest

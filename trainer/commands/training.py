@@ -13,10 +13,8 @@ from fornada import keys, logs
 from fornada.commands.output import JSON_OPTION, print_json
 from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.settings import Settings
-from fornada.storage.opening import open_store
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
-from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from trainer.commands.training_file import read_training_file
 from trainer.data.catalog import DATASET_NAMES, load_dataset
@@ -121,7 +119,7 @@ def train(  # noqa: PLR0917 - click passes options by name
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
-    models = ModelStore(objects=open_store(settings), trust=Trust.from_settings(settings))
+    models = ModelStore.from_settings(settings)
     if (dataset_name is None) == (data is None):
         raise UsageError("give one of --dataset NAME and --data PATH")
     name = name or _name(dataset_name, data)

@@ -4,16 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fornada.errors import ModelNotFoundError, NotBetterError, UsageError
-from model_store.gates import Gate, check_gates
+from model_store.gates import Gate, check_gates, more_is_better
 from model_store.manifest import ModelRef
 from model_store.store import ModelStore
 from trainer.recipes.plan import TrainingPlan, metric_names
-
-#: Parts of the names of metrics where more is better; of losses and errors less is.
-_MORE_IS_BETTER = (
-    *("acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "iou", "io_u", "similarity"),
-    *("sensitivity", "specificity", "true_positives", "true_negatives"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +74,3 @@ def deciding_metric(metrics: Collection[str]) -> str:
     """The first metric over the test split other than the loss, or else the loss."""
     tested = [name for name in metrics if name.startswith("test_") and name != "test_loss"]
     return tested[0] if tested else "test_loss"
-
-
-def more_is_better(metric: str) -> bool:
-    """Whether a larger value of the metric is better, judged by its name."""
-    return any(part in metric.lower() for part in _MORE_IS_BETTER)

@@ -59,7 +59,7 @@ def is_custom(recipe: str | None) -> bool:
 
 
 def check_custom_model(
-    model: Any, dataset: Dataset, plan: TrainingPlan, *, allowed_layers: Collection[str]
+    model: Any, dataset: Dataset, plan: TrainingPlan, *, allowed_objects: Collection[str]
 ) -> None:
     """Check before training that the model can be published and served.
 
@@ -76,7 +76,7 @@ def check_custom_model(
                 "leave that out, or return the model uncompiled"
             )
     where = f"the model of recipe {plan.recipe}"
-    loaded = load_model(dump_model(model), where=where, allowed_layers=allowed_layers)
+    loaded = load_model(dump_model(model), where=where, allowed_objects=allowed_objects)
     compile_predict(
         loaded, tile_items=1, item_shape=dataset.item_shape, item_dtype=dataset.item_dtype
     )

@@ -1,5 +1,6 @@
 """What a training report shows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,8 @@ class LayerRow:
 class ReportMaterial:
     """Everything a report shows. The same material gives the same bytes."""
 
-    #: Model, task, classes, metrics and package versions.
+    #: Model, task, classes, metrics, package versions; and the training, where Fornada did it.
     draft: ModelDraft
-    #: Data set, recipe and plan.
-    training: Training
-    #: Training items held out for validation.
-    validation_item_count: int
     layers: Sequence[LayerRow]
     #: Curves by name (`loss`, `val_accuracy`, …), one value per epoch.
     history: Mapping[str, Sequence[float]]
@@ -43,11 +40,6 @@ class ReportMaterial:
     best_epoch: int | None = None
 
     @property
-    def train_item_count(self) -> int:
-        """Items that the weights were fitted on."""
-        return self.training.item_count - self.validation_item_count
-
-    @property
     def epoch_count(self) -> int:
         """Epochs trained."""
         return max((len(values) for values in self.history.values()), default=0)
@@ -56,6 +48,13 @@ class ReportMaterial:
     def parameter_count(self) -> int:
         """Parameters of all layers."""
         return sum(layer.parameter_count for layer in self.layers)
+
+
+def train_item_counts(training: Training) -> tuple[int, int]:
+    """The training items that the weights were fitted on, and those held out for validation."""
+    # As Keras splits them.
+    fitted = math.floor(training.item_count * (1 - training.parameters.get("validation_split", 0)))
+    return fitted, training.item_count - fitted
 
 
 def layer_rows(model: Any) -> list[LayerRow]:

@@ -1,7 +1,7 @@
 """What a report says of any model: how it was trained, its layers, and its provenance."""
 
 from trainer.figures.curves import metric_curve, metric_names
-from trainer.report.material import ReportMaterial
+from trainer.report.material import ReportMaterial, train_item_counts
 from trainer.report.page import Section, shape
 
 
@@ -43,31 +43,34 @@ def network_section(material: ReportMaterial) -> Section:
 
 def provenance_section(material: ReportMaterial) -> Section:
     """Data, parameters and versions: what it takes to train the same model again."""
-    training, items = material.training, material.test_items
+    training, items = material.draft.training, material.test_items
     data = {
-        "data set": training.dataset,
-        "training items": f"{material.train_item_count:,}",
-        "validation items": f"{material.validation_item_count:,}",
         "test items": f"{len(items):,}",
         "item": f"{shape(items.shape[1:])}, {items.dtype}",
-        "sha256 of the training data": training.data_sha256,
     }
-    parameters = {
-        "recipe": training.recipe,
-        "seed": training.seed,
-        **training.parameters,
-        "training time": f"{training.duration_s:.1f} s",
-    }
+    parameters: dict[str, object] = {}
+    if training is not None:
+        fitted_count, held_out_count = train_item_counts(training)
+        data = {
+            "data set": training.dataset,
+            "training items": f"{fitted_count:,}",
+            "validation items": f"{held_out_count:,}",
+            **data,
+            "sha256 of the training data": training.data_sha256,
+        }
+        parameters = {
+            "recipe": training.recipe,
+            "seed": training.seed,
+            **training.parameters,
+            "training time": f"{training.duration_s:.1f} s",
+        }
+    columns = {"Data": data, "Parameters": parameters, "Versions": material.draft.packages}
     return Section(
         anchor="provenance",
         title="Provenance",
         values={
-            "note": training.not_reproducible_because,
-            "columns": {
-                "Data": data,
-                "Parameters": parameters,
-                "Versions": material.draft.packages,
-            },
+            "note": training and training.not_reproducible_because,
+            "columns": {title: facts for title, facts in columns.items() if facts},
         },
     )
 

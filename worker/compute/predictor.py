@@ -57,7 +57,7 @@ class EnginePredictor:
         choose_tile: ChooseTile,
     ) -> None:
         compile_for = functools.cache(
-            engine.load(manifest, artifact, allowed_layers=models.trust.allowed_layers)
+            engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
         )
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead

@@ -26,7 +26,10 @@ _WRONG = [
     (("promote", "m", "1", "--alias", "a/b"), "alias 'a/b' is not a valid name"),
     (("promote", "m", "1", "--alias", "a", "--gate", "x"), "gate 'x' is not METRIC"),
     (("rollback", "m", "--alias", "prod"), "no model 'm'"),
-    (("publish", "model.h5", "--name", "m"), "model.h5 is not a .keras file"),
+    (("publish", "m.h5", "--name", "m"), "run: fornada models convert m.h5 m.keras"),
+    (("publish", "m.onnx", "--name", "m"), "m.onnx is not a .keras file"),
+    (("convert", "m.h5", "new.h5"), "new.h5 does not end with .keras; name it new.keras"),
+    (("convert", "m.onnx", "new.keras"), "m.onnx is neither an .h5 file nor a SavedModel folder"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
 ]

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fornada.errors import GateNotMetError, UsageError
-from model_store.gates import Gate, check_gates
+from model_store.gates import Gate, check_gates, more_is_better
 
 _GATES = {
     "val_accuracy>=0.85": Gate(metric="val_accuracy", operator=">=", limit=0.85),
@@ -84,3 +84,10 @@ def test_the_error_lists_every_gate_that_does_not_hold() -> None:
 def test_a_gate_on_a_missing_metric_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no metric 'accuracy' to gate on; it has: a, b"):
         check_gates([Gate.parse("accuracy>0")], {"b": 1.0, "a": 1.0}, model="m:1")
+
+
+def test_the_name_of_a_metric_tells_which_way_is_better() -> None:
+    names = ("accuracy", "sparse_top_k_categorical_accuracy", "AUC", "r2_score")
+    assert all(more_is_better(f"test_{name}") for name in names)
+    assert not any(more_is_better(f"test_{name}") for name in ("loss", "mean_absolute_error"))
+    assert not more_is_better("test_rmse")

@@ -22,6 +22,7 @@ from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest
+from model_store.publishing import fitted
 from model_store.store import ModelStore
 from trainer import job
 from trainer.data.catalog import load_dataset
@@ -162,7 +163,7 @@ def test_an_artifact_with_other_outputs_leaves_no_version(
         keras.utils.set_random_seed(99)
         return keras_file.dump_model(keras.models.clone_model(model))
 
-    monkeypatch.setattr(job, "dump_model", dump_another)
+    monkeypatch.setattr(fitted, "dump_model", dump_another)
 
     # when
     with pytest.raises(ModelRefusedError, match=r"differs by .* from the outputs of its golden"):

@@ -33,7 +33,7 @@ def _load(engine: KerasEngine, artifact: bytes, *, times: int) -> None:
         name="m", version=1, item_shape=list(_ITEM_SHAPE), item_dtype="float32"
     )
     for _ in range(times):
-        compile_for = engine.load(manifest, artifact, allowed_layers=())
+        compile_for = engine.load(manifest, artifact, allowed_objects=())
         for tile_items in _TILES:
             compile_for(tile_items)(np.zeros((tile_items, *_ITEM_SHAPE), np.float32))
         del compile_for

@@ -17,7 +17,7 @@ def _published(*, seed: int = 0, fails_on: int | None = None) -> tuple[Compile, 
     publish_for_test(models, item_shape=[3, 5], classes=["a", "b"], seed=seed, fails_on=fails_on)
     manifest = models.resolve("m")
     artifact = models.fetch(manifest.artifact)
-    return ArithmeticEngine(threads=2).load(manifest, artifact, allowed_layers=()), models
+    return ArithmeticEngine(threads=2).load(manifest, artifact, allowed_objects=()), models
 
 
 def _items(count: int) -> np.ndarray:
@@ -64,4 +64,4 @@ def test_an_artifact_of_another_engine_is_refused() -> None:
     _, models = _published()
 
     with pytest.raises(ModelRefusedError, match="FORNADA_ENGINE=test runs no other model"):
-        ArithmeticEngine(threads=1).load(models.resolve("m"), b"PK\x03\x04", allowed_layers=())
+        ArithmeticEngine(threads=1).load(models.resolve("m"), b"PK\x03\x04", allowed_objects=())

@@ -167,7 +167,7 @@ def _member(name: str) -> _Tamper:
         ),
         pytest.param(
             _layer("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}),
-            "uses keras.layers.StringLookup",
+            "uses keras.layers.StringLookup with the vocabulary in '/etc/passwd', outside the file",
             id="CVE-2025-12058",
         ),
         pytest.param(
@@ -263,9 +263,9 @@ def test_a_custom_layer_is_loaded_only_where_it_is_allowed(
     with pytest.raises(ModelRefusedError):
         keras_file.load_model(artifact, where="the artifact")
     with pytest.raises(ModelRefusedError):
-        keras_file.load_model(artifact, where="it", allowed_layers={"shop_layers:Other"})
+        keras_file.load_model(artifact, where="it", allowed_objects={"shop_layers:Other"})
     loaded = keras_file.load_model(
-        artifact, where="the artifact", allowed_layers={f"shop_layers:{name}"}
+        artifact, where="the artifact", allowed_objects={f"shop_layers:{name}"}
     )
 
     # then
@@ -279,17 +279,17 @@ def test_an_allowed_layer_cannot_stand_for_another_registered_one(plain: bytes) 
     evil = _tampered(plain, _layer("shop_layers", "Twice", {}, "evil>Other"))
 
     with pytest.raises(ModelRefusedError, match="registers shop_layers:Twice as 'evil>Other'"):
-        keras_file.load_model(evil, where="it", allowed_layers={"shop_layers:Twice"})
+        keras_file.load_model(evil, where="it", allowed_objects={"shop_layers:Twice"})
 
 
 @pytest.mark.usefixtures("shop")
-def test_two_allowed_layers_under_one_name_are_refused(plain: bytes) -> None:
+def test_two_allowed_objects_under_one_name_are_refused(plain: bytes) -> None:
     evil = _tampered(plain, _layer("shop_layers", "Twice", {}, "Twice"))
     evil = _tampered(evil, _layer("shop_layers.sub", "Twice", {}, "Twice"))
 
     with pytest.raises(ModelRefusedError, match="registers two classes as 'Twice'"):
         keras_file.load_model(
-            evil, where="it", allowed_layers={"shop_layers:Twice", "shop_layers.sub:Twice"}
+            evil, where="it", allowed_objects={"shop_layers:Twice", "shop_layers.sub:Twice"}
         )
 
 
@@ -299,7 +299,7 @@ def test_two_allowed_layers_under_one_name_are_refused(plain: bytes) -> None:
     [
         ("no_such_package", "Layer", "cannot be imported"),
         ("shop_layers", "Absent", "cannot be imported"),
-        ("shop_layers", "NOT_A_CLASS", "is not a class"),
+        ("shop_layers", "NOT_A_CLASS", "is not a class or function"),
     ],
 )
 def test_an_allowed_layer_that_cannot_be_imported_is_a_config_error(
@@ -308,4 +308,4 @@ def test_an_allowed_layer_that_cannot_be_imported_is_a_config_error(
     artifact = _tampered(plain, _layer(module, name, {}, name))
 
     with pytest.raises(ConfigError, match=fact):
-        keras_file.load_model(artifact, where="it", allowed_layers={f"{module}:{name}"})
+        keras_file.load_model(artifact, where="it", allowed_objects={f"{module}:{name}"})

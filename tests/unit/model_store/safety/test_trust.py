@@ -169,12 +169,33 @@ def test_a_model_of_a_refused_name_is_not_read(models: ModelStore, publish: Any)
         worker.verified_manifest(pin)
 
 
-def test_allowed_layers_are_a_comma_separated_list() -> None:
-    for layers in ("Dense", "a.b", "a:b:c", "a b:C", "os.path:join()", "a-b:C"):
-        with pytest.raises(ConfigError, match="FORNADA_ALLOWED_LAYERS has"):
-            Trust.from_settings(Settings(allowed_layers=layers))
+def test_allowed_objects_are_a_comma_separated_list() -> None:
+    for entry in (
+        "Dense",
+        "a.b",
+        "a:b:c",
+        "a b:C",
+        "os.path:join()",
+        "a-b:C",
+        "=a:b",
+        "A>B=c",
+        "A=",
+    ):
+        with pytest.raises(ConfigError, match="FORNADA_ALLOWED_OBJECTS has"):
+            Trust.from_settings(Settings(allowed_objects=entry))
+    with pytest.raises(ConfigError, match="gives 'A>B' two meanings"):
+        Trust.from_settings(Settings(allowed_objects="A>B=c:D,A>B=c:E"))
 
-    trust = Trust.from_settings(Settings(allowed_layers="a.b:C, d:E,"))
+    trust = Trust.from_settings(Settings(allowed_objects="a.b:C, Custom>D=d:E,"))
 
-    assert {"a.b:C", "d:E"} == trust.allowed_layers
+    assert {"a.b:C", "Custom>D=d:E"} == trust.allowed_objects
     assert () == names_in(None)
+
+
+def test_the_old_name_of_the_setting_is_read_too() -> None:
+    with pytest.raises(ConfigError, match="FORNADA_ALLOWED_LAYERS has"):
+        Trust.from_settings(Settings(allowed_layers="Dense"))
+
+    trust = Trust.from_settings(Settings(allowed_layers="a.b:C", allowed_objects="d:E"))
+
+    assert {"a.b:C", "d:E"} == trust.allowed_objects

@@ -8,7 +8,7 @@ from fornada.storage.memory import InMemoryObjectStore
 from model_store.gates import Gate
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
-from trainer.evaluation.acceptance import Acceptance, deciding_metric, more_is_better
+from trainer.evaluation.acceptance import Acceptance, deciding_metric
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
@@ -84,10 +84,3 @@ def test_the_first_metric_other_than_the_loss_decides() -> None:
         (["test_auc", "test_loss", "test_accuracy"], "test_auc"),
     ):
         assert expected == deciding_metric(metrics)
-
-
-def test_the_name_of_a_metric_tells_which_way_is_better() -> None:
-    names = ("accuracy", "sparse_top_k_categorical_accuracy", "AUC", "r2_score")
-    assert all(more_is_better(f"test_{name}") for name in names)
-    assert not any(more_is_better(f"test_{name}") for name in ("loss", "mean_absolute_error"))
-    assert not more_is_better("test_rmse")

@@ -70,7 +70,12 @@ def _material(
     about_training = {
         "dataset": "triangles",
         "recipe": "mlp",
-        "parameters": {"epochs": 4, "metrics": ["accuracy", "auc"], "early_stopping": None},
+        "parameters": {
+            "epochs": 4,
+            "metrics": ["accuracy", "auc"],
+            "early_stopping": None,
+            "validation_split": 0.2,
+        },
         "seed": 7,
         "data_sha256": "ab" * 32,
         "item_count": 1000,
@@ -83,11 +88,10 @@ def _material(
         "classes": ["round", "square", "star"],
         "metrics": {"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
         "packages": {"fornada": "0.1.0", "keras": "3.15.1"},
+        "training": Training.model_validate(about_training | (training or {})),
     }
     values = {
         "draft": ModelDraft.model_validate(about_model | (draft or {})),
-        "training": Training.model_validate(about_training | (training or {})),
-        "validation_item_count": 200,
         "layers": [
             LayerRow(name="flatten", kind="Flatten", output_shape=(64,), parameter_count=0),
             LayerRow(name="dense", kind="Dense", output_shape=(3,), parameter_count=195),

@@ -27,7 +27,7 @@ class _Engine:
         self._off_by = np.float32(off_by)
 
     def load(
-        self, _manifest: ModelManifest, _artifact: bytes, *, allowed_layers: Collection[str]
+        self, _manifest: ModelManifest, _artifact: bytes, *, allowed_objects: Collection[str]
     ) -> Callable[[int], Predict]:
         return lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by
 

@@ -2,32 +2,33 @@
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
 
 import numpy as np
 
-import fornada
-from fornada.errors import InputError, ModelRefusedError, UsageError
+from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
 from fornada.records import Dtype, Task
-from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.artifact import activations
 from model_store.engines.keras_file import load_model
-from model_store.engines.keras_predict import compile_predict
-from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.checked import (
+    GOLDEN_ITEMS,
+    golden_outputs,
+    named_classes,
+    packages,
+    publish_checked,
+)
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
+from model_store.signature import read_signature, token_count
 from model_store.store import ModelStore
 
-#: Items of a generated golden batch, and rows of the predict call that computes its outputs.
-GOLDEN_ITEMS = 32
 #: A golden batch is predicted at every load, and more items would show no more.
-_MAX_GOLDEN_ITEMS = 1024
+MAX_GOLDEN_ITEMS = 1024
 _MAX_CLASSES_BYTES = 10 * 1024**2
 _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
 
@@ -47,7 +48,7 @@ def publish_file(
     """Publish the bytes of a `.keras` file as the next version of model `name`.
 
     Args:
-        artifact: The file, stored unchanged.
+        artifact: The file, stored unchanged but for activations of TensorFlow.
         where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
@@ -66,46 +67,32 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
-    allowed = models.trust.allowed_layers
-    model = load_model(artifact, where=where, allowed_layers=allowed)
-    item_shape, item_dtype = _signature(model, where)
-
-    def predicted(any_model: Any) -> Any:
-        return compile_predict(
-            any_model, tile_items=GOLDEN_ITEMS, item_shape=item_shape, item_dtype=item_dtype
-        )
-
-    inputs = _golden_items(golden, item_shape, item_dtype, where)
-    outputs = predict_items(predicted(model), inputs, tile_items=GOLDEN_ITEMS)
-    if not np.isfinite(outputs).all():
-        raise ModelRefusedError(
-            f"{where} gives NaN or infinity for its golden batch; give typical items "
-            "with --golden, or train it again"
-        )
-
-    def check(stored: bytes) -> None:
-        check_golden(
-            predicted(load_model(stored, where=where, allowed_layers=allowed)),
-            inputs=inputs,
-            outputs=outputs,
-            tile_items=GOLDEN_ITEMS,
-            where=where,
-        )
-
-    return models.publish(
+    model = load_model(
+        artifact,
+        where=where,
+        allowed_objects=models.trust.allowed_objects,
+        functions=activations.tensorflow_functions(),
+    )
+    # Keras could not load them again; the golden batch compares what the model gives with both.
+    artifact = activations.with_keras_activations(artifact)
+    item_shape, item_dtype = read_signature(model, where)
+    inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
+    outputs = golden_outputs(model, inputs, where=where)
+    return publish_checked(
         ModelDraft(
             name=name,
             item_shape=item_shape,
             item_dtype=item_dtype,
             task=task,
-            classes=_classes(classes, outputs.shape[1], where),
+            classes=named_classes(classes, outputs.shape[1], where),
             metrics=dict(metrics or {}),
-            packages=_packages(),
+            packages=packages(),
         ),
         artifact=artifact,
-        golden_inputs=inputs,
-        golden_outputs=outputs,
-        check=check,
+        inputs=inputs,
+        outputs=outputs,
+        models=models,
+        where=where,
         sign_key=sign_key,
     )
 
@@ -117,12 +104,27 @@ def read_artifact(path: Path) -> bytes:
         UsageError: It is another kind of file.
         InputError: It cannot be read, or is too large.
     """
+    if path.is_dir() or path.suffix in {".h5", ".hdf5"}:
+        raise UsageError(
+            f"{path} is not a .keras file but {'a folder' if path.is_dir() else 'HDF5'}, which can "
+            f"hold code; where you trust it, run: fornada models convert {path} "
+            f"{path.with_suffix('.keras').name}"
+        )
     if path.suffix != ".keras":
         raise UsageError(
-            f"{path} is not a .keras file; save the model with model.save('model.keras'), which "
-            "holds no code, as .h5 and SavedModel can"
+            f"{path} is not a .keras file; save the model with model.save('model.keras'), or run "
+            f"`fornada models convert` on an .h5 file or a SavedModel folder"
         )
     return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
+
+
+def replaced_activations(artifact: bytes) -> dict[str, str]:
+    """The activations that publishing replaces: `softmax` by `tf.nn.softmax`.
+
+    Args:
+        artifact: A `.keras` file that was published.
+    """
+    return activations.replacements(artifact)
 
 
 def read_golden(path: Path) -> Array:
@@ -179,58 +181,34 @@ def _read(path: Path, *, limit_bytes: int) -> bytes:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
 
 
-def _signature(model: Any, where: str) -> tuple[list[int], Dtype]:
-    """Shape and dtype of one item."""
-    inputs = model.inputs if model.built else []
-    if len(inputs) != 1:
-        raise ModelRefusedError(f"{where} takes {len(inputs)} arrays per item; it must take one")
-    shape, dtype = list(inputs[0].shape[1:]), str(inputs[0].dtype)
-    if None in shape:
-        raise ModelRefusedError(
-            f"{where} takes items of shape {shape}; give its Input layer a fixed shape"
-        )
-    if dtype not in get_args(Dtype):
-        raise ModelRefusedError(
-            f"{where} takes items of dtype {dtype}; give its Input layer one of "
-            f"{', '.join(get_args(Dtype))}"
-        )
-    return [int(size) for size in shape], cast("Dtype", dtype)
-
-
 def _golden_items(
-    given: Array | None, item_shape: Sequence[int], item_dtype: Dtype, where: str
+    given: Array | None,
+    item_shape: Sequence[int],
+    item_dtype: Dtype,
+    vocabulary: int | None,
+    where: str,
 ) -> Array:
     if given is not None:
         items = check_items(
             given, item_shape=item_shape, item_dtype=item_dtype, model=where, where="--golden"
         )
-        if not 0 < len(items) <= _MAX_GOLDEN_ITEMS:
-            raise InputError(f"--golden has {len(items)} items; give 1 to {_MAX_GOLDEN_ITEMS}")
+        if not 0 < len(items) <= MAX_GOLDEN_ITEMS:
+            raise InputError(f"--golden has {len(items)} items; give 1 to {MAX_GOLDEN_ITEMS}")
         return items
+    return made_up_items(item_shape, item_dtype, vocabulary)
+
+
+def made_up_items(item_shape: Sequence[int], item_dtype: Dtype, vocabulary: int | None) -> Array:
+    """The golden batch of a model of which no real items are known.
+
+    Args:
+        item_shape: Shape of one item.
+        item_dtype: dtype of the items.
+        vocabulary: From `token_count`.
+    """
     shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
     if item_dtype == "float32":
         return rng.random(shape, np.float32)
-    # Integers other than pixels are often tokens, of a vocabulary that may be small.
-    highest = 256 if item_dtype == "uint8" else 2
-    return rng.integers(0, highest, shape, item_dtype)
-
-
-def _classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
-    if given is None:
-        return [str(number) for number in range(output_count)]
-    if len(given) != output_count:
-        raise UsageError(
-            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
-            "name one class per output"
-        )
-    return list(given)
-
-
-def _packages() -> dict[str, str]:
-    keras = import_keras()
-    return {
-        "fornada": fornada.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "tensorflow": sys.modules["tensorflow"].__version__,
-    }
+    # Integers other than pixels are often numbers of a vocabulary that may be small.
+    end = 256 if item_dtype == "uint8" else 2
+    return rng.integers(0, min(end, vocabulary or end), shape, item_dtype)

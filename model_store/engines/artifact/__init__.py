@@ -1,0 +1,1 @@
+"""What a `.keras` file holds: its archive, the activations it names, the sizes it asks for."""

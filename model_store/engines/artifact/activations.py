@@ -1,0 +1,108 @@
+"""TensorFlow's functions as activations, which Keras saves by a name that it cannot load again.
+
+`Dense(10, activation=tf.nn.softmax)` is saved as the function `softmax_v2`. Publishing puts Keras's
+activation of the same meaning in its place; the golden batch of the given model proves it.
+"""
+
+import sys
+from collections.abc import Callable, Collection
+from typing import Any
+
+from model_store.engines.artifact.archive import read_config, with_config
+from model_store.engines.keras_setup import import_tensorflow
+
+#: By the name that Keras saves: the functions of TensorFlow that have it, and Keras's activation.
+#: `relu`, `sigmoid`, `tanh` and others are saved as Keras's own.
+ACTIVATIONS: dict[str, tuple[str, str]] = {
+    "exp": ("math.exp", "exponential"),
+    "log_softmax_v2": ("nn.log_softmax", "log_softmax"),
+    "softmax_v2": ("nn.softmax", "softmax"),
+    "swish": ("nn.silu", "silu"),
+}
+
+
+def found_in(data: bytes) -> dict[str, str]:
+    """TensorFlow's activations in a `.keras` file: `tf.nn.softmax` by its saved name."""
+    found: dict[str, str] = {}
+
+    def note(name: str) -> str:
+        found[name] = f"tf.{ACTIVATIONS[name][0]}"
+        return name
+
+    _replaced(read_config(data), note)
+    return found
+
+
+def replacements(data: bytes) -> dict[str, str]:
+    """What `with_keras_activations` replaces: `softmax` by `tf.nn.softmax`."""
+    return {given: ACTIVATIONS[name][1] for name, given in found_in(data).items()}
+
+
+def with_keras_activations(data: bytes, *, keep: Collection[str] = ()) -> bytes:
+    """The same `.keras` file with Keras's activations for TensorFlow's.
+
+    Args:
+        data: The whole file.
+        keep: Saved names that stand for other functions.
+    """
+
+    def keras_name(name: str) -> Any:
+        return _function(name) if name in keep else ACTIVATIONS[name][1]
+
+    return with_config(data, lambda config: _replaced(config, keras_name))
+
+
+def tensorflow_functions() -> dict[str, Any]:
+    """TensorFlow's functions by the names under which Keras saves them."""
+    import_tensorflow()
+    return {name: _tensorflow_function(name) for name in ACTIVATIONS}
+
+
+def own_names(model: Any) -> set[str]:
+    """Names of the table that functions of a model have which are not TensorFlow's."""
+    if "tensorflow" not in sys.modules:
+        return set(ACTIVATIONS)
+    return {
+        function.__name__
+        for layer in model._flatten_layers()  # noqa: SLF001 - all layers, nested ones too
+        for function in vars(layer).values()
+        if callable(function)
+        and getattr(function, "__name__", None) in ACTIVATIONS
+        and not _is_tensorflows(function)
+    }
+
+
+def _is_tensorflows(function: Any) -> bool:
+    return function is _tensorflow_function(function.__name__)
+
+
+def _tensorflow_function(name: str) -> Any:
+    module, _, function = ACTIVATIONS[name][0].partition(".")
+    return getattr(getattr(sys.modules["tensorflow"], module), function)
+
+
+def _function(name: str) -> dict[str, Any]:
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": name,
+        "registered_name": "function",
+    }
+
+
+def _replaced(config: Any, replacement: Callable[[str], Any]) -> Any:
+    if isinstance(config, list):
+        return [_replaced(part, replacement) for part in config]
+    if not isinstance(config, dict):
+        return config
+    name = config.get("config")
+    if (
+        isinstance(name, str)
+        and name in ACTIVATIONS
+        and (config.get("module"), config.get("class_name")) == ("builtins", "function")
+    ):
+        return replacement(name)
+    return {
+        key: value if key == "compile_config" else _replaced(value, replacement)
+        for key, value in config.items()
+    }

@@ -1,0 +1,126 @@
+"""`PublishModel`: a Keras callback that publishes the best epoch when training ends."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fornada.errors import UsageError
+from fornada.records import Task
+from model_store.engines.keras_setup import import_keras
+from model_store.gates import more_is_better
+from model_store.manifest import ModelManifest
+from model_store.publishing.script import Publication, store_or_default
+from model_store.store import ModelStore
+
+
+class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Publish the weights of the best epoch as the next version of model `name`.
+
+    `model.fit(…, callbacks=[PublishModel(name="fashion-mnist", test=(x_test, y_test))])`. The
+    store is checked before the first epoch, model and test items after it. The model keeps the
+    weights that training left it.
+
+    Args:
+        name: The model's name in the store.
+        monitor: The metric that decides, of those that Keras logs; by default `val_loss`, or
+            `loss` without validation items. Its name tells whether
+            more is better, as of `accuracy`, or less.
+        classes: As for `publish`, and so are the others.
+        test: Items and targets that the model is not fitted on.
+        golden: Items of the golden batch.
+        task: What the outputs are.
+        promote: An alias to point at the new version.
+        store: Where to publish.
+
+    Attributes:
+        manifest: The new version, once training has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        monitor: str | None = None,
+        classes: Sequence[str] | None = None,
+        test: tuple[Any, Any] | None = None,
+        golden: Any = None,
+        task: Task | None = None,
+        promote: str | None = None,
+        store: ModelStore | None = None,
+    ) -> None:
+        super().__init__()
+        self.manifest: ModelManifest | None = None
+        self._publication = Publication(
+            name=name, classes=classes, test=test, golden=golden, task=task, promote=promote
+        )
+        self._publication.check_names()
+        self._monitor, self._given_store = monitor, store
+        self._best: _Best | None = None
+        self._history: dict[str, list[Any]] = {}
+        self._epoch_count = 0
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras's
+        """Check the store, before hours of training."""
+        self._best, self._history, self._epoch_count = None, {}, 0
+        self._models = store_or_default(self._given_store)
+        self._models.versions(self._publication.name)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Keep the weights if they are the best so far."""
+        logs = logs or {}
+        if self._epoch_count == 0:
+            self._publication.check(self.model)
+        self._epoch_count += 1
+        for name, value in logs.items():
+            self._history.setdefault(name, []).append(value)
+        # Keras may validate only every few epochs.
+        metric = self._monitor or ("val_loss" if "val_loss" in self._history else "loss")
+        if metric in logs:
+            self._compare(metric, float(logs[metric]))
+        elif not metric.startswith("val_"):
+            raise self._not_logged(metric)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras's
+        """Publish the best weights."""
+        best, last = self._best, self.model.get_weights()
+        if best is None:
+            raise self._not_logged(self._monitor or "loss")
+        self.model.set_weights(best.weights)
+        try:
+            self.manifest = self._publication.publish(
+                self.model,
+                history=self._history,
+                best_epoch=best.epoch if best.epoch < self._epoch_count else None,
+                models=self._models,
+            )
+        finally:
+            self.model.set_weights(last)
+            self._best = None
+
+    def _compare(self, metric: str, value: float) -> None:
+        cost = math.inf if math.isnan(value) else -value if more_is_better(metric) else value
+        best = self._best
+        if best is None or best.metric != metric or cost < best.cost:
+            self._best = _Best(
+                metric=metric,
+                cost=cost,
+                epoch=self._epoch_count,
+                weights=self.model.get_weights(),
+            )
+
+    def _not_logged(self, metric: str) -> UsageError:
+        names = ", ".join(sorted(self._history)) or "nothing, in no epoch"
+        return UsageError(f"Keras logs no {metric!r} to find the best epoch by; it logs: {names}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Best:
+    """The best epoch so far."""
+
+    metric: str
+    #: The metric's value, negative where more is better.
+    cost: float
+    #: From 1.
+    epoch: int
+    weights: list[Any]

@@ -1,0 +1,129 @@
+"""Publish a model that was loaded or fitted here; every way to publish ends in this check."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fornada
+from fornada.errors import ModelRefusedError, UsageError
+from fornada.formats.items import Array
+from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.interface import Predict
+from model_store.engines.keras_file import load_model
+from model_store.engines.keras_predict import compile_predict
+from model_store.engines.keras_setup import import_keras
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.safety.signing import PrivateKey
+from model_store.store import ModelStore
+
+#: Items of a golden batch that nobody chose, and rows of the predict call over it.
+GOLDEN_ITEMS = 32
+
+
+def publish_checked(
+    draft: ModelDraft,
+    *,
+    artifact: bytes,
+    inputs: Array,
+    outputs: NDArray[np.float32],
+    models: ModelStore,
+    where: str,
+    files: Mapping[str, bytes] | None = None,
+    sign_key: PrivateKey | None = None,
+) -> ModelManifest:
+    """Store a version whose artifact, as read back, reproduces its golden batch.
+
+    Args:
+        draft: What the publisher states about the model.
+        artifact: The `.keras` file.
+        inputs: The golden batch, item dtype [items, *item_shape].
+        outputs: From `golden_outputs`.
+        models: Where to publish.
+        where: The model, for messages.
+        files: Further files of the version, by name.
+        sign_key: Signs the manifest.
+
+    Raises:
+        ModelRefusedError: The stored artifact does not load, or gives other outputs.
+        StoreError: The store cannot be reached or refuses.
+    """
+
+    def check(stored: bytes) -> None:
+        loaded = load_model(stored, where=where, allowed_objects=models.trust.allowed_objects)
+        check_golden(
+            _compiled(loaded, inputs, GOLDEN_ITEMS),
+            inputs=inputs,
+            outputs=outputs,
+            tile_items=GOLDEN_ITEMS,
+            where=where,
+        )
+
+    return models.publish(
+        draft,
+        artifact=artifact,
+        golden_inputs=inputs,
+        golden_outputs=outputs,
+        files=files,
+        check=check,
+        sign_key=sign_key,
+    )
+
+
+def outputs_of(model: Any, items: Array, *, tile_items: int) -> NDArray[np.float32]:
+    """What a Keras model gives for `items`: float32 [items, outputs].
+
+    Raises:
+        ModelRefusedError: It does not take such items, or does not give one row of numbers each.
+    """
+    return predict_items(_compiled(model, items, tile_items), items, tile_items=tile_items)
+
+
+def golden_outputs(model: Any, inputs: Array, *, where: str) -> NDArray[np.float32]:
+    """The outputs of a golden batch.
+
+    Raises:
+        ModelRefusedError: As `outputs_of`; or one of them is NaN or infinite.
+    """
+    outputs = outputs_of(model, inputs, tile_items=GOLDEN_ITEMS)
+    if not np.isfinite(outputs).all():
+        raise ModelRefusedError(
+            f"{where} gives NaN or infinity for its golden batch; give typical items as the "
+            "golden batch, or train it again"
+        )
+    return outputs
+
+
+def _compiled(model: Any, items: Array, tile_items: int) -> Predict:
+    return compile_predict(
+        model, tile_items=tile_items, item_shape=items.shape[1:], item_dtype=str(items.dtype)
+    )
+
+
+def named_classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
+    """The name of each output; by default they are numbered.
+
+    Raises:
+        UsageError: There are not as many names as outputs.
+    """
+    if given is None:
+        return [str(number) for number in range(output_count)]
+    if len(given) != output_count:
+        raise UsageError(
+            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
+            "name one class per output"
+        )
+    return list(given)
+
+
+def packages() -> dict[str, str]:
+    """Versions of the packages that make an artifact, by name."""
+    keras = import_keras()
+    return {
+        "fornada": fornada.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "tensorflow": sys.modules["tensorflow"].__version__,
+    }

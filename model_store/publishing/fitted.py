@@ -1,0 +1,139 @@
+"""Publish a fitted model in memory with its metrics, History, real items and report."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
+from fornada.formats.items import Array
+from model_store.engines.keras_file import dump_model
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.checked import publish_checked
+from model_store.store import ModelStore
+
+_TEST_BATCH_ITEMS = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedModel:
+    """A Keras model, how its training went, and the items to test it on."""
+
+    model: Any
+    #: Curves by name (`loss`, `val_accuracy`, …), one value per epoch.
+    history: Mapping[str, Sequence[float]]
+    #: The epoch, from 1, whose weights the model has; `None`: the last.
+    best_epoch: int | None = None
+    #: item dtype [items, *item_shape].
+    test_items: Array | None = None
+    #: As the model's loss takes them, one per test item.
+    test_targets: Array | None = None
+
+
+#: Makes the files of a report.
+Report = Callable[[FittedModel, ModelDraft], Mapping[str, bytes]]
+
+
+def measure(fitted: FittedModel) -> dict[str, float]:
+    """The metrics of the weights' epoch, and `test_…` over the test items of a compiled model.
+
+    Raises:
+        ModelError: One is not finite.
+        InputError: Loss and metrics do not take the test targets.
+    """
+    epoch_count = max(map(len, fitted.history.values()), default=0)
+    epoch = (fitted.best_epoch or epoch_count) - 1
+    metrics = {
+        curve: values[epoch]
+        for curve, values in fitted.history.items()
+        if len(values) == epoch_count
+    }
+    if fitted.test_items is not None and fitted.model.compiled:
+        metrics |= {f"test_{name}": value for name, value in _test_metrics(fitted).items()}
+    lost = sorted(metric for metric, value in metrics.items() if not math.isfinite(value))
+    if lost:
+        raise ModelError(
+            f"training diverged: {', '.join(lost)} not finite after {epoch_count} epochs; lower "
+            "the learning rate"
+        )
+    return metrics
+
+
+def publish_fitted(
+    fitted: FittedModel,
+    draft: ModelDraft,
+    *,
+    inputs: Array,
+    outputs: NDArray[np.float32],
+    models: ModelStore,
+    report: Report,
+    promote: str | None = None,
+) -> ModelManifest:
+    """Publish a fitted model with its History and report; point the alias `promote` at it.
+
+    Args:
+        fitted: The model.
+        draft: What the publisher states about it.
+        inputs: The golden batch, item dtype [items, *item_shape].
+        outputs: From `golden_outputs`.
+        models: Where to publish.
+        report: Makes the report.
+        promote: An alias to point at the new version.
+
+    Raises:
+        ModelRefusedError: Keras cannot save the model, or a worker could not load it.
+        StoreError: The store cannot be reached or refuses.
+    """
+    files = dict(report(fitted, draft))
+    if fitted.history:
+        files["history.json"] = json.dumps(fitted.history, indent=1).encode()
+    where = f"the new version of {draft.name}"
+    manifest = publish_checked(
+        draft,
+        artifact=_artifact(fitted.model, where),
+        inputs=inputs,
+        outputs=outputs,
+        models=models,
+        where=where,
+        files=files,
+    )
+    if promote is not None:
+        models.promote(draft.name, manifest.version, promote)
+    return manifest
+
+
+def _artifact(model: Any, where: str) -> bytes:
+    try:
+        return dump_model(model)
+    except (FornadaError, MemoryError):
+        raise
+    except Exception as exc:
+        # Custom layers raise anything.
+        raise ModelRefusedError(
+            f"{where} cannot be saved by Keras: {error_line(exc)}; give custom layers a get_config"
+        ) from exc
+
+
+def _test_metrics(fitted: FittedModel) -> dict[str, float]:
+    try:
+        tested = fitted.model.evaluate(
+            fitted.test_items,
+            fitted.test_targets,
+            batch_size=_TEST_BATCH_ITEMS,
+            verbose=0,
+            return_dict=True,
+        )
+    except (MemoryError, OSError):
+        raise
+    except Exception as exc:
+        # Losses and metrics raise anything.
+        raise InputError(
+            f"test: the model's loss and metrics do not take these targets ({error_line(exc)}); "
+            "give targets like those that it was fitted on"
+        ) from exc
+    # Metrics per class are arrays.
+    return {name: float(value) for name, value in tested.items() if np.ndim(value) == 0}
