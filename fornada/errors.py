@@ -6,6 +6,7 @@
     |- UsageError                 the command or call was put together wrongly
     |- MessageError               bytes are not a message, manifest or outcome we can obey
     |- InputError                 the caller's images are wrong
+    |  `- PredictionErrors        some items of a call have no result
     |- DatasetUnavailableError    a data set is neither cached nor to be downloaded
     |- LocalDiskError             this machine's disk refused a write or a read
     |- BrokerError                the message broker cannot be reached or refuses us
@@ -27,7 +28,7 @@
        |- JobNotFoundError
        |- JobConflictError        the same id with other content
        |- PartlySubmittedError    of several submissions some failed
-       |- JobFailedError          the job ended, and not with SUCCEEDED
+       |- JobFailedError          the job ended, and its results are not asked for in part
        |- JobNotFinishedError     full results were asked for too early
        `- WaitTimeoutError        it did not end within the caller's time
 
@@ -104,6 +105,19 @@ class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
 
 class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
+
+
+class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several items
+    """Some items of a call of `predict` have no result; it has the rows of the others."""
+
+    def __init__(
+        self, message: str, *, outputs: object = None, errors: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        #: float32 [items, outputs], NaN in the rows that failed.
+        self.outputs = outputs
+        #: Number of an item that failed -> why.
+        self.errors = dict(errors or {})
 
 
 class DatasetUnavailableError(FornadaError, LookupError, fault="worker"):

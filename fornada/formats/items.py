@@ -24,15 +24,37 @@ def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
     return one in {other, (*other, 1)} or (*one, 1) == other
 
 
+def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
+    """Number of a row of a model's outputs with NaN or infinity -> the reason that it fails."""
+    finite = np.isfinite(outputs).all(axis=1)
+    return {
+        int(row): f"the model gave {'NaN' if np.isnan(outputs[row]).any() else 'infinity'}"
+        for row in np.flatnonzero(~finite)
+    }
+
+
+def fill_nulls(array: Array) -> tuple[Array, dict[int, str]]:
+    """Zeros for the nulls in an array of objects; number of a row that has one -> why it fails."""
+    if array.dtype != np.dtype(object) or array.ndim == 0:
+        return array, {}
+    null = np.asarray(np.frompyfunc(lambda value: value is None, 1, 1)(array), np.bool_)
+    rows = np.flatnonzero(null.reshape(len(array), -1).any(axis=1))
+    if not len(rows) or null.all():
+        return array, {}
+    numbers = np.array(np.where(null, 0, array).tolist())
+    return numbers, {int(row): "null among its values" for row in rows}
+
+
 def check_items(
     array: Array, *, item_shape: Sequence[int], item_dtype: str, model: str, where: str = "images"
 ) -> Array:
     """Return `array` as items that `model` takes: `item_dtype` [items, *item_shape].
 
-    A last axis of length 1 is added or dropped to fit, since grey images come both ways.
+    A last axis of length 1 is added or dropped to fit, since grey images come both ways. NaN and
+    infinity pass: they are the fault of their items alone.
 
     Raises:
-        InputError: The array is empty, or its shape, dtype or a value does not fit.
+        InputError: The array is empty, or its shape, dtype or an integer does not fit.
     """
     want = tuple(item_shape)
     if array.ndim == 0 or array.shape[0] == 0 or array.size == 0:
@@ -43,11 +65,6 @@ def check_items(
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
     if array.shape[1:] != want:
         array = _fit_grey_axis(array, want, model=model, where=where)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise InputError(
-            f"{where}: item {bad} has NaN or infinity; replace or leave out such items"
-        )
     return _fit_dtype(array, np.dtype(item_dtype), model=model, where=where)
 
 
@@ -68,7 +85,8 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     if array.dtype == want:
         return array
     if want.kind == "f":
-        return _to_float(array, want, model=model, where=where)
+        with np.errstate(over="ignore"):
+            return array.astype(want)
     if np.can_cast(array.dtype, want):
         return array.astype(want)
     if array.dtype.kind in "ui":
@@ -84,14 +102,3 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
         f"give the raw {raw} as {want}"
     )
-
-
-def _to_float(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
-    with np.errstate(over="ignore"):
-        items = array.astype(want)
-    if array.dtype.kind == "f" and not np.isfinite(items).all():
-        raise InputError(
-            f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
-            "takes; scale them before you submit"
-        )
-    return items

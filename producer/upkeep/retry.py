@@ -7,7 +7,7 @@ from fornada.coordination.interface import Coordination
 from fornada.errors import UsageError
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges
+from fornada.ranges import from_ranges
 from fornada.records import now
 
 #: Tag of a retry: the job whose images it reads.

@@ -12,7 +12,7 @@ from fornada.errors import JobFailedError, UsageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges
+from fornada.ranges import from_ranges
 from producer.upkeep.retry import job_of_shards
 
 #: Tag of a verification: the job whose images it reads.

@@ -1,23 +1,22 @@
 """Compute attempts: fetch, predict and store, in this process or an isolated one."""
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fornada.errors import ModelRefusedError, PredictionError
+from fornada.errors import ModelRefusedError
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
-from fornada.records import ObjectRef, now
+from fornada.records import ItemError, ObjectRef, now
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
-from worker.compute.batcher import Probabilities
+from worker.compute.halving import Predicted, Probabilities
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
 from worker.host.identity import Worker
@@ -69,13 +68,13 @@ class Computation:
             clock = _Stopwatch(self._events, [attempt])
             items = read_items(manifest, attempt.spec, jobs=self._jobs)
             fetch_s = clock.lap(Stage.FETCH)
-            probabilities = _predict(model, items, attempt)
+            probabilities, errors = _predict(model, items, attempt)
             predict_s = clock.lap(Stage.PREDICT)
             data = self._put_data(attempt, probabilities)
             return self._ok(
                 attempt,
                 data=data,
-                item_errors=items.errors,
+                item_errors=errors,
                 engine=model.engine,
                 tile_items=model.batcher.tile_items,
                 fetch_s=fetch_s,
@@ -99,24 +98,27 @@ class Computation:
             read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
             fetch_s = clock.lap(Stage.FETCH)
             rows = np.concatenate([items.rows for items in read])
-            outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
+            predicted = _no_rows(attempts[0])
             if len(rows):
-                outputs = model.batcher.predict(rows)
+                predicted = model.batcher.predict(rows)
             predict_s = clock.lap(Stage.PREDICT)
-            ends = itertools.accumulate(len(items.rows) for items in read)
-            parts = np.split(outputs, list(ends)[:-1])
+            parts = predicted.parts([len(items.rows) for items in read])
+            placed = [
+                _placed(part, items, attempt)
+                for attempt, items, part in zip(attempts, read, parts, strict=True)
+            ]
             return [
                 self._ok(
                     attempt,
-                    data=self._put_data(attempt, _placed(part, items, attempt)),
-                    item_errors=items.errors,
+                    data=self._put_data(attempt, probabilities),
+                    item_errors=errors,
                     engine=model.engine,
                     tile_items=model.batcher.tile_items,
                     # Those of the whole bundle.
                     fetch_s=fetch_s,
                     predict_s=predict_s,
                 )
-                for attempt, items, part in zip(attempts, read, parts, strict=True)
+                for attempt, (probabilities, errors) in zip(attempts, placed, strict=True)
             ]
 
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
@@ -177,26 +179,22 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
-def _predict(model: LoadedModel, items: Items, attempt: Begun) -> Probabilities:
-    """float32 [items, classes] in the shard's order; a row is NaN where its item failed."""
-    if len(items.rows):
-        return _placed(model.batcher.predict(items.rows), items, attempt)
-    return np.full((attempt.item_count, len(attempt.manifest.classes)), np.nan, np.float32)
+def _predict(
+    model: LoadedModel, items: Items, attempt: Begun
+) -> tuple[Probabilities, list[ItemError]]:
+    predicted = model.batcher.predict(items.rows) if len(items.rows) else _no_rows(attempt)
+    return _placed(predicted, items, attempt)
 
 
-def _placed(outputs: Probabilities, items: Items, attempt: Begun) -> Probabilities:
-    """`outputs`, a row for each item that did not fail, in the shard's order."""
-    item_count, class_count = attempt.item_count, len(attempt.manifest.classes)
-    if outputs.shape[1] != class_count:
-        raise PredictionError(
-            f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
-            "it with one class for each output"
-        )
-    if len(items.rows) == item_count:
-        return outputs
-    probabilities = np.full((item_count, class_count), np.nan, np.float32)
-    probabilities[items.positions] = outputs
-    return probabilities
+def _no_rows(attempt: Begun) -> Predicted:
+    return Predicted(np.empty((0, len(attempt.manifest.classes)), np.float32), {})
+
+
+def _placed(
+    predicted: Predicted, items: Items, attempt: Begun
+) -> tuple[Probabilities, list[ItemError]]:
+    class_count = len(attempt.manifest.classes)
+    return items.placed(*predicted, item_count=attempt.item_count, class_count=class_count)
 
 
 class _Stopwatch:

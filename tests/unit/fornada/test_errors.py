@@ -28,7 +28,7 @@ def _drawn_tree() -> dict[str, str]:
     parents: dict[str, str] = {}
     above = ["FornadaError"]
     for line in (errors.__doc__ or "").splitlines():
-        if match := re.match(r"    (?P<bars>[| ]*)(?:\|-|`-) (?P<name>\w+Error)", line):
+        if match := re.match(r"    (?P<bars>[| ]*)(?:\|-|`-) (?P<name>\w+Errors?)", line):
             depth = len(match["bars"]) // 3 + 1
             above = [*above[:depth], match["name"]]
             parents[match["name"]] = above[depth - 1]

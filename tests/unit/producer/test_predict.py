@@ -114,7 +114,7 @@ def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
 
     def call(number: int) -> float:
         items = np.full((1, 3), number, np.uint8)
-        return float(calls.predict(items, _PIN, timeout_s=10)[0, 0])
+        return float(calls.predict(items, _PIN, timeout_s=10).outputs[0, 0])
 
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(call, number) for number in range(32)]
@@ -186,7 +186,7 @@ def test_a_call_that_does_not_get_through_fails_at_once(
         calls.predict(_ITEMS, _PIN, timeout_s=10)
 
     exchange.fails = None
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
 
 
 class _ContestedFuture(Future[Any]):
@@ -219,7 +219,7 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
             calls.predict(_ITEMS, _PIN, timeout_s=10)
     exchange.loses_replies = False
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     # The thread that came second did not fail.
     assert [] == [record.msg for record in caplog.records if record.levelname == "ERROR"]
 
@@ -234,7 +234,7 @@ def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
     # The next call finds a dead thread in the reader's place.
     calls._reader, reads = dead, calls._reader
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     assert calls._reader is not dead
     calls.close()
     assert reads is not None
@@ -246,7 +246,7 @@ def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
     calls = calls_on(exchange)
     exchange.collect_error = RuntimeError("unexpected")
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     assert exchange.collect_error is None
 
 
@@ -262,7 +262,7 @@ def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: Ca
     late = PredictAnswer(id="0" * 32, item_count=1, output_count=1)
     exchange._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
     exchange._answer = _sums
-    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).tolist()
+    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.tolist()
 
 
 @pytest.mark.parametrize(

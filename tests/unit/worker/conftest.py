@@ -23,7 +23,7 @@ from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
-from fornada.records import ObjectRef, now, sha256_hex
+from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import HookedObjectStore, InMemoryCoordination
@@ -209,6 +209,7 @@ class _World:
         at = datetime.fromtimestamp(self.now_s, UTC)
         manifest = JobManifest(
             **{
+                "schema_version": JOB_VERSION,
                 "job_id": job_id,
                 "model": model.pin,
                 "item_shape": model.item_shape,
@@ -230,7 +231,7 @@ class _World:
         job = with_content_id(
             JobManifest(
                 **{
-                    "schema_version": 2,
+                    "schema_version": JOB_VERSION,
                     "job_id": "new",
                     "model": model.pin,
                     "item_shape": model.item_shape,
@@ -285,6 +286,7 @@ class _World:
             data = self.stored(keys.JobKeys("job").data(shard, attempt), to_npy(array))
         return self.jobs.commit(
             ShardOutcome(
+                schema_version=manifest.schema_version,
                 job_id="job",
                 shard=shard,
                 status=status,

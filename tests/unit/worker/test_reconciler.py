@@ -236,7 +236,7 @@ def test_a_job_whose_outcomes_are_all_there_is_ended(world: Any) -> None:
     assert "ended" == world.run()
 
 
-def test_a_dead_shard_makes_the_job_failed(world: Any) -> None:
+def test_a_dead_shard_makes_the_job_partial(world: Any) -> None:
     world.submit([ONE] * 2)
     world.commit(0)
     world.commit(1, status="dead")
@@ -244,7 +244,7 @@ def test_a_dead_shard_makes_the_job_failed(world: Any) -> None:
     world.new_reconciler().round()
 
     final = world.jobs.final("job")
-    assert ("FAILED", 1, 1) == (final.state, final.shards_ok, final.shards_dead)
+    assert ("PARTIAL", 1, 1) == (final.state, final.shards_ok, final.shards_dead)
 
 
 def test_an_interrupted_cancel_is_finished_with_its_reason(world: Any) -> None:

@@ -46,7 +46,7 @@ def test_the_schema_version_may_be_left_out() -> None:
         (("job",), {}, "body"),
         (([GOOD],), {}, "body"),
         (({**GOOD, "more": 1},), {}, "more"),
-        (({**GOOD, "schema_version": 3},), {}, "schema_version"),
+        (({**GOOD, "schema_version": 4},), {}, "schema_version"),
         (({**GOOD, "manifest": "{}"},), {}, "version 1 has no manifest"),
         (({**GOOD, "schema_version": 2, "manifest": "x" * (64 * 1024 + 1)},), {}, "manifest"),
         (({**GOOD, "schema_version": 2, "manifest": {}},), {}, "manifest"),
