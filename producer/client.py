@@ -34,7 +34,7 @@ from producer.submitting.submission import Options, Submission
 from producer.submitting.submitter import Submitter
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
-from producer.upkeep.retry import lost_shards, retry_of
+from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
 
@@ -292,18 +292,23 @@ class Client:
         return job
 
     def retry_failed(self, job_id: str) -> Job:
-        """Submit the failed and missing shards of an ended job again, as a new job.
+        """Run the failed items of an ended job again, and its missing shards, as a new job.
 
         Its id is the job's with `-retry` appended, so calling again returns the same job. Images
-        are not copied; item ids and numbers are those of the first job.
+        are not copied; item ids and numbers are those of the first job. Items that could not be
+        read when they were submitted are left out.
 
         Raises:
             JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or every shard succeeded.
+            UsageError: It has not ended, or nothing can be run again.
         """
-        manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
-        new = self._creator.existing(manifest.job_id) is None
-        return self._as_job(self._creator.create_and_enqueue(manifest, new=new))
+        source = self.job(job_id).manifest
+        existing = self._creator.existing(retry_id(job_id))
+        if existing is not None and existing.tags.get(RETRY_OF) == job_id:
+            # Perhaps of an older version, which would be written otherwise today.
+            return self._as_job(existing)
+        manifest = retry_of(source, jobs=self._jobs)
+        return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None

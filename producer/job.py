@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -276,13 +276,14 @@ class Job:
         if spec.item_ids is not None:
             return _parse_ids(
                 self._jobs.read_checked(spec.item_ids),
-                item_count=spec.item_count,
+                positions=spec.positions,
+                are_all=spec.selected is None,
                 where=spec.item_ids.key,
             )
         if spec.format == "image":
-            return [ref.key for ref in spec.objects]
+            return [spec.objects[position].key for position in spec.positions]
         first_number = first_item if spec.first_item is None else spec.first_item
-        return [str(first_number + position) for position in range(spec.item_count)]
+        return [str(first_number + position) for position in spec.positions]
 
 
 def _errors_of(
@@ -297,17 +298,17 @@ def _errors_of(
     return {error.index: error.reason for error in outcome.item_errors}
 
 
-def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:
+def _parse_ids(data: bytes, *, positions: Sequence[int], are_all: bool, where: str) -> list[str]:
     try:
         item_ids = json.loads(data)
     except ValueError:
         item_ids = None
     if (
         not isinstance(item_ids, list)
-        or len(item_ids) != item_count
+        or len(item_ids) != (len(positions) if are_all else max(len(item_ids), positions[-1] + 1))
         or not all(isinstance(item_id, str) for item_id in item_ids)
     ):
         raise IntegrityError(
-            f"{where} is not a JSON array of {item_count} item ids as strings; submit again"
+            f"{where} is not a JSON array of {positions[-1] + 1} item ids as strings; submit again"
         )
-    return item_ids
+    return [item_ids[position] for position in positions]

@@ -189,7 +189,7 @@ def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 @click.option("--wait", is_flag=True, help="Wait until the new job ends.")
 @JSON_OPTION
 def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Submit the failed and missing shards of an ended job as a new job.
+    """Run the failed items of an ended job again, and its missing shards, as a new job.
 
     Example: fornada jobs retry-failed 20261123T154100-9f2c1e07ab --wait
     """

@@ -137,7 +137,7 @@ def _first_difference(
     position, class_index = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
     return Difference(
         shard=recorded.shard,
-        item=again.shards.first_items[shard] + int(position),
+        item=again.shards.first_items[shard] + again.shards[shard].positions[int(position)],
         class_name=again.classes[class_index],
         recorded=float(then[position, class_index]),
         recomputed=float(now[position, class_index]),
