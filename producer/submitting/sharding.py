@@ -1,7 +1,7 @@
 """Cut a stream of items into shards of one size, holding one shard at a time."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -57,7 +57,6 @@ def cut(
     empty = True
     for block in blocks:
         filled, nulls = fill_nulls(block.images)
-        block = replace(block, errors={**block.errors, **nulls})  # noqa: PLW2901 - it is the same
         images = check_items(
             filled,
             item_shape=signature.item_shape,
@@ -67,12 +66,13 @@ def cut(
         )
         _check_ids(block)
         if strict:
-            _refuse_bad_items(block, images)
+            _refuse_bad_items(block, images, nulls)
+        errors = {**block.errors, **nulls}
         empty = False
         start = 0
         while start < len(images):
             stop = start + item_count - held_count
-            held.append(_slice(block, images, start, stop))
+            held.append(_slice(block, images, errors, start, stop))
             held_count += len(held[-1].images)
             start = stop
             if held_count == item_count:
@@ -92,19 +92,25 @@ def _check_ids(block: ItemBlock) -> None:
         )
 
 
-def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
+def _slice(
+    block: ItemBlock, images: Array, errors: Mapping[int, str], start: int, stop: int
+) -> ItemBlock:
     item_ids = None if block.item_ids is None else block.item_ids[start:stop]
-    errors = {n - start: why for n, why in block.errors.items() if start <= n < stop}
-    return ItemBlock(images=images[start:stop], item_ids=item_ids, where=block.where, errors=errors)
+    return ItemBlock(
+        images=images[start:stop],
+        item_ids=item_ids,
+        where=block.where,
+        errors={n - start: why for n, why in errors.items() if start <= n < stop},
+    )
 
 
-def _refuse_bad_items(block: ItemBlock, images: Array) -> None:
-    errors = [*good_items(images).errors]
-    errors += [ItemError(index=index, reason=why) for index, why in block.errors.items()]
-    if errors:
-        first = min(errors, key=lambda error: error.index)
+def _refuse_bad_items(block: ItemBlock, images: Array, nulls: Mapping[int, str]) -> None:
+    if block.errors:
+        raise InputError(block.errors[min(block.errors)])
+    bad = {error.index: error.reason for error in good_items(images).errors} | dict(nulls)
+    if bad:
         raise InputError(
-            f"{block.where}: item {first.index}: {first.reason}; replace or leave out such items, "
+            f"{block.where}: item {min(bad)} has {bad[min(bad)]}; replace or leave out such items, "
             "or submit without strict"
         )
 

@@ -211,13 +211,16 @@ _BAD_FILES = [
 
 def test_a_bad_file(deployment: Any, folder: Path) -> None:
     for name, words in _BAD_FILES:
-        deployment.refuses(*_submit(name), code=2, words=[name.rstrip("/"), *words], cwd=folder)
+        deployment.refuses(
+            *_submit(name), "--strict", code=2, words=[name.rstrip("/"), *words], cwd=folder
+        )
 
 
 def test_a_value_that_is_no_number(deployment: Any, folder: Path) -> None:
     for value in ("nan", "inf"):
         deployment.refuses(
             *_submit(f"{value}.npy", "floats"),
+            "--strict",
             code=2,
             words=[f"{value}.npy: item 1 has NaN or infinity", "leave out such items"],
             cwd=folder,

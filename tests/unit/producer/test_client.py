@@ -357,7 +357,7 @@ def test_items_with_nan_or_null_are_accepted_unless_strict(world: Any) -> None:
     nulls[3, 0, 0], nulls[4, 1, 1] = 0.0, None
 
     for given, index, why in ((images, 3, "NaN or infinity"), (nulls, 4, "null")):
-        with pytest.raises(InputError, match=f"item {index}: {why} among its values"):
+        with pytest.raises(InputError, match=f"item {index} has {why} among its values"):
             world.client.submit(given, model="m", strict=True)
         world.client.submit(given, model="m")
     job = world.client.submit(nulls, model="m", items_per_shard=3)

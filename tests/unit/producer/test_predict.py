@@ -18,6 +18,7 @@ from fornada.errors import (
     InputError,
     ModelNotFoundError,
     ModelRefusedError,
+    PredictionErrors,
     UsageError,
     WaitTimeoutError,
 )
@@ -333,3 +334,34 @@ def test_the_store_is_not_asked_for_each_call(
     client.predict(images, model="m:1")
     with pytest.raises(AssertionError, match="the store was asked"):
         client.predict(images, model="m@prod")
+
+
+def test_a_bad_item_of_a_call_fails_alone() -> None:
+    # given a model that gives NaN for some items
+    def predict(rows: np.ndarray) -> np.ndarray:
+        outputs = rows.reshape(len(rows), -1).sum(axis=1, keepdims=True).astype(np.float32)
+        outputs[rows[:, 0, 0] == 7] = np.inf
+        return outputs
+
+    items = np.ones((5, 2, 2), object)
+    items[1, 0, 0], items[2, 0, 0], items[4, 1, 1] = 7, np.nan, None
+    with in_memory_client(
+        model="m", item_shape=[2, 2], classes=["a"], item_dtype="float32", predict=predict
+    ) as client:
+        # when / then
+        with pytest.raises(
+            PredictionErrors, match="3 of 5 items failed; item 1: the mod"
+        ) as caught:
+            client.predict(items, model="m")
+        outputs = client.predict(items, model="m", errors="nan")
+        with pytest.raises(UsageError, match="give 'raise' or 'nan'"):
+            client.predict(items, model="m", errors="ignore")  # type: ignore[arg-type]  # wrong
+
+    assert {
+        1: "the model gave infinity",
+        2: "NaN or infinity among its values",
+        4: "null among its values",
+    } == caught.value.errors
+    expected = np.array([[4], [np.nan], [np.nan], [4], [np.nan]], np.float32)
+    np.testing.assert_array_equal(expected, outputs)
+    np.testing.assert_array_equal(expected, caught.value.outputs)
