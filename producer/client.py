@@ -12,7 +12,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError, PredictionErrors, UsageError
+from fornada.errors import InputError, JobNotFoundError, MessageError, PredictionErrors, UsageError
 from fornada.formats.items import Array, check_items, fill_nulls
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -226,6 +226,8 @@ class Client:
         """
         if errors not in {"raise", "nan"}:
             raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
+        if not isinstance(images, np.ndarray):
+            raise InputError(f"images is {type(images).__name__}; give an array of items")
         manifest = self._recent_models.resolve(model)
         filled, nulls = fill_nulls(images)
         items = check_items(

@@ -34,15 +34,23 @@ def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
 
 
 def fill_nulls(array: Array) -> tuple[Array, dict[int, str]]:
-    """Zeros for the nulls in an array of objects; number of a row that has one -> why it fails."""
-    if array.dtype != np.dtype(object) or array.ndim == 0:
+    """Zeros for nulls and masked values; number of a row that has one -> why it fails."""
+    is_masked = isinstance(array, np.ma.MaskedArray)
+    if array.ndim == 0 or not (is_masked or array.dtype == np.dtype(object)):
         return array, {}
-    null = np.asarray(np.frompyfunc(lambda value: value is None, 1, 1)(array), np.bool_)
+    if is_masked:
+        null, what = np.ma.getmaskarray(array), "a masked value"
+    else:
+        null = np.asarray(np.frompyfunc(lambda value: value is None, 1, 1)(array), np.bool_)
+        what = "null"
+    if null.all() and not is_masked:
+        return array, {}
     rows = np.flatnonzero(null.reshape(len(array), -1).any(axis=1))
-    if not len(rows) or null.all():
-        return array, {}
-    numbers = np.array(np.where(null, 0, array).tolist())
-    return numbers, {int(row): "null among its values" for row in rows}
+    plain = np.asarray(array)
+    if len(rows):
+        plain = np.where(null, 0, plain)
+        plain = np.array(plain.tolist()) if plain.dtype == np.dtype(object) else plain
+    return plain, {int(row): f"{what} among its values" for row in rows}
 
 
 def check_items(

@@ -76,6 +76,8 @@ class Preparation:
         """
         options.check()
         given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        for submission in given:
+            _check_tags(submission)
         idempotency_keys = [submission.idempotency_key for submission in given]
         _check_keys(idempotency_keys)
         known = list(in_parallel(self._existing, idempotency_keys))
@@ -164,6 +166,12 @@ class Preparation:
             strict=strict,
         )
         return Shards(found)
+
+
+def _check_tags(submission: Submission) -> None:
+    for key, value in (submission.tags or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

@@ -384,9 +384,11 @@ def test_item_ids_go_with_one_array_alone(world: Any) -> None:
 
 
 def test_options_that_make_no_sense_are_refused(world: Any) -> None:
-    for items_per_shard in (0, -1):
+    for items_per_shard in (0, -1, 2.0):
         with pytest.raises(UsageError, match="items_per_shard"):
             world.client.submit(IMAGES, model="m", items_per_shard=items_per_shard)
+    with pytest.raises(UsageError, match="tags has 'n': 1"):
+        world.client.submit(IMAGES, model="m", tags={"n": 1})
     for deadline_s in (0, -1, float("nan"), float("inf"), 1e30):
         with pytest.raises(UsageError, match="deadline_s"):
             world.client.submit(IMAGES, model="m", deadline_s=deadline_s)

@@ -356,6 +356,8 @@ def test_a_bad_item_of_a_call_fails_alone() -> None:
         outputs = client.predict(items, model="m", errors="nan")
         with pytest.raises(UsageError, match="give 'raise' or 'nan'"):
             client.predict(items, model="m", errors="ignore")  # type: ignore[arg-type]  # wrong
+        with pytest.raises(InputError, match="images is list"):
+            client.predict(items.tolist(), model="m")
 
     assert {
         1: "the model gave infinity",

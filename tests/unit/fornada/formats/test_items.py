@@ -289,6 +289,16 @@ def test_nulls_are_filled_and_their_rows_named() -> None:
     np.testing.assert_array_equal(np.array([[1, 2], [0, 4], [5, 6.5]]), numbers)
 
 
+def test_masked_values_are_filled_and_their_rows_named() -> None:
+    array = np.ma.masked_equal(np.array([[1, 2], [9, 4]], np.int32), 9)
+
+    numbers, errors = fill_nulls(array)
+
+    assert {1: "a masked value among its values"} == errors
+    assert (np.dtype(np.int32), [[1, 2], [0, 4]]) == (numbers.dtype, numbers.tolist())
+    assert not isinstance(numbers, np.ma.MaskedArray)
+
+
 @pytest.mark.parametrize("array", [np.full((2, 2), None), np.array([["a"], [1]], object)])
 def test_arrays_of_no_numbers_are_left_alone(array: np.ndarray) -> None:
     assert (id(array), {}) == (id(fill_nulls(array)[0]), fill_nulls(array)[1])
