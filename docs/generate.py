@@ -60,7 +60,8 @@ _CLI_HEAD = """\
   to stderr.
 - Exit codes: 0 success, 1 the work failed, 2 the call was wrong, 130 Ctrl-C.
   [errors.md](errors.md) has the code of each error.
-- `fornada submit --wait` and `fornada jobs watch` exit 1 unless the job ended SUCCEEDED.
+- `fornada submit --wait` and `fornada jobs watch` exit 0 if the job ended SUCCEEDED, or PARTIAL and
+  was submitted with `--max-failed`; else 1. `fornada jobs errors` says which items failed, and why.
 """
 
 _ERRORS_HEAD = """\

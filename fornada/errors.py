@@ -75,6 +75,19 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 
 
+class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several items
+    """Some items of a call of `predict` have no result; it has the rows of the others."""
+
+    def __init__(
+        self, message: str, *, outputs: object = None, errors: Mapping[int, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        #: float32 [items, outputs], NaN in the rows that failed.
+        self.outputs = outputs
+        #: Number of an item that failed -> why.
+        self.errors = dict(errors or {})
+
+
 class DatasetUnavailableError(FornadaError, LookupError, fault="worker"):
     """A data set is not in the local cache and cannot be downloaded."""
 

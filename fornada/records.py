@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
@@ -23,6 +24,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,1
 Dtype = Literal["uint8", "float32", "int32"]
 #: The first version with inline bytes; records without any are written in version 1.
 INLINE_VERSION: Literal[2] = 2
+#: The version of the jobs that Fornada writes. Its end counts failed items.
+JOB_VERSION: Literal[3] = 3
 #: Most bytes of a job's inputs, and of a shard's result, that are stored inline.
 MAX_INLINE_BYTES = 64 * 1024
 #: Most bytes of a message on the queue, before base64 adds a third.
@@ -88,10 +91,15 @@ def _message_error(record: type[Record], exc: ValidationError, where: str) -> Me
     )
 
 
-def refuse_in_version_1(record: Record, name: str, *, given: bool) -> None:
-    """Refuse a field of version 2 in a record of version 1, where it is unknown."""
-    if given and record.schema_version == SCHEMA_VERSION:  # type: ignore[attr-defined]  # callers have it
-        raise ValueError(f"version {SCHEMA_VERSION} has no {name}")
+def refuse_before(version: int, record: Record, names: Iterable[str]) -> None:
+    """Refuse the fields `names`, which came with `version`, in a record of an older one."""
+    own_version = record.schema_version  # type: ignore[attr-defined]  # callers have it
+    for name in names:
+        value = record
+        for part in name.split("."):
+            value = getattr(value, part, None)  # type: ignore[assignment]  # a field's value
+        if value and own_version < version:
+            raise ValueError(f"version {own_version} has no {name}")
 
 
 class ModelPin(Record):
@@ -117,6 +125,8 @@ class ObjectRef(Record):
     sha256: Sha256 | None = None
     #: ETag of another party's object; verified before use, to detect a change.
     etag: str | None = None
+    #: Where the bytes begin, if they are part of a larger object. Version 3; reserved.
+    first_byte: int | None = Field(ge=0, default=None)
     #: The bytes in base64; if set, there is no object under the key.
     inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
 
@@ -151,6 +161,14 @@ class ObjectRef(Record):
             return base64.b64decode(self.inline, validate=True)
         except ValueError as exc:
             raise IntegrityError(f"{self.key} is not base64 ({exc}); submit it again") from exc
+
+
+class ItemError(Record):
+    """Why one item of a shard has no result; its row is NaN."""
+
+    #: Position within the shard.
+    index: int = Field(ge=0)
+    reason: str
 
 
 class AliasMove(Record):

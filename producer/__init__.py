@@ -10,13 +10,14 @@ from fornada.errors import (
     JobNotFoundError,
     ModelNotFoundError,
     PartlySubmittedError,
+    PredictionErrors,
     StoreError,
     WaitTimeoutError,
 )
 from fornada.jobs.outcome import JobState
 from producer.client import Client
 from producer.inputs.interface import ItemBlock, StoredImages
-from producer.job import DeadShard, Job
+from producer.job import DeadShard, FailedItem, Job
 from producer.job_status import JobStatus
 from producer.results import Results, ShardResult
 from producer.submitting.submission import Submission
@@ -29,6 +30,7 @@ __all__ = [
     "Client",
     "DeadShard",
     "Difference",
+    "FailedItem",
     "FornadaError",
     "InputError",
     "ItemBlock",
@@ -41,6 +43,7 @@ __all__ = [
     "JobStatus",
     "ModelNotFoundError",
     "PartlySubmittedError",
+    "PredictionErrors",
     "Results",
     "ShardResult",
     "StoreError",

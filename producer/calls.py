@@ -19,7 +19,7 @@ from fornada.calls.interface import CallChannel
 from fornada.errors import BrokerError, FornadaError, MessageError, UsageError, WaitTimeoutError
 from fornada.formats.items import Array
 from fornada.logs import get_logger
-from fornada.records import ModelPin
+from fornada.records import JOB_VERSION, ModelPin
 
 log = get_logger(__name__)
 
@@ -51,8 +51,8 @@ class PredictCalls:
         self._queue = queue
         self._begin()
 
-    def predict(self, items: Array, pin: ModelPin, *, timeout_s: float) -> Probabilities:
-        """Predict `items`, item dtype [items, *item_shape], as float32 [items, outputs].
+    def predict(self, items: Array, pin: ModelPin, *, timeout_s: float) -> AnswerFrame:
+        """The answer to `items`, item dtype [items, *item_shape].
 
         Raises:
             UsageError: The call is too large, `timeout_s` is out of range, or this is closed.
@@ -71,8 +71,9 @@ class PredictCalls:
             # A fork has no reader, and must not collect its parent's answers.
             self._begin()
         call_id = uuid.uuid4().hex
-        future: Future[Probabilities] = Future()
+        future: Future[AnswerFrame] = Future()
         header = PredictRequest(
+            schema_version=JOB_VERSION,
             id=call_id,
             client=self._client,
             model=pin,
@@ -112,7 +113,7 @@ class PredictCalls:
         self._sending = threading.Lock()
         self._outbox: deque[tuple[str, bytes]] = deque()
         #: Calls without an answer. Only the thread that removes one, under the lock, completes it.
-        self._waiting: dict[str, Future[Probabilities]] = {}
+        self._waiting: dict[str, Future[AnswerFrame]] = {}
         self._reader: threading.Thread | None = None
         self._closed = False
         self._clock: tuple[int, float] | None = None
@@ -140,7 +141,7 @@ class PredictCalls:
             finally:
                 self._sending.release()
 
-    def _take_waiting(self, call_id: str) -> Future[Probabilities] | None:
+    def _take_waiting(self, call_id: str) -> Future[AnswerFrame] | None:
         """Remove a waiting call, for the caller alone to complete; `None` if another thread did."""
         with self._changed:
             return self._waiting.pop(call_id, None)
@@ -191,7 +192,7 @@ class PredictCalls:
             # The answer is late, or a duplicate.
             return
         if answer.header.error is None:
-            future.set_result(answer.outputs)
+            future.set_result(answer)
             return
         kind = getattr(errors, answer.header.error, None)
         if not (isinstance(kind, type) and issubclass(kind, FornadaError)):

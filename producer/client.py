@@ -3,15 +3,17 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Self
+from typing import Literal, Self
+
+import numpy as np
 
 from fornada import keys
 from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError
-from fornada.formats.items import Array, check_items
+from fornada.errors import InputError, JobNotFoundError, MessageError, PredictionErrors, UsageError
+from fornada.formats.items import Array, check_items, fill_nulls
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -32,7 +34,7 @@ from producer.submitting.submission import Options, Submission
 from producer.submitting.submitter import Submitter
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
-from producer.upkeep.retry import lost_shards, retry_of
+from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
 
@@ -106,6 +108,8 @@ class Client:
         idempotency_key: str | None = None,
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
+        max_failed: int | str | None = None,
+        strict: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> Job:
         """Submit images as a job; once this returns, the job will end, whatever crashes.
@@ -120,6 +124,9 @@ class Client:
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
             deadline_s: Seconds from now after which no shard is begun.
+            max_failed: If more items than this fail, a count or per cent of all as `"5%"`, the job
+                is FAILED; without it, PARTIAL as long as one item has a result.
+            strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
 
         Raises:
@@ -134,7 +141,12 @@ class Client:
             images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
         )
         (job,) = self.submit_many(
-            [submission], model=model, items_per_shard=items_per_shard, deadline_s=deadline_s
+            [submission],
+            model=model,
+            items_per_shard=items_per_shard,
+            deadline_s=deadline_s,
+            max_failed=max_failed,
+            strict=strict,
         )
         return job
 
@@ -145,6 +157,8 @@ class Client:
         model: str,
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
+        max_failed: int | str | None = None,
+        strict: bool = False,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -154,6 +168,8 @@ class Client:
             model: As in `submit`; resolved once.
             items_per_shard: As in `submit`.
             deadline_s: As in `submit`, counted from the same moment for all.
+            max_failed: As in `submit`, of each job's own items.
+            strict: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -165,10 +181,23 @@ class Client:
                 nevertheless; with idempotency keys, submit them again.
             BrokerError, StoreError, JobConflictError: The first of the errors, if all failed.
         """
-        options = Options(model=model, items_per_shard=items_per_shard, deadline_s=deadline_s)
+        options = Options(
+            model=model,
+            items_per_shard=items_per_shard,
+            deadline_s=deadline_s,
+            max_failed=max_failed,
+            strict=strict,
+        )
         return self._submitter.submit_many(submissions, options)
 
-    def predict(self, images: Array, *, model: str, timeout_s: float = 10.0) -> Probabilities:
+    def predict(
+        self,
+        images: Array,
+        *,
+        model: str,
+        timeout_s: float = 10.0,
+        errors: Literal["raise", "nan"] = "raise",
+    ) -> Probabilities:
         """Predict a few images now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
@@ -181,27 +210,48 @@ class Client:
             images: Item dtype [items, *item_shape] of the model, up to a megabyte.
             model: As in `submit`. An alias that moves is followed within five seconds.
             timeout_s: How long to wait.
+            errors: `raise`, or `nan` to return NaN in the rows of items that failed.
 
         Returns:
             float32 [items, outputs], read-only.
 
         Raises:
             InputError: The images do not fit the model.
+            PredictionErrors: Some items failed; it has the rows of the others.
             ModelNotFoundError: There is no such model, version or alias.
             ModelError: The worker cannot use the model.
             UsageError: There are too many images, or `timeout_s` makes no sense.
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
         """
+        if errors not in {"raise", "nan"}:
+            raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
+        if not isinstance(images, np.ndarray):
+            raise InputError(f"images is {type(images).__name__}; give an array of items")
         manifest = self._recent_models.resolve(model)
+        filled, nulls = fill_nulls(images)
         items = check_items(
-            images,
+            filled,
             item_shape=manifest.item_shape,
             item_dtype=manifest.item_dtype,
             model=str(manifest),
             where="images",
         )
-        return self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
+        answer = self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
+        found = {**answer.header.row_errors, **nulls}
+        if not found:
+            return answer.outputs
+        outputs = answer.outputs.copy()
+        outputs[list(found)] = np.nan
+        outputs.flags.writeable = False
+        if errors == "raise":
+            first = min(found)
+            raise PredictionErrors(
+                f"{len(found)} of {len(outputs)} items failed; item {first}: {found[first]}",
+                outputs=outputs,
+                errors=found,
+            )
+        return outputs
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""
@@ -244,18 +294,23 @@ class Client:
         return job
 
     def retry_failed(self, job_id: str) -> Job:
-        """Submit the failed and missing shards of an ended job again, as a new job.
+        """Run the failed items of an ended job again, and its missing shards, as a new job.
 
         Its id is the job's with `-retry` appended, so calling again returns the same job. Images
-        are not copied; item ids and numbers are those of the first job.
+        are not copied; item ids and numbers are those of the first job. Items that could not be
+        read when they were submitted are left out.
 
         Raises:
             JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or every shard succeeded.
+            UsageError: It has not ended, or nothing can be run again.
         """
-        manifest = retry_of(self.job(job_id).manifest, jobs=self._jobs)
-        new = self._creator.existing(manifest.job_id) is None
-        return self._as_job(self._creator.create_and_enqueue(manifest, new=new))
+        source = self.job(job_id).manifest
+        existing = self._creator.existing(retry_id(job_id))
+        if existing is not None and existing.tags.get(RETRY_OF) == job_id:
+            # Perhaps of an older version, which would be written otherwise today.
+            return self._as_job(existing)
+        manifest = retry_of(source, jobs=self._jobs)
+        return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,9 @@ from fornada.errors import (
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
+from fornada.ranges import from_ranges
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.results import Results, ShardResult
 
@@ -42,6 +43,15 @@ class DeadShard:
     #: `input`: missing, changed or unfit. `crash-loop`: it crashed its workers.
     reason: str
     detail: str
+
+
+class FailedItem(NamedTuple):
+    """An item without a result."""
+
+    #: Its number in the job.
+    item: int
+    item_id: str
+    reason: str
 
 
 class Job:
@@ -109,8 +119,8 @@ class Job:
         """The probabilities of all items, in memory, in the order of submission.
 
         Args:
-            partial: Accept a job that is open or did not succeed; rows without a result are NaN,
-                and `errors` says why.
+            partial: Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED. Rows
+                without a result are NaN, `ok` is false there, and `errors` says why.
 
         Raises:
             JobNotFinishedError: The job has not ended, and `partial` is false.
@@ -169,6 +179,30 @@ class Job:
             log.warning("job ended, queue informed later", job_id=self.id, error=str(exc))
         return ended_status(self.manifest, final)
 
+    def item_errors(self) -> Iterator[FailedItem]:
+        """The failed items, in order, and why; of an open job, those that failed so far.
+
+        Raises:
+            StoreError: The store cannot be reached.
+            IntegrityError: Stored ids differ from those that were submitted.
+        """
+        final = self._jobs.final(self.id)
+        shards, _ = self._readable_shards(final, partial=True)
+        dead = set(from_ranges(final.dead_ranges)) if final else set()
+        starts = self.manifest.shards.starts
+
+        def failed(shard: int) -> list[FailedItem]:
+            outcome = final.outcome if final else None
+            outcome = outcome or self._jobs.outcome(self.id, shard, dead=shard in dead)
+            errors = _errors_of(outcome, self.manifest.shards.item_counts[shard])
+            if not errors:
+                return []
+            ids, first = self._item_ids(shard, starts[shard]), starts[shard]
+            return [FailedItem(first + n, ids[n], why) for n, why in sorted(errors.items())]
+
+        for items in in_parallel(failed, sorted(shards)):
+            yield from items
+
     def dead_shards(self) -> Iterator[DeadShard]:
         """The dead shards, in order; of an open job, those that Redis knows of.
 
@@ -210,7 +244,7 @@ class Job:
                     f"job {self.id} has not ended; wait for it, or request partial results"
                 )
             return self._outcome_shards(), "the job has not ended"
-        if final.state != "SUCCEEDED" and not partial:
+        if final.state not in {"SUCCEEDED", "PARTIAL"} and not partial:
             raise JobFailedError(
                 f"job {self.id} ended {final.state}: {final.reason}; request partial results to "
                 f"read the {final.items_ok} of {self.manifest.item_count} items that have one"
@@ -223,15 +257,9 @@ class Job:
         spec = self.manifest.shards[shard]
         shape = (spec.item_count, len(self.manifest.classes))
         probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
-        if outcome is None:
-            reason = f"not predicted: {why_missing}"
-            errors = dict.fromkeys(range(spec.item_count), reason)
-        elif outcome.status == "dead":
-            reason = f"shard {shard} is dead ({outcome.reason}): {outcome.detail}"
-            errors = dict.fromkeys(range(spec.item_count), reason)
-        else:
+        if outcome is not None and outcome.status == "ok":
             probabilities = np.asarray(self._jobs.data(outcome), np.float32)
-            errors = {error.index: error.reason for error in outcome.item_errors}
+        errors = _errors_of(outcome, spec.item_count, why_missing)
         return ShardResult(
             shard=shard,
             first_item=first_item,
@@ -245,26 +273,39 @@ class Job:
         if spec.item_ids is not None:
             return _parse_ids(
                 self._jobs.read_checked(spec.item_ids),
-                item_count=spec.item_count,
+                positions=spec.positions,
+                are_all=spec.selected is None,
                 where=spec.item_ids.key,
             )
         if spec.format == "image":
-            return [ref.key for ref in spec.objects]
+            return [spec.objects[position].key for position in spec.positions]
         first_number = first_item if spec.first_item is None else spec.first_item
-        return [str(first_number + position) for position in range(spec.item_count)]
+        return [str(first_number + position) for position in spec.positions]
 
 
-def _parse_ids(data: bytes, *, item_count: int, where: str) -> list[str]:
+def _errors_of(
+    outcome: ShardOutcome | None, item_count: int, why_missing: str = "its outcome is gone"
+) -> dict[int, str]:
+    """Position in the shard -> why the item has no result."""
+    if outcome is None:
+        return dict.fromkeys(range(item_count), f"not predicted: {why_missing}")
+    if outcome.status == "dead":
+        reason = f"shard {outcome.shard} is dead ({outcome.reason}): {outcome.detail}"
+        return dict.fromkeys(range(item_count), reason)
+    return {error.index: error.reason for error in outcome.item_errors}
+
+
+def _parse_ids(data: bytes, *, positions: Sequence[int], are_all: bool, where: str) -> list[str]:
     try:
         item_ids = json.loads(data)
     except ValueError:
         item_ids = None
     if (
         not isinstance(item_ids, list)
-        or len(item_ids) != item_count
+        or len(item_ids) != (len(positions) if are_all else max(len(item_ids), positions[-1] + 1))
         or not all(isinstance(item_id, str) for item_id in item_ids)
     ):
         raise IntegrityError(
-            f"{where} is not a JSON array of {item_count} item ids as strings; submit again"
+            f"{where} is not a JSON array of {positions[-1] + 1} item ids as strings; submit again"
         )
-    return item_ids
+    return [item_ids[position] for position in positions]

@@ -39,6 +39,13 @@ class Results:
     model: str
 
     @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Bool [items]: which items have a result."""
+        ok = np.ones(len(self.probabilities), np.bool_)
+        ok[list(self.errors)] = False
+        return ok
+
+    @property
     def labels(self) -> list[str | None]:
         """The likeliest class of each item; `None` where it has no result.
 

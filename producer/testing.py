@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.coordination.interface import ShardEnd
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_items import read_items
+from fornada.jobs.shard_items import good_items, read_items
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
@@ -117,9 +117,12 @@ class _InlineWorker:
         spec = manifest.shards[message.shard]
         began_at, attempt = now(), uuid.uuid4().hex
         items = read_items(manifest, spec, jobs=self._jobs)
-        probabilities = np.full((spec.item_count, len(manifest.classes)), np.nan, np.float32)
+        outputs = np.empty((0, len(manifest.classes)), np.float32)
         if len(items.rows):
-            probabilities[items.positions] = self._predict(items.rows)
+            outputs = np.asarray(self._predict(items.rows), np.float32)
+        probabilities, errors = items.placed(
+            outputs, {}, item_count=spec.item_count, class_count=len(manifest.classes)
+        )
         data = to_npy(probabilities)
         ref = self._jobs.put_data(manifest, message.shard, attempt, data)
         outcome = ShardOutcome(
@@ -128,9 +131,10 @@ class _InlineWorker:
             shard=message.shard,
             status="ok",
             attempt=attempt,
+            item_ids_sha256=spec.item_ids.sha256 if spec.item_ids else None,
             data=ref,
             item_count=spec.item_count,
-            item_errors=items.errors,
+            item_errors=errors,
             model_sha256=manifest.model.sha256,
             engine="in memory",
             worker="in memory",
@@ -139,7 +143,7 @@ class _InlineWorker:
         )
         self._jobs.commit(outcome)
         done_count = self._coordination.mark_done(
-            message.job_id, [ShardEnd(message.shard, item_errors=len(items.errors))]
+            message.job_id, [ShardEnd(message.shard, item_errors=len(errors))]
         )
         if done_count == len(manifest.shards):
             final = self._jobs.finish_if_complete(manifest)
@@ -163,9 +167,17 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                rows = np.asarray(self._predict(call.items), np.float32)
+                items = good_items(call.items)
+                outputs = np.asarray(self._predict(items.rows), np.float32)
+                rows, errors = items.placed(
+                    outputs, {}, item_count=len(call.items), class_count=outputs.shape[1]
+                )
                 header = PredictAnswer(
-                    id=call.header.id, item_count=len(rows), output_count=rows.shape[1]
+                    schema_version=call.header.schema_version,
+                    id=call.header.id,
+                    item_count=len(rows),
+                    output_count=rows.shape[1],
+                    failed=failed_rows(errors) if errors else None,
                 )
                 self._answers[call.header.client].append(answer_frame(header, rows))
             self._changed.notify_all()

@@ -1,20 +1,34 @@
 """The wire format of calls and answers: a line of JSON, then the bytes of an array."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from fornada.errors import MessageError
 from fornada.formats.items import Array
-from fornada.records import SCHEMA_VERSION, Dtype, ModelPin, Record
+from fornada.ranges import Ranges, from_ranges, to_ranges
+from fornada.records import (
+    JOB_VERSION,
+    SCHEMA_VERSION,
+    Dtype,
+    ItemError,
+    ModelPin,
+    Record,
+    refuse_before,
+)
 
 #: Most bytes of items in one call; more is a job.
 MAX_CALL_BYTES = 1024 * 1024
-_MAX_HEADER_BYTES = 4096
+_MAX_REQUEST_HEADER_BYTES = 4096
+#: Ranges of failed rows can be many.
+_MAX_ANSWER_HEADER_BYTES = 16 * 1024 * 1024
+#: Different reasons in an answer; rows that failed for others are told so together.
+_MAX_REASONS = 50
 _MAX_AXES = 8
 _MAX_ITEMS = MAX_CALL_BYTES
 
@@ -27,7 +41,7 @@ Side = Annotated[int, Field(ge=1, le=MAX_CALL_BYTES)]
 class PredictRequest(Record):
     """The header of a call; its items follow, item dtype [items, *item_shape] in C order."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 3] = SCHEMA_VERSION
     id: Hex128
     #: Names the list that the answer goes to.
     client: Hex128
@@ -42,13 +56,36 @@ class PredictRequest(Record):
 class PredictAnswer(Record):
     """The header of an answer; its outputs follow, float32 [items, outputs], unless it failed."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    #: That of the call.
+    schema_version: Literal[1, 3] = SCHEMA_VERSION
     id: Hex128
     item_count: int = Field(ge=0, le=_MAX_ITEMS)
     output_count: int = Field(ge=0, le=MAX_CALL_BYTES)
     #: The class and message of the error.
     error: str | None = None
     detail: str | None = Field(default=None, max_length=2000)
+    #: Reason -> the rows that failed for it, whose outputs are NaN. Version 3.
+    failed: dict[str, Ranges] | None = None
+
+    @model_validator(mode="after")
+    def _has_the_fields_of_its_version(self) -> Self:
+        refuse_before(JOB_VERSION, self, ["failed"])
+        return self
+
+    @property
+    def row_errors(self) -> dict[int, str]:
+        """Number of a row that failed -> why."""
+        failed = self.failed or {}
+        return {row: why for why, ranges in failed.items() for row in from_ranges(ranges)}
+
+
+def failed_rows(errors: Iterable[ItemError]) -> dict[str, list[list[int]]]:
+    """Reason -> the rows, in order, that failed for it."""
+    rows: dict[str, list[int]] = {}
+    for error in errors:
+        known = error.reason in rows or len(rows) < _MAX_REASONS
+        rows.setdefault(error.reason if known else "one of many reasons", []).append(error.index)
+    return {why: to_ranges(numbers) for why, numbers in rows.items()}
 
 
 def request_frame(header: PredictRequest, items: Array) -> bytes:
@@ -76,7 +113,7 @@ class RequestFrame:
         Raises:
             MessageError: It is not a call, or its length is not what it claims.
         """
-        header, data = _split(frame, PredictRequest)
+        header, data = _split(frame, PredictRequest, _MAX_REQUEST_HEADER_BYTES)
         shape = (header.item_count, *header.item_shape)
         return cls(header, _array(data, shape, np.dtype(header.item_dtype)))
 
@@ -96,13 +133,13 @@ class AnswerFrame:
         Raises:
             MessageError: It is not an answer, or its length is not what it claims.
         """
-        header, data = _split(frame, PredictAnswer)
+        header, data = _split(frame, PredictAnswer, _MAX_ANSWER_HEADER_BYTES)
         shape = (header.item_count, header.output_count)
         return cls(header, np.asarray(_array(data, shape, np.dtype(np.float32)), np.float32))
 
 
-def _split(frame: bytes, kind: type[_R]) -> tuple[_R, memoryview]:
-    end = frame.find(b"\n", 0, _MAX_HEADER_BYTES)
+def _split(frame: bytes, kind: type[_R], max_bytes: int) -> tuple[_R, memoryview]:
+    end = frame.find(b"\n", 0, max_bytes)
     if end < 0:
         raise MessageError(
             f"a frame of {len(frame)} bytes does not begin with a line of JSON; write it as "

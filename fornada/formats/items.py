@@ -41,26 +41,51 @@ def check_shape(shape: Sequence[int], item_shape: Sequence[int], *, model: str, 
         )
 
 
+def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
+    """Number of a row of a model's outputs with NaN or infinity -> the reason that it fails."""
+    finite = np.isfinite(outputs).all(axis=1)
+    return {
+        int(row): f"the model gave {'NaN' if np.isnan(outputs[row]).any() else 'infinity'}"
+        for row in np.flatnonzero(~finite)
+    }
+
+
+def fill_nulls(array: Array) -> tuple[Array, dict[int, str]]:
+    """Zeros for nulls and masked values; number of a row that has one -> why it fails."""
+    is_masked = isinstance(array, np.ma.MaskedArray)
+    if array.ndim == 0 or not (is_masked or array.dtype == np.dtype(object)):
+        return array, {}
+    if is_masked:
+        null, what = np.ma.getmaskarray(array), "a masked value"
+    else:
+        null = np.asarray(np.frompyfunc(lambda value: value is None, 1, 1)(array), np.bool_)
+        what = "null"
+    if null.all() and not is_masked:
+        return array, {}
+    rows = np.flatnonzero(null.reshape(len(array), -1).any(axis=1))
+    plain = np.asarray(array)
+    if len(rows):
+        plain = np.where(null, 0, plain)
+        plain = np.array(plain.tolist()) if plain.dtype == np.dtype(object) else plain
+    return plain, {int(row): f"{what} among its values" for row in rows}
+
+
 def check_items(
     array: Array, *, item_shape: Sequence[int], item_dtype: str, model: str, where: str = "images"
 ) -> Array:
     """Return `array` as items that `model` takes: `item_dtype` [items, *item_shape].
 
-    A last axis of length 1 is added or dropped to fit, since grey images come both ways.
+    A last axis of length 1 is added or dropped to fit, since grey images come both ways. NaN and
+    infinity pass: they are the fault of their items alone.
 
     Raises:
-        InputError: The array is empty, or its shape, dtype or a value does not fit.
+        InputError: The array is empty, or its shape, dtype or an integer does not fit.
     """
     check_shape(array.shape, item_shape, model=model, where=where)
     if array.dtype.hasobject or array.dtype.kind not in "uif":
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
     if array.shape[1:] != tuple(item_shape):
         array = array.reshape(len(array), *item_shape)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise InputError(
-            f"{where}: item {bad} has NaN or infinity; replace or leave out such items"
-        )
     return _fit_dtype(array, np.dtype(item_dtype), model=model, where=where)
 
 
@@ -68,7 +93,8 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     if array.dtype == want:
         return array
     if want.kind == "f":
-        return _to_float(array, want, model=model, where=where)
+        with np.errstate(over="ignore"):
+            return array.astype(want)
     if np.can_cast(array.dtype, want):
         return array.astype(want)
     if array.dtype.kind in "ui":
@@ -84,14 +110,3 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
         f"give the raw {raw} as {want}"
     )
-
-
-def _to_float(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
-    with np.errstate(over="ignore"):
-        items = array.astype(want)
-    if array.dtype.kind == "f" and not np.isfinite(items).all():
-        raise InputError(
-            f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
-            "takes; scale them before you submit"
-        )
-    return items

@@ -6,10 +6,9 @@ from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError
 from fornada.events import SILENT, Events, JobEnded
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
 from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import EndState
 from fornada.logs import get_logger
 
 log = get_logger(__name__)

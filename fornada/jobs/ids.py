@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fornada.errors import MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.queue.message import ShardMessage
-from fornada.records import INLINE_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
+from fornada.records import INLINE_VERSION, JOB_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S"
 #: Time of submission, and 128 bits of the sha256 of what follows the id in the manifest.
@@ -56,10 +56,12 @@ def submitted_at(job_id: str) -> datetime | None:
 
 def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
     """The job under its content id, which replaces its current one."""
-    content = manifest.to_json().removeprefix(_head(manifest.job_id))
+    version = manifest.schema_version
+    content = manifest.to_json().removeprefix(_head(version, manifest.job_id))
     job_id = f"{manifest.created_at:{_TIME_FORMAT}}-{_digest(content)}"
     return ContentAddressedManifest(
-        manifest=manifest.model_copy(update={"job_id": job_id}), text=_head(job_id) + content
+        manifest=manifest.model_copy(update={"job_id": job_id}),
+        text=_head(version, job_id) + content,
     )
 
 
@@ -81,8 +83,9 @@ def trusted_manifest(message: ShardMessage) -> JobManifest | None:
     if form is None or message.manifest is None:
         return None
     text = message.manifest.encode(errors="surrogatepass")
-    head = _head(message.job_id)
-    if not text.startswith(head) or _digest(text.removeprefix(head)) != form["digest"]:
+    heads = [_head(version, message.job_id) for version in (INLINE_VERSION, JOB_VERSION)]
+    head = next((head for head in heads if text.startswith(head)), None)
+    if head is None or _digest(text.removeprefix(head)) != form["digest"]:
         return None
     try:
         manifest = JobManifest.from_json(text, where="message")
@@ -92,9 +95,9 @@ def trusted_manifest(message: ShardMessage) -> JobManifest | None:
     return manifest if manifest.job_id == message.job_id else None
 
 
-def _head(job_id: str) -> bytes:
+def _head(version: int, job_id: str) -> bytes:
     """The beginning of such a manifest."""
-    return f'{{"schema_version":{INLINE_VERSION},"job_id":"{job_id}",'.encode()
+    return f'{{"schema_version":{version},"job_id":"{job_id}",'.encode()
 
 
 def _digest(content: bytes) -> str:

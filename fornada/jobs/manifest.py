@@ -3,22 +3,40 @@
 import itertools
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self, overload
+from fractions import Fraction
+from typing import Annotated, Any, Literal, Self, overload
 
-from pydantic import AwareDatetime, Field, GetCoreSchemaHandler, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
+from fornada.jobs.tensors import InputTensor, OutputTensor
+from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
+    INLINE_VERSION,
+    JOB_VERSION,
     MAX_SHARDS,
     SCHEMA_VERSION,
     Dtype,
+    ItemError,
     ModelPin,
     Name,
     ObjectRef,
     Record,
     Task,
-    refuse_in_version_1,
+    refuse_before,
+)
+
+#: Most failed items of a job that is not FAILED: a count, or per cent of all items.
+MaxFailed = (
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
 )
 
 
@@ -34,6 +52,49 @@ class ShardInput(Record):
     #: Number of the first item, if it is not the count of items before: a shard that is retried
     #: in another job keeps its numbers.
     first_item: int | None = Field(ge=0, default=None)
+    #: Which of the items in `objects` and `item_ids` are the shard's; absent for all. Version 3.
+    selected: Ranges | None = Field(min_length=1, default=None)
+    #: Items that the submitter could not read, and why; what stands in for them is not
+    #: predicted. Version 3.
+    item_errors: list[ItemError] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _selects_its_items(self) -> Self:
+        if self.selected is not None and self.item_count != len(self.positions):
+            raise ValueError(f"{len(self.positions)} items are selected, not {self.item_count}")
+        if any(error.index >= self.item_count for error in self.item_errors):
+            raise ValueError(f"an item error is not among {self.item_count} items")
+        return self
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """Where its items are among those in `objects` and `item_ids`."""
+        return range(self.item_count) if self.selected is None else from_ranges(self.selected)
+
+    def select(self, positions: Sequence[int]) -> "ShardInput":
+        """A shard of some of its items; `first_item` remains that of the first in `objects`."""
+        own, wanted = self.positions, {at: index for index, at in enumerate(positions)}
+        errors = [e for e in self.item_errors if e.index in wanted]
+        return self.model_copy(
+            update={
+                "item_count": len(positions),
+                "selected": to_ranges(own[at] for at in positions),
+                "item_errors": [ItemError(index=wanted[e.index], reason=e.reason) for e in errors],
+            }
+        )
+
+    @property
+    def needs_version_3(self) -> bool:
+        """Whether it has a field that older versions lack."""
+        refs = [*self.objects, *filter(None, [self.item_ids])]
+        ranged = any(ref.first_byte is not None for ref in refs)
+        return ranged or self.selected is not None or bool(self.item_errors)
+
+    def to_json(self) -> bytes:
+        """The shard as UTF-8 JSON."""
+        # Most shards have no such items; versions before 3 do not know the field.
+        empty = None if self.item_errors else {"item_errors"}
+        return self.model_dump_json(exclude_none=True, exclude=empty).encode()
 
     @property
     def is_inline(self) -> bool:
@@ -55,12 +116,15 @@ class Shards(Sequence[ShardInput]):
         self._ends = array("q")
         #: Whether some of their bytes are in the manifest.
         self.are_inline = False
+        #: Whether one has a field that versions before 3 lack.
+        self.need_version_3 = False
         written = bytearray()
         for shard in shards:
             written += b"," if written else b""
             written += shard.to_json()
             self._ends.append(len(written))
             self.are_inline = self.are_inline or shard.is_inline
+            self.need_version_3 = self.need_version_3 or shard.needs_version_3
             self.item_counts.append(shard.item_count)
             self._given_first_items.append(-1 if shard.first_item is None else shard.first_item)
         self._json = bytes(written)
@@ -118,10 +182,13 @@ class Shards(Sequence[ShardInput]):
         )
 
 
+_OF_VERSION_3 = ("max_failed", "source_job", "inputs", "outputs", "queue", "owner", "webhook")
+
+
 class JobManifest(Record):
     """`manifest.json`: everything about a job that never changes."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
     model: ModelPin
     #: Shape of one item, without the leading axis.
@@ -138,17 +205,29 @@ class JobManifest(Record):
     tags: dict[str, str] = Field(default_factory=dict)
     #: Random, so that jobs of the same content have different ids (`fornada.jobs.ids`).
     nonce: str | None = Field(max_length=64, default=None)
+    #: More failed items than this make the job FAILED; absent for no limit. Version 3.
+    max_failed: MaxFailed | None = None
+    #: The job whose items this one runs again. Version 3.
+    source_job: Name | None = None
+    #: The following are version 3, and reserved.
+    inputs: list[InputTensor] | None = None
+    outputs: list[OutputTensor] | None = None
+    #: The queue whose workers run it.
+    queue: Name | None = None
+    owner: Name | None = None
+    #: Called with the job's end.
+    webhook: str | None = Field(max_length=2000, default=None)
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
-        refuse_in_version_1(self, "nonce", given=self.nonce is not None)
-        refuse_in_version_1(self, "inline", given=self.shards.are_inline)
+        refuse_before(INLINE_VERSION, self, ["nonce", "shards.are_inline"])
+        refuse_before(JOB_VERSION, self, ["shards.need_version_3", *_OF_VERSION_3])
         return self
 
     @property
     def is_small(self) -> bool:
         """Whether its inputs are inlined; results are too if they are small."""
-        return self.schema_version != SCHEMA_VERSION
+        return self.shards.are_inline
 
     @property
     def can_end_with_its_outcome(self) -> bool:
@@ -159,6 +238,14 @@ class JobManifest(Record):
     def item_count(self) -> int:
         """Items in all shards."""
         return sum(self.shards.item_counts)
+
+    @property
+    def max_failed_count(self) -> int | None:
+        """How many items may fail; `None` for no limit."""
+        if isinstance(self.max_failed, str):
+            # Exact: 7 % of 100 is 7, and not 7.000000000000001.
+            return int(Fraction(self.max_failed.removesuffix("%")) * self.item_count / 100)
+        return self.max_failed
 
     def small_job(self) -> SmallJob:
         """What Redis records of the job."""

@@ -1,54 +1,30 @@
 """The records that end a shard or a job: `outcome/*.json`, `control.json`, `final.json`."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    Field,
-    model_validator,
-)
+from pydantic import AwareDatetime, Field, model_validator
 
+from fornada.ranges import Ranges
 from fornada.records import (
-    MAX_SHARDS,
+    INLINE_VERSION,
+    JOB_VERSION,
     SCHEMA_VERSION,
+    ItemError,
     Name,
     ObjectRef,
     Record,
     Sha256,
-    refuse_in_version_1,
+    refuse_before,
 )
 
-
-def _ascending(ranges: list[list[int]]) -> list[list[int]]:
-    """Refuse ranges that are not an ascending set of shards, before they are expanded."""
-    before = -1
-    for first, last in ranges:
-        if not before < first <= last < MAX_SHARDS:
-            raise ValueError(f"[{first}, {last}] is not a range of shards above {before}")
-        before = last
-    return ranges
-
-
-#: Shards as ranges [first, last], ascending.
-ShardRanges = Annotated[
-    list[Annotated[list[int], Field(min_length=2, max_length=2)]], AfterValidator(_ascending)
-]
-
-
-class ItemError(Record):
-    """Why one item of a shard has no probabilities; its row is NaN."""
-
-    #: Position within the shard.
-    index: int = Field(ge=0)
-    reason: str
+EndState = Literal["SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED", "EXPIRED"]
 
 
 class ShardOutcome(Record):
     """`outcome/<block>/<shard>.json`: the one committed end of a shard."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
     shard: int = Field(ge=0)
     status: Literal["ok", "dead"]
@@ -61,6 +37,8 @@ class ShardOutcome(Record):
     data: ObjectRef | None = None
     item_count: int = Field(ge=1)
     item_errors: list[ItemError] = Field(default_factory=list)
+    #: Digest of the items' ids, if the manifest has one. Version 3.
+    item_ids_sha256: Sha256 | None = None
     #: Only when dead: `input` or `crash-loop`, and the explanation.
     reason: str | None = None
     detail: str | None = None
@@ -68,6 +46,8 @@ class ShardOutcome(Record):
     engine: str | None = None
     #: Rows of every predict call; bytes are reproducible for the same tile only.
     tile_items: int | None = None
+    #: Rows of every predict call by the shape of its items. Version 3; reserved.
+    tiles: dict[str, int] | None = None
     worker: str
     began_at: AwareDatetime
     committed_at: AwareDatetime
@@ -77,8 +57,8 @@ class ShardOutcome(Record):
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
-        inline = self.data is not None and self.data.inline is not None
-        refuse_in_version_1(self, "data.inline", given=inline)
+        refuse_before(INLINE_VERSION, self, ["data.inline"])
+        refuse_before(JOB_VERSION, self, ["item_ids_sha256", "tiles"])
         return self
 
 
@@ -91,15 +71,17 @@ class CancelRequest(Record):
 
 
 class JobState(StrEnum):
-    """The state of a job. The last four are ends, and never change."""
+    """The state of a job. The last five are ends, and never change."""
 
     #: Submitted; no outcome yet.
     QUEUED = "QUEUED"
     #: Some shards have outcomes.
     RUNNING = "RUNNING"
-    #: Every shard has an ok outcome.
+    #: Every item has a result.
     SUCCEEDED = "SUCCEEDED"
-    #: A shard is dead, or the model is unusable; finished shards stay readable.
+    #: Some items have a reason instead of a result.
+    PARTIAL = "PARTIAL"
+    #: No item has a result, more failed than the job allows, or the model is unusable.
     FAILED = "FAILED"
     #: Cancelled; finished shards stay readable.
     CANCELLED = "CANCELLED"
@@ -110,9 +92,9 @@ class JobState(StrEnum):
 class JobFinal(Record):
     """`final.json`: how a job ended; written once."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
-    state: Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+    state: EndState
     reason: str | None = None
     #: When the first shard with an outcome was begun.
     started_at: AwareDatetime | None = None
@@ -127,15 +109,18 @@ class JobFinal(Record):
     #: Attempts at the shards whose outcomes count.
     attempts: int = Field(ge=0, default=0)
     #: Ranges [first, last] of the shards whose outcomes count; later outcomes do not.
-    outcome_ranges: ShardRanges
+    outcome_ranges: Ranges
     #: The dead among them; a later ok outcome does not count.
-    dead_ranges: ShardRanges = Field(default_factory=list)
-    #: sha256 over a line `shard status data-sha256` for each outcome that counts, in order.
+    dead_ranges: Ranges = Field(default_factory=list)
+    #: sha256 over a line for each outcome that counts, in order: `shard status data-sha256`, and
+    #: in version 3 the digest of its ids and the ranges of its failed items.
     outcomes_sha256: Sha256
     #: The outcome of a small job of one shard, if it has no object of its own.
     outcome: ShardOutcome | None = None
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
-        refuse_in_version_1(self, "outcome", given=self.outcome is not None)
+        refuse_before(INLINE_VERSION, self, ["outcome"])
+        if self.state == "PARTIAL" and self.schema_version < JOB_VERSION:
+            raise ValueError(f"version {self.schema_version} has no state PARTIAL")
         return self

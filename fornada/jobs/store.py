@@ -8,11 +8,11 @@ from fornada.errors import JobNotFoundError
 from fornada.jobs.creation import conflict, first_created, work_of
 from fornada.jobs.ids import ContentAddressedManifest, is_generated_id
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
+from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
-from fornada.jobs.summary import EndState, summarise
+from fornada.jobs.summary import summarise
 from fornada.parallel import in_parallel
-from fornada.records import INLINE_VERSION, now
+from fornada.records import now
 from fornada.storage.interface import ObjectStore
 
 #: Ends decided in one step: few, so that each is written soon after the time that it states.
@@ -106,7 +106,7 @@ class JobStore(OutcomeStore):
 
         Args:
             manifest: The job's manifest.
-            state: `None` for SUCCEEDED or FAILED, as the outcomes say.
+            state: `None` for SUCCEEDED, PARTIAL or FAILED, as the outcomes say.
             reason: Why, unless it is SUCCEEDED.
         """
         known = self.final(manifest.job_id)
@@ -174,5 +174,4 @@ class JobStore(OutcomeStore):
 
 def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:
     outcome = outcome.model_copy(update={"committed_at": now()})
-    final = summarise(manifest, [outcome], None, None)
-    return final.model_copy(update={"schema_version": INLINE_VERSION, "outcome": outcome})
+    return summarise(manifest, [outcome], None, None).model_copy(update={"outcome": outcome})

@@ -1,16 +1,15 @@
 """Sum up the outcomes of a job into its end."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
 
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import JobFinal, ShardOutcome
-from fornada.records import now
-
-EndState = Literal["SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
+from fornada.ranges import to_ranges
+from fornada.records import JOB_VERSION, now
 
 
 def summarise(
@@ -23,11 +22,9 @@ def summarise(
     tally = _Tally()
     digest = outcomes_digest(map(tally.count, outcomes))
     if state is None:
-        state = "FAILED" if tally.dead else "SUCCEEDED"
-        if tally.first_dead is not None:
-            first = tally.first_dead
-            reason = f"{len(tally.dead)} shards are dead; shard {first.shard}: {first.detail}"
+        state, reason = _end_of(manifest, tally)
     return JobFinal(
+        schema_version=manifest.schema_version,
         job_id=manifest.job_id,
         state=state,
         reason=reason,
@@ -46,6 +43,32 @@ def summarise(
     )
 
 
+def _end_of(manifest: JobManifest, tally: "_Tally") -> tuple[EndState, str | None]:
+    """The state of a job all of whose shards have outcomes, and why unless it is SUCCEEDED."""
+    if manifest.schema_version < JOB_VERSION:
+        if tally.first_dead is None:
+            return "SUCCEEDED", None
+        first = tally.first_dead
+        return "FAILED", f"{len(tally.dead)} shards are dead; shard {first.shard}: {first.detail}"
+    if not tally.items_failed:
+        return "SUCCEEDED", None
+    item_count = tally.items_ok + tally.items_failed
+    fact = f"{tally.items_failed} of {item_count} items failed"
+    most = manifest.max_failed_count
+    if not tally.items_ok:
+        return "FAILED", f"all {item_count} items failed; {tally.first_failed}"
+    if most is not None and tally.items_failed > most:
+        return "FAILED", f"{fact}, more than max_failed ({most}); {tally.first_failed}"
+    return "PARTIAL", f"{fact}; {tally.first_failed}"
+
+
+def _first_failed(outcome: ShardOutcome) -> str:
+    if outcome.status == "dead":
+        return f"shard {outcome.shard} is dead ({outcome.reason}): {outcome.detail}"
+    first = min(outcome.item_errors, key=lambda error: error.index)
+    return f"item {first.index} of shard {outcome.shard}: {first.reason}"
+
+
 @dataclass
 class _Tally:
     """Counts over the outcomes consumed so far."""
@@ -53,6 +76,8 @@ class _Tally:
     shards: list[int] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     first_dead: ShardOutcome | None = None
+    #: The first failed item and its reason, in words.
+    first_failed: str = ""
     items_ok: int = 0
     items_failed: int = 0
     attempts: int = 0
@@ -66,6 +91,8 @@ class _Tally:
             self.dead.append(outcome.shard)
             self.first_dead = self.first_dead or outcome
         failed = outcome.item_count if is_dead else len(outcome.item_errors)
+        if failed and not self.first_failed:
+            self.first_failed = _first_failed(outcome)
         self.items_failed += failed
         self.items_ok += outcome.item_count - failed
         self.attempts += outcome.attempts
@@ -76,25 +103,18 @@ class _Tally:
 
 
 def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:
-    """sha256 over a line `shard status data-sha256` per outcome, in the given order."""
+    """sha256 over a line per outcome, in the given order.
+
+    `shard status data-sha256`; in version 3 also the digest of the items' ids, and the ranges of
+    failed items as JSON.
+    """
     digest = hashlib.sha256()
     for outcome in outcomes:
         data = outcome.data.sha256 if outcome.data else "-"
-        digest.update(f"{outcome.shard} {outcome.status} {data}\n".encode())
+        line = f"{outcome.shard} {outcome.status} {data}"
+        if outcome.schema_version >= JOB_VERSION:
+            failed = to_ranges(sorted(error.index for error in outcome.item_errors))
+            written = json.dumps(failed, separators=(",", ":"))
+            line += f" {outcome.item_ids_sha256 or '-'} {written}"
+        digest.update(f"{line}\n".encode())
     return digest.hexdigest()
-
-
-def to_ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """Ascending numbers as inclusive ranges: 0, 1, 2, 5 → [[0, 2], [5, 5]]."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ranges
-
-
-def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
-    """The numbers of inclusive ranges: [[0, 2], [5, 5]] → 0, 1, 2, 5."""
-    return [number for first, last in ranges for number in range(first, last + 1)]

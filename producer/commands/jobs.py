@@ -1,5 +1,7 @@
 """`fornada jobs`."""
 
+import csv
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from producer.commands.view import watch as watch_job
 from producer.exporting.catalog import FORMATS
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
+from producer.job import FailedItem
 from producer.upkeep.retention import parse_age
 
 
@@ -88,7 +91,8 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
 
     Example: fornada jobs watch 20261123T154100-9f2c1e07ab
     """
-    finish(watch_job(client_from_env().job(job_id), timeout_s=timeout_s), as_json=as_json)
+    job = client_from_env().job(job_id)
+    finish(job, watch_job(job, timeout_s=timeout_s), as_json=as_json)
 
 
 @jobs.command()
@@ -106,7 +110,11 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
     show_default=True,
     help="Likeliest classes to list.",
 )
-@click.option("--partial", is_flag=True, help="Accept a job that is open or did not succeed.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED.",
+)
 def results(
     job_id: str,
     fmt: str,
@@ -130,6 +138,27 @@ def results(
     write_results(export, path=output, fmt=fmt)
     if output is not None:
         click.echo(f"wrote {job.manifest.item_count} results to {output}", err=True)
+
+
+@jobs.command()
+@JOB_ARGUMENT
+@click.option(
+    "--format", "fmt", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True
+)
+def errors(job_id: str, fmt: str) -> None:
+    """List a job's failed items: number, id and reason.
+
+    Example: fornada jobs errors 20261123T154100-9f2c1e07ab --format csv
+    """
+    failed = client_from_env().job(job_id).item_errors()
+    stream = click.open_file("-", "w", encoding="utf-8", errors="backslashreplace")
+    if fmt == "jsonl":
+        for item in failed:
+            stream.write(json.dumps(item._asdict(), ensure_ascii=False) + "\n")
+        return
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(FailedItem._fields)
+    rows.writerows(failed)
 
 
 @jobs.command()
@@ -160,14 +189,14 @@ def resume(job_id: str, as_json: bool) -> None:  # noqa: FBT001 - click passes f
 @click.option("--wait", is_flag=True, help="Wait until the new job ends.")
 @JSON_OPTION
 def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT001 - as above
-    """Submit the failed and missing shards of an ended job as a new job.
+    """Run the failed items of an ended job again, and its missing shards, as a new job.
 
     Example: fornada jobs retry-failed 20261123T154100-9f2c1e07ab --wait
     """
     job = client_from_env().retry_failed(job_id)
     click.echo(f"submitted job {job.id}", err=True)
     if wait:
-        finish(watch_job(job, timeout_s=None), as_json=as_json)
+        finish(job, watch_job(job, timeout_s=None), as_json=as_json)
     else:
         print_status(job.status(), as_json=as_json)
 

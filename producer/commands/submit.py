@@ -23,6 +23,12 @@ from producer.inputs.arguments import images_from
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the job; repeatable."
 )
+@click.option(
+    "--max-failed",
+    metavar="COUNT|PERCENT%",
+    help="Items that may fail, such as 10 or 5%; with --wait, PARTIAL exits 0 then.",
+)
+@click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -33,6 +39,8 @@ def submit(  # noqa: PLR0917 - click passes options by name
     idempotency_key: str | None,
     deadline_s: float | None,
     tags: tuple[str, ...],
+    max_failed: str | None,
+    strict: bool,  # noqa: FBT001
     wait: bool,  # noqa: FBT001
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
@@ -51,13 +59,15 @@ def submit(  # noqa: PLR0917 - click passes options by name
         idempotency_key=idempotency_key,
         items_per_shard=items_per_shard,
         deadline_s=deadline_s,
+        max_failed=int(max_failed) if max_failed and max_failed.isdecimal() else max_failed,
+        strict=strict,
         tags=_parse_tags(tags),
     )
     if not wait:
         print_status(job.status(), as_json=as_json)
         return
     click.echo(f"submitted job {job.id}", err=True)
-    finish(watch(job, timeout_s=timeout_s), as_json=as_json)
+    finish(job, watch(job, timeout_s=timeout_s), as_json=as_json)
 
 
 def _parse_tags(tags: Iterable[str]) -> dict[str, str]:

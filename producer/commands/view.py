@@ -68,17 +68,18 @@ class _ChangeLogger:
             )
 
 
-def finish(status: JobStatus, *, as_json: bool) -> None:
+def finish(job: Job, status: JobStatus, *, as_json: bool) -> None:
     """Print how the job ended.
 
     Raises:
-        JobFailedError: It did not end SUCCEEDED.
+        JobFailedError: It did not end SUCCEEDED, nor PARTIAL with its failed items allowed.
     """
     print_status(status, as_json=as_json)
-    if status.state != "SUCCEEDED":
+    allowed = {"SUCCEEDED"} if job.manifest.max_failed is None else {"SUCCEEDED", "PARTIAL"}
+    if status.state not in allowed:
         raise JobFailedError(
             f"job {status.job_id} ended {status.state}: {status.reason}; see "
-            f"`fornada jobs results {status.job_id} --partial`"
+            f"`fornada jobs errors {status.job_id}`"
         )
 
 

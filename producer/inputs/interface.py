@@ -5,8 +5,8 @@ Objects that are in the store already (`stored_images`) become shards without be
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from fornada.errors import UsageError
@@ -41,6 +41,13 @@ class ItemBlock:
     item_ids: list[str] | None
     #: Where they come from, for error messages.
     where: str
+    #: Number of an item that could not be read -> why; its place in `images` holds anything.
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of this name is hidden, or one that Windows leaves in folders."""
+    return name.startswith(".") or name.lower() in {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

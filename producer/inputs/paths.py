@@ -14,10 +14,11 @@ import numpy as np
 from fornada.errors import InputError, UsageError
 from fornada.formats.idx import GZIP_MAGIC, IDX_DTYPES
 from fornada.formats.images import IMAGE_SUFFIXES, JPEG_MAGIC, PNG_MAGIC, decode_image, image_frame
+from fornada.formats.items import Array
 from producer.inputs.array_files import FileArray, file_arrays, reading
-from producer.inputs.interface import ItemBlock
+from producer.inputs.interface import ItemBlock, is_litter
 
-Kind = Literal["npy", "npz", "idx", "image"]
+Kind = Literal["npy", "npz", "idx", "image", "bad"]
 
 _IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
 _MAX_IMAGE_FILE_BYTES = 256 * 1024 * 1024
@@ -32,6 +33,13 @@ class _File:
     #: The folder that the caller named, or that the glob begins with.
     base: Path
     kind: Kind
+    #: Why a bad file cannot be read.
+    why: str = ""
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is one item, good or bad."""
+        return self.kind in {"image", "bad"}
 
 
 def read_blocks(
@@ -40,7 +48,9 @@ def read_blocks(
     """The items of all `paths`, in order; every path is checked before the first is read.
 
     A path is a `.npy`, `.npz`, IDX, PNG or JPEG file, a folder of PNG and JPEG files (searched
-    recursively, sorted by name, without hidden files), or a glob of such, `**` included.
+    recursively, sorted by name), or a glob of such, `**` included. Among images, a file that is
+    none, or is broken, is an item with an error. Hidden files in folders and globs, and those that
+    Windows leaves there, are never looked at.
 
     Arrays alone have no item ids. With an image file among them, every item has one: the file's
     path relative to the folder that all inputs share; for a row of an array `<path>#<row>`, of an
@@ -52,7 +62,8 @@ def read_blocks(
         max_block_bytes: Size of a block, at most; a larger item is a block by itself.
 
     Raises:
-        InputError: A path is missing, empty, of an unknown kind, damaged, or does not fit.
+        InputError: A path is missing or does not fit; or, without an image among them, one is
+            empty, damaged or of an unknown kind.
         UsageError: There are no paths.
         LocalDiskError: The disk failed.
     """
@@ -60,6 +71,9 @@ def read_blocks(
         raise UsageError("no input was given; name files, folders or s3:// URLs")
     files = [file for path in paths for file in _expand(path)]
     images = [file for file in files if file.kind == "image"]
+    bad = [file for file in files if file.kind == "bad"]
+    if bad and not images:
+        raise InputError(bad[0].why)
     if images:
         image_frame(item_shape, where=str(images[0].path))
     bases = [file.base.absolute() for file in files]
@@ -67,7 +81,7 @@ def read_blocks(
     arrays = {
         file: file_arrays(file.path, file.kind, where=_text(file.path))
         for file in files
-        if file.kind != "image"
+        if not file.is_item
     }
     reader = _Reader(root=root, item_shape=item_shape, max_block_bytes=max_block_bytes)
     return reader.blocks(files, arrays)
@@ -86,7 +100,7 @@ class _Reader:
         self, files: Sequence[_File], arrays: Mapping[_File, list[FileArray]]
     ) -> Iterator[ItemBlock]:
         images_per_block = max(1, self.max_block_bytes // math.prod(self.item_shape))
-        for are_images, run in groupby(files, key=lambda file: file.kind == "image"):
+        for are_images, run in groupby(files, key=lambda file: file.is_item):
             if are_images:
                 while some := list(islice(run, images_per_block)):
                     yield self._image_block(some)
@@ -105,23 +119,35 @@ class _Reader:
             first_row += len(rows)
 
     def _image_block(self, files: Sequence[_File]) -> ItemBlock:
-        images = np.empty((len(files), *self.item_shape), dtype=np.uint8)
+        images = np.zeros((len(files), *self.item_shape), dtype=np.uint8)
+        errors: dict[int, str] = {}
         for row, file in enumerate(files):
-            where = _text(file.path)
-            with reading(where), file.path.open("rb") as stream:
-                data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
-            if len(data) > _MAX_IMAGE_FILE_BYTES:
-                raise InputError(
-                    f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes, more than an image of a "
-                    "model's size needs; save it again"
-                )
-            images[row] = decode_image(data, item_shape=self.item_shape, where=where)
+            try:
+                images[row] = self._image(file)
+            except InputError as exc:
+                errors[row] = str(exc)
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         return ItemBlock(
             images=images,
             item_ids=[_name(file, self.root) for file in files] if self.root else None,
             where=f"{_text(files[0].path)}{more}",
+            errors=errors,
         )
+
+    def _image(self, file: _File) -> Array:
+        if file.kind == "bad":
+            raise InputError(file.why)
+        where = _text(file.path)
+        with reading(where), file.path.open("rb") as stream:
+            data = stream.read(_MAX_IMAGE_FILE_BYTES + 1)
+        if len(data) > _MAX_IMAGE_FILE_BYTES:
+            raise InputError(
+                f"{where} has more than {_MAX_IMAGE_FILE_BYTES} bytes, more than an image of a "
+                "model's size needs; save it again"
+            )
+        if not data:
+            raise InputError(f"{where} is an empty file; write it again")
+        return decode_image(data, item_shape=self.item_shape, where=where)
 
 
 def _expand(text: str) -> list[_File]:
@@ -131,7 +157,7 @@ def _expand(text: str) -> list[_File]:
         if path.is_dir():
             return _folder(path, base=path)
         if path.exists() or not glob.has_magic(text):
-            return [_File(path=path, base=path.parent, kind=_kind(path))]
+            return [_file(path, base=path.parent)]
         return _matches(text)
 
 
@@ -142,7 +168,8 @@ def _matches(pattern: str) -> list[_File]:
     files: list[_File] = []
     for match in matches:
         if not match.is_dir():
-            files.append(_File(path=match, base=base, kind=_kind(match)))
+            if not is_litter(match.name):
+                files.append(_file(match, base=base))
         elif "**" not in pattern:
             # `**` itself finds what is in a folder.
             files.extend(_folder(match, base=base))
@@ -163,14 +190,16 @@ def _folder(folder: Path, *, base: Path) -> list[_File]:
                     f"{_text(link)} is a link to a folder, and links are not followed; name the "
                     "folder it points to"
                 )
-        for name in sorted(name for name in names if not name.startswith(".")):
+        for name in sorted(name for name in names if not is_litter(name)):
             path = Path(parent, name)
-            if not name.lower().endswith(IMAGE_SUFFIXES):
-                raise InputError(
-                    f"{_text(path)} is not a PNG or JPEG file, and a folder may hold nothing else; "
-                    f"move it away, or use a glob, e.g. '{_text(folder)}/**/*.png'"
-                )
-            files.append(_File(path=path, base=base, kind="image"))
+            if name.lower().endswith(IMAGE_SUFFIXES):
+                files.append(_File(path=path, base=base, kind="image"))
+                continue
+            why = (
+                f"{_text(path)} is not a PNG or JPEG file by its name; move it away, or use a "
+                f"glob, e.g. '{_text(folder)}/**/*.png'"
+            )
+            files.append(_File(path=path, base=base, kind="bad", why=why))
     if not files:
         raise InputError(f"{_text(folder)} holds no PNG or JPEG files; check the path")
     return sorted(files, key=lambda file: file.path)
@@ -180,8 +209,17 @@ def _raise(exc: OSError) -> None:
     raise exc
 
 
+def _file(path: Path, *, base: Path) -> _File:
+    """The file, which is what its first bytes say, whatever its suffix."""
+    if not path.exists():
+        _kind(path)
+    try:
+        return _File(path=path, base=base, kind=_kind(path))
+    except InputError as exc:
+        return _File(path=path, base=base, kind="bad", why=str(exc))
+
+
 def _kind(path: Path) -> Kind:
-    """What the file is, by its first bytes, whatever its suffix."""
     where = _text(path)
     with reading(where):
         if not path.is_file() and path.exists():

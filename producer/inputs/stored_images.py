@@ -15,7 +15,7 @@ from fornada.parallel import in_parallel
 from fornada.records import ObjectRef
 from fornada.storage.interface import ObjectInfo, ObjectStore
 from producer.inputs.array_header import ArrayHeader
-from producer.inputs.interface import Signature, StoredImages
+from producer.inputs.interface import Signature, StoredImages, is_litter
 
 
 def shards_of(
@@ -25,12 +25,14 @@ def shards_of(
     signature: Signature,
     items_per_shard: int,
     max_shard_bytes: int,
+    strict: bool = False,
 ) -> list[ShardInput]:
     """Shards over the stored objects, in key order; nothing is copied.
 
     A `.npy` object is a shard by itself: item dtype [items, *item_shape], give or take a last axis
-    of 1. PNG and JPEG objects are one item each and share shards. Sizes and ETags are recorded, so
-    that a worker notices an object that changed after submission.
+    of 1. PNG and JPEG objects are one item each and share shards. So is any other object among
+    them, which fails in the worker; hidden ones are never looked at. Sizes and ETags are recorded,
+    so that a worker notices an object that changed after submission.
 
     Args:
         stored: Which objects.
@@ -38,13 +40,18 @@ def shards_of(
         signature: What the model takes.
         items_per_shard: Images in a shard, at most.
         max_shard_bytes: Bytes of a shard, stored or decoded, at most; it is in memory whole.
+        strict: Refuse an object of another kind.
 
     Raises:
-        InputError: There are no objects, or one is of another kind, does not fit or is too large.
+        InputError: There are no objects, one does not fit or is too large, or `strict` or without
+            an image, one is of another kind.
         StoreError: The store cannot be reached or refuses.
     """
     infos = _listed(stored, objects)
+    has_images = any(info.key.lower().endswith(IMAGE_SUFFIXES) for info in infos)
     for info in infos:
+        if strict or not has_images:
+            _check_kind(info, stored)
         _check_object(info, stored, signature, max_shard_bytes)
     arrays = [info for info in infos if _kind(info.key) == "npy"]
 
@@ -74,6 +81,7 @@ def _listed(stored: StoredImages, objects: ObjectStore) -> list[ObjectInfo]:
         for info in objects.list(stored.prefix, bucket=stored.bucket)
         # Consoles show a folder by means of an empty object.
         if not (info.key.endswith("/") and info.size_bytes == 0)
+        and not is_litter(info.key.rpartition("/")[2])
     ]
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
@@ -84,15 +92,19 @@ def _kind(key: str) -> Literal["npy", "image"]:
     return "npy" if key.lower().endswith(".npy") else "image"
 
 
-def _check_object(
-    info: ObjectInfo, stored: StoredImages, signature: Signature, max_shard_bytes: int
-) -> None:
+def _check_kind(info: ObjectInfo, stored: StoredImages) -> None:
     where = _where(info, stored)
     if not info.key.lower().endswith((".npy", *IMAGE_SUFFIXES)):
         raise InputError(
             f"{where} is neither .npy nor PNG nor JPEG by its name; move it away, or give a "
             "prefix without it"
         )
+
+
+def _check_object(
+    info: ObjectInfo, stored: StoredImages, signature: Signature, max_shard_bytes: int
+) -> None:
+    where = _where(info, stored)
     if info.size_bytes > max_shard_bytes:
         raise InputError(
             f"{where} has {info.size_bytes} bytes, and a shard takes {max_shard_bytes}; split it "

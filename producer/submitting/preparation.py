@@ -36,6 +36,7 @@ class PreparedSubmission:
     inputs: Shards | None
     #: Its shards, to be uploaded if `inputs` is `None`.
     shards: Iterator[Shard]
+    max_failed: int | str | None = None
 
     @property
     def is_small_and_new(self) -> bool:
@@ -67,6 +68,8 @@ class Preparation:
         """
         options.check()
         given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        for submission in given:
+            _check_tags(submission)
         idempotency_keys = [submission.idempotency_key for submission in given]
         _check_keys(idempotency_keys)
         known = list(in_parallel(self._existing, idempotency_keys))
@@ -115,21 +118,34 @@ class Preparation:
         inputs: Shards | None
         shards: Iterator[Shard] = iter(())
         if isinstance(submission.images, StoredImages):
-            inputs = self._stored_inputs(submission, submission.images, signature, item_count)
+            inputs = self._stored_inputs(
+                submission, submission.images, signature, item_count, strict=options.strict
+            )
         else:
             blocks = blocks_of(submission.images, submission.item_ids)
             # An existing job is compared with one whose inputs are kept the same way.
             may_be_small = existing is None or existing.is_small
             inputs, shards = try_inline(
-                cut(blocks, signature=signature, item_count=item_count),
+                cut(blocks, signature=signature, item_count=item_count, strict=options.strict),
                 max_bytes=self.settings.max_inline_bytes if may_be_small else 0,
             )
         return PreparedSubmission(
-            submission=submission, existing=existing, model=model, inputs=inputs, shards=shards
+            submission=submission,
+            existing=existing,
+            model=model,
+            inputs=inputs,
+            shards=shards,
+            max_failed=options.max_failed,
         )
 
     def _stored_inputs(
-        self, submission: Submission, images: StoredImages, signature: Signature, item_count: int
+        self,
+        submission: Submission,
+        images: StoredImages,
+        signature: Signature,
+        item_count: int,
+        *,
+        strict: bool,
     ) -> Shards:
         if submission.item_ids is not None:
             raise UsageError("item_ids go with one array; stored images are named by their keys")
@@ -139,8 +155,15 @@ class Preparation:
             signature=signature,
             items_per_shard=item_count,
             max_shard_bytes=self.settings.max_shard_bytes,
+            strict=strict,
         )
         return Shards(found)
+
+
+def _check_tags(submission: Submission) -> None:
+    for key, value in (submission.tags or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

@@ -1,12 +1,14 @@
 """Cut a stream of items into shards of one size, holding one shard at a time."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array, check_items, item_size_bytes
+from fornada.formats.items import Array, check_items, fill_nulls, item_size_bytes
+from fornada.jobs.shard_items import good_items
+from fornada.records import ItemError
 from producer.inputs.interface import ItemBlock, Signature
 
 
@@ -19,6 +21,8 @@ class Shard:
 
     images: Array
     item_ids: list[str] | None
+    #: Items that could not be read.
+    errors: list[ItemError] = field(default_factory=list)
 
 
 def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard_bytes: int) -> int:
@@ -26,10 +30,10 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
 
     Raises:
         InputError: Not even one item fits.
-        UsageError: `items_per_shard` is less than 1.
+        UsageError: `items_per_shard` is no whole number, or less than 1.
     """
-    if items_per_shard < 1:
-        raise UsageError(f"items_per_shard is {items_per_shard}; give at least 1")
+    if not isinstance(items_per_shard, int) or items_per_shard < 1:
+        raise UsageError(f"items_per_shard is {items_per_shard}; give a whole number, at least 1")
     item_bytes = item_size_bytes(signature.item_shape, signature.item_dtype)
     if item_bytes > max_shard_bytes:
         raise InputError(
@@ -39,29 +43,36 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
     return min(items_per_shard, max_shard_bytes // item_bytes)
 
 
-def cut(blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int) -> Iterator[Shard]:
+def cut(
+    blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int, strict: bool
+) -> Iterator[Shard]:
     """Shards of `item_count` items each, the last one shorter, in the order of the blocks.
 
     Raises:
-        InputError: A block does not fit the signature, or there is no item at all.
+        InputError: A block does not fit the signature, there is no item at all, or `strict` and an
+            item is bad.
     """
     held: list[ItemBlock] = []
     held_count = 0
     empty = True
     for block in blocks:
+        filled, nulls = fill_nulls(block.images)
         images = check_items(
-            block.images,
+            filled,
             item_shape=signature.item_shape,
             item_dtype=signature.item_dtype,
             model=signature.model,
             where=block.where,
         )
         _check_ids(block)
+        if strict:
+            _refuse_bad_items(block, images, nulls)
+        errors = {**block.errors, **nulls}
         empty = False
         start = 0
         while start < len(images):
             stop = start + item_count - held_count
-            held.append(_slice(block, images, start, stop))
+            held.append(_slice(block, images, errors, start, stop))
             held_count += len(held[-1].images)
             start = stop
             if held_count == item_count:
@@ -81,9 +92,27 @@ def _check_ids(block: ItemBlock) -> None:
         )
 
 
-def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
+def _slice(
+    block: ItemBlock, images: Array, errors: Mapping[int, str], start: int, stop: int
+) -> ItemBlock:
     item_ids = None if block.item_ids is None else block.item_ids[start:stop]
-    return ItemBlock(images=images[start:stop], item_ids=item_ids, where=block.where)
+    return ItemBlock(
+        images=images[start:stop],
+        item_ids=item_ids,
+        where=block.where,
+        errors={n - start: why for n, why in errors.items() if start <= n < stop},
+    )
+
+
+def _refuse_bad_items(block: ItemBlock, images: Array, nulls: Mapping[int, str]) -> None:
+    if block.errors:
+        raise InputError(block.errors[min(block.errors)])
+    bad = {error.index: error.reason for error in good_items(images).errors} | dict(nulls)
+    if bad:
+        raise InputError(
+            f"{block.where}: item {min(bad)} has {bad[min(bad)]}; replace or leave out such items, "
+            "or submit without strict"
+        )
 
 
 def _join(parts: list[ItemBlock]) -> Shard:
@@ -95,4 +124,8 @@ def _join(parts: list[ItemBlock]) -> Shard:
     first = parts[0].images
     images = first if len(parts) == 1 else np.concatenate([part.images for part in parts])
     item_ids = [item_id for ids in with_ids for item_id in ids] if with_ids else None
-    return Shard(images=images, item_ids=item_ids)
+    errors, before = [], 0
+    for part in parts:
+        errors += [ItemError(index=before + n, reason=part.errors[n]) for n in sorted(part.errors)]
+        before += len(part.images)
+    return Shard(images=images, item_ids=item_ids, errors=errors)

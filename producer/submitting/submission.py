@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from fornada.errors import UsageError
+from fornada.jobs.manifest import MaxFailed
 from producer.inputs.interface import Images
 
 #: Ten years: a date has to represent it.
@@ -20,6 +23,14 @@ class Submission:
     tags: Mapping[str, str] | None = None
 
 
+def _is_max_failed(value: object) -> bool:
+    try:
+        TypeAdapter(MaxFailed | None).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return not isinstance(value, bool)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """What the submissions of one call share; fields as the arguments of `Client.submit`."""
@@ -27,13 +38,21 @@ class Options:
     model: str
     items_per_shard: int | None = None
     deadline_s: float | None = None
+    max_failed: int | str | None = None
+    strict: bool = False
 
     def check(self) -> None:
-        """Check the deadline.
+        """Check the deadline and `max_failed`.
 
         Raises:
-            UsageError: It is not within the next ten years.
+            UsageError: The deadline is not within the next ten years, or `max_failed` is neither a
+                count nor per cent.
         """
+        if not _is_max_failed(self.max_failed):
+            raise UsageError(
+                f"max_failed is {self.max_failed!r}; give a count of items, or per cent of all: "
+                "10 or '2.5%'"
+            )
         given_s = self.deadline_s
         if given_s is not None and not 0 < given_s <= _MAX_DEADLINE_S:
             raise UsageError(

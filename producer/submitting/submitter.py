@@ -10,7 +10,7 @@ from fornada.errors import FornadaError, PartlySubmittedError
 from fornada.formats.items import Array
 from fornada.jobs.ids import random_id, with_content_id
 from fornada.jobs.manifest import JobManifest, Shards
-from fornada.records import INLINE_VERSION, SCHEMA_VERSION, now
+from fornada.records import JOB_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from model_store.store import ModelStore
@@ -119,8 +119,10 @@ class Submitter:
         deadline: datetime | None,
         nonce: str | None = None,
     ) -> JobManifest:
+        # An existing job is compared with one that is written the same way.
+        alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
         return JobManifest(
-            schema_version=INLINE_VERSION if inputs.are_inline else SCHEMA_VERSION,
+            schema_version=one.existing.schema_version if one.existing and alike else JOB_VERSION,
             job_id=job_id,
             model=one.model.pin,
             item_shape=one.model.item_shape,
@@ -133,6 +135,7 @@ class Submitter:
             deadline=deadline,
             tags=dict(one.submission.tags or {}),
             nonce=nonce,
+            max_failed=one.max_failed,
         )
 
     def _jobs_of(self, results: Sequence[JobManifest | FornadaError]) -> list[Job]:

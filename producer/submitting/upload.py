@@ -100,4 +100,5 @@ def _shard_input(
         objects=[keep(images_key, images)],
         item_count=len(shard.images),
         item_ids=keep(ids_key, ids) if ids else None,
+        item_errors=shard.errors,
     )

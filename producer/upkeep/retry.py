@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.errors import UsageError
-from fornada.jobs.manifest import JobManifest, Shards
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges
-from fornada.records import now
+from fornada.parallel import in_parallel
+from fornada.ranges import from_ranges
+from fornada.records import JOB_VERSION, now
 
 #: Tag of a retry: the job whose images it reads.
 RETRY_OF = "retry_of"
@@ -35,43 +37,82 @@ def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordina
 
 
 def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
-    """The manifest of a new job of the dead and missing shards of an ended one.
+    """The manifest of a new job of an ended one's failed items, and of its dead and missing shards.
 
     Raises:
-        UsageError: The job has not ended, or every shard is done.
+        UsageError: The job has not ended, or has nothing that can be run again.
     """
     job_id = manifest.job_id
     final = jobs.final(job_id)
     if final is None:
         raise UsageError(f"job {job_id} has not ended; wait for it, or cancel it first")
-    done = set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges))
-    shards = [shard for shard in range(len(manifest.shards)) if shard not in done]
+    dead = from_ranges(final.dead_ranges)
+    done = sorted(set(from_ranges(final.outcome_ranges)) - set(dead))
+    items_dead = sum(manifest.shards.item_counts[shard] for shard in dead)
+    failed = _failed_items(manifest, done, final, jobs) if final.items_failed > items_dead else {}
+    missing = set(range(len(manifest.shards))) - set(done)
+    shards = {shard: manifest.shards[shard] for shard in missing} | {
+        shard: manifest.shards[shard].select(items) for shard, items in failed.items()
+    }
     if not shards:
-        raise UsageError(
-            f"job {job_id} ended {final.state} with every shard done; nothing to retry"
-        )
-    return job_of_shards(
+        raise UsageError(f"job {job_id} ended {final.state} with nothing that can be run again")
+    return _job_of(
         manifest,
-        shards,
-        job_id=keys.check_name("job id", f"{job_id}-retry"),
+        dict(sorted(shards.items())),
+        job_id=retry_id(job_id),
         tags={RETRY_OF: job_id},
     )
+
+
+def retry_id(job_id: str) -> str:
+    """The id of the job that retries `job_id`."""
+    return keys.check_name("job id", f"{job_id}-retry")
+
+
+def _failed_items(
+    manifest: JobManifest, shards: Sequence[int], final: JobFinal, jobs: JobStore
+) -> dict[int, list[int]]:
+    """Shard -> its failed items, without those that the submitter could not read."""
+
+    def failed(shard: int) -> list[int]:
+        outcome = final.outcome or jobs.outcome(manifest.job_id, shard)
+        errors = {error.index for error in outcome.item_errors} if outcome else set()
+        if not errors:
+            return []
+        unread = {error.index for error in manifest.shards[shard].item_errors}
+        return sorted(errors - unread)
+
+    found = zip(shards, in_parallel(failed, shards), strict=True)
+    return {shard: items for shard, items in found if items}
 
 
 def job_of_shards(
     manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
 ) -> JobManifest:
     """A new job of some shards of another; images are not copied, items keep their numbers."""
+    chosen = {shard: manifest.shards[shard] for shard in shards}
+    return _job_of(manifest, chosen, job_id=job_id, tags=tags)
+
+
+def _job_of(
+    manifest: JobManifest,
+    shards: Mapping[int, ShardInput],
+    *,
+    job_id: str,
+    tags: Mapping[str, str],
+) -> JobManifest:
     firsts = manifest.shards.first_items
     return manifest.model_copy(
         update={
+            "schema_version": JOB_VERSION,
             "job_id": job_id,
             "shards": Shards(
-                manifest.shards[shard].model_copy(update={"first_item": firsts[shard]})
-                for shard in shards
+                spec.model_copy(update={"first_item": firsts[shard]})
+                for shard, spec in shards.items()
             ),
             "created_at": now(),
             "deadline": None,
+            "source_job": manifest.job_id,
             "tags": {**manifest.tags, **tags},
         }
     )

@@ -12,7 +12,7 @@ from fornada.errors import JobFailedError, UsageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges
+from fornada.ranges import from_ranges
 from producer.upkeep.retry import job_of_shards
 
 #: Tag of a verification: the job whose images it reads.
@@ -137,7 +137,7 @@ def _first_difference(
     position, class_index = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
     return Difference(
         shard=recorded.shard,
-        item=again.shards.first_items[shard] + int(position),
+        item=again.shards.first_items[shard] + again.shards[shard].positions[int(position)],
         class_name=again.classes[class_index],
         recorded=float(then[position, class_index]),
         recomputed=float(now[position, class_index]),

@@ -161,7 +161,8 @@ _BAD_FILES = [
 def test_a_bad_file(deployment: Any, folder: Path) -> None:
     for name, words in _BAD_FILES:
         model = "floats" if name == "nan.npy" else "digits"
-        deployment.refuses(*_submit(name, model), code=2, words=[name, *words], cwd=folder)
+        submit = [*_submit(name, model), "--strict"]
+        deployment.refuses(*submit, code=2, words=[name, *words], cwd=folder)
 
 
 def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Path) -> None:

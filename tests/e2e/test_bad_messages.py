@@ -48,7 +48,7 @@ def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -
 
 _REFUSED_MESSAGES = [
     ({"schema_version": 1, "job_id": "x", "shard": 0, "colour": "red"}, "colour: Extra"),
-    ({"schema_version": 3, "job_id": "x", "shard": 0}, "schema_version: Input should be 1 or 2"),
+    ({"schema_version": 4, "job_id": "x", "shard": 0}, "schema_version: Input should be 1, 2 or 3"),
     ({"schema_version": 1, "job_id": "../x", "shard": 0}, "job_id: String should match"),
     ({"schema_version": 1, "job_id": "x", "shard": "0"}, "shard: Input should be a valid"),
     ({"schema_version": 1, "job_id": "no-such-job", "shard": 0}, "no job 'no-such-job'"),

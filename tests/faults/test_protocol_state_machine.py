@@ -366,8 +366,9 @@ class ProtocolMachine(RuleBasedStateMachine):
                 shards = set(range(len(manifest.shards)))
                 assert shards == self._done(manifest)
                 assert (len(shards), 0) == (final.shards_ok, final.shards_dead)
-            elif final.state == "FAILED":
+            elif final.state in {"PARTIAL", "FAILED"}:
                 assert final.shards_dead
+                assert (final.state == "PARTIAL") == (final.items_ok > 0)
             elif final.state == "CANCELLED":
                 assert manifest.job_id in self.cancelled
             else:

@@ -8,12 +8,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
-
-Probabilities = NDArray[np.float32]
+from worker.compute.halving import Predicted, Probabilities, predict_halves
 
 
 class _Request:
@@ -24,7 +22,8 @@ class _Request:
         self.taken = 0
         self.delivered = 0
         self.outputs: Probabilities | None = None
-        self.future: Future[Probabilities] = Future()
+        self.errors: dict[int, str] = {}
+        self.future: Future[Predicted] = Future()
 
     @property
     def left(self) -> int:
@@ -104,11 +103,11 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def predict(self, rows: Array) -> Probabilities:
-        """Probabilities of `rows` (item dtype [items, *item_shape]): float32 [items, outputs].
+    def predict(self, rows: Array) -> Predicted:
+        """Outputs of `rows`, item dtype [items, *item_shape], and why some rows have none.
 
         Raises:
-            PredictionError: The predict call failed or answered with the wrong shape.
+            PredictionError: The model fails on any row, or answers with the wrong shape.
             FornadaError: The batcher is closed.
             MemoryError: The device is out of memory, which only a restart cures.
         """
@@ -135,10 +134,10 @@ class Batcher:
 
     def _serve(self, parts: list[_Part]) -> None:
         try:
-            outputs = self._call(parts)
+            outputs = self._call([part.rows for part in parts])
         except Exception as exc:  # noqa: BLE001 - raised in the caller
             if len(parts) == 1:
-                self._fail(parts[0].request, exc)
+                self._serve_halves(parts[0], exc)
                 return
             # The rows of one caller must not fail the job of another.
             for part in parts:
@@ -146,8 +145,19 @@ class Batcher:
             return
         start = 0
         for part in parts:
-            self._deliver(part, outputs[start : start + len(part)])
+            self._deliver(part, Predicted(outputs[start : start + len(part)], {}))
             start += len(part)
+
+    def _serve_halves(self, part: _Part, exc: Exception) -> None:
+        """Find the rows that the call failed on; only the model's own failure fails the caller."""
+        try:
+            if not isinstance(exc, PredictionError):
+                raise exc  # noqa: TRY301 - told to the caller below
+            predicted = predict_halves(lambda rows: self._call([rows])[: len(rows)], part.rows, exc)
+        except Exception as found:  # noqa: BLE001 - raised in the caller
+            self._fail(part.request, found)
+            return
+        self._deliver(part, predicted)
 
     def _next_parts(self) -> list[_Part]:
         """Rows for one tile, oldest request first; empty once closed and drained."""
@@ -186,15 +196,15 @@ class Batcher:
                 self._requests.popleft()
         return parts
 
-    def _call(self, parts: list[_Part]) -> Probabilities:
+    def _call(self, parts: Sequence[Array]) -> Probabilities:
         if len(parts) == 1 and len(parts[0]) == self.tile_items:
-            tile = parts[0].rows
+            tile = parts[0]
         else:
             tile = np.zeros(self._tile_shape, self._tile_dtype)
             filled = 0
-            for part in parts:
-                tile[filled : filled + len(part)] = part.rows
-                filled += len(part)
+            for rows in parts:
+                tile[filled : filled + len(rows)] = rows
+                filled += len(rows)
         began_s = time.perf_counter()
         outputs = self._predict_tile(tile)
         self._on_computed(sum(map(len, parts)), time.perf_counter() - began_s)
@@ -205,15 +215,16 @@ class Batcher:
             )
         return outputs  # type: ignore[return-value]  # the dtype was checked above
 
-    def _deliver(self, part: _Part, outputs: Probabilities) -> None:
-        request = part.request
+    def _deliver(self, part: _Part, predicted: Predicted) -> None:
+        request, outputs = part.request, predicted.outputs
         with self._changed:
             if request.outputs is None:
                 request.outputs = np.empty((len(request.rows), outputs.shape[1]), np.float32)
             request.outputs[part.start : part.end] = outputs
+            request.errors |= {part.start + row: why for row, why in predicted.errors.items()}
             request.delivered += len(part)
             if request.delivered == len(request.rows):
-                request.future.set_result(request.outputs)
+                request.future.set_result(Predicted(request.outputs, request.errors))
 
     def _fail(self, request: _Request, exc: Exception) -> None:
         with self._changed:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
     BrokerError,
@@ -18,8 +17,10 @@ from fornada.errors import (
     ModelError,
 )
 from fornada.events import SILENT, CallsAnswered, Events
+from fornada.jobs.shard_items import Items, good_items
 from fornada.logs import get_logger
-from fornada.records import ModelPin
+from fornada.records import JOB_VERSION, ModelPin
+from worker.compute.halving import Predicted
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
 
@@ -160,12 +161,9 @@ def _parted(
                 f"model {manifest} takes {manifest.item_dtype} {manifest.item_shape}, and the call "
                 f"has {header.item_dtype} {header.item_shape}; send what it takes"
             )
-        elif call.items.dtype.kind == "f" and not np.isfinite(call.items).all():
-            fact = "NaN or infinity among the values; leave those items out"
+            others.append((call, _refusal(call, InputError(fact))))
         else:
             fitting.append(call)
-            continue
-        others.append((call, _refusal(call, InputError(fact))))
     return fitting, others
 
 
@@ -176,21 +174,37 @@ def _answered(
     if not calls:
         return []
     try:
-        outputs = model.batcher.predict(np.concatenate([call.items for call in calls]))
+        given = [good_items(call.items) for call in calls]
+        rows = np.concatenate([items.rows for items in given])
+        predicted = Predicted(np.empty((0, len(model.manifest.classes)), np.float32), {})
+        if len(rows):
+            predicted = model.batcher.predict(rows)
+        parts = predicted.parts([len(items.rows) for items in given])
+        return [
+            (call, _answer(call, items, part))
+            for call, items, part in zip(calls, given, parts, strict=True)
+        ]
     except ModelError as exc:
         if len(calls) == 1:
             return [(calls[0], _refusal(calls[0], exc))]
         return [pair for call in calls for pair in _answered([call], model)]
-    answered, first = [], 0
-    for call in calls:
-        rows = outputs[first : first + call.header.item_count]
-        answered.append((call, _answer(call, rows)))
-        first += call.header.item_count
-    return answered
 
 
-def _answer(call: RequestFrame, rows: NDArray[np.float32]) -> bytes:
-    header = PredictAnswer(id=call.header.id, item_count=len(rows), output_count=rows.shape[1])
+def _answer(call: RequestFrame, items: Items, predicted: Predicted) -> bytes:
+    asked, outputs = call.header, predicted.outputs
+    rows, errors = items.placed(
+        *predicted, item_count=asked.item_count, class_count=outputs.shape[1]
+    )
+    if errors and asked.schema_version < JOB_VERSION:
+        # It knows of no failed rows.
+        return _refusal(call, InputError(f"item {errors[0].index}: {errors[0].reason}"))
+    header = PredictAnswer(
+        schema_version=asked.schema_version,
+        id=asked.id,
+        item_count=len(rows),
+        output_count=rows.shape[1],
+        failed=failed_rows(errors) if errors else None,
+    )
     return answer_frame(header, rows)
 
 

@@ -38,7 +38,7 @@ class Commits:
             run = each.attempt.run
             state = states.get(run.job_id)
             if state is not None:
-                ok = state == "SUCCEEDED"
+                ok = state not in {"CANCELLED", "EXPIRED"}
                 steps.settle(run, ShardResult.OK if ok else ShardResult.ENDED)
             elif error is not None:
                 steps.defer(run, error, counted=False)

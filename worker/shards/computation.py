@@ -1,23 +1,22 @@
 """Compute attempts: fetch, predict and store, in this process or an isolated one."""
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fornada.errors import ModelRefusedError, PredictionError
+from fornada.errors import ModelRefusedError
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
-from fornada.records import ObjectRef, now
+from fornada.records import ItemError, ObjectRef, now
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
-from worker.compute.batcher import Probabilities
+from worker.compute.halving import Predicted, Probabilities
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
@@ -77,14 +76,17 @@ class Computation:
             fetch_s = clock.lap(Stage.FETCH)
             predicted = _predict(model, read, attempts)
             predict_s = clock.lap(Stage.PREDICT)
-            stored = list(map(self._put_data, attempts, predicted))
+            stored = [
+                self._put_data(attempt, probabilities)
+                for attempt, (probabilities, _) in zip(attempts, predicted, strict=True)
+            ]
             # The data of a bundle goes into its outcomes.
             upload = {"upload_s": clock.lap(Stage.PUT)} if len(attempts) == 1 else {}
             return [
                 self._ok(
                     attempt,
                     data=data,
-                    item_errors=items.errors,
+                    item_errors=errors,
                     engine=model.engine,
                     tile_items=model.batcher.tile_items,
                     # Those of the whole bundle.
@@ -92,7 +94,7 @@ class Computation:
                     predict_s=predict_s,
                     **upload,
                 )
-                for attempt, items, data in zip(attempts, read, stored, strict=True)
+                for attempt, data, (_, errors) in zip(attempts, stored, predicted, strict=True)
             ]
 
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
@@ -155,29 +157,21 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
 
 def _predict(
     model: LoadedModel, read: Sequence[Items], attempts: Sequence[Begun]
-) -> list[Probabilities]:
-    """For each attempt float32 [items, classes]; a row is NaN where its item failed."""
+) -> list[tuple[Probabilities, list[ItemError]]]:
+    """For each attempt float32 [items, classes], NaN where its item failed, and why those did."""
     rows = read[0].rows if len(read) == 1 else np.concatenate([items.rows for items in read])
-    outputs = np.empty((0, len(attempts[0].manifest.classes)), np.float32)
+    predicted = Predicted(np.empty((0, len(attempts[0].manifest.classes)), np.float32), {})
     if len(rows):
-        outputs = model.batcher.predict(rows)
-    ends = itertools.accumulate(len(items.rows) for items in read)
-    return list(map(_placed, np.split(outputs, list(ends)[:-1]), read, attempts))
+        predicted = model.batcher.predict(rows)
+    parts = predicted.parts([len(items.rows) for items in read])
+    return list(map(_placed, parts, read, attempts))
 
 
-def _placed(outputs: Probabilities, items: Items, attempt: Begun) -> Probabilities:
-    """`outputs`, a row for each item that did not fail, in the shard's order."""
-    item_count, class_count = attempt.item_count, len(attempt.manifest.classes)
-    if outputs.shape[1] != class_count:
-        raise PredictionError(
-            f"it gives {outputs.shape[1]} outputs an item, and has {class_count} classes; publish "
-            "it with one class for each output"
-        )
-    if len(items.rows) == item_count:
-        return outputs
-    probabilities = np.full((item_count, class_count), np.nan, np.float32)
-    probabilities[items.positions] = outputs
-    return probabilities
+def _placed(
+    predicted: Predicted, items: Items, attempt: Begun
+) -> tuple[Probabilities, list[ItemError]]:
+    class_count = len(attempt.manifest.classes)
+    return items.placed(*predicted, item_count=attempt.item_count, class_count=class_count)
 
 
 class _Stopwatch:

@@ -14,19 +14,20 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import FornadaError
+from fornada.errors import FornadaError, PredictionError
+from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.outcome import ItemError
 from fornada.jobs.shard_items import Items, read_items
 from fornada.jobs.store import JobStore
+from fornada.records import ItemError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from worker.compute.batcher import Probabilities
+from worker.compute.halving import Predicted, Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
 
@@ -102,34 +103,43 @@ class _Shard:
 
     def _predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
         items = self._read(first, count)
-        shape = (count, len(self._manifest.classes))
-        probabilities: Probabilities = np.full(shape, np.nan, np.float32)
-        predictor = self._predictor
-        if len(items.rows) and predictor is not None:
-            probabilities[items.positions - first] = predict_items(
-                predictor.predict_tile, items.rows, tile_items=predictor.tile_items
-            )
-        return probabilities, items.errors
+        predicted = Predicted(np.empty((0, len(self._manifest.classes)), np.float32), {})
+        if len(items.rows) and self._predictor is not None:
+            predicted = _predict_rows(self._predictor, items.rows)
+        probabilities, errors = items.placed(
+            *predicted, item_count=count, class_count=len(self._manifest.classes)
+        )
+        return probabilities, [ItemError(index=e.index + first, reason=e.reason) for e in errors]
 
     def _read(self, first: int, count: int) -> Items:
-        """`count` items from `first` on; positions and errors count from the shard's start."""
+        """`count` items from `first` on, whose positions and errors count from there."""
         if self._spec.format == "image":
             # Decoding can kill too, so read these alone.
-            part = self._spec.model_copy(
-                update={"objects": self._spec.objects[first : first + count], "item_count": count}
-            )
-            items = read_items(self._manifest, part, jobs=self._jobs)
-            moved = [ItemError(index=e.index + first, reason=e.reason) for e in items.errors]
-            return Items(rows=items.rows, positions=items.positions + first, errors=moved)
+            part = self._spec.select(range(first, first + count))
+            return read_items(self._manifest, part, jobs=self._jobs)
         if self._items is None:
             self._items = read_items(self._manifest, self._spec, jobs=self._jobs)
         whole = self._items
         wanted = (first <= whole.positions) & (whole.positions < first + count)
         return Items(
             rows=whole.rows[wanted],
-            positions=whole.positions[wanted],
-            errors=[error for error in whole.errors if first <= error.index < first + count],
+            positions=whole.positions[wanted] - first,
+            errors=[
+                ItemError(index=error.index - first, reason=error.reason)
+                for error in whole.errors
+                if first <= error.index < first + count
+            ],
         )
+
+
+def _predict_rows(predictor: Predictor, rows: Array) -> Predicted:
+    def predict(some: Array) -> Probabilities:
+        return predict_items(predictor.predict_tile, some, tile_items=predictor.tile_items)
+
+    try:
+        return Predicted(predict(rows), {})
+    except PredictionError as exc:
+        return predict_halves(predict, rows, exc)
 
 
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

@@ -16,9 +16,9 @@ import numpy as np
 
 from fornada.errors import FornadaError, InputError, ModelRefusedError, StoreUnavailableError
 from fornada.formats.npy import from_npy
-from fornada.jobs.outcome import ItemError
 from fornada.logs import get_logger
-from worker.compute.batcher import Probabilities
+from fornada.records import ItemError
+from worker.compute.halving import Probabilities
 
 log = get_logger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 from fornada.coordination.interface import Claim
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
+from fornada.records import JOB_VERSION
 
 
 class ShardResult(StrEnum):
@@ -65,8 +66,10 @@ class Begun:
 
     def identity(self, worker: str) -> dict[str, Any]:
         """The fields that all outcomes of this attempt share."""
+        ids = self.spec.item_ids if self.manifest.schema_version >= JOB_VERSION else None
         return {
             "schema_version": self.manifest.schema_version,
+            "item_ids_sha256": ids.sha256 if ids else None,
             "job_id": self.run.job_id,
             "shard": self.run.shard,
             "attempt": self.run.attempt,

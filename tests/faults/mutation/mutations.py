@@ -455,6 +455,40 @@ MUTATIONS = (
         new="future = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
+    # Items.
+    Mutation(
+        name="call-not-halved",
+        path="worker/compute/halving.py",
+        old="        if count == 1:\n",
+        new="        if count <= 2:\n",
+        tests=(f"{_SERVICE}items_that_the_model_fails_on_fail_alone[conditional]",),
+    ),
+    Mutation(
+        name="outputs-not-checked",
+        path="fornada/jobs/shard_items.py",
+        old="failed = {**non_finite_rows(outputs), **errors}",
+        new="failed = {**errors}",
+        tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
+    ),
+    Mutation(
+        name="end-ignores-max-failed",
+        path="fornada/jobs/summary.py",
+        old="if most is not None and tally.items_failed > most:",
+        new="if most is not None and tally.items_failed > 2 * most + 99:",
+        tests=(
+            "tests/unit/fornada/jobs/test_summary.py::test_the_failed_items_decide_the_end[2-failed10-FAILED]",
+        ),
+    ),
+    Mutation(
+        name="old-jobs-end-by-the-new-rule",
+        path="fornada/jobs/summary.py",
+        old="    if manifest.schema_version < JOB_VERSION:\n",
+        new="    if manifest.schema_version < 0:\n",
+        tests=(
+            "tests/unit/worker/test_old_stores.py::test_open_jobs_are_resumed_and_end_by_the_old_rule[conditional]",
+        ),
+        raises="ValidationError",
+    ),
     # The bytes.
     Mutation(
         name="tile-not-padded",

@@ -324,7 +324,6 @@ def test_wrong_images_are_refused_and_no_job_is_left(world: Any) -> None:
         (np.zeros((3, 2, 3), np.uint8), r"items of shape \(2, 3\), but m:1 takes \(2, 2\)"),
         (np.zeros((2, 2), np.uint8), "leading axis"),
         (np.zeros((3, 2, 2), np.float32), "raw pixels as uint8"),
-        (np.full((3, 2, 2), np.nan, np.float32), "item 0 has NaN"),
         (np.full((3, 2, 2), 300, np.int64), "300"),
         (np.full((3, 2, 2), "x"), "not numeric"),
         (np.full((3, 2, 2), None), "not numeric"),
@@ -345,6 +344,27 @@ def test_wrong_images_are_refused_and_no_job_is_left(world: Any) -> None:
     assert set() == world.coordination._open_jobs
 
 
+def test_items_with_nan_or_null_are_accepted_unless_strict(world: Any) -> None:
+    world.publish(item_dtype="float32")
+    images = np.zeros((5, 2, 2), np.float32)
+    images[3, 0, 0] = np.nan
+    nulls = images.astype(object)
+    nulls[3, 0, 0], nulls[4, 1, 1] = 0.0, None
+
+    for given, index, why in ((images, 3, "NaN or infinity"), (nulls, 4, "null")):
+        with pytest.raises(InputError, match=f"item {index} has {why} among its values"):
+            world.client.submit(given, model="m", strict=True)
+        world.client.submit(given, model="m")
+    job = world.client.submit(nulls, model="m", items_per_shard=3)
+    assert [1] == [error.index for error in job.manifest.shards[1].item_errors]
+
+
+def test_what_is_neither_a_count_nor_per_cent_is_refused(world: Any) -> None:
+    for wrong in (-1, True, "5", "101%", "-1%", "%", 1.5, "5 %"):
+        with pytest.raises(UsageError, match="max_failed"):
+            world.client.submit(IMAGES, model="m", max_failed=wrong)
+
+
 def test_item_ids_that_do_not_match_are_refused(world: Any) -> None:
     for count in (1, 11):
         with pytest.raises(InputError, match=f"{count} item ids for 10 items"):
@@ -359,9 +379,11 @@ def test_item_ids_go_with_one_array_alone(world: Any) -> None:
 
 
 def test_options_that_make_no_sense_are_refused(world: Any) -> None:
-    for items_per_shard in (0, -1):
+    for items_per_shard in (0, -1, 2.0):
         with pytest.raises(UsageError, match="items_per_shard"):
             world.client.submit(IMAGES, model="m", items_per_shard=items_per_shard)
+    with pytest.raises(UsageError, match="tags has 'n': 1"):
+        world.client.submit(IMAGES, model="m", tags={"n": 1})
     for deadline_s in (0, -1, float("nan"), float("inf"), 1e30):
         with pytest.raises(UsageError, match="deadline_s"):
             world.client.submit(IMAGES, model="m", deadline_s=deadline_s)

@@ -17,9 +17,9 @@ from fornada.errors import (
 )
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import Shards
-from fornada.jobs.outcome import ItemError, JobState, ShardOutcome
+from fornada.jobs.outcome import JobState, ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.records import ObjectRef, now, sha256_hex
+from fornada.records import ItemError, ObjectRef, now, sha256_hex
 from producer.client import Client
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
@@ -48,6 +48,7 @@ class _World:
         at = now()
         held = self.jobs.commit(
             ShardOutcome(
+                schema_version=self.job.manifest.schema_version,
                 job_id=self.job.id,
                 shard=shard,
                 status="dead" if dead else "ok",
@@ -201,7 +202,7 @@ def test_a_job_that_ended_well_tells_its_counts(client: Client) -> None:
 
     status = world.job.status()
 
-    assert (JobState.SUCCEEDED, 10, 9, 1) == (
+    assert (JobState.PARTIAL, 10, 9, 1) == (
         status.state,
         status.items_done,
         status.items_ok,
@@ -214,7 +215,7 @@ def test_a_job_that_ended_well_tells_its_counts(client: Client) -> None:
     assert status.ended_at >= last.committed_at
 
 
-def test_a_job_that_failed_says_why(world: _World) -> None:
+def test_a_job_with_a_dead_shard_is_partial_and_says_why(world: _World) -> None:
     world.commit(0)
     world.commit(1, dead=True)
     world.commit(2)
@@ -222,13 +223,13 @@ def test_a_job_that_failed_says_why(world: _World) -> None:
 
     status = world.job.status()
 
-    assert (JobState.FAILED, 6, 4, 1) == (
+    assert (JobState.PARTIAL, 6, 4, 1) == (
         status.state,
         status.items_ok,
         status.items_failed,
         status.shards_dead,
     )
-    assert "1 shards are dead; shard 1: it was cut off" == status.reason
+    assert "4 of 10 items failed; shard 1 is dead (input): it was cut off" == status.reason
 
 
 # Waiting.

@@ -18,6 +18,7 @@ from fornada.errors import (
     InputError,
     ModelNotFoundError,
     ModelRefusedError,
+    PredictionErrors,
     StoreUnavailableError,
     UsageError,
     WaitTimeoutError,
@@ -115,7 +116,7 @@ def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
 
     def call(number: int) -> float:
         items = np.full((1, 3), number, np.uint8)
-        return float(calls.predict(items, _PIN, timeout_s=10)[0, 0])
+        return float(calls.predict(items, _PIN, timeout_s=10).outputs[0, 0])
 
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(call, number) for number in range(32)]
@@ -185,7 +186,7 @@ def test_a_call_that_does_not_get_through_fails_at_once(
         calls.predict(_ITEMS, _PIN, timeout_s=10)
 
     channel.fails = None
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
 
 
 class _ContestedFuture(Future[Any]):
@@ -218,7 +219,7 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
             calls.predict(_ITEMS, _PIN, timeout_s=10)
     channel.loses_replies = False
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     # The thread that came second did not fail.
     assert [] == [record.msg for record in caplog.records if record.levelname == "ERROR"]
 
@@ -233,7 +234,7 @@ def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
     # The next call finds a dead thread in the reader's place.
     calls._reader, reads = dead, calls._reader
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     assert calls._reader is not dead
     calls.close()
     assert reads is not None
@@ -245,7 +246,7 @@ def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
     calls = calls_on(channel)
     channel.collect_error = RuntimeError("unexpected")
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).shape
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
     assert channel.collect_error is None
 
 
@@ -261,7 +262,7 @@ def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: Ca
     late = PredictAnswer(id="0" * 32, item_count=1, output_count=1)
     channel._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
     channel._answer = _sums
-    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).tolist()
+    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.tolist()
 
 
 @pytest.mark.parametrize(
@@ -332,3 +333,36 @@ def test_the_store_is_not_asked_for_each_call(
     client.predict(images, model="m:1")
     with pytest.raises(AssertionError, match="the store was asked"):
         client.predict(images, model="m@prod")
+
+
+def test_a_bad_item_of_a_call_fails_alone() -> None:
+    # given a model that gives NaN for some items
+    def predict(rows: np.ndarray) -> np.ndarray:
+        outputs = rows.reshape(len(rows), -1).sum(axis=1, keepdims=True).astype(np.float32)
+        outputs[rows[:, 0, 0] == 7] = np.inf
+        return outputs
+
+    items = np.ones((5, 2, 2), object)
+    items[1, 0, 0], items[2, 0, 0], items[4, 1, 1] = 7, np.nan, None
+    with in_memory_client(
+        model="m", item_shape=[2, 2], classes=["a"], item_dtype="float32", predict=predict
+    ) as client:
+        # when / then
+        with pytest.raises(
+            PredictionErrors, match="3 of 5 items failed; item 1: the mod"
+        ) as caught:
+            client.predict(items, model="m")
+        outputs = client.predict(items, model="m", errors="nan")
+        with pytest.raises(UsageError, match="give 'raise' or 'nan'"):
+            client.predict(items, model="m", errors="ignore")  # type: ignore[arg-type]  # wrong
+        with pytest.raises(InputError, match="images is list"):
+            client.predict(items.tolist(), model="m")
+
+    assert {
+        1: "the model gave infinity",
+        2: "NaN or infinity among its values",
+        4: "null among its values",
+    } == caught.value.errors
+    expected = np.array([[4], [np.nan], [np.nan], [4], [np.nan]], np.float32)
+    np.testing.assert_array_equal(expected, outputs)
+    np.testing.assert_array_equal(expected, caught.value.outputs)

@@ -24,7 +24,7 @@ from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
-from fornada.records import ObjectRef, now, sha256_hex
+from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import HookedObjectStore, InMemoryCoordination
@@ -220,7 +220,7 @@ class _World:
             )
             for n, part in enumerate(parts)
         ]
-        made = {"schema_version": 2, "job_id": "new", "nonce": uuid.uuid4().hex, "shards": shards}
+        made = {"job_id": "new", "nonce": uuid.uuid4().hex, "shards": shards}
         job = with_content_id(self._manifest(**made | changes))
         self.coordination.register_small_jobs(
             [job.manifest.small_job()], queue="fornada", window=1000
@@ -232,6 +232,7 @@ class _World:
         model = self.models.resolve("m") if self.models.versions("m") else self.publish()
         return JobManifest(
             **{
+                "schema_version": JOB_VERSION,
                 "model": model.pin,
                 "item_shape": model.item_shape,
                 "item_dtype": model.item_dtype,
@@ -295,6 +296,7 @@ class _World:
             data = self.stored(keys.JobKeys("job").data(shard, attempt), to_npy(array))
         return self.jobs.commit(
             ShardOutcome(
+                schema_version=manifest.schema_version,
                 job_id="job",
                 shard=shard,
                 status=status,

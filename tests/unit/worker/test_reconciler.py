@@ -189,7 +189,7 @@ def test_a_job_that_redis_does_not_know_is_found_by_the_census(world: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [("ok", ("SUCCEEDED", 2, 0)), ("dead", ("FAILED", 1, 1))]
+    ("status", "expected"), [("ok", ("SUCCEEDED", 2, 0)), ("dead", ("PARTIAL", 1, 1))]
 )
 def test_a_job_whose_outcomes_are_all_there_is_ended(
     world: Any, status: str, expected: tuple[object, ...]

@@ -35,7 +35,7 @@ def test_messages_are_decoded_in_order_with_or_without_a_schema_version() -> Non
         (("job",), {}, "body"),
         (([GOOD],), {}, "body"),
         (({**GOOD, "more": 1},), {}, "more"),
-        (({**GOOD, "schema_version": 3},), {}, "schema_version"),
+        (({**GOOD, "schema_version": 4},), {}, "schema_version"),
         (({**GOOD, "manifest": "{}"},), {}, "version 1 has no manifest"),
         (({**GOOD, "schema_version": 2, "manifest": "x" * (64 * 1024 + 1)},), {}, "manifest"),
         (({**GOOD, "schema_version": 2, "manifest": {}},), {}, "manifest"),

@@ -261,7 +261,7 @@ class _Deployment:
     ) -> NDArray[np.float32]:
         """What a call without a job asks of the batcher."""
         with cache.use(self._models.resolve(model).pin) as loaded:
-            return loaded.batcher.predict(self.items[model][positions])
+            return loaded.batcher.predict(self.items[model][positions]).outputs
 
     def _take_all(self) -> list[Any]:
         taken, self._queue = list(self._queue), []

@@ -24,7 +24,7 @@ SHA = "0123456789abcdef" * 4
 HEAD = '{{"schema_version":2,"job_id":"{}",'
 
 
-def manifest(data: bytes = b"pixels", *, shards: int = 1, **changes: object) -> JobManifest:
+def manifest(data: bytes = b"pixels", *, count: int = 1, **changes: object) -> JobManifest:
     spec = ShardInput(objects=[ObjectRef.of("inline/0.npy", data, inline=True)], item_count=1)
     return JobManifest(
         **{
@@ -34,7 +34,7 @@ def manifest(data: bytes = b"pixels", *, shards: int = 1, **changes: object) -> 
             "item_shape": [28, 28],
             "item_dtype": "uint8",
             "classes": ["a", "ß", "日"],
-            "shards": [spec] * shards,
+            "shards": [spec] * count,
             "max_attempts": 5,
             "created_at": AT,
             "nonce": "0",
@@ -62,6 +62,14 @@ def test_the_id_has_the_time_and_the_content() -> None:
     assert manifest().shards == job.manifest.shards
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_small_job_of_either_version_is_vouched_for(version: int) -> None:
+    job = with_content_id(manifest(schema_version=version))
+
+    assert version == job.manifest.schema_version
+    assert job.manifest == trusted_manifest(message_for(job.manifest, 0))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -72,7 +80,7 @@ def test_the_id_has_the_time_and_the_content() -> None:
         {"created_at": AT + timedelta(microseconds=1)},
         {"deadline": AT},
         {"data": b"other pixels"},
-        {"shards": 2},
+        {"count": 2},
         {"model": ModelPin(name="m", version=4, sha256=SHA)},
     ],
     ids=str,
@@ -108,13 +116,17 @@ def test_a_manifest_that_was_read_from_the_store_is_carried_alike() -> None:
     "other",
     [
         # several shards, each of which would carry all
-        with_content_id(manifest(shards=2)).manifest,
+        with_content_id(manifest(count=2)).manifest,
         # an id of the caller's
         manifest(job_id="orders-1"),
         # more than a message may have
         with_content_id(manifest(bytes(60_000))).manifest,
         # inputs in objects
-        with_content_id(manifest()).manifest.model_copy(update={"schema_version": 1}),
+        with_content_id(
+            manifest(
+                shards=[ShardInput(objects=[ObjectRef(key="x.npy", size_bytes=1)], item_count=1)]
+            )
+        ).manifest,
     ],
     ids=["several shards", "own id", "long", "objects"],
 )

@@ -10,9 +10,9 @@ import pytest
 from fornada.commands.schemas import PUBLIC_RECORDS, json_schemas
 from fornada.errors import IntegrityError, MessageError
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
-from fornada.jobs.outcome import CancelRequest, ItemError, JobFinal, ShardOutcome
+from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
 from fornada.queue.message import ShardMessage
-from fornada.records import MAX_INLINE_BYTES, AliasMove, ModelPin, ObjectRef, Record
+from fornada.records import MAX_INLINE_BYTES, AliasMove, ItemError, ModelPin, ObjectRef, Record
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -193,7 +193,7 @@ def test_times_keep_microseconds_and_offset() -> None:
     ("change", "field"),
     [
         ('"job_id":"job","more":1', "more"),
-        ('"job_id":"job","schema_version":3', "schema_version"),
+        ('"job_id":"job","schema_version":4', "schema_version"),
         ('"job_id":"job","schema_version":"1"', "schema_version"),
         ('"job_id":7', "job_id"),
         ('"job_id":"a/b"', "job_id"),

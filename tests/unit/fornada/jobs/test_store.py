@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from fornada.errors import JobConflictError
 from fornada.jobs.creation import work_of
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.outcome import ItemError, ShardOutcome
+from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import from_ranges, outcomes_digest, summarise, to_ranges
+from fornada.jobs.summary import outcomes_digest, summarise
 from fornada.parallel import in_parallel
-from fornada.records import ModelPin, ObjectRef
+from fornada.ranges import from_ranges, to_ranges
+from fornada.records import ItemError, ModelPin, ObjectRef
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
 

@@ -251,7 +251,6 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
             gzip.compress(to_idx(IMAGES[0, 0]), mtime=0),
             r"items of shape \(\), but the model",
         ),
-        ("a.png", b"\x89PNG\r\n\x1a\n", "file is truncated"),
         ("a.gif", b"GIF89a", r"is of no known kind .*; give \.npy"),
         ("a.csv", b"1,2,3", "is of no known kind"),
     ):
@@ -274,8 +273,38 @@ def test_a_damaged_member_of_an_archive_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "a.npz")
 
 
-def test_a_folder_with_other_files_names_the_first(tmp_path: Path) -> None:
-    write_image(tmp_path / "a.png")
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_bad_files_among_images_are_items_with_the_reason(tmp_path: Path, pattern: str) -> None:
+    # given a folder as people have them
+    folder = tmp_path / "photos"
+    good = write_image(folder / "a.png", IMAGES[1])
+    for name, data in {
+        "b.png": b"",
+        "c.png": good.read_bytes()[:-20],
+        "labels.csv": b"a,b",
+        "Thumbs.db": b"\xd0\xcf",
+        "desktop.ini": b"[x]",
+        ".DS_Store": b"x",
+    }.items():
+        (folder / name).write_bytes(data)
+    write_image(folder / "z.png", IMAGES[2])
+
+    # when
+    (block,) = read(folder / pattern if pattern else folder)
+
+    # then the images are there, and the others say what is wrong with them
+    assert ["a.png", "b.png", "c.png", "labels.csv", "z.png"] == ids_of([block])
+    np.testing.assert_array_equal(IMAGES[[1, 2]], block.images[[0, 4]])
+    assert [1, 2, 3] == list(block.errors)
+    for index, why in {
+        1: "b.png is an empty file",
+        2: "broken image (Truncated",
+        3: "labels.csv is ",
+    }.items():
+        assert why in block.errors[index]
+
+
+def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.txt").touch()
 
     with pytest.raises(InputError, match=r"b\.txt is not a PNG or JPEG file.*or use a glob"):

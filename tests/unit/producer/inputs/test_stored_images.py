@@ -31,6 +31,7 @@ def shards(
     item_shape: tuple[int, ...] = SHAPE,
     items_per_shard: int = 100,
     max_shard_bytes: int = 10_000,
+    strict: bool = False,
 ) -> list[ShardInput]:
     return shards_of(
         StoredImages(bucket=BUCKET, prefix=prefix),
@@ -38,6 +39,7 @@ def shards(
         signature=Signature(item_shape=item_shape, item_dtype="uint8", model="m:1"),
         items_per_shard=items_per_shard,
         max_shard_bytes=max_shard_bytes,
+        strict=strict,
     )
 
 
@@ -138,7 +140,7 @@ def test_what_cannot_be_used_is_refused() -> None:
     for contents, reason in (
         ({}, r"s3://lake/photos/ has no objects; check bucket and prefix"),
         ({"photos/": b""}, "has no objects"),
-        ({"photos/a.png": b"x", "photos/b.txt": b"x", "photos/c": b""}, r"b\.txt is neither"),
+        ({"photos/a.npy": to_npy(IMAGES), "photos/b.txt": b"x"}, r"b\.txt is neither"),
         ({"photos/a.npy": b"hello"}, r"s3://lake/photos/a\.npy is not a readable \.npy"),
         ({"photos/a.npy": b""}, r"is not a readable \.npy"),
         ({"photos/a.npy": to_npy(IMAGES)[:-1]}, "truncated or damaged"),
@@ -154,6 +156,15 @@ def test_what_cannot_be_used_is_refused() -> None:
             shards(contents)
 
         assert "\n" not in str(caught.value)
+
+
+def test_other_objects_among_images_are_items_and_hidden_ones_are_not() -> None:
+    names = ["a.png", "b.txt", "c", ".hidden.png", "sub/Thumbs.db"]
+    contents = {f"photos/{name}": b"x" for name in names}
+
+    assert [["photos/a.png", "photos/b.txt", "photos/c"]] == keys_of(shards(contents))
+    with pytest.raises(InputError, match=r"b\.txt is neither"):
+        shards(contents, strict=True)
 
 
 def test_a_model_that_takes_no_images_takes_arrays_alone() -> None:

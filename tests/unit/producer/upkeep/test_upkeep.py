@@ -130,6 +130,37 @@ def test_a_retry_of_a_retry_counts_from_the_first_job(client: Client, job: Job) 
     assert ["8", "9"] == next(second.shard_results(partial=True)).item_ids
 
 
+def test_a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers() -> None:
+    # given items of which the model gives NaN for some, and one that could not be read
+    def predict(rows: np.ndarray) -> np.ndarray:
+        outputs = rows.reshape(len(rows), -1)[:, :2].astype(np.float32)
+        outputs[rows[:, 0, 0] >= 100] = np.nan
+        return outputs
+
+    client = in_memory_client(
+        model="m", item_shape=[2, 2], classes=["a", "b"], predict=predict, item_dtype="float32"
+    )
+    images = np.zeros((10, 2, 2), object)
+    images[[1, 6, 7], 0, 0] = 100
+    images[8, 0, 0] = None
+    job = client.submit(images, model="m", items_per_shard=5, max_failed=5)
+    assert ("PARTIAL", 6, 4) == (
+        job.status().state,
+        job.status().items_ok,
+        job.status().items_failed,
+    )
+
+    # when they are retried, and the retry is, too
+    retry = client.retry_failed(job.id)
+    again = client.retry_failed(retry.id)
+
+    # then the one that could not be read is left out
+    for each in (retry, again):
+        assert [[[1, 1]], [[1, 2]]] == [spec.selected for spec in each.manifest.shards]
+        assert ["1", "6", "7"] == [item.item_id for item in each.item_errors()]
+        assert "FAILED" == each.status().state
+
+
 def test_neither_an_open_job_nor_one_that_succeeded_is_retried(client: Client, job: Job) -> None:
     with pytest.raises(UsageError, match="has not ended"):
         client.retry_failed(job.id)
@@ -138,7 +169,7 @@ def test_neither_an_open_job_nor_one_that_succeeded_is_retried(client: Client, j
         _commit(client, job, shard)
     _jobs(client).finish_if_complete(job.manifest)
 
-    with pytest.raises(UsageError, match="nothing to retry"):
+    with pytest.raises(UsageError, match="nothing that can be run again"):
         client.retry_failed(job.id)
 
 

@@ -10,9 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fornada.errors import FornadaError, PredictionError
-from worker.compute.batcher import Batcher
+from worker.compute.batcher import Batcher as RealBatcher
 
 TILE = 8
+
+
+class Batcher(RealBatcher):
+    """The outputs alone, of rows of which none fails."""
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """As the real one."""
+        predicted = super().predict(rows)
+        assert {} == predicted.errors
+        return predicted.outputs
 
 
 class _Model:
@@ -133,7 +143,8 @@ def test_an_error_reaches_only_the_caller_of_the_failing_rows(
     # given a second tile with rows of two callers, one of whom has more rows than fit
     batcher = new_batcher(max_latency_s=0.05)
     model.errors[2] = PredictionError("out of order, together")
-    model.errors[3] = PredictionError("out of order, alone")
+    # Rows of zeros fail too, so it is not the rows.
+    model.errors |= {3: PredictionError("out of order, alone"), 4: PredictionError("again")}
     model.may_go.clear()
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(batcher.predict, numbered(0, TILE))
@@ -158,13 +169,36 @@ def test_after_an_error_the_rest_of_the_request_is_not_predicted(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
     batcher = new_batcher()
-    model.errors[1] = PredictionError("out of order")
+    # The call of zeros fails too, so it is the model.
+    model.errors |= {1: PredictionError("out of order"), 2: PredictionError("again")}
 
     with pytest.raises(PredictionError, match="out of order"):
         batcher.predict(numbered(0, 10 * TILE))
     batcher.predict(numbered(0, 1))
 
-    assert 2 == len(model.tiles)
+    assert 3 == len(model.tiles)
+
+
+@pytest.mark.parametrize("bad", [[0], [3, 4, 17], [16], list(range(8, 16)), list(range(20))])
+def test_rows_that_the_model_fails_on_fail_alone(
+    bad: list[int], new_batcher: Callable[..., Batcher]
+) -> None:
+    # given a model that fails on calls with some rows
+    rows = numbered(0, 20)
+
+    def fails(tile: np.ndarray) -> np.ndarray:
+        if np.isin(rows[bad, 0], tile[:, 0]).any():
+            raise PredictionError("not in [0, 4)")
+        return answers(tile)
+
+    # when
+    found = RealBatcher.predict(new_batcher(fails), rows)
+
+    # then the others have the bytes that they always have
+    good = [row for row in range(20) if row not in bad]
+    assert dict.fromkeys(bad, "the model failed on it: not in [0, 4)") == found.errors
+    assert np.isnan(found.outputs[bad]).all()
+    np.testing.assert_array_equal(answers(rows)[good], found.outputs[good])
 
 
 def test_memory_errors_reach_the_caller_as_they_are(

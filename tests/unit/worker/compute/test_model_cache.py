@@ -45,7 +45,7 @@ def test_concurrent_first_uses_load_once(world: Any) -> None:
     def use(_thread: int) -> np.ndarray:
         at_once.wait(10)
         with world.cache.use(pin) as model:
-            return model.batcher.predict(ROWS)
+            return model.batcher.predict(ROWS).outputs
 
     with ThreadPoolExecutor(8) as pool:
         outputs = list(pool.map(use, range(8)))
@@ -78,7 +78,7 @@ def test_models_in_use_are_not_dropped(world: Any) -> None:
     with world.cache.use(pins[0]) as first, world.cache.use(pins[1]), world.cache.use(pins[2]):
         with world.cache.use(pins[3]):
             pass
-        outputs = first.batcher.predict(ROWS)
+        outputs = first.batcher.predict(ROWS).outputs
 
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
 
@@ -103,7 +103,7 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: Artifa
     cache = _cache(world, disk, max_bytes=1)
 
     with cache.use(pin) as model:
-        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
+        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS).outputs)
 
     cache.close()
 
@@ -126,7 +126,7 @@ def test_loading_a_model_does_not_block_a_loaded_one(world: Any) -> None:
 
         # when
         with world.cache.use(first) as model:
-            outputs = model.batcher.predict(ROWS)
+            outputs = model.batcher.predict(ROWS).outputs
         go_on.set()
 
         # then
@@ -217,7 +217,7 @@ def test_a_model_is_not_dropped_between_being_found_and_being_used(
 
     # then the returned model still predicts
     with cache.use(first) as model:
-        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS))
+        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS).outputs)
     cache.close()
 
 
@@ -297,7 +297,7 @@ def test_a_failed_load_is_tried_again_at_the_next_use(world: Any) -> None:
     world.engine.build_error = None
 
     with world.cache.use(pin) as model:
-        outputs = model.batcher.predict(ROWS)
+        outputs = model.batcher.predict(ROWS).outputs
 
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
 

@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fornada.errors import InputError, ModelRefusedError
-from fornada.jobs.outcome import ItemError
-from worker.compute.batcher import Probabilities
+from fornada.records import ItemError
+from worker.compute.halving import Probabilities
 from worker.shards import isolated
 from worker.shards.isolation import MAX_DEATHS, IsolatedProcess, ProcessDiedError, bisect
 

@@ -78,7 +78,7 @@ def test_the_last_shard_finishes_the_job(world: Any) -> None:
 
     # then its end has counts and a digest of all of them
     final = world.jobs.final("job")
-    lines = "".join(f"{s} ok {world.outcome(s).data.sha256}\n" for s in range(3))
+    lines = "".join(f"{s} ok {world.outcome(s).data.sha256} - []\n" for s in range(3))
     assert ("SUCCEEDED", 3, 0, 0) == (
         final.state,
         final.shards_ok,
@@ -284,7 +284,7 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
     assert [3] == [error.index for error in outcome.item_errors]
     assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
     assert [3] == list(np.flatnonzero(np.isnan(world.jobs.data(outcome)).all(axis=1)))
-    assert "SUCCEEDED" == world.jobs.final("job").state
+    assert "PARTIAL" == world.jobs.final("job").state
 
 
 def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any) -> None:
@@ -504,7 +504,7 @@ def test_items_with_nan_get_nan_and_a_reason_and_the_rest_is_right(world: Any) -
     np.testing.assert_array_equal(expected, world.data())
     assert [2, 7] == [error.index for error in world.outcome().item_errors]
     final = world.jobs.final("job")
-    assert ("SUCCEEDED", 8, 2) == (final.state, final.items_ok, final.items_failed)
+    assert ("PARTIAL", 8, 2) == (final.state, final.items_ok, final.items_failed)
 
 
 def test_a_shard_of_bad_items_alone_is_ok_and_all_nan(world: Any) -> None:
@@ -540,6 +540,49 @@ def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
     np.testing.assert_array_equal(
         np.array([[6, 12], *[[np.nan] * 2] * 4, [6, 12]], np.float32), world.data()
     )
+
+
+def test_items_that_the_model_fails_on_fail_alone(world: Any) -> None:
+    # given items on which a call fails, in two of three shards
+    real = world.engine.predict_tile
+
+    def fails(tile: np.ndarray) -> np.ndarray:
+        if np.isin(tile[:, 0], ITEMS[[2, 7], 0]).any():
+            raise PredictionError("2 is not in [0, 2)")
+        return real(tile)
+
+    world.engine.predict_tile = fails
+    world.submit([ITEMS[:4], ITEMS[4:8], ITEMS[8:]])
+
+    assert ["ok"] * 3 == [world.run(shard) for shard in range(3)]
+
+    expected = world.row_sums(ITEMS)
+    expected[[2, 7]] = np.nan
+    np.testing.assert_array_equal(expected, np.concatenate([world.data(s) for s in range(3)]))
+    final = world.jobs.final("job")
+    assert ("PARTIAL", 8, 2) == (final.state, final.items_ok, final.items_failed)
+    assert "2 of 10 items failed; item 2 of shard 0: the model failed on it: 2 is not" in (
+        final.reason
+    )
+
+
+def test_nan_and_infinity_in_the_outputs_fail_their_items(world: Any) -> None:
+    real = world.engine.predict_tile
+
+    def gives(tile: np.ndarray) -> np.ndarray:
+        outputs = real(tile)
+        outputs[tile[:, 0] == ITEMS[1, 0], 1] = np.nan
+        outputs[tile[:, 0] == ITEMS[3, 0], 0] = np.inf
+        return outputs
+
+    world.engine.predict_tile = gives
+    world.submit([ITEMS])
+
+    assert "ok" == world.run()
+
+    found = {error.index: error.reason for error in world.outcome().item_errors}
+    assert {1: "the model gave NaN", 3: "the model gave infinity"} == found
+    assert [1, 3] == list(np.flatnonzero(np.isnan(world.data()).all(axis=1)))
 
 
 # Wrong models.

@@ -1,0 +1,64 @@
+"""Predict rows whose call failed, halved down to the rows at fault."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import PredictionError
+from fornada.formats.items import Array
+
+Probabilities = NDArray[np.float32]
+
+_MAX_REASON_CHARACTERS = 500
+
+
+class Predicted(NamedTuple):
+    """Outputs of rows: float32 [rows, outputs], NaN where the row failed."""
+
+    outputs: Probabilities
+    #: Number of a row that failed -> why.
+    errors: dict[int, str]
+
+    def parts(self, row_counts: Sequence[int]) -> list["Predicted"]:
+        """The rows of each caller, of those predicted together."""
+        parts, first = [], 0
+        for count in row_counts:
+            rows = range(first, first + count)
+            errors = {row - first: why for row, why in self.errors.items() if row in rows}
+            parts.append(Predicted(self.outputs[first : rows.stop], errors))
+            first = rows.stop
+        return parts
+
+
+def predict_halves(
+    predict: Callable[[Array], Probabilities], rows: Array, error: PredictionError
+) -> Predicted:
+    """Predict `rows`, on all of which at once `predict` failed with `error`.
+
+    One bad row among n costs about 2 log2(n) calls.
+
+    Raises:
+        PredictionError: The model fails on zeros too, so that the rows are not the cause.
+    """
+    try:
+        # What partial tiles are padded with.
+        width = predict(np.zeros_like(rows[:1])).shape[1]
+    except PredictionError:
+        raise error from None
+    outputs = np.full((len(rows), width), np.nan, np.float32)
+    errors: dict[int, str] = {}
+    failing = [(0, len(rows), error)]
+    while failing:
+        first, count, why = failing.pop()
+        if count == 1:
+            errors[first] = f"the model failed on it: {why}"[:_MAX_REASON_CHARACTERS]
+            continue
+        half = count // 2
+        for start, end in ((first, first + half), (first + half, first + count)):
+            try:
+                outputs[start:end] = predict(rows[start:end])
+            except PredictionError as exc:
+                failing.append((start, end - start, exc))
+    return Predicted(outputs, errors)
