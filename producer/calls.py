@@ -6,9 +6,10 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 from fornada import errors
 from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
 from fornada.calls.interface import CallChannel
-from fornada.errors import BrokerError, FornadaError, MessageError, UsageError, WaitTimeoutError
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    MessageError,
+    PredictionErrors,
+    UsageError,
+    WaitTimeoutError,
+)
 from fornada.formats.items import Array
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
@@ -209,3 +217,32 @@ class PredictCalls:
             f"{fact}, and {waiting} calls wait for a worker; check that workers run and keep up, "
             "raise the timeout, or submit a job"
         )
+
+
+def outputs_of(
+    answer: AnswerFrame, nulls: Mapping[int, str], *, errors: Literal["raise", "nan"]
+) -> Probabilities:
+    """The outputs of a call, float32 [items, outputs], read-only; NaN where an item failed.
+
+    Args:
+        answer: The answer to the call.
+        nulls: Number of an item with nulls -> why it fails; zeros were sent in their place.
+        errors: Whether to raise if an item failed.
+
+    Raises:
+        PredictionErrors: Some items failed, and `errors` is `raise`.
+    """
+    found = {**answer.header.row_errors, **nulls}
+    if not found:
+        return answer.outputs
+    outputs = answer.outputs.copy()
+    outputs[list(found)] = np.nan
+    outputs.flags.writeable = False
+    if errors == "raise":
+        first = min(found)
+        raise PredictionErrors(
+            f"{len(found)} of {len(outputs)} items failed; item {first}: {found[first]}",
+            outputs=outputs,
+            errors=found,
+        )
+    return outputs

@@ -12,7 +12,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import InputError, JobNotFoundError, MessageError, PredictionErrors, UsageError
+from fornada.errors import InputError, JobNotFoundError, MessageError, UsageError
 from fornada.formats.items import Array, check_items, fill_nulls
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -23,7 +23,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.calls import PredictCalls, Probabilities
+from producer.calls import PredictCalls, Probabilities, outputs_of
 from producer.inputs.interface import Images
 from producer.job import Job
 from producer.job_status import JobStatus
@@ -238,20 +238,7 @@ class Client:
             where="images",
         )
         answer = self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
-        found = {**answer.header.row_errors, **nulls}
-        if not found:
-            return answer.outputs
-        outputs = answer.outputs.copy()
-        outputs[list(found)] = np.nan
-        outputs.flags.writeable = False
-        if errors == "raise":
-            first = min(found)
-            raise PredictionErrors(
-                f"{len(found)} of {len(outputs)} items failed; item {first}: {found[first]}",
-                outputs=outputs,
-                errors=found,
-            )
-        return outputs
+        return outputs_of(answer, nulls, errors=errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""

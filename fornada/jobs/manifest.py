@@ -16,7 +16,6 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
-from fornada.jobs.tensors import InputTensor, OutputTensor
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
     INLINE_VERSION,
@@ -38,6 +37,31 @@ MaxFailed = (
     Annotated[int, Field(ge=0)]
     | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
 )
+
+#: Name of a tensor that a job gives to its model or gets back; reserved in version 3.
+TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+#: Sides of one item, without the leading axis; null where they vary.
+Shape = Annotated[list[Annotated[int, Field(ge=0)] | None], Field(max_length=32)]
+TensorDtype = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class InputTensor(Record):
+    """One input of the model."""
+
+    name: TensorName
+    dtype: TensorDtype
+    shape: Shape
+
+
+class OutputTensor(Record):
+    """One output of the model."""
+
+    name: TensorName
+    dtype: TensorDtype = "float32"
+    shape: Shape
+    kind: Literal["probabilities", "binary", "multilabel", "values", "embedding", "tensor"]
+    #: Names of the values along the last axis.
+    labels: list[str] | None = None
 
 
 class ShardInput(Record):
