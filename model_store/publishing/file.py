@@ -11,7 +11,8 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
-from fornada.records import Dtype, Task
+from fornada.records import Task
+from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.artifact import activations
 from model_store.engines.keras_file import load_model
 from model_store.manifest import ModelDraft, ModelManifest
@@ -79,12 +80,14 @@ def publish_file(
     inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
     outputs = golden_outputs(model, inputs, where=where)
     return publish_checked(
-        ModelDraft(
+        ModelDraft.of_one(
+            *unnamed_tensors(
+                item_shape=item_shape,
+                item_dtype=item_dtype,
+                task=task,
+                classes=named_classes(classes, outputs.shape[1], where),
+            ),
             name=name,
-            item_shape=item_shape,
-            item_dtype=item_dtype,
-            task=task,
-            classes=named_classes(classes, outputs.shape[1], where),
             metrics=dict(metrics or {}),
             packages=packages(),
         ),

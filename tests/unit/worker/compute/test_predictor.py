@@ -8,8 +8,9 @@ import pytest
 from fornada.errors import ModelRefusedError
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines.interface import Predict
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from worker.compute.predictor import ChooseTile, EnginePredictor
 
 _GOLDEN = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -35,7 +36,7 @@ class _Engine:
 def _predictor(*, off_by: float, choose_tile: ChooseTile = lambda *_: 4) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
     manifest = models.publish(
-        ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
+        draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
         artifact=b"weights",
         golden_inputs=_GOLDEN,
         golden_outputs=_GOLDEN,
