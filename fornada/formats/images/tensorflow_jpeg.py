@@ -3,7 +3,7 @@
 import numpy as np
 
 from fornada.errors import MissingExtraError
-from fornada.formats.images.opening import Pixels, broken, check_jpeg, check_size
+from fornada.formats.images.opening import Pixels, broken, check_jpeg
 
 #: How the messages begin of what libjpeg reads over, TensorFlow too.
 _READ_OVER = (
@@ -31,12 +31,12 @@ def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
             f"{where} is a JPEG image, and simplejpeg, which decodes it as TensorFlow does, is not "
             "installed; pip install 'fornada[images]'"
         ) from exc
-    check_jpeg(data, where=where)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
+    except (KeyError, ValueError):
+        # KeyError: a number of channels, or of samples, that it has no name for.
         return None
-    check_size(width, height, where=where)
+    check_jpeg(data, width, height, where=where)
     is_ink = space in {"CMYK", "YCCK"}
     if is_ink and channels == 1:
         return None
