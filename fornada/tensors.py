@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fornada.records import Record, Task
+from fornada.records import JOB_VERSION, Record, Task
 
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 #: Sides of one item, without the leading axis; `None` where they vary.
@@ -160,3 +160,16 @@ def unnamed_tensors(
             classes=list(classes),
         ),
     )
+
+
+def manifest_fields(version: int, taken: InputTensor, given: OutputTensor) -> dict[str, Any]:
+    """The fields of a job's manifest of `version` that say what the model takes and gives."""
+    if version >= JOB_VERSION:
+        old = dict.fromkeys(["item_shape", "item_dtype", "task", "classes"])
+        return {**old, "inputs": [taken], "outputs": [given]}
+    return {
+        "item_shape": taken.shape,
+        "item_dtype": taken.dtype,
+        "task": given.task,
+        "classes": given.columns,
+    }
