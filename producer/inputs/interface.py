@@ -93,7 +93,6 @@ class LeftOut:
         if len(self.reasons) < LeftOut.MOST_KEPT:
             self.reasons.append(reason)
 
-
     def extend(self, others: "LeftOut") -> None:
         """Count those of another one too."""
         self.count += others.count
