@@ -1,7 +1,7 @@
 """What a caller can give, and what is read of it.
 
-Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut into
-shards and stored. Objects that are in the store already (`stored_images`) become shards without
+Arrays (`arrays`) give `ItemBlock`s, and image files (`local_files`) give `ImageFile`s; both are cut
+into shards and stored. Objects that are in the store already (`stored_images`) become shards without
 being copied.
 """
 
@@ -92,6 +92,13 @@ class LeftOut:
         self.count += 1
         if len(self.reasons) < LeftOut.MOST_KEPT:
             self.reasons.append(reason)
+
+    def __str__(self) -> str:
+        """`3 files: why the first one, why the second one, …`."""
+        more = self.count - len(self.reasons)
+        and_more = [f"and {more} more"] if more else []
+        files = "1 file" if self.count == 1 else f"{self.count} files"
+        return f"{files}: {'; '.join([*self.reasons, *and_more])}"
 
     def extend(self, others: "LeftOut") -> None:
         """Count those of another one too."""

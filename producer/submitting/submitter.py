@@ -122,13 +122,14 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
+        asks_version_3 = one.max_failed is not None or one.resize is not None
+        alike = one.existing is not None and not asks_version_3 and not inputs.need_version_3
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
             schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            **(_named(one.model) if version == JOB_VERSION else _unnamed(one.model)),
+            **(_named(one) if version == JOB_VERSION else _unnamed(one.model)),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=now(),
@@ -154,8 +155,13 @@ class Submitter:
         return [job for job in jobs if job is not None]
 
 
-def _named(model: ModelManifest) -> dict[str, Any]:
-    return {"inputs": model.inputs, "outputs": model.outputs}
+def _named(one: PreparedSubmission) -> dict[str, Any]:
+    image = one.model.input.image
+    inputs = one.model.inputs
+    if one.resize is not None and image is not None:
+        resized = image.model_copy(update={"resize": one.resize})
+        inputs = [one.model.input.model_copy(update={"image": resized})]
+    return {"inputs": inputs, "outputs": one.model.outputs}
 
 
 def _unnamed(model: ModelManifest) -> dict[str, Any]:
