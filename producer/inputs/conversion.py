@@ -1,0 +1,123 @@
+"""One object that holds numbers, as a NumPy array, by the protocols that it speaks."""
+
+import array
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import InputError
+from fornada.formats.nulls import Array
+
+_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+_BUFFERS = (bytearray, memoryview, array.array)
+_SEQUENCES = (list, tuple, np.ndarray)
+#: NumPy's own limit.
+_MAX_AXES = 64
+
+
+def instance_of(value: object, module: str, name: str) -> bool:
+    """Whether `value` is of a class of a package that need not be installed, and is not imported.
+
+    Whoever has such an object has imported its module.
+    """
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def type_name(value: object) -> str:
+    """The type of `value`, for error messages."""
+    return type(value).__name__
+
+
+def is_array_like(value: object) -> bool:
+    """Whether `value` is one array for `as_array`: anything but nested lists."""
+    if isinstance(value, np.ndarray | np.generic | _BUFFERS):
+        return True
+    # Classes, not instances: `__getattr__` of a proxy may answer to any name.
+    return any(hasattr(type(value), protocol) for protocol in _PROTOCOLS) or hasattr(
+        value, "__array_interface__"
+    )
+
+
+def is_nested_numbers(value: object) -> bool:
+    """Whether `value` is a list of numbers, or of lists of numbers, and so on."""
+    for _ in range(_MAX_AXES):
+        if isinstance(value, range):
+            return True
+        if not isinstance(value, list | tuple):
+            return isinstance(value, bool | int | float | complex | str | bytes | np.generic | None)
+        if not value:
+            return False
+        value = value[0]
+    return True
+
+
+def as_array(value: object, *, where: str) -> Array:
+    """The numbers of `value`, without a copy where that is possible; masks are kept.
+
+    Args:
+        value: An array, a tensor, a buffer, or nested lists of numbers.
+        where: For error messages.
+
+    Raises:
+        InputError: It cannot be read as one array.
+    """
+    try:
+        found = _converted(value)
+    except Exception as exc:
+        fact = (str(exc).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
+            "give an array of items, all of one shape"
+        ) from exc
+    if found.dtype.hasobject and found.ndim == 0:
+        raise InputError(f"{where} is {type_name(value)}; give an array of items")
+    return _unfolded(found, where=where) if found.dtype.hasobject and found.size else found
+
+
+def _converted(value: Any) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        return value
+    if instance_of(value, "torch", "Tensor"):
+        # Wherever it is, and whether or not it has a gradient.
+        return _of_torch(value)
+    if hasattr(type(value), "__dlpack__") and not hasattr(type(value), "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
+def _of_torch(tensor: Any) -> Array:
+    try:
+        return np.asarray(tensor.numpy(force=True))
+    except TypeError:
+        # NumPy lacks the dtype, such as bfloat16.
+        return np.asarray(tensor.float().numpy(force=True))
+
+
+def _unfolded(cells: Array, *, where: str) -> Array:
+    """Objects that are sequences, as those of a column of lists, as further axes."""
+    first = next((cell for cell in cells.flat if isinstance(cell, _SEQUENCES)), None)
+    if first is None or isinstance(cells, np.ma.MaskedArray):
+        return cells
+    try:
+        shape = np.shape(first)
+        null = np.full(shape, None).tolist()
+        filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
+        return np.asarray(filled).reshape(*cells.shape, *shape)
+    except Exception as exc:
+        raise InputError(
+            f"{where}: its items differ in shape; pad or cut them to one length"
+        ) from exc
+
+
+def chunks(items: Array, *, item_bytes: int, max_bytes: int) -> Iterator[tuple[int, Array]]:
+    """Rows of `items` as views of `max_bytes` at most, but at least one, each with its first row.
+
+    An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it
+    fits into memory.
+    """
+    step = max(1, max_bytes // max(1, item_bytes))
+    for start in range(0, len(items), step):
+        yield start, items[start : start + step]
