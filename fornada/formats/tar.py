@@ -79,7 +79,7 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
         ) as archive:
             while (info := archive.next()) is not None:
                 # Else tarfile keeps all of them.
-                archive.members = []
+                archive.members = []  # type: ignore[attr-defined]  # typeshed lacks it
                 if info.type in _PLAIN_TYPES and not info.issparse():
                     span = Span(info.offset_data, info.size)
                     yield TarMember(name=info.name, span=span)
