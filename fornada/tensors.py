@@ -71,6 +71,13 @@ class InputTensor(Record):
         """Whether a side of an item may vary."""
         return None in self.shape
 
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether an item may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            have > 0 if want is None else have == want
+            for have, want in zip(shape, self.shape, strict=True)
+        )
+
     @property
     def fixed_shape(self) -> tuple[int, ...]:
         """The shape of every item; empty sides where they vary."""

@@ -235,9 +235,8 @@ class _World:
             **{
                 "schema_version": JOB_VERSION,
                 "model": model.pin,
-                "item_shape": model.item_shape,
-                "item_dtype": model.item_dtype,
-                "classes": model.classes,
+                "inputs": model.inputs,
+                "outputs": model.outputs,
                 "max_attempts": 3,
                 "created_at": datetime.fromtimestamp(self.now_s, UTC),
                 **changes,
