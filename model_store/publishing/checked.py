@@ -1,14 +1,14 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fornada
-from fornada.errors import ModelRefusedError, UsageError
+from fornada.errors import ModelRefusedError
 from fornada.formats.items import Array
 from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.interface import Predict
@@ -100,22 +100,6 @@ def _compiled(model: Any, items: Array, tile_items: int) -> Predict:
     return compile_predict(
         model, tile_items=tile_items, item_shape=items.shape[1:], item_dtype=str(items.dtype)
     )
-
-
-def named_classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
-    """The name of each output; by default they are numbered.
-
-    Raises:
-        UsageError: There are not as many names as outputs.
-    """
-    if given is None:
-        return [str(number) for number in range(output_count)]
-    if len(given) != output_count:
-        raise UsageError(
-            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
-            "name one class per output"
-        )
-    return list(given)
 
 
 def packages() -> dict[str, str]:
