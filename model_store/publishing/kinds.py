@@ -35,7 +35,8 @@ class Loss:
 
     name: str = ""
     from_logits: bool = False
-    counts_hits: bool = False
+    #: Whether metrics or targets are those of classes, whatever the loss.
+    of_classes: bool = False
 
     @classmethod
     def of(cls, compile_config: Any) -> "Loss":
@@ -48,7 +49,7 @@ class Loss:
         return cls(
             name=_loss_name(loss),
             from_logits=isinstance(options, Mapping) and options.get("from_logits") is True,
-            counts_hits=hits is not None,
+            of_classes=hits is not None,
         )
 
     @property
@@ -101,7 +102,7 @@ def _class_kind(rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> 
         return "probabilities"
     if of_one and squashed == "softmax":
         return None if sums_to_one else "binary"
-    if squashed != "sigmoid" or (loss.is_of_values and not loss.counts_hits):
+    if squashed != "sigmoid" or (loss.is_of_values and not loss.of_classes):
         return None
     return "binary" if of_one else "multilabel"
 

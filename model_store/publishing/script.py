@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,11 @@ class Publication:
         else:
             inputs, outputs = made_up_golden(model, taken, where=where)
         given, hint = self.stated.output_of(
-            signature, model=model, outputs=outputs, loss=_loss(model), where=where
+            signature,
+            model=model,
+            outputs=outputs,
+            loss=_loss(model, test_targets),
+            where=where,
         )
         return _Checked(
             input=taken,
@@ -286,9 +290,12 @@ def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str
         )
 
 
-def _loss(model: Any) -> Loss:
+def _loss(model: Any, targets: Array | None) -> Loss:
     """What a model was compiled for; nothing, where it was not or does not say."""
+    loss = Loss()
     with contextlib.suppress(Exception):
         # Losses and metrics of one's own raise anything.
-        return Loss.of(model.get_compile_config())
-    return Loss()
+        loss = Loss.of(model.get_compile_config())
+    if targets is not None and np.isin(targets, (0, 1)).all():
+        loss = replace(loss, of_classes=True)
+    return loss

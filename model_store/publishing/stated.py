@@ -109,26 +109,21 @@ class Stated:
 
     def _with_classes(self, given: OutputTensor, finding: Finding, *, where: str) -> OutputTensor:
         """The output with its classes and threshold, where its kind has them."""
+        gives = f"{where} gives {given.kind} of shape {text_of(given.shape)}"
         override = f"state another kind (--output {given.name}=KIND, or kind=)"
         if given.kind == "binary" and given.width != 1:
-            raise UsageError(
-                f"{where} gives {given.width} numbers per item, and binary is one; {override}"
-            )
+            raise UsageError(f"{gives}, and binary is one number; {override}")
         named = _named_count(given)
         if self.classes is not None and len(self.classes) != named:
             raise UsageError(
-                f"{where} gives {_outputs_text(given)}, which has {named or 'no'} names, and "
-                f"there are {len(self.classes)} classes; "
-                + (finding.hint or f"name each, or {override}")
+                f"{gives}, and {len(self.classes)} classes are named; "
+                + (finding.hint or f"name {named or 'none'}, or {override}")
             )
         threshold = self.threshold
         if given.kind in THRESHOLD_KINDS:
             threshold = _THRESHOLD if threshold is None else threshold
         elif threshold is not None:
-            raise UsageError(
-                f"{where} gives {_outputs_text(given)}, which has no threshold; leave it out, or "
-                + override
-            )
+            raise UsageError(f"{gives}, which has no threshold; leave it out, or {override}")
         classes = None if self.classes is None else list(self.classes)
         return given.model_copy(update={"classes": classes, "threshold": threshold})
 
@@ -137,7 +132,3 @@ def _named_count(given: OutputTensor) -> int:
     if given.kind == "binary":
         return _CLASSES_OF_BINARY
     return 0 if given.kind in {"embedding", "tensor"} else given.width
-
-
-def _outputs_text(given: OutputTensor) -> str:
-    return f"{given.kind} of shape {text_of(given.shape)}"
