@@ -5,7 +5,9 @@ from typing import Any, TypedDict, get_args
 
 from pydantic import ValidationError
 
-from fornada.errors import UsageError
+from fornada.errors import ModelRefusedError, UsageError
+from fornada.formats.npy import from_npy
+from fornada.records import sha256_hex
 from fornada.tensors import (
     ImageLoader,
     ImagePreprocessing,
@@ -15,6 +17,8 @@ from fornada.tensors import (
     default_image,
     text_of,
 )
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.store import ModelStore
 
 #: The loaders that training uses.
 LOADERS = tuple(loader for loader in get_args(ImageLoader) if loader != "exact")
@@ -49,9 +53,9 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
     """An input that says how image files become its items.
 
     Args:
-        taken: The input, as the model has it.
-        options: What the publisher states. Without any, an input whose shape is that of images
-            gets the default (`default_image`), another none.
+        taken: The input; what its `image` says stays, unless an option says otherwise.
+        options: What the publisher states. `None` gives an input whose shape is that of images
+            the default (`default_image`), and another none.
         where: The model, for messages.
 
     Raises:
@@ -65,19 +69,59 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
         raise UsageError(
             f"{where} takes {taken}, which are no images; leave out how images are resized"
         )
-    shape = _sized(taken, stated.pop("size", None), where=where)
-    if None not in shape:
+    base = default if taken.image is None or taken.image.like == "exact" else taken.image
+    size = stated.pop("size", None)
+    shape = _sized(taken, size, where=where)
+    if size is not None:
         stated.setdefault("resize", "stretch")
-    if stated.get("like") == "load_img":
-        # The default of that loader.
-        stated.setdefault("interpolation", "nearest")
-    image = ImagePreprocessing(**{**dict(default), **stated})
+    if stated.get("like", base.like) != base.like:
+        # The defaults of the loaders.
+        nearest = stated["like"] == "load_img"
+        stated.setdefault("interpolation", "nearest" if nearest else "bilinear")
+    image = ImagePreprocessing(**{**dict(base), **stated})
     if None in shape and image.resize != "none":
         raise UsageError(
             f"{where} takes images of any size ({taken}), and resize is {image.resize}; give the "
             "size, too"
         )
     return taken.model_copy(update={"shape": shape, "image": image})
+
+
+def set_image(
+    manifest: ModelManifest, options: ImageOptions, *, models: ModelStore
+) -> ModelManifest:
+    """Publish a version again, with the same files, that makes items of images in another way.
+
+    Raises:
+        UsageError: The options do not fit the model, change nothing, or change the size of items,
+            for which the golden batch would have to be made again.
+        StoreError: The store cannot be reached or refuses.
+    """
+    taken = with_images(manifest.input, options, where=str(manifest))
+    if taken == manifest.input:
+        raise UsageError(f"{manifest} makes items of images in that way already: {taken.image}")
+    golden = manifest.golden
+    inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
+    have = list(inputs.shape[1:])
+    if taken.shape not in (manifest.input.shape, have):
+        raise UsageError(
+            f"the golden batch of {manifest} has items of {text_of(have)}, not "
+            f"{text_of(taken.shape)}; publish the model again with that size"
+        )
+
+    def check(artifact: bytes) -> None:
+        if sha256_hex(artifact) != manifest.digest:
+            raise ModelRefusedError(f"the artifact of {manifest} changed; publish the model again")
+
+    stated = {field: getattr(manifest, field) for field in ModelDraft.model_fields}
+    return models.publish(
+        ModelDraft(**{**stated, "inputs": [taken]}),
+        artifact=models.fetch(manifest.artifact),
+        golden_inputs=inputs,
+        golden_outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
+        files={name: models.fetch(ref) for name, ref in manifest.files.items()},
+        check=check,
+    )
 
 
 def _checked(options: Any) -> dict[str, Any]:

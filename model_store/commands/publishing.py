@@ -8,7 +8,7 @@ import click
 from fornada.commands.output import JSON_OPTION, print_json
 from fornada.errors import UsageError
 from fornada.tensors import Kind
-from model_store.commands.image_options import given_image, image_options
+from model_store.commands.images import given_image, image_options
 from model_store.commands.reading import store_from_env, tensors_json
 from model_store.manifest import ModelManifest
 from model_store.safety.signing import PrivateKey
