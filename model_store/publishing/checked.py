@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fornada
-from fornada.errors import ModelRefusedError
+from fornada.errors import ModelRefusedError, PredictionError, error_line
 from fornada.formats.items import Array
 from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.interface import Predict
@@ -85,9 +85,15 @@ def golden_outputs(model: Any, inputs: Array, *, where: str) -> NDArray[np.float
     """The outputs of a golden batch.
 
     Raises:
-        ModelRefusedError: As `outputs_of`; or one of them is NaN or infinite.
+        ModelRefusedError: As `outputs_of`; or it fails on them, or gives NaN or infinity.
     """
-    outputs = outputs_of(model, inputs, tile_items=GOLDEN_ITEMS)
+    try:
+        outputs = outputs_of(model, inputs, tile_items=GOLDEN_ITEMS)
+    except PredictionError as exc:
+        raise ModelRefusedError(
+            f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
+            "items as the golden batch"
+        ) from exc
     if not np.isfinite(outputs).all():
         raise ModelRefusedError(
             f"{where} gives NaN or infinity for its golden batch; give typical items as the "
