@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fornada.records import Record, Task
+from fornada.records import JOB_VERSION, Record, Task
 
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 #: Sides of one item, without the leading axis; `None` where they vary.
@@ -81,6 +81,13 @@ class InputTensor(Record):
     def is_open(self) -> bool:
         """Whether a side of an item may vary."""
         return None in self.shape
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether an item may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            have > 0 if want is None else have == want
+            for have, want in zip(shape, self.shape, strict=True)
+        )
 
     @property
     def fixed_shape(self) -> tuple[int, ...]:
@@ -215,3 +222,16 @@ def unnamed_tensors(
             classes=list(classes),
         ),
     )
+
+
+def manifest_fields(version: int, taken: InputTensor, given: OutputTensor) -> dict[str, Any]:
+    """The fields of a job's manifest of `version` that say what the model takes and gives."""
+    if version >= JOB_VERSION:
+        old = dict.fromkeys(["item_shape", "item_dtype", "task", "classes"])
+        return {**old, "inputs": [taken], "outputs": [given]}
+    return {
+        "item_shape": taken.shape,
+        "item_dtype": taken.dtype,
+        "task": given.task,
+        "classes": given.columns,
+    }

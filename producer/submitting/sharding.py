@@ -7,7 +7,7 @@ import numpy as np
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items, fill_nulls, item_size_bytes
-from fornada.jobs.shard_items import good_items
+from fornada.jobs.items import not_finite
 from fornada.records import ItemError
 from producer.inputs.interface import ItemBlock, Signature
 
@@ -107,7 +107,7 @@ def _slice(
 def _refuse_bad_items(block: ItemBlock, images: Array, nulls: Mapping[int, str]) -> None:
     if block.errors:
         raise InputError(block.errors[min(block.errors)])
-    bad = {error.index: error.reason for error in good_items(images).errors} | dict(nulls)
+    bad = not_finite(images) | dict(nulls)
     if bad:
         raise InputError(
             f"{block.where}: item {min(bad)} has {bad[min(bad)]}; replace or leave out such items, "

@@ -4,20 +4,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from fornada.errors import ModelRefusedError
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_items import Items, read_items
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
-from fornada.records import ItemError, ObjectRef, now
+from fornada.records import ObjectRef, now
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
-from worker.compute.halving import Predicted, Probabilities
-from worker.compute.model_cache import LoadedModel, ModelCache
+from worker.compute.halving import Probabilities
+from worker.compute.model_cache import ModelCache
+from worker.compute.together import predict_together
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.phases import Begun
@@ -74,11 +73,15 @@ class Computation:
             clock = _Stopwatch(self._events, attempts)
             read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
             fetch_s = clock.lap(Stage.FETCH)
-            predicted = _predict(model, read, attempts)
+            predicted = predict_together(model.batcher.predict, read)
+            placed = [
+                items.placed(outputs, output=attempt.manifest.output, item_count=attempt.item_count)
+                for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
+            ]
             predict_s = clock.lap(Stage.PREDICT)
             stored = [
                 self._put_data(attempt, probabilities)
-                for attempt, (probabilities, _) in zip(attempts, predicted, strict=True)
+                for attempt, (probabilities, _) in zip(attempts, placed, strict=True)
             ]
             # The data of a bundle goes into its outcomes.
             upload = {"upload_s": clock.lap(Stage.PUT)} if len(attempts) == 1 else {}
@@ -94,7 +97,7 @@ class Computation:
                     predict_s=predict_s,
                     **upload,
                 )
-                for attempt, data, (_, errors) in zip(attempts, stored, predicted, strict=True)
+                for attempt, data, (_, errors) in zip(attempts, stored, placed, strict=True)
             ]
 
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
@@ -152,25 +155,6 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
     have, want = manifest.input, model.input
     if (have.dtype, have.shape) != (want.dtype, want.shape):
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
-
-
-def _predict(
-    model: LoadedModel, read: Sequence[Items], attempts: Sequence[Begun]
-) -> list[tuple[Probabilities, list[ItemError]]]:
-    """For each attempt float32 [items, classes], NaN where its item failed, and why those did."""
-    rows = read[0].rows if len(read) == 1 else np.concatenate([items.rows for items in read])
-    predicted = Predicted(np.empty((0, attempts[0].manifest.output.width), np.float32), {})
-    if len(rows):
-        predicted = model.batcher.predict(rows)
-    parts = predicted.parts([len(items.rows) for items in read])
-    return list(map(_placed, parts, read, attempts))
-
-
-def _placed(
-    predicted: Predicted, items: Items, attempt: Begun
-) -> tuple[Probabilities, list[ItemError]]:
-    class_count = attempt.manifest.output.width
-    return items.placed(*predicted, item_count=attempt.item_count, class_count=class_count)
 
 
 class _Stopwatch:

@@ -10,7 +10,8 @@ import pytest
 
 from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
-from model_store.manifest import ModelDraft, Training
+from model_store.manifest import Training
+from model_store.testing import draft_for_test
 from trainer.report.files import report_files
 from trainer.report.material import LayerRow, ReportMaterial
 
@@ -91,7 +92,7 @@ def _material(
         "training": Training.model_validate(about_training | (training or {})),
     }
     values = {
-        "draft": ModelDraft.model_validate(about_model | (draft or {})),
+        "draft": draft_for_test(**about_model | (draft or {})),
         "layers": [
             LayerRow(name="flatten", kind="Flatten", output_shape=(64,), parameter_count=0),
             LayerRow(name="dense", kind="Dense", output_shape=(3,), parameter_count=195),
