@@ -97,7 +97,7 @@ def require_same(found: Verification) -> None:
         remedy = f"it was computed on {found.engines[0]}, now on {found.engines[1]}"
     raise JobFailedError(
         f"{found.shards_differing} of {found.shards} shards of job {found.job_id} "
-        f"differ: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
+        f"differ: shard {first.shard}, item {first.item}, output {first.column!r} was "
         f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
     )
 
