@@ -44,7 +44,7 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
     items, targets = loaded.splits[split]
     paths = write_dataset(output, items=items, targets=targets, classes=loaded.classes)
     if as_json:
-        answer = {"dataset": name, "split": split, "task": loaded.task, "items": len(items)}
+        answer = {"dataset": name, "split": split, "kind": loaded.kind, "items": len(items)}
         files = {path.stem: str(path) for path in paths}
         print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
         return

@@ -10,7 +10,7 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.images import IMAGE_SUFFIXES, decode_image, image_shape
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
-from trainer.data.dataset import Dataset, Targets, fixed_split
+from trainer.data.dataset import Dataset, TargetKind, Targets, fixed_split, kind_of_classes
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
@@ -23,7 +23,8 @@ def load_custom(path: Path) -> Dataset:
 
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
     becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
-    which `classes` may name; fractions are values to predict. A folder has a subfolder of PNG or
+    which `classes` may name; fractions are values to predict. A row of 0 and 1 per item says which
+    classes apply. A folder has a subfolder of PNG or
     JPEG images per class, or `train` and `test` folders that have these.
 
     Raises:
@@ -50,16 +51,16 @@ def _from_npz(path: Path) -> Dataset:
         raise InputError(
             f"{path} has no {', '.join(missing)}; it needs {', '.join(wanted)}, or x and y"
         )
-    targets = [arrays["y_train"], arrays["y_test"]]
-    regression = any(target.dtype.kind == "f" for target in targets)
+    kind, targets = _targets([arrays[f"y_{split}"] for split in _SPLITS], path)
+    classes = _classes(arrays.get("classes"), kind, targets)
     return Dataset(
         name=path.stem,
-        task="regression" if regression else "classification",
+        kind=kind_of_classes(classes) if kind == "probabilities" else kind,
         train_items=_items(arrays["x_train"], f"{path}:x_train"),
-        train_targets=_targets(arrays["y_train"], regression=regression, where=f"{path}:y_train"),
+        train_targets=targets[0],
         test_items=_items(arrays["x_test"], f"{path}:x_test"),
-        test_targets=_targets(arrays["y_test"], regression=regression, where=f"{path}:y_test"),
-        classes=_classes(arrays.get("classes"), targets, regression=regression),
+        test_targets=targets[1],
+        classes=classes,
     )
 
 
@@ -98,23 +99,34 @@ def _items(array: Array, where: str) -> Array:
     )
 
 
-def _targets(array: Array, *, regression: bool, where: str) -> Targets:
+def _targets(given: Sequence[Array], path: Path) -> tuple[TargetKind, list[Targets]]:
+    """What the targets are, and those of each split."""
+    for split, array in zip(_SPLITS, given, strict=True):
+        if array.dtype.kind not in "biuf" or array.ndim not in {1, 2}:
+            raise InputError(
+                f"{path}:y_{split} is {array.dtype} {array.shape}; give whole numbers for classes, "
+                "a row of 0 and 1 for classes that apply together, or fractions for values"
+            )
     # Accept a column of targets.
-    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - axes
-    if flat.dtype.kind not in "iuf":
-        raise InputError(
-            f"{where} is {array.dtype}; give whole numbers for classes, or fractions for values"
-        )
-    return flat.astype(np.float32) if regression else flat.astype(np.int64)
+    both = [array[:, 0] if array.shape[1:] == (1,) else array for array in given]
+    if all(array.ndim == 2 and np.isin(array, (0, 1)).all() for array in both):  # noqa: PLR2004 - axes
+        if all((array.sum(axis=1) == 1).all() for array in both):
+            return "probabilities", [array.argmax(axis=1).astype(np.int64) for array in both]
+        return "multilabel", [array.astype(np.int64) for array in both]
+    if any(array.dtype.kind == "f" for array in both):
+        return "values", [array.astype(np.float32) for array in both]
+    return "probabilities", [array.astype(np.int64) for array in both]
 
 
-def _classes(named: Array | None, targets: Sequence[Array], *, regression: bool) -> list[str]:
+def _classes(named: Array | None, kind: TargetKind, targets: Sequence[Targets]) -> list[str]:
     if named is not None:
         return [str(name) for name in named.ravel()]
-    if regression:
+    if targets[0].ndim > 1:
+        return [str(number) for number in range(targets[0].shape[1])]
+    if kind == "values":
         return ["value"]
-    whole = [int(target.max()) for target in targets if target.size and target.dtype.kind in "iu"]
-    return [str(number) for number in range(1 + max(whole, default=0))]
+    highest = max((int(target.max()) for target in targets if target.size), default=0)
+    return [str(number) for number in range(1 + highest)]
 
 
 def _from_folder(path: Path) -> Dataset:
@@ -131,7 +143,7 @@ def _from_folder(path: Path) -> Dataset:
         arrays = fixed_split(**_read_images(path, classes))
     return Dataset(
         name=path.resolve().name,
-        task="classification",
+        kind=kind_of_classes(classes),
         train_items=arrays["x_train"],
         train_targets=arrays["y_train"].astype(np.int64),
         test_items=arrays["x_test"],
@@ -194,21 +206,28 @@ def _check(dataset: Dataset, path: Path) -> None:
         raise InputError(f"{path} has names that are not UTF-8; rename its files; {_REMEDY}")
     for split, (items, targets) in dataset.splits.items():
         fact = None
-        if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
+        shape = (len(items), *_target_shape(dataset))
+        if len(items) == 0 or targets.shape != shape:
             fact = f"{len(items)} items and targets of shape {targets.shape}"
         elif items.ndim < 2 or items.shape[1:] != dataset.item_shape:  # noqa: PLR2004 - axes
             fact = f"items of shape {items.shape[1:]}, not {dataset.item_shape} as in training"
         elif items.dtype.kind == "f" and not np.isfinite(items).all():
             fact = "NaN or infinity among its items"
-        elif dataset.task == "regression" and not np.isfinite(targets).all():
+        elif dataset.kind == "values" and not np.isfinite(targets).all():
             fact = "NaN or infinity among its targets"
-        elif dataset.task == "classification" and not _are_labels(targets, len(dataset.classes)):
+        elif dataset.kind != "values" and not _are_labels(targets, dataset):
             fact = f"targets that are not whole numbers from 0 to {len(dataset.classes) - 1}"
         if fact is not None:
             raise InputError(f"the {split} split of {path} has {fact}; {_REMEDY}")
 
 
-def _are_labels(targets: Array, class_count: int) -> bool:
-    return (
-        targets.dtype.kind in "iu" and int(targets.min()) >= 0 and int(targets.max()) < class_count
-    )
+def _target_shape(dataset: Dataset) -> tuple[int, ...]:
+    """The shape of one target."""
+    count = len(dataset.classes)
+    is_row = dataset.kind == "multilabel" or (dataset.kind == "values" and count > 1)
+    return (count,) if is_row else ()
+
+
+def _are_labels(targets: Array, dataset: Dataset) -> bool:
+    end = 2 if dataset.kind == "multilabel" else len(dataset.classes)
+    return targets.dtype.kind in "iu" and int(targets.min()) >= 0 and int(targets.max()) < end

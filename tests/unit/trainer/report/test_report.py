@@ -10,6 +10,7 @@ import pytest
 
 from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.manifest import ModelDraft, Training
 from trainer.report.files import report_files
 from trainer.report.material import LayerRow, ReportMaterial
@@ -59,8 +60,15 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+def _shape(output: dict[str, Any]) -> list[int]:
+    return [1 if output["kind"] == "binary" else len(output["classes"] or range(5))]
+
+
 def _material(
-    draft: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **changes: Any
+    draft: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> ReportMaterial:
     """A classifier of 60 vectors in three classes, right for 39 of them."""
     targets = np.arange(60) % 3
@@ -81,11 +89,13 @@ def _material(
         "item_count": 1000,
         "duration_s": 12.34,
     }
+    about_output = {"kind": "probabilities", "classes": ["round", "square", "star"]} | (
+        output or {}
+    )
     about_model = {
         "name": "shapes",
-        "item_shape": [13],
-        "item_dtype": "float32",
-        "classes": ["round", "square", "star"],
+        "inputs": [InputTensor(name="features", dtype="float32", shape=[13])],
+        "outputs": [OutputTensor(name="shapes", shape=_shape(about_output), **about_output)],
         "metrics": {"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
         "packages": {"fornada": "0.1.0", "keras": "3.15.1"},
         "training": Training.model_validate(about_training | (training or {})),
@@ -115,8 +125,7 @@ def _of_classes(classes: Iterable[str], *, items_each: int = 2, **changes: Any) 
         "test_outputs": outputs,
         "test_items": np.zeros((len(targets), 13), np.float32),
     }
-    draft = {"classes": names} | changes.pop("draft", {})
-    return _material(draft=draft, **values | changes)
+    return _material(output={"classes": names}, **values | changes)
 
 
 def _regression(**changes: Any) -> ReportMaterial:
@@ -128,7 +137,7 @@ def _regression(**changes: Any) -> ReportMaterial:
         "test_targets": targets,
         "test_outputs": outputs,
     }
-    return _material(draft={"task": "regression", "classes": ["price"]}, **values | changes)
+    return _material(output={"kind": "values", "classes": ["price"]}, **values | changes)
 
 
 @pytest.fixture(scope="module")
