@@ -12,15 +12,16 @@ from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, fail
 from fornada.coordination.interface import ShardEnd
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
+from fornada.jobs.items import Items, Predicted
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_items import good_items, read_items
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.records import Task, now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import unnamed_tensors
+from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
@@ -28,6 +29,7 @@ from producer.client import Client
 
 #: item dtype [items, *item_shape] → float32 [items, classes].
 Predict = Callable[[Array], Array]
+_Predict = Callable[[Array], Predicted]
 
 
 def in_memory_client(
@@ -80,13 +82,19 @@ def in_memory_client(
     for alias, version in (aliases or {"prod": 1}).items():
         models.promote(model, version, alias)
     jobs = JobStore(objects=objects)
-    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=answer)
+
+    def predicted(rows: Array) -> Predicted:
+        return Predicted(np.asarray(answer(rows), np.float32), {})
+
+    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=predicted)
     return Client(
         objects=objects,
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
-        channel=_InlineChannel(answer if run_at_once else None),
+        channel=_InlineChannel(
+            predicted if run_at_once else None, tensor=draft.input, output=draft.output
+        ),
     )
 
 
@@ -94,7 +102,7 @@ class _InlineWorker:
     """A `Sender` that computes shards as they are enqueued and commits their outcomes."""
 
     def __init__(
-        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: Predict
+        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: _Predict
     ) -> None:
         self._jobs = jobs
         self._coordination = coordination
@@ -112,11 +120,8 @@ class _InlineWorker:
         spec = manifest.shards[message.shard]
         began_at, attempt = now(), uuid.uuid4().hex
         items = read_items(manifest, spec, jobs=self._jobs)
-        outputs = np.empty((0, manifest.output.width), np.float32)
-        if len(items.rows):
-            outputs = np.asarray(self._predict(items.rows), np.float32)
         probabilities, errors = items.placed(
-            outputs, {}, item_count=spec.item_count, class_count=manifest.output.width
+            items.predicted(self._predict), output=manifest.output, item_count=spec.item_count
         )
         data = to_npy(probabilities)
         ref = self._jobs.put_data(manifest, message.shard, attempt, data)
@@ -149,8 +154,11 @@ class _InlineWorker:
 class _InlineChannel:
     """A `CallChannel` whose calls are answered at once, or never."""
 
-    def __init__(self, predict: Predict | None) -> None:
+    def __init__(
+        self, predict: _Predict | None, *, tensor: InputTensor, output: OutputTensor
+    ) -> None:
         self._predict = predict
+        self._tensor, self._output = tensor, output
         self._changed = threading.Condition()
         self._calls: list[bytes] = []
         self._answers: dict[str, list[bytes]] = defaultdict(list)
@@ -162,10 +170,9 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                items = good_items(call.items)
-                outputs = np.asarray(self._predict(items.rows), np.float32)
+                items = Items.of_array(call.items, tensor=self._tensor)
                 rows, errors = items.placed(
-                    outputs, {}, item_count=len(call.items), class_count=outputs.shape[1]
+                    items.predicted(self._predict), output=self._output, item_count=len(call.items)
                 )
                 header = PredictAnswer(
                     schema_version=call.header.schema_version,

@@ -60,6 +60,9 @@ _MODELS_COMMANDS = {
     "convert": _Target(
         "model_store.commands.converting", "convert", "Convert an .h5 or SavedModel to .keras."
     ),
+    "set-image": _Target(
+        "model_store.commands.images", "set_image_command", "Change how images become items."
+    ),
     "sign": _Target("model_store.commands.changing", "sign", "Sign a version with a private key."),
     "report": _Target(
         "model_store.commands.report", "report", "Open or export the training report."

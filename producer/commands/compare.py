@@ -15,7 +15,7 @@ from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
 from producer.comparison import Comparison, compare_results, submit_both
-from producer.inputs.arguments import images_from
+from producer.inputs.arguments import inputs_of
 
 _FLIPS_SHOWN = 10
 
@@ -47,10 +47,7 @@ def compare(
     Example: fornada models compare fashion-mnist@prod fashion-mnist:2 --input photos/
     """
     client = client_from_env()
-    shape = client.model(first).item_shape
-    jobs = submit_both(
-        client, lambda: images_from(inputs, item_shape=shape), first=first, second=second
-    )
+    jobs = submit_both(client, lambda: inputs_of(inputs), first=first, second=second)
     for job in jobs:
         click.echo(f"submitted job {job.id} on {job.manifest.model}", err=True)
     for job in jobs:

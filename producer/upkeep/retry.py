@@ -11,6 +11,7 @@ from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from fornada.records import JOB_VERSION, now
+from fornada.tensors import manifest_fields
 
 #: Tag of a retry: the job whose images it reads.
 RETRY_OF = "retry_of"
@@ -105,6 +106,7 @@ def _job_of(
     return manifest.model_copy(
         update={
             "schema_version": JOB_VERSION,
+            **manifest_fields(JOB_VERSION, manifest.input, manifest.output),
             "job_id": job_id,
             "shards": Shards(
                 spec.model_copy(update={"first_item": firsts[shard]})

@@ -1,4 +1,4 @@
-"""Custom data: a `.npz` file of arrays, or a folder of images with a subfolder per class."""
+"""Custom data: a `.npz` file of arrays, or a folder of photographs with a subfolder per class."""
 
 import zipfile
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.images import IMAGE_SUFFIXES, decode_image, image_shape
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from trainer.data.dataset import Dataset, TargetKind, Targets, fixed_split, kind_of_classes
+from trainer.data.folder import FolderOptions, load_folder
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
@@ -18,21 +18,28 @@ _SPLITS = ("train", "test")
 _REMEDY = "see docs/training.md"
 
 
-def load_custom(path: Path) -> Dataset:
+def load_custom(path: Path, options: FolderOptions | None = None) -> Dataset:
     """Load the data set in `path`; it is named after it.
 
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
     becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
     which `classes` may name; fractions are values to predict. A row of 0 and 1 per item says which
-    classes apply. A folder has a subfolder of PNG or
-    JPEG images per class, or `train` and `test` folders that have these.
+    classes apply. For a folder see `load_folder`.
+
+    Args:
+        path: The file or folder.
+        options: How photographs become items; of a folder only.
 
     Raises:
         InputError: The files cannot be read, or do not fit together.
-        UsageError: It is neither.
+        UsageError: It is neither, or has no images for `options`.
     """
     if path.is_dir():
-        dataset = _from_folder(path)
+        dataset = load_folder(path, options or FolderOptions())
+    elif options is not None:
+        raise UsageError(
+            f"{path} is no folder of images; leave out --image-size, --resize and --strict"
+        )
     elif path.suffix == ".npz":
         dataset = _from_npz(path)
     else:
@@ -127,76 +134,6 @@ def _classes(named: Array | None, kind: TargetKind, targets: Sequence[Targets]) 
         return ["value"]
     highest = max((int(target.max()) for target in targets if target.size), default=0)
     return [str(number) for number in range(1 + highest)]
-
-
-def _from_folder(path: Path) -> Dataset:
-    splits = {split: path / split for split in _SPLITS}
-    if all(folder.is_dir() for folder in splits.values()):
-        classes = _class_names(splits["train"])
-        arrays = {
-            f"{axis}_{split}": array
-            for split, folder in splits.items()
-            for axis, array in _read_images(folder, classes).items()
-        }
-    else:
-        classes = _class_names(path)
-        arrays = fixed_split(**_read_images(path, classes))
-    return Dataset(
-        name=path.resolve().name,
-        kind=kind_of_classes(classes),
-        train_items=arrays["x_train"],
-        train_targets=arrays["y_train"].astype(np.int64),
-        test_items=arrays["x_test"],
-        test_targets=arrays["y_test"].astype(np.int64),
-        classes=classes,
-    )
-
-
-def _class_names(folder: Path) -> list[str]:
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_visible(each))
-    if len(names) < 2:  # noqa: PLR2004 - one class needs no model
-        raise InputError(
-            f"{folder} has {len(names)} folders; it needs one per class, with its images; {_REMEDY}"
-        )
-    return names
-
-
-def _read_images(folder: Path, classes: Sequence[str]) -> dict[str, Array]:
-    unknown = sorted(
-        each.name
-        for each in folder.iterdir()
-        if each.is_dir() and _is_visible(each) and each.name not in classes
-    )
-    if unknown:
-        raise InputError(
-            f"{folder} has the class {unknown[0]!r}, which is not among {classes}; give both "
-            "splits the same classes"
-        )
-    files = [
-        (file, label)
-        for label, name in enumerate(classes)
-        for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES and _is_visible(file)
-    ]
-    if not files:
-        raise InputError(f"{folder} has no PNG or JPEG images in its folders; {_REMEDY}")
-    # The first image sets the shape of all.
-    shape = image_shape(_bytes(files[0][0]), where=str(files[0][0]))
-    images = np.empty((len(files), *shape), np.uint8)
-    for row, (file, _) in enumerate(files):
-        images[row] = decode_image(_bytes(file), item_shape=shape, where=str(file))
-    return {"x": images, "y": np.array([label for _, label in files], np.int64)}
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{file} cannot be read ({exc.strerror}); check the path") from exc
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
 
 
 def _check(dataset: Dataset, path: Path) -> None:

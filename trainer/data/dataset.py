@@ -83,6 +83,31 @@ def kind_of_classes(classes: Sequence[str]) -> TargetKind:
     return "binary" if len(classes) == len(BINARY_CLASSES) else "probabilities"
 
 
+def image_preprocessing(
+    item_shape: Sequence[int], *, resize: Literal["stretch", "crop", "pad"] = "stretch"
+) -> ImagePreprocessing:
+    """How photographs become images of `item_shape`: turned upright, shrunk with all their pixels.
+
+    Colours are decoded and resized by Pillow, as `keras.utils.load_img` does. Of 16-bit grey that
+    function keeps the lower bits, so grey images are decoded as Fornada always did.
+    """
+    is_grey = len(item_shape) == len(("height", "width")) or item_shape[2] == 1
+    return ImagePreprocessing(
+        resize=resize,
+        antialias=True,
+        exif=True,
+        color="grayscale" if is_grey else "rgb",
+        like="exact" if is_grey else "load_img",
+    )
+
+
+def split_order(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of four fifths of `count` items, and of the others, the same everywhere."""
+    order = np.random.default_rng(_SPLIT_SEED).permutation(count)
+    train, test = np.split(order, [count * 4 // 5])
+    return train, test
+
+
 def fixed_split(x: Array, y: Array) -> dict[str, Array]:
     """Split into four fifths for training and one for testing, the same everywhere.
 
@@ -100,6 +125,5 @@ def fixed_split(x: Array, y: Array) -> dict[str, Array]:
     """
     if len(x) != len(y):
         raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
-    train, test = np.split(order, [len(x) * 4 // 5])
+    train, test = split_order(len(x))
     return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}

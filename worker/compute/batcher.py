@@ -11,7 +11,8 @@ import numpy as np
 
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
-from worker.compute.halving import Predicted, Probabilities, predict_halves
+from fornada.jobs.items import Predicted
+from worker.compute.halving import Probabilities, predict_halves
 
 
 class _Request:

@@ -1,35 +1,17 @@
 """Predict rows whose call failed, halved down to the rows at fault."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import PredictionError
 from fornada.formats.items import Array
+from fornada.jobs.items import Predicted
 
 Probabilities = NDArray[np.float32]
 
 _MAX_REASON_CHARACTERS = 500
-
-
-class Predicted(NamedTuple):
-    """Outputs of rows: float32 [rows, outputs], NaN where the row failed."""
-
-    outputs: Probabilities
-    #: Number of a row that failed -> why.
-    errors: dict[int, str]
-
-    def parts(self, row_counts: Sequence[int]) -> list["Predicted"]:
-        """The rows of each caller, of those predicted together."""
-        parts, first = [], 0
-        for count in row_counts:
-            rows = range(first, first + count)
-            errors = {row - first: why for row, why in self.errors.items() if row in rows}
-            parts.append(Predicted(self.outputs[first : rows.stop], errors))
-            first = rows.stop
-        return parts
 
 
 def predict_halves(

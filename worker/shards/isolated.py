@@ -10,15 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
+from fornada.jobs.items import Items, Predicted
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.shard_items import Items, read_items
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.records import ItemError
 from fornada.settings import Settings
@@ -27,7 +26,7 @@ from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from worker.compute.halving import Predicted, Probabilities, predict_halves
+from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
 
@@ -72,7 +71,6 @@ class _Shard:
         self._manifest: JobManifest = self._jobs.manifest(job_id)
         self._spec = self._manifest.shards[shard]
         self._items: Items | None = None
-        self._predictor: Predictor | None = None
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
@@ -103,33 +101,23 @@ class _Shard:
 
     def _predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
         items = self._read(first, count)
-        predicted = Predicted(np.empty((0, self._manifest.output.width), np.float32), {})
-        if len(items.rows) and self._predictor is not None:
-            predicted = _predict_rows(self._predictor, items.rows)
+        predictor = self._predictor
         probabilities, errors = items.placed(
-            *predicted, item_count=count, class_count=self._manifest.output.width
+            items.predicted(lambda rows: _predict_rows(predictor, rows)),
+            output=self._manifest.output,
+            item_count=count,
         )
         return probabilities, [ItemError(index=e.index + first, reason=e.reason) for e in errors]
 
     def _read(self, first: int, count: int) -> Items:
         """`count` items from `first` on, whose positions and errors count from there."""
-        if self._spec.format == "image":
+        if self._spec.format != "npy":
             # Decoding can kill too, so read these alone.
             part = self._spec.select(range(first, first + count))
             return read_items(self._manifest, part, jobs=self._jobs)
         if self._items is None:
             self._items = read_items(self._manifest, self._spec, jobs=self._jobs)
-        whole = self._items
-        wanted = (first <= whole.positions) & (whole.positions < first + count)
-        return Items(
-            rows=whole.rows[wanted],
-            positions=whole.positions[wanted] - first,
-            errors=[
-                ItemError(index=error.index - first, reason=error.reason)
-                for error in whole.errors
-                if first <= error.index < first + count
-            ],
-        )
+        return self._items.between(first, count)
 
 
 def _predict_rows(predictor: Predictor, rows: Array) -> Predicted:

@@ -9,7 +9,6 @@ import pytest
 import producer.testing
 from fornada.errors import (
     InputError,
-    MessageError,
     ModelNotFoundError,
     UsageError,
 )
@@ -58,7 +57,7 @@ def test_a_regression_gives_values_by_their_names() -> None:
 
     job = client.submit(np.array([[1, 2.5], [3, -4]]), model="m@prod")
 
-    assert "regression" == job.manifest.task
+    assert "values" == job.manifest.output.kind
     results = job.results()
     np.testing.assert_array_equal(np.float32([3.5, -1]), results.values["sum"], strict=True)
     with pytest.raises(UsageError, match="m:1 predicts sum, not classes; read values"):
@@ -89,8 +88,8 @@ def test_it_checks_what_the_real_one_checks() -> None:
         client.submit(IMAGES.astype(np.float64), model="m")
     with pytest.raises(ModelNotFoundError):
         client.submit(IMAGES, model="m@prod")
-    with pytest.raises(MessageError, match="item_dtype"):
-        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
+    with pytest.raises(UsageError, match="float128"):
+        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float128")
 
 
 def test_two_clients_share_nothing_and_leave_no_thread() -> None:
