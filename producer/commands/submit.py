@@ -32,9 +32,7 @@ from producer.inputs.interface import Selection
     help="Items that may fail, such as 10 or 5%; with --wait, PARTIAL exits 0 then.",
 )
 @click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
-@click.option(
-    "--include", multiple=True, metavar="GLOB", help="Take such files alone; repeatable."
-)
+@click.option("--include", multiple=True, metavar="GLOB", help="Take such files alone; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave such files out; repeatable.")
 @click.option(
     "--resize",
