@@ -21,6 +21,7 @@ from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.tensors import Resize
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -111,6 +112,7 @@ class Client:
         max_failed: int | str | None = None,
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
+        resize: Resize | None = None,
     ) -> Job:
         """Submit images as a job; once this returns, the job will end, whatever crashes.
 
@@ -128,6 +130,8 @@ class Client:
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
+            resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
+                as the model's manifest says.
 
         Raises:
             InputError: The images do not fit the model.
@@ -147,6 +151,7 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return job
 
@@ -159,6 +164,7 @@ class Client:
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
+        resize: Resize | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -170,6 +176,7 @@ class Client:
             deadline_s: As in `submit`, counted from the same moment for all.
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
+            resize: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -187,6 +194,7 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return self._submitter.submit_many(submissions, options)
 

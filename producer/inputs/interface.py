@@ -1,8 +1,7 @@
 """What a caller can give, and what is read of it.
 
-Arrays (`arrays`) give `ItemBlock`s, and image files (`local_files`) give `ImageFile`s; both are cut
-into shards and stored. Objects that are in the store already (`stored_images`) become shards without
-being copied.
+Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut
+into shards and stored. What is in the store already (`stored_images`) is not copied.
 """
 
 import re
