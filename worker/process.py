@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
@@ -132,7 +133,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         events=events,
     )
 
-    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+    def build(manifest: ModelManifest, artifact: Path) -> Predictor:
         predictor = EnginePredictor(
             manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
         )

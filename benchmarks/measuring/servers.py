@@ -126,7 +126,7 @@ class Servers:
                     item_dtype="uint8",
                     classes=[str(number) for number in range(CLASS_COUNTS[model])],
                 ),
-                artifact=(self.data / f"{model}.keras").read_bytes(),
+                artifact=self.data / f"{model}.keras",
                 golden_inputs=np.array(images[:GOLDEN_ITEMS]),
                 golden_outputs=np.array(reference[:GOLDEN_ITEMS]),
                 # `prepare` has just written it.

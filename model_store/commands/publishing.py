@@ -61,7 +61,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
     from model_store.publishing import file as published  # noqa: PLC0415 - `--help` does not need it
 
     key = None if sign_key is None else PrivateKey.read(sign_key)
-    artifact = published.read_artifact(file)
+    artifact = published.check_file(file)
     manifest = published.publish_file(
         artifact,
         where=str(file),
