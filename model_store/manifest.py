@@ -1,14 +1,21 @@
 """What is known about a published model version, and how to refer to one."""
 
+import json
 import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fornada.errors import UsageError
 from fornada.keys import ModelKeys, VersionKeys, check_name
-from fornada.records import SCHEMA_VERSION, Dtype, ModelPin, Name, ObjectRef, Record, Task
+from fornada.records import ModelPin, Name, ObjectRef, Record, Task
+from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
+
+#: Version 1 had one unnamed input and output.
+MANIFEST_VERSION: Literal[2] = 2
+
+_BEFORE_VERSION_2 = ("item_shape", "item_dtype", "classes")
 
 _REF = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>\d+)|@(?P<alias>.+))?")
 
@@ -72,27 +79,68 @@ class ModelDraft(Record):
     """What a publisher states about a model; the store adds version, keys and digests."""
 
     name: Name
-    item_shape: list[int]
-    item_dtype: Dtype
-    task: Task = "classification"
-    #: Names of the outputs: the classes, or the values of a regression.
-    classes: list[str] = Field(min_length=1)
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[OutputTensor] = Field(min_length=1, max_length=1)
     metrics: dict[str, float] = Field(default_factory=dict)
     training: Training | None = None
     #: Versions of the packages that made the artifact.
     packages: dict[str, str] = Field(default_factory=dict)
 
+    @classmethod
+    def of_one(cls, taken: InputTensor, given: OutputTensor, **facts: Any) -> Self:
+        """The draft of a model of one input and one output."""
+        return cls(inputs=[taken], outputs=[given], **facts)
+
+    @property
+    def input(self) -> InputTensor:
+        """The only input."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> OutputTensor:
+        """The only output."""
+        return self.outputs[0]
+
+    @property
+    def item_shape(self) -> list[int]:
+        """Shape of one item; open sides are left out."""
+        return [side for side in self.input.shape if side is not None]
+
+    @property
+    def item_dtype(self) -> str:
+        """Dtype of the items in arrays."""
+        return self.input.numpy_dtype
+
+    @property
+    def classes(self) -> list[str]:
+        """A name for each number of the output."""
+        return self.output.columns
+
+    @property
+    def task(self) -> Task:
+        """Whether the outputs name classes."""
+        return self.output.task
+
 
 class ModelManifest(ModelDraft):
     """`manifest.json` of a version; immutable."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = MANIFEST_VERSION
     version: int = Field(ge=1)
     created_at: datetime
     artifact: ObjectRef
     golden: GoldenBatch
     #: All other files of the version, by name.
     files: dict[str, ObjectRef] = Field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str) -> Self:
+        """Parse `data`, which was read from `where`; version 1 becomes what it means in version 2.
+
+        Raises:
+            MessageError: It is not JSON or not this record; names the wrong field.
+        """
+        return super().from_json(_upgraded(data), where=where)
 
     @property
     def digest(self) -> str:
@@ -113,3 +161,20 @@ class ModelManifest(ModelDraft):
 
     def __str__(self) -> str:
         return f"{self.name}:{self.version}"
+
+
+def _upgraded(data: bytes) -> bytes:
+    """A manifest of version 1 as version 2; any other as it is."""
+    try:
+        plain = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    if not isinstance(plain, dict) or plain.get("schema_version") != 1:
+        return data
+    old = {name: plain.pop(name, None) for name in (*_BEFORE_VERSION_2, "task")}
+    try:
+        tensors = unnamed_tensors(**old)
+    except (TypeError, ValidationError):
+        return data
+    named = dict(zip(("inputs", "outputs"), ([t.model_dump()] for t in tensors), strict=True))
+    return json.dumps(plain | {"schema_version": MANIFEST_VERSION} | named).encode()

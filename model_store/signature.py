@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from fornada.errors import ModelRefusedError
-from fornada.records import Dtype
+from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
 
 

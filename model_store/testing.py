@@ -1,17 +1,34 @@
 """Publish models for tests that need no ML framework: for workers with FORNADA_ENGINE=test."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from fornada.records import Dtype
+from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.arithmetic import ArithmeticModel, arithmetic
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 
 _GOLDEN_ITEMS = 4
+
+
+def draft_for_test(
+    *,
+    name: str = "m",
+    item_shape: Sequence[int],
+    item_dtype: Dtype = "uint8",
+    classes: Sequence[str],
+    **facts: Any,
+) -> ModelDraft:
+    """A model that takes such items and gives one number per class."""
+    return ModelDraft.of_one(
+        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes),
+        name=name,
+        **facts,
+    )
 
 
 def publish_for_test(
@@ -41,9 +58,7 @@ def publish_for_test(
     Returns:
         What the model predicts for any number of items, byte for byte as a worker does.
     """
-    draft = ModelDraft(
-        name=name, item_shape=list(item_shape), item_dtype=item_dtype, classes=list(classes)
-    )
+    draft = draft_for_test(name=name, item_shape=item_shape, item_dtype=item_dtype, classes=classes)
     model = ArithmeticModel(
         output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on
     )

@@ -131,8 +131,8 @@ class Job:
         manifest = self.manifest
         return Results(
             probabilities=np.concatenate([part.probabilities for part in parts]),
-            task=manifest.task,
-            classes=list(manifest.classes),
+            task=manifest.output.task,
+            classes=manifest.output.columns,
             item_ids=[item_id for part in parts for item_id in part.item_ids],
             errors={
                 part.first_item + position: reason
@@ -255,7 +255,7 @@ class Job:
         self, shard: int, first_item: int, outcome: ShardOutcome | None, why_missing: str
     ) -> ShardResult:
         spec = self.manifest.shards[shard]
-        shape = (spec.item_count, len(self.manifest.classes))
+        shape = (spec.item_count, self.manifest.output.width)
         probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
         if outcome is not None and outcome.status == "ok":
             probabilities = np.asarray(self._jobs.data(outcome), np.float32)

@@ -20,6 +20,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import Task, now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.tensors import unnamed_tensors
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
@@ -62,15 +63,9 @@ def in_memory_client(
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    draft = ModelDraft.from_plain(
-        {
-            "name": model,
-            "item_shape": list(item_shape),
-            "item_dtype": item_dtype,
-            "task": task,
-            "classes": list(classes),
-        },
-        where="in_memory_client",
+    draft = ModelDraft.of_one(
+        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes, task=task),
+        name=model,
     )
     models = ModelStore(objects=objects)
     golden = np.zeros((1, *item_shape), item_dtype)
@@ -117,11 +112,11 @@ class _InlineWorker:
         spec = manifest.shards[message.shard]
         began_at, attempt = now(), uuid.uuid4().hex
         items = read_items(manifest, spec, jobs=self._jobs)
-        outputs = np.empty((0, len(manifest.classes)), np.float32)
+        outputs = np.empty((0, manifest.output.width), np.float32)
         if len(items.rows):
             outputs = np.asarray(self._predict(items.rows), np.float32)
         probabilities, errors = items.placed(
-            outputs, {}, item_count=spec.item_count, class_count=len(manifest.classes)
+            outputs, {}, item_count=spec.item_count, class_count=manifest.output.width
         )
         data = to_npy(probabilities)
         ref = self._jobs.put_data(manifest, message.shard, attempt, data)

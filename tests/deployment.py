@@ -20,6 +20,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 
 CLASSES = ["a", "b", "c"]
 TILE_ITEMS = 64
@@ -124,7 +125,9 @@ class TinyModel:
         """Publish it as version 1 of `name`."""
         inputs = np.zeros((2, *self.item_shape), np.uint8)
         ModelStore(objects=objects).publish(
-            ModelDraft(name=name, item_shape=self.item_shape, item_dtype="uint8", classes=CLASSES),
+            draft_for_test(
+                name=name, item_shape=self.item_shape, item_dtype="uint8", classes=CLASSES
+            ),
             artifact=self.artifact,
             golden_inputs=inputs,
             golden_outputs=self.predict(inputs),

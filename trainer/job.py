@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fornada.keys import check_name
+from fornada.tensors import unnamed_tensors
 from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
@@ -144,12 +145,14 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
 def _draft(
     name: str, dataset: Dataset, metrics: dict[str, float], training: Training
 ) -> ModelDraft:
-    return ModelDraft(
+    return ModelDraft.of_one(
+        *unnamed_tensors(
+            item_shape=dataset.item_shape,
+            item_dtype=dataset.item_dtype,
+            task=dataset.task,
+            classes=dataset.classes,
+        ),
         name=name,
-        item_shape=list(dataset.item_shape),
-        item_dtype=dataset.item_dtype,
-        task=dataset.task,
-        classes=dataset.classes,
         metrics=metrics,
         training=training,
         packages=packages(),

@@ -16,6 +16,7 @@ from benchmarks.measuring.prepare import CLASS_COUNTS, GOLDEN_ITEMS, ITEM_SHAPES
 from benchmarks.workloads import Sizes
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.tensors import unnamed_tensors
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from worker.host.hardware import granted_cores
@@ -120,11 +121,13 @@ class Servers:
             images = np.load(self.data / f"{model}.npy", mmap_mode="r")
             reference = np.load(self.data / f"{model}-reference.npy", mmap_mode="r")
             models.publish(
-                ModelDraft(
+                ModelDraft.of_one(
+                    *unnamed_tensors(
+                        item_shape=shape,
+                        item_dtype="uint8",
+                        classes=[str(number) for number in range(CLASS_COUNTS[model])],
+                    ),
                     name=model,
-                    item_shape=list(shape),
-                    item_dtype="uint8",
-                    classes=[str(number) for number in range(CLASS_COUNTS[model])],
                 ),
                 artifact=self.data / f"{model}.keras",
                 golden_inputs=np.array(images[:GOLDEN_ITEMS]),

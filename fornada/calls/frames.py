@@ -15,12 +15,12 @@ from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
     JOB_VERSION,
     SCHEMA_VERSION,
-    Dtype,
     ItemError,
     ModelPin,
     Record,
     refuse_before,
 )
+from fornada.tensors import Dtype
 
 #: Most bytes of items in one call; more is a job.
 MAX_CALL_BYTES = 1024 * 1024

@@ -4,6 +4,7 @@ import itertools
 from array import array
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, overload
 
 from pydantic import (
@@ -16,13 +17,13 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
+from fornada.errors import MessageError
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
     INLINE_VERSION,
     JOB_VERSION,
     MAX_SHARDS,
     SCHEMA_VERSION,
-    Dtype,
     ItemError,
     ModelPin,
     Name,
@@ -31,6 +32,7 @@ from fornada.records import (
     Task,
     refuse_before,
 )
+from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 
 #: Most failed items of a job that is not FAILED: a count, or per cent of all items.
 MaxFailed = (
@@ -38,30 +40,8 @@ MaxFailed = (
     | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
 )
 
-#: Name of a tensor that a job gives to its model or gets back; reserved in version 3.
-TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-#: Sides of one item, without the leading axis; null where they vary.
-Shape = Annotated[list[Annotated[int, Field(ge=0)] | None], Field(max_length=32)]
-TensorDtype = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-
-
-class InputTensor(Record):
-    """One input of the model."""
-
-    name: TensorName
-    dtype: TensorDtype
-    shape: Shape
-
-
-class OutputTensor(Record):
-    """One output of the model."""
-
-    name: TensorName
-    dtype: TensorDtype = "float32"
-    shape: Shape
-    kind: Literal["probabilities", "binary", "multilabel", "values", "embedding", "tensor"]
-    #: Names of the values along the last axis.
-    labels: list[str] | None = None
+#: The most inputs, and the most outputs, of a job.
+_MAX_TENSORS = 64
 
 
 class ShardInput(Record):
@@ -206,6 +186,7 @@ class Shards(Sequence[ShardInput]):
         )
 
 
+_BEFORE_VERSION_3 = ("item_shape", "item_dtype", "classes")
 _OF_VERSION_3 = ("max_failed", "source_job", "inputs", "outputs", "queue", "owner", "webhook")
 
 
@@ -215,12 +196,14 @@ class JobManifest(Record):
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
     model: ModelPin
-    #: Shape of one item, without the leading axis.
-    item_shape: list[int]
-    item_dtype: Dtype
-    task: Task = "classification"
-    #: Names of the outputs: classes, or values of a regression.
-    classes: list[str]
+    #: The next four are the one input and output of versions 1 and 2; read `input` and `output`.
+    item_shape: list[Annotated[int, Field(ge=0)]] | None = None
+    item_dtype: Literal["uint8", "float32", "int32"] | None = None
+    task: Task | None = None
+    classes: list[str] | None = None
+    #: What the model takes and gives. Version 3.
+    inputs: list[InputTensor] | None = Field(min_length=1, max_length=_MAX_TENSORS, default=None)
+    outputs: list[OutputTensor] | None = Field(min_length=1, max_length=_MAX_TENSORS, default=None)
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)
     created_at: AwareDatetime
@@ -234,8 +217,6 @@ class JobManifest(Record):
     #: The job whose items this one runs again. Version 3.
     source_job: Name | None = None
     #: The following are version 3, and reserved.
-    inputs: list[InputTensor] | None = None
-    outputs: list[OutputTensor] | None = None
     #: The queue whose workers run it.
     queue: Name | None = None
     owner: Name | None = None
@@ -246,7 +227,47 @@ class JobManifest(Record):
     def _has_the_fields_of_its_version(self) -> Self:
         refuse_before(INLINE_VERSION, self, ["nonce", "shards.are_inline"])
         refuse_before(JOB_VERSION, self, ["shards.need_version_3", *_OF_VERSION_3])
+        has_names = self.schema_version >= JOB_VERSION
+        given = {name: getattr(self, name) is not None for name in (*_BEFORE_VERSION_3, "task")}
+        if has_names and (any(given.values()) or not (self.inputs and self.outputs)):
+            raise ValueError(f"version {self.schema_version} needs inputs and outputs alone")
+        if not has_names and not all(given[name] for name in _BEFORE_VERSION_3):
+            raise ValueError(f"version {self.schema_version} needs {', '.join(_BEFORE_VERSION_3)}")
         return self
+
+    @cached_property
+    def _tensors(self) -> tuple[InputTensor, OutputTensor]:
+        if self.inputs is None or self.outputs is None:
+            return unnamed_tensors(
+                item_shape=self.item_shape or [],
+                item_dtype=self.item_dtype,
+                classes=self.classes or [],
+                task=self.task,
+            )
+        if len(self.inputs) > 1 or len(self.outputs) > 1:
+            raise MessageError(
+                f"job {self.job_id} has {len(self.inputs)} inputs and {len(self.outputs)} "
+                "outputs, and this release takes one of each; upgrade it"
+            )
+        return self.inputs[0], self.outputs[0]
+
+    @property
+    def input(self) -> InputTensor:
+        """The only input.
+
+        Raises:
+            MessageError: There are several.
+        """
+        return self._tensors[0]
+
+    @property
+    def output(self) -> OutputTensor:
+        """The only output.
+
+        Raises:
+            MessageError: There are several.
+        """
+        return self._tensors[1]
 
     @property
     def is_small(self) -> bool:

@@ -94,16 +94,16 @@ def _read_array(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
     _check_count(shard, len(shard.objects), 1)
     ref = shard.objects[0]
     array = from_npy(_fetch(ref, jobs=jobs), where=ref.key)
-    want = tuple(manifest.item_shape)
+    want = manifest.input.fixed_shape
     if array.ndim and items_fit(array.shape[1:], want):
         array = array.reshape(len(array), *want)
     count = shard.item_count
     if shard.selected is not None and array.ndim:
         # At least as many as are selected.
         count = max(len(array), shard.selected[-1][-1] + 1)
-    if array.shape != (count, *want) or array.dtype != np.dtype(manifest.item_dtype):
+    if array.shape != (count, *want) or array.dtype != np.dtype(manifest.input.numpy_dtype):
         raise InputError(
-            f"{ref.key} holds {array.dtype} {array.shape}, and the job says {manifest.item_dtype} "
+            f"{ref.key} holds {array.dtype} {array.shape}, and the job says {manifest.input.dtype} "
             f"{(count, *want)}; submit the images again"
         )
     return good_items(array if shard.selected is None else array[shard.positions])
@@ -162,8 +162,8 @@ def _read_images(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) ->
         else:
             images.append(image)
             positions.append(index)
-    shape = (0, *manifest.item_shape)
-    rows = np.stack(images) if images else np.empty(shape, manifest.item_dtype)
+    shape = (0, *manifest.input.fixed_shape)
+    rows = np.stack(images) if images else np.empty(shape, manifest.input.numpy_dtype)
     return Items(rows=rows, positions=np.asarray(positions, dtype=np.int64), errors=errors)
 
 
@@ -174,7 +174,7 @@ def _read_image(manifest: JobManifest, ref: ObjectRef, *, jobs: JobStore) -> Arr
     except (IntegrityError, ObjectNotFoundError) as exc:
         return str(exc)
     try:
-        image = decode_image(data, item_shape=manifest.item_shape, where=ref.key)
+        image = decode_image(data, item_shape=manifest.input.fixed_shape, where=ref.key)
     except InputError as exc:
         return str(exc)
-    return image.astype(manifest.item_dtype, copy=False)
+    return image.astype(manifest.input.numpy_dtype, copy=False)

@@ -12,8 +12,9 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
-from fornada.records import Dtype, Task
+from fornada.records import Task
 from fornada.storage.interface import Content
+from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.artifact import activations
 from model_store.engines.keras_file import load_model
 from model_store.manifest import ModelDraft, ModelManifest
@@ -81,17 +82,20 @@ def publish_file(
     outputs = golden_outputs(model, inputs, where=where)
     # It would be in memory together with the one that is read back.
     del model
+    draft = ModelDraft.of_one(
+        *unnamed_tensors(
+            item_shape=item_shape,
+            item_dtype=item_dtype,
+            task=task,
+            classes=named_classes(classes, outputs.shape[1], where),
+        ),
+        name=name,
+        metrics=dict(metrics or {}),
+        packages=packages(),
+    )
     with scratch_folder() as folder:
         return publish_checked(
-            ModelDraft(
-                name=name,
-                item_shape=item_shape,
-                item_dtype=item_dtype,
-                task=task,
-                classes=named_classes(classes, outputs.shape[1], where),
-                metrics=dict(metrics or {}),
-                packages=packages(),
-            ),
+            draft,
             # Keras could not load TensorFlow's activations again; the golden batch compares what
             # the model gives with both.
             artifact=activations.published(artifact, folder),

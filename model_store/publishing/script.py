@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fornada import keys, logs
 from fornada.errors import InputError, MissingExtraError, UsageError
 from fornada.formats.items import Array, check_items
-from fornada.records import Dtype, Task
+from fornada.records import Task
 from fornada.settings import Settings
+from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, named_classes, packages
@@ -162,12 +163,14 @@ class Publication:
             test_items=checked.test_items,
             test_targets=checked.test_targets,
         )
-        draft = ModelDraft(
+        draft = ModelDraft.of_one(
+            *unnamed_tensors(
+                item_shape=checked.item_shape,
+                item_dtype=checked.item_dtype,
+                task=self.task or _task(model),
+                classes=checked.classes,
+            ),
             name=self.name,
-            item_shape=checked.item_shape,
-            item_dtype=checked.item_dtype,
-            task=self.task or _task(model),
-            classes=checked.classes,
             metrics=measure(fitted),
             packages=packages(),
         )

@@ -130,10 +130,10 @@ def results(
     export = Export(
         parts=job.shard_results(partial=partial),
         item_count=job.manifest.item_count,
-        classes=job.manifest.classes,
+        classes=job.manifest.output.columns,
         top_k=top_k,
         model=str(job.manifest.model),
-        task=job.manifest.task,
+        task=job.manifest.output.task,
     )
     write_results(export, path=output, fmt=fmt)
     if output is not None:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError, PartlySubmittedError
@@ -13,6 +14,7 @@ from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import JOB_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.job import Job
 from producer.submitting.creation import JobCreator
@@ -121,14 +123,12 @@ class Submitter:
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
         alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
+        version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
-            schema_version=one.existing.schema_version if one.existing and alike else JOB_VERSION,
+            schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            item_shape=one.model.item_shape,
-            item_dtype=one.model.item_dtype,
-            task=one.model.task,
-            classes=one.model.classes,
+            **(_named(one.model) if version == JOB_VERSION else _unnamed(one.model)),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=now(),
@@ -152,3 +152,17 @@ class Submitter:
                 errors=errors,
             )
         return [job for job in jobs if job is not None]
+
+
+def _named(model: ModelManifest) -> dict[str, Any]:
+    return {"inputs": model.inputs, "outputs": model.outputs}
+
+
+def _unnamed(model: ModelManifest) -> dict[str, Any]:
+    """The model's input and output as versions 1 and 2 have them."""
+    return {
+        "item_shape": model.item_shape,
+        "item_dtype": model.item_dtype,
+        "task": model.task,
+        "classes": model.classes,
+    }

@@ -138,7 +138,7 @@ def _first_difference(
     return Difference(
         shard=recorded.shard,
         item=again.shards.first_items[shard] + again.shards[shard].positions[int(position)],
-        class_name=again.classes[class_index],
+        class_name=again.output.columns[class_index],
         recorded=float(then[position, class_index]),
         recomputed=float(now[position, class_index]),
     )

@@ -44,8 +44,8 @@ from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from producer.client import Client
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
@@ -417,7 +417,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         store = ModelStore(objects=self.history)
         golden = np.zeros((1, 3), np.float32)
         store.publish(
-            ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
+            draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
             artifact=b"weights",
             golden_inputs=golden,
             golden_outputs=predicted(golden),

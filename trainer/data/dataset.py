@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
-from fornada.records import Dtype, Task
+from fornada.records import Task
+from fornada.tensors import Dtype
 
 #: Length of a token sequence, and size of the vocabulary: 0 pads, 1 starts a sequence, 2 is any
 #: word beyond the vocabulary; the others are words, the most frequent first.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import UsageError
-from fornada.records import Dtype, Task
+from fornada.records import Task
+from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
 from trainer.data.dataset import Dataset
 from trainer.recipes import networks

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fornada.errors import ModelRefusedError, UsageError, error_line
-from fornada.records import Dtype
+from fornada.tensors import Dtype
 from model_store.engines.keras_file import dump_model, load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras

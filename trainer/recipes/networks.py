@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fornada.errors import UsageError
-from fornada.records import Dtype
+from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
 from trainer.data.dataset import UNKNOWN_TOKEN, VOCABULARY_SIZE
 

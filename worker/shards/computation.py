@@ -104,7 +104,7 @@ class Computation:
         with self._isolate(run.job_id, run.shard) as process:
             clock = _Stopwatch(self._events, [attempt])
             probabilities, errors = bisect(
-                item_count, process.predict, class_count=len(manifest.classes)
+                item_count, process.predict, class_count=manifest.output.width
             )
             predict_s = clock.lap(Stage.PREDICT)
             data = self._put_data(attempt, probabilities)
@@ -149,9 +149,8 @@ class Computation:
 
 def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
     # Any producer may have written the job's manifest, and NumPy would broadcast wrong items.
-    have = f"{manifest.item_dtype} {manifest.item_shape}"
-    want = f"{model.item_dtype} {model.item_shape}"
-    if have != want:
+    have, want = manifest.input, model.input
+    if (have.dtype, have.shape) != (want.dtype, want.shape):
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
@@ -160,7 +159,7 @@ def _predict(
 ) -> list[tuple[Probabilities, list[ItemError]]]:
     """For each attempt float32 [items, classes], NaN where its item failed, and why those did."""
     rows = read[0].rows if len(read) == 1 else np.concatenate([items.rows for items in read])
-    predicted = Predicted(np.empty((0, len(attempts[0].manifest.classes)), np.float32), {})
+    predicted = Predicted(np.empty((0, attempts[0].manifest.output.width), np.float32), {})
     if len(rows):
         predicted = model.batcher.predict(rows)
     parts = predicted.parts([len(items.rows) for items in read])
@@ -170,7 +169,7 @@ def _predict(
 def _placed(
     predicted: Predicted, items: Items, attempt: Begun
 ) -> tuple[Probabilities, list[ItemError]]:
-    class_count = len(attempt.manifest.classes)
+    class_count = attempt.manifest.output.width
     return items.placed(*predicted, item_count=attempt.item_count, class_count=class_count)
 
 

@@ -106,11 +106,11 @@ class _Shard:
 
     def _predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
         items = self._read(first, count)
-        predicted = Predicted(np.empty((0, len(self._manifest.classes)), np.float32), {})
+        predicted = Predicted(np.empty((0, self._manifest.output.width), np.float32), {})
         if len(items.rows) and self._predictor is not None:
             predicted = _predict_rows(self._predictor, items.rows)
         probabilities, errors = items.placed(
-            *predicted, item_count=count, class_count=len(self._manifest.classes)
+            *predicted, item_count=count, class_count=self._manifest.output.width
         )
         return probabilities, [ItemError(index=e.index + first, reason=e.reason) for e in errors]
 

@@ -12,8 +12,8 @@ import pytest
 
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 
 _PROCESSES, _THREADS = 4, 5
 _AT_ONCE = 8
@@ -23,12 +23,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.settings import Settings
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 
 store = ModelStore(objects=S3ObjectStore.from_settings(Settings.from_env(os.environ)))
 store.objects.conditional_writes
-draft = ModelDraft(name="m", item_shape=[1], item_dtype="uint8", classes=["a"])
+draft = draft_for_test(name="m", item_shape=[1], item_dtype="uint8", classes=["a"])
 
 def publish(thread):
     artifact = f"{os.getpid()} {thread}"
@@ -110,7 +109,7 @@ def test_twenty_concurrent_publishers_in_four_processes_get_twenty_versions(
 def test_no_concurrent_version_or_alias_move_is_lost(store_settings: Settings) -> None:
     # given
     store = ModelStore(objects=S3ObjectStore.from_settings(store_settings))
-    draft = ModelDraft(name="m", item_shape=[1], item_dtype="uint8", classes=["a"])
+    draft = draft_for_test(name="m", item_shape=[1], item_dtype="uint8", classes=["a"])
     golden = np.zeros((1, 1), np.uint8)
 
     def publish_and_promote(number: int) -> tuple[int, bytes]:

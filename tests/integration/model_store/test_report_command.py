@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 
 _FILES = {"report.html": b"<!doctype html>", "calibration.png": b"PNG", "history.json": b"{}"}
 _Report = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -23,7 +24,7 @@ def publish(rclone_objects: Any) -> Callable[..., ModelManifest]:
 
     def published(files: dict[str, bytes]) -> ModelManifest:
         return ModelStore(objects=rclone_objects).publish(
-            ModelDraft(name="m", item_shape=[2], item_dtype="uint8", classes=["a", "b"]),
+            draft_for_test(name="m", item_shape=[2], item_dtype="uint8", classes=["a", "b"]),
             artifact=b"artifact",
             golden_inputs=np.zeros((1, 2), np.uint8),
             golden_outputs=np.zeros((1, 2), np.float32),

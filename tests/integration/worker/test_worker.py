@@ -25,8 +25,8 @@ from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from producer.client import Client
 from worker.compute.tile_choice import Calibration
 from worker.host.hardware import granted_cores
@@ -322,7 +322,7 @@ def start_held_worker(
     """Publish a model, and start `held_worker.py` when called; it is ended after the test."""
     golden = np.zeros((1, *ITEM_SHAPE), np.uint8)
     ModelStore(objects=S3ObjectStore.from_settings(settings)).publish(
-        ModelDraft(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=["a"]),
+        draft_for_test(name="m", item_shape=ITEM_SHAPE, item_dtype="uint8", classes=["a"]),
         artifact=b"weights",
         golden_inputs=golden,
         golden_outputs=np.zeros((1, 1), np.float32),

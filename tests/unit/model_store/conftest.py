@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fornada.storage.memory import InMemoryObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 
 Publish = Callable[..., ModelManifest]
 
@@ -32,7 +33,7 @@ def publish(models: ModelStore) -> Publish:
     ) -> ModelManifest:
         draft = {"name": "m", "item_shape": [2], "item_dtype": "uint8", "classes": ["a", "b"]}
         return models.publish(
-            ModelDraft(**{**draft, **facts}),
+            draft_for_test(**{**draft, **facts}),
             artifact=artifact,
             golden_inputs=np.zeros((1, 2), np.uint8),
             golden_outputs=np.zeros((1, 2), np.float32),

@@ -13,8 +13,9 @@ from fornada.formats.npy import from_npy
 from fornada.records import ModelPin, sha256_hex
 from fornada.storage.interface import ObjectInfo
 from fornada.storage.memory import InMemoryObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 
 _INPUTS = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
 _OUTPUTS = np.array([[0.25, 0.75], [1, 0]], np.float32)
@@ -32,7 +33,7 @@ def _publish(
     check: Callable[[bytes], None] = _accept,
 ) -> ModelManifest:
     return store.publish(
-        ModelDraft(name=name, item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
+        draft_for_test(name=name, item_shape=[2, 2], item_dtype="uint8", classes=["a", "b"]),
         artifact=artifact,
         golden_inputs=_INPUTS,
         golden_outputs=_OUTPUTS,

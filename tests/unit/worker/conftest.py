@@ -28,8 +28,9 @@ from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import HookedObjectStore, InMemoryCoordination
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
@@ -170,7 +171,7 @@ class _World:
         *,
         item_shape: Sequence[int] = ITEM_SHAPE,
     ) -> ModelManifest:
-        draft = ModelDraft(
+        draft = draft_for_test(
             name=name, item_shape=list(item_shape), item_dtype="float32", classes=list(CLASSES)
         )
         golden = np.zeros((1, *item_shape), np.float32)

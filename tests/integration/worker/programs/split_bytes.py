@@ -37,8 +37,9 @@ from fornada.storage.wrapper import StoreWrapper
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from producer.client import Client
 from producer.job import Job
 from worker.compute.artifact_cache import ArtifactCache
@@ -277,7 +278,7 @@ class _Deployment:
         with np.load(path.with_suffix(".npz")) as arrays:
             items, outputs = arrays["items"], arrays["outputs"]
         self._models.publish(
-            ModelDraft(
+            draft_for_test(
                 name=path.stem,
                 item_shape=list(items.shape[1:]),
                 item_dtype=str(items.dtype),

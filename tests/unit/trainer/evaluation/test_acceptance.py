@@ -6,8 +6,8 @@ import pytest
 from fornada.errors import GateNotMetError, NotBetterError, UsageError
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.gates import Gate
-from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from trainer.evaluation.acceptance import Acceptance, deciding_metric
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
@@ -19,7 +19,9 @@ def models() -> ModelStore:
 
 
 def _publish(models: ModelStore, **metrics: float) -> None:
-    draft = ModelDraft(name="m", item_shape=[2], item_dtype="uint8", classes=["a"], metrics=metrics)
+    draft = draft_for_test(
+        name="m", item_shape=[2], item_dtype="uint8", classes=["a"], metrics=metrics
+    )
     models.publish(
         draft,
         artifact=b"model",

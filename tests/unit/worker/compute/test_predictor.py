@@ -10,8 +10,9 @@ from fornada.errors import ModelRefusedError
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.work import Work
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from worker.compute.predictor import ChooseTile, EnginePredictor
 
 _GOLDEN = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -52,7 +53,7 @@ def _predictor(
 ) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
     manifest = models.publish(
-        ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
+        draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
         artifact=b"weights",
         golden_inputs=golden,
         golden_outputs=golden,

@@ -11,8 +11,9 @@ from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
 from model_store.engines.work import Work
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from worker.compute.thread_choice import Concurrency, ShardCost, shard_cost
 
 _KIB, _MIB = 1024, 1024**2
@@ -62,7 +63,7 @@ def world() -> _World:
 @pytest.fixture
 def manifest(world: _World) -> ModelManifest:
     return ModelStore(objects=world).publish(
-        ModelDraft(name="m", item_shape=[32, 32], item_dtype="uint8", classes=["a", "b"]),
+        draft_for_test(name="m", item_shape=[32, 32], item_dtype="uint8", classes=["a", "b"]),
         artifact=b"weights",
         golden_inputs=np.zeros((1, 32, 32), np.uint8),
         golden_outputs=np.zeros((1, 2), np.float32),

@@ -14,8 +14,9 @@ from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
 from model_store.engines.work import Work
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
+from model_store.testing import draft_for_test
 from worker.compute import tile_choice
 from worker.compute.tile_choice import Calibrations
 
@@ -55,7 +56,7 @@ class _Model:
 
 def _publish(objects: InMemoryObjectStore, artifact: bytes) -> ModelManifest:
     return ModelStore(objects=objects).publish(
-        ModelDraft(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
+        draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
         artifact=artifact,
         golden_inputs=np.zeros((1, 3), np.float32),
         golden_outputs=np.zeros((1, 2), np.float32),
