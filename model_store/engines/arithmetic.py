@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from pydantic import Field
 from fornada.errors import MessageError, ModelRefusedError, PredictionError
 from fornada.formats.items import Array
 from fornada.records import Record
-from model_store.engines.interface import Compile, Predict
+from model_store.engines.interface import EngineModel, Predict
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 
 
@@ -40,21 +42,36 @@ class ArithmeticEngine:
     def load(
         self,
         manifest: ModelManifest,
-        artifact: bytes,
+        artifact: Path,
         *,
         allowed_objects: Collection[str],  # noqa: ARG002 - it has no layers
-    ) -> Compile:
+    ) -> EngineModel:
         """The model, for tiles of any size.
 
         Raises:
             ModelRefusedError: The artifact is not an `ArithmeticModel`.
         """
         try:
-            model = ArithmeticModel.from_json(artifact, where=f"the artifact of {manifest}")
+            model = ArithmeticModel.from_json(
+                artifact.read_bytes(), where=f"the artifact of {manifest}"
+            )
         except MessageError as exc:
             raise ModelRefusedError(f"{exc}; FORNADA_ENGINE=test runs no other model") from exc
-        weights = _weights(model, manifest)
-        return lambda tile_items: _predict(model, weights, (tile_items, *manifest.item_shape))
+        return arithmetic(model, manifest)
+
+
+def arithmetic(model: ArithmeticModel, manifest: ModelManifest) -> EngineModel:
+    """The model, for the items of a manifest."""
+    weights = _weights(model, manifest)
+    return EngineModel(
+        compile=lambda items: _predict(model, weights, (items, *manifest.item_shape)),
+        work=Work(
+            multiplications=weights.size,
+            weight_bytes=weights.nbytes,
+            output_bytes=4 * len(weights),
+            operation_count=1,
+        ),
+    )
 
 
 def _weights(model: ArithmeticModel, manifest: ModelManifest) -> NDArray[np.float32]:

@@ -43,6 +43,7 @@ def compile_predict(
     item_shape: Sequence[int],
     item_dtype: str,
     exact: bool = False,
+    constants: bool = True,
 ) -> Predict:
     """Compile predict to one function of a fixed signature, traced here and never again.
 
@@ -56,6 +57,7 @@ def compile_predict(
         item_shape: Shape of one item.
         item_dtype: dtype of the items.
         exact: Refuse a model that computes in less than float64 anywhere.
+        constants: Make constants of the weights of small models (ADR 0015).
 
     Raises:
         ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
@@ -64,7 +66,7 @@ def compile_predict(
     signature = tensorflow.TensorSpec([tile_items, *item_shape], item_dtype)
 
     def forward(items: Any) -> Any:
-        with constant_weights(model, keras, tensorflow):
+        with constant_weights(model if constants else None, keras, tensorflow):
             outputs = model(items, training=False)
         return tensorflow.cast(outputs, tensorflow.float32)
 
@@ -177,7 +179,7 @@ def constant_weights(model: Any, keras: Any, tensorflow: Any) -> Any:
 
     Such calls do not change the model: state that its layers update is discarded.
     """
-    weights = model.weights if constant_bytes(model) else []
+    weights = model.weights if model is not None and constant_bytes(model) else []
     # Inside the graph being traced they have no values.
     with tensorflow.init_scope():
         values = [(weight, weight.numpy()) for weight in weights]

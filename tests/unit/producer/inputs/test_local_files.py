@@ -289,7 +289,11 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
         ),
         ("a.tar.gz", gzip.compress(tar_bytes({"a.png": b"x"})[:700]), "damaged"),
         ("a.tar", tar_bytes({"a.txt": b"x"}), r"a\.tar has no image file"),
-        ("a.tar", tar_bytes({"a.png": bytes(600)})[:900], "a.png is cut off; write the archive again"),
+        (
+            "a.tar",
+            tar_bytes({"a.png": bytes(600)})[:900],
+            "a.png is cut off; write the archive again",
+        ),
         ("a.zip", npz_bytes("a.txt", b"x"), r"a\.zip has no image file"),
         ("a.csv", b"1,2,3", "is of no known kind"),
     ):
