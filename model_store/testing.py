@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
+from fornada.records import Task
 from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.arithmetic import ArithmeticEngine, ArithmeticModel
 from model_store.manifest import ModelDraft, ModelManifest
@@ -21,11 +22,12 @@ def draft_for_test(
     item_shape: Sequence[int],
     item_dtype: Dtype = "uint8",
     classes: Sequence[str],
+    task: Task = "classification",
     **facts: Any,
 ) -> ModelDraft:
     """A model that takes such items and gives one number per class."""
     return ModelDraft.of_one(
-        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes),
+        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes, task=task),
         name=name,
         **facts,
     )
