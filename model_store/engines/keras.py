@@ -55,15 +55,17 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.item_shape,
-                item_dtype=manifest.item_dtype,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
                 exact=self._exact,
             )
 
         return EngineModel(
             compile=compile_for,
             work=estimate(
-                model, item_shape=manifest.item_shape, is_text=manifest.item_dtype.startswith("int")
+                model,
+                item_shape=manifest.input.shape,
+                is_text=manifest.input.dtype.startswith("int"),
             ),
         )
 
