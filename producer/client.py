@@ -1,19 +1,16 @@
-"""The client: submit images as jobs, find jobs again, predict a few images at once."""
+"""The client: submit items as jobs, find jobs again, predict a few items at once."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Literal, Self
-
-import numpy as np
 
 from fornada import keys
 from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import InputError, JobNotFoundError, MessageError, UsageError
-from fornada.formats.items import Array, check_items, fill_nulls
+from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -24,13 +21,15 @@ from fornada.storage.opening import open_store
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
-from producer.inputs.interface import Images
+from producer.inputs.calls import call_items
+from producer.inputs.interface import Inputs, Signature
 from producer.job import Job
 from producer.job_status import JobStatus
 from producer.listing import list_jobs
+from producer.options import check_text
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
-from producer.submitting.submission import Options, Submission
+from producer.submitting.submission import ItemIds, Options, Submission
 from producer.submitting.submitter import Submitter
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
@@ -44,7 +43,7 @@ class Client:
     Methods raise `BrokerError` or `StoreError` when Redis or the store cannot be reached.
 
     Example:
-        >>> job = Client.from_env().submit(images, model="fashion-mnist@prod")
+        >>> job = Client.from_env().submit(inputs, model="fashion-mnist@prod")
         >>> job.wait(timeout_s=60)
         >>> job.results().probabilities  # float32 [items, classes], in submission order
     """
@@ -101,10 +100,10 @@ class Client:
 
     def submit(
         self,
-        images: Images,
+        inputs: Inputs,
         *,
         model: str,
-        item_ids: Sequence[str] | None = None,
+        item_ids: ItemIds | None = None,
         idempotency_key: str | None = None,
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
@@ -112,15 +111,17 @@ class Client:
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
     ) -> Job:
-        """Submit images as a job; once this returns, the job will end, whatever crashes.
+        """Submit items as a job; once this returns, the job will end, whatever crashes.
 
         Args:
-            images: Items in an array, item dtype [items, *item_shape] of the model (grey images
-                with or without the last axis); an iterable of such arrays, which is streamed and
-                never held whole; or `StoredImages`, which are read in place.
+            inputs: Items in an array or tensor, item dtype [items, *item_shape] of the model (a
+                last axis of 1 may be missing), one item without the items' axis, nested lists, a
+                data frame of numbers, `pathlib.Path` or images of Pillow; an iterable of any of
+                these, which is streamed and never held whole; or `StoredImages`, which are read in
+                place.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
-            item_ids: One id for each item of a single array; by default, items are numbered.
+            item_ids: One id an item, each another one; by default, items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
             deadline_s: Seconds from now after which no shard is begun.
@@ -130,7 +131,7 @@ class Client:
             tags: Kept with the job.
 
         Raises:
-            InputError: The images do not fit the model.
+            InputError: The inputs do not fit the model.
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
@@ -138,7 +139,7 @@ class Client:
                 again.
         """
         submission = Submission(
-            images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
+            inputs=inputs, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
         )
         (job,) = self.submit_many(
             [submission],
@@ -152,7 +153,7 @@ class Client:
 
     def submit_many(
         self,
-        submissions: Iterable[Submission | Array],
+        submissions: Iterable[Submission | Inputs],
         *,
         model: str,
         items_per_shard: int | None = None,
@@ -163,8 +164,8 @@ class Client:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
         Args:
-            submissions: An array of items each, or a `Submission` with its own ids, key and tags.
-                All are held in memory.
+            submissions: Inputs each, or a `Submission` with its own ids, key and tags. All are held
+                in memory.
             model: As in `submit`; resolved once.
             items_per_shard: As in `submit`.
             deadline_s: As in `submit`, counted from the same moment for all.
@@ -192,13 +193,13 @@ class Client:
 
     def predict(
         self,
-        images: Array,
+        inputs: Inputs,
         *,
         model: str,
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
     ) -> Probabilities:
-        """Predict a few images now, through Redis; **no job is made, and nothing is kept**.
+        """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
         `WaitTimeoutError` is raised, and the caller may ask again. Submit what must not be lost.
@@ -207,7 +208,8 @@ class Client:
         bytes as in a job.
 
         Args:
-            images: Item dtype [items, *item_shape] of the model, up to a megabyte.
+            inputs: As in `submit`, but of a megabyte at most and not stored; image files are
+                decoded here.
             model: As in `submit`. An alias that moves is followed within five seconds.
             timeout_s: How long to wait.
             errors: `raise`, or `nan` to return NaN in the rows of items that failed.
@@ -216,29 +218,21 @@ class Client:
             float32 [items, outputs], read-only.
 
         Raises:
-            InputError: The images do not fit the model.
+            InputError: The inputs do not fit the model.
             PredictionErrors: Some items failed; it has the rows of the others.
             ModelNotFoundError: There is no such model, version or alias.
             ModelError: The worker cannot use the model.
-            UsageError: There are too many images, or `timeout_s` makes no sense.
+            UsageError: There are too many items, or an option makes no sense.
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
         """
-        if errors not in {"raise", "nan"}:
+        check_text(model, "model")
+        if errors not in ("raise", "nan"):
             raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
-        if not isinstance(images, np.ndarray):
-            raise InputError(f"images is {type(images).__name__}; give an array of items")
         manifest = self._recent_models.resolve(model)
-        filled, nulls = fill_nulls(images)
-        items = check_items(
-            filled,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
-            model=str(manifest),
-            where="images",
-        )
-        answer = self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
-        return outputs_of(answer, nulls, errors=errors)
+        items = call_items(inputs, Signature.of(manifest))
+        answer = self._calls.predict(items.rows, manifest.pin, timeout_s=timeout_s)
+        return outputs_of(answer, items.errors, errors=errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
-from fornada.formats.nulls import Array, without_nulls
-from fornada.tensors import InputTensor
+
+Array = NDArray[np.generic]
 
 DTYPES = ("uint8", "float32", "int32")
 
@@ -58,7 +58,9 @@ def check_shape(
         InputError: They do not fit, or there are none.
     """
     have, want = tuple(shape), tuple(item_shape)
-    if 0 in have or not have:
+    if not have:
+        raise InputError(f"{where} is a single value, and {model} takes {want}; give an array")
+    if 0 in have:
         raise InputError(f"{where}: the array of shape {have} is empty; give at least one item")
     fitted = fitted_shape(have[1:], want)
     if fitted is None:
@@ -78,33 +80,6 @@ def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
         int(row): f"the model gave {'NaN' if np.isnan(outputs[row]).any() else 'infinity'}"
         for row in np.flatnonzero(~finite)
     }
-
-
-def fit_items(
-    array: Array, taken: InputTensor, *, model: str, where: str
-) -> tuple[Array, dict[int, str]]:
-    """`array` as items that a model takes, and number of a row that is none -> why.
-
-    Nulls and masked values become the input's `fill`, or NaN where the input allows it; else their
-    row fails. NaN and infinity pass: the worker tells whether the input allows them.
-
-    Args:
-        array: Numbers, masked or not, or Python objects that are numbers or None.
-        taken: The input.
-        model: For error messages.
-        where: For error messages.
-
-    Returns:
-        The input's dtype [items, *its shape], and the failed rows, which hold anything.
-
-    Raises:
-        InputError: The array is empty, or its shape, dtype or an integer does not fit.
-    """
-    plain, errors = without_nulls(array, taken, model=model, where=where)
-    items = check_items(
-        plain, item_shape=taken.shape, item_dtype=taken.dtype, model=model, where=where
-    )
-    return items, _overflows(plain, items) | errors
 
 
 def check_items(
@@ -153,15 +128,3 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
         f"give the raw {_RAW.get(want.name, 'tokens')} as {want}"
     )
-
-
-def _overflows(given: Array, items: Array) -> dict[int, str]:
-    """Number of a row whose numbers are too large for the items' dtype -> why it fails."""
-    if items.dtype.kind != "f" or np.can_cast(given.dtype, items.dtype):
-        return {}
-    large = np.isinf(items)
-    if not large.any():
-        return {}
-    large &= np.isfinite(given).reshape(items.shape)
-    rows = np.flatnonzero(large.reshape(len(items), -1).any(axis=1))
-    return {int(row): f"a number too large for {items.dtype} among its values" for row in rows}

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from fornada.errors import UsageError
-from producer.inputs.interface import Images, StoredImages
+from producer.inputs.interface import Inputs, StoredImages
 from producer.inputs.paths import read_blocks
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 
 
-def images_from(arguments: Sequence[str], *, item_shape: Sequence[int]) -> Images:
+def images_from(arguments: Sequence[str], *, item_shape: Sequence[int]) -> Inputs:
     """The images that `arguments` name.
 
     Raises:

@@ -1,40 +1,78 @@
-"""Arrays of the caller's, one or a stream of them, as blocks."""
+"""One object that holds items, as blocks of the dtype and shape that a model takes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
-from producer.inputs.interface import ItemBlock
+from fornada.errors import InputError
+from fornada.formats.fitting import fit_items
+from fornada.formats.items import Array, check_shape, fitted_shape, takes
+from producer.inputs.conversion import as_array, is_array_like, is_numbers, type_name
+from producer.inputs.frames import frame_arrays, frame_of
+from producer.inputs.interface import ItemBlock, Signature
+
+#: An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it
+#: fits into memory.
+_BLOCK_BYTES = 16 * 1024 * 1024
+#: Bytes of a number in the largest dtype: what comes in may be wider than what a model takes.
+_NUMBER_BYTES = 8
 
 
-def blocks_of(
-    images: Array | Iterable[Array] | Iterable[ItemBlock], item_ids: Sequence[str] | None
-) -> Iterator[ItemBlock]:
-    """One array, or a stream of arrays, as blocks.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArrayReader:
+    """Reads arrays, tensors, buffers, nested lists of numbers and data frames."""
 
-    Raises:
-        UsageError: `item_ids` came with a stream.
-        InputError: `images` is neither.
-    """
-    if isinstance(images, np.ndarray):
-        ids = None if item_ids is None else [str(item_id) for item_id in item_ids]
-        yield ItemBlock(images=images, item_ids=ids, where="images")
-        return
-    if item_ids is not None:
-        raise UsageError("item_ids go with one array; in a stream, give ItemBlock with its own ids")
-    if not isinstance(images, Iterable):
-        raise InputError(
-            f"images is {type(images).__name__}; give an array of items, or an iterable of arrays"
-        )
-    for number, block in enumerate(images):
-        if isinstance(block, ItemBlock):
-            yield block
-        elif isinstance(block, np.ndarray):
-            # A copy: a stream may reuse the array while this block waits for its shard.
-            yield ItemBlock(images=block.copy(), item_ids=None, where=f"images[{number}]")
-        else:
-            raise InputError(
-                f"images[{number}] is {type(block).__name__}; a stream yields arrays of items"
+    signature: Signature
+
+    def reads(self, value: object) -> bool:
+        """Whether `value` is such an object, rather than an iterable of several."""
+        return is_array_like(value) or is_numbers(value) or self._is_frame(value)
+
+    def _is_frame(self, value: object) -> bool:
+        return frame_of(value, where="inputs") is not None
+
+    def blocks(self, value: object, *, where: str) -> Iterator[ItemBlock]:
+        """The items of `value`: one, if it has exactly an item's shape, else as many as rows.
+
+        Raises:
+            InputError: It does not fit the model.
+        """
+        for start, array in self._arrays(value, where=where):
+            items = array[np.newaxis] if self.is_one_item(array.shape) else array
+            yield from self._cut(items, start, where=where)
+
+    def is_one_item(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is one item without the leading axis.
+
+        A last axis of 1 may be missing or superfluous; a shape that fits as it is goes first.
+        """
+        want = self.signature.input.shape
+        if takes(shape, want) or takes(shape[1:], want):
+            return takes(shape, want)
+        return fitted_shape(shape, want) is not None and fitted_shape(shape[1:], want) is None
+
+    def _arrays(self, value: object, *, where: str) -> Iterator[tuple[int, Array]]:
+        frame = frame_of(value, where=where)
+        if frame is not None:
+            signature = self.signature
+            yield from frame_arrays(frame, signature.input, model=signature.model, where=where)
+            return
+        if not self.reads(value):
+            raise InputError(f"{where} is {type_name(value)}; give an array of items")
+        yield 0, as_array(value, where=where)
+
+    def _cut(self, items: Array, first: int, *, where: str) -> Iterator[ItemBlock]:
+        signature = self.signature
+        if not items.dtype.hasobject:
+            check_shape(items.shape, signature.input.shape, model=signature.model, where=where)
+        item_bytes = max(1, math.prod(items.shape[1:]) * _NUMBER_BYTES)
+        step = max(1, _BLOCK_BYTES // item_bytes)
+        for start in range(0, max(1, len(items)), step):
+            at = first + start
+            here = f"{where}[{at}:]" if at else where
+            rows, errors = fit_items(
+                items[start : start + step], signature.input, model=signature.model, where=here
             )
+            yield ItemBlock(images=rows, item_ids=None, where=here, errors=errors)

@@ -2,17 +2,19 @@
 
 import array
 import sys
-from collections.abc import Iterator
+from datetime import date, time, timedelta
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from fornada.errors import InputError
-from fornada.formats.nulls import Array
+from fornada.formats.items import Array
 
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
-_BUFFERS = (bytearray, memoryview, array.array)
+_ARRAYS = (np.ndarray, np.generic, bytearray, memoryview, array.array)
 _SEQUENCES = (list, tuple, np.ndarray)
+_SCALARS = (Number, str, bytes, date, time, timedelta, np.generic, type(None))
 #: NumPy's own limit.
 _MAX_AXES = 64
 
@@ -33,7 +35,7 @@ def type_name(value: object) -> str:
 
 def is_array_like(value: object) -> bool:
     """Whether `value` is one array for `as_array`: anything but nested lists."""
-    if isinstance(value, np.ndarray | np.generic | _BUFFERS):
+    if isinstance(value, _ARRAYS):
         return True
     # Classes, not instances: `__getattr__` of a proxy may answer to any name.
     return any(hasattr(type(value), protocol) for protocol in _PROTOCOLS) or hasattr(
@@ -41,17 +43,22 @@ def is_array_like(value: object) -> bool:
     )
 
 
-def is_nested_numbers(value: object) -> bool:
-    """Whether `value` is a list of numbers, or of lists of numbers, and so on."""
+def is_scalar(value: object) -> bool:
+    """Whether `value` is one number, text, date or None."""
+    return isinstance(value, _SCALARS)
+
+
+def is_numbers(value: object) -> bool:
+    """Whether `value` is a number, a list of numbers, or of lists of them, and so on."""
+    if isinstance(value, Number | range):
+        return True
     for _ in range(_MAX_AXES):
-        if isinstance(value, range):
-            return True
-        if not isinstance(value, list | tuple):
-            return isinstance(value, bool | int | float | complex | str | bytes | np.generic | None)
-        if not value:
-            return False
+        if not isinstance(value, list | tuple) or not value:
+            break
         value = value[0]
-    return True
+        if is_scalar(value):
+            return True
+    return False
 
 
 def as_array(value: object, *, where: str) -> Array:
@@ -110,14 +117,3 @@ def _unfolded(cells: Array, *, where: str) -> Array:
         raise InputError(
             f"{where}: its items differ in shape; pad or cut them to one length"
         ) from exc
-
-
-def chunks(items: Array, *, item_bytes: int, max_bytes: int) -> Iterator[tuple[int, Array]]:
-    """Rows of `items` as views of `max_bytes` at most, but at least one, each with its first row.
-
-    An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it
-    fits into memory.
-    """
-    step = max(1, max_bytes // max(1, item_bytes))
-    for start in range(0, len(items), step):
-        yield start, items[start : start + step]

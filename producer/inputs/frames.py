@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fornada.errors import FornadaError, InputError, MissingExtraError
-from fornada.formats.nulls import Array
+from fornada.formats.items import Array
 from fornada.tensors import InputTensor
 from producer.inputs.conversion import as_array, type_name
 
@@ -105,7 +105,9 @@ def _is_numeric(frame: "Frame", name: str) -> bool:
 def _nested(frame: "Frame", *, where: str) -> Array:
     cells = np.empty(len(frame), object)
     cells[:] = [
-        cell if cell is None or isinstance(cell, str | bytes | dict) else list(cell)
+        cell
+        if cell is None or isinstance(cell, str | bytes | dict)
+        else list(cell)
         if hasattr(cell, "__iter__")
         else cell
         for cell in frame[frame.columns[0]].to_list()

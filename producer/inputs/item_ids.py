@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from numbers import Integral
 from uuid import UUID
 
 from fornada.errors import InputError, UsageError
-from producer.inputs.interface import ItemBlock
+from producer.inputs.interface import Block, ImageFile
 
 #: Bytes of a digest, by which ids are remembered; so many collide by no accident.
 _DIGEST_BYTES = 12
@@ -47,12 +48,12 @@ def as_item_ids(values: object, *, where: str) -> list[str]:
         UsageError: It is no sequence of ids.
         InputError: One of them is no id.
     """
-    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
         raise UsageError(f"{where} is {type(values).__name__}; give a list of one id an item")
     return [as_item_id(value, where=f"{where}[{n}]") for n, value in enumerate(values)]
 
 
-def with_item_ids(blocks: Iterable[ItemBlock], item_ids: list[str]) -> Iterator[ItemBlock]:
+def with_item_ids(blocks: Iterable[Block], item_ids: list[str], *, where: str) -> Iterator[Block]:
     """The blocks, with the ids in order.
 
     Raises:
@@ -61,25 +62,30 @@ def with_item_ids(blocks: Iterable[ItemBlock], item_ids: list[str]) -> Iterator[
     """
     taken = 0
     for block in blocks:
-        if block.item_ids is not None:
-            raise UsageError("item_ids came with inputs that have ids of their own; give one")
-        upto = taken + len(block.images)
+        own, count = _ids_of(block)
+        if own:
+            raise UsageError(f"item_ids came, and {where} have ids of their own; give one of both")
+        upto = taken + count
         if upto > len(item_ids):
-            raise _other_count(item_ids, upto)
-        yield replace(block, item_ids=item_ids[taken:upto])
+            raise other_count(item_ids, upto, where=where)
+        if isinstance(block, ImageFile):
+            yield replace(block, item_id=item_ids[taken])
+        else:
+            yield replace(block, item_ids=item_ids[taken:upto])
         taken = upto
     if taken < len(item_ids):
-        raise _other_count(item_ids, taken)
+        raise other_count(item_ids, taken, where=where)
 
 
-def _other_count(item_ids: list[str], item_count: int) -> InputError:
+def other_count(item_ids: list[str], item_count: int, *, where: str) -> InputError:
+    """Why ids do not go with items."""
     return InputError(
-        f"{len(item_ids)} item ids for {item_count} items; give one id an item, or none"
+        f"{where}: {len(item_ids)} item ids for {item_count} items; give one id an item, or none"
     )
 
 
-def without_duplicates(blocks: Iterable[ItemBlock]) -> Iterator[ItemBlock]:
-    """The blocks, once it is sure that no item has another's id.
+def without_duplicates(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks, each once it is sure that none of its items has another's id.
 
     It remembers about a hundred bytes an item.
 
@@ -89,15 +95,22 @@ def without_duplicates(blocks: Iterable[ItemBlock]) -> Iterator[ItemBlock]:
     known: dict[bytes, int] = {}
     first = 0
     for block in blocks:
-        for number, item_id in enumerate(block.item_ids or (), first):
+        ids, count = _ids_of(block)
+        for number, item_id in enumerate(ids, first):
             digest = hashlib.blake2b(
                 item_id.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES
             ).digest()
             other = known.setdefault(digest, number)
             if other != number:
                 raise InputError(
-                    f"{block.where}: items {other} and {number} have the same id "
-                    f"{item_id[:80]!r}; give each item an id of its own"
+                    f"items {other} and {number} have the same id, {item_id[:80]!r}; give each "
+                    "item an id of its own"
                 )
-        first += len(block.images)
+        first += count
         yield block
+
+
+def _ids_of(block: Block) -> tuple[Sequence[str], int]:
+    if isinstance(block, ImageFile):
+        return () if block.item_id is None else (block.item_id,), 1
+    return block.item_ids or (), len(block.images)

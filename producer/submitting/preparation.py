@@ -1,12 +1,12 @@
 """Check submissions before anything is stored, and tell which are small."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fornada import keys
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.parallel import in_parallel
@@ -14,9 +14,10 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs.arrays import blocks_of
-from producer.inputs.interface import Signature, StoredImages
+from producer.inputs.interface import Inputs, Signature, StoredImages
+from producer.inputs.local_files import read_blocks
 from producer.inputs.stored_images import shards_of
+from producer.inputs.streams import blocks_of
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import Shard, cut, items_per_shard_for
@@ -56,7 +57,7 @@ class Preparation:
     settings: Settings
 
     def prepare(
-        self, submissions: Iterable[Submission | Array], options: Options
+        self, submissions: Iterable[Submission | Inputs], options: Options
     ) -> list[PreparedSubmission]:
         """All submissions, checked.
 
@@ -67,9 +68,13 @@ class Preparation:
             StoreError: The store cannot be reached.
         """
         options.check()
-        given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        if isinstance(submissions, str | bytes | Mapping) or not isinstance(submissions, Iterable):
+            raise UsageError(
+                f"submissions is {type(submissions).__name__}; give a list of inputs, one a job"
+            )
+        given = [s if isinstance(s, Submission) else Submission(inputs=s) for s in submissions]
         for submission in given:
-            _check_tags(submission)
+            submission.check()
         idempotency_keys = [submission.idempotency_key for submission in given]
         _check_keys(idempotency_keys)
         known = list(in_parallel(self._existing, idempotency_keys))
@@ -112,17 +117,27 @@ class Preparation:
         signature = Signature.of(model)
         item_count = items_per_shard_for(
             signature,
-            items_per_shard=self.settings.items_per_shard if given is None else given,
+            items_per_shard=self.settings.items_per_shard if given is None else int(given),
             max_shard_bytes=self.settings.max_shard_bytes,
         )
         inputs: Shards | None
         shards: Iterator[Shard] = iter(())
-        if isinstance(submission.images, StoredImages):
+        if isinstance(submission.inputs, StoredImages):
             inputs = self._stored_inputs(
-                submission, submission.images, signature, item_count, strict=options.strict
+                submission, submission.inputs, signature, item_count, strict=options.strict
             )
         else:
-            blocks = blocks_of(submission.images, submission.item_ids)
+            blocks = blocks_of(
+                submission.inputs,
+                submission.item_ids,
+                signature=signature,
+                read_files=partial(
+                    read_blocks,
+                    signature=signature,
+                    max_file_bytes=self.settings.max_shard_bytes,
+                    strict=options.strict,
+                ),
+            )
             # An existing job is compared with one whose inputs are kept the same way.
             may_be_small = existing is None or existing.is_small
             inputs, shards = try_inline(
@@ -158,12 +173,6 @@ class Preparation:
             strict=strict,
         )
         return Shards(found)
-
-
-def _check_tags(submission: Submission) -> None:
-    for key, value in (submission.tags or {}).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

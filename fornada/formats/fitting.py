@@ -1,4 +1,4 @@
-"""Arrays of Python objects, nulls and masked values as plain numbers."""
+"""Numbers of any kind as items: Python objects, nulls and masked values, too large ones."""
 
 import numbers
 from typing import Any
@@ -7,15 +7,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
+from fornada.formats.items import Array, check_items
 from fornada.tensors import InputTensor
-
-Array = NDArray[np.generic]
 
 #: Types of values that stand for none: None, and those of pandas.
 _NULL_TYPES = frozenset({"NoneType", "NAType", "NaTType"})
 
 
-def without_nulls(
+def fit_items(
+    array: Array, taken: InputTensor, *, model: str, where: str
+) -> tuple[Array, dict[int, str]]:
+    """`array` as items that a model takes, and number of a row that is none -> why.
+
+    Nulls and masked values become the input's `fill`, or NaN where the input allows it; else their
+    row fails. NaN and infinity pass: the worker tells whether the input allows them.
+
+    Args:
+        array: Numbers, masked or not, or Python objects that are numbers or None.
+        taken: The input.
+        model: For error messages.
+        where: For error messages.
+
+    Returns:
+        The input's dtype [items, *its shape], and the failed rows, which hold anything.
+
+    Raises:
+        InputError: The array is empty, or its shape, dtype or an integer does not fit.
+    """
+    plain, errors = _without_nulls(array, taken, model=model, where=where)
+    items = check_items(
+        plain, item_shape=taken.shape, item_dtype=taken.dtype, model=model, where=where
+    )
+    return items, _overflows(plain, items) | errors
+
+
+def _overflows(given: Array, items: Array) -> dict[int, str]:
+    """Number of a row whose numbers are too large for the items' dtype -> why it fails."""
+    if items.dtype.kind != "f" or np.can_cast(given.dtype, items.dtype):
+        return {}
+    large = np.isinf(items)
+    if not large.any():
+        return {}
+    large &= np.isfinite(given).reshape(items.shape)
+    rows = np.flatnonzero(large.reshape(len(items), -1).any(axis=1))
+    return {int(row): f"a number too large for {items.dtype} among its values" for row in rows}
+
+
+def _without_nulls(
     array: Array, taken: InputTensor, *, model: str, where: str
 ) -> tuple[Array, dict[int, str]]:
     """`array` as plain numbers, and number of a row that fails for a null -> why.
