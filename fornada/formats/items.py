@@ -65,8 +65,10 @@ def check_shape(
     fitted = fitted_shape(have[1:], want)
     if fitted is None:
         hint = " (one item? give it a leading axis: array[numpy.newaxis])"
+        # Of as many axes as an item it is meant as one.
+        shown = have if len(have) == len(want) else have[1:]
         raise InputError(
-            f"{where}: items of shape {have[1:]}, but {model} takes {want}"
+            f"{where}: items of shape {shown}, but {model} takes {want}"
             f"{hint if fitted_shape(have, want) else ''}; resize images, pad or cut sequences "
             "before you submit"
         )

@@ -9,7 +9,13 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_items
 from fornada.formats.items import Array, check_shape, fitted_shape, takes
-from producer.inputs.conversion import as_array, is_array_like, is_numbers, type_name
+from producer.inputs.conversion import (
+    as_array,
+    is_array_like,
+    is_numbers,
+    type_name,
+    unfolded,
+)
 from producer.inputs.frames import frame_arrays, frame_of
 from producer.inputs.interface import ItemBlock, Signature
 
@@ -40,8 +46,25 @@ class ArrayReader:
             InputError: It does not fit the model.
         """
         for start, array in self._arrays(value, where=where):
-            items = array[np.newaxis] if self.is_one_item(array.shape) else array
+            whole = unfolded(array) if array.dtype.hasobject else array
+            if whole is None:
+                # Items that differ in shape, which the model may take.
+                for number, cell in enumerate(array.flat, start):
+                    yield from self.blocks(cell, where=f"{where}[{number}]")
+                continue
+            items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
+
+    def _arrays(self, value: object, *, where: str) -> Iterator[tuple[int, Array]]:
+        frame = frame_of(value, where=where)
+        if frame is not None:
+            signature = self.signature
+            yield from frame_arrays(frame, signature.input, model=signature.model, where=where)
+        elif self.reads(value):
+            yield 0, as_array(value, where=where)
+        else:
+            hint = "; for a file give pathlib.Path" if isinstance(value, str) else ""
+            raise InputError(f"{where} is {type_name(value)}{hint}; give an array of items")
 
     def is_one_item(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape is one item without the leading axis.
@@ -49,19 +72,11 @@ class ArrayReader:
         A last axis of 1 may be missing or superfluous; a shape that fits as it is goes first.
         """
         want = self.signature.input.shape
+        if not shape:
+            return fitted_shape(shape, want) is not None
         if takes(shape, want) or takes(shape[1:], want):
             return takes(shape, want)
         return fitted_shape(shape, want) is not None and fitted_shape(shape[1:], want) is None
-
-    def _arrays(self, value: object, *, where: str) -> Iterator[tuple[int, Array]]:
-        frame = frame_of(value, where=where)
-        if frame is not None:
-            signature = self.signature
-            yield from frame_arrays(frame, signature.input, model=signature.model, where=where)
-            return
-        if not self.reads(value):
-            raise InputError(f"{where} is {type_name(value)}; give an array of items")
-        yield 0, as_array(value, where=where)
 
     def _cut(self, items: Array, first: int, *, where: str) -> Iterator[ItemBlock]:
         signature = self.signature

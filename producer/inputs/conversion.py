@@ -2,6 +2,7 @@
 
 import array
 import sys
+from collections.abc import Sequence
 from datetime import date, time, timedelta
 from numbers import Number
 from typing import Any
@@ -55,9 +56,9 @@ def is_numbers(value: object) -> bool:
     for _ in range(_MAX_AXES):
         if not isinstance(value, list | tuple) or not value:
             break
+        if is_scalar(value[0]):
+            return all(map(is_scalar, value))
         value = value[0]
-        if is_scalar(value):
-            return True
     return False
 
 
@@ -68,20 +69,51 @@ def as_array(value: object, *, where: str) -> Array:
         value: An array, a tensor, a buffer, or nested lists of numbers.
         where: For error messages.
 
+    Returns:
+        One array; objects [parts] where `value` is a list of parts that differ in shape.
+
     Raises:
-        InputError: It cannot be read as one array.
+        InputError: It gives no array.
     """
     try:
         found = _converted(value)
     except Exception as exc:
+        if isinstance(value, list | tuple):
+            return in_cells(value)
         fact = (str(exc).splitlines() or [""])[0][:200]
         raise InputError(
             f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
-            "give an array of items, all of one shape"
+            "give it as a NumPy array"
         ) from exc
     if found.dtype.hasobject and found.ndim == 0:
         raise InputError(f"{where} is {type_name(value)}; give an array of items")
-    return _unfolded(found, where=where) if found.dtype.hasobject and found.size else found
+    return found
+
+
+def in_cells(parts: Sequence[object]) -> Array:
+    """Parts of any shapes as an array of objects [parts]."""
+    cells = np.empty(len(parts), object)
+    for number, part in enumerate(parts):
+        cells[number] = part
+    return cells
+
+
+def unfolded(cells: Array) -> Array | None:
+    """Objects that are sequences, as those of a column of lists, as further axes.
+
+    Returns:
+        `cells` itself if they are no sequences; `None` if those differ in shape.
+    """
+    first = next((cell for cell in cells.flat if isinstance(cell, _SEQUENCES)), None)
+    if first is None or isinstance(cells, np.ma.MaskedArray):
+        return cells
+    try:
+        shape = np.shape(first)
+        null = np.full(shape, None).tolist()
+        filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
+        return np.asarray(filled).reshape(*cells.shape, *shape)
+    except Exception:  # noqa: BLE001 - NumPy raises what an object raises
+        return None
 
 
 def _converted(value: Any) -> Array:
@@ -101,19 +133,3 @@ def _of_torch(tensor: Any) -> Array:
     except TypeError:
         # NumPy lacks the dtype, such as bfloat16.
         return np.asarray(tensor.float().numpy(force=True))
-
-
-def _unfolded(cells: Array, *, where: str) -> Array:
-    """Objects that are sequences, as those of a column of lists, as further axes."""
-    first = next((cell for cell in cells.flat if isinstance(cell, _SEQUENCES)), None)
-    if first is None or isinstance(cells, np.ma.MaskedArray):
-        return cells
-    try:
-        shape = np.shape(first)
-        null = np.full(shape, None).tolist()
-        filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
-        return np.asarray(filled).reshape(*cells.shape, *shape)
-    except Exception as exc:
-        raise InputError(
-            f"{where}: its items differ in shape; pad or cut them to one length"
-        ) from exc

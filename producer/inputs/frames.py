@@ -9,7 +9,7 @@ import numpy as np
 from fornada.errors import FornadaError, InputError, MissingExtraError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor
-from producer.inputs.conversion import as_array, type_name
+from producer.inputs.conversion import in_cells, type_name
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -73,7 +73,7 @@ def frame_arrays(
     """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
 
     A column of the input's name is taken alone, else all columns in their order. A column by itself
-    may hold lists.
+    may hold lists: objects [rows].
 
     Raises:
         InputError: A column holds no numbers.
@@ -81,19 +81,20 @@ def frame_arrays(
     with _reading(frame, where):
         if taken.name in frame.columns:
             frame = frame.select(taken.name)
-        is_nested = len(frame.columns) == 1 and not _is_numeric(frame, frame.columns[0])
-        for name in [] if is_nested else frame.columns:
-            if not _is_numeric(frame, name):
-                raise InputError(
-                    f"{where}: column {name!r} holds {frame.schema[name]}, and {model} takes "
-                    f"{taken}; select the columns of numbers"
-                )
+        names = [name for name in frame.columns if not _is_numeric(frame, name)]
+        if names and len(frame.columns) == 1:
+            yield 0, in_cells([_cell(cell) for cell in frame[names[0]].to_list()])
+            return
+        if names:
+            raise InputError(
+                f"{where}: column {names[0]!r} holds {frame.schema[names[0]]}, and {model} takes "
+                f"{taken}; select the columns of numbers"
+            )
     # A table of two axes may be one item.
     step = _ROWS_AT_A_TIME if len(taken.shape) <= 1 else max(1, len(frame))
     for start in range(0, max(1, len(frame)), step):
         with _reading(frame, where):
-            part = frame[start : start + step]
-            array = _nested(part, where=where) if is_nested else _numbers(part, taken)
+            array = _numbers(frame[start : start + step], taken)
         yield start, array
 
 
@@ -102,17 +103,9 @@ def _is_numeric(frame: "Frame", name: str) -> bool:
     return dtype.is_numeric() or dtype.is_boolean()
 
 
-def _nested(frame: "Frame", *, where: str) -> Array:
-    cells = np.empty(len(frame), object)
-    cells[:] = [
-        cell
-        if cell is None or isinstance(cell, str | bytes | dict)
-        else list(cell)
-        if hasattr(cell, "__iter__")
-        else cell
-        for cell in frame[frame.columns[0]].to_list()
-    ]
-    return as_array(cells, where=where)
+def _cell(cell: Any) -> Any:
+    is_sequence = hasattr(cell, "__iter__") and not isinstance(cell, str | bytes | dict)
+    return list(cell) if is_sequence else cell
 
 
 def _numbers(frame: "Frame", taken: InputTensor) -> Array:

@@ -79,24 +79,13 @@ class _Source:
         elif _is_file(inputs) or isinstance(inputs, str | bytes | ItemBlock):
             yield from self._element(inputs, where=where, labelled=False)
         elif self.arrays.reads(inputs):
-            yield from self._one(inputs, where=where)
+            yield from self.arrays.blocks(inputs, where=where)
         else:
             yield from self._stream(inputs, where=where)
 
     @property
     def _model(self) -> str:
         return self.arrays.signature.model
-
-    def _one(self, inputs: object, *, where: str) -> Iterator[Block]:
-        """One array, or items of varying length in nested lists."""
-        if isinstance(inputs, list | tuple):
-            try:
-                as_array(inputs, where=where)
-            except InputError:
-                # Names the first item that does not fit.
-                yield from self._stream(inputs, where=where)
-                return
-        yield from self.arrays.blocks(inputs, where=where)
 
     def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
         labelled = any(instance_of(inputs, *kind) for kind in _LABELLED)
@@ -141,7 +130,10 @@ class _Source:
             )
         is_list = isinstance(parts, list) and (not labelled or fits[:1] == ["item"])
         for number, part in enumerate(parts if is_list else parts[:1]):
-            yield from self._element(part, where=f"{where}[{number}]", labelled=False)
+            here = f"{where}[{number}]"
+            if isinstance(part, list) and not self.arrays.reads(part):
+                raise InputError(f"{here} is a list in a list of a stream; {_WHAT_IS_TAKEN}")
+            yield from self._element(part, where=here, labelled=False)
 
     def _fits(self, part: object, *, where: str) -> str | None:
         """Whether something is of the shape of an `item`, of a `block` of items, or neither."""
@@ -196,9 +188,20 @@ def _iterator(inputs: Any, *, where: str) -> Iterator[Any]:
     if isinstance(inputs, Iterable):
         return iter(inputs)
     if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
-        # A data set that is read by numbers, as those of torch.
-        return map(inputs.__getitem__, range(len(inputs)))
+        return _numbered(inputs, where=where)
     raise InputError(f"{where} is {type_name(inputs)}; {_WHAT_IS_TAKEN}")
+
+
+def _numbered(inputs: Any, *, where: str) -> Iterator[Any]:
+    """The elements of a data set that is read by numbers, as those of torch."""
+    for number in range(len(inputs)):
+        try:
+            element = inputs[number]
+        except IndexError as exc:
+            raise InputError(
+                f"{where} has length {len(inputs)}, and no element {number}; mend its __len__"
+            ) from exc
+        yield element
 
 
 def _paths(elements: Iterable[Any], *, where: str) -> Iterator["os.PathLike[str]"]:
