@@ -208,9 +208,9 @@ class JobKeys:
         return f"{self.prefix}final.json"
 
 
-def inline_input(shard: int, sha256: str) -> str:
+def inline_input(shard: int, sha256: str, suffix: str = "npy") -> str:
     """The name of an input that is inlined in the manifest, outside any job's prefix."""
-    return f"inline/{shard:08d}-{sha256[:16]}.npy"
+    return f"inline/{shard:08d}-{sha256[:16]}.{suffix}"
 
 
 def inline_item_ids(shard: int, sha256: str) -> str:

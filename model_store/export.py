@@ -55,7 +55,7 @@ def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore)
     paths = _write_all(files_of(manifest), folder, models=models)
     # Written last: where it is, all the others are.
     paths.append(folder / "manifest.json")
-    _write(paths[-1], manifest.to_json())
+    _write(paths[-1], models.manifest_bytes(manifest))
     return paths
 
 

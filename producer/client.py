@@ -2,42 +2,35 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Literal, Self
 
-from fornada import keys
 from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import JobNotFoundError, MessageError, UsageError
-from fornada.jobs.manifest import JobManifest
+from fornada.errors import UsageError
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.tensors import Resize
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
-from producer.inputs.calls import call_items
+from producer.inputs.data.calls import call_items
 from producer.inputs.interface import Inputs, Signature
 from producer.job import Job
-from producer.job_status import JobStatus
-from producer.listing import list_jobs
+from producer.jobs import Jobs
 from producer.options import check_text
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import ItemIds, Options, Submission
 from producer.submitting.submitter import Submitter
-from producer.upkeep.backlog import Backlog, backlog_of
-from producer.upkeep.retention import purge
-from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
-from producer.upkeep.verification import Verification, compare, verification_of
 
 
-class Client:
+class Client(Jobs):
     """Submits jobs and finds them again. Safe to share between threads.
 
     Methods raise `BrokerError` or `StoreError` when Redis or the store cannot be reached.
@@ -57,24 +50,21 @@ class Client:
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
+        jobs = JobStore(objects=objects, decisions=coordination)
+        creator = JobCreator(jobs=jobs, coordination=coordination, sender=sender, settings=settings)
+        super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
             channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
-        self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
         resolver = Resolver(models=self._models)
         self._recent_models = RecentModels(resolver=resolver)
-        self._coordination = coordination
-        self._sender = sender
-        self._creator = JobCreator(
-            jobs=self._jobs, coordination=coordination, sender=sender, settings=settings
-        )
         self._submitter = Submitter(
             objects=objects,
             models=self._models,
             resolver=resolver,
             coordination=coordination,
-            creator=self._creator,
+            creator=creator,
             settings=settings,
             as_job=self._as_job,
         )
@@ -110,6 +100,7 @@ class Client:
         max_failed: int | str | None = None,
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
+        resize: Resize | None = None,
     ) -> Job:
         """Submit items as a job; once this returns, the job will end, whatever crashes.
 
@@ -129,6 +120,8 @@ class Client:
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
+            resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
+                as the model's manifest says.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -148,6 +141,7 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return job
 
@@ -160,6 +154,7 @@ class Client:
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
+        resize: Resize | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -171,6 +166,7 @@ class Client:
             deadline_s: As in `submit`, counted from the same moment for all.
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
+            resize: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -188,6 +184,7 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return self._submitter.submit_many(submissions, options)
 
@@ -244,88 +241,6 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def job(self, job_id: str) -> Job:
-        """The job with this id, from any producer.
-
-        Raises:
-            JobNotFoundError: There is none.
-        """
-        return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
-
-    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
-        """The statuses of all jobs, or of the newest `limit`, newest first."""
-        return list_jobs(
-            limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
-        )
-
-    def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items."""
-        return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
-
-    def resume(self, job_id: str) -> Job:
-        """Enqueue lost shards of a job now; the workers' reconciler would do so later.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has ended.
-        """
-        job = self.job(job_id)
-        lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
-        self._creator.enqueue(job.manifest, lost)
-        return job
-
-    def retry_failed(self, job_id: str) -> Job:
-        """Run the failed items of an ended job again, and its missing shards, as a new job.
-
-        Its id is the job's with `-retry` appended, so calling again returns the same job. Images
-        are not copied; item ids and numbers are those of the first job. Items that could not be
-        read when they were submitted are left out.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or nothing can be run again.
-        """
-        source = self.job(job_id).manifest
-        existing = self._creator.existing(retry_id(job_id))
-        if existing is not None and existing.tags.get(RETRY_OF) == job_id:
-            # Perhaps of an older version, which would be written otherwise today.
-            return self._as_job(existing)
-        manifest = retry_of(source, jobs=self._jobs)
-        return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
-
-    def verify(
-        self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
-    ) -> Verification:
-        """Compute shards of an ended job again and compare the results, byte by byte.
-
-        The same artifact, item, engine and tile give the same bytes on the same kind of machine,
-        whatever the split, workers, threads and retries.
-
-        Args:
-            job_id: The job.
-            sample: Shards to compute, at most; the same ones each time.
-            timeout_s: Give up waiting after this many seconds.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or has no shard to run again.
-            WaitTimeoutError: They did not finish in time; they still run.
-            JobFailedError: A shard could not be run again.
-        """
-        manifest = self.job(job_id).manifest
-        again = verification_of(manifest, jobs=self._jobs, sample=sample)
-        job = self._as_job(self._creator.create_and_enqueue(again, new=True))
-        job.wait(timeout_s)
-        return compare(manifest, job.manifest, jobs=self._jobs)
-
-    def purge(self, older_than: timedelta) -> list[str]:
-        """Delete jobs that ended longer ago than `older_than`; return their ids.
-
-        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest. If it fails, call it again.
-        """
-        return purge(self._jobs, self._coordination, older_than=older_than)
-
     def model(self, model: str) -> ModelManifest:
         """The manifest of `model` (as in `submit`): what it takes and gives.
 
@@ -333,12 +248,3 @@ class Client:
             ModelNotFoundError: There is no such model, version or alias.
         """
         return self._models.resolve(model)
-
-    def _status_of(self, job_id: str) -> JobStatus | None:
-        try:
-            return self._as_job(self._jobs.manifest(job_id)).status()
-        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
-            return None
-
-    def _as_job(self, manifest: JobManifest) -> Job:
-        return Job(manifest, jobs=self._jobs, coordination=self._coordination)

@@ -126,7 +126,7 @@ def _as_numbers(
     if taken.numpy_dtype.startswith("float"):
         return array.astype(np.float64)
     # Whole numbers beyond 64 bits, decimals, fractions.
-    values = [value for value in array.flat if not isinstance(value, bool)]
+    values: list[Any] = array.reshape(-1).tolist()
     raise InputError(
         f"{where}: values from {_short(min(values))} to {_short(max(values))} do not fit "
         f"{taken.dtype}, which {model} takes; scale them before you submit"

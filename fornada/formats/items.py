@@ -119,7 +119,9 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     if np.can_cast(array.dtype, want):
         return array.astype(want)
     if array.dtype.kind in "ui":
-        low, high = (0, 1) if want.kind == "b" else (np.iinfo(want).min, np.iinfo(want).max)
+        low, high = (
+            (0, 1) if want.kind == "b" else (np.iinfo(want.name).min, np.iinfo(want.name).max)
+        )
         if low <= int(array.min()) and int(array.max()) <= high:
             return array.astype(want)
         raise InputError(
@@ -130,3 +132,10 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
         f"give the raw {_RAW.get(want.name, 'tokens')} as {want}"
     )
+
+
+def _limits(integers: np.dtype[np.generic]) -> tuple[int, int]:
+    if integers.kind == "b":
+        return 0, 1
+    limits = np.iinfo(integers.name)
+    return limits.min, limits.max

@@ -1,7 +1,8 @@
-"""Tar archives of files: written without padding at the end, and walked within bounded memory."""
+"""Tar archives of files, and indices of what is where in them."""
 
+import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
@@ -18,10 +19,16 @@ _MAX_ATTRIBUTES_BYTES = 256 * 1024
 
 
 class Span(NamedTuple):
-    """Bytes within a larger object."""
+    """The contents of a file within an archive."""
 
     first_byte: int
     size_bytes: int
+    sha256: str | None = None
+
+    @property
+    def end_byte(self) -> int:
+        """Where they end."""
+        return self.first_byte + self.size_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +36,6 @@ class TarMember:
     """A regular file in an archive."""
 
     name: str
-    #: Its contents.
     span: Span
 
 
@@ -92,6 +98,40 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
     # For tarfile a header that is none ends the archive.
     if any(headers.last):
         raise _damaged(where, f"no header at byte {stream.tell() - len(headers.last)}")
+
+
+def index_json(spans: Iterable[Span]) -> bytes:
+    """Where files are in an archive, as a JSON array of `[first byte, bytes]`.
+
+    A third value is the sha256 of the contents, if it is known.
+    """
+    rows = [span if span.sha256 else span[:2] for span in spans]
+    return json.dumps(rows, separators=(",", ":")).encode()
+
+
+def parse_index(data: bytes, *, archive_bytes: int, where: str) -> list[Span]:
+    """The files that `data`, as `index_json` writes it, names in an archive of that size.
+
+    Raises:
+        InputError: It is no such index, or a file is not within the archive.
+    """
+    try:
+        return [_span(row, archive_bytes) for row in json.loads(data)]
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise InputError(
+            f"{where} is no index of a tar archive of {archive_bytes} bytes ({exc}); submit it "
+            "again"
+        ) from exc
+
+
+def _span(row: Any, archive_bytes: int) -> Span:
+    span = Span(*row)
+    are_counts = all(type(count) is int and count >= 0 for count in span[:2])
+    if not are_counts or not isinstance(span.sha256, str | None):
+        raise ValueError(f"it has {str(row)[:80]}")
+    if span.end_byte > archive_bytes:
+        raise ValueError(f"a file ends at byte {span.end_byte}")
+    return span
 
 
 class _Headers:

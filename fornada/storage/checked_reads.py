@@ -20,6 +20,8 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     inline = ref.inline_bytes()
     if inline is not None:
         return _checked(StoredObject(data=inline, etag=""), ref, remedy)
+    if ref.first_byte is not None and not ref.size_bytes:
+        return b""
     try:
         return _read_once(objects, ref, remedy)
     except IntegrityError:

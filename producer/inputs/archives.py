@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from fornada.errors import InputError
 from fornada.formats.idx import GZIP_MAGIC
@@ -53,15 +53,16 @@ class Archive:
     def _tar_files(self) -> Iterator[ImageFile]:
         with self.path.open("rb") as packed:
             is_gzip = packed.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        with gzip.open(self.path) if is_gzip else self.path.open("rb") as stream:
+        opened: Any = gzip.open if is_gzip else open
+        with opened(self.path, "rb") as stream:
             for member in tar_members(stream, where=self.where):
-                first_byte, size_bytes = member.span
-                self._check_growth(first_byte + size_bytes)
+                span = member.span
+                self._check_growth(span.end_byte)
                 name = member.name.removeprefix("./")
                 if not self.selection.takes(name):
                     continue
-                stream.seek(first_byte)
-                file = self._file(name, stream, size_bytes)
+                stream.seek(span.first_byte)
+                file = self._file(name, stream, span.size_bytes)
                 if file is not None:
                     yield file
 

@@ -15,6 +15,7 @@ Kind = Literal["npy", "npz", "idx", "image", "tar", "zip"]
 
 KINDS_IN_WORDS = ".npy, .npz, IDX, an image, or a .tar or .zip of images"
 
+_ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
 _IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
 
 
@@ -37,23 +38,28 @@ def kind_of(path: Path, *, where: str) -> Kind:
             head = stream.read(HEADER_BYTES)
         if not head:
             raise InputError(f"{where} is an empty file; write it again")
-        if head.startswith(b"\x93NUMPY"):
-            return "npy"
-        if is_image(head[:HEAD_BYTES]):
-            return "image"
-        if head.startswith((b"PK\3\4", b"PK\5\6")):
-            return _kind_of_zip(path)
-        if head.startswith(GZIP_MAGIC):
-            return _kind_of_gzip(path)
-        if head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES:
-            return "idx"
-        if is_tar(head):
-            return "tar"
+        kind = _kind_by_head(head)
+        if head.startswith(_ZIP_MAGICS):
+            kind = _kind_of_zip(path)
+        elif head.startswith(GZIP_MAGIC):
+            kind = _kind_of_gzip(path)
+    if kind is not None:
+        return kind
     if has_image_suffix(path.name):
         return "image"
     raise InputError(
         f"{where} is of no known kind (it begins with {head[:8]!r}); give {KINDS_IN_WORDS}"
     )
+
+
+def _kind_by_head(head: bytes) -> Kind | None:
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if is_image(head[:HEAD_BYTES]):
+        return "image"
+    if head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES:
+        return "idx"
+    return "tar" if is_tar(head) else None
 
 
 def _kind_of_zip(path: Path) -> Kind:

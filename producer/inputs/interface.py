@@ -1,8 +1,7 @@
 """What a caller can give, and what is read of it.
 
-Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut into
-shards and stored. Objects that are in the store already (`stored_images`) become shards without
-being copied.
+Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut
+into shards and stored. What is in the store already (`stored_images`) is not copied.
 """
 
 import re
@@ -93,6 +92,12 @@ class LeftOut:
         if len(self.reasons) < LeftOut.MOST_KEPT:
             self.reasons.append(reason)
 
+    def __str__(self) -> str:
+        """`3 files: why the first one, why the second one, …`."""
+        more = self.count - len(self.reasons)
+        and_more = [f"and {more} more"] if more else []
+        files = "1 file" if self.count == 1 else f"{self.count} files"
+        return f"{files}: {'; '.join([*self.reasons, *and_more])}"
 
     def extend(self, others: "LeftOut") -> None:
         """Count those of another one too."""

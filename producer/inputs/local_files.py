@@ -10,13 +10,10 @@ from pathlib import Path
 
 from fornada.errors import InputError
 from fornada.formats.images import check_image_input
-from fornada.logs import get_logger
 from producer.inputs.archives import Archive, too_large
 from producer.inputs.array_files import FileArray, file_arrays, reading
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
-
-log = get_logger(__name__)
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 _READ_THREADS = 4
@@ -87,9 +84,6 @@ class _Reader:
                     yield from self._members(file)
                 for array in arrays.get(file, ()):
                     yield from self._rows(array, file)
-        left_out = self.given.left_out
-        if left_out.count:
-            log.warning("files left out", count=left_out.count, first=left_out.reasons)
 
     def _rows(self, array: FileArray, file: FoundFile) -> Iterator[ItemBlock]:
         ids, first_row = None, 0

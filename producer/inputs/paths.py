@@ -160,7 +160,7 @@ class _Finder:
 
 
 def _parts(path: str) -> list[str]:
-    return path.split(os.sep)
+    return path.split(os.sep)  # noqa: PTH206 - text
 
 
 def common_base(files: Sequence[FoundFile]) -> str:

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError, PartlySubmittedError
@@ -13,7 +12,7 @@ from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import JOB_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from model_store.manifest import ModelManifest
+from fornada.tensors import InputTensor, manifest_fields
 from model_store.store import ModelStore
 from producer.inputs.interface import Inputs
 from producer.job import Job
@@ -124,13 +123,14 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
+        asks_version_3 = one.max_failed is not None or one.resize is not None
+        alike = one.existing is not None and not asks_version_3 and not inputs.need_version_3
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
             schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            **(_named(one.model) if version == JOB_VERSION else _unnamed(one.model)),
+            **manifest_fields(version, _taken(one), one.model.output),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=now(),
@@ -156,15 +156,9 @@ class Submitter:
         return [job for job in jobs if job is not None]
 
 
-def _named(model: ModelManifest) -> dict[str, Any]:
-    return {"inputs": model.inputs, "outputs": model.outputs}
-
-
-def _unnamed(model: ModelManifest) -> dict[str, Any]:
-    """The model's input and output as versions 1 and 2 have them."""
-    return {
-        "item_shape": model.item_shape,
-        "item_dtype": model.item_dtype,
-        "task": model.task,
-        "classes": model.classes,
-    }
+def _taken(one: PreparedSubmission) -> InputTensor:
+    """The model's input, with the resizing that the submission asks for."""
+    taken, image = one.model.input, one.model.input.image
+    if one.resize is None or image is None:
+        return taken
+    return taken.model_copy(update={"image": image.model_copy(update={"resize": one.resize})})

@@ -1,10 +1,13 @@
 """Fit an image into the size that a model takes: stretch, crop, pad, or neither."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
-from fornada.formats.images.resizing import Pixels, resized
+from fornada.formats.images.opening import Pixels
+from fornada.formats.images.resizing import resized
 from fornada.tensors import ImagePreprocessing
 
 Size = tuple[int | None, int | None]
@@ -61,15 +64,31 @@ def _cropped(pixels: Pixels, height: int, width: int) -> Pixels:
 def _padded(
     pixels: Pixels, height: int, width: int, image: ImagePreprocessing
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """The whole image between black bars; as `tf.image.resize_with_pad`."""
-    have_height, have_width = _F32(pixels.shape[0]), _F32(pixels.shape[1])
-    ratio = max(have_width / _F32(width), have_height / _F32(height))
-    exact_height, exact_width = have_height / ratio, have_width / ratio
-    inner = resized(
-        pixels, height=max(int(exact_height), 1), width=max(int(exact_width), 1), image=image
-    )
-    top = max(int((_F32(height) - exact_height) / 2), 0)
-    left = max(int((_F32(width) - exact_width) / 2), 0)
-    padded = np.zeros((height, width, pixels.shape[2]), inner.dtype)
-    padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    """The whole image between black bars."""
+    inner = inner_frame(pixels.shape[0], pixels.shape[1], height, width)
+    content = resized(pixels, height=inner.height, width=inner.width, image=image)
+    padded = np.zeros((height, width, pixels.shape[2]), content.dtype)
+    padded[inner.top : inner.top + inner.height, inner.left : inner.left + inner.width] = content
     return padded
+
+
+class Frame(NamedTuple):
+    """Where an image stands in a larger one."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def inner_frame(have_height: int, have_width: int, height: int, width: int) -> Frame:
+    """Where the whole image stands between bars, as `tf.image.resize_with_pad` has it."""
+    exact = _F32(have_height), _F32(have_width)
+    ratio = max(exact[0] / _F32(height), exact[1] / _F32(width))
+    inner_height, inner_width = exact[0] / ratio, exact[1] / ratio
+    return Frame(
+        top=max(int((_F32(height) - inner_height) / 2), 0),
+        left=max(int((_F32(width) - inner_width) / 2), 0),
+        height=max(int(inner_height), 1),
+        width=max(int(inner_width), 1),
+    )

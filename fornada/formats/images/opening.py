@@ -5,17 +5,24 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images.kinds import ImageKind, kind_of
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
-#: Twice the size at which Pillow warns, and at which it refuses.
-MAX_PIXELS = 178_956_970
+Pixels = NDArray[np.uint8]
+
+#: More than any camera's single shot but a few; a decoded image takes 4 bytes a pixel.
+MAX_PIXELS = 120_000_000
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 KINDS_IN_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
+#: Progressive photographs have about ten scans; each goes over all pixels.
+_MAX_SCANS = 200
 _REMEDY = "save it again as PNG or JPEG"
 
 
@@ -55,7 +62,7 @@ def check_size(width: int, height: int, *, where: str) -> None:
         )
 
 
-def open_image(data: bytes, kind: ImageKind, *, where: str) -> "Image":
+def open_image(data: bytes, kind: ImageKind, *, where: str) -> "ImageFile":
     """Read the header of an image file; its pixels are not decoded yet.
 
     Not by `PIL.Image.open`: it tries formats that are not ours, and warns of large sizes, which
@@ -66,6 +73,8 @@ def open_image(data: bytes, kind: ImageKind, *, where: str) -> "Image":
         MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
     plugin = _plugin(kind, where=where)
+    if kind == "JPEG":
+        check_jpeg(data, where=where)
     try:
         image = plugin(io.BytesIO(data))
     except Exception as exc:
@@ -76,6 +85,8 @@ def open_image(data: bytes, kind: ImageKind, *, where: str) -> "Image":
 
 def broken(why: Exception | str, *, where: str) -> InputError:
     """The error of a file that cannot be decoded."""
+    if isinstance(why, InputError):
+        return why
     if isinstance(why, str):
         fact = why
     elif isinstance(why.__cause__ or why, struct.error | EOFError):
@@ -85,7 +96,7 @@ def broken(why: Exception | str, *, where: str) -> InputError:
     return InputError(f"{where} is a broken image ({fact}); {_REMEDY}")
 
 
-def _plugin(kind: ImageKind, *, where: str) -> "Callable[[io.BytesIO], Image]":  # noqa: PLR0911 - one a kind
+def _plugin(kind: ImageKind, *, where: str) -> "Callable[[io.BytesIO], ImageFile]":  # noqa: PLR0911 - one a kind
     # Each import is of an optional package.
     try:
         match kind:
@@ -118,9 +129,10 @@ def _plugin(kind: ImageKind, *, where: str) -> "Callable[[io.BytesIO], Image]": 
 
                 return AvifImageFile
             case "HEIC":
-                from pillow_heif.as_plugin import HeifImageFile  # noqa: PLC0415
+                from pillow_heif import as_plugin  # noqa: PLC0415
 
-                return HeifImageFile
+                plugin: Callable[[io.BytesIO], ImageFile] = as_plugin.HeifImageFile
+                return plugin
     except ImportError as exc:
         extra = "heic" if kind == "HEIC" else "images"
         raise MissingExtraError(
@@ -140,3 +152,14 @@ def check_png(data: bytes) -> None:
     stream = io.BytesIO(data)
     PngImageFile(stream).verify()
     struct.unpack(">I", stream.read(4))
+
+
+def check_jpeg(data: bytes, *, where: str) -> None:
+    """Check that a JPEG does not take hours to decode.
+
+    Raises:
+        InputError: It does.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise broken(f"it has {scans} scans, and may have {_MAX_SCANS}", where=where)

@@ -7,8 +7,7 @@ import numpy as np
 
 from fornada.errors import InputError
 from fornada.formats.images.kinds import kind_of
-from fornada.formats.images.opening import open_image
-from fornada.formats.items import Array
+from fornada.formats.images.opening import Pixels, open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,7 +58,7 @@ def turn_upright(image: "Image") -> None:
     exif_transpose(image, in_place=True)
 
 
-def turned(pixels: Array, by: int) -> Array:
+def turned(pixels: Pixels, by: int) -> Pixels:
     """The pixels [height, width, channels] of a photograph of EXIF orientation `by`, upright."""
     if by in _ON_ITS_SIDE:
         pixels = pixels.transpose(1, 0, 2)

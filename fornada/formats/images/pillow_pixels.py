@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
-from fornada.formats.images.framing import Size, check_unresized
+from fornada.formats.images.framing import Size, check_unresized, inner_frame
 from fornada.formats.images.kinds import PNG_MAGIC, ImageKind
 from fornada.formats.images.opening import broken, check_png, open_image, sniff
 from fornada.formats.images.orientation import turn_upright, upright_size
@@ -14,7 +14,7 @@ from fornada.formats.items import Array
 from fornada.tensors import ImagePreprocessing
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Resampling
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 #: Grey of more than 8 bits, which `load_img` leaves as it is.
@@ -34,7 +34,7 @@ def load_img(
 
     Raises:
         InputError: The file is broken, or of another size and not to be resized.
-        MissingExtraError: Pillow is not installed.
+        MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
     opened = open_image(data, kind, where=where)
     try:
@@ -66,6 +66,31 @@ def _as_load_img(image: "Image", channels: int) -> "Image":
 def _resized(
     image: "Image", width: int, height: int, how: ImagePreprocessing, *, where: str
 ) -> "Image":
+    from PIL.Image import new  # noqa: PLC0415 - optional package
+
+    try:
+        if how.resize != "pad":
+            box = _middle(image, width, height) if how.resize == "crop" else None
+            return image.resize((width, height), _resampling(how), box=box)
+        # `load_img` itself has no padding.
+        inner = inner_frame(image.height, image.width, height, width)
+        padded = new(image.mode, (width, height))
+        content = image.resize((inner.width, inner.height), _resampling(how))
+        padded.paste(content, (inner.left, inner.top))
+    except Exception as exc:
+        raise broken(exc, where=where) from exc
+    return padded
+
+
+def _middle(image: "Image", width: int, height: int) -> tuple[int, int, int, int]:
+    """The largest box in the middle of an image with the aspect ratio of `width` to `height`."""
+    crop_height = min(image.height, image.width * height // width)
+    crop_width = min(image.width, image.height * width // height)
+    top, left = (image.height - crop_height) // 2, (image.width - crop_width) // 2
+    return left, top, left + crop_width, top + crop_height
+
+
+def _resampling(how: ImagePreprocessing) -> "Resampling":
     from PIL.Image import Resampling  # noqa: PLC0415 - optional package
 
     names = {
@@ -75,16 +100,7 @@ def _resized(
         "lanczos": Resampling.LANCZOS,
         "area": Resampling.BOX,
     }
-    box = None
-    if how.resize == "crop":
-        crop_height = min(image.height, image.width * height // width)
-        crop_width = min(image.width, image.height * width // height)
-        top, left = (image.height - crop_height) // 2, (image.width - crop_width) // 2
-        box = (left, top, left + crop_width, top + crop_height)
-    try:
-        return image.resize((width, height), names[how.interpolation], box=box)
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
+    return names[how.interpolation]
 
 
 def pillow_pixels(

@@ -90,15 +90,19 @@ def _cubic_table() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def _area(before: int, after: int) -> Taps:
     scale = _scale(before, after)
-    begins = np.arange(after, dtype=_F32) * scale
-    ends = np.arange(1, after + 1, dtype=_F32) * scale
+    begins = (np.arange(after, dtype=_F32) * scale)[:, np.newaxis]
+    ends = (np.arange(1, after + 1, dtype=_F32) * scale)[:, np.newaxis]
     first = np.floor(begins).astype(np.int64)
-    count = int((np.ceil(ends).astype(np.int64) - first).max())
-    wanted = first[:, np.newaxis] + np.arange(count)
-    covered = np.minimum(wanted + 1, ends[:, np.newaxis]) - np.maximum(
-        wanted, begins[:, np.newaxis]
+    wanted = first + np.arange(int((np.ceil(ends).astype(np.int64) - first).max()))
+    # As TensorFlow, which takes a pixel that is cut on both sides for a whole step.
+    cut_before, cut_after = wanted < begins, wanted + 1 > ends
+    at = wanted.astype(_F32)
+    covered = np.where(
+        cut_before,
+        np.where(cut_after, scale, at + _F32(1) - begins),
+        np.where(cut_after, ends - at, _F32(1)),
     )
-    weights = np.maximum(covered, 0).astype(_F32) / scale
+    weights = np.where(wanted < ends, covered, _F32(0)) / scale
     return Taps(np.clip(wanted, 0, before - 1), weights.astype(_F32))
 
 

@@ -27,6 +27,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.tensors import manifest_fields
 from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -235,10 +236,11 @@ class _World:
             **{
                 "schema_version": JOB_VERSION,
                 "model": model.pin,
-                "inputs": model.inputs,
-                "outputs": model.outputs,
                 "max_attempts": 3,
                 "created_at": datetime.fromtimestamp(self.now_s, UTC),
+                **manifest_fields(
+                    int(str(changes.get("schema_version", JOB_VERSION))), model.input, model.output
+                ),
                 **changes,
             }
         )

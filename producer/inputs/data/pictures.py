@@ -5,7 +5,7 @@ from typing import Any
 
 from fornada.errors import InputError
 from fornada.formats.images import HEAD_BYTES, is_image
-from producer.inputs.conversion import instance_of
+from producer.inputs.data.conversion import instance_of
 from producer.inputs.interface import ImageFile
 
 #: Modes that PNG keeps as they are; TIFF keeps the others.

@@ -9,14 +9,14 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_items
 from fornada.formats.items import Array, check_shape, fitted_shape, takes
-from producer.inputs.conversion import (
+from producer.inputs.data.conversion import (
     as_array,
     is_array_like,
     is_numbers,
     type_name,
     unfolded,
 )
-from producer.inputs.frames import frame_arrays, frame_of
+from producer.inputs.data.frames import frame_arrays, frame_of
 from producer.inputs.interface import ItemBlock, Signature
 
 #: An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it

@@ -10,11 +10,22 @@ from uuid import UUID
 
 from fornada.errors import InputError
 from fornada.formats.items import fitted_shape
-from producer.inputs.arrays import ArrayReader
-from producer.inputs.conversion import as_array, instance_of, is_array_like, is_scalar, type_name
+from producer.inputs.data.arrays import ArrayReader
+from producer.inputs.data.conversion import (
+    as_array,
+    instance_of,
+    is_array_like,
+    is_scalar,
+    type_name,
+)
+from producer.inputs.data.item_ids import (
+    as_item_ids,
+    other_count,
+    with_item_ids,
+    without_duplicates,
+)
+from producer.inputs.data.pictures import image_file, is_image_file
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
-from producer.inputs.item_ids import as_item_ids, other_count, with_item_ids, without_duplicates
-from producer.inputs.pictures import image_file, is_image_file
 
 ReadFiles = Callable[[LocalFiles], Iterator[Block]]
 

@@ -10,9 +10,9 @@ from fornada.calls.frames import MAX_CALL_BYTES
 from fornada.errors import InputError, UsageError
 from fornada.formats.images import decode_item
 from fornada.formats.items import Array
+from producer.inputs.data.streams import blocks_of
 from producer.inputs.interface import Block, ImageFile, Signature
 from producer.inputs.local_files import read_blocks
-from producer.inputs.streams import blocks_of
 
 #: Of an image file, which is decoded before it is known how small it becomes.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -44,8 +44,8 @@ def call_items(inputs: object, signature: Signature) -> CallItems:
         size_bytes += 1 if rows is None else rows.nbytes
         if size_bytes > MAX_CALL_BYTES:
             raise UsageError(
-                f"inputs have {size_bytes} bytes or more, and a call takes {MAX_CALL_BYTES}; submit "
-                "them as a job"
+                f"inputs have {size_bytes} bytes of items or more, and a call takes "
+                f"{MAX_CALL_BYTES}; submit them as a job"
             )
         parts.append(rows)
     return CallItems(_joined(parts, signature), errors)

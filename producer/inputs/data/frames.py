@@ -9,7 +9,7 @@ import numpy as np
 from fornada.errors import FornadaError, InputError, MissingExtraError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor
-from producer.inputs.conversion import in_cells, type_name
+from producer.inputs.data.conversion import in_cells, type_name
 
 if TYPE_CHECKING:
     import narwhals as nw
