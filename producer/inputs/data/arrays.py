@@ -46,6 +46,8 @@ class ArrayReader:
             InputError: It does not fit the model.
         """
         for start, array in self._arrays(value, where=where):
+            if array.dtype.hasobject and array.ndim == 0:
+                raise InputError(f"{where} is {type_name(value)}; give an array of items")
             whole = unfolded(array) if array.dtype.hasobject else array
             if whole is None:
                 # Items that differ in shape, which the model may take.

@@ -8,7 +8,7 @@ import numpy as np
 
 from fornada.calls.frames import MAX_CALL_BYTES
 from fornada.errors import InputError, UsageError
-from fornada.formats.images import decode_item
+from fornada.formats.images import check_image_input, decode_item
 from fornada.formats.items import Array
 from producer.inputs.data.streams import blocks_of
 from producer.inputs.interface import Block, ImageFile, Signature
@@ -55,6 +55,7 @@ def _rows_of(block: Block, signature: Signature) -> tuple[Array | None, Mapping[
     """The rows of a block; none of a file that cannot be decoded, and why."""
     if not isinstance(block, ImageFile):
         return block.images, block.errors
+    check_image_input(signature.input, where=block.name)
     if block.error is not None:
         return None, {0: block.error}
     try:

@@ -39,9 +39,9 @@ def is_array_like(value: object) -> bool:
     if isinstance(value, _ARRAYS):
         return True
     # Classes, not instances: `__getattr__` of a proxy may answer to any name.
-    return any(hasattr(type(value), protocol) for protocol in _PROTOCOLS) or hasattr(
-        value, "__array_interface__"
-    )
+    if any(hasattr(type(value), protocol) for protocol in _PROTOCOLS):
+        return True
+    return hasattr(value, "__array_interface__") or _is_ragged(value)
 
 
 def is_scalar(value: object) -> bool:
@@ -57,7 +57,8 @@ def is_numbers(value: object) -> bool:
         if not isinstance(value, list | tuple) or not value:
             break
         if is_scalar(value[0]):
-            return all(map(is_scalar, value))
+            # Bytes may be image files.
+            return not isinstance(value[0], bytes) and all(map(is_scalar, value))
         value = value[0]
     return False
 
@@ -85,8 +86,6 @@ def as_array(value: object, *, where: str) -> Array:
             f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
             "give it as a NumPy array"
         ) from exc
-    if found.dtype.hasobject and found.ndim == 0:
-        raise InputError(f"{where} is {type_name(value)}; give an array of items")
     return found
 
 
@@ -122,9 +121,15 @@ def _converted(value: Any) -> Array:
     if instance_of(value, "torch", "Tensor"):
         # Wherever it is, and whether or not it has a gradient.
         return _of_torch(value)
+    if _is_ragged(value):
+        return in_cells(value.to_list())
     if hasattr(type(value), "__dlpack__") and not hasattr(type(value), "__array__"):
         return np.from_dlpack(value)
     return np.asarray(value)
+
+
+def _is_ragged(value: object) -> bool:
+    return instance_of(value, "tensorflow", "RaggedTensor")
 
 
 def _of_torch(tensor: Any) -> Array:

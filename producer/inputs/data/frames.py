@@ -43,7 +43,7 @@ def frame_of(value: Any, *, where: str) -> "Frame | None":
     if isinstance(found, nw.LazyFrame):
         raise InputError(f"{where} is a query that was not run; give what its collect() returns")
     if isinstance(found, nw.Series):
-        return found.to_frame()
+        return found.alias("values").to_frame()
     return found if isinstance(found, nw.DataFrame) else None
 
 
@@ -83,8 +83,9 @@ def frame_arrays(
             frame = frame.select(taken.name)
         names = [name for name in frame.columns if not _is_numeric(frame, name)]
         if names and len(frame.columns) == 1:
-            yield 0, in_cells([_cell(cell) for cell in frame[names[0]].to_list()])
+            yield 0, in_cells([_cell(cell) for cell in frame.get_column(names[0]).to_list()])
             return
+        names = [name for name in names if str(frame.schema[name]) != "Object"]
         if names:
             raise InputError(
                 f"{where}: column {names[0]!r} holds {frame.schema[names[0]]}, and {model} takes "
@@ -111,7 +112,12 @@ def _cell(cell: Any) -> Any:
 def _numbers(frame: "Frame", taken: InputTensor) -> Array:
     columns, masks = [], []
     for name in frame.columns:
-        column = frame[name]
+        column = frame.get_column(name)
+        if str(column.dtype) == "Object":
+            # Numbers of Python's, which may be None, or anything else.
+            columns.append(in_cells(column.to_list()))
+            masks.append(np.zeros(len(frame), np.bool_))
+            continue
         null = column.is_null().to_numpy()
         filled = column.fill_null(value=False if column.dtype.is_boolean() else 0).to_numpy()
         if null.any() and "int" in taken.dtype and not (filled % 1).any():

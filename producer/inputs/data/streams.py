@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from numbers import Integral
 from typing import Any
@@ -57,6 +58,9 @@ def blocks_of(
     """
     if signature.input.dtype == "string":
         raise InputError(f"{signature.model} takes text, which cannot be submitted yet")
+    if item_ids is not None:
+        # The caller's ids go before the paths'.
+        read_files = partial(_without_ids, read_files)
     source = _Source(arrays=ArrayReader(signature=signature), read_files=read_files)
     blocks = source.blocks(inputs, where="inputs")
     if item_ids is not None:
@@ -138,6 +142,11 @@ class _Source:
             raise InputError(
                 f"{where} is {len(parts)} times what {self._model} takes, and may be (inputs, "
                 "labels) or a batch; give the inputs alone"
+            )
+        if not labelled and isinstance(parts, list) and None in fits and any(fits):
+            raise InputError(
+                f"{where} is a list of which {self._model} takes some parts alone; give the inputs "
+                "without labels, or (inputs, labels) as a tuple"
             )
         is_list = isinstance(parts, list) and (not labelled or fits[:1] == ["item"])
         for number, part in enumerate(parts if is_list else parts[:1]):
@@ -248,10 +257,14 @@ def _with_ids(element: Any, *, where: str) -> tuple[list[str], Any] | None:
 
 def _named(blocks: Iterator[Block], ids: list[str], where: str) -> Iterator[Block]:
     """The blocks of one element, with the ids that came with them."""
-    bare = (
-        replace(block, item_id=None)
-        if isinstance(block, ImageFile)
-        else replace(block, item_ids=None)
-        for block in blocks
-    )
-    return with_item_ids(bare, ids, where=where)
+    return with_item_ids(map(_bare, blocks), ids, where=where)
+
+
+def _without_ids(read_files: ReadFiles, files: LocalFiles) -> Iterator[Block]:
+    return map(_bare, read_files(files))
+
+
+def _bare(block: Block) -> Block:
+    if isinstance(block, ImageFile):
+        return replace(block, item_id=None)
+    return replace(block, item_ids=None)
