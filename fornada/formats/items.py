@@ -82,7 +82,8 @@ def check_items(
         InputError: The array is empty, or its shape, dtype or an integer does not fit.
     """
     check_shape(array.shape, item_shape, model=model, where=where)
-    if array.dtype.hasobject or array.dtype.kind not in "uif":
+    numeric = "buif" if item_dtype == "bool" else "uif"
+    if array.dtype.hasobject or array.dtype.kind not in numeric:
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
     if array.shape[1:] != tuple(item_shape):
         array = array.reshape(len(array), *item_shape)
@@ -95,9 +96,9 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     if want.kind == "f":
         with np.errstate(over="ignore"):
             return array.astype(want)
-    if np.can_cast(array.dtype, want):
+    if np.can_cast(array.dtype, want) or (want.kind == "b" and np.isin(array, (0, 1)).all()):
         return array.astype(want)
-    if array.dtype.kind in "ui":
+    if array.dtype.kind in "ui" and want.kind in "ui":
         limits = np.iinfo(want.name)
         if limits.min <= int(array.min()) and int(array.max()) <= limits.max:
             return array.astype(want)
@@ -105,7 +106,7 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
             f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
             "takes; scale them before you submit"
         )
-    raw = "pixels" if want == np.uint8 else "tokens"
+    raw = {"uint8": "pixels", "bool": "zeros and ones"}.get(want.name, "tokens")
     raise InputError(
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
         f"give the raw {raw} as {want}"

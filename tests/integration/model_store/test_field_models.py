@@ -44,9 +44,7 @@ def test_each_is_published_as_it_is_or_refused_with_what_is_not_there_yet() -> N
             assert str(items.dtype) == manifest.input.dtype
         else:
             several += 1
-            with pytest.raises(
-                ModelRefusedError, match=f"{name} .*not supported yet"
-            ):
+            with pytest.raises(ModelRefusedError, match=f"{name} .*not supported yet"):
                 publish_file(data, where=name, name="m", models=models)
     assert several == len(zoo.CASES) - 18
 
