@@ -158,6 +158,11 @@ class OutputTensor(Record):
         return self.classes or [str(number) for number in range(self.width)]
 
     @property
+    def least_probability(self) -> float:
+        """From which probability on a class applies."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
     def task(self) -> Task:
         """What manifests before schema version 3 call it."""
         return "classification" if self.kind in CLASS_KINDS else "regression"

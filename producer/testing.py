@@ -10,6 +10,7 @@ import numpy as np
 
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.coordination.interface import ShardEnd
+from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.items import Items, Predicted
@@ -18,10 +19,10 @@ from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
-from fornada.records import Task, now
+from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
+from fornada.tensors import InputTensor, Kind, OutputTensor
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
@@ -36,10 +37,10 @@ def in_memory_client(
     *,
     model: str,
     item_shape: Sequence[int],
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     predict: Predict | None = None,
     item_dtype: str = "uint8",
-    task: Task = "classification",
+    kind: Kind = "probabilities",
     aliases: Mapping[str, int] | None = None,
     run_at_once: bool = True,
 ) -> Client:
@@ -51,12 +52,17 @@ def in_memory_client(
     Args:
         model: Name of the model, which is published as version 1.
         item_shape: Shape of its items.
-        classes: Its classes, or the names of its values.
-        predict: Computes its outputs; by default all classes are equally likely.
-        item_dtype: uint8, float32 or int32.
-        task: classification or regression.
+        classes: Its classes, two of them if it is binary, or the names of its values.
+        predict: Computes its outputs, of an item in the shape of the output; by default all classes
+            are equally likely.
+        item_dtype: A dtype that models take.
+        kind: What the outputs mean.
         aliases: Aliases of the model; by default `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
+
+    Raises:
+        UsageError: Without `predict` and `classes`, the outputs have no size.
+        MessageError: `item_dtype`, `kind` or the number of classes makes no sense.
 
     Example:
         >>> client = in_memory_client(model="m", item_shape=[28, 28], classes=["a", "b"])
@@ -65,18 +71,24 @@ def in_memory_client(
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    draft = ModelDraft.of_one(
-        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes, task=task),
-        name=model,
-    )
+    taken = {"name": "inputs", "dtype": item_dtype, "shape": list(item_shape)}
+    items = InputTensor.from_plain(taken, where="the model's input")
+    answer = predict or _equally_likely(classes, kind)
+    golden = np.zeros((1, *item_shape), items.numpy_dtype)
+    golden_outputs = np.asarray(answer(golden), np.float32)
+    given = {
+        "name": "outputs",
+        "shape": list(golden_outputs.shape[1:]),
+        "kind": kind,
+        "classes": None if classes is None else list(classes),
+    }
+    outputs = OutputTensor.from_plain(given, where="the model's output")
     models = ModelStore(objects=objects)
-    golden = np.zeros((1, *item_shape), item_dtype)
-    answer = predict or _equally_likely(len(classes))
     models.publish(
-        draft,
+        ModelDraft.of_one(items, outputs, name=model),
         artifact=b"in memory",
         golden_inputs=golden,
-        golden_outputs=np.asarray(answer(golden), np.float32),
+        golden_outputs=golden_outputs,
         check=lambda _artifact: None,
     )
     for alias, version in (aliases or {"prod": 1}).items():
@@ -92,9 +104,7 @@ def in_memory_client(
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
-        channel=_InlineChannel(
-            predicted if run_at_once else None, tensor=draft.input, output=draft.output
-        ),
+        channel=_InlineChannel(predicted if run_at_once else None, tensor=items, output=outputs),
     )
 
 
@@ -209,8 +219,12 @@ class _InlineChannel:
         return int(time.time() * 1000)
 
 
-def _equally_likely(class_count: int) -> Predict:
+def _equally_likely(classes: Sequence[str] | None, kind: Kind) -> Predict:
+    if not classes:
+        raise UsageError("without classes, the size of the outputs is unknown; give predict")
+    width = 1 if kind == "binary" else len(classes)
+
     def predict(images: Array) -> Array:
-        return np.full((len(images), class_count), 1 / class_count, np.float32)
+        return np.full((len(images), width), 1 / len(classes), np.float32)
 
     return predict

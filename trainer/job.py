@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fornada.keys import check_name
-from fornada.tensors import unnamed_tensors
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
@@ -16,9 +16,12 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.acceptance import Acceptance
 from trainer.fit import OnEpoch, fit
 from trainer.recipes.catalog import Recipe, build_model, default_recipe, find_recipe
-from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom
+from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom, output_kind
 from trainer.recipes.plan import TrainingPlan, check_plan, compile_model
 from trainer.report.files import model_report
+
+#: From which probability on a class applies.
+_THRESHOLD = 0.5
 
 
 def train(
@@ -93,7 +96,7 @@ def train(
     inputs = dataset.test_items[:GOLDEN_ITEMS]
     manifest = publish_fitted(
         done,
-        _draft(name, dataset, metrics, training),
+        _draft(model, name, dataset, metrics, training),
         inputs=inputs,
         outputs=golden_outputs(model, inputs, where=f"the new {name}"),
         models=models,
@@ -118,7 +121,7 @@ def _compiled(
     model = build_model(recipe, dataset, seed=plan.seed)
     if is_custom(plan.recipe):
         check_custom_model(model, dataset, plan, allowed_objects=models.trust.allowed_objects)
-    filled = plan.filled(recipe, compiled=model.compiled)
+    filled = plan.filled(recipe, output_kind(model, dataset), compiled=model.compiled)
     if not model.compiled:
         compile_model(model, filled)
     return model, filled
@@ -143,19 +146,36 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
 
 
 def _draft(
-    name: str, dataset: Dataset, metrics: dict[str, float], training: Training
+    model: Any, name: str, dataset: Dataset, metrics: dict[str, float], training: Training
 ) -> ModelDraft:
     return ModelDraft.of_one(
-        *unnamed_tensors(
-            item_shape=dataset.item_shape,
-            item_dtype=dataset.item_dtype,
-            task=dataset.task,
-            classes=dataset.classes,
-        ),
+        *_tensors(model, dataset),
         name=name,
         metrics=metrics,
         training=training,
         packages=packages(),
+    )
+
+
+def _tensors(model: Any, dataset: Dataset) -> tuple[InputTensor, OutputTensor]:
+    """Input and output as Keras names them; a subclassed model names neither."""
+    kind = output_kind(model, dataset)
+    input_names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
+    output_names = getattr(model, "output_names", None) or []
+    return (
+        InputTensor(
+            name=(input_names or ["inputs"])[0],
+            dtype=dataset.item_dtype,
+            shape=list(dataset.item_shape),
+            image=dataset.image,
+        ),
+        OutputTensor(
+            name=(output_names or ["outputs"])[0],
+            shape=[1 if kind == "binary" else len(dataset.classes)],
+            kind=kind,
+            classes=dataset.classes,
+            threshold=_THRESHOLD if kind in {"binary", "multilabel"} else None,
+        ),
     )
 
 

@@ -32,7 +32,7 @@ _COMMANDS = {
     "dataset": _Target("trainer.commands.datasets", "dataset", "Write a data set as .npy files."),
     "train": _Target("trainer.commands.training", "train", "Train a model and publish it."),
     "evaluate": _Target(
-        "trainer.commands.datasets", "evaluate", "Compare results with the labels."
+        "trainer.commands.evaluating", "evaluate", "Compare results with the labels."
     ),
     "models": _Target(
         "fornada.commands.router", "models", "Publish, list, compare, promote models."

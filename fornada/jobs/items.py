@@ -15,7 +15,8 @@ from fornada.tensors import InputTensor, OutputTensor, text_of
 #: Most numbers of an item whose shape is open: an RGB photograph of 22 megapixels.
 MAX_OPEN_ITEM_NUMBERS = 2**26
 
-_MAX_REASON_CHARACTERS = 500
+#: Longer reasons are cut.
+MAX_REASON_CHARACTERS = 500
 
 
 class Predicted(NamedTuple):
@@ -79,7 +80,7 @@ class Items:
         for position, item in singles:
             why = item if isinstance(item, str) else _misfit(item, tensor)
             if why is not None:
-                errors.append(ItemError(index=position, reason=why[:_MAX_REASON_CHARACTERS]))
+                errors.append(ItemError(index=position, reason=why[:MAX_REASON_CHARACTERS]))
             elif not isinstance(item, str):
                 by_shape.setdefault(item.shape, []).append((position, item))
         groups = [

@@ -20,6 +20,8 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     inline = ref.inline_bytes()
     if inline is not None:
         return _checked(StoredObject(data=inline, etag=""), ref, remedy)
+    if ref.first_byte is not None and not ref.size_bytes:
+        return b""
     try:
         return _read_once(objects, ref, remedy)
     except IntegrityError:
@@ -29,8 +31,16 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
 
 def _read_once(objects: ObjectStore, ref: ObjectRef, remedy: str) -> bytes:
     try:
-        # One byte more shows that it is too large, without reading the rest into memory.
-        stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
+        if ref.first_byte is None:
+            # One byte more shows that it is too large, without reading the rest into memory.
+            stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
+        else:
+            stored = objects.get_range(
+                ref.key,
+                first_byte=ref.first_byte,
+                size_bytes=ref.size_bytes,
+                bucket=ref.bucket,
+            )
     except ObjectNotFoundError as exc:
         raise ObjectNotFoundError(f"{ref.key} is gone ({exc}); put it back, or {remedy}") from exc
     return _checked(stored, ref, remedy)

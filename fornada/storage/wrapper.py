@@ -37,6 +37,14 @@ class StoreWrapper:
         with self.around("get", key):
             return self.objects.get(key, bucket=bucket, max_bytes=max_bytes)
 
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        with self.around("get_range", key):
+            return self.objects.get_range(
+                key, first_byte=first_byte, size_bytes=size_bytes, bucket=bucket
+            )
+
     def put(self, key: str, data: bytes) -> None:
         with self.around("put", key):
             self.objects.put(key, data)

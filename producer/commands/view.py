@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fornada.commands.output import console, print_json
 from fornada.errors import JobFailedError
@@ -97,7 +98,7 @@ def require_same(found: Verification) -> None:
         remedy = f"it was computed on {found.engines[0]}, now on {found.engines[1]}"
     raise JobFailedError(
         f"{found.shards_differing} of {found.shards} shards of job {found.job_id} "
-        f"differ: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
+        f"differ: shard {first.shard}, item {first.item}, output {first.column!r} was "
         f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
     )
 
@@ -110,12 +111,12 @@ def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: 
     table = Table(show_header=False, box=None)
     for name, value in _rows(status).items():
         if value:
-            table.add_row(name, value)
+            table.add_row(Text(name), Text(value))
     for shard in dead[:_DEAD_SHOWN]:
         last_item = shard.first_item + shard.item_count - 1
         table.add_row(
             f"dead shard {shard.shard}",
-            f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}",
+            Text(f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}"),
         )
     if len(dead) > _DEAD_SHOWN:
         table.add_row("", f"and {len(dead) - _DEAD_SHOWN} more, see --json")

@@ -6,12 +6,12 @@ import numpy as np
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
-from producer.inputs.interface import ItemBlock
+from producer.inputs.interface import Block, ImageFile, ItemBlock
 
 
 def blocks_of(
-    images: Array | Iterable[Array] | Iterable[ItemBlock], item_ids: Sequence[str] | None
-) -> Iterator[ItemBlock]:
+    images: Array | Iterable[Array] | Iterable[Block], item_ids: Sequence[str] | None
+) -> Iterator[Block]:
     """One array, or a stream of arrays, as blocks.
 
     Raises:
@@ -29,7 +29,7 @@ def blocks_of(
             f"images is {type(images).__name__}; give an array of items, or an iterable of arrays"
         )
     for number, block in enumerate(images):
-        if isinstance(block, ItemBlock):
+        if isinstance(block, ItemBlock | ImageFile):
             yield block
         elif isinstance(block, np.ndarray):
             # A copy: a stream may reuse the array while this block waits for its shard.

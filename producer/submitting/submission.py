@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
-from producer.inputs.interface import Images
+from fornada.tensors import Resize
+from producer.inputs.interface import Images, Signature
 
 #: Ten years: a date has to represent it.
 _MAX_DEADLINE_S = 10 * 365 * 24 * 3600.0
@@ -40,14 +42,20 @@ class Options:
     deadline_s: float | None = None
     max_failed: int | str | None = None
     strict: bool = False
+    #: How images get the model's size, in place of what its manifest says.
+    resize: Resize | None = None
 
     def check(self) -> None:
-        """Check the deadline and `max_failed`.
+        """Check the deadline, `max_failed` and `resize`.
 
         Raises:
-            UsageError: The deadline is not within the next ten years, or `max_failed` is neither a
-                count nor per cent.
+            UsageError: The deadline is not within the next ten years, `max_failed` is neither a
+                count nor per cent, or `resize` is unknown.
         """
+        if self.resize is not None and self.resize not in get_args(Resize):
+            raise UsageError(
+                f"resize is {self.resize!r}; give {', '.join(map(repr, get_args(Resize)))}"
+            )
         if not _is_max_failed(self.max_failed):
             raise UsageError(
                 f"max_failed is {self.max_failed!r}; give a count of items, or per cent of all: "
@@ -58,3 +66,13 @@ class Options:
             raise UsageError(
                 f"deadline_s is {given_s:g}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
+
+
+def check_resize(resize: Resize | None, signature: Signature) -> None:
+    """Check that `resize`, if it is given, is for a model of images.
+
+    Raises:
+        UsageError: The model takes none.
+    """
+    if resize is not None and signature.input.image is None:
+        raise UsageError(f"resize is for images, and {signature.model} takes {signature.input}")

@@ -13,7 +13,7 @@ from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import JOB_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.tensors import manifest_fields
+from fornada.tensors import InputTensor, manifest_fields
 from model_store.store import ModelStore
 from producer.job import Job
 from producer.submitting.creation import JobCreator
@@ -121,13 +121,14 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
+        asks_version_3 = one.max_failed is not None or one.resize is not None
+        alike = one.existing is not None and not asks_version_3 and not inputs.need_version_3
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
             schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            **manifest_fields(version, one.model.input, one.model.output),
+            **manifest_fields(version, _taken(one), one.model.output),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=now(),
@@ -151,3 +152,11 @@ class Submitter:
                 errors=errors,
             )
         return [job for job in jobs if job is not None]
+
+
+def _taken(one: PreparedSubmission) -> InputTensor:
+    """The model's input, with the resizing that the submission asks for."""
+    taken, image = one.model.input, one.model.input.image
+    if one.resize is None or image is None:
+        return taken
+    return taken.model_copy(update={"image": image.model_copy(update={"resize": one.resize})})

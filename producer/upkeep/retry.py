@@ -56,7 +56,11 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
         shard: manifest.shards[shard].select(items) for shard, items in failed.items()
     }
     if not shards:
-        raise UsageError(f"job {job_id} ended {final.state} with nothing that can be run again")
+        unread = ": what failed could not be read at submission; mend and submit it"
+        raise UsageError(
+            f"job {job_id} ended {final.state} with nothing that can be run again"
+            f"{unread if final.items_failed else ''}"
+        )
     return _job_of(
         manifest,
         dict(sorted(shards.items())),

@@ -1,5 +1,6 @@
 """What a report says of any model: how it was trained, its layers, and its provenance."""
 
+from fornada.tensors import ImagePreprocessing
 from trainer.figures.curves import metric_curve, metric_names
 from trainer.report.material import ReportMaterial, train_item_counts
 from trainer.report.page import Section, shape
@@ -43,11 +44,16 @@ def network_section(material: ReportMaterial) -> Section:
 
 def provenance_section(material: ReportMaterial) -> Section:
     """Data, parameters and versions: what it takes to train the same model again."""
-    training, items = material.draft.training, material.test_items
-    data = {
-        "test items": f"{len(items):,}",
-        "item": f"{shape(items.shape[1:])}, {items.dtype}",
-    }
+    training, taken = material.draft.training, material.draft.input
+    data = {"item": f"{shape(taken.shape)}, {taken.dtype}"}
+    if material.tested is not None:
+        items = material.tested.items
+        data = {
+            "test items": f"{len(items):,}",
+            "item": f"{shape(items.shape[1:])}, {items.dtype}",
+        }
+    if taken.image is not None:
+        data["images"] = _preprocessing(taken.image)
     parameters: dict[str, object] = {}
     if training is not None:
         fitted_count, held_out_count = train_item_counts(training)
@@ -73,6 +79,12 @@ def provenance_section(material: ReportMaterial) -> Section:
             "columns": {title: facts for title, facts in columns.items() if facts},
         },
     )
+
+
+def _preprocessing(image: ImagePreprocessing) -> str:
+    """How files become items."""
+    turned = "turned upright" if image.exif else "not turned"
+    return f"{image.color}, {image.resize}, {image.interpolation}, {turned}, as by {image.like}"
 
 
 def _file_part(metric: str) -> str:

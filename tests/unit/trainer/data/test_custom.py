@@ -31,9 +31,9 @@ def test_split_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
 
     dataset = load_custom(path)
 
-    assert ("mine", "classification", ["0", "1", "2"]) == (
+    assert ("mine", "probabilities", ["0", "1", "2"]) == (
         dataset.name,
-        dataset.task,
+        dataset.kind,
         dataset.classes,
     )
     np.testing.assert_array_equal(x[:3], dataset.train_items)
@@ -64,8 +64,8 @@ def test_fractions_are_values_and_whole_numbers_tokens(tmp_path: Path) -> None:
 
     dataset = load_custom(path)
 
-    assert ("regression", ["value"], "int32") == (
-        dataset.task,
+    assert ("values", ["value"], "int32") == (
+        dataset.kind,
         dataset.classes,
         dataset.item_dtype,
     )
@@ -73,7 +73,7 @@ def test_fractions_are_values_and_whole_numbers_tokens(tmp_path: Path) -> None:
 
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    x, y = np.ones((4, 2)), np.ones(4, int)
+    x, y = np.ones((4, 2)), np.arange(4)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"x": x}, "has no x_train, y_train, x_test, y_test"),
         ({"x": x, "y": y[:3]}, "there are 4 items and 3 targets"),
