@@ -4,10 +4,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fornada.errors import ObjectNotFoundError
-from fornada.storage.interface import ObjectInfo, StoredObject
+from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 
 
 class InMemoryObjectStore:
@@ -45,8 +47,22 @@ class InMemoryObjectStore:
             raise ObjectNotFoundError(f"no object {key!r}")
         return StoredObject(data=data[:max_bytes], etag=_etag(data))
 
-    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        self._write((bucket, key), data)
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        whole = self.get(key, bucket=bucket)
+        return replace(whole, data=whole.data[first_byte : first_byte + size_bytes])
+
+    def download(
+        self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> Downloaded:
+        stored = self.get(key, bucket=bucket, max_bytes=max_bytes)
+        path.write_bytes(stored.data)
+        sha256 = hashlib.sha256(stored.data).hexdigest()
+        return Downloaded(size_bytes=len(stored.data), sha256=sha256, etag=stored.etag)
+
+    def put(self, key: str, data: Content, *, bucket: str | None = None) -> None:
+        self._write((bucket, key), data if isinstance(data, bytes) else data.read_bytes())
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self._lock:

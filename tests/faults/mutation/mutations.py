@@ -261,7 +261,7 @@ MUTATIONS = (
     Mutation(
         name="input-not-checked",
         path="fornada/storage/checked_reads.py",
-        old="if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:",
+        old="if ref.sha256 is not None and sha256() != ref.sha256:",
         new="if False:",
         tests=(
             f"{_SERVICE}a_changed_input_is_dead_at_once[conditional-<lambda>1]",
@@ -465,9 +465,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="outputs-not-checked",
-        path="fornada/jobs/shard_items.py",
-        old="failed = {**non_finite_rows(outputs), **errors}",
-        new="failed = {**errors}",
+        path="fornada/jobs/items.py",
+        old="bad = {**non_finite_rows(outputs), **failed} if output.finite else failed",
+        new="bad = failed",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(
