@@ -13,6 +13,8 @@ _READ_OVER = (
     "Unknown Adobe color",
     "Warning: unknown JFIF",
 )
+#: Before the pixels.
+_MOST_SEGMENTS = 10_000
 
 
 def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
@@ -83,9 +85,9 @@ def _printed(inks: Pixels, *, inverted: bool) -> Pixels:
 def _is_from_adobe(data: bytes) -> bool:
     """Whether one of the segments before the pixels is Adobe's."""
     at = 2
-    while data[at : at + 1] == b"\xff":
+    for _ in range(_MOST_SEGMENTS):
         marker = data[at + 1 : at + 2]
-        if marker == b"\xda":
+        if data[at : at + 1] != b"\xff" or marker == b"\xda":
             break
         if marker == b"\xee" and data[at + 4 : at + 9] == b"Adobe":
             return True
