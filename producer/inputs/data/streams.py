@@ -83,7 +83,7 @@ class _Source:
         """The items of the whole of what a caller gives."""
         if isinstance(inputs, LocalFiles):
             yield from self.read_files(inputs)
-        elif isinstance(inputs, Mapping):
+        elif isinstance(inputs, Mapping) and not _is_file(inputs):
             name = self.arrays.signature.input.name
             if set(inputs) != {name}:
                 raise InputError(
