@@ -56,8 +56,6 @@ def blocks_of(
         InputError: `inputs` or an id does not fit.
         UsageError: `item_ids` makes no sense, or came with inputs that have ids.
     """
-    if signature.input.dtype == "string":
-        raise InputError(f"{signature.model} takes text, which cannot be submitted yet")
     if item_ids is not None:
         # The caller's ids go before the paths'.
         read_files = partial(_without_ids, read_files)
