@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fornada.formats.items import Array
 from fornada.records import Task
 from fornada.tensors import Dtype, ImagePreprocessing, unnamed_tensors
-from model_store.engines.arithmetic import ArithmeticEngine, ArithmeticModel
+from model_store.engines.arithmetic import ArithmeticModel, arithmetic
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
 
@@ -70,10 +70,9 @@ def publish_for_test(
     model = ArithmeticModel(
         output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on
     )
-    artifact = model.to_json()
-    undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None}).to_json()
+    undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None})
     manifest = ModelManifest.model_construct(**dict(draft), version=1)
-    compile_for = ArithmeticEngine(threads=1).load(manifest, undisturbed, allowed_objects=())
+    compile_for = arithmetic(undisturbed, manifest).compile
 
     def predict(items: Array) -> NDArray[np.float32]:
         return compile_for(len(items))(items)
@@ -83,7 +82,7 @@ def publish_for_test(
     inputs = golden.astype(item_dtype)
     models.publish(
         draft,
-        artifact=artifact,
+        artifact=model.to_json(),
         golden_inputs=inputs,
         golden_outputs=predict(inputs),
         check=lambda _artifact: None,

@@ -3,16 +3,17 @@
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
-from fornada.jobs.endings import Endings
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
@@ -136,7 +137,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         events=events,
     )
 
-    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+    def build(manifest: ModelManifest, artifact: Path) -> Predictor:
         predictor = EnginePredictor(
             manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
         )

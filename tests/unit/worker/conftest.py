@@ -15,13 +15,13 @@ from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
@@ -66,6 +66,12 @@ class _Engine:
             raise self.build_error
         return self
 
+    def rows_for(self, _item_shape: Sequence[int]) -> int:
+        return TILE_ITEMS
+
+    def predict_one(self, row: np.ndarray) -> np.ndarray:
+        return self.predict_tile(np.concatenate([row, np.zeros((TILE_ITEMS - 1, *row.shape[1:]))]))
+
     def predict_tile(self, tile: np.ndarray) -> np.ndarray:
         if self.predict_error is not None:
             raise self.predict_error
@@ -81,7 +87,7 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
 class _Isolated:
     """An `IsolatedProcess` that dies over some items, by default over all."""
 
-    engine, tile_items = "isolated", 4
+    engine, call_sizes = "isolated", {"tile_items": 4}
 
     def __init__(self, deadly: Sequence[int] | None = None) -> None:
         self._deadly = deadly

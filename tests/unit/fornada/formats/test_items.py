@@ -203,6 +203,15 @@ def test_items_that_do_not_fit_are_refused(array: np.ndarray, item_dtype: str, r
         checked(array, item_dtype=item_dtype)
 
 
+def test_truth_values_may_be_zeros_and_ones() -> None:
+    truth = IMAGES > 5
+
+    for have in ("bool", "uint8", "float32"):
+        items = checked(truth.astype(have), item_dtype="bool")
+
+        np.testing.assert_array_equal(truth, items, strict=True)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 def test_what_is_no_finite_number_passes_and_is_the_fault_of_its_item(bad: float) -> None:
     array = IMAGES.astype(np.float64)
