@@ -73,7 +73,7 @@ def publish_file(
     )
     # Keras could not load them again; the golden batch compares what the model gives with both.
     artifact = activations.with_keras_activations(artifact)
-    signature = read_signature(model, where)
+    signature = read_signature(model, where).with_dtype_of(golden)
     taken = stated.input_of(signature, where=where)
     if golden is None:
         inputs, outputs = made_up_golden(model, taken, where=where)

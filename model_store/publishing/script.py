@@ -124,18 +124,17 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        signature = read_signature(model, where)
+        test_items, test_targets = (None, None) if self.test is None else _pair(self.test)
+        golden = None if self.golden is None else _array(self.golden, "golden")
+        signature = read_signature(model, where).with_dtype_of(
+            test_items if golden is None else golden
+        )
         taken = self.stated.input_of(signature, where=where)
-
-        def fit(items: Any, argument: str) -> Array:
-            return as_items(_array(items, argument), taken, where=where, argument=argument)
-
-        test_items, test_targets = None, None
-        if self.test is not None:
-            items, test_targets = _pair(self.test)
-            test_items = fit(items, "test")
-        if self.golden is not None:
-            inputs = fit(self.golden, "golden")[:MAX_GOLDEN_ITEMS]
+        if test_items is not None:
+            test_items = as_items(test_items, taken, where=where, argument="test")
+        if golden is not None:
+            golden = golden[:MAX_GOLDEN_ITEMS]
+            inputs = as_items(golden, taken, where=where, argument="golden")
             outputs = golden_outputs(model, inputs, where=where)
         elif test_items is not None:
             inputs = test_items[:GOLDEN_ITEMS]
@@ -172,6 +171,7 @@ class Publication:
                 f"best_epoch is {best_epoch}, and the history has {epoch_count} epochs; give one "
                 "of them, counted from 1"
             )
+        log.info("%s takes %s, gives %s", self.name, checked.input, checked.output)
         if checked.hint is not None:
             log.warning("; ".join([f"{self.name} gives {checked.output}", checked.hint]))
         fitted = FittedModel(
