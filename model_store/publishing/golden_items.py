@@ -52,7 +52,7 @@ def check_golden_count(items: Array, *, argument: str) -> Array:
 
 
 def made_up_golden(
-    model: Any, taken: InputTensor, *, where: str
+    model: Any, taken: InputTensor, *, where: str, allow_nan: bool
 ) -> tuple[Array, NDArray[np.float32]]:
     """Items of which nothing but their dtype and shape is known, and what the model gives for them.
 
@@ -63,7 +63,7 @@ def made_up_golden(
     for shape in _shapes(taken):
         items = _made_up(taken, shape, token_count(model))
         try:
-            return items, golden_outputs(model, items, where=where)
+            return items, golden_outputs(model, items, where=where, allow_nan=allow_nan)
         except ModelRefusedError as exc:
             refusals.append(exc)
     raise refusals[0]

@@ -212,6 +212,18 @@ def test_made_up_items_have_every_dtype_and_a_size_that_the_model_takes(
         assert largest * 0.9 < items.max() <= largest, dtype
 
 
+def test_nan_is_allowed_where_the_publisher_says_so(models: ModelStore, keras: Any) -> None:
+    taken = keras.Input((2,))
+    data = keras_file.dump_model(keras.Model(taken, keras.ops.log(taken - 0.5)))
+
+    manifest = _publish(models, data, Stated(fill=0.5, allow_nan=["outputs"]))
+
+    assert (True, 0.5) == (manifest.input.finite, manifest.input.fill)
+    assert not manifest.output.finite
+    with pytest.raises(ModelRefusedError, match="NaN or infinity for its golden batch"):
+        _publish(models, data, Stated(allow_nan=["inputs"]))
+
+
 def test_a_model_that_fails_on_its_golden_batch_is_refused(models: ModelStore, keras: Any) -> None:
     layers = keras.layers
     words = keras.Input((4,), dtype="int32")
