@@ -104,7 +104,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
         fill=fill,
         allow_nan=allow_nan,
     )
-    artifact = published.read_artifact(file)
+    artifact = published.check_file(file)
     manifest = published.publish_file(
         artifact,
         where=str(file),

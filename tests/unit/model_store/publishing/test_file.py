@@ -248,7 +248,7 @@ def test_a_model_that_the_store_changed_is_not_published(
 ) -> None:
     # given a store that returns another model than it was given
     other = _dump(keras, keras.Input((2, 2), dtype="uint8"), keras.layers.Flatten())
-    monkeypatch.setattr(models, "fetch", lambda _ref: other)
+    monkeypatch.setattr(models, "download", lambda _ref, path: path.write_bytes(other))
 
     with pytest.raises(ModelRefusedError, match="golden batch"):
         _publish(models, artifact)
@@ -259,16 +259,17 @@ def test_a_model_that_the_store_changed_is_not_published(
 def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.keras").write_bytes(b"1234")
 
-    assert b"1234" == published_file.read_artifact(tmp_path / "model.keras")
+    path = tmp_path / "model.keras"
+    assert path == published_file.check_file(path)
     for old in ("model.h5", "saved"):
         (tmp_path / "saved").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=rf"fornada models convert .*{old} .*\.keras"):
-            published_file.read_artifact(tmp_path / old)
+            published_file.check_file(tmp_path / old)
     with pytest.raises(InputError, match="cannot be read"):
-        published_file.read_artifact(tmp_path / "absent.keras")
+        published_file.check_file(tmp_path / "absent.keras")
     monkeypatch.setattr(published_file, "MAX_ARTIFACT_BYTES", 3)
     with pytest.raises(InputError, match="has 4 bytes; give at most 3"):
-        published_file.read_artifact(tmp_path / "model.keras")
+        published_file.check_file(tmp_path / "model.keras")
 
 
 def test_classes_that_are_not_an_array_of_names_are_refused(tmp_path: Path) -> None:
