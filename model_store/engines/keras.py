@@ -53,8 +53,8 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.item_shape,
-                item_dtype=manifest.item_dtype,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
                 exact=self._exact,
             )
 
