@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from fornada.keys import check_name
-from fornada.tensors import InputTensor, OutputTensor
+from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
 from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
+from model_store.signature import read_signature
 from model_store.store import ModelStore
 from trainer.checkpoint import Checkpoint, identity_of
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, image_preprocessing
+from trainer.data.images import are_images
 from trainer.evaluation.acceptance import Acceptance
 from trainer.fit import OnEpoch, fit
 from trainer.recipes.catalog import Recipe, build_model, default_recipe, find_recipe
@@ -149,7 +151,7 @@ def _draft(
     model: Any, name: str, dataset: Dataset, metrics: dict[str, float], training: Training
 ) -> ModelDraft:
     return ModelDraft.of_one(
-        *_tensors(model, dataset),
+        *_tensors(model, name, dataset),
         name=name,
         metrics=metrics,
         training=training,
@@ -157,24 +159,26 @@ def _draft(
     )
 
 
-def _tensors(model: Any, dataset: Dataset) -> tuple[InputTensor, OutputTensor]:
-    """Input and output as Keras names them; a subclassed model names neither."""
+def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[InputTensor, OutputTensor]:
+    """Input and output by the names that Keras has."""
+    signature = read_signature(model, f"the new {name}")
     kind = output_kind(model, dataset)
-    input_names = [tensor.name for tensor in getattr(model, "inputs", None) or []]
-    output_names = getattr(model, "output_names", None) or []
+    image = dataset.image
+    if image is None and are_images(dataset.test_items):
+        image = image_preprocessing(dataset.item_shape)
     return (
         InputTensor(
-            name=(input_names or ["inputs"])[0],
+            name=signature.input.name,
             dtype=dataset.item_dtype,
             shape=list(dataset.item_shape),
-            image=dataset.image,
+            image=image,
         ),
         OutputTensor(
-            name=(output_names or ["outputs"])[0],
+            name=signature.output_name,
             shape=[1 if kind == "binary" else len(dataset.classes)],
             kind=kind,
             classes=dataset.classes,
-            threshold=_THRESHOLD if kind in {"binary", "multilabel"} else None,
+            threshold=_THRESHOLD if kind in THRESHOLD_KINDS else None,
         ),
     )
 

@@ -1,8 +1,10 @@
 """The engine `test`: arithmetic in NumPy, for tests of everything but the ML framework."""
 
 import functools
+import math
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ from fornada.errors import MessageError, ModelRefusedError, PredictionError
 from fornada.formats.items import Array
 from fornada.records import Record
 from fornada.tensors import InputTensor
-from model_store.engines.interface import Compile, Predict
+from model_store.engines.interface import EngineModel, Predict
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 
 
@@ -43,20 +46,37 @@ class ArithmeticEngine:
     def load(
         self,
         manifest: ModelManifest,
-        artifact: bytes,
+        artifact: Path,
         *,
         allowed_objects: Collection[str],  # noqa: ARG002 - it has no layers
-    ) -> Compile:
+    ) -> EngineModel:
         """The model, for tiles of any size.
 
         Raises:
             ModelRefusedError: The artifact is not an `ArithmeticModel`.
         """
         try:
-            model = ArithmeticModel.from_json(artifact, where=f"the artifact of {manifest}")
+            model = ArithmeticModel.from_json(
+                artifact.read_bytes(), where=f"the artifact of {manifest}"
+            )
         except MessageError as exc:
             raise ModelRefusedError(f"{exc}; FORNADA_ENGINE=test runs no other model") from exc
-        return lambda tile_items: _predict(model, manifest.input, tile_items)
+        return arithmetic(model, manifest)
+
+
+def arithmetic(model: ArithmeticModel, manifest: ModelManifest) -> EngineModel:
+    """The model, for the items of a manifest."""
+    taken = manifest.input
+    weight_count = math.prod(side or 1 for side in taken.shape) * model.output_count
+    return EngineModel(
+        compile=lambda items: _predict(model, taken, items),
+        work=Work(
+            multiplications=weight_count,
+            weight_bytes=4 * weight_count,
+            output_bytes=4 * model.output_count,
+            operation_count=1,
+        ),
+    )
 
 
 def _weights(model: ArithmeticModel, item_size: int, item_dtype: str) -> NDArray[np.float32]:

@@ -44,6 +44,7 @@ def compile_predict(
     item_shape: Sequence[int | None],
     item_dtype: str,
     exact: bool = False,
+    constants: bool = True,
 ) -> Predict:
     """Compile predict to one function of a fixed signature, traced here and never again.
 
@@ -58,6 +59,7 @@ def compile_predict(
         item_shape: Shape of one item; `None` where a side is open.
         item_dtype: dtype of the model's input.
         exact: Refuse a model that computes in less than float64 anywhere.
+        constants: Make constants of the weights of small models (ADR 0015).
 
     Raises:
         ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
@@ -67,7 +69,7 @@ def compile_predict(
     takes = tile_text(item_dtype, rows, item_shape)
 
     def forward(items: Any) -> Any:
-        with constant_weights(model, keras, tensorflow):
+        with constant_weights(model if constants else None, keras, tensorflow):
             outputs = model(tensorflow.cast(items, item_dtype), training=False)
         numbers = tensorflow.cast(outputs, tensorflow.float32)
         return tensorflow.expand_dims(numbers, -1) if numbers.shape.rank == 1 else numbers
@@ -195,7 +197,7 @@ def constant_weights(model: Any, keras: Any, tensorflow: Any) -> Any:
 
     Such calls do not change the model: state that its layers update is discarded.
     """
-    weights = model.weights if constant_bytes(model) else []
+    weights = model.weights if model is not None and constant_bytes(model) else []
     # Inside the graph being traced they have no values.
     with tensorflow.init_scope():
         values = [(weight, weight.numpy()) for weight in weights]

@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
 from model_store.engines import golden
-from model_store.engines.interface import Compile, Predict
+from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import import_keras
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino_indices import with_index_check
 from model_store.engines.openvino_transposes import sink_transposes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
+from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
@@ -208,8 +210,8 @@ class OpenVINOEngine:
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
-    ) -> Compile:
+        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+    ) -> EngineModel:
         """Load a model; it is compiled to one graph per size."""
         model = load_model(
             artifact,
@@ -217,11 +219,18 @@ class OpenVINOEngine:
             allowed_objects=allowed_objects,
             backend="openvino",
         )
-        return lambda tile_items: compile_predict(
-            model,
-            tile_items=tile_items,
-            item_shape=manifest.input.shape,
-            item_dtype=manifest.input.dtype,
-            streams=self.streams,
-            precision=self._precision,
+        return EngineModel(
+            compile=lambda tile_items: compile_predict(
+                model,
+                tile_items=tile_items,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
+                streams=self.streams,
+                precision=self._precision,
+            ),
+            work=estimate(
+                model,
+                item_shape=manifest.input.shape,
+                is_text=manifest.input.dtype.startswith("int"),
+            ),
         )

@@ -56,6 +56,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         Recipe(name="mlp", build=networks.mlp, epochs=5, batch_size=64),
         Recipe(name="cnn", build=networks.cnn, epochs=15, batch_size=64),
+        Recipe(name="photos", build=networks.photos, epochs=20, batch_size=32),
         # Few classes and many examples: after the third epoch it overfits.
         Recipe(name="sentiment", build=networks.text, epochs=3, batch_size=64),
         Recipe(name="topics", build=networks.text, epochs=15, batch_size=64),
@@ -69,6 +70,9 @@ RECIPES: Mapping[str, Recipe] = {
         ),
     )
 }
+
+#: Largest side of images that the networks for small ones take by default.
+_SMALL_IMAGE = 64
 
 #: Data sets whose recipe does not follow from their items.
 _BY_DATASET = {"imdb": "sentiment"}
@@ -92,6 +96,8 @@ def default_recipe(dataset: Dataset) -> Recipe:
     if dataset.kind == "values":
         return RECIPES["regression"]
     has_channels = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
+    if dataset.item_dtype == "uint8" and max(dataset.item_shape[:2]) > _SMALL_IMAGE:
+        return RECIPES["photos"]
     by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if has_channels else "mlp"}
     return RECIPES[by_dtype[dataset.item_dtype]]
 

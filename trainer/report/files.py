@@ -24,8 +24,6 @@ from trainer.report.values import values_report
 _MINUTE_S, _HOUR_S = 60, 3600
 #: Rows of the predict calls over the test items.
 _TEST_TILE_ITEMS = 256
-#: From which probability on a class applies, where a manifest does not say.
-_THRESHOLD = 0.5
 
 
 def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
@@ -84,7 +82,7 @@ def _findings(tested: Outcome | None, given: OutputTensor) -> tuple[list[Tile], 
         return [], []
     items, targets, outputs = tested.items, tested.targets, tested.outputs
     classes = list(given.classes or (BINARY_CLASSES if given.kind == "binary" else given.columns))
-    threshold = _THRESHOLD if given.threshold is None else given.threshold
+    threshold = given.least_probability
     match given.kind:
         case "probabilities":
             return classification_report(items, targets, outputs, classes)

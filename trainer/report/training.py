@@ -1,6 +1,5 @@
 """What a report says of any model: how it was trained, its layers, and its provenance."""
 
-from fornada.tensors import ImagePreprocessing
 from trainer.figures.curves import metric_curve, metric_names
 from trainer.report.material import ReportMaterial, train_item_counts
 from trainer.report.page import Section, shape
@@ -53,7 +52,7 @@ def provenance_section(material: ReportMaterial) -> Section:
             "item": f"{shape(items.shape[1:])}, {items.dtype}",
         }
     if taken.image is not None:
-        data["images"] = _preprocessing(taken.image)
+        data["images"] = str(taken.image)
     parameters: dict[str, object] = {}
     if training is not None:
         fitted_count, held_out_count = train_item_counts(training)
@@ -79,12 +78,6 @@ def provenance_section(material: ReportMaterial) -> Section:
             "columns": {title: facts for title, facts in columns.items() if facts},
         },
     )
-
-
-def _preprocessing(image: ImagePreprocessing) -> str:
-    """How files become items."""
-    turned = "turned upright" if image.exif else "not turned"
-    return f"{image.color}, {image.resize}, {image.interpolation}, {turned}, as by {image.like}"
 
 
 def _file_part(metric: str) -> str:

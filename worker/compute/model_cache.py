@@ -146,7 +146,7 @@ class ModelCache:
         began_s = time.monotonic()
         with _faults_of_the_model():
             artifact = self._disk.get_or_fetch(
-                manifest.digest, lambda: self._models.fetch(manifest.artifact)
+                manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)

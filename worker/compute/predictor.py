@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from model_store.engines.golden import check_golden
 from model_store.engines.interface import Compile, Engine
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 
@@ -32,6 +34,10 @@ class Predictor(Protocol):
         """Extra calls to queue in the engine, so that a stream never idles."""
 
     @property
+    def work(self) -> Work:
+        """What a call costs, estimated."""
+
+    @property
     def tile_items(self) -> int:
         """Rows of every call; if the model's input has open sides, the most."""
 
@@ -50,10 +56,10 @@ class Predictor(Protocol):
 _OPEN_TILE_ITEMS = 64
 _OPEN_TILE_NUMBERS = 2048
 
-#: Builds the predictor of a manifest from the artifact's bytes.
-PredictorFactory = Callable[[ModelManifest, bytes], Predictor]
+#: Builds the predictor of a manifest from the file of the artifact.
+PredictorFactory = Callable[[ModelManifest, Path], Predictor]
 #: Chooses the rows of a model's predict calls, and may measure to do so.
-ChooseTile = Callable[[ModelManifest, Compile], int]
+ChooseTile = Callable[[ModelManifest, Compile, Work], int]
 
 
 class EnginePredictor:
@@ -62,29 +68,32 @@ class EnginePredictor:
     def __init__(
         self,
         manifest: ModelManifest,
-        artifact: bytes,
+        artifact: Path,
         *,
         engine: Engine,
         models: ModelStore,
         choose_tile: ChooseTile,
     ) -> None:
         self._takes = manifest.input
-        self._compile_for = functools.cache(
-            engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
-        )
+        model = engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
+        self._compile_for = functools.cache(model.compile)
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
+        self.work = model.work
         self.tile_items = _OPEN_TILE_ITEMS
         if not self._takes.is_open:
-            self.tile_items = choose_tile(manifest, self._compile_for)
+            self.tile_items = choose_tile(manifest, self._compile_for, model.work)
         self._predict = self._compile_for(self.tile_items)
         golden = manifest.golden
         inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
+        tile_items = self.rows_for(inputs.shape[1:])
+        # Wrong weights show in any item, and all were compared when the model was published.
+        compared = slice(model.work.golden_items(tile_items))
         check_golden(
             self._predict,
-            inputs=inputs,
-            outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
-            tile_items=self.rows_for(inputs.shape[1:]),
+            inputs=inputs[compared],
+            outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key)[compared],
+            tile_items=tile_items,
             where=f"model {manifest} on {engine.name}",
             tolerance=engine.tolerance,
         )

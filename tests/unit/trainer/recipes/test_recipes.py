@@ -47,6 +47,8 @@ def _made_up(recipe: str) -> Dataset:
     features = (rng.normal(size=(24, 13)) * np.logspace(-1, 3, 13)).astype(np.float32)
     if recipe == "mlp":
         return _dataset(rng.integers(0, 256, (24, 28, 28), np.uint8), outputs=10)
+    if recipe == "photos":
+        return _dataset(rng.integers(0, 256, (24, 70, 90, 3), np.uint8), outputs=3)
     if recipe == "cnn":
         return _dataset(rng.integers(0, 256, (24, 32, 32, 3), np.uint8), outputs=10)
     if recipe in {"sentiment", "topics"}:
@@ -221,5 +223,7 @@ def test_custom_data_gets_the_recipe_for_its_items() -> None:
         (np.zeros((2, 30), np.int32), "topics"),
         (np.zeros((2, 64, 64, 3), np.uint8), "cnn"),
         (np.zeros((2, 64, 64), np.uint8), "mlp"),
+        (np.zeros((2, 64, 65), np.uint8), "photos"),
+        (np.zeros((2, 224, 224, 3), np.uint8), "photos"),
     ):
         assert recipe == default_recipe(_dataset(items, outputs=2)).name
