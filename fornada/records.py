@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -189,6 +190,12 @@ class AliasMove(Record):
     moved_at: AwareDatetime
     #: Whether it returns to an earlier version; the moves in between no longer count as history.
     rollback: bool = False
+
+
+def sha256_of_file(path: Path) -> str:
+    """The sha256 of a file as 64 hex digits; it is not held in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_hex(data: bytes | memoryview) -> str:

@@ -151,6 +151,11 @@ class OutputTensor(Record):
         return math.prod(side or 0 for side in self.shape)
 
     @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The shape of an item's numbers; empty for a single number."""
+        return tuple(side or 0 for side in self.shape)
+
+    @property
     def columns(self) -> list[str]:
         """A name for each number of an item: classes, values, or running numbers."""
         if self.kind == "binary":

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from fornada.errors import InputError, ModelRefusedError, UsageError, error_line
-from model_store.engines.keras_file import custom_objects, dump_model
+from fornada.errors import InputError, LocalDiskError, ModelRefusedError, UsageError, error_line
+from model_store.engines.keras_file import custom_objects, save_model
 from model_store.engines.keras_setup import import_keras, import_tensorflow
 from model_store.safety.artifact_check import check_artifact
+from model_store.scratch import scratch_folder
 
 _HDF5 = {".h5", ".hdf5"}
 _GRAPH, _METADATA = "saved_model.pb", "keras_metadata.pb"
@@ -34,11 +35,12 @@ _ITEM_COUNT = 4
 _TOLERANCE = 1e-4
 
 
-def convert(old: Path, *, allowed_objects: Collection[str] = ()) -> bytes:
-    """The bytes of a `.keras` file with the Keras model of an old file.
+def convert(old: Path, new: Path, *, allowed_objects: Collection[str] = ()) -> None:
+    """Write the Keras model of an old file into a `.keras` file.
 
     Args:
         old: An `.h5` file, or a SavedModel folder that Keras 2 wrote.
+        new: The file to write.
         allowed_objects: Code that the model may use, as `Trust.allowed_objects`.
 
     Raises:
@@ -46,6 +48,7 @@ def convert(old: Path, *, allowed_objects: Collection[str] = ()) -> bytes:
         InputError: It cannot be read.
         ModelRefusedError: It holds no Keras model, Keras cannot build it, it gives other outputs
             than the old file, or it could not be published.
+        LocalDiskError: `new` or the temporary folder cannot be written.
     """
     if old.is_dir() and (old / _GRAPH).exists():
         load = _from_saved_model
@@ -74,9 +77,17 @@ def convert(old: Path, *, allowed_objects: Collection[str] = ()) -> bytes:
                 f"{old} cannot be loaded by Keras {keras.__version__}: {error_line(exc)}; load it "
                 "with the release that wrote it, and save it with model.save('model.keras')"
             ) from exc
-        data = dump_model(model)
-    check_artifact(data, where=f"the model in {old}", allowed_objects=allowed_objects)
-    return data
+        with scratch_folder() as folder:
+            made = folder / "model.keras"
+            save_model(model, made)
+            check_artifact(made, where=f"the model in {old}", allowed_objects=allowed_objects)
+            try:
+                shutil.copyfile(made, new)
+            except OSError as exc:
+                raise LocalDiskError(
+                    f"{new} cannot be written ({exc.strerror or exc}); check the folder and its "
+                    "free space"
+                ) from exc
 
 
 def _by_all_names(allowed_objects: Collection[str]) -> dict[str, Any]:

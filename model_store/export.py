@@ -1,12 +1,14 @@
 """Copy a model version out of the store with every byte checked, or only check it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fornada import keys
 from fornada.errors import (
+    FornadaError,
     IntegrityError,
     LocalDiskError,
     MissingExtraError,
@@ -17,6 +19,7 @@ from fornada.errors import (
 from fornada.records import ObjectRef
 from model_store.manifest import ModelManifest
 from model_store.safety.artifact_check import check_artifact
+from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 
 _ARTIFACT = "model.keras"
@@ -55,7 +58,8 @@ def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore)
     paths = _write_all(files_of(manifest), folder, models=models)
     # Written last: where it is, all the others are.
     paths.append(folder / "manifest.json")
-    _write(paths[-1], models.manifest_bytes(manifest))
+    with _disk_errors(paths[-1]):
+        paths[-1].write_bytes(models.manifest_bytes(manifest))
     return paths
 
 
@@ -90,14 +94,16 @@ def check_version(manifest: ModelManifest, *, models: ModelStore) -> Iterator[Fi
         StoreError: The store cannot be reached or refuses.
     """
     for name, ref in files_of(manifest).items():
-        try:
-            data = models.fetch(ref)
-        except (IntegrityError, ObjectNotFoundError) as exc:
-            yield FileFinding(file=name, status="wrong", detail=str(exc))
-            continue
-        yield FileFinding(file=name, status="ok", detail=f"{len(data)} bytes, sha256 as recorded")
-        if name == _ARTIFACT:
-            yield _contents(data, models)
+        with scratch_folder() as folder:
+            try:
+                models.download(ref, folder / "file")
+            except (IntegrityError, ObjectNotFoundError) as exc:
+                yield FileFinding(file=name, status="wrong", detail=str(exc))
+                continue
+            detail = f"{ref.size_bytes} bytes, sha256 as recorded"
+            yield FileFinding(file=name, status="ok", detail=detail)
+            if name == _ARTIFACT:
+                yield _contents(folder / "file", models)
 
 
 def _write_all(files: Mapping[str, ObjectRef], folder: Path, *, models: ModelStore) -> list[Path]:
@@ -106,11 +112,13 @@ def _write_all(files: Mapping[str, ObjectRef], folder: Path, *, models: ModelSto
     paths = []
     for name, ref in files.items():
         paths.append(folder / keys.check_name("file name", name))
-        _write(paths[-1], models.fetch(ref))
+        with _disk_errors(paths[-1]):
+            folder.mkdir(parents=True, exist_ok=True)
+            models.download(ref, paths[-1])
     return paths
 
 
-def _contents(artifact: bytes, models: ModelStore) -> FileFinding:
+def _contents(artifact: Path, models: ModelStore) -> FileFinding:
     where = "contents of model.keras"
     try:
         check_artifact(artifact, where="it", allowed_objects=models.trust.allowed_objects)
@@ -121,9 +129,11 @@ def _contents(artifact: bytes, models: ModelStore) -> FileFinding:
     return FileFinding(file=where, status="ok", detail="weights and allowed layers only")
 
 
-def _write(path: Path, data: bytes) -> None:
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        yield
+    except FornadaError:
+        raise
     except OSError as exc:
         raise LocalDiskError(f"cannot write {path}: {exc.strerror or exc}") from exc

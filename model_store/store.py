@@ -2,22 +2,26 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Self
 
 from fornada import keys
 from fornada.errors import ModelNotFoundError, ModelRefusedError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
-from fornada.records import AliasMove, ModelPin, ObjectRef, now
+from fornada.records import AliasMove, ModelPin, ObjectRef, now, sha256_of_file
 from fornada.settings import Settings
-from fornada.storage.checked_reads import read_checked
-from fornada.storage.interface import ObjectStore
+from fornada.storage.checked_reads import download_checked, read_checked
+from fornada.storage.interface import Content, ObjectStore
 from fornada.storage.opening import open_store
 from model_store.aliases import Aliases, rollback_target
 from model_store.claims import claim_number
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
 from model_store.safety.signing import ManifestSignature, PrivateKey
 from model_store.safety.trust import Trust
+from model_store.scratch import scratch_folder
+
+_REMEDY = "publish the model again"
 
 
 class ModelStore:
@@ -42,28 +46,29 @@ class ModelStore:
         self,
         draft: ModelDraft,
         *,
-        artifact: bytes,
+        artifact: Content,
         golden_inputs: Array,
         golden_outputs: Array,
         files: Mapping[str, bytes] | None = None,
-        check: Callable[[bytes], None],
+        check: Callable[[Path], None],
         sign_key: PrivateKey | None = None,
     ) -> ModelManifest:
         """Store a new version, which exists only once all of it is written and checked.
 
         Args:
             draft: What the publisher states about the model.
-            artifact: The `.keras` file.
+            artifact: The `.keras` file, or its bytes.
             golden_inputs: item dtype [items, *item_shape].
             golden_outputs: float32 [items, classes], the model's outputs for those inputs.
             files: Further files of the version, by name.
-            check: Called with the artifact as read back from the store; raises if the model
-                does not load or fails its golden batch, and then there is no version.
+            check: Called with the file of the artifact as read back from the store; raises if the
+                model does not load or fails its golden batch, and then there is no version.
             sign_key: Signs the manifest before the version exists.
 
         Raises:
             ModelRefusedError: From `check`.
             StoreError: The store cannot be reached or refuses.
+            LocalDiskError: The temporary folder is full or not writable.
         """
         version = self._claim_version(draft.name)
         of_version = keys.ModelKeys(draft.name).version(version)
@@ -79,7 +84,9 @@ class ModelStore:
             ),
             files={name: self._put(prefix + name, data) for name, data in (files or {}).items()},
         )
-        check(self.fetch(manifest.artifact))
+        with scratch_folder() as folder:
+            self.download(manifest.artifact, folder / "model.keras")
+            check(folder / "model.keras")
         if sign_key is not None:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
         self.objects.put(of_version.manifest, manifest.to_json())
@@ -217,7 +224,16 @@ class ModelStore:
             IntegrityError: Two reads did not match what the manifest says.
             ObjectNotFoundError: The object is gone.
         """
-        return read_checked(self.objects, ref, remedy="publish the model again")
+        return read_checked(self.objects, ref, remedy=_REMEDY)
+
+    def download(self, ref: ObjectRef, path: Path) -> None:
+        """Write an object that a manifest names into a file; others see all of it or nothing.
+
+        Raises:
+            IntegrityError, ObjectNotFoundError: As `fetch`.
+            OSError: The file cannot be written.
+        """
+        download_checked(self.objects, ref, path, remedy=_REMEDY)
 
     def _claim_version(self, name: str) -> int:
         of_model = keys.ModelKeys(name)
@@ -231,9 +247,11 @@ class ModelStore:
             tickets=of_model.version_tickets,
         )
 
-    def _put(self, key: str, data: bytes) -> ObjectRef:
+    def _put(self, key: str, data: Content) -> ObjectRef:
         self.objects.put(key, data)
-        return ObjectRef.of(key, data)
+        if isinstance(data, bytes):
+            return ObjectRef.of(key, data)
+        return ObjectRef(key=key, size_bytes=data.stat().st_size, sha256=sha256_of_file(data))
 
     def _alias_version(self, ref: ModelRef) -> int:
         version = self._aliases.version(ref.name, ref.alias or "")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fornada.errors import UsageError
 from fornada.tensors import CLASS_KINDS, Kind, OutputTensor
 from producer.client import Client
-from producer.inputs.interface import Images
+from producer.inputs.interface import Inputs
 from producer.job import Job
 from producer.results import Label, Results, classes_of
 
@@ -99,7 +99,7 @@ class Comparison:
 
 
 def submit_both(
-    client: Client, images: Callable[[], Images], *, first: str, second: str
+    client: Client, images: Callable[[], Inputs], *, first: str, second: str
 ) -> tuple[Job, Job]:
     """Submit the same images to two models.
 

@@ -14,6 +14,7 @@ from fornada.errors import (
     IntegrityError,
     JobFailedError,
     JobNotFinishedError,
+    UsageError,
     WaitTimeoutError,
 )
 from fornada.jobs.manifest import JobManifest
@@ -23,6 +24,7 @@ from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from producer.job_status import JobStatus, ended_status, open_status
+from producer.options import check_seconds
 from producer.results import Results, ShardResult, missing_outputs, stored_outputs
 
 log = get_logger(__name__)
@@ -94,9 +96,14 @@ class Job:
 
         Raises:
             WaitTimeoutError: It did not end in time; it continues.
+            UsageError: An argument is of another type.
             StoreError: The store cannot be reached.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if timeout_s is not None:
+            check_seconds(timeout_s, "timeout_s")
+        if on_progress is not None and not callable(on_progress):
+            raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
+        deadline = None if timeout_s is None else time.monotonic() + float(timeout_s)
         poll_s = _FIRST_POLL_S
         while True:
             status = self.status()

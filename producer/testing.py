@@ -36,10 +36,11 @@ _Predict = Callable[[Array], Predicted]
 def in_memory_client(
     *,
     model: str,
-    item_shape: Sequence[int],
+    item_shape: Sequence[int | None],
     classes: Sequence[str] | None = None,
     predict: Predict | None = None,
     item_dtype: str = "uint8",
+    input_name: str = "inputs",
     kind: Kind = "probabilities",
     aliases: Mapping[str, int] | None = None,
     run_at_once: bool = True,
@@ -51,11 +52,12 @@ def in_memory_client(
 
     Args:
         model: Name of the model, which is published as version 1.
-        item_shape: Shape of its items.
+        item_shape: Shape of its items; `None` for a side that varies.
         classes: Its classes, two of them if it is binary, or the names of its values.
         predict: Computes its outputs, of an item in the shape of the output; by default all classes
             are equally likely.
         item_dtype: A dtype that models take.
+        input_name: Name of its input.
         kind: What the outputs mean.
         aliases: Aliases of the model; by default `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
@@ -71,10 +73,10 @@ def in_memory_client(
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    taken = {"name": "inputs", "dtype": item_dtype, "shape": list(item_shape)}
+    taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
     items = InputTensor.from_plain(taken, where="the model's input")
     answer = predict or _equally_likely(classes, kind)
-    golden = np.zeros((1, *item_shape), items.numpy_dtype)
+    golden = np.zeros((1, *(side or 1 for side in item_shape)), items.numpy_dtype)
     golden_outputs = np.asarray(answer(golden), np.float32)
     given = {
         "name": "outputs",

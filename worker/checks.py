@@ -10,8 +10,10 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from model_store.engines.catalog import open_engine, require_engine
 from model_store.engines.interface import Compile, Engine
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
+from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import shard_cost
@@ -58,25 +60,27 @@ def _load_and_predict(
     manifest = models.verified_manifest(models.resolve(ref).pin)
     tile = "FORNADA_MAX_BATCH_SIZE"
 
-    def choose_tile(manifest: ModelManifest, compile_for: Compile) -> int:
+    def choose_tile(manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
         nonlocal tile
         if settings.max_batch_size is not None:
             return settings.max_batch_size
         found = kept.find(manifest)
-        tile = "as kept" if found else "measured here, not kept"
-        found = found or kept.measure(manifest, compile_for)
+        tile = "as kept" if found else "chosen here, not kept"
+        found = found or kept.choose(manifest, compile_for, work)
         tile = f"{tile}: {found.summary}"
         return found.tile_items
 
     began = time.monotonic()
     # Loading predicts the golden batch, and refuses the model if its outputs differ.
-    predictor = EnginePredictor(
-        manifest,
-        models.fetch(manifest.artifact),
-        engine=engine,
-        models=models,
-        choose_tile=choose_tile,
-    )
+    with scratch_folder() as folder:
+        models.download(manifest.artifact, folder / "model.keras")
+        predictor = EnginePredictor(
+            manifest,
+            folder / "model.keras",
+            engine=engine,
+            models=models,
+            choose_tile=choose_tile,
+        )
     yield Finding(
         check="model",
         status="ok",
@@ -94,6 +98,8 @@ def _load_and_predict(
 def _threads(
     settings: Settings, manifest: ModelManifest, predictor: Predictor, objects: ObjectStore
 ) -> str:
+    if manifest.input.is_open:
+        return f"not measured: {manifest} takes items of any size"
     cost = shard_cost(manifest, predictor, objects=objects, settings=settings)
     needed = cost.threads(settings, streams=predictor.streams)
     why = (

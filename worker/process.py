@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
@@ -136,7 +137,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         events=events,
     )
 
-    def build(manifest: ModelManifest, artifact: bytes) -> Predictor:
+    def build(manifest: ModelManifest, artifact: Path) -> Predictor:
         predictor = EnginePredictor(
             manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
         )

@@ -129,7 +129,7 @@ class Servers:
                     ),
                     name=model,
                 ),
-                artifact=(self.data / f"{model}.keras").read_bytes(),
+                artifact=self.data / f"{model}.keras",
                 golden_inputs=np.array(images[:GOLDEN_ITEMS]),
                 golden_outputs=np.array(reference[:GOLDEN_ITEMS]),
                 # `prepare` has just written it.

@@ -1,8 +1,15 @@
 """Read an object that a manifest or outcome names, and verify that it is the recorded one."""
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
 from fornada.errors import IntegrityError, ObjectNotFoundError
 from fornada.records import ObjectRef, sha256_hex
-from fornada.storage.interface import ObjectStore, StoredObject
+from fornada.storage.interface import ObjectStore
+
+_T = TypeVar("_T")
 
 
 def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
@@ -19,18 +26,11 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     """
     inline = ref.inline_bytes()
     if inline is not None:
-        return _checked(StoredObject(data=inline, etag=""), ref, remedy)
+        return _checked(inline, "", ref, remedy)
     if ref.first_byte is not None and not ref.size_bytes:
         return b""
-    try:
-        return _read_once(objects, ref, remedy)
-    except IntegrityError:
-        # Bytes can flip in transit; an object that was changed differs again.
-        return _read_once(objects, ref, remedy)
 
-
-def _read_once(objects: ObjectStore, ref: ObjectRef, remedy: str) -> bytes:
-    try:
+    def read() -> bytes:
         if ref.first_byte is None:
             # One byte more shows that it is too large, without reading the rest into memory.
             stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
@@ -41,24 +41,69 @@ def _read_once(objects: ObjectStore, ref: ObjectRef, remedy: str) -> bytes:
                 size_bytes=ref.size_bytes,
                 bucket=ref.bucket,
             )
+        return _checked(stored.data, stored.etag, ref, remedy)
+
+    return _twice(read, ref, remedy)
+
+
+def download_checked(objects: ObjectStore, ref: ObjectRef, path: Path, *, remedy: str) -> None:
+    """Write the bytes of `ref`, verified, into the file `path`; others see all of them or nothing.
+
+    Args:
+        objects: The store.
+        ref: The object, with its recorded size and digest or ETag.
+        path: The file; its folder exists.
+        remedy: What to do if it differs, for the error message.
+
+    Raises:
+        IntegrityError: Size, digest or ETag differ in two reads.
+        ObjectNotFoundError: The object is gone.
+        OSError: The file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
+        part = Path(folder, "part")
+
+        def read() -> None:
+            found = objects.download(ref.key, part, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
+            _check(found.size_bytes, lambda: found.sha256, found.etag, ref, remedy)
+
+        inline = ref.inline_bytes()
+        if inline is None:
+            _twice(read, ref, remedy)
+        else:
+            part.write_bytes(_checked(inline, "", ref, remedy))
+        part.replace(path)
+
+
+def _twice(read: Callable[[], _T], ref: ObjectRef, remedy: str) -> _T:
+    try:
+        try:
+            return read()
+        except IntegrityError:
+            # Bytes can flip in transit; an object that was changed differs again.
+            return read()
     except ObjectNotFoundError as exc:
         raise ObjectNotFoundError(f"{ref.key} is gone ({exc}); put it back, or {remedy}") from exc
-    return _checked(stored, ref, remedy)
 
 
-def _checked(stored: StoredObject, ref: ObjectRef, remedy: str) -> bytes:
-    if len(stored.data) != ref.size_bytes:
-        more = len(stored.data) > ref.size_bytes
-        size = f"more than {ref.size_bytes}" if more else len(stored.data)
+def _checked(data: bytes, etag: str, ref: ObjectRef, remedy: str) -> bytes:
+    _check(len(data), lambda: sha256_hex(data), etag, ref, remedy)
+    return data
+
+
+def _check(
+    size_bytes: int, sha256: Callable[[], str], etag: str, ref: ObjectRef, remedy: str
+) -> None:
+    if size_bytes != ref.size_bytes:
+        more = size_bytes > ref.size_bytes
+        size = f"more than {ref.size_bytes}" if more else size_bytes
         raise IntegrityError(
             f"{ref.key} has {size} bytes and {ref.size_bytes} were recorded; it was changed or "
             f"truncated, {remedy}"
         )
-    if ref.sha256 is not None and sha256_hex(stored.data) != ref.sha256:
+    if ref.sha256 is not None and sha256() != ref.sha256:
         raise IntegrityError(f"{ref.key} does not match its sha256; it was changed, {remedy}")
-    if ref.sha256 is None and ref.etag is not None and stored.etag != ref.etag:
+    if ref.sha256 is None and ref.etag is not None and etag != ref.etag:
         raise IntegrityError(
-            f"{ref.key} was changed after it was recorded (ETag {stored.etag}, then {ref.etag}); "
-            f"{remedy}"
+            f"{ref.key} was changed after it was recorded (ETag {etag}, then {ref.etag}); {remedy}"
         )
-    return stored.data

@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
+
+#: An object's bytes, or the file that holds them.
+Content = bytes | Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +26,15 @@ class StoredObject:
     """An object's bytes, and the store's name for this version of them."""
 
     data: bytes
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Downloaded:
+    """What a download wrote into a file."""
+
+    size_bytes: int
+    sha256: str
     etag: str
 
 
@@ -49,7 +62,12 @@ class ObjectStore(Protocol):
     ) -> StoredObject:
         """`size_bytes` of the object under `key`, from `first_byte` on; fewer at its end."""
 
-    def put(self, key: str, data: bytes) -> None:
+    def download(
+        self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> Downloaded:
+        """Write the object under `key`, or its first `max_bytes`, into the file `path`."""
+
+    def put(self, key: str, data: Content) -> None:
         """Write `data`, replacing what was there."""
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -63,3 +81,8 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete the object; it need not exist."""
+
+
+def content_size_bytes(data: Content) -> int:
+    """The size of the bytes, or of the file."""
+    return len(data) if isinstance(data, bytes) else data.stat().st_size

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fornada.errors import ObjectNotFoundError
-from fornada.storage.interface import ObjectInfo, StoredObject
+from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 
 
 class InMemoryObjectStore:
@@ -52,8 +53,16 @@ class InMemoryObjectStore:
         whole = self.get(key, bucket=bucket)
         return replace(whole, data=whole.data[first_byte : first_byte + size_bytes])
 
-    def put(self, key: str, data: bytes, *, bucket: str | None = None) -> None:
-        self._write((bucket, key), data)
+    def download(
+        self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> Downloaded:
+        stored = self.get(key, bucket=bucket, max_bytes=max_bytes)
+        path.write_bytes(stored.data)
+        sha256 = hashlib.sha256(stored.data).hexdigest()
+        return Downloaded(size_bytes=len(stored.data), sha256=sha256, etag=stored.etag)
+
+    def put(self, key: str, data: Content, *, bucket: str | None = None) -> None:
+        self._write((bucket, key), data if isinstance(data, bytes) else data.read_bytes())
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self._lock:

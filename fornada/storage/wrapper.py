@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-from fornada.storage.interface import ObjectInfo, ObjectStore, StoredObject
+from fornada.storage.interface import Content, Downloaded, ObjectInfo, ObjectStore, StoredObject
 
 
 class StoreWrapper:
@@ -45,7 +46,13 @@ class StoreWrapper:
                 key, first_byte=first_byte, size_bytes=size_bytes, bucket=bucket
             )
 
-    def put(self, key: str, data: bytes) -> None:
+    def download(
+        self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
+    ) -> Downloaded:
+        with self.around("download", key):
+            return self.objects.download(key, path, bucket=bucket, max_bytes=max_bytes)
+
+    def put(self, key: str, data: Content) -> None:
         with self.around("put", key):
             self.objects.put(key, data)
 

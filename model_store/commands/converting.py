@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from fornada.commands.output import JSON_OPTION, print_json
-from fornada.errors import LocalDiskError, UsageError
+from fornada.errors import UsageError
 from fornada.settings import Settings
 
 
@@ -32,14 +32,9 @@ def convert(old: Path, new: Path, as_json: bool) -> None:  # noqa: FBT001 - clic
     if new.exists():
         raise UsageError(f"{new} exists; remove it, or name another file")
     trust = Trust.from_settings(Settings.from_env(os.environ))
-    data = conversion.convert(old, allowed_objects=trust.allowed_objects)
-    try:
-        new.write_bytes(data)
-    except OSError as exc:
-        raise LocalDiskError(
-            f"{new} cannot be written ({exc.strerror or exc}); check the folder and its free space"
-        ) from exc
+    conversion.convert(old, new, allowed_objects=trust.allowed_objects)
+    size_bytes = new.stat().st_size
     if as_json:
-        print_json({"old": str(old), "new": str(new), "size_bytes": len(data)})
+        print_json({"old": str(old), "new": str(new), "size_bytes": size_bytes})
         return
-    click.echo(f"wrote {new}, {len(data)} bytes; next: fornada models publish {new} --name MODEL")
+    click.echo(f"wrote {new}, {size_bytes} bytes; next: fornada models publish {new} --name MODEL")

@@ -88,7 +88,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
         input_name=input_name,
         output_name=output_name,
     )
-    artifact = published.read_artifact(file)
+    artifact = published.check_file(file)
     manifest = published.publish_file(
         artifact,
         where=str(file),

@@ -1,19 +1,31 @@
-"""What an engine is: it loads models and compiles predict calls of a fixed size."""
+"""What an engine is: it loads models and compiles predict calls."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 
 #: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; callable from any thread.
+#: That of a model whose input has open sides takes any number of rows of any such shape.
 Predict = Callable[[Array], NDArray[np.float32]]
 
-#: A loaded model; compiles a predict call of the given number of rows.
+#: A loaded model; compiles a predict call of the given number of rows, or of any for open sides.
 Compile = Callable[[int], Predict]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineModel:
+    """A model loaded by an engine."""
+
+    compile: Compile
+    work: Work
 
 
 class Engine(Protocol):
@@ -36,13 +48,13 @@ class Engine(Protocol):
         """Extra calls queued in the engine so that a stream never idles."""
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
-    ) -> Compile:
+        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+    ) -> EngineModel:
         """Load a model; the engine checks that the artifact is safe.
 
         Args:
             manifest: The model's manifest.
-            artifact: The bytes of the artifact.
+            artifact: The file.
             allowed_objects: Code of others the model may use, as `Trust.allowed_objects`.
 
         Raises:

@@ -1,10 +1,12 @@
 """The engines `keras` and `keras-exact`: Keras on TensorFlow."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 from fornada.imports import imports_blocked
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
-from model_store.engines.interface import Compile, Predict
+from model_store.engines.interface import EngineModel, Predict
+from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 #: Blocked while Keras is imported: drawings and scikit-learn, a third of its import time, 100 MB.
@@ -38,8 +40,8 @@ class KerasEngine:
         self.name = f"{keras_setup.engine_name()}{' float64' if exact else ''}"
 
     def load(
-        self, manifest: ModelManifest, artifact: bytes, *, allowed_objects: Collection[str]
-    ) -> Compile:
+        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+    ) -> EngineModel:
         """Load a model; it is compiled to one `tf.function` per size."""
         model = keras_file.load_model(
             artifact,
@@ -53,12 +55,19 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.item_shape,
-                item_dtype=manifest.item_dtype,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
                 exact=self._exact,
             )
 
-        return compile_for
+        return EngineModel(
+            compile=compile_for,
+            work=estimate(
+                model,
+                item_shape=manifest.input.shape,
+                is_text=manifest.input.dtype.startswith("int"),
+            ),
+        )
 
     def _make_room(self, more_bytes: int) -> None:
         if self._kept_bytes + more_bytes > _MAX_KEPT_BYTES:

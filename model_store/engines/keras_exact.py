@@ -4,22 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from fornada.errors import ModelRefusedError
-from model_store.engines.artifact.archive import with_config
 
 #: TensorFlow's numbers for float32, bfloat16 and float16; and for float64.
 _LESS, _FLOAT64 = {1, 14, 19}, 2
 #: Operations that may handle float32 in a graph that computes in float64: inputs and constants
 #: before they are cast, and the outputs after.
 _NO_ARITHMETIC = {"Cast", "Const", "Identity", "NoOp", "Placeholder"}
-
-
-def in_float64(data: bytes) -> bytes:
-    """The same model, all of whose layers compute in float64; the weights keep their values.
-
-    Args:
-        data: The whole `.keras` file, already checked.
-    """
-    return with_config(data, _in_float64)
 
 
 def check_float64(compiled: Any, *, takes: str) -> None:
@@ -52,15 +42,17 @@ def _nodes(graph: Any) -> Iterator[Any]:
         yield from function.node_def
 
 
-def _in_float64(config: Any) -> Any:
+def in_float64(config: Any) -> Any:
+    """The configuration of a model all of whose layers compute in float64."""
     if isinstance(config, list):
-        return [_in_float64(part) for part in config]
+        return [in_float64(part) for part in config]
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "DTypePolicy":
         return {**config, "config": {"name": "float64"}}
-    changed = {name: _in_float64(part) for name, part in config.items()}
-    if config.get("class_name") == "InputLayer" and config["config"].get("dtype") == "float32":
+    changed = {name: in_float64(part) for name, part in config.items()}
+    is_input = config.get("class_name") == "InputLayer"
+    if is_input and config["config"].get("dtype") in {"float16", "bfloat16", "float32"}:
         # Some layers compute in the dtype of their input.
         changed["config"]["dtype"] = "float64"
     return changed

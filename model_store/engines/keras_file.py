@@ -1,28 +1,25 @@
-"""Keras models to the bytes of a `.keras` file and back, on either backend."""
+"""Keras models to `.keras` files and back, on either backend."""
 
 import contextlib
 import importlib
-import tempfile
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fornada.errors import ConfigError, LocalDiskError, ModelRefusedError, error_line
+from fornada.errors import ConfigError, ModelRefusedError, error_line
+from fornada.storage.interface import Content
 from model_store.engines.artifact import activations
-from model_store.engines.artifact.archive import (
-    normalise_archive,
-    read_config,
-    with_config,
-    without_nested_compile_configs,
-)
-from model_store.engines.artifact.sizes import check_built_sizes
+from model_store.engines.artifact.archive import without_nested_compile_configs, write_normalised
+from model_store.engines.artifact.building import build, check_built_sizes
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
-from model_store.safety.artifact_check import check_artifact
+from model_store.safety.artifact_check import WEIGHTS, CheckedArtifact, unpacked
+from model_store.scratch import scratch_folder
 
 
-def dump_model(model: Any) -> bytes:
-    """The bytes of the `.keras` file of `model`, a built `keras.Sequential` or Functional model.
+def save_model(model: Any, path: Path) -> None:
+    """Write `model`, a built `keras.Sequential` or Functional model, into a `.keras` file.
 
     The same weights and names give the same bytes in any process: the dates and memory addresses
     that Keras writes are removed. Keras numbers automatic layer names (`dense`, `dense_1`, …), so
@@ -33,20 +30,24 @@ def dump_model(model: Any) -> bytes:
     Raises:
         LocalDiskError: The temporary folder is full or not writable.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
-            path = Path(folder, "model.keras")
-            model.save(path)
-            data = activations.with_keras_activations(
-                path.read_bytes(), keep=activations.own_names(model)
-            )
-            return normalise_archive(data)
-    except OSError as exc:
-        raise _disk_error(exc) from exc
+    with scratch_folder() as folder:
+        # An archive of its own would be held in memory.
+        model.save(folder, zipped=False)
+        own = activations.own_names(model)
+        write_normalised(
+            folder, path, change=lambda config: activations.with_keras_activations(config, keep=own)
+        )
+
+
+def dump_model(model: Any) -> bytes:
+    """The bytes that `save_model` writes, for small models."""
+    with scratch_folder() as folder:
+        save_model(model, folder / "model.keras")
+        return (folder / "model.keras").read_bytes()
 
 
 def load_model(
-    data: bytes,
+    artifact: Content,
     *,
     where: str,
     allowed_objects: Collection[str] = (),
@@ -54,10 +55,10 @@ def load_model(
     backend: Backend = "tensorflow",
     functions: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The `keras.Model` in the bytes of a `.keras` file; not compiled for training.
+    """The `keras.Model` in a `.keras` file; not compiled for training.
 
     Args:
-        data: The whole file.
+        artifact: The file, or its bytes.
         where: What it was read from, for messages.
         allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
         exact: Have its layers compute in float64.
@@ -66,37 +67,42 @@ def load_model(
 
     Raises:
         ConfigError: An allowed object cannot be imported, or Keras runs on another backend.
-        ModelRefusedError: It is unsafe (`check_artifact`), or Keras cannot build it.
+        ModelRefusedError: It is unsafe (`unpacked`), or Keras cannot build it.
         LocalDiskError: The temporary folder is full or not writable.
     """
     keras = import_keras(backend)
-    checked = check_artifact(
-        data, where=where, allowed_objects=allowed_objects, known_functions=(functions or {}).keys()
-    )
-    called = activations.found_in(data) if functions else {}
-    data = with_config(data, without_nested_compile_configs)
-    if exact:
-        data = in_float64(data)
-    # The scope takes precedence over names that other code has registered.
-    scope = keras.saving.custom_object_scope(
-        {
-            **{name: function for name, function in (functions or {}).items() if name in called},
-            **custom_objects(checked.used_objects),
-        }
-    )
-    try:
-        with scope, tempfile.TemporaryDirectory(prefix="fornada-") as folder:
-            path = Path(folder, "model.keras")
-            path.write_bytes(data)
-            with _layers_raise_anything(keras, where, backend):
-                if not checked.used_objects:
-                    # Layers of others may compute with their weights when built.
-                    check_built_sizes(
-                        keras, read_config(data), where=where, element_count=checked.element_count
-                    )
-                return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except OSError as exc:
-        raise _disk_error(exc) from exc
+    known = functions or {}
+    with unpacked(
+        artifact, where=where, allowed_objects=allowed_objects, known_functions=known.keys()
+    ) as checked:
+        called = activations.found_in(checked.config) if known else {}
+        # The scope takes precedence over names that other code has registered.
+        scope = keras.saving.custom_object_scope(
+            {
+                **{name: function for name, function in known.items() if name in called},
+                **custom_objects(checked.used_objects),
+            }
+        )
+        config = without_nested_compile_configs(checked.config)
+        if exact:
+            config = in_float64(config)
+        with scope, _layers_raise_anything(keras, where, backend):
+            return _loaded(keras, checked, config, where)
+
+
+def _loaded(keras: Any, checked: CheckedArtifact, config: Any, where: str) -> Any:
+    if not checked.used_objects and not checked.has_vocabularies:
+        model = build(keras, config, where=where, element_count=checked.element_count)
+        if model.built:
+            model.load_weights(checked.folder / WEIGHTS)
+        return model
+    (checked.folder / "config.json").write_text(json.dumps(config))
+    # Keras expects it beside vocabularies.
+    (checked.folder / "metadata.json").touch()
+    if not checked.used_objects:
+        # Layers of others may compute with their weights when built.
+        check_built_sizes(keras, config, where=where, element_count=checked.element_count)
+    return keras.saving.load_model(checked.folder, compile=False, safe_mode=True)
 
 
 @contextlib.contextmanager
@@ -111,13 +117,6 @@ def _layers_raise_anything(keras: Any, where: str, backend: Backend) -> Iterator
             f"{where} cannot be loaded by Keras {keras.__version__} on {backend}: "
             f"{error_line(exc)}; publish it again with this release of Keras or an older one{other}"
         ) from exc
-
-
-def _disk_error(exc: OSError) -> LocalDiskError:
-    return LocalDiskError(
-        f"the temporary folder {tempfile.gettempdir()} cannot take a model "
-        f"({exc.strerror or exc}); free space there or set TMPDIR"
-    )
 
 
 def custom_objects(targets: Mapping[str, str]) -> dict[str, Any]:

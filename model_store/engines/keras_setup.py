@@ -112,6 +112,8 @@ def set_up_gpus() -> bool:
 
 def _import_on_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # oneDNN's own allocator never returns what dropped models held.
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     with _notices_held_back():
         importlib.import_module("tensorflow")
         importlib.import_module("keras")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,25 @@ from numpy.typing import NDArray
 import fornada
 from fornada.errors import ModelRefusedError, PredictionError, error_line
 from fornada.formats.items import Array
+from fornada.storage.interface import Content
 from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.interface import Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
+from model_store.engines.work import estimate
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
-#: Items of a golden batch that nobody chose, and rows of the predict call over it.
+#: Items of a golden batch that nobody chose.
 GOLDEN_ITEMS = 32
 
 
 def publish_checked(
     draft: ModelDraft,
     *,
-    artifact: bytes,
+    artifact: Content,
     inputs: Array,
     outputs: NDArray[np.float32],
     models: ModelStore,
@@ -38,7 +41,7 @@ def publish_checked(
 
     Args:
         draft: What the publisher states about the model.
-        artifact: The `.keras` file.
+        artifact: The `.keras` file, or its bytes.
         inputs: The golden batch, item dtype [items, *item_shape].
         outputs: From `golden_outputs`.
         models: Where to publish.
@@ -51,13 +54,14 @@ def publish_checked(
         StoreError: The store cannot be reached or refuses.
     """
 
-    def check(stored: bytes) -> None:
+    def check(stored: Path) -> None:
         loaded = load_model(stored, where=where, allowed_objects=models.trust.allowed_objects)
+        tile_items = _tile_items(loaded, inputs)
         check_golden(
-            _compiled(loaded, inputs, GOLDEN_ITEMS),
+            _compiled(loaded, inputs, tile_items),
             inputs=inputs,
             outputs=outputs,
-            tile_items=GOLDEN_ITEMS,
+            tile_items=tile_items,
             where=where,
         )
 
@@ -88,7 +92,7 @@ def golden_outputs(model: Any, inputs: Array, *, where: str) -> NDArray[np.float
         ModelRefusedError: As `outputs_of`; or it fails on them, or gives NaN or infinity.
     """
     try:
-        outputs = outputs_of(model, inputs, tile_items=GOLDEN_ITEMS)
+        outputs = outputs_of(model, inputs, tile_items=_tile_items(model, inputs))
     except PredictionError as exc:
         raise ModelRefusedError(
             f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
@@ -102,9 +106,22 @@ def golden_outputs(model: Any, inputs: Array, *, where: str) -> NDArray[np.float
     return outputs
 
 
+def _tile_items(model: Any, items: Array) -> int:
+    """Rows of a call over a golden batch: few, where an item takes much memory on its way."""
+    is_text = items.dtype.kind == "i"
+    return min(
+        GOLDEN_ITEMS, estimate(model, item_shape=items.shape[1:], is_text=is_text).call_items
+    )
+
+
 def _compiled(model: Any, items: Array, tile_items: int) -> Predict:
     return compile_predict(
-        model, tile_items=tile_items, item_shape=items.shape[1:], item_dtype=str(items.dtype)
+        model,
+        tile_items=tile_items,
+        item_shape=items.shape[1:],
+        item_dtype=str(items.dtype),
+        # They pay over many calls, and take four times the weights.
+        constants=False,
     )
 
 

@@ -1,6 +1,7 @@
 """Publish a `.keras` file made elsewhere: check it, load it, make its golden batch."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
+from fornada.storage.interface import Content
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
@@ -22,6 +24,7 @@ from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Stated
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
+from model_store.scratch import scratch_folder
 from model_store.signature import read_signature
 from model_store.store import ModelStore
 
@@ -32,7 +35,7 @@ _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)
 
 
 def publish_file(
-    artifact: bytes,
+    artifact: Content,
     *,
     where: str,
     name: str,
@@ -42,10 +45,10 @@ def publish_file(
     metrics: Mapping[str, float] | None = None,
     sign_key: PrivateKey | None = None,
 ) -> ModelManifest:
-    """Publish the bytes of a `.keras` file as the next version of model `name`.
+    """Publish a `.keras` file as the next version of model `name`.
 
     Args:
-        artifact: The file, stored unchanged but for activations of TensorFlow.
+        artifact: The file, or its bytes; stored unchanged but for activations of TensorFlow.
         where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
@@ -71,8 +74,6 @@ def publish_file(
         allowed_objects=models.trust.allowed_objects,
         functions=activations.tensorflow_functions(),
     )
-    # Keras could not load them again; the golden batch compares what the model gives with both.
-    artifact = activations.with_keras_activations(artifact)
     signature = read_signature(model, where)
     taken = stated.input_of(signature, where=where)
     if golden is None:
@@ -85,21 +86,27 @@ def publish_file(
     given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
     if hint is not None:
         log.warning("; ".join([f"{where} gives {given}", hint]))
-    return publish_checked(
-        ModelDraft.of_one(
-            taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
-        ),
-        artifact=artifact,
-        inputs=inputs,
-        outputs=outputs,
-        models=models,
-        where=where,
-        sign_key=sign_key,
+    # It would be in memory together with the one that is read back.
+    del model
+    draft = ModelDraft.of_one(
+        taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
     )
+    with scratch_folder() as folder:
+        return publish_checked(
+            draft,
+            # Keras could not load TensorFlow's activations again; the golden batch compares what
+            # the model gives with both.
+            artifact=activations.published(artifact, folder),
+            inputs=inputs,
+            outputs=outputs,
+            models=models,
+            where=where,
+            sign_key=sign_key,
+        )
 
 
-def read_artifact(path: Path) -> bytes:
-    """The bytes of a `.keras` file.
+def check_file(path: Path) -> Path:
+    """The path of a `.keras` file, checked.
 
     Raises:
         UsageError: It is another kind of file.
@@ -116,10 +123,11 @@ def read_artifact(path: Path) -> bytes:
             f"{path} is not a .keras file; save the model with model.save('model.keras'), or run "
             f"`fornada models convert` on an .h5 file or a SavedModel folder"
         )
-    return _read(path, limit_bytes=MAX_ARTIFACT_BYTES)
+    _check_size(path, limit_bytes=MAX_ARTIFACT_BYTES)
+    return path
 
 
-def replaced_activations(artifact: bytes) -> dict[str, str]:
+def replaced_activations(artifact: Content) -> dict[str, str]:
     """The activations that publishing replaces: `softmax` by `tf.nn.softmax`.
 
     Args:
@@ -173,10 +181,15 @@ def parse_metrics(texts: Sequence[str]) -> dict[str, float]:
 
 
 def _read(path: Path, *, limit_bytes: int) -> bytes:
+    _check_size(path, limit_bytes=limit_bytes)
+    return path.read_bytes()
+
+
+def _check_size(path: Path, *, limit_bytes: int) -> None:
     try:
-        size_bytes = path.stat().st_size
-        if size_bytes > limit_bytes:
-            raise InputError(f"{path} has {size_bytes} bytes; give at most {limit_bytes}")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
     except OSError as exc:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
+    if size_bytes > limit_bytes:
+        raise InputError(f"{path} has {size_bytes} bytes; give at most {limit_bytes}")

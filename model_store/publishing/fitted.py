@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
 from fornada.formats.items import Array
-from model_store.engines.keras_file import dump_model
+from model_store.engines.keras_file import save_model
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
+from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 
 _TEST_BATCH_ITEMS = 256
@@ -92,23 +94,26 @@ def publish_fitted(
     if fitted.history:
         files["history.json"] = json.dumps(fitted.history, indent=1).encode()
     where = f"the new version of {draft.name}"
-    manifest = publish_checked(
-        draft,
-        artifact=_artifact(fitted.model, where),
-        inputs=inputs,
-        outputs=outputs,
-        models=models,
-        where=where,
-        files=files,
-    )
+    with scratch_folder() as folder:
+        artifact = folder / "model.keras"
+        _save(fitted.model, artifact, where)
+        manifest = publish_checked(
+            draft,
+            artifact=artifact,
+            inputs=inputs,
+            outputs=outputs,
+            models=models,
+            where=where,
+            files=files,
+        )
     if promote is not None:
         models.promote(draft.name, manifest.version, promote)
     return manifest
 
 
-def _artifact(model: Any, where: str) -> bytes:
+def _save(model: Any, path: Path, where: str) -> None:
     try:
-        return dump_model(model)
+        save_model(model, path)
     except (FornadaError, MemoryError):
         raise
     except Exception as exc:

@@ -4,22 +4,28 @@ Keras's `safe_mode` is not a sandbox: a configuration may name any importable fu
 link to files of the host, and a few bytes may unpack to terabytes. So the file is first read here,
 without Keras, against allow lists; anything not listed is refused.
 
-How much memory the layers take when built is checked afterwards (`engines.artifact.sizes`).
+How much memory the layers take when built is checked afterwards (`engines.artifact.building`).
 """
 
+import errno
 import importlib
 import io
+import json
 import math
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fornada.errors import MissingExtraError, ModelRefusedError, error_line
+from fornada.storage.interface import Content, content_size_bytes
 from model_store.safety.config_check import check_config, refusal
 from model_store.safety.size_check import check_sizes
+from model_store.scratch import scratch_folder
 
 MAX_ARTIFACT_BYTES = 2 * 1024**3
 MAX_UNPACKED_BYTES = 4 * 1024**3
@@ -32,11 +38,15 @@ _MAX_WEIGHT_OBJECTS = 100_000
 _MAX_WEIGHT_DEPTH = 64
 
 _CONFIG = "config.json"
-_WEIGHTS = "model.weights.h5"
+#: The member with the weights.
+WEIGHTS = "model.weights.h5"
 _VOCABULARY = "vocabulary.txt"
-_MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
+_MEMBERS = {"metadata.json", _CONFIG, WEIGHTS}
 #: What zipfile raises on damaged, encrypted or truncated files.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+#: What a folder answers to names that no file system takes.
+_BAD_NAMES = {errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
+_PIECE_BYTES = 1024 * 1024
 #: deflate, shuffle, fletcher32, built into HDF5. Others are loaded from shared libraries.
 _HDF5_FILTERS = {1, 2, 3}
 
@@ -45,23 +55,43 @@ _HDF5_FILTERS = {1, 2, 3}
 class CheckedArtifact:
     """What a check found in a `.keras` file that is safe to load."""
 
+    #: Its members.
+    folder: Path
+    config: Any
     #: The allowed objects that it uses: `module:Name` by the name under which Keras looks them up.
     used_objects: Mapping[str, str]
     #: The numbers in its weights.
     element_count: int
+    has_vocabularies: bool
 
 
-def check_artifact(
-    data: bytes,
+def check_artifact(artifact: Content, *, where: str, allowed_objects: Collection[str] = ()) -> None:
+    """Check a `.keras` file; see `unpacked`.
+
+    Raises:
+        ModelRefusedError, MissingExtraError, LocalDiskError: As `unpacked`.
+    """
+    with unpacked(artifact, where=where, allowed_objects=allowed_objects):
+        pass
+
+
+def open_archive(artifact: Content) -> zipfile.ZipFile:
+    """The archive of a `.keras` file, to read; it may be unsafe."""
+    return zipfile.ZipFile(io.BytesIO(artifact) if isinstance(artifact, bytes) else artifact)
+
+
+@contextmanager
+def unpacked(
+    artifact: Content,
     *,
     where: str,
     allowed_objects: Collection[str] = (),
     known_functions: Collection[str] = (),
-) -> CheckedArtifact:
-    """Check the bytes of a `.keras` file before Keras sees them.
+) -> Iterator[CheckedArtifact]:
+    """Check a `.keras` file before Keras sees it; its members are in a folder during the block.
 
     Args:
-        data: The whole file.
+        artifact: The file, or its bytes.
         where: What it was read from, for messages.
         allowed_objects: Code that the operator trusts, as `Trust.allowed_objects`.
         known_functions: Names under which Keras saves functions that the caller supplies.
@@ -69,25 +99,66 @@ def check_artifact(
     Raises:
         ModelRefusedError: It holds something that is not allowed; says what.
         MissingExtraError: h5py, which comes with Keras, is not installed.
+        LocalDiskError: The temporary folder is full or not writable.
     """
-    if len(data) > MAX_ARTIFACT_BYTES:
-        raise refusal(where, f"has {len(data)} bytes, more than {MAX_ARTIFACT_BYTES}")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    size_bytes = content_size_bytes(artifact)
+    if size_bytes > MAX_ARTIFACT_BYTES:
+        raise refusal(where, f"has {size_bytes} bytes, more than {MAX_ARTIFACT_BYTES}")
+    with scratch_folder() as folder:
+        with _readable(where):
+            archive = open_archive(artifact)
+        with archive:
             _check_members(archive, where)
-            config = archive.read(_CONFIG)
-            weights = archive.read(_WEIGHTS)
-            _check_vocabularies(archive, where)
+            with _readable(where):
+                config = archive.read(_CONFIG)
+                _check_vocabularies(archive, where)
+            used = check_config(
+                config,
+                where=where,
+                allowed_objects=allowed_objects,
+                known_functions=known_functions,
+            )
+            _unpack(archive, folder, where)
+            members = archive.namelist()
+        element_count = _check_weights(folder / WEIGHTS, where)
+        check_sizes(config, where=where, element_count=element_count)
+        yield CheckedArtifact(
+            folder=folder,
+            config=json.loads(config),
+            used_objects=used,
+            element_count=element_count,
+            has_vocabularies=any(map(_is_vocabulary, members)),
+        )
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    try:
+        yield
     except ModelRefusedError:
         raise
     except _UNREADABLE as exc:
         raise refusal(where, f"is not a readable .keras (zip) file: {error_line(exc)}") from exc
-    used = check_config(
-        config, where=where, allowed_objects=allowed_objects, known_functions=known_functions
-    )
-    element_count = _check_weights(weights, where)
-    check_sizes(config, where=where, element_count=element_count)
-    return CheckedArtifact(used_objects=used, element_count=element_count)
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
+    for info in archive.infolist():
+        path = folder / info.filename
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                for piece in _pieces(archive, info, where):
+                    file.write(piece)
+        except OSError as exc:
+            if exc.errno in _BAD_NAMES:
+                raise refusal(where, f"holds {info.filename[:200]!r}, which is no name") from exc
+            raise
+
+
+def _pieces(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> Iterator[bytes]:
+    with _readable(where), archive.open(info) as member:
+        while piece := member.read(_PIECE_BYTES):
+            yield piece
 
 
 def _check_members(archive: zipfile.ZipFile, where: str) -> None:
@@ -102,7 +173,7 @@ def _check_members(archive: zipfile.ZipFile, where: str) -> None:
             )
     if len(set(names)) != len(names):
         raise refusal(where, f"holds a member twice: {sorted(names)}")
-    for name in (_CONFIG, _WEIGHTS):
+    for name in (_CONFIG, WEIGHTS):
         if name not in names:
             raise refusal(where, f"has no {name}")
     for info in members:
@@ -119,7 +190,7 @@ def _check_member(info: zipfile.ZipInfo, where: str) -> None:
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise refusal(where, f"packs {info.filename} with method {info.compress_type}")
     most_bytes = MAX_VOCABULARY_BYTES if _is_vocabulary(info.filename) else MAX_CONFIG_BYTES
-    if info.filename != _WEIGHTS and info.file_size > most_bytes:
+    if info.filename != WEIGHTS and info.file_size > most_bytes:
         raise refusal(where, f"has a {info.filename} of {info.file_size} bytes, over {most_bytes}")
     limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * info.compress_size)
     if info.file_size > limit_bytes:
@@ -150,7 +221,7 @@ def _check_vocabularies(archive: zipfile.ZipFile, where: str) -> None:
                 raise refusal(where, f"has a {info.filename} that is not UTF-8") from exc
 
 
-def _check_weights(data: bytes, where: str) -> int:
+def _check_weights(path: Path, where: str) -> int:
     """Check the weights; return the count of their numbers."""
     try:
         # Comes with Keras; listing models needs neither.
@@ -160,17 +231,18 @@ def _check_weights(data: bytes, where: str) -> int:
             "loading a model needs h5py; run: pip install 'fornada[worker]'"
         ) from exc
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with h5py.File(path, "r") as file:
             declared_bytes, element_count = _check_group(h5py, file, where)
     except ModelRefusedError:
         raise
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as exc:
-        raise refusal(where, f"has {_WEIGHTS} that HDF5 cannot read: {error_line(exc)}") from exc
-    limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * len(data))
+        raise refusal(where, f"has {WEIGHTS} that HDF5 cannot read: {error_line(exc)}") from exc
+    size_bytes = path.stat().st_size
+    limit_bytes = max(_EXPANSION_FLOOR_BYTES, MAX_EXPANSION * size_bytes)
     if declared_bytes > limit_bytes:
         raise refusal(
             where,
-            f"declares {declared_bytes} bytes of weights in {len(data)} bytes of {_WEIGHTS}, over "
+            f"declares {declared_bytes} bytes of weights in {size_bytes} bytes of {WEIGHTS}, over "
             f"{MAX_EXPANSION} times",
         )
     return element_count

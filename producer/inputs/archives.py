@@ -53,8 +53,8 @@ class Archive:
     def _tar_files(self) -> Iterator[ImageFile]:
         with self.path.open("rb") as packed:
             is_gzip = packed.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        opened: Any = gzip.open(self.path) if is_gzip else self.path.open("rb")
-        with opened as stream:
+        opened: Any = gzip.open if is_gzip else open
+        with opened(self.path, "rb") as stream:
             for member in tar_members(stream, where=self.where):
                 span = member.span
                 self._check_growth(span.end_byte)

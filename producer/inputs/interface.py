@@ -1,8 +1,7 @@
 """What a caller can give, and what is read of it.
 
-Arrays (`arrays`) give `ItemBlock`s, and image files (`local_files`) give `ImageFile`s; both are cut
-into shards and stored. Objects that are in the store already (`stored_images`) become shards without
-being copied.
+Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut
+into shards and stored. What is in the store already (`stored_images`) is not copied.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from os import PathLike
-from typing import Self
+from typing import Any, Protocol, Self
 
 from fornada.errors import UsageError
 from fornada.formats.items import Array
@@ -171,5 +170,35 @@ class StoredImages:
         return f"s3://{self.bucket}/{self.prefix}"
 
 
-#: One array, a stream of arrays or files, files and folders, or objects in the store.
-Images = Array | Iterable[Array] | Iterable[Block] | LocalFiles | StoredImages
+class SupportsArray(Protocol):
+    """An array or tensor of any library."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class SupportsDlpack(Protocol):
+    """A tensor of any library."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class SupportsGetItem(Protocol):
+    """A data set that is read by numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+#: What a job can be of: an array or tensor, a data frame, an iterable of such, or files.
+Inputs = (
+    SupportsArray
+    | SupportsDlpack
+    | SupportsGetItem
+    | Iterable[Any]
+    | PathLike[str]
+    | ItemBlock
+    | ImageFile
+    | LocalFiles
+    | StoredImages
+)

@@ -85,20 +85,25 @@ class _Finder:
         return is_litter(name) or self.selection.takes(name)
 
     def _matches(self, pattern: str) -> list[FoundFile]:
-        matches = sorted(glob.iglob(pattern, recursive=True), key=_parts)  # noqa: PTH207 - Path.glob wants a pattern relative to a folder
-        begin = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
-        base = str(Path(*begin))
-        found: list[FoundFile] = []
-        for match in matches:
-            relative = os.path.relpath(match, base)
-            if not os.path.isdir(match):  # noqa: PTH112 - text
-                if self.selection.takes(relative):
-                    found += self._checked(match, base=base)
-            elif "**" not in pattern and not any(map(is_litter, _parts(relative))):
-                # `**` itself finds what is in a folder.
-                found += self._folder(match, base=base)
+        parts = Path(pattern).parts
+        begin = list(takewhile(lambda part: not glob.has_magic(part), parts))
+        rest = [*parts[len(begin) :], *(["*"] if parts[-1] == "**" else [])]
+        base = Path(*begin)
+        # Not the module glob, whose `**` follows links, in circles too.
+        matches = sorted(base.glob("/".join(rest)))
         if not matches:
             raise InputError(f"{pattern} matches no files; check the pattern")
+        found: list[FoundFile] = []
+        for match in matches:
+            relative = match.relative_to(base)
+            if not match.is_dir():
+                if self.selection.takes(relative.as_posix()):
+                    found += self._checked(str(match), base=str(base))
+            elif "**" not in rest and not any(map(is_litter, relative.parts)):
+                # `**` itself finds what is in a folder.
+                found += self._folder(str(match), base=str(base))
+            elif match.is_symlink():
+                self.left_out.add(_linked(str(match)))
         return found
 
     def _checked(self, path: str, *, base: str) -> list[FoundFile]:
@@ -118,7 +123,7 @@ class _Finder:
         others: list[FoundFile] = []
         left_out = LeftOut()
         for path in self._walk(folder, left_out):
-            if not self.selection.takes(os.path.relpath(path, folder)):
+            if not self.selection.takes(os.path.relpath(path, base)):
                 continue
             if has_image_suffix(path) and os.path.isfile(path):  # noqa: PTH113 - text
                 images.append(FoundFile(path=path, base=base, kind="image"))
@@ -152,11 +157,15 @@ class _Finder:
             for name in folders:
                 link = os.path.join(parent, name)  # noqa: PTH118 - text
                 if os.path.islink(link):  # noqa: PTH114 - text
-                    left_out.add(
-                        f"{printable(link)} is a link to a folder, and links are not followed; "
-                        "name the folder it points to"
-                    )
+                    left_out.add(_linked(link))
             yield from (os.path.join(parent, name) for name in names if not is_litter(name))  # noqa: PTH118 - text
+
+
+def _linked(path: str) -> str:
+    return (
+        f"{printable(path)} is a link to a folder, and links are not followed; name the folder it "
+        "points to"
+    )
 
 
 def _parts(path: str) -> list[str]:

@@ -1,12 +1,12 @@
 """Check submissions before anything is stored, and tell which are small."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fornada import keys
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.parallel import in_parallel
@@ -15,8 +15,8 @@ from fornada.storage.interface import ObjectStore
 from fornada.tensors import Resize
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs.arrays import blocks_of
-from producer.inputs.interface import LocalFiles, Signature, StoredImages
+from producer.inputs.data.streams import blocks_of
+from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
 from producer.inputs.local_files import read_blocks
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
@@ -60,7 +60,7 @@ class Preparation:
     settings: Settings
 
     def prepare(
-        self, submissions: Iterable[Submission | Array], options: Options
+        self, submissions: Iterable[Submission | Inputs], options: Options
     ) -> list[PreparedSubmission]:
         """All submissions, checked.
 
@@ -71,9 +71,13 @@ class Preparation:
             StoreError: The store cannot be reached.
         """
         options.check()
-        given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        if isinstance(submissions, str | bytes | Mapping) or not isinstance(submissions, Iterable):
+            raise UsageError(
+                f"submissions is {type(submissions).__name__}; give a list of inputs, one a job"
+            )
+        given = [s if isinstance(s, Submission) else Submission(inputs=s) for s in submissions]
         for submission in given:
-            _check_tags(submission)
+            submission.check()
         idempotency_keys = [submission.idempotency_key for submission in given]
         _check_keys(idempotency_keys)
         known = list(in_parallel(self._existing, idempotency_keys))
@@ -118,7 +122,7 @@ class Preparation:
         settings = self.settings
         item_count = items_per_shard_for(
             signature,
-            items_per_shard=settings.items_per_shard if given is None else given,
+            items_per_shard=settings.items_per_shard if given is None else int(given),
             max_shard_bytes=settings.max_shard_bytes,
         )
         limits = ShardLimits.of(
@@ -128,7 +132,7 @@ class Preparation:
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
         if (existing is None or existing.is_small) and not isinstance(
-            submission.images, StoredImages
+            submission.inputs, StoredImages
         ):
             inputs, shards = try_inline(shards, max_bytes=settings.max_inline_bytes)
         return PreparedSubmission(
@@ -145,26 +149,18 @@ class Preparation:
         self, submission: Submission, signature: Signature, limits: ShardLimits, *, strict: bool
     ) -> Iterator[Shard]:
         """The shards of a submission; of paths, each is looked at now."""
-        images = submission.images
-        if isinstance(images, StoredImages | LocalFiles) and submission.item_ids is not None:
-            raise UsageError("item_ids go with one array; files are named by their paths")
-        if isinstance(images, StoredImages):
+        inputs = submission.inputs
+        if isinstance(inputs, StoredImages | LocalFiles) and submission.item_ids is not None:
+            raise UsageError("item_ids go with arrays and images; files are named by their paths")
+        if isinstance(inputs, StoredImages):
             return cut_stored(
-                images, objects=self.objects, signature=signature, limits=limits, strict=strict
+                inputs, objects=self.objects, signature=signature, limits=limits, strict=strict
             )
-        if isinstance(images, LocalFiles):
-            blocks = read_blocks(
-                images, signature=signature, max_file_bytes=limits.file_bytes, strict=strict
-            )
-        else:
-            blocks = blocks_of(images, submission.item_ids)
+        read_files = partial(
+            read_blocks, signature=signature, max_file_bytes=limits.file_bytes, strict=strict
+        )
+        blocks = blocks_of(inputs, submission.item_ids, signature=signature, read_files=read_files)
         return cut(blocks, signature=signature, limits=limits, strict=strict)
-
-
-def _check_tags(submission: Submission) -> None:
-    for key, value in (submission.tags or {}).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

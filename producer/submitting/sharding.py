@@ -1,13 +1,13 @@
 """Cut a stream of items into shards of one size, holding one shard at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import cast
 
 import numpy as np
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array, check_items, fill_nulls, item_size_bytes
+from fornada.formats.items import Array, check_items, item_size_bytes
 from fornada.jobs.items import not_finite
 from fornada.records import ItemError
 from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
@@ -75,22 +75,23 @@ def _cut_rows(
     held: list[ItemBlock] = []
     held_count = 0
     for block in blocks:
-        filled, nulls = fill_nulls(block.images)
         images = check_items(
-            filled,
-            item_shape=signature.item_shape,
+            block.images,
+            item_shape=signature.input.shape,
             item_dtype=signature.item_dtype,
             model=signature.model,
             where=block.where,
         )
         _check_ids(block)
         if strict:
-            _refuse_bad_items(block, images, nulls)
-        errors = {**block.errors, **nulls}
+            _refuse_bad_items(block, images, signature)
+        if held and held[-1].images.shape[1:] != images.shape[1:]:
+            yield _join(held)
+            held, held_count = [], 0
         start = 0
         while start < len(images):
             stop = start + item_count - held_count
-            held.append(_slice(block, images, errors, start, stop))
+            held.append(_slice(block, images, start, stop))
             held_count += len(held[-1].images)
             start = stop
             if held_count == item_count:
@@ -108,25 +109,24 @@ def _check_ids(block: ItemBlock) -> None:
         )
 
 
-def _slice(
-    block: ItemBlock, images: Array, errors: Mapping[int, str], start: int, stop: int
-) -> ItemBlock:
+def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
     item_ids = None if block.item_ids is None else block.item_ids[start:stop]
     return ItemBlock(
         images=images[start:stop],
         item_ids=item_ids,
         where=block.where,
-        errors={n - start: why for n, why in errors.items() if start <= n < stop},
+        errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
     )
 
 
-def _refuse_bad_items(block: ItemBlock, images: Array, nulls: Mapping[int, str]) -> None:
-    if block.errors:
-        raise InputError(block.errors[min(block.errors)])
-    bad = not_finite(images) | dict(nulls)
+def _refuse_bad_items(block: ItemBlock, images: Array, signature: Signature) -> None:
+    taken = signature.input
+    if taken.fill is not None and images.dtype.kind == "f":
+        images = np.where(np.isnan(images), images.dtype.type(taken.fill), images)
+    bad = {**(not_finite(images) if taken.finite else {}), **block.errors}
     if bad:
         raise InputError(
-            f"{block.where}: item {min(bad)} has {bad[min(bad)]}; replace or leave out such items, "
+            f"{block.where}: item {min(bad)}: {bad[min(bad)]}; replace or leave out such items, "
             "or submit without strict"
         )
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError, PartlySubmittedError
-from fornada.formats.items import Array
 from fornada.jobs.ids import random_id, with_content_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import JOB_VERSION, now
@@ -15,6 +14,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, manifest_fields
 from model_store.store import ModelStore
+from producer.inputs.interface import Inputs
 from producer.job import Job
 from producer.submitting.creation import JobCreator
 from producer.submitting.preparation import Preparation, PreparedSubmission
@@ -52,7 +52,9 @@ class Submitter:
         self._max_attempts = settings.max_attempts
         self._as_job = as_job
 
-    def submit_many(self, submissions: Iterable[Submission | Array], options: Options) -> list[Job]:
+    def submit_many(
+        self, submissions: Iterable[Submission | Inputs], options: Options
+    ) -> list[Job]:
         """The job of each submission, in order; as `Client.submit_many`."""
         prepared = self._preparation.prepare(submissions, options)
         deadline = self._deadline(prepared, options)
@@ -68,7 +70,7 @@ class Submitter:
         if not prepared or (delay_s is None and all(one.inputs is not None for one in prepared)):
             return None
         at = self._coordination.server_time()
-        return None if delay_s is None else at + timedelta(seconds=delay_s)
+        return None if delay_s is None else at + timedelta(seconds=float(delay_s))
 
     def _create_small(
         self, prepared: Sequence[PreparedSubmission], deadline: datetime | None

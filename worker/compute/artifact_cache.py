@@ -2,17 +2,18 @@
 
 import contextlib
 import fcntl
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fornada.errors import LocalDiskError
+from fornada.errors import FornadaError, LocalDiskError
 from fornada.logs import get_logger
-from fornada.records import sha256_hex
+from fornada.records import sha256_of_file
 
 log = get_logger(__name__)
+
+#: Writes an artifact into a file, all of it or nothing.
+Fetch = Callable[[Path], object]
 
 
 class ArtifactCache:
@@ -21,22 +22,21 @@ class ArtifactCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def get(self, digest: str) -> bytes | None:
-        """The artifact, if it is on disk and undamaged."""
+    def get(self, digest: str) -> Path | None:
+        """The file of the artifact, if it is on disk and undamaged."""
         path = self._path(digest)
         try:
-            data = path.read_bytes()
+            if sha256_of_file(path) == digest:
+                return path
         except OSError:
             return None
-        if sha256_hex(data) == digest:
-            return data
         log.warning("cached artifact is damaged, fetching it again", path=str(path))
         with contextlib.suppress(OSError):
             path.unlink()
         return None
 
-    def get_or_fetch(self, digest: str, fetch: Callable[[], bytes]) -> bytes:
-        """The artifact; one process of this machine fetches it while the others wait.
+    def get_or_fetch(self, digest: str, fetch: Fetch) -> Path:
+        """The file of the artifact; one process of this machine fetches it while the others wait.
 
         Raises:
             LocalDiskError: The disk is full, or the folder is not writable.
@@ -45,31 +45,20 @@ class ArtifactCache:
         if found is not None:
             return found
         with self._locked(digest):
-            found = self.get(digest)
-            if found is None:
-                found = fetch()
-                self.put(digest, found)
-            return found
+            return self.get(digest) or self._fetched(digest, fetch)
 
-    def put(self, digest: str, data: bytes) -> None:
-        """Keep the artifact; other processes see all of it or nothing.
-
-        Raises:
-            LocalDiskError: The disk is full, or the folder is not writable.
-        """
+    def _fetched(self, digest: str, fetch: Fetch) -> Path:
         path = self._path(digest)
-        part: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(part).replace(path)
+            fetch(path)
+            path.chmod(0o600)
+        except FornadaError:
+            # Those of the store are errors of the system, too.
+            raise
         except OSError as exc:
-            if part is not None:
-                Path(part).unlink(missing_ok=True)
-            what = f"cannot keep a model of {len(data)} bytes in {path.parent}"
-            raise _disk_error(what, exc) from exc
+            raise _disk_error(f"cannot keep a model in {path.parent}", exc) from exc
+        return path
 
     @contextmanager
     def _locked(self, digest: str) -> Iterator[None]:

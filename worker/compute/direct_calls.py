@@ -175,7 +175,7 @@ def _answered(
     try:
         tensor, output = model.manifest.input, model.manifest.output
         given = [Items.of_array(call.items, tensor=tensor) for call in calls]
-        predicted = predict_together(model.batcher.predict, given)
+        predicted = predict_together(model.batcher.predict_groups, given)
         return [
             (call, _answer(call, items, outputs, output))
             for call, items, outputs in zip(calls, given, predicted, strict=True)

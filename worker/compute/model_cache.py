@@ -146,20 +146,17 @@ class ModelCache:
         began_s = time.monotonic()
         with _faults_of_the_model():
             artifact = self._disk.get_or_fetch(
-                manifest.digest, lambda: self._models.fetch(manifest.artifact)
+                manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)
         batcher = Batcher(
-            predictor.predict_tile,
-            streams=predictor.streams,
-            calls_ahead=predictor.calls_ahead,
-            tile_items=predictor.tile_items,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
+            predictor,
+            takes=manifest.input,
+            output_count=manifest.output.width,
             max_latency_s=self._max_latency_s,
-            on_computed=self._tell_computed(manifest.pin, predictor.tile_items),
+            on_computed=self._tell_computed(manifest.pin),
         )
         self._events.tell(
             ModelLoaded(
@@ -172,8 +169,8 @@ class ModelCache:
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
 
-    def _tell_computed(self, model: ModelPin, tile_items: int) -> Callable[[int, float], None]:
-        def tell(row_count: int, duration_s: float) -> None:
+    def _tell_computed(self, model: ModelPin) -> Callable[[int, int, float], None]:
+        def tell(row_count: int, tile_items: int, duration_s: float) -> None:
             self._events.tell(
                 TileComputed(
                     model=model, row_count=row_count, tile_items=tile_items, duration_s=duration_s

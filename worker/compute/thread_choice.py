@@ -28,6 +28,11 @@ _MOST_PROBE_BYTES = 1024 * 1024
 _TRIES = 2
 #: A call that takes longer is not measured again.
 _LONG_S = 0.1
+#: More than a core multiplies in a second.
+_MOST_MULTIPLICATIONS_A_S = 100e9
+#: At this ratio of compute to waiting, no more shards in hand than `_SPARE` are needed, whatever
+#: the number of cores up to 16.
+_OUTLASTS = 8
 #: Memory for the inputs in hand, in shards of the largest size that the settings allow.
 _MOST_LARGE = 4
 
@@ -105,7 +110,8 @@ class Concurrency:
 
     def fit(self, manifest: ModelManifest, predictor: Predictor) -> None:
         """Measure a shard of the model, and raise the number if it needs more."""
-        if self._settings.worker_threads is not None:
+        if self._settings.worker_threads is not None or manifest.input.is_open:
+            # A shard of open sizes may cost anything.
             return
         try:
             cost = shard_cost(
@@ -147,19 +153,20 @@ def shard_cost(
     """
     item_bytes = item_size_bytes(manifest.item_shape, manifest.item_dtype)
     items = max(1, min(settings.items_per_shard, settings.max_shard_bytes // item_bytes))
-    tile: Array = np.zeros((predictor.tile_items, *manifest.item_shape), manifest.item_dtype)
-    tile_s, _ = _best(lambda: predictor.predict_tile(tile), stopwatch=stopwatch)
     store_s, store_cpu_s = _requests(
         objects,
         input_bytes=items * item_bytes,
         result_bytes=items * 4 * max(1, len(manifest.classes)),
         stopwatch=stopwatch,
     )
-    return ShardCost(
-        wait_s=max(0.0, store_s - store_cpu_s),
-        busy_s=items * tile_s / predictor.tile_items + store_cpu_s,
-        size_bytes=items * item_bytes,
-    )
+    wait_s = max(0.0, store_s - store_cpu_s)
+    predict_s = items * predictor.work.multiplications / _MOST_MULTIPLICATIONS_A_S
+    # A call may take long, and need not be measured where compute outlasts the waiting anyway.
+    if predict_s < _OUTLASTS * wait_s or predictor.work.is_light:
+        tile: Array = np.zeros((predictor.tile_items, *manifest.item_shape), manifest.item_dtype)
+        tile_s, _ = _best(lambda: predictor.predict_tile(tile), stopwatch=stopwatch)
+        predict_s = items * tile_s / predictor.tile_items
+    return ShardCost(wait_s=wait_s, busy_s=predict_s + store_cpu_s, size_bytes=items * item_bytes)
 
 
 def _requests(

@@ -1,4 +1,4 @@
-"""Choose the rows of a model's predict calls: measured once per kind of machine, then kept."""
+"""Choose the rows of a model's predict calls, once per kind of machine: measured, or estimated."""
 
 import math
 import time
@@ -16,6 +16,7 @@ from fornada.records import SCHEMA_VERSION, Record, now
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
 from model_store.engines.interface import Compile, Engine
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind
@@ -63,14 +64,15 @@ class Calibration(Record):
     def summary(self) -> str:
         """What was measured: `64: 5.1 us, 256: 4.3 us an item`."""
         costs = ", ".join(f"{t.tile_items}: {t.item_us:.3g} us" for t in self.trials)
-        return f"{costs} an item" if costs else "every call is slow, so none was measured"
+        return f"{costs} an item" if costs else "estimated from its layers"
 
 
 class Calibrations:
     """The tiles of models on this engine and kind of machine.
 
     Bytes may depend on the tile. So that all workers of a kind give the same bytes, the first of
-    them to load the model measures, and the tile that it stores holds for all.
+    them to load the model measures, and the tile that it stores holds for all. Where measuring
+    would keep the first result waiting, the tile follows from the model's layers.
 
     Args:
         objects: The store.
@@ -98,8 +100,8 @@ class Calibrations:
         self._events = events
         self._stopwatch = stopwatch
 
-    def tile_items(self, manifest: ModelManifest, compile_for: Compile) -> int:
-        """The rows of the model's predict calls; measures them if no worker has.
+    def tile_items(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
+        """The rows of the model's predict calls; chooses them if no worker has.
 
         Raises:
             MessageError: The stored calibration is malformed.
@@ -108,7 +110,7 @@ class Calibrations:
         found = self.find(manifest)
         if found is None:
             began_s = time.monotonic()
-            found = self._keep(manifest, self.measure(manifest, compile_for))
+            found = self._keep(manifest, self.choose(manifest, compile_for, work))
             self._events.tell(
                 ModelCalibrated(
                     model=manifest.pin,
@@ -128,14 +130,17 @@ class Calibrations:
             return None
         return Calibration.from_json(data, where=key)
 
-    def measure(self, manifest: ModelManifest, compile_for: Compile) -> Calibration:
-        """Measure the model; store nothing."""
-        bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
+    def choose(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> Calibration:
+        """Measure the model if it is light; store nothing."""
+        tile_items, trials = work.call_items, list[Trial]()
+        if work.is_light:
+            bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
+            tile_items, trials = bench.best(), bench.trials()
         return Calibration(
-            tile_items=bench.best(),
+            tile_items=tile_items,
             engine=self._engine,
             machine=self._machine,
-            trials=bench.trials(),
+            trials=trials,
             created_at=now(),
         )
 
@@ -163,7 +168,7 @@ def tile_chooser(
     """Chooses the rows that the settings give, or else those calibrated on this machine."""
     fixed = settings.max_batch_size
     if fixed is not None:
-        return lambda _manifest, _compile_for: fixed
+        return lambda _manifest, _compile_for, _work: fixed
     kept = calibrations(objects=objects, decide=decide, engine=engine, events=events)
     return kept.tile_items
 

@@ -18,7 +18,7 @@ from fornada.settings import Settings
 from model_store.manifest import ModelManifest
 from worker.compute.halving import Probabilities
 from worker.compute.model_cache import ModelCache
-from worker.compute.together import predict_together
+from worker.compute.together import call_sizes, predict_together
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.phases import Begun
@@ -89,7 +89,7 @@ class Computation:
             clock = _Stopwatch(self._events, attempts)
             decoded, times = self._read(attempts, clock)
             read = [each.items for each in decoded]
-            predicted = predict_together(model.batcher.predict, read)
+            predicted = predict_together(model.batcher.predict_groups, read)
             placed = [
                 items.placed(outputs, output=attempt.manifest.output, item_count=attempt.item_count)
                 for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
@@ -108,11 +108,11 @@ class Computation:
                     data=data,
                     item_errors=errors,
                     engine=model.engine,
-                    tile_items=model.batcher.tile_items,
+                    **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.input),
                     # Those of the whole bundle.
-                    **_recorded(attempt, times, orientations_ignored),
+                    **_recorded(attempt, times, each.orientations_ignored),
                 )
-                for attempt, data, (_, errors), (_, orientations_ignored) in zip(
+                for attempt, data, (_, errors), each in zip(
                     attempts, stored, placed, decoded, strict=True
                 )
             ]
@@ -148,7 +148,7 @@ class Computation:
                 item_errors=errors,
                 isolated=True,
                 engine=process.engine,
-                tile_items=process.tile_items,
+                **process.call_sizes,
                 predict_s=predict_s,
                 upload_s=clock.lap(Stage.PUT),
             )
@@ -163,7 +163,8 @@ class Computation:
         )
 
     def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
-        data = to_npy(probabilities)
+        shape = attempt.manifest.output.fixed_shape
+        data = to_npy(probabilities.reshape(len(probabilities), *shape))
         run = attempt.run
         return self._jobs.put_data(attempt.manifest, run.shard, run.attempt, data)
 

@@ -6,7 +6,7 @@ import socket
 import urllib.parse
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: The longest rest of an answer that is read to keep a connection; beyond, a new one is cheaper.
 _MOST_LEFT_BYTES = 64 * 1024
+_PIECE_BYTES = 1024 * 1024
 
 
 class Connections:
@@ -100,6 +101,27 @@ class Answer(HTTPResponse):
         except (HTTPException, OSError):
             return None
         return data if len(data) == size_bytes else None
+
+    def copy_paced(
+        self, size_bytes: int, write: Callable[[memoryview], object], *, pace: ThroughputGuard
+    ) -> bool:
+        """Pass the next `size_bytes` of the body to `write`; `False` if the connection breaks.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        self._packets.pace = pace
+        buffer, left_bytes = memoryview(bytearray(_PIECE_BYTES)), size_bytes
+        while left_bytes:
+            try:
+                got_bytes = self.readinto(buffer[:left_bytes])
+            except (HTTPException, OSError):
+                return False
+            if not got_bytes:
+                return False
+            write(buffer[:got_bytes])
+            left_bytes -= got_bytes
+        return True
 
 
 class _Packets(io.RawIOBase):

@@ -108,7 +108,8 @@ def pace_puts(client: Any, limits: Limits) -> None:
             request.body = PacedBody(request.body, pace=pace)
 
     # By now boto3 has signed the request, for which it may have read the body.
-    client.meta.events.register("before-send.s3.PutObject", pace_body)
+    for operation in ("PutObject", "UploadPart"):
+        client.meta.events.register(f"before-send.s3.{operation}", pace_body)
 
 
 def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> bytes:
@@ -120,9 +121,22 @@ def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> byt
     """
     # Returns its buffer without a copy.
     data = io.BytesIO()
+    copy_body(body, data.write, max_bytes=max_bytes, pace=pace)
+    return data.getvalue()
+
+
+def copy_body(
+    body: Any,
+    write: Callable[[bytes], object],
+    *,
+    max_bytes: int | None,
+    pace: ThroughputGuard,
+) -> None:
+    """Pass a boto3 body, or its first `max_bytes`, to `write`; raises as `read_body`."""
+    size_bytes = 0
     with contextlib.closing(body):
-        while max_bytes is None or data.tell() < max_bytes:
-            missing = _PIECE_BYTES if max_bytes is None else max_bytes - data.tell()
+        while max_bytes is None or size_bytes < max_bytes:
+            missing = _PIECE_BYTES if max_bytes is None else max_bytes - size_bytes
             began = pace.now()
             try:
                 piece = body.read(min(missing, _PIECE_BYTES))
@@ -131,9 +145,9 @@ def read_body(body: Any, *, max_bytes: int | None, pace: ThroughputGuard) -> byt
                 raise ResponseStreamingError(error=exc) from exc
             if not piece:
                 break
-            data.write(piece)
+            write(piece)
+            size_bytes += len(piece)
             pace.add(len(piece), since=began)
-    return data.getvalue()
 
 
 def read_whole(read: Callable[[], _T], limits: Limits) -> _T:

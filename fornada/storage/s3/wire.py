@@ -3,6 +3,8 @@
 import ipaddress
 import re
 import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from botocore.auth import S3SigV4Auth
@@ -13,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.utils import get_environ_proxies
 
 from fornada.settings import Settings
-from fornada.storage.s3.connections import Connections
+from fornada.storage.s3.connections import Answer, Connections
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
@@ -62,22 +64,47 @@ class FastHttpClient:
             ClientError: As boto3's: there is no such object.
             TooSlowError: The throughput is too low.
         """
+        with self._body(bucket, key, max_bytes) as (answer, size_bytes):
+            if answer is None or size_bytes > _MOST_AT_ONCE_BYTES:
+                return None
+            data = answer.read_paced(size_bytes, pace=ThroughputGuard(self._limits))
+            return None if data is None else (data, answer.headers.get("ETag", ""))
+
+    def download(
+        self, bucket: str, key: str, write: Callable[[memoryview], object], *, max_bytes: int | None
+    ) -> str | None:
+        """Pass the object to `write`; its ETag, or `None` if boto3 must make the request.
+
+        Raises:
+            ClientError, TooSlowError: As `get`.
+        """
+        with self._body(bucket, key, max_bytes) as (answer, size_bytes):
+            if answer is None:
+                return None
+            whole = answer.copy_paced(size_bytes, write, pace=ThroughputGuard(self._limits))
+            return answer.headers.get("ETag", "") if whole else None
+        # What `write` raises is taken for a broken connection, and raised again under boto3.
+        return None
+
+    @contextmanager
+    def _body(
+        self, bucket: str, key: str, max_bytes: int | None
+    ) -> Iterator[tuple[Answer | None, int]]:
+        """An answer with a body, and how much of it to read; no answer if boto3 must ask."""
         request = self._signed("GET", bucket, key, headers=_range(max_bytes))
         if request is None:
-            return None
+            yield None, 0
+            return
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
                 # Common, since others poll for objects; a missing bucket is left to boto3.
                 if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
                     raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-                return None
-            if answer is None or answer.status not in _WITH_A_BODY or answer.length is None:
-                return None
-            size_bytes = answer.length if max_bytes is None else min(answer.length, max_bytes)
-            if size_bytes > _MOST_AT_ONCE_BYTES:
-                return None
-            data = answer.read_paced(size_bytes, pace=ThroughputGuard(self._limits))
-            return None if data is None else (data, answer.headers.get("ETag", ""))
+                yield None, 0
+            elif answer is None or answer.status not in _WITH_A_BODY or answer.length is None:
+                yield None, 0
+            else:
+                yield answer, answer.length if max_bytes is None else min(answer.length, max_bytes)
 
     def get_range(
         self, bucket: str, key: str, *, first_byte: int, size_bytes: int

@@ -6,9 +6,11 @@ activation of the same meaning in its place; the golden batch of the given model
 
 import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
-from model_store.engines.artifact.archive import read_config, with_config
+from fornada.storage.interface import Content
+from model_store.engines.artifact.archive import read_config, write_with_config
 from model_store.engines.keras_setup import import_tensorflow
 
 #: By the name that Keras saves: the functions of TensorFlow that have it, and Keras's activation.
@@ -21,35 +23,46 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
 }
 
 
-def found_in(data: bytes) -> dict[str, str]:
-    """TensorFlow's activations in a `.keras` file: `tf.nn.softmax` by its saved name."""
+def found_in(config: Any) -> dict[str, str]:
+    """TensorFlow's activations in a configuration: `tf.nn.softmax` by its saved name."""
     found: dict[str, str] = {}
 
     def note(name: str) -> str:
         found[name] = f"tf.{ACTIVATIONS[name][0]}"
         return name
 
-    _replaced(read_config(data), note)
+    _replaced(config, note)
     return found
 
 
-def replacements(data: bytes) -> dict[str, str]:
-    """What `with_keras_activations` replaces: `softmax` by `tf.nn.softmax`."""
-    return {given: ACTIVATIONS[name][1] for name, given in found_in(data).items()}
+def replacements(artifact: Content) -> dict[str, str]:
+    """What publishing replaces in a `.keras` file: `softmax` by `tf.nn.softmax`."""
+    found = found_in(read_config(artifact))
+    return {given: ACTIVATIONS[name][1] for name, given in found.items()}
 
 
-def with_keras_activations(data: bytes, *, keep: Collection[str] = ()) -> bytes:
-    """The same `.keras` file with Keras's activations for TensorFlow's.
+def with_keras_activations(config: Any, *, keep: Collection[str] = ()) -> Any:
+    """The configuration with Keras's activations for TensorFlow's.
 
     Args:
-        data: The whole file.
+        config: Of a `.keras` file.
         keep: Saved names that stand for other functions.
     """
 
     def keras_name(name: str) -> Any:
         return _function(name) if name in keep else ACTIVATIONS[name][1]
 
-    return with_config(data, lambda config: _replaced(config, keras_name))
+    return _replaced(config, keras_name)
+
+
+def published(artifact: Content, folder: Path) -> Content:
+    """The `.keras` file to store: as it is, or with Keras's activations in a file in `folder`."""
+    config = read_config(artifact)
+    changed = with_keras_activations(config)
+    if changed == config:
+        return artifact
+    write_with_config(artifact, changed, folder / "model.keras")
+    return folder / "model.keras"
 
 
 def tensorflow_functions() -> dict[str, Any]:

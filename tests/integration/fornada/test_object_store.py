@@ -1,7 +1,9 @@
 """What every object store must do, in memory, on rclone and on moto."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -14,6 +16,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.local.ports import free_port
+from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
@@ -37,6 +40,25 @@ def test_max_bytes_reads_no_more_than_the_beginning(object_store: ObjectStore) -
     assert b"0123" == object_store.get("big", max_bytes=4).data
     assert b"0123" == object_store.get("short", max_bytes=5).data
     assert b"" == object_store.get("empty", max_bytes=1).data
+
+
+def test_a_file_is_put_and_downloaded_in_pieces_with_its_digest(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    # given a file of more than one part
+    data, given, found = os.urandom(1024 * 1024) * 65, tmp_path / "given", tmp_path / "found"
+    given.write_bytes(data)
+
+    object_store.put("k", given)
+
+    whole = object_store.download("k", found)
+    assert (data, sha256_hex(data)) == (found.read_bytes(), whole.sha256)
+    assert (len(data), object_store.get("k", max_bytes=1).etag) == (whole.size_bytes, whole.etag)
+    # and its beginning replaces what the file held
+    begun = object_store.download("k", found, max_bytes=3)
+    assert (data[:3], 3) == (found.read_bytes(), begun.size_bytes)
+    with pytest.raises(ObjectNotFoundError):
+        object_store.download("none", found)
 
 
 def test_put_replaces_and_the_etag_tells(object_store: ObjectStore) -> None:

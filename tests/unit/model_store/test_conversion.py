@@ -85,8 +85,14 @@ def _saved_model(folder: Path, model: Any, metadata: dict[str, Any] | None) -> P
     return folder
 
 
-def _gives_the_same(data: bytes, model: Any) -> None:
-    loaded = keras_file.load_model(data, where="it")
+def _converted(old: Path) -> Path:
+    new = old.with_name("new.keras")
+    convert(old, new)
+    return new
+
+
+def _gives_the_same(artifact: Path, model: Any) -> None:
+    loaded = keras_file.load_model(artifact, where="it")
     items = np.arange(12, dtype="int32").reshape(2, 6) % 10
     np.testing.assert_allclose(np.asarray(model(items)), np.asarray(loaded(items)), atol=1e-6)
 
@@ -99,13 +105,13 @@ def test_an_h5_file_is_converted(model: Any, tmp_path: Path) -> None:
         config["config"]["layers"][2]["config"]["time_major"] = False
         file.attrs["model_config"] = json.dumps(config)
 
-    _gives_the_same(convert(tmp_path / "old.h5"), model)
+    _gives_the_same(_converted(tmp_path / "old.h5"), model)
 
 
 def test_a_saved_model_with_a_keras_model_is_converted(model: Any, tmp_path: Path) -> None:
     folder = _saved_model(tmp_path / "old", model, _KERAS_2_CONFIG)
 
-    _gives_the_same(convert(folder), model)
+    _gives_the_same(_converted(folder), model)
 
 
 def test_a_saved_model_that_gives_something_else_is_refused(model: Any, tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ def test_a_saved_model_that_gives_something_else_is_refused(model: Any, tmp_path
     config["config"]["layers"][-1]["config"]["activation"] = "sigmoid"
 
     with pytest.raises(ModelRefusedError, match="gives other outputs than the model made of it"):
-        convert(_saved_model(tmp_path / "old", model, config))
+        _converted(_saved_model(tmp_path / "old", model, config))
 
 
 @pytest.mark.parametrize(
@@ -127,24 +133,24 @@ def test_a_saved_model_without_a_keras_model_is_refused(
     model: Any, tmp_path: Path, metadata: Any, fact: str
 ) -> None:
     with pytest.raises(ModelRefusedError, match=fact):
-        convert(_saved_model(tmp_path / "old", model, metadata))
+        _converted(_saved_model(tmp_path / "old", model, metadata))
 
 
 def test_other_files_are_refused(keras: Any, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for other in ("model.keras", "folder", "model.onnx"):
         with pytest.raises(UsageError, match=r"neither an \.h5 file nor a SavedModel folder"):
-            convert(tmp_path / other)
+            _converted(tmp_path / other)
     with pytest.raises(InputError, match="does not exist"):
-        convert(tmp_path / "absent.h5")
+        _converted(tmp_path / "absent.h5")
     (tmp_path / "broken.h5").write_bytes(b"not hdf5")
     with pytest.raises(ModelRefusedError, match="cannot be loaded by Keras"):
-        convert(tmp_path / "broken.h5")
+        _converted(tmp_path / "broken.h5")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save_weights(
         tmp_path / "of.weights.h5"
     )
     with pytest.raises(ModelRefusedError, match="holds weights and no model"):
-        convert(tmp_path / "of.weights.h5")
+        _converted(tmp_path / "of.weights.h5")
 
 
 def test_what_could_not_be_published_is_refused(keras: Any, tmp_path: Path) -> None:
@@ -152,4 +158,4 @@ def test_what_could_not_be_published_is_refused(keras: Any, tmp_path: Path) -> N
     model.save(tmp_path / "old.h5")
 
     with pytest.raises(ModelRefusedError, match=r"old\.h5"):
-        convert(tmp_path / "old.h5")
+        _converted(tmp_path / "old.h5")

@@ -154,7 +154,7 @@ def test_an_unreachable_store_is_not_a_finding(
     def away(*_arguments: Any, **_options: Any) -> None:
         raise StoreUnavailableError("away")
 
-    monkeypatch.setattr(models.objects, "get", away)
+    monkeypatch.setattr(models.objects, "download", away)
 
     with pytest.raises(StoreUnavailableError):
         list(check_version(manifest, models=models))

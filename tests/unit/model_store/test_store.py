@@ -87,7 +87,7 @@ def test_eleven_versions_are_in_numeric_order(store: ModelStore) -> None:
 def test_the_check_gets_the_artifact_as_the_store_returns_it(store: ModelStore) -> None:
     checked: list[bytes] = []
 
-    _publish(store, check=checked.append)
+    _publish(store, check=lambda path: checked.append(path.read_bytes()))
 
     assert [b"artifact"] == checked
 

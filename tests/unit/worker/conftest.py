@@ -66,6 +66,12 @@ class _Engine:
             raise self.build_error
         return self
 
+    def rows_for(self, _item_shape: Sequence[int]) -> int:
+        return TILE_ITEMS
+
+    def predict_one(self, row: np.ndarray) -> np.ndarray:
+        return self.predict_tile(np.concatenate([row, np.zeros((TILE_ITEMS - 1, *row.shape[1:]))]))
+
     def predict_tile(self, tile: np.ndarray) -> np.ndarray:
         if self.predict_error is not None:
             raise self.predict_error
@@ -81,7 +87,7 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
 class _Isolated:
     """An `IsolatedProcess` that dies over some items, by default over all."""
 
-    engine, tile_items = "isolated", 4
+    engine, call_sizes = "isolated", {"tile_items": 4}
 
     def __init__(self, deadly: Sequence[int] | None = None) -> None:
         self._deadly = deadly

@@ -1,5 +1,7 @@
 """The engine of tests: its answers follow from the artifact, and it misbehaves when asked to."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,20 +14,23 @@ from model_store.store import ModelStore
 from model_store.testing import publish_for_test
 
 
-def _published(*, seed: int = 0, fails_on: int | None = None) -> tuple[Compile, ModelStore]:
+def _published(
+    folder: Path, *, seed: int = 0, fails_on: int | None = None
+) -> tuple[Compile, ModelStore]:
     models = ModelStore(objects=InMemoryObjectStore())
     publish_for_test(models, item_shape=[3, 5], classes=["a", "b"], seed=seed, fails_on=fails_on)
     manifest = models.resolve("m")
-    artifact = models.fetch(manifest.artifact)
-    return ArithmeticEngine(threads=2).load(manifest, artifact, allowed_objects=()), models
+    models.download(manifest.artifact, folder / "artifact")
+    engine = ArithmeticEngine(threads=2)
+    return engine.load(manifest, folder / "artifact", allowed_objects=()).compile, models
 
 
 def _items(count: int) -> np.ndarray:
     return np.random.default_rng(1).integers(1, 256, (count, 3, 5), np.uint8)
 
 
-def test_a_row_has_the_same_bytes_in_any_batch() -> None:
-    compile_for, _ = _published()
+def test_a_row_has_the_same_bytes_in_any_batch(tmp_path: Path) -> None:
+    compile_for, _ = _published(tmp_path)
     items = _items(9)
 
     together = compile_for(9)(items)
@@ -36,23 +41,23 @@ def test_a_row_has_the_same_bytes_in_any_batch() -> None:
     assert 0 < together.min() < together.max() < 1
 
 
-def test_another_artifact_fails_the_golden_batch() -> None:
-    compile_for, _ = _published(seed=1)
+def test_another_artifact_fails_the_golden_batch(tmp_path: Path) -> None:
+    compile_for, _ = _published(tmp_path, seed=1)
     inputs = _items(2)
 
     with pytest.raises(ModelRefusedError, match="differs by"):
         check_golden(
             compile_for(2),
             inputs=inputs,
-            outputs=_published(seed=2)[0](2)(inputs),
+            outputs=_published(tmp_path, seed=2)[0](2)(inputs),
             tile_items=2,
             where="m",
             tolerance=ArithmeticEngine.tolerance,
         )
 
 
-def test_a_call_fails_on_the_item_that_the_model_names() -> None:
-    compile_for, _ = _published(fails_on=250)
+def test_a_call_fails_on_the_item_that_the_model_names(tmp_path: Path) -> None:
+    compile_for, _ = _published(tmp_path, fails_on=250)
     items = _items(4)
     items[2, 0, 0] = 250
 
@@ -60,8 +65,12 @@ def test_a_call_fails_on_the_item_that_the_model_names() -> None:
         compile_for(4)(items)
 
 
-def test_an_artifact_of_another_engine_is_refused() -> None:
-    _, models = _published()
+def test_an_artifact_of_another_engine_is_refused(tmp_path: Path) -> None:
+    _, models = _published(tmp_path)
+
+    (tmp_path / "other").write_bytes(b"PK\x03\x04")
 
     with pytest.raises(ModelRefusedError, match="FORNADA_ENGINE=test runs no other model"):
-        ArithmeticEngine(threads=1).load(models.resolve("m"), b"PK\x03\x04", allowed_objects=())
+        ArithmeticEngine(threads=1).load(
+            models.resolve("m"), tmp_path / "other", allowed_objects=()
+        )

@@ -77,6 +77,27 @@ def test_what_is_stated_takes_the_place_of_what_is_read(
     assert ("multilabel", 0.25) == (manifest.output.kind, manifest.output.threshold)
 
 
+def test_the_loss_that_a_file_was_compiled_for_counts(
+    models: ModelStore, keras: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for loss, kind, hint in (
+        (None, "embedding", ""),
+        ("mse", "values", ""),
+        (logits, "values", "Softmax()"),
+    ):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(40)])
+        if loss is not None:
+            model.compile("sgd", loss)
+        caplog.clear()
+
+        manifest = _publish(models, keras_file.dump_model(model))
+
+        assert kind == manifest.output.kind
+        assert hint in caplog.text
+        assert bool(hint) == ("gives 40 values; its loss" in caplog.text)
+
+
 def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes) -> None:
     # given
     given = np.array([[[0, 255], [7, 9]]], np.int64)
@@ -141,6 +162,66 @@ def test_a_model_that_cannot_serve_is_refused(
     assert [] == models.names()
 
 
+def test_made_up_items_have_every_dtype_and_a_size_that_the_model_takes(
+    models: ModelStore, keras: Any
+) -> None:
+    layers, ops = keras.layers, keras.ops
+    conv = layers.Conv2D(2, 100)
+    at_most_12 = layers.Embedding(12, 2)
+    cases: list[tuple[Any, str, Any, tuple[int, ...], float]] = [
+        ((3,), "bool", None, (3,), 1),
+        ((), "float64", lambda x: ops.expand_dims(x, -1), (), 1),
+        ((4, 4, 3), "uint16", None, (4, 4, 3), 255),
+        ((None, None, 3), "float16", layers.GlobalAveragePooling2D(), (64, 64, 3), 255),
+        # Images of 64 pixels are too small.
+        (
+            (None, None, 3),
+            "bfloat16",
+            lambda x: layers.GlobalAveragePooling2D()(conv(x)),
+            (128, 128, 3),
+            255,
+        ),
+        ((None, 5), "float32", layers.GlobalMaxPooling1D(), (16, 5), 1),
+        (
+            (None,),
+            "int8",
+            lambda x: layers.GlobalMaxPooling1D()(layers.Embedding(300, 2)(x)),
+            (16,),
+            127,
+        ),
+        # Of positions, it has few.
+        (
+            (None,),
+            "int64",
+            lambda x: layers.GlobalMaxPooling1D()(at_most_12(ops.cumsum(ops.ones_like(x), 1))),
+            (8,),
+            11,
+        ),
+    ]
+    for shape, dtype, inner, golden_shape, largest in cases:
+        taken = keras.Input(shape, dtype=dtype)
+        hidden = layers.Flatten()(taken) if inner is None else inner(taken)
+        model = keras.Model(taken, layers.Dense(2)(ops.cast(hidden, "float32")))
+
+        manifest = _publish(models, keras_file.dump_model(model))
+
+        assert (dtype, list(shape)) == (manifest.input.dtype, manifest.input.shape)
+        items = from_npy(models.fetch(manifest.golden.inputs), where="golden")
+        stored = (manifest.input.numpy_dtype, (GOLDEN_ITEMS, *golden_shape))
+        assert stored == (str(items.dtype), items.shape)
+        assert largest * 0.9 < items.max() <= largest, dtype
+
+
+def test_a_model_that_fails_on_its_golden_batch_is_refused(models: ModelStore, keras: Any) -> None:
+    layers = keras.layers
+    words = keras.Input((4,), dtype="int32")
+    pooled = layers.GlobalMaxPooling1D()(layers.Embedding(9, 2)(words))
+    data = keras_file.dump_model(keras.Model(words, pooled))
+
+    with pytest.raises(ModelRefusedError, match=r"fails on its golden batch .*; give typical"):
+        _publish(models, data, golden=np.full((1, 4), 9))
+
+
 def test_a_lambda_cannot_be_published(models: ModelStore, keras: Any) -> None:
     evil = _dump(keras, keras.Input((2,)), keras.layers.Lambda(lambda items: items))
 
@@ -155,7 +236,7 @@ def test_a_model_that_the_store_changed_is_not_published(
 ) -> None:
     # given a store that returns another model than it was given
     other = _dump(keras, keras.Input((2, 2), dtype="uint8"), keras.layers.Flatten())
-    monkeypatch.setattr(models, "fetch", lambda _ref: other)
+    monkeypatch.setattr(models, "download", lambda _ref, path: path.write_bytes(other))
 
     with pytest.raises(ModelRefusedError, match="golden batch"):
         _publish(models, artifact)
@@ -166,16 +247,17 @@ def test_a_model_that_the_store_changed_is_not_published(
 def test_only_keras_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.keras").write_bytes(b"1234")
 
-    assert b"1234" == published_file.read_artifact(tmp_path / "model.keras")
+    path = tmp_path / "model.keras"
+    assert path == published_file.check_file(path)
     for old in ("model.h5", "saved"):
         (tmp_path / "saved").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=rf"fornada models convert .*{old} .*\.keras"):
-            published_file.read_artifact(tmp_path / old)
+            published_file.check_file(tmp_path / old)
     with pytest.raises(InputError, match="cannot be read"):
-        published_file.read_artifact(tmp_path / "absent.keras")
+        published_file.check_file(tmp_path / "absent.keras")
     monkeypatch.setattr(published_file, "MAX_ARTIFACT_BYTES", 3)
     with pytest.raises(InputError, match="has 4 bytes; give at most 3"):
-        published_file.read_artifact(tmp_path / "model.keras")
+        published_file.check_file(tmp_path / "model.keras")
 
 
 def test_classes_that_are_not_an_array_of_names_are_refused(tmp_path: Path) -> None:

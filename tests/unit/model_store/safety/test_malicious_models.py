@@ -59,7 +59,8 @@ def keras_is_not_asked(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_arguments: Any, **_options: Any) -> None:
         pytest.fail("the file reached Keras")
 
-    monkeypatch.setattr(keras.saving, "load_model", load)
+    for name in ("deserialize_keras_object", "load_model"):
+        monkeypatch.setattr(keras.saving, name, load)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +197,7 @@ def _as_of(data: bytes, release: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any) -> None:
+def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any, tmp_path: Path) -> None:
     # given a metric of 16 GB in a model within the model
     inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     inner.compile("adam", "mse", metrics=[keras.metrics.AUC(num_thresholds=3)])
@@ -209,7 +209,7 @@ def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any) -> None:
         assert '"num_thresholds": 3' in text
         return json.loads(text.replace('"num_thresholds": 3', '"num_thresholds": 2000000000'))
 
-    _gives_the_same(model, archive.with_config(data, enlarge), set())
+    _gives_the_same(model, _with_config(data, enlarge, tmp_path), set())
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_what_a_nested_model_was_compiled_for_is_not_built(keras: Any) -> None:
     ],
 )
 def test_layers_that_would_fill_the_memory_are_refused(
-    keras: Any, layer: str, config: dict[str, Any]
+    keras: Any, layer: str, config: dict[str, Any], tmp_path: Path
 ) -> None:
     data = keras_file.dump_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
     given = {"module": "keras.layers", "class_name": layer, "config": config}
 
     with pytest.raises(ModelRefusedError, match=f"has a {layer} of .* numbers an item"):
-        keras_file.load_model(_with_layer(data, given), where="it")
+        keras_file.load_model(_with_layer(data, given, tmp_path), where="it")
 
 
 @pytest.mark.parametrize(
@@ -250,20 +250,27 @@ def test_layers_that_would_fill_the_memory_are_refused(
     ],
 )
 def test_a_model_too_large_for_its_file_is_refused_before_it_is_built(
-    keras: Any, layer: dict[str, Any], fact: str
+    keras: Any, layer: dict[str, Any], fact: str, tmp_path: Path
 ) -> None:
     data = keras_file.dump_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
 
     with pytest.raises(ModelRefusedError, match=fact):
         keras_file.load_model(
-            _with_layer(data, {"module": "keras.layers", **layer, "registered_name": None}),
+            _with_layer(
+                data, {"module": "keras.layers", **layer, "registered_name": None}, tmp_path
+            ),
             where="it",
         )
 
 
-def _with_layer(data: bytes, layer: dict[str, Any]) -> bytes:
+def _with_layer(data: bytes, layer: dict[str, Any], folder: Path) -> bytes:
     def change(config: Any) -> Any:
         layers = [*config["config"]["layers"], layer]
         return {**config, "config": {**config["config"], "layers": layers}}
 
-    return archive.with_config(data, change)
+    return _with_config(data, change, folder)
+
+
+def _with_config(data: bytes, change: Callable[[Any], Any], folder: Path) -> bytes:
+    archive.write_with_config(data, change(archive.read_config(data)), folder / "changed.keras")
+    return (folder / "changed.keras").read_bytes()

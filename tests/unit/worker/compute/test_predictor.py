@@ -1,13 +1,15 @@
 """A model is accepted only if the engine gives the outputs of its golden batch."""
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
 from fornada.storage.memory import InMemoryObjectStore
-from model_store.engines.interface import Predict
+from model_store.engines.interface import EngineModel, Predict
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -24,28 +26,44 @@ class _Engine:
     streams = 2
     calls_ahead = 1
 
-    def __init__(self, *, off_by: float) -> None:
+    def __init__(self, *, off_by: float, multiplications: int = 3) -> None:
         self._off_by = np.float32(off_by)
+        self._multiplications = multiplications
 
     def load(
-        self, _manifest: ModelManifest, _artifact: bytes, *, allowed_objects: Collection[str]
-    ) -> Callable[[int], Predict]:
-        return lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by
+        self, _manifest: ModelManifest, _artifact: Path, *, allowed_objects: Collection[str]
+    ) -> EngineModel:
+        return EngineModel(
+            compile=lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by,
+            work=Work(
+                multiplications=self._multiplications,
+                weight_bytes=0,
+                output_bytes=12,
+                operation_count=1,
+            ),
+        )
 
 
-def _predictor(*, off_by: float, choose_tile: ChooseTile = lambda *_: 4) -> EnginePredictor:
+def _predictor(
+    *,
+    off_by: float,
+    choose_tile: ChooseTile = lambda *_: 4,
+    golden: np.ndarray = _GOLDEN,
+    multiplications: int = 3,
+) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
     manifest = models.publish(
         draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
         artifact=b"weights",
-        golden_inputs=_GOLDEN,
-        golden_outputs=_GOLDEN,
+        golden_inputs=golden,
+        golden_outputs=golden,
         check=lambda _artifact: None,
     )
+    engine = _Engine(off_by=off_by, multiplications=multiplications)
     return EnginePredictor(
         manifest,
-        b"weights",
-        engine=_Engine(off_by=off_by),
+        Path("weights"),
+        engine=engine,
         models=models,
         choose_tile=choose_tile,
     )
@@ -73,7 +91,9 @@ def test_a_larger_difference_is_refused_with_its_figures_and_the_engine(
 def test_it_uses_the_chosen_tile_and_compiles_each_once() -> None:
     tried: list[object] = []
 
-    def choose_tile(_manifest: ModelManifest, compile_for: Callable[[int], Predict]) -> int:
+    def choose_tile(
+        _manifest: ModelManifest, compile_for: Callable[[int], Predict], _work: Work
+    ) -> int:
         tried.extend(compile_for(tile_items) for tile_items in (2, 3))
         return 3
 
@@ -81,3 +101,16 @@ def test_it_uses_the_chosen_tile_and_compiles_each_once() -> None:
 
     assert 3 == predictor.tile_items
     assert tried[1] is predictor._predict
+
+
+def test_a_heavy_model_is_compared_over_whole_tiles_that_take_little_time() -> None:
+    # given a golden batch whose last items are wrong
+    golden = np.ones((32, 3), np.float32)
+    wrong = np.where(np.arange(32)[:, np.newaxis] < 12, golden, np.float32(np.nan))
+
+    _predictor(off_by=0.0, golden=wrong, multiplications=10**9)
+    with pytest.raises(ModelRefusedError, match="differs by nan"):
+        _predictor(off_by=0.0, golden=wrong, multiplications=10**8)
+    # and never less than a tile
+    with pytest.raises(ModelRefusedError, match="differs by"):
+        _predictor(off_by=1.0, golden=golden, multiplications=10**12)

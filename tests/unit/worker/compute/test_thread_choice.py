@@ -1,6 +1,7 @@
 """How many shards a worker has in hand, by how long one waits and computes."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fornada.errors import StoreUnavailableError
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -21,6 +23,7 @@ class _World(StoreWrapper):
     """A store and a model that take given times on a fake clock."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 2, 0, 64
+    work = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
 
     def __init__(self) -> None:
         super().__init__(InMemoryObjectStore())
@@ -117,6 +120,19 @@ def test_a_shard_waits_for_its_input_its_data_and_its_outcome(
     assert 16 * _KIB == _cost(world, manifest, max_shard_bytes=16 * _KIB).size_bytes
     # and no probe is left
     assert before == [info.key for info in world.list("")]
+
+
+def test_a_call_of_a_heavy_model_is_not_made_to_time_it(
+    world: _World, manifest: ModelManifest
+) -> None:
+    world.get_s, world.put_s, world.tile_s = 0.005, 0.020, 2.0
+    world.work = replace(world.work, multiplications=10**9)
+
+    cost = _cost(world, manifest)
+
+    # 4,096 items at 100 billion multiplications a second
+    assert (40.96, 4) == (round(cost.busy_s, 2), cost.threads(Settings(), streams=2))
+    assert 2.0 > world.now_s
 
 
 def test_a_disturbed_measurement_does_not_count(world: _World, manifest: ModelManifest) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,11 +13,18 @@ from fornada.errors import MessageError
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 from worker.compute import tile_choice
 from worker.compute.tile_choice import Calibrations
+
+_LIGHT = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
+#: As of ResNet50.
+_HEAVY = Work(
+    multiplications=4 * 10**9, weight_bytes=10**8, output_bytes=3 * 10**6, operation_count=170
+)
 
 
 class _Model:
@@ -71,10 +79,12 @@ def _calibrations(model: _Model, objects: InMemoryObjectStore, **changed: object
 def ask(memory_objects: InMemoryObjectStore) -> Callable[..., int]:
     """The tile of a new version of an artifact, on an engine and machine."""
 
-    def ask(model: _Model, artifact: bytes = b"weights", **changed: object) -> int:
+    def ask(
+        model: _Model, artifact: bytes = b"weights", work: Work = _LIGHT, **changed: object
+    ) -> int:
         manifest = _publish(memory_objects, artifact)
         found = _calibrations(model, memory_objects, **changed)
-        return found.tile_items(manifest, model.compile_for)
+        return found.tile_items(manifest, model.compile_for, work)
 
     return ask
 
@@ -134,6 +144,21 @@ def test_a_model_is_measured_once_for_all_workers_of_a_kind(ask: Callable[..., i
         assert 4096 == ask(other, **changed), changed
 
 
+def test_no_tile_of_a_heavy_model_is_compiled_to_choose_one(
+    ask: Callable[..., int], memory_objects: InMemoryObjectStore
+) -> None:
+    model = _Model(call_us=100, item_us=40_000)
+
+    assert (2, []) == (ask(model, work=_HEAVY), model.compiled)
+
+    # and it is kept, for workers that would estimate otherwise
+    assert 2 == ask(model, work=replace(_HEAVY, multiplications=10**8))
+    manifest = _publish(memory_objects, b"weights")
+    kept = _calibrations(model, memory_objects).find(manifest)
+    assert kept is not None
+    assert "estimated from its layers" == kept.summary
+
+
 @pytest.mark.parametrize("conditional_writes", [True, False])
 def test_two_workers_that_measure_at_once_keep_the_same_tile(*, conditional_writes: bool) -> None:
     # given two workers that both found nothing
@@ -147,7 +172,9 @@ def test_two_workers_that_measure_at_once_keep_the_same_tile(*, conditional_writ
                 both_look.wait()
             return model.compile_for(tile_items)
 
-        return _calibrations(model, objects, decide=decide).tile_items(manifest, compile_for)
+        return _calibrations(model, objects, decide=decide).tile_items(
+            manifest, compile_for, _LIGHT
+        )
 
     # when both measure, with different results
     models = [_Model(call_us=250, item_us=5), _Model(call_us=2000, item_us=1)]
@@ -178,7 +205,7 @@ def test_the_measurements_are_told(memory_objects: InMemoryObjectStore) -> None:
     model = _Model(call_us=250, item_us=5)
     manifest = _publish(memory_objects, b"weights")
 
-    tried = _calibrations(model, memory_objects).measure(manifest, model.compile_for)
+    tried = _calibrations(model, memory_objects).choose(manifest, model.compile_for, _LIGHT)
 
     assert "64: 9.76 us, 256: 6.37 us, 1024: 5.96 us an item" == tried.summary
     assert [] == list(memory_objects.list("calibrations/"))
@@ -193,5 +220,5 @@ def test_a_setting_holds_without_measuring(memory_objects: InMemoryObjectStore) 
         engine=SimpleNamespace(name="fake 1", tolerance=0.0),
     )
 
-    assert 7 == choose(_publish(memory_objects, b"weights"), model.compile_for)
+    assert 7 == choose(_publish(memory_objects, b"weights"), model.compile_for, _LIGHT)
     assert [] == model.compiled

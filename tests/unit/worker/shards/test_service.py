@@ -779,7 +779,7 @@ def test_redis_wiped_at_any_step_loses_nothing(world: Any, step: str) -> None:
     [FornadaError("x"), OSError("x"), ValueError("x"), KeyError("x"), AssertionError(), EOFError()],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize(("operation", "key_part"), [*STEPS, ("get", "model.keras")])
+@pytest.mark.parametrize(("operation", "key_part"), [*STEPS, ("download", "model.keras")])
 def test_no_exception_leaves_run(
     world: Any, operation: str, key_part: str, error: Exception
 ) -> None:

@@ -1,0 +1,125 @@
+"""Build a model of a `.keras` file, and check its sizes before Keras makes any of its weights."""
+
+import contextlib
+import importlib
+import math
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from model_store.safety.config_check import refusal
+
+#: Weights that layers make beyond those saved, such as the states of random generators, and what
+#: quantised layers make on the way.
+_FREE_NUMBERS, _MOST_TIMES = 2**20, 4
+#: Numbers in any output of a layer for one item: 1 GiB in float32.
+_MAX_ITEM_NUMBERS = 2**28
+#: Weights with more numbers do not get the random values that the file replaces at once.
+_LARGE_NUMBERS = 2**14
+#: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.
+_ALIGNED_BYTES = 64
+
+
+def build(keras: Any, config: Any, *, where: str, element_count: int) -> Any:
+    """The model, whose large weights are zero until they are loaded from the file.
+
+    Args:
+        keras: The module.
+        config: Of a checked model of Keras's own layers.
+        where: What it was read from, for messages.
+        element_count: The numbers in its weights file.
+
+    Raises:
+        ModelRefusedError: As `check_built_sizes`.
+        Exception: Keras cannot build it.
+    """
+    model, weights = _built(keras, config, where=where, element_count=element_count)
+    for weight in weights:
+        if math.prod(weight.shape) > _LARGE_NUMBERS:
+            weight._initializer = _zeros(keras)  # noqa: SLF001 - as Keras sets it
+        weight._deferred_initialize()  # noqa: SLF001 - as Keras does at the end of the scope
+    return model
+
+
+def check_built_sizes(keras: Any, config: Any, *, where: str, element_count: int) -> None:
+    """Build a model without weights, and check what it would take.
+
+    Layers compute only shapes: it takes a fraction of the time of a load, and no memory.
+
+    Args:
+        keras: The module.
+        config: Of a checked model of Keras's own layers.
+        where: What it was read from, for messages.
+        element_count: The numbers in its weights file.
+
+    Raises:
+        ModelRefusedError: It has more weights than its file, or an item becomes too large on its
+            way through the layers.
+        Exception: Keras cannot build it.
+    """
+    _built(keras, config, where=where, element_count=element_count)
+
+
+def _built(keras: Any, config: Any, *, where: str, element_count: int) -> tuple[Any, list[Any]]:
+    serialization: Any = importlib.import_module("keras.src.saving.serialization_lib")
+    with _without_weights(keras) as weights, serialization.ObjectSharingScope():
+        model = keras.saving.deserialize_keras_object(
+            {**config, "compile_config": None}, safe_mode=True
+        )
+    wanted = sum(math.prod(weight.shape) for weight in weights)
+    if wanted > _MOST_TIMES * element_count + _FREE_NUMBERS:
+        raise refusal(where, f"needs {wanted} weights, and has only {element_count} weights in all")
+    for operation, shape in output_shapes(model):
+        numbers = math.prod(size or 1 for size in shape[1:])
+        if numbers > _MAX_ITEM_NUMBERS:
+            raise refusal(
+                where,
+                f"has a layer {operation.name[:80]!r} that makes {numbers} numbers of an item, "
+                f"over {_MAX_ITEM_NUMBERS}",
+            )
+    return model, weights
+
+
+def output_shapes(model: Any) -> Iterator[tuple[Any, tuple[int | None, ...]]]:
+    """Each call of an operation in the graph of a built model, and the shape that it gives."""
+    # A Sequential has its graph beside it.
+    graph = getattr(model, "_functional", None) or model
+    for operation in getattr(graph, "operations", ()):
+        yield from output_shapes(operation)
+        for node in operation._inbound_nodes:  # noqa: SLF001 - a layer may be called many times
+            for output in node.output_tensors:
+                yield operation, tuple(output.shape)
+
+
+@contextlib.contextmanager
+def _without_weights(keras: Any) -> Iterator[list[Any]]:
+    """A scope in which layers get no weights; the list of those that they ask for."""
+    state: Any = importlib.import_module("keras.src.backend.common.global_state")
+    given = state.get_global_attribute("uninitialized_variables", [])
+    weights: list[Any] = []
+    state.set_global_attribute("uninitialized_variables", weights)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield weights
+    finally:
+        state.set_global_attribute("uninitialized_variables", given)
+
+
+def _zeros(keras: Any) -> Any:
+    """An initializer of zeros; on TensorFlow they take no memory until they are written."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.initializers.Zeros()
+    from_dlpack = sys.modules["tensorflow"].experimental.dlpack.from_dlpack
+
+    def zeros(shape: Any, dtype: str) -> Any:
+        if dtype != "float32":
+            return keras.initializers.Zeros()(shape, dtype=dtype)
+        size_bytes = 4 * math.prod(shape)
+        memory = np.zeros(size_bytes + _ALIGNED_BYTES, np.uint8)
+        start = -memory.ctypes.data % _ALIGNED_BYTES
+        numbers = memory[start : start + size_bytes].view(np.float32).reshape(shape)
+        return from_dlpack(numbers.__dlpack__())
+
+    return zeros

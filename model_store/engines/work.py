@@ -1,0 +1,142 @@
+"""What a predict call of a model costs, estimated from its layers: nothing is compiled or run."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_store.engines.artifact.building import output_shapes
+
+#: Up to these sizes a model is compiled for several tiles and measured in less than a second.
+_LIGHT_MULTIPLICATIONS = 20_000_000
+_LIGHT_WEIGHT_BYTES = 4 * 2**20
+_LIGHT_ITEM_BYTES = 2**20
+_LIGHT_OPERATIONS = 30
+#: Multiplications in the time in which a core reads a byte of the weights, with enough margin that
+#: reading them costs a tenth of a call.
+_MULTIPLICATIONS_A_BYTE = 64
+#: The fixed cost of a call, in bytes read.
+_CALL_BYTES = 8_000_000
+#: The largest output of a layer in a call: larger ones leave the caches, and glibc asks the kernel
+#: for memory each time.
+_MOST_OUTPUT_BYTES = 32 * 2**20
+_MOST_CALL_ITEMS = 64
+#: Items of a golden batch are compared at each load up to this many multiplications, 0.2 s.
+_GOLDEN_MULTIPLICATIONS = 12_000_000_000
+#: Stands for a size that differs from item to item.
+_OPEN_SIZE = 256
+#: Convolutions of a network without a graph mostly see the image at a quarter of its size.
+_SHRINKING = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """An estimate of a model's calls, equal in every process that loads the same artifact."""
+
+    #: Multiplications for one item.
+    multiplications: int
+    #: What a call reads, whatever its rows.
+    weight_bytes: int
+    #: The largest output of a layer for one item, in float32.
+    output_bytes: int
+    #: Operations to trace and compile.
+    operation_count: int
+
+    @property
+    def is_light(self) -> bool:
+        """Whether compiling and measuring several sizes of calls takes less than a second."""
+        return (
+            self.multiplications <= _LIGHT_MULTIPLICATIONS
+            and self.weight_bytes <= _LIGHT_WEIGHT_BYTES
+            and self.output_bytes <= _LIGHT_ITEM_BYTES
+            and self.operation_count <= _LIGHT_OPERATIONS
+        )
+
+    @property
+    def call_items(self) -> int:
+        """Rows of a call, a power of two: enough that it computes more than it reads weights."""
+        read_bytes = self.weight_bytes + _CALL_BYTES
+        wanted = _MULTIPLICATIONS_A_BYTE * read_bytes / max(1, self.multiplications)
+        fitting = _MOST_OUTPUT_BYTES // max(1, self.output_bytes)
+        items = 1
+        while items < wanted and 2 * items <= min(fitting, _MOST_CALL_ITEMS):
+            items *= 2
+        return items
+
+    def golden_items(self, tile_items: int) -> int:
+        """Items of a golden batch to compare at a load, in whole tiles."""
+        items = _GOLDEN_MULTIPLICATIONS // max(1, self.multiplications)
+        return max(1, items // tile_items) * tile_items
+
+
+def estimate(model: Any, *, item_shape: Sequence[int | None], is_text: bool) -> Work:
+    """The work of a built Keras model.
+
+    Args:
+        model: From `load_model`.
+        item_shape: Shape of one item; `None` where a side is open.
+        is_text: Whether items are integers, the numbers of tokens.
+    """
+    calls = [_Call(operation, shape) for operation, shape in output_shapes(model)]
+    weight_bytes = 4 * sum(_count(weight) for weight in _read_weights(model))
+    sizes = [size or _OPEN_SIZE for size in item_shape]
+    item_numbers = math.prod(sizes)
+    if not any(call.multiplications for call in calls):
+        # No graph, or one of a single layer of others.
+        positions = item_numbers if is_text else math.prod(sizes[:-1]) // _SHRINKING
+        multiplications = weight_bytes // 4 * max(1, positions)
+    else:
+        multiplications = sum(call.multiplications for call in calls)
+    return Work(
+        multiplications=multiplications,
+        weight_bytes=weight_bytes,
+        output_bytes=4 * max([item_numbers, *(call.output_numbers for call in calls)]),
+        operation_count=max(len(calls), sum(1 for _ in model._flatten_layers())),  # noqa: SLF001 - nested ones too
+    )
+
+
+class _Call:
+    """A call of an operation of the graph."""
+
+    def __init__(self, operation: Any, shape: Sequence[int | None]) -> None:
+        sizes = [size or _OPEN_SIZE for size in shape[1:]]
+        self.output_numbers = math.prod(sizes)
+        self.multiplications = 0
+        if getattr(operation, "operations", None) or _functional(operation):
+            # The calls of the model in the model count.
+            return
+        kernels = [_count(w) for w in _read_weights(operation) if len(w.shape) > 1]
+        self.multiplications = sum(kernels) * max(
+            math.prod(sizes[:-1]), _sequence_length(operation, len(shape))
+        )
+
+
+def _functional(operation: Any) -> Any:
+    return getattr(operation, "_functional", None)
+
+
+def _sequence_length(operation: Any, output_rank: int) -> int:
+    """The steps of a layer that turns a sequence into its last state; else 1."""
+    lengths = [
+        tensor.shape[1] or _OPEN_SIZE
+        for node in operation._inbound_nodes  # noqa: SLF001 - as in `output_shapes`
+        for tensor in node.input_tensors
+        if len(tensor.shape) > output_rank
+    ]
+    return max(lengths, default=1)
+
+
+def _read_weights(layer: Any) -> Iterator[Any]:
+    """The weights that a call reads whole; of an embedding it reads a row for each token."""
+    inner = list(getattr(layer, "_flatten_layers", list)())
+    embedded = {
+        id(weight)
+        for part in inner
+        if type(part).__name__.endswith("Embedding")
+        for weight in part.weights
+    }
+    return (w for w in getattr(layer, "weights", ()) if id(w) not in embedded)
+
+
+def _count(weight: Any) -> int:
+    return math.prod(weight.shape)
