@@ -89,9 +89,9 @@ def test_a_job_of_the_training_files_is_as_right_as_the_training_was(
     manifest = models.resolve("pets@prod")
     assert ("binary", [224, 224, 3]) == (manifest.output.kind, manifest.input.shape)
     with (tmp_path / "pets.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["id"].startswith("test/")]
+        rows = [row for row in csv.DictReader(stream) if row["item_id"].startswith("test/")]
     assert 12 == len(rows)
-    right = [row["label"] == row["id"].split("/")[1] for row in rows]
+    right = [row["label"] == row["item_id"].split("/")[1] for row in rows]
     assert manifest.metrics["test_accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
 
 
