@@ -175,6 +175,9 @@ class OpenVINOEngine:
         self.name = f"openvino {version('openvino')} {precision}"
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
+    def forget(self) -> None:
+        """Nothing: OpenVINO keeps nothing."""
+
     def load(
         self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
     ) -> EngineModel:
@@ -194,7 +197,5 @@ class OpenVINOEngine:
                 streams=self.streams,
                 precision=self._precision,
             ),
-            work=estimate(
-                model, item_shape=manifest.item_shape, is_text=manifest.item_dtype.startswith("int")
-            ),
+            work=estimate(model, item_shape=manifest.item_shape, item_dtype=manifest.item_dtype),
         )

@@ -17,10 +17,13 @@ from fornada.storage.interface import Content
 from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.artifact import activations
 from model_store.engines.keras_file import load_model
+from model_store.engines.keras_setup import import_keras_to_predict
+from model_store.engines.memory import release_memory
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import (
     GOLDEN_ITEMS,
     golden_outputs,
+    made_up_count,
     named_classes,
     packages,
     publish_checked,
@@ -71,6 +74,7 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
+    import_keras_to_predict()
     model = load_model(
         artifact,
         where=where,
@@ -79,9 +83,12 @@ def publish_file(
     )
     item_shape, item_dtype = read_signature(model, where)
     inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
+    if golden is None:
+        inputs = inputs[: made_up_count(model, inputs)]
     outputs = golden_outputs(model, inputs, where=where)
     # It would be in memory together with the one that is read back.
     del model
+    release_memory(dropped=True)
     draft = ModelDraft.of_one(
         *unnamed_tensors(
             item_shape=item_shape,

@@ -17,7 +17,13 @@ from fornada.settings import Settings
 from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft, ModelManifest
-from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, named_classes, packages
+from model_store.publishing.checked import (
+    GOLDEN_ITEMS,
+    golden_outputs,
+    made_up_count,
+    named_classes,
+    packages,
+)
 from model_store.publishing.file import MAX_GOLDEN_ITEMS, made_up_items
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.signature import read_signature, token_count
@@ -132,6 +138,7 @@ class Publication:
             inputs = test_items[:GOLDEN_ITEMS]
         else:
             inputs = made_up_items(item_shape, item_dtype, token_count(model))
+            inputs = inputs[: made_up_count(model, inputs)]
         outputs = golden_outputs(model, inputs, where=where)
         return _Checked(
             item_shape=item_shape,
