@@ -19,8 +19,10 @@ log = get_logger(__name__)
 class Stage(StrEnum):
     """Where the time of a shard goes."""
 
-    #: Fetch and decode the input.
+    #: Fetch the input.
     FETCH = "fetch"
+    #: Turn image files into items.
+    DECODE = "decode"
     #: Wait for the batcher, and compute.
     PREDICT = "predict"
     #: Store the probabilities.

@@ -153,9 +153,13 @@ class JobKeys:
         """The immutable description; the job exists as soon as this object does."""
         return f"{self.prefix}manifest.json"
 
-    def input(self, shard: int, sha256: str) -> str:
+    def input(self, shard: int, sha256: str, suffix: str = "npy") -> str:
         """A shard's input; the digest keeps two submitters of one id from mixing their bytes."""
-        return f"{self.prefix}input/{shard:08d}-{sha256[:16]}.npy"
+        return f"{self.prefix}input/{shard:08d}-{sha256[:16]}.{suffix}"
+
+    def index(self, shard: int, sha256: str) -> str:
+        """Where the files of a shard are in its archive."""
+        return f"{self.prefix}index/{shard:08d}-{sha256[:16]}.json"
 
     def item_ids(self, shard: int, sha256: str) -> str:
         """The caller's ids of a shard's items."""
@@ -204,9 +208,9 @@ class JobKeys:
         return f"{self.prefix}final.json"
 
 
-def inline_input(shard: int, sha256: str) -> str:
+def inline_input(shard: int, sha256: str, suffix: str = "npy") -> str:
     """The name of an input that is inlined in the manifest, outside any job's prefix."""
-    return f"inline/{shard:08d}-{sha256[:16]}.npy"
+    return f"inline/{shard:08d}-{sha256[:16]}.{suffix}"
 
 
 def inline_item_ids(shard: int, sha256: str) -> str:

@@ -125,7 +125,7 @@ class ObjectRef(Record):
     sha256: Sha256 | None = None
     #: ETag of another party's object; verified before use, to detect a change.
     etag: str | None = None
-    #: Where the bytes begin, if they are part of a larger object. Version 3; reserved.
+    #: Where the bytes begin, if they are part of a larger object. Version 3.
     first_byte: int | None = Field(ge=0, default=None)
     #: The bytes in base64; if set, there is no object under the key.
     inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
@@ -148,6 +148,17 @@ class ObjectRef(Record):
             sha256=sha256 or hashlib.sha256(data).hexdigest(),
             inline=base64.b64encode(data).decode() if inline else None,
         )
+
+    def part(self, first_byte: int, size_bytes: int, *, sha256: str | None = None) -> "ObjectRef":
+        """A reference to some of its bytes.
+
+        Args:
+            first_byte: Where they begin among its bytes.
+            size_bytes: How many.
+            sha256: Their digest, if known.
+        """
+        own = {"first_byte": (self.first_byte or 0) + first_byte, "size_bytes": size_bytes}
+        return self.model_copy(update={**own, "sha256": sha256})
 
     def inline_bytes(self) -> bytes | None:
         """The inline bytes; `None` if there is an object.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fornada.records import Record, Task
+from fornada.records import JOB_VERSION, Record, Task
 
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 #: Sides of one item, without the leading axis; `None` where they vary.
@@ -30,6 +30,7 @@ Dtype = Literal[
 Kind = Literal["probabilities", "binary", "multilabel", "values", "embedding", "tensor"]
 Resize = Literal["stretch", "crop", "pad", "none"]
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos", "area"]
+Color = Literal["rgb", "grayscale", "rgba"]
 #: Whose pixels an image has: those of `keras.utils.image_dataset_from_directory`, of
 #: `keras.utils.load_img`, or of Fornada before it resized images.
 ImageLoader = Literal["image_dataset_from_directory", "load_img", "exact"]
@@ -49,8 +50,18 @@ class ImagePreprocessing(Record):
     antialias: bool = False
     #: Whether a photograph is turned upright as its EXIF orientation says.
     exif: bool = False
-    color: Literal["rgb", "grayscale", "rgba"] = "rgb"
+    color: Color = "rgb"
     like: ImageLoader = "image_dataset_from_directory"
+
+    def __str__(self) -> str:
+        """`stretch, bilinear, rgb as image_dataset_from_directory, EXIF orientation ignored`."""
+        resize = (
+            "never resized"
+            if self.resize == "none"
+            else f"{self.resize}, {self.interpolation}{' with antialias' if self.antialias else ''}"
+        )
+        turned = "turned as EXIF says" if self.exif else "EXIF orientation ignored"
+        return f"{self.color} as by {self.like}, {resize}, {turned}"
 
 
 class InputTensor(Record):
@@ -70,6 +81,13 @@ class InputTensor(Record):
     def is_open(self) -> bool:
         """Whether a side of an item may vary."""
         return None in self.shape
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether an item may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            have > 0 if want is None else have == want
+            for have, want in zip(shape, self.shape, strict=True)
+        )
 
     @property
     def fixed_shape(self) -> tuple[int, ...]:
@@ -111,10 +129,31 @@ class OutputTensor(Record):
             )
         return self
 
+    def __str__(self) -> str:
+        """`probabilities of 10 classes`."""
+        match self.kind:
+            case "binary":
+                no, yes = self.classes or BINARY_CLASSES
+                return f"the probability of {yes} against {no}, threshold {self.threshold}"
+            case "probabilities":
+                return f"probabilities of {self.width} classes"
+            case "multilabel":
+                return f"{self.width} labels that apply together, threshold {self.threshold}"
+            case "values":
+                return f"{self.width} value{'s' * (self.width != 1)}"
+            case "embedding":
+                return f"an embedding of {self.width} numbers"
+        return f"{self.dtype} {text_of(self.shape)}"
+
     @property
     def width(self) -> int:
         """Numbers of an item."""
         return math.prod(side or 0 for side in self.shape)
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The shape of an item's numbers; empty for a single number."""
+        return tuple(side or 0 for side in self.shape)
 
     @property
     def columns(self) -> list[str]:
@@ -124,6 +163,11 @@ class OutputTensor(Record):
         return self.classes or [str(number) for number in range(self.width)]
 
     @property
+    def least_probability(self) -> float:
+        """From which probability on a class applies."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
     def task(self) -> Task:
         """What manifests before schema version 3 call it."""
         return "classification" if self.kind in CLASS_KINDS else "regression"
@@ -131,6 +175,34 @@ class OutputTensor(Record):
 
 #: Kinds whose outputs name classes.
 CLASS_KINDS = ("probabilities", "binary", "multilabel")
+#: Kinds that a threshold decides.
+THRESHOLD_KINDS = ("binary", "multilabel")
+
+_COLORS: dict[int, Color] = {1: "grayscale", 3: "rgb", 4: "rgba"}
+#: Items of two axes are images from this size on, with at most that ratio of their sides; others
+#: are sequences of vectors.
+_MIN_GREY_SIDE, _MAX_GREY_RATIO = 8, 2
+
+
+def default_image(shape: Shape) -> ImagePreprocessing | None:
+    """How image files become items of `shape` where nobody said; `None` if they are no images.
+
+    Images are stretched to the model's size as `keras.utils.image_dataset_from_directory` does;
+    where a side is open, they keep their own. A shape is that of images if it is height, width
+    and 1, 3 or 4 channels, or two sides without channels that are neither small nor far apart.
+    """
+    match shape:
+        case [_, _, (1 | 3 | 4) as channels]:
+            color = _COLORS[channels]
+        case [None, None]:
+            color = "grayscale"
+        case [int() as height, int() as width] if min(height, width) >= _MIN_GREY_SIDE and max(
+            height, width
+        ) <= _MAX_GREY_RATIO * min(height, width):
+            color = "grayscale"
+        case _:
+            return None
+    return ImagePreprocessing(resize="none" if None in shape else "stretch", color=color)
 
 
 def text_of(shape: Shape) -> str:
@@ -160,3 +232,16 @@ def unnamed_tensors(
             classes=list(classes),
         ),
     )
+
+
+def manifest_fields(version: int, taken: InputTensor, given: OutputTensor) -> dict[str, Any]:
+    """The fields of a job's manifest of `version` that say what the model takes and gives."""
+    if version >= JOB_VERSION:
+        old = dict.fromkeys(["item_shape", "item_dtype", "task", "classes"])
+        return {**old, "inputs": [taken], "outputs": [given]}
+    return {
+        "item_shape": taken.shape,
+        "item_dtype": taken.dtype,
+        "task": given.task,
+        "classes": given.columns,
+    }

@@ -44,6 +44,9 @@ def _facts(manifest: ModelManifest) -> Iterator[tuple[str, Any]]:
         plain.pop(name, None)
     for name in _ALWAYS_DIFFERS:
         plain.pop(name)
+    for side in ("input", "output"):
+        for number, tensor in enumerate(plain.pop(f"{side}s")):
+            yield from _flat(tensor, f"{side}_{number}" if number else side)
     yield from _flat(plain, "")
     yield "artifact.sha256", manifest.artifact.sha256
     yield "artifact.size_bytes", manifest.artifact.size_bytes

@@ -59,7 +59,7 @@ def export_version(manifest: ModelManifest, folder: Path, *, models: ModelStore)
     # Written last: where it is, all the others are.
     paths.append(folder / "manifest.json")
     with _disk_errors(paths[-1]):
-        paths[-1].write_bytes(manifest.to_json())
+        paths[-1].write_bytes(models.manifest_bytes(manifest))
     return paths
 
 

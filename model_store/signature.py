@@ -1,15 +1,54 @@
-"""What a loaded Keras model takes and gives, where Fornada supports it."""
+"""What a Keras model takes and gives: names, dtypes and shapes of its inputs and outputs."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from fornada.errors import ModelRefusedError
-from fornada.tensors import Dtype
+from fornada.tensors import Dtype, InputTensor, Shape, text_of
 from model_store.engines.keras_setup import import_keras
 
+_MAX_NAME_LENGTH = 200
+#: Parameters of `call` that are no inputs.
+_NO_INPUTS = {"training", "mask", "masks"}
+_SUPPORTED = "one input of numbers, and one number or one vector an item"
 
-def read_signature(model: Any, where: str) -> tuple[list[int], Dtype]:
-    """Shape and dtype of one item.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """The one input and the one output of a model."""
+
+    input: InputTensor
+    output_name: str
+    #: dtype that the model computes.
+    output_dtype: str
+    #: Without the items' axis; `None` where only a call of the model can tell.
+    output_shape: Shape | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """An input or output, supported or not."""
+
+    name: str
+    dtype: str
+    #: With the items' axis; `None` where the model does not say.
+    full_shape: tuple[int | None, ...] | None
+    is_sparse: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one item."""
+        return list((self.full_shape or ())[1:])
+
+    def __str__(self) -> str:
+        shape = "of any shape" if self.full_shape is None else text_of(self.shape)
+        return f"{self.name} ({self.dtype} {shape})"
+
+
+def read_signature(model: Any, where: str) -> Signature:
+    """The input and output of a Keras model, by the names that Keras has.
 
     Raises:
         ModelRefusedError: It was never built, or takes or gives what is not supported yet; says
@@ -21,14 +60,21 @@ def read_signature(model: Any, where: str) -> tuple[list[int], Dtype]:
             "model.build((None, …)) or fit it, before you publish it"
         )
     inputs = _inputs(model, where)
-    facts = [*_unsupported_inputs(inputs), *_unsupported_outputs(model)]
+    outputs = _outputs(model, inputs)
+    facts = dict([*_unsupported_inputs(inputs), *_unsupported_outputs(outputs, inputs)])
     if facts:
+        remedies = list(dict.fromkeys(filter(None, facts.values())))
         raise ModelRefusedError(
-            f"{where} {'; '.join(facts)}: not supported yet; it must take one array of fixed "
-            f"shape, of {', '.join(get_args(Dtype))}, and give one row of numbers per item"
+            f"{where} {'; '.join(facts)}; not supported yet: this release takes {_SUPPORTED}"
+            + "".join(f"; {remedy}" for remedy in remedies)
         )
-    ((_, shape, dtype),) = inputs
-    return [size for size in shape if size is not None], cast("Dtype", dtype)
+    (taken,), (given,) = inputs, outputs
+    return Signature(
+        input=InputTensor(name=taken.name, dtype=cast("Dtype", taken.dtype), shape=taken.shape),
+        output_name=given.name,
+        output_dtype=given.dtype,
+        output_shape=None if given.full_shape is None else given.shape,
+    )
 
 
 def token_count(model: Any) -> int | None:
@@ -41,38 +87,137 @@ def token_count(model: Any) -> int | None:
     )
 
 
-def _inputs(model: Any, where: str) -> list[tuple[str, list[int | None], str]]:
-    """Name, shape of an item and dtype of each input."""
-    if getattr(model, "inputs", None):
-        return [(found.name, list(found.shape[1:]), str(found.dtype)) for found in model.inputs]
-    # A subclassed model knows the shape that it was built for.
-    shape = (model.get_build_config() or {}).get("input_shape")
-    if not isinstance(shape, list | tuple) or not all(
-        size is None or isinstance(size, int) for size in shape
+def graph_of(model: Any) -> Any:
+    """The model whose tensors are known: itself, or what a Sequential made of its layers.
+
+    `None` for a subclassed model.
+    """
+    graph = getattr(model, "_functional", None) or model
+    return graph if getattr(graph, "inputs", None) else None
+
+
+def _inputs(model: Any, where: str) -> list[_Found]:
+    graph = graph_of(model)
+    if graph is not None:
+        return _named(graph._inputs_struct, "inputs")  # noqa: SLF001 - the only place with the keys
+    names = _call_arguments(model)
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if len(names) == 1 and isinstance(shapes, dict):
+        names = [str(key) for key in shapes]
+    if len(names) != 1:
+        return [_Found(name=name, dtype=model.input_dtype, full_shape=None) for name in names]
+    if not isinstance(shapes, list | tuple) or not all(
+        size is None or isinstance(size, int) for size in shapes
     ):
         raise ModelRefusedError(
-            f"{where} does not say what it takes; call it on an array, or model.build((None, …)), "
-            "before you publish it"
+            f"{where} does not say what it takes; call it on one array, or "
+            "model.build((None, …)), before you publish it"
         )
-    return [("inputs", list(shape[1:]), model.input_dtype)]
+    # What it was built on says how many items were in one call.
+    return [_Found(name=names[0], dtype=model.input_dtype, full_shape=(None, *shapes[1:]))]
 
 
-def _unsupported_inputs(inputs: list[tuple[str, list[int | None], str]]) -> Iterator[str]:
+def _call_arguments(model: Any) -> list[str]:
+    """The names of a subclassed model's inputs."""
+    parameters = inspect.signature(model.call).parameters.values()
+    required = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
+        and parameter.name not in _NO_INPUTS
+    ]
+    return required or ["inputs"]
+
+
+def _outputs(model: Any, inputs: Sequence[_Found]) -> list[_Found]:
+    graph = graph_of(model)
+    if graph is not None:
+        return _named(graph._outputs_struct, "outputs")  # noqa: SLF001 - as above
+    keras = import_keras()
+    unknown = [_Found(name="outputs", dtype="float32", full_shape=None)]
+    if len(inputs) != 1 or inputs[0].full_shape is None:
+        return unknown
+    try:
+        taken = keras.KerasTensor(inputs[0].full_shape, dtype=inputs[0].dtype)
+        return _named(model.compute_output_spec(taken), "outputs")
+    except Exception:  # noqa: BLE001 - layers raise anything; the golden batch is the proof
+        return unknown
+
+
+def _named(structure: Any, fallback: str) -> list[_Found]:
+    """The tensors of a structure, each by its keys, else by the layer that made it."""
+    tree = import_keras().tree
+    found: list[_Found] = []
+    taken: set[str] = set()
+    for path, tensor in tree.flatten_with_path(structure):
+        name = _unique(_name(path, tensor, fallback), taken)
+        taken.add(name)
+        found.append(
+            _Found(
+                name=name,
+                dtype=str(tensor.dtype),
+                full_shape=tuple(tensor.shape),
+                is_sparse=any(getattr(tensor, kind, False) for kind in ("sparse", "ragged")),
+            )
+        )
+    return found
+
+
+def _name(path: Sequence[Any], tensor: Any, fallback: str) -> str:
+    if any(isinstance(part, str) for part in path):
+        name = "/".join(str(part) for part in path)
+    else:
+        # An Input that nobody named has another name in memory than in a file; its layer has one.
+        history = getattr(tensor, "_keras_history", None)
+        name = fallback if history is None else history.operation.name
+    return name[:_MAX_NAME_LENGTH] or fallback
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    number, unique = 0, name
+    while unique in taken:
+        number += 1
+        unique = f"{name}_{number}"
+    return unique
+
+
+def _unsupported_inputs(inputs: Sequence[_Found]) -> Iterator[tuple[str, str]]:
+    """Facts, each with what can be done about it, or nothing."""
     if len(inputs) != 1:
-        yield f"takes {len(inputs)} inputs ({', '.join(name for name, _, _ in inputs)})"
+        yield f"takes {len(inputs)} inputs: {', '.join(map(str, inputs))}", ""
         return
-    ((_, shape, dtype),) = inputs
-    if None in shape:
-        yield f"takes items of shape {shape}, with open sizes"
-    if dtype not in get_args(Dtype):
-        yield f"takes items of dtype {dtype}"
+    (taken,) = inputs
+    if taken.dtype == "string":
+        yield f"takes text: {taken}", "publish the part behind its text layers, which takes numbers"
+    elif taken.dtype not in get_args(Dtype):
+        yield f"takes {taken}", ""
+    if taken.is_sparse:
+        yield f"takes sparse items: {taken}", "build it on a dense Input"
 
 
-def _unsupported_outputs(model: Any) -> Iterator[str]:
-    outputs = getattr(model, "outputs", None) or []
-    if len(outputs) > 1:
-        named = getattr(model, "_outputs_struct", None)
-        names = list(named) if isinstance(named, dict) else model.output_names
-        yield f"gives {len(outputs)} outputs ({', '.join(names)})"
-    elif outputs and len(outputs[0].shape) != 2:  # noqa: PLR2004 - items, numbers
-        yield f"gives outputs of shape {list(outputs[0].shape[1:])} per item"
+def _unsupported_outputs(
+    outputs: Sequence[_Found], inputs: Sequence[_Found]
+) -> Iterator[tuple[str, str]]:
+    if len(outputs) != 1:
+        yield (
+            f"gives {len(outputs)} outputs: {', '.join(map(str, outputs))}",
+            "publish one of them with keras.Model(model.inputs, model.outputs[0])",
+        )
+        return
+    (given,) = outputs
+    if given.dtype == "string" or given.dtype not in get_args(Dtype):
+        yield f"gives {given}", "let it end in numbers"
+    if given.full_shape is None:
+        return
+    own_items = {None, *(taken.full_shape[0] for taken in inputs if taken.full_shape)}
+    if not given.full_shape or given.full_shape[0] not in own_items:
+        whole = f"{given.name} ({given.dtype} {text_of(list(given.full_shape))})"
+        yield f"gives {whole} for all items together", "keep the axis of the items"
+    elif len(given.shape) > 1:
+        yield (
+            f"gives an output of rank {len(given.shape)}: {given}",
+            "let it end in keras.layers.Flatten()",
+        )
+    elif None in given.shape:
+        yield f"gives an output of open size: {given}", "let it end in a fixed number of outputs"

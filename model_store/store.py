@@ -98,9 +98,16 @@ class ModelStore:
         Raises:
             ModelNotFoundError: The version is gone.
         """
+        self._put_signature(manifest, key.sign(self.manifest_bytes(manifest)))
+
+    def manifest_bytes(self, manifest: ModelManifest) -> bytes:
+        """The manifest as it was stored, which signatures are of, in an older schema perhaps.
+
+        Raises:
+            ModelNotFoundError: The version is gone.
+        """
         ref = ModelRef(name=manifest.name, version=manifest.version)
-        stored = self._read_manifest(ref, manifest.version)
-        self._put_signature(manifest, key.sign(stored))
+        return self._read_manifest(ref, manifest.version)
 
     def resolve(self, ref: ModelRef | str) -> ModelManifest:
         """The version that `ref` means now; a bare name means the newest version.

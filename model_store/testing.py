@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from fornada.tensors import Dtype, unnamed_tensors
+from fornada.records import Task
+from fornada.tensors import Dtype, ImagePreprocessing, unnamed_tensors
 from model_store.engines.arithmetic import ArithmeticModel, arithmetic
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.store import ModelStore
@@ -21,14 +22,17 @@ def draft_for_test(
     item_shape: Sequence[int],
     item_dtype: Dtype = "uint8",
     classes: Sequence[str],
+    task: Task = "classification",
+    image: ImagePreprocessing | None = None,
     **facts: Any,
 ) -> ModelDraft:
     """A model that takes such items and gives one number per class."""
-    return ModelDraft.of_one(
-        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes),
-        name=name,
-        **facts,
+    taken, given = unnamed_tensors(
+        item_shape=item_shape, item_dtype=item_dtype, classes=classes, task=task
     )
+    if image is not None:
+        taken = taken.model_copy(update={"image": image})
+    return ModelDraft.of_one(taken, given, name=name, **facts)
 
 
 def publish_for_test(
@@ -41,6 +45,7 @@ def publish_for_test(
     seed: int = 0,
     delay_s: float = 0.0,
     fails_on: int | None = None,
+    image: ImagePreprocessing | None = None,
 ) -> Callable[[Array], NDArray[np.float32]]:
     """Publish a model that takes such items and gives one number per class.
 
@@ -54,11 +59,14 @@ def publish_for_test(
         delay_s: What every predict call takes, at least.
         fails_on: A predict call fails if an item in it begins with this number; not 1, with which
             the golden items begin, and better not 0, with which tiles are padded.
+        image: How image files become items; by default they have the items' size.
 
     Returns:
         What the model predicts for any number of items, byte for byte as a worker does.
     """
-    draft = draft_for_test(name=name, item_shape=item_shape, item_dtype=item_dtype, classes=classes)
+    draft = draft_for_test(
+        name=name, item_shape=item_shape, item_dtype=item_dtype, classes=classes, image=image
+    )
     model = ArithmeticModel(
         output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on
     )

@@ -16,7 +16,7 @@ from fornada.errors import (
 )
 from fornada.jobs.outcome import JobState
 from producer.client import Client
-from producer.inputs.interface import ItemBlock, StoredImages
+from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, StoredImages
 from producer.job import DeadShard, FailedItem, Job
 from producer.job_status import JobStatus
 from producer.results import Results, ShardResult
@@ -32,6 +32,7 @@ __all__ = [
     "Difference",
     "FailedItem",
     "FornadaError",
+    "ImageFile",
     "InputError",
     "ItemBlock",
     "Job",
@@ -41,6 +42,7 @@ __all__ = [
     "JobNotFoundError",
     "JobState",
     "JobStatus",
+    "LocalFiles",
     "ModelNotFoundError",
     "PartlySubmittedError",
     "PredictionErrors",

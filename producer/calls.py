@@ -28,6 +28,7 @@ from fornada.errors import (
 from fornada.formats.items import Array
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
+from producer.options import check_seconds
 
 log = get_logger(__name__)
 
@@ -70,9 +71,10 @@ class PredictCalls:
         """
         if items.nbytes > MAX_CALL_BYTES:
             raise UsageError(
-                f"{items.nbytes} bytes of images exceed the limit of a call ({MAX_CALL_BYTES}); "
+                f"{items.nbytes} bytes of items exceed the limit of a call ({MAX_CALL_BYTES}); "
                 "submit them as a job"
             )
+        check_seconds(timeout_s, "timeout_s")
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise UsageError(f"timeout_s is {timeout_s:g}; give up to {MAX_TIMEOUT_S:g} seconds")
         if self._pid != os.getpid():

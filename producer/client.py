@@ -1,50 +1,42 @@
-"""The client: submit images as jobs, find jobs again, predict a few images at once."""
+"""The client: submit items as jobs, find jobs again, predict a few items at once."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
-import numpy as np
-
-from fornada import keys
 from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import InputError, JobNotFoundError, MessageError, UsageError
-from fornada.formats.items import Array, check_items, fill_nulls
-from fornada.jobs.manifest import JobManifest
+from fornada.errors import UsageError
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.tensors import Resize
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
-from producer.inputs.interface import Images
+from producer.inputs.data.calls import call_items
+from producer.inputs.interface import Inputs, Signature
 from producer.job import Job
-from producer.job_status import JobStatus
-from producer.listing import list_jobs
+from producer.jobs import Jobs
+from producer.options import check_text
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
-from producer.submitting.submission import Options, Submission
+from producer.submitting.submission import ItemIds, Options, Submission
 from producer.submitting.submitter import Submitter
-from producer.upkeep.backlog import Backlog, backlog_of
-from producer.upkeep.retention import purge
-from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
-from producer.upkeep.verification import Verification, compare, verification_of
 
 
-class Client:
+class Client(Jobs):
     """Submits jobs and finds them again. Safe to share between threads.
 
     Methods raise `BrokerError` or `StoreError` when Redis or the store cannot be reached.
 
     Example:
-        >>> job = Client.from_env().submit(images, model="fashion-mnist@prod")
+        >>> job = Client.from_env().submit(inputs, model="fashion-mnist@prod")
         >>> job.wait(timeout_s=60)
         >>> job.results().probabilities  # float32 [items, classes], in submission order
     """
@@ -58,24 +50,21 @@ class Client:
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
+        jobs = JobStore(objects=objects, decisions=coordination)
+        creator = JobCreator(jobs=jobs, coordination=coordination, sender=sender, settings=settings)
+        super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
             channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
         )
-        self._jobs = JobStore(objects=objects, decisions=coordination)
         self._models = ModelStore(objects=objects)
         resolver = Resolver(models=self._models)
         self._recent_models = RecentModels(resolver=resolver)
-        self._coordination = coordination
-        self._sender = sender
-        self._creator = JobCreator(
-            jobs=self._jobs, coordination=coordination, sender=sender, settings=settings
-        )
         self._submitter = Submitter(
             objects=objects,
             models=self._models,
             resolver=resolver,
             coordination=coordination,
-            creator=self._creator,
+            creator=creator,
             settings=settings,
             as_job=self._as_job,
         )
@@ -101,26 +90,29 @@ class Client:
 
     def submit(
         self,
-        images: Images,
+        inputs: Inputs,
         *,
         model: str,
-        item_ids: Sequence[str] | None = None,
+        item_ids: ItemIds | None = None,
         idempotency_key: str | None = None,
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
+        resize: Resize | None = None,
     ) -> Job:
-        """Submit images as a job; once this returns, the job will end, whatever crashes.
+        """Submit items as a job; once this returns, the job will end, whatever crashes.
 
         Args:
-            images: Items in an array, item dtype [items, *item_shape] of the model (grey images
-                with or without the last axis); an iterable of such arrays, which is streamed and
-                never held whole; or `StoredImages`, which are read in place.
+            inputs: Items in an array or tensor, item dtype [items, *item_shape] of the model (a
+                last axis of 1 may be missing), one item without the items' axis, nested lists, a
+                data frame of numbers, `pathlib.Path` or images of Pillow; an iterable of any of
+                these, which is streamed and never held whole; or `StoredImages`, which are read in
+                place.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
-            item_ids: One id for each item of a single array; by default, items are numbered.
+            item_ids: One id an item, each another one; by default, items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
             deadline_s: Seconds from now after which no shard is begun.
@@ -128,9 +120,11 @@ class Client:
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
+            resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
+                as the model's manifest says.
 
         Raises:
-            InputError: The images do not fit the model.
+            InputError: The inputs do not fit the model.
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
             JobConflictError: The idempotency key was used for other work.
@@ -138,7 +132,7 @@ class Client:
                 again.
         """
         submission = Submission(
-            images=images, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
+            inputs=inputs, item_ids=item_ids, idempotency_key=idempotency_key, tags=tags
         )
         (job,) = self.submit_many(
             [submission],
@@ -147,29 +141,32 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return job
 
     def submit_many(
         self,
-        submissions: Iterable[Submission | Array],
+        submissions: Iterable[Submission | Inputs],
         *,
         model: str,
         items_per_shard: int | None = None,
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
+        resize: Resize | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
         Args:
-            submissions: An array of items each, or a `Submission` with its own ids, key and tags.
-                All are held in memory.
+            submissions: Inputs each, or a `Submission` with its own ids, key and tags. All are held
+                in memory.
             model: As in `submit`; resolved once.
             items_per_shard: As in `submit`.
             deadline_s: As in `submit`, counted from the same moment for all.
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
+            resize: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -187,18 +184,19 @@ class Client:
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
+            resize=resize,
         )
         return self._submitter.submit_many(submissions, options)
 
     def predict(
         self,
-        images: Array,
+        inputs: Inputs,
         *,
         model: str,
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
     ) -> Probabilities:
-        """Predict a few images now, through Redis; **no job is made, and nothing is kept**.
+        """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
         `WaitTimeoutError` is raised, and the caller may ask again. Submit what must not be lost.
@@ -207,7 +205,8 @@ class Client:
         bytes as in a job.
 
         Args:
-            images: Item dtype [items, *item_shape] of the model, up to a megabyte.
+            inputs: As in `submit`, but of a megabyte at most and not stored; image files are
+                decoded here.
             model: As in `submit`. An alias that moves is followed within five seconds.
             timeout_s: How long to wait.
             errors: `raise`, or `nan` to return NaN in the rows of items that failed.
@@ -216,29 +215,21 @@ class Client:
             float32 [items, outputs], read-only.
 
         Raises:
-            InputError: The images do not fit the model.
+            InputError: The inputs do not fit the model.
             PredictionErrors: Some items failed; it has the rows of the others.
             ModelNotFoundError: There is no such model, version or alias.
             ModelError: The worker cannot use the model.
-            UsageError: There are too many images, or `timeout_s` makes no sense.
+            UsageError: There are too many items, or an option makes no sense.
             WaitTimeoutError: No answer came in time.
             BacklogFullError: A thousand calls are waiting already.
         """
-        if errors not in {"raise", "nan"}:
+        check_text(model, "model")
+        if errors not in ("raise", "nan"):
             raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
-        if not isinstance(images, np.ndarray):
-            raise InputError(f"images is {type(images).__name__}; give an array of items")
         manifest = self._recent_models.resolve(model)
-        filled, nulls = fill_nulls(images)
-        items = check_items(
-            filled,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
-            model=str(manifest),
-            where="images",
-        )
-        answer = self._calls.predict(items, manifest.pin, timeout_s=timeout_s)
-        return outputs_of(answer, nulls, errors=errors)
+        items = call_items(inputs, Signature.of(manifest))
+        answer = self._calls.predict(items.rows, manifest.pin, timeout_s=timeout_s)
+        return outputs_of(answer, items.errors, errors=errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""
@@ -250,88 +241,6 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def job(self, job_id: str) -> Job:
-        """The job with this id, from any producer.
-
-        Raises:
-            JobNotFoundError: There is none.
-        """
-        return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
-
-    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
-        """The statuses of all jobs, or of the newest `limit`, newest first."""
-        return list_jobs(
-            limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
-        )
-
-    def backlog(self) -> Backlog:
-        """The unfinished work of all jobs, in shards and in items."""
-        return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
-
-    def resume(self, job_id: str) -> Job:
-        """Enqueue lost shards of a job now; the workers' reconciler would do so later.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has ended.
-        """
-        job = self.job(job_id)
-        lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
-        self._creator.enqueue(job.manifest, lost)
-        return job
-
-    def retry_failed(self, job_id: str) -> Job:
-        """Run the failed items of an ended job again, and its missing shards, as a new job.
-
-        Its id is the job's with `-retry` appended, so calling again returns the same job. Images
-        are not copied; item ids and numbers are those of the first job. Items that could not be
-        read when they were submitted are left out.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or nothing can be run again.
-        """
-        source = self.job(job_id).manifest
-        existing = self._creator.existing(retry_id(job_id))
-        if existing is not None and existing.tags.get(RETRY_OF) == job_id:
-            # Perhaps of an older version, which would be written otherwise today.
-            return self._as_job(existing)
-        manifest = retry_of(source, jobs=self._jobs)
-        return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
-
-    def verify(
-        self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
-    ) -> Verification:
-        """Compute shards of an ended job again and compare the results, byte by byte.
-
-        The same artifact, item, engine and tile give the same bytes on the same kind of machine,
-        whatever the split, workers, threads and retries.
-
-        Args:
-            job_id: The job.
-            sample: Shards to compute, at most; the same ones each time.
-            timeout_s: Give up waiting after this many seconds.
-
-        Raises:
-            JobNotFoundError: There is no such job.
-            UsageError: It has not ended, or has no shard to run again.
-            WaitTimeoutError: They did not finish in time; they still run.
-            JobFailedError: A shard could not be run again.
-        """
-        manifest = self.job(job_id).manifest
-        again = verification_of(manifest, jobs=self._jobs, sample=sample)
-        job = self._as_job(self._creator.create_and_enqueue(again, new=True))
-        job.wait(timeout_s)
-        return compare(manifest, job.manifest, jobs=self._jobs)
-
-    def purge(self, older_than: timedelta) -> list[str]:
-        """Delete jobs that ended longer ago than `older_than`; return their ids.
-
-        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest. If it fails, call it again.
-        """
-        return purge(self._jobs, self._coordination, older_than=older_than)
-
     def model(self, model: str) -> ModelManifest:
         """The manifest of `model` (as in `submit`): what it takes and gives.
 
@@ -339,12 +248,3 @@ class Client:
             ModelNotFoundError: There is no such model, version or alias.
         """
         return self._models.resolve(model)
-
-    def _status_of(self, job_id: str) -> JobStatus | None:
-        try:
-            return self._as_job(self._jobs.manifest(job_id)).status()
-        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
-            return None
-
-    def _as_job(self, manifest: JobManifest) -> Job:
-        return Job(manifest, jobs=self._jobs, coordination=self._coordination)

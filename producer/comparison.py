@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
-from fornada.records import Task
+from fornada.tensors import CLASS_KINDS, Kind, OutputTensor
 from producer.client import Client
-from producer.inputs.interface import Images
+from producer.inputs.interface import Inputs
 from producer.job import Job
-from producer.results import Results
+from producer.results import Label, Results, classes_of
 
 #: Tag that both jobs have, with the same value.
 COMPARES = "compares"
@@ -24,11 +24,11 @@ _LEAST_PROBABILITY = 1e-7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flip:
-    """An item whose likeliest class differs."""
+    """An item whose class differs, or for kind multilabel the classes that apply."""
 
     item_id: str
-    first: str
-    second: str
+    first: Label
+    second: Label
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class ClassComparison:
     """What changed for one class."""
 
     name: str
-    #: Items of which it is the likeliest class, by model.
+    #: Items of this class, by model.
     items_first: int
     items_second: int
     #: Items that the second model moves out of this class, and into it.
@@ -49,7 +49,7 @@ class ClassComparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValueComparison:
-    """What changed for one value of a regression."""
+    """What changed for one named value."""
 
     name: str
     #: Over all items, by model.
@@ -61,34 +61,45 @@ class ValueComparison:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CosineDistances:
+    """How far the directions of embeddings are apart: 0 for the same, 2 for opposite ones."""
+
+    mean: float
+    largest: float
+    largest_item: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """How two models differ, over the items that both have a result for."""
+    """How two models differ, over the items that both have a finite result for."""
 
     first: str
     second: str
-    task: Task
+    kind: Kind
     items: int
-    #: Items without a result from one of them.
+    #: Items without a finite result from one of them.
     items_left_out: int
-    #: Empty for a regression.
+    #: Empty unless the models name classes.
     flips: list[Flip]
-    #: Largest absolute change of a probability or value, and the item it occurs in.
+    #: Largest absolute change of a number, and the item it occurs in.
     largest_change: float
     largest_change_item: str
-    #: Mean absolute change of all probabilities or values.
+    #: Mean absolute change of all numbers.
     mean_change: float
-    #: Kullback-Leibler divergence of the second model from the first, in nats; `None` if rows are
-    #: not probability distributions.
+    #: Kullback-Leibler divergence of the second model from the first, in nats; `None` unless an
+    #: item's probabilities are a distribution.
     mean_divergence: float | None
     largest_divergence: float | None
-    #: Empty for a regression.
+    #: Empty unless the models name classes.
     classes: list[ClassComparison]
-    #: Empty for a classifier.
+    #: Empty unless the models give values.
     values: list[ValueComparison]
+    #: Only of embeddings.
+    cosine_distances: CosineDistances | None
 
 
 def submit_both(
-    client: Client, images: Callable[[], Images], *, first: str, second: str
+    client: Client, images: Callable[[], Inputs], *, first: str, second: str
 ) -> tuple[Job, Job]:
     """Submit the same images to two models.
 
@@ -105,7 +116,7 @@ def submit_both(
     manifests = client.model(first), client.model(second)
     if manifests[0].pin == manifests[1].pin:
         raise UsageError(f"{first} and {second} are both {manifests[0]}; name two versions")
-    if manifests[0].task != manifests[1].task or manifests[0].classes != manifests[1].classes:
+    if not _are_comparable(*(manifest.output for manifest in manifests)):
         raise UsageError(
             f"{manifests[0]} and {manifests[1]} have different outputs and cannot be compared; "
             "see `fornada models diff`"
@@ -119,65 +130,71 @@ def compare_results(first: Results, second: Results) -> Comparison:
     """Compare the results of two models for the same items.
 
     Raises:
-        UsageError: Items or classes differ, or no item has both results.
+        UsageError: Items or outputs differ, or no item has both results.
     """
-    if (first.task, first.classes, first.item_ids) != (
-        second.task,
-        second.classes,
-        second.item_ids,
-    ):
-        raise UsageError("the two jobs have different items or classes; submit them again")
-    both = np.isnan(first.probabilities) | np.isnan(second.probabilities)
-    usable: NDArray[np.bool_] = np.logical_not(both.any(axis=1))
+    if first.item_ids != second.item_ids or not _are_comparable(first.output, second.output):
+        raise UsageError("the two jobs have different items or outputs; submit them again")
+    usable = first.is_finite & second.is_finite
     if not usable.any():
         raise UsageError(
             f"none of {len(usable)} items has a result from both models; see `fornada jobs results`"
         )
     ids = [item_id for item_id, use in zip(first.item_ids, usable, strict=True) if use]
-    one, other = first.probabilities[usable], second.probabilities[usable]
+    one, other = first.matrix[usable], second.matrix[usable]
     change = np.abs(other - one)
-    of_classes = first.task == "classification"
-    divergence = _divergence(one, other) if of_classes else None
+    kind = first.output.kind
+    divergence = _divergence(one, other, kind)
     return Comparison(
         first=first.model,
         second=second.model,
-        task=first.task,
+        kind=kind,
         items=len(ids),
         items_left_out=int((~usable).sum()),
-        flips=list(_flips(one, other, ids, first.classes)) if of_classes else [],
+        flips=list(_flips(first, second, usable)) if kind in CLASS_KINDS else [],
         largest_change=float(change.max()),
         largest_change_item=ids[int(change.max(axis=1).argmax())],
         mean_change=float(change.mean()),
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
-        classes=list(_by_class(one, other, first.classes)) if of_classes else [],
-        values=[] if of_classes else list(_by_value(one, other, first.classes)),
+        classes=list(_by_class(first, second, usable)) if kind in CLASS_KINDS else [],
+        values=list(_by_value(one, other, first.classes)) if kind == "values" else [],
+        cosine_distances=_cosine_distances(one, other, ids) if kind == "embedding" else None,
     )
 
 
-def _flips(
-    one: NDArray[np.float32], other: NDArray[np.float32], ids: list[str], classes: list[str]
-) -> Iterator[Flip]:
-    was, becomes = one.argmax(axis=1), other.argmax(axis=1)
-    for index in np.flatnonzero(was != becomes):
-        yield Flip(item_id=ids[index], first=classes[was[index]], second=classes[becomes[index]])
+def _are_comparable(first: OutputTensor, second: OutputTensor) -> bool:
+    """Whether their numbers mean the same; thresholds may differ."""
+    one, other = (
+        (output.kind, classes_of(output), [side for side in output.shape if side != 1])
+        for output in (first, second)
+    )
+    return one == other
+
+
+def _flips(first: Results, second: Results, usable: NDArray[np.bool_]) -> Iterator[Flip]:
+    labels = zip(first.item_ids, first.labels, second.labels, usable.tolist(), strict=True)
+    for item_id, was, becomes, use in labels:
+        if use and was != becomes:
+            yield Flip(item_id=item_id, first=was, second=becomes)
 
 
 def _by_class(
-    one: NDArray[np.float32], other: NDArray[np.float32], classes: list[str]
+    first: Results, second: Results, usable: NDArray[np.bool_]
 ) -> Iterator[ClassComparison]:
-    was, becomes = one.argmax(axis=1), other.argmax(axis=1)
-    change = np.abs(other - one)
-    for index, name in enumerate(classes):
-        before, after = was == index, becomes == index
+    was, becomes = first.applies[usable], second.applies[usable]
+    change = np.abs(second.matrix - first.matrix)[usable]
+    for index, name in enumerate(first.classes):
+        before, after = was[:, index], becomes[:, index]
+        # The only number of a binary output says all of both classes.
+        changed = change[:, min(index, change.shape[1] - 1)]
         yield ClassComparison(
             name=name,
             items_first=int(before.sum()),
             items_second=int(after.sum()),
             flips_from=int((before & ~after).sum()),
             flips_to=int((after & ~before).sum()),
-            largest_change=float(change[:, index].max()),
-            mean_change=float(change[:, index].mean()),
+            largest_change=float(changed.max()),
+            mean_change=float(changed.mean()),
         )
 
 
@@ -195,8 +212,14 @@ def _by_value(
         )
 
 
-def _divergence(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64] | None:
+def _divergence(
+    one: NDArray[np.float32], other: NDArray[np.float32], kind: Kind
+) -> NDArray[np.float64] | None:
     """float64 [items], in nats."""
+    if kind == "binary":
+        one, other = (np.hstack([1 - rows, rows]) for rows in (one, other))
+    elif kind != "probabilities":
+        return None
     for rows in (one, other):
         if rows.min() < 0 or np.abs(rows.sum(axis=1, dtype=np.float64) - 1).max() > _SUM_TOLERANCE:
             return None
@@ -204,3 +227,20 @@ def _divergence(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray
     p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
     divergence: NDArray[np.float64] = (p * np.log(p / q)).sum(axis=1)
     return divergence
+
+
+def _cosine_distances(
+    one: NDArray[np.float32], other: NDArray[np.float32], ids: list[str]
+) -> CosineDistances:
+    """A vector of zeros has no direction: it is 0 from another one, and 1 from any other."""
+    p, q = one.astype(np.float64), other.astype(np.float64)
+    lengths = np.linalg.norm(p, axis=1), np.linalg.norm(q, axis=1)
+    product = lengths[0] * lengths[1]
+    both_zero = (lengths[0] == 0) & (lengths[1] == 0)
+    cosines = np.where(both_zero, 1.0, (p * q).sum(axis=1) / np.where(product == 0, 1, product))
+    distances = 1 - np.clip(cosines, -1, 1)
+    return CosineDistances(
+        mean=float(distances.mean()),
+        largest=float(distances.max()),
+        largest_item=ids[int(distances.argmax())],
+    )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
@@ -15,6 +14,7 @@ from fornada.errors import (
     IntegrityError,
     JobFailedError,
     JobNotFinishedError,
+    UsageError,
     WaitTimeoutError,
 )
 from fornada.jobs.manifest import JobManifest
@@ -24,7 +24,8 @@ from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from producer.job_status import JobStatus, ended_status, open_status
-from producer.results import Results, ShardResult
+from producer.options import check_seconds
+from producer.results import Results, ShardResult, missing_outputs, stored_outputs
 
 log = get_logger(__name__)
 
@@ -95,9 +96,14 @@ class Job:
 
         Raises:
             WaitTimeoutError: It did not end in time; it continues.
+            UsageError: An argument is of another type.
             StoreError: The store cannot be reached.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if timeout_s is not None:
+            check_seconds(timeout_s, "timeout_s")
+        if on_progress is not None and not callable(on_progress):
+            raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
+        deadline = None if timeout_s is None else time.monotonic() + float(timeout_s)
         poll_s = _FIRST_POLL_S
         while True:
             status = self.status()
@@ -116,7 +122,7 @@ class Job:
             poll_s = min(_LAST_POLL_S, poll_s * 1.5)
 
     def results(self, *, partial: bool = False) -> Results:
-        """The probabilities of all items, in memory, in the order of submission.
+        """The results of all items, in memory, in the order of submission.
 
         Args:
             partial: Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED. Rows
@@ -125,21 +131,21 @@ class Job:
         Raises:
             JobNotFinishedError: The job has not ended, and `partial` is false.
             JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
-            IntegrityError: Stored bytes differ from those that were committed.
+            IntegrityError: Stored bytes differ from those that were committed, or their shape from
+                that of the model's output.
         """
         parts = list(self.shard_results(partial=partial))
-        manifest = self.manifest
+        output = self.manifest.output
         return Results(
-            probabilities=np.concatenate([part.probabilities for part in parts]),
-            task=manifest.output.task,
-            classes=manifest.output.columns,
+            output=output,
+            outputs={output.name: np.concatenate([part.outputs[output.name] for part in parts])},
             item_ids=[item_id for part in parts for item_id in part.item_ids],
             errors={
                 part.first_item + position: reason
                 for part in parts
                 for position, reason in part.errors.items()
             },
-            model=str(manifest.model),
+            model=str(self.manifest.model),
         )
 
     def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
@@ -254,18 +260,18 @@ class Job:
     def _shard_result(
         self, shard: int, first_item: int, outcome: ShardOutcome | None, why_missing: str
     ) -> ShardResult:
-        spec = self.manifest.shards[shard]
-        shape = (spec.item_count, self.manifest.output.width)
-        probabilities: NDArray[np.float32] = np.full(shape, np.nan, np.float32)
+        item_count, output = self.manifest.shards.item_counts[shard], self.manifest.output
         if outcome is not None and outcome.status == "ok":
-            probabilities = np.asarray(self._jobs.data(outcome), np.float32)
-        errors = _errors_of(outcome, spec.item_count, why_missing)
+            rows = stored_outputs(outcome, output, item_count=item_count, jobs=self._jobs)
+        else:
+            rows = missing_outputs(output, item_count=item_count)
         return ShardResult(
             shard=shard,
             first_item=first_item,
+            output=output,
+            outputs={output.name: rows},
             item_ids=self._item_ids(shard, first_item),
-            probabilities=probabilities,
-            errors=errors,
+            errors=_errors_of(outcome, item_count, why_missing),
         )
 
     def _item_ids(self, shard: int, first_item: int) -> list[str]:
@@ -292,6 +298,11 @@ def _errors_of(
     if outcome.status == "dead":
         reason = f"shard {outcome.shard} is dead ({outcome.reason}): {outcome.detail}"
         return dict.fromkeys(range(item_count), reason)
+    if any(error.index >= item_count for error in outcome.item_errors):
+        raise IntegrityError(
+            f"the outcome of shard {outcome.shard} of job {outcome.job_id} has errors of items "
+            f"beyond its {item_count}; submit them again"
+        )
     return {error.index: error.reason for error in outcome.item_errors}
 
 

@@ -34,6 +34,8 @@ class JobStatus:
     shards_queued: int
     #: How often shards were begun.
     attempts: int | None
+    #: Photographs whose EXIF orientation the model's preprocessing ignores, once the job has ended.
+    orientations_ignored: int | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -67,6 +69,7 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
         shards_running=0,
         shards_queued=0,
         attempts=final.attempts,
+        orientations_ignored=final.orientations_ignored,
         created_at=manifest.created_at,
         started_at=final.started_at,
         ended_at=final.ended_at,
@@ -103,6 +106,7 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
         shards_running=running,
         shards_queued=shards - len(done) - running,
         attempts=progress.attempts if progress.counted else None,
+        orientations_ignored=None,
         created_at=manifest.created_at,
         started_at=progress.started_at,
         ended_at=None,

@@ -10,17 +10,19 @@ import numpy as np
 
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.coordination.interface import ShardEnd
+from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
+from fornada.jobs.items import Items, Predicted
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_items import good_items, read_items
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
-from fornada.records import Task, now
+from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import unnamed_tensors
+from fornada.tensors import InputTensor, Kind, OutputTensor
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
@@ -28,16 +30,18 @@ from producer.client import Client
 
 #: item dtype [items, *item_shape] → float32 [items, classes].
 Predict = Callable[[Array], Array]
+_Predict = Callable[[Array], Predicted]
 
 
 def in_memory_client(
     *,
     model: str,
-    item_shape: Sequence[int],
-    classes: Sequence[str],
+    item_shape: Sequence[int | None],
+    classes: Sequence[str] | None = None,
     predict: Predict | None = None,
     item_dtype: str = "uint8",
-    task: Task = "classification",
+    input_name: str = "inputs",
+    kind: Kind = "probabilities",
     aliases: Mapping[str, int] | None = None,
     run_at_once: bool = True,
 ) -> Client:
@@ -48,13 +52,19 @@ def in_memory_client(
 
     Args:
         model: Name of the model, which is published as version 1.
-        item_shape: Shape of its items.
-        classes: Its classes, or the names of its values.
-        predict: Computes its outputs; by default all classes are equally likely.
-        item_dtype: uint8, float32 or int32.
-        task: classification or regression.
+        item_shape: Shape of its items; `None` for a side that varies.
+        classes: Its classes, two of them if it is binary, or the names of its values.
+        predict: Computes its outputs, of an item in the shape of the output; by default all classes
+            are equally likely.
+        item_dtype: A dtype that models take.
+        input_name: Name of its input.
+        kind: What the outputs mean.
         aliases: Aliases of the model; by default `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
+
+    Raises:
+        UsageError: Without `predict` and `classes`, the outputs have no size.
+        MessageError: `item_dtype`, `kind` or the number of classes makes no sense.
 
     Example:
         >>> client = in_memory_client(model="m", item_shape=[28, 28], classes=["a", "b"])
@@ -63,30 +73,40 @@ def in_memory_client(
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    draft = ModelDraft.of_one(
-        *unnamed_tensors(item_shape=item_shape, item_dtype=item_dtype, classes=classes, task=task),
-        name=model,
-    )
+    taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
+    items = InputTensor.from_plain(taken, where="the model's input")
+    answer = predict or _equally_likely(classes, kind)
+    golden = np.zeros((1, *(side or 1 for side in item_shape)), items.numpy_dtype)
+    golden_outputs = np.asarray(answer(golden), np.float32)
+    given = {
+        "name": "outputs",
+        "shape": list(golden_outputs.shape[1:]),
+        "kind": kind,
+        "classes": None if classes is None else list(classes),
+    }
+    outputs = OutputTensor.from_plain(given, where="the model's output")
     models = ModelStore(objects=objects)
-    golden = np.zeros((1, *item_shape), item_dtype)
-    answer = predict or _equally_likely(len(classes))
     models.publish(
-        draft,
+        ModelDraft.of_one(items, outputs, name=model),
         artifact=b"in memory",
         golden_inputs=golden,
-        golden_outputs=np.asarray(answer(golden), np.float32),
+        golden_outputs=golden_outputs,
         check=lambda _artifact: None,
     )
     for alias, version in (aliases or {"prod": 1}).items():
         models.promote(model, version, alias)
     jobs = JobStore(objects=objects)
-    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=answer)
+
+    def predicted(rows: Array) -> Predicted:
+        return Predicted(np.asarray(answer(rows), np.float32), {})
+
+    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=predicted)
     return Client(
         objects=objects,
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
-        channel=_InlineChannel(answer if run_at_once else None),
+        channel=_InlineChannel(predicted if run_at_once else None, tensor=items, output=outputs),
     )
 
 
@@ -94,7 +114,7 @@ class _InlineWorker:
     """A `Sender` that computes shards as they are enqueued and commits their outcomes."""
 
     def __init__(
-        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: Predict
+        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: _Predict
     ) -> None:
         self._jobs = jobs
         self._coordination = coordination
@@ -112,11 +132,8 @@ class _InlineWorker:
         spec = manifest.shards[message.shard]
         began_at, attempt = now(), uuid.uuid4().hex
         items = read_items(manifest, spec, jobs=self._jobs)
-        outputs = np.empty((0, manifest.output.width), np.float32)
-        if len(items.rows):
-            outputs = np.asarray(self._predict(items.rows), np.float32)
         probabilities, errors = items.placed(
-            outputs, {}, item_count=spec.item_count, class_count=manifest.output.width
+            items.predicted(self._predict), output=manifest.output, item_count=spec.item_count
         )
         data = to_npy(probabilities)
         ref = self._jobs.put_data(manifest, message.shard, attempt, data)
@@ -149,8 +166,11 @@ class _InlineWorker:
 class _InlineChannel:
     """A `CallChannel` whose calls are answered at once, or never."""
 
-    def __init__(self, predict: Predict | None) -> None:
+    def __init__(
+        self, predict: _Predict | None, *, tensor: InputTensor, output: OutputTensor
+    ) -> None:
         self._predict = predict
+        self._tensor, self._output = tensor, output
         self._changed = threading.Condition()
         self._calls: list[bytes] = []
         self._answers: dict[str, list[bytes]] = defaultdict(list)
@@ -162,10 +182,9 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                items = good_items(call.items)
-                outputs = np.asarray(self._predict(items.rows), np.float32)
+                items = Items.of_array(call.items, tensor=self._tensor)
                 rows, errors = items.placed(
-                    outputs, {}, item_count=len(call.items), class_count=outputs.shape[1]
+                    items.predicted(self._predict), output=self._output, item_count=len(call.items)
                 )
                 header = PredictAnswer(
                     schema_version=call.header.schema_version,
@@ -202,8 +221,12 @@ class _InlineChannel:
         return int(time.time() * 1000)
 
 
-def _equally_likely(class_count: int) -> Predict:
+def _equally_likely(classes: Sequence[str] | None, kind: Kind) -> Predict:
+    if not classes:
+        raise UsageError("without classes, the size of the outputs is unknown; give predict")
+    width = 1 if kind == "binary" else len(classes)
+
     def predict(images: Array) -> Array:
-        return np.full((len(images), class_count), 1 / class_count, np.float32)
+        return np.full((len(images), width), 1 / len(classes), np.float32)
 
     return predict

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from fornada.settings import PREFIX, Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
-from model_store.manifest import ModelDraft, ModelManifest
+from fornada.tensors import Dtype
+from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 
@@ -69,13 +70,11 @@ def publish_unloadable(
     name: str,
     *,
     item_shape: list[int],
-    item_dtype: str = "uint8",
+    item_dtype: Dtype = "uint8",
     classes: list[str],
 ) -> ModelManifest:
     """Publish a model that tests submit to and no worker loads."""
-    draft = ModelDraft.model_validate(
-        {"name": name, "item_shape": item_shape, "item_dtype": item_dtype, "classes": classes}
-    )
+    draft = draft_for_test(name=name, item_shape=item_shape, item_dtype=item_dtype, classes=classes)
     return ModelStore(objects=objects).publish(
         draft,
         artifact=b"no model",

@@ -5,20 +5,25 @@ from pathlib import Path
 from typing import Any
 
 from fornada.keys import check_name
-from fornada.tensors import unnamed_tensors
+from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
 from model_store.engines import keras_setup
 from model_store.manifest import ModelDraft, ModelManifest, Training
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
+from model_store.signature import read_signature
 from model_store.store import ModelStore
 from trainer.checkpoint import Checkpoint, identity_of
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, image_preprocessing
+from trainer.data.images import are_images
 from trainer.evaluation.acceptance import Acceptance
 from trainer.fit import OnEpoch, fit
 from trainer.recipes.catalog import Recipe, build_model, default_recipe, find_recipe
-from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom
+from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom, output_kind
 from trainer.recipes.plan import TrainingPlan, check_plan, compile_model
 from trainer.report.files import model_report
+
+#: From which probability on a class applies.
+_THRESHOLD = 0.5
 
 
 def train(
@@ -93,7 +98,7 @@ def train(
     inputs = dataset.test_items[:GOLDEN_ITEMS]
     manifest = publish_fitted(
         done,
-        _draft(name, dataset, metrics, training),
+        _draft(model, name, dataset, metrics, training),
         inputs=inputs,
         outputs=golden_outputs(model, inputs, where=f"the new {name}"),
         models=models,
@@ -118,7 +123,7 @@ def _compiled(
     model = build_model(recipe, dataset, seed=plan.seed)
     if is_custom(plan.recipe):
         check_custom_model(model, dataset, plan, allowed_objects=models.trust.allowed_objects)
-    filled = plan.filled(recipe, compiled=model.compiled)
+    filled = plan.filled(recipe, output_kind(model, dataset), compiled=model.compiled)
     if not model.compiled:
         compile_model(model, filled)
     return model, filled
@@ -143,19 +148,38 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
 
 
 def _draft(
-    name: str, dataset: Dataset, metrics: dict[str, float], training: Training
+    model: Any, name: str, dataset: Dataset, metrics: dict[str, float], training: Training
 ) -> ModelDraft:
     return ModelDraft.of_one(
-        *unnamed_tensors(
-            item_shape=dataset.item_shape,
-            item_dtype=dataset.item_dtype,
-            task=dataset.task,
-            classes=dataset.classes,
-        ),
+        *_tensors(model, name, dataset),
         name=name,
         metrics=metrics,
         training=training,
         packages=packages(),
+    )
+
+
+def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[InputTensor, OutputTensor]:
+    """Input and output by the names that Keras has."""
+    signature = read_signature(model, f"the new {name}")
+    kind = output_kind(model, dataset)
+    image = dataset.image
+    if image is None and are_images(dataset.test_items):
+        image = image_preprocessing(dataset.item_shape)
+    return (
+        InputTensor(
+            name=signature.input.name,
+            dtype=dataset.item_dtype,
+            shape=list(dataset.item_shape),
+            image=image,
+        ),
+        OutputTensor(
+            name=signature.output_name,
+            shape=[1 if kind == "binary" else len(dataset.classes)],
+            kind=kind,
+            classes=dataset.classes,
+            threshold=_THRESHOLD if kind in THRESHOLD_KINDS else None,
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """One worker process: assembled from its parts, and run."""
 
 import os
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     models = _model_cache(shared, concurrency)
     app = celery_app.create_app(settings)
     activity = Activity()
-    tasks.register(app, run=_service(shared, models).run_bundle, activity=activity, events=events)
+    decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+    service = _service(shared, models, decoders)
+    tasks.register(app, run=service.run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
         file=HealthFile(settings.cache_dir, name=worker),
         activity=activity,
@@ -99,6 +102,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         predict_server.stop()
         reconciler.stop()
         watchdog.stop()
+        decoders.shutdown()
         models.close()
         events.tell(WorkerStopped(worker=worker))
 
@@ -150,7 +154,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     )
 
 
-def _service(shared: _Shared, models: ModelCache) -> ShardService:
+def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardService:
     deadline_s = shared.settings.shard_deadline_s
     return ShardService(
         shared.settings,
@@ -171,6 +175,7 @@ def _service(shared: _Shared, models: ModelCache) -> ShardService:
             isolated_command(job_id, shard), timeout_s=deadline_s
         ),
         events=shared.events,
+        decoders=decoders,
     )
 
 

@@ -69,7 +69,7 @@ def _write(folder: Path, name: str, count: int) -> None:
 
 def _mlp(_keras: Any) -> Any:
     """The trainer's Fashion-MNIST recipe, untrained: the cost is the same."""
-    return find_recipe("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"])
+    return find_recipe("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"], "softmax")
 
 
 def _cnn(keras: Any) -> Any:

@@ -32,7 +32,7 @@ _COMMANDS = {
     "dataset": _Target("trainer.commands.datasets", "dataset", "Write a data set as .npy files."),
     "train": _Target("trainer.commands.training", "train", "Train a model and publish it."),
     "evaluate": _Target(
-        "trainer.commands.datasets", "evaluate", "Compare results with the labels."
+        "trainer.commands.evaluating", "evaluate", "Compare results with the labels."
     ),
     "models": _Target(
         "fornada.commands.router", "models", "Publish, list, compare, promote models."
@@ -59,6 +59,9 @@ _MODELS_COMMANDS = {
     "publish": _Target("model_store.commands.publishing", "publish", "Publish a .keras file."),
     "convert": _Target(
         "model_store.commands.converting", "convert", "Convert an .h5 or SavedModel to .keras."
+    ),
+    "set-image": _Target(
+        "model_store.commands.images", "set_image_command", "Change how images become items."
     ),
     "sign": _Target("model_store.commands.changing", "sign", "Sign a version with a private key."),
     "report": _Target(

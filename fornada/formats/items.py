@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError
 
+Array = NDArray[np.generic]
+
 DTYPES = ("uint8", "float32", "int32")
 
-Array = NDArray[np.generic]
+#: What raw items of a dtype are called.
+_RAW = {"uint8": "pixels", "bool": "flags"}
 
 
 def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
@@ -18,27 +21,58 @@ def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
     return max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
 
 
-def items_fit(have: Sequence[int], want: Sequence[int]) -> bool:
+def fitted_shape(have: Sequence[int], want: Sequence[int | None]) -> tuple[int, ...] | None:
+    """The shape of items of shape `have` for a model that takes `want`; `None` if they do not fit.
+
+    A last axis of length 1 is added or dropped to fit, since grey images come both ways.
+    """
+    shape = tuple(have)
+    if takes(shape, want):
+        return shape
+    if want and want[-1] == 1 and takes(shape, want[:-1]):
+        return (*shape, 1)
+    if shape[-1:] == (1,) and takes(shape[:-1], want):
+        return shape[:-1]
+    return None
+
+
+def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
+    """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
+    return len(have) == len(want) and all(
+        side > 0 if wanted is None else side == wanted
+        for side, wanted in zip(have, want, strict=True)
+    )
+
+
+def items_fit(have: Sequence[int], want: Sequence[int | None]) -> bool:
     """Whether items of shape `have` fit `want`, ignoring a last axis of length 1."""
-    one, other = tuple(have), tuple(want)
-    return one in {other, (*other, 1)} or (*one, 1) == other
+    return fitted_shape(have, want) is not None
 
 
-def check_shape(shape: Sequence[int], item_shape: Sequence[int], *, model: str, where: str) -> None:
-    """Check that rows of an array of `shape` are items, give or take a last axis of length 1.
+def check_shape(
+    shape: Sequence[int], item_shape: Sequence[int | None], *, model: str, where: str
+) -> tuple[int, ...]:
+    """The shape of the items that an array of `shape` holds, a last axis of 1 added or dropped.
 
     Raises:
-        InputError: They are not, or there are none.
+        InputError: They do not fit, or there are none.
     """
     have, want = tuple(shape), tuple(item_shape)
-    if 0 in have or not have:
+    if not have:
+        raise InputError(f"{where} is a single value, and {model} takes {want}; give an array")
+    if 0 in have:
         raise InputError(f"{where}: the array of shape {have} is empty; give at least one item")
-    if not items_fit(have[1:], want):
-        hint = " (one item? give it a leading axis: images[numpy.newaxis])" if have == want else ""
+    fitted = fitted_shape(have[1:], want)
+    if fitted is None:
+        hint = " (one item? give it a leading axis: array[numpy.newaxis])"
+        # Of as many axes as an item it is meant as one.
+        shown = have if len(have) == len(want) else have[1:]
         raise InputError(
-            f"{where}: items of shape {have[1:]}, but {model} takes {want}{hint}; resize images, "
-            "pad or cut sequences before you submit"
+            f"{where}: items of shape {shown}, but {model} takes {want}"
+            f"{hint if fitted_shape(have, want) else ''}; resize images, pad or cut sequences "
+            "before you submit"
         )
+    return fitted
 
 
 def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
@@ -50,43 +84,30 @@ def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
     }
 
 
-def fill_nulls(array: Array) -> tuple[Array, dict[int, str]]:
-    """Zeros for nulls and masked values; number of a row that has one -> why it fails."""
-    is_masked = isinstance(array, np.ma.MaskedArray)
-    if array.ndim == 0 or not (is_masked or array.dtype == np.dtype(object)):
-        return array, {}
-    if is_masked:
-        null, what = np.ma.getmaskarray(array), "a masked value"
-    else:
-        null = np.asarray(np.frompyfunc(lambda value: value is None, 1, 1)(array), np.bool_)
-        what = "null"
-    if null.all() and not is_masked:
-        return array, {}
-    rows = np.flatnonzero(null.reshape(len(array), -1).any(axis=1))
-    plain = np.asarray(array)
-    if len(rows):
-        plain = np.where(null, 0, plain)
-        plain = np.array(plain.tolist()) if plain.dtype == np.dtype(object) else plain
-    return plain, {int(row): f"{what} among its values" for row in rows}
-
-
 def check_items(
-    array: Array, *, item_shape: Sequence[int], item_dtype: str, model: str, where: str = "images"
+    array: Array,
+    *,
+    item_shape: Sequence[int | None],
+    item_dtype: str,
+    model: str,
+    where: str = "inputs",
 ) -> Array:
     """Return `array` as items that `model` takes: `item_dtype` [items, *item_shape].
 
-    A last axis of length 1 is added or dropped to fit, since grey images come both ways. NaN and
+    A last axis of length 1 is added or dropped to fit, since grey images come both ways. Integers
+    become any dtype that holds them, and all numbers become floats, rounded to the nearest. NaN and
     infinity pass: they are the fault of their items alone.
 
     Raises:
         InputError: The array is empty, or its shape, dtype or an integer does not fit.
     """
-    check_shape(array.shape, item_shape, model=model, where=where)
-    if array.dtype.hasobject or array.dtype.kind not in "uif":
+    fitted = check_shape(array.shape, item_shape, model=model, where=where)
+    if array.dtype.kind not in "buif":
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
-    if array.shape[1:] != tuple(item_shape):
-        array = array.reshape(len(array), *item_shape)
-    return _fit_dtype(array, np.dtype(item_dtype), model=model, where=where)
+    # NumPy has no bfloat16, which float32 holds without loss.
+    want = np.dtype("float32" if item_dtype == "bfloat16" else item_dtype)
+    items = _fit_dtype(array, want, model=model, where=where)
+    return items if items.shape[1:] == fitted else items.reshape(len(items), *fitted)
 
 
 def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: str) -> Array:
@@ -98,15 +119,23 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
     if np.can_cast(array.dtype, want):
         return array.astype(want)
     if array.dtype.kind in "ui":
-        limits = np.iinfo(want.name)
-        if limits.min <= int(array.min()) and int(array.max()) <= limits.max:
+        low, high = (
+            (0, 1) if want.kind == "b" else (np.iinfo(want.name).min, np.iinfo(want.name).max)
+        )
+        if low <= int(array.min()) and int(array.max()) <= high:
             return array.astype(want)
         raise InputError(
             f"{where}: values from {array.min()} to {array.max()} do not fit {want}, which {model} "
             "takes; scale them before you submit"
         )
-    raw = "pixels" if want == np.uint8 else "tokens"
     raise InputError(
         f"{where}: dtype {array.dtype}, but {model} takes {want}; scaling is inside the model, so "
-        f"give the raw {raw} as {want}"
+        f"give the raw {_RAW.get(want.name, 'tokens')} as {want}"
     )
+
+
+def _limits(integers: np.dtype[np.generic]) -> tuple[int, int]:
+    if integers.kind == "b":
+        return 0, 1
+    limits = np.iinfo(integers.name)
+    return limits.min, limits.max

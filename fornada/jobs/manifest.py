@@ -47,10 +47,14 @@ _MAX_TENSORS = 64
 class ShardInput(Record):
     """What a shard reads, and its number of items."""
 
-    #: `npy`: one object, an array of items. `image`: one PNG or JPEG object per item.
-    format: Literal["npy", "image"] = "npy"
+    #: `npy`: one object, an array of items. `image`: one image file an item. `tar`: one object, an
+    #: archive of image files. Version 3.
+    format: Literal["npy", "image", "tar"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
     item_count: int = Field(ge=1)
+    #: JSON array: where each file is in the archive, which may hold others too (`file_index`).
+    #: Absent if the archive holds the items and nothing else. Version 3.
+    index: ObjectRef | None = None
     #: JSON array of strings, the caller's id of each item; absent if items are numbered.
     item_ids: ObjectRef | None = None
     #: Number of the first item, if it is not the count of items before: a shard that is retried
@@ -90,9 +94,9 @@ class ShardInput(Record):
     @property
     def needs_version_3(self) -> bool:
         """Whether it has a field that older versions lack."""
-        refs = [*self.objects, *filter(None, [self.item_ids])]
-        ranged = any(ref.first_byte is not None for ref in refs)
-        return ranged or self.selected is not None or bool(self.item_errors)
+        ranged = any(ref.first_byte is not None for ref in self._refs)
+        selects = self.selected is not None or bool(self.item_errors)
+        return ranged or selects or self.format == "tar" or self.index is not None
 
     def to_json(self) -> bytes:
         """The shard as UTF-8 JSON."""
@@ -103,8 +107,11 @@ class ShardInput(Record):
     @property
     def is_inline(self) -> bool:
         """Whether some of its bytes are in the manifest."""
-        refs = [*self.objects, *filter(None, [self.item_ids])]
-        return any(ref.inline is not None for ref in refs)
+        return any(ref.inline is not None for ref in self._refs)
+
+    @property
+    def _refs(self) -> list[ObjectRef]:
+        return [*self.objects, *filter(None, [self.item_ids, self.index])]
 
 
 class Shards(Sequence[ShardInput]):

@@ -18,6 +18,8 @@ from fornada.records import (
     refuse_before,
 )
 
+_OF_VERSION_3 = ("item_ids_sha256", "tiles", "orientations_ignored", "decode_s")
+
 EndState = Literal["SUCCEEDED", "PARTIAL", "FAILED", "CANCELLED", "EXPIRED"]
 
 
@@ -37,6 +39,8 @@ class ShardOutcome(Record):
     data: ObjectRef | None = None
     item_count: int = Field(ge=1)
     item_errors: list[ItemError] = Field(default_factory=list)
+    #: Photographs whose EXIF orientation the model's preprocessing ignores. Version 3.
+    orientations_ignored: int | None = Field(ge=1, default=None)
     #: Digest of the items' ids, if the manifest has one. Version 3.
     item_ids_sha256: Sha256 | None = None
     #: Only when dead: `input` or `crash-loop`, and the explanation.
@@ -52,13 +56,15 @@ class ShardOutcome(Record):
     began_at: AwareDatetime
     committed_at: AwareDatetime
     fetch_s: float = Field(ge=0, default=0.0)
+    #: Images to items. Version 3.
+    decode_s: float | None = Field(ge=0, default=None)
     predict_s: float = Field(ge=0, default=0.0)
     upload_s: float = Field(ge=0, default=0.0)
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
         refuse_before(INLINE_VERSION, self, ["data.inline"])
-        refuse_before(JOB_VERSION, self, ["item_ids_sha256", "tiles"])
+        refuse_before(JOB_VERSION, self, _OF_VERSION_3)
         return self
 
 
@@ -108,6 +114,8 @@ class JobFinal(Record):
     items_failed: int = Field(ge=0)
     #: Attempts at the shards whose outcomes count.
     attempts: int = Field(ge=0, default=0)
+    #: Photographs whose EXIF orientation the model's preprocessing ignores. Version 3.
+    orientations_ignored: int | None = Field(ge=1, default=None)
     #: Ranges [first, last] of the shards whose outcomes count; later outcomes do not.
     outcome_ranges: Ranges
     #: The dead among them; a later ok outcome does not count.
@@ -121,6 +129,7 @@ class JobFinal(Record):
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
         refuse_before(INLINE_VERSION, self, ["outcome"])
+        refuse_before(JOB_VERSION, self, ["orientations_ignored"])
         if self.state == "PARTIAL" and self.schema_version < JOB_VERSION:
             raise ValueError(f"version {self.schema_version} has no state PARTIAL")
         return self

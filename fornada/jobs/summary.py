@@ -37,6 +37,7 @@ def summarise(
         items_ok=tally.items_ok,
         items_failed=tally.items_failed,
         attempts=tally.attempts,
+        orientations_ignored=tally.orientations_ignored or None,
         outcome_ranges=to_ranges(tally.shards),
         dead_ranges=to_ranges(tally.dead),
         outcomes_sha256=digest,
@@ -81,6 +82,7 @@ class _Tally:
     items_ok: int = 0
     items_failed: int = 0
     attempts: int = 0
+    orientations_ignored: int = 0
     began_at: datetime | None = None
     last_outcome_at: datetime | None = None
 
@@ -96,6 +98,7 @@ class _Tally:
         self.items_failed += failed
         self.items_ok += outcome.item_count - failed
         self.attempts += outcome.attempts
+        self.orientations_ignored += outcome.orientations_ignored or 0
         began, committed = outcome.began_at, outcome.committed_at
         self.began_at = min(self.began_at or began, began)
         self.last_outcome_at = max(self.last_outcome_at or committed, committed)

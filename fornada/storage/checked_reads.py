@@ -27,10 +27,20 @@ def read_checked(objects: ObjectStore, ref: ObjectRef, *, remedy: str) -> bytes:
     inline = ref.inline_bytes()
     if inline is not None:
         return _checked(inline, "", ref, remedy)
+    if ref.first_byte is not None and not ref.size_bytes:
+        return b""
 
     def read() -> bytes:
-        # One byte more shows that it is too large, without reading the rest into memory.
-        stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
+        if ref.first_byte is None:
+            # One byte more shows that it is too large, without reading the rest into memory.
+            stored = objects.get(ref.key, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)
+        else:
+            stored = objects.get_range(
+                ref.key,
+                first_byte=ref.first_byte,
+                size_bytes=ref.size_bytes,
+                bucket=ref.bucket,
+            )
         return _checked(stored.data, stored.etag, ref, remedy)
 
     return _twice(read, ref, remedy)

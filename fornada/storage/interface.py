@@ -57,6 +57,11 @@ class ObjectStore(Protocol):
     ) -> StoredObject:
         """The object under `key`, or its first `max_bytes`."""
 
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        """`size_bytes` of the object under `key`, from `first_byte` on; fewer at its end."""
+
     def download(
         self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> Downloaded:

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class InMemoryObjectStore:
         if data is None:
             raise ObjectNotFoundError(f"no object {key!r}")
         return StoredObject(data=data[:max_bytes], etag=_etag(data))
+
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        whole = self.get(key, bucket=bucket)
+        return replace(whole, data=whole.data[first_byte : first_byte + size_bytes])
 
     def download(
         self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None

@@ -38,6 +38,14 @@ class StoreWrapper:
         with self.around("get", key):
             return self.objects.get(key, bucket=bucket, max_bytes=max_bytes)
 
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        with self.around("get_range", key):
+            return self.objects.get_range(
+                key, first_byte=first_byte, size_bytes=size_bytes, bucket=bucket
+            )
+
     def download(
         self, key: str, path: Path, *, bucket: str | None = None, max_bytes: int | None = None
     ) -> Downloaded:

@@ -1,13 +1,16 @@
 """`fornada models publish`: the only `models` command that needs Keras."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 
 import click
 
 from fornada.commands.output import JSON_OPTION, print_json
-from fornada.records import Task
-from model_store.commands.reading import store_from_env
+from fornada.errors import UsageError
+from fornada.tensors import Kind
+from model_store.commands.images import given_image, image_options
+from model_store.commands.reading import store_from_env, tensors_json
+from model_store.manifest import ModelManifest
 from model_store.safety.signing import PrivateKey
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -17,18 +20,29 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("file", type=_FILE, metavar="MODEL.keras")
 @click.option("--name", required=True, metavar="MODEL", help="The model's name in the store.")
 @click.option(
-    "--task",
-    type=click.Choice(get_args(Task)),
-    default="classification",
-    show_default=True,
-    help="What its outputs are: a probability per class, or values.",
+    "--output",
+    "kinds",
+    multiple=True,
+    metavar="NAME=KIND",
+    help=f"What an output is: {', '.join(get_args(Kind))}. By default as the model's last layers "
+    "and its loss tell.",
 )
 @click.option(
     "--classes",
     type=_FILE,
     metavar="JSON",
-    help="An array of names, one per output. By default outputs are numbered.",
+    help="An array of names: of classes, of values, or two of a binary output. By default they are "
+    "numbered.",
 )
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="From which probability on a class applies, of binary and multilabel outputs.  "
+    "[default: 0.5]",
+)
+@click.option("--input-name", metavar="NAME", help="By default as in Keras.")
+@click.option("--output-name", metavar="NAME", help="By default as in Keras.")
+@image_options
 @click.option(
     "--golden",
     type=_FILE,
@@ -45,12 +59,16 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 def publish(  # noqa: PLR0917 - click passes options by name
     file: Path,
     name: str,
-    task: Task,
+    kinds: tuple[str, ...],
     classes: Path | None,
+    threshold: float | None,
+    input_name: str | None,
+    output_name: str | None,
     golden: Path | None,
     metrics: tuple[str, ...],
     sign_key: Path | None,
     as_json: bool,  # noqa: FBT001
+    **image: Any,
 ) -> None:
     """Publish a .keras file trained elsewhere as the next version of a model.
 
@@ -59,16 +77,24 @@ def publish(  # noqa: PLR0917 - click passes options by name
     Example: fornada models publish model.keras --name fashion-mnist --classes classes.json
     """
     from model_store.publishing import file as published  # noqa: PLC0415 - `--help` does not need it
+    from model_store.publishing.stated import Stated  # noqa: PLC0415 - as above
 
     key = None if sign_key is None else PrivateKey.read(sign_key)
+    stated = Stated(
+        kind=_kinds(kinds),
+        classes=None if classes is None else published.read_classes(classes),
+        threshold=threshold,
+        image=given_image(**image),
+        input_name=input_name,
+        output_name=output_name,
+    )
     artifact = published.check_file(file)
     manifest = published.publish_file(
         artifact,
         where=str(file),
         name=name,
         models=store_from_env(),
-        task=task,
-        classes=None if classes is None else published.read_classes(classes),
+        stated=stated,
         golden=None if golden is None else published.read_golden(golden),
         metrics=published.parse_metrics(metrics),
         sign_key=key,
@@ -78,10 +104,7 @@ def publish(  # noqa: PLR0917 - click passes options by name
             {
                 "model": str(manifest),
                 "digest": manifest.digest,
-                "item_shape": manifest.item_shape,
-                "item_dtype": manifest.item_dtype,
-                "task": manifest.task,
-                "classes": manifest.classes,
+                **tensors_json(manifest),
                 "artifact": manifest.artifact.key,
                 "signed_by": None if key is None else key.key_id,
             }
@@ -90,9 +113,27 @@ def publish(  # noqa: PLR0917 - click passes options by name
     click.echo(f"published {manifest}, digest {manifest.digest}")
     for given, stored in published.replaced_activations(artifact).items():
         click.echo(f"its activation {given} is stored as Keras's {stored}, which gives the same")
-    gives = (
-        f"one of {len(manifest.classes)} classes"
-        if manifest.task == "classification"
-        else ", ".join(manifest.classes)
-    )
-    click.echo(f"it takes {manifest.item_dtype} {manifest.item_shape}, gives {gives}")
+    for line in _said(manifest):
+        click.echo(line)
+
+
+def _kinds(texts: tuple[str, ...]) -> dict[str, Kind] | None:
+    kinds = {}
+    for text in texts:
+        name, found, kind = text.rpartition("=")
+        if not (name and found) or kind not in get_args(Kind):
+            raise UsageError(
+                f"--output {text} is not NAME=KIND with KIND one of {', '.join(get_args(Kind))}"
+            )
+        kinds[name] = cast("Kind", kind)
+    return kinds or None
+
+
+def _said(manifest: ModelManifest) -> list[str]:
+    """What was read from the model, and how to state something else."""
+    taken, given = manifest.input, manifest.output
+    lines = [f"it takes {taken.name}: {taken}"]
+    if taken.image is not None:
+        lines.append(f"images are {taken.image}; override with --resize, --exif, --like, …")
+    lines.append(f"it gives {given.name}: {given}; override with --output {given.name}=KIND")
+    return lines

@@ -169,15 +169,16 @@ def _quality(manifest: ModelManifest) -> str:
 
 
 def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
-    training = manifest.training
+    training, classes = manifest.training, manifest.output.classes
     facts = {
         "model": str(manifest),
         "aliases": " ".join(f"@{alias}" for alias in aliases) or "none",
         "digest": manifest.digest,
         "published": f"{manifest.created_at:%F %T}Z",
-        "takes": f"{manifest.item_dtype} {list(manifest.item_shape)}",
-        "task": manifest.task,
-        ("classes" if manifest.task == "classification" else "gives"): ", ".join(manifest.classes),
+        "takes": f"{manifest.input.name}: {manifest.input}",
+        **({} if manifest.input.image is None else {"images": str(manifest.input.image)}),
+        "gives": f"{manifest.output.name}: {manifest.output}",
+        **({} if classes is None else {"classes": ", ".join(classes)}),
         **{metric: f"{value:.4f}" for metric, value in sorted(manifest.metrics.items())},
     }
     if training is not None:
@@ -213,8 +214,17 @@ def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -
         "newest": newest.version,
         "digest": newest.digest,
         "aliases": aliases,
+        **tensors_json(newest),
         "metrics": newest.metrics,
         "created_at": newest.created_at.isoformat(),
+    }
+
+
+def tensors_json(manifest: ModelManifest) -> dict[str, Any]:
+    """What a model takes and gives, as its manifest has it."""
+    return {
+        "inputs": [json.loads(tensor.to_json()) for tensor in manifest.inputs],
+        "outputs": [json.loads(tensor.to_json()) for tensor in manifest.outputs],
     }
 
 

@@ -1,5 +1,6 @@
 """The engine `test`: arithmetic in NumPy, for tests of everything but the ML framework."""
 
+import functools
 import math
 import time
 from collections.abc import Collection
@@ -12,6 +13,7 @@ from pydantic import Field
 from fornada.errors import MessageError, ModelRefusedError, PredictionError
 from fornada.formats.items import Array
 from fornada.records import Record
+from fornada.tensors import InputTensor
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
@@ -27,6 +29,8 @@ class ArithmeticModel(Record):
     delay_s: float = Field(default=0.0, ge=0)
     #: A call fails if an item in it begins with this number.
     fails_on: int | None = None
+    #: A call fails if its items have fewer numbers.
+    fails_below: int = Field(default=0, ge=0)
 
 
 class ArithmeticEngine:
@@ -65,39 +69,46 @@ class ArithmeticEngine:
 
 def arithmetic(model: ArithmeticModel, manifest: ModelManifest) -> EngineModel:
     """The model, for the items of a manifest."""
-    weights = _weights(model, manifest)
+    taken = manifest.input
+    weight_count = math.prod(side or 1 for side in taken.shape) * model.output_count
     return EngineModel(
-        compile=lambda items: _predict(model, weights, (items, *manifest.item_shape)),
+        compile=lambda items: _predict(model, taken, items),
         work=Work(
-            multiplications=weights.size,
-            weight_bytes=weights.nbytes,
-            output_bytes=4 * len(weights),
+            multiplications=weight_count,
+            weight_bytes=4 * weight_count,
+            output_bytes=4 * model.output_count,
             operation_count=1,
         ),
     )
 
 
-def _weights(model: ArithmeticModel, manifest: ModelManifest) -> NDArray[np.float32]:
+def _weights(model: ArithmeticModel, item_size: int, item_dtype: str) -> NDArray[np.float32]:
     """float32 [numbers of an item, outputs]; outputs of pixels, or of 0 to 1, are 0 to 1."""
-    size = math.prod(manifest.item_shape)
-    largest = size * (255 if manifest.item_dtype == "uint8" else 1)
-    weights = np.random.default_rng(model.seed).random((size, model.output_count), np.float32)
+    largest = item_size * (255 if item_dtype == "uint8" else 1)
+    weights = np.random.default_rng(model.seed).random((item_size, model.output_count), np.float32)
     return weights / np.float32(largest)
 
 
-def _predict(
-    model: ArithmeticModel, weights: NDArray[np.float32], shape: tuple[int, ...]
-) -> Predict:
+def _predict(model: ArithmeticModel, takes: InputTensor, tile_items: int) -> Predict:
+    weights_of = functools.lru_cache(maxsize=64)(
+        lambda item_size: _weights(model, item_size, takes.dtype)
+    )
+
     def predict(tile: Array) -> NDArray[np.float32]:
-        if tile.shape != shape:
-            raise PredictionError(f"predict takes {shape}, and was given {tile.shape}")
+        fits = takes.is_open or len(tile) == tile_items
+        if not (fits and takes.takes(tile.shape[1:])):
+            raise PredictionError(
+                f"predict takes {tile_items} items of {takes}, and was given {tile.shape}"
+            )
         rows = tile.reshape(len(tile), -1)
         if model.fails_on is not None and (rows[:, 0] == model.fails_on).any():
             raise PredictionError(f"an item begins with {model.fails_on}, as the test wanted")
+        if rows.shape[1] < model.fails_below:
+            raise PredictionError(f"an item has under {model.fails_below} numbers")
         time.sleep(model.delay_s)
         outputs = np.zeros((len(rows), model.output_count), np.float32)
         # A matrix product may round differently with the number of rows.
-        for column, weight in zip(rows.T, weights, strict=True):
+        for column, weight in zip(rows.T, weights_of(rows.shape[1]), strict=True):
             outputs += column[:, np.newaxis].astype(np.float32) * weight
         return outputs
 

@@ -49,7 +49,7 @@ def check_golden(
     Args:
         predict: From `compile_predict`, for the same `tile_items`.
         inputs: item dtype [items, *item_shape].
-        outputs: float32 [items, outputs].
+        outputs: float32 [items, outputs], or [items] of one number each.
         tile_items: Rows of every predict call.
         where: The model, for the message.
         tolerance: Largest accepted difference; times the largest output where that is above 1.
@@ -61,13 +61,19 @@ def check_golden(
         ModelRefusedError: The difference is over the tolerance, or the shapes differ.
     """
     found = predict_items(predict, inputs, tile_items=tile_items)
+    outputs = outputs.astype(np.float32).reshape(len(outputs), -1)
     if found.shape != outputs.shape:
         raise ModelRefusedError(
             f"{where} gives outputs of shape {found.shape}, and its golden batch has "
             f"{outputs.shape}; publish the model again"
         )
-    difference = float(np.max(np.abs(found - outputs.astype(np.float32))))
-    limit = tolerance * max(1.0, float(np.max(np.abs(outputs))))
+    alike = (found == outputs) | (np.isnan(found) & np.isnan(outputs))
+    # Infinities that are alike have no difference.
+    difference = float(
+        np.max(np.abs(np.subtract(found, outputs, where=~alike, out=np.zeros_like(found))))
+    )
+    largest = np.max(np.abs(outputs), where=np.isfinite(outputs), initial=1.0)
+    limit = tolerance * float(largest)
     # NaN compares false with everything and must not pass.
     if not difference <= limit:
         raise ModelRefusedError(

@@ -1,4 +1,4 @@
-"""What an engine is: it loads models and compiles predict calls of a fixed size."""
+"""What an engine is: it loads models and compiles predict calls."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 
 #: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; callable from any thread.
+#: That of a model whose input has open sides takes any number of rows of any such shape.
 Predict = Callable[[Array], NDArray[np.float32]]
 
-#: A loaded model; compiles a predict call of the given number of rows.
+#: A loaded model; compiles a predict call of the given number of rows, or of any for open sides.
 Compile = Callable[[int], Predict]
 
 

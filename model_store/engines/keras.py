@@ -57,14 +57,18 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.item_shape,
-                item_dtype=manifest.item_dtype,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
                 exact=self._exact,
             )
 
         return EngineModel(
             compile=compile_for,
-            work=estimate(model, item_shape=manifest.item_shape, item_dtype=manifest.item_dtype),
+            work=estimate(
+                model,
+                item_shape=manifest.input.shape,
+                is_text=manifest.input.dtype.startswith("int"),
+            ),
         )
 
     def _make_room(self, more_bytes: int) -> None:

@@ -51,7 +51,8 @@ def in_float64(config: Any) -> Any:
     if config.get("class_name") == "DTypePolicy":
         return {**config, "config": {"name": "float64"}}
     changed = {name: in_float64(part) for name, part in config.items()}
-    if config.get("class_name") == "InputLayer" and config["config"].get("dtype") == "float32":
+    is_input = config.get("class_name") == "InputLayer"
+    if is_input and config["config"].get("dtype") in {"float16", "bfloat16", "float32"}:
         # Some layers compute in the dtype of their input.
         changed["config"]["dtype"] = "float64"
     return changed

@@ -12,6 +12,7 @@ from fornada.formats.items import Array
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import import_keras, import_tensorflow
+from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
 
 #: What TensorFlow keeps of a dropped model's graph without its weights: 0.2 MB for a small CNN,
@@ -40,7 +41,7 @@ def compile_predict(
     model: Any,
     *,
     tile_items: int,
-    item_shape: Sequence[int],
+    item_shape: Sequence[int | None],
     item_dtype: str,
     exact: bool = False,
     constants: bool = True,
@@ -48,14 +49,15 @@ def compile_predict(
     """Compile predict to one function of a fixed signature, traced here and never again.
 
     The function takes item_dtype [tile_items, *item_shape] and returns float32 [tile_items,
-    outputs]. It computes in the thread that calls it, and many threads may call it. A row's bytes
-    do not depend on the other rows of its tile.
+    outputs]; bfloat16 comes as float32. With open sides it takes any number of rows of any size. It
+    computes in the thread that calls it, and many threads may call it. A row's bytes do not depend
+    on the other rows of its tile.
 
     Args:
         model: From `load_model`.
-        tile_items: Rows of every call.
-        item_shape: Shape of one item.
-        item_dtype: dtype of the items.
+        tile_items: Rows of every call; ignored with open sides.
+        item_shape: Shape of one item; `None` where a side is open.
+        item_dtype: dtype of the model's input.
         exact: Refuse a model that computes in less than float64 anywhere.
         constants: Make constants of the weights of small models (ADR 0015).
 
@@ -63,15 +65,19 @@ def compile_predict(
         ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
     """
     keras, tensorflow = import_keras(), import_tensorflow()
-    signature = tensorflow.TensorSpec([tile_items, *item_shape], item_dtype)
+    rows = None if None in item_shape else tile_items
+    takes = tile_text(item_dtype, rows, item_shape)
 
     def forward(items: Any) -> Any:
         with constant_weights(model if constants else None, keras, tensorflow):
-            outputs = model(items, training=False)
-        return tensorflow.cast(outputs, tensorflow.float32)
+            outputs = model(tensorflow.cast(items, item_dtype), training=False)
+        numbers = tensorflow.cast(outputs, tensorflow.float32)
+        return tensorflow.expand_dims(numbers, -1) if numbers.shape.rank == 1 else numbers
 
-    takes = tile_text(item_dtype, tile_items, item_shape)
     try:
+        # NumPy has no bfloat16.
+        array_dtype = "float32" if item_dtype == "bfloat16" else item_dtype
+        signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype)
         compiled = tensorflow.function(forward, autograph=False).get_concrete_function(signature)
         shape = tuple(compiled.structured_outputs.shape)
     except Exception as exc:
@@ -80,14 +86,17 @@ def compile_predict(
             f"the model does not take {takes} ({error_line(exc)}); publish it with the item shape "
             "and dtype of its Input layer"
         ) from exc
-    check_output_shape(shape, tile_items=tile_items, takes=takes)
+    check_output_shape(shape, tile_items=rows, takes=takes)
     if exact:
         check_float64(compiled, takes=takes)
-    return _predict_call(compiled, signature, tensorflow)
+    predict = _guarded(_predict_call(compiled, signature, tensorflow), tensorflow)
+    return with_checked_sizes(predict, model, item_dtype=item_dtype) if rows is None else predict
 
 
 def _predict_call(compiled: Any, signature: Any, tensorflow: Any) -> Predict:
     call = _call(compiled, tensorflow)
+    if not signature.shape.is_fully_defined():
+        return lambda tile: call(tensorflow.constant(tile)).numpy()
     #: One for each thread that was ever in a call at the same time as others.
     idle: list[TensorMemory] = []
 
@@ -97,17 +106,26 @@ def _predict_call(compiled: Any, signature: Any, tensorflow: Any) -> Predict:
         except IndexError:
             memory = TensorMemory(signature, from_dlpack=tensorflow.experimental.dlpack.from_dlpack)
         try:
-            outputs: NDArray[np.float32] = call(memory.holding(tile)).numpy()
+            return call(memory.holding(tile)).numpy()  # type: ignore[no-any-return]
+        finally:
+            idle.append(memory)
+
+    return predict
+
+
+def _guarded(predict: Predict, tensorflow: Any) -> Predict:
+    """`predict`, whose failures are ours."""
+
+    def guarded(tile: Array) -> NDArray[np.float32]:
+        try:
+            return predict(tile)
         except tensorflow.errors.ResourceExhaustedError as exc:
             # The device's allocator does not recover: the process must end.
             raise MemoryError(error_line(exc)) from exc
         except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
             raise prediction_error(tile, exc) from exc
-        finally:
-            idle.append(memory)
-        return outputs
 
-    return predict
+    return guarded
 
 
 def _call(compiled: Any, tensorflow: Any) -> Callable[[Any], Any]:

@@ -16,12 +16,17 @@ from model_store.engines import golden
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import import_keras
+from model_store.engines.open_sizes import with_checked_sizes
+from model_store.engines.openvino_indices import with_index_check
 from model_store.engines.openvino_transposes import sink_transposes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
 from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
+
+#: Parts of graphs prepared for a size of open sides, of which OpenVINO keeps so many.
+_KEPT_SIZES = 256
 
 #: `GOLDEN_TOLERANCE` for bfloat16, whose mantissa has 8 bits: probabilities were seen to differ by
 #: 3e-3, larger outputs by 1 % of the largest.
@@ -47,15 +52,16 @@ def compile_predict(
     model: Any,
     *,
     tile_items: int,
-    item_shape: Sequence[int],
+    item_shape: Sequence[int | None],
     item_dtype: str,
     streams: int,
     precision: Precision,
 ) -> Predict:
-    """Compile predict to one graph of a fixed shape.
+    """Compile predict to one graph.
 
     The function takes item_dtype [tile_items, *item_shape], C-contiguous and read in place, and
-    returns float32 [tile_items, outputs]. Many threads may call it. OpenVINO computes `streams`
+    returns float32 [tile_items, outputs]; bfloat16 comes as float32. Where a side is `None`, it
+    takes any number of rows of any size. Many threads may call it. OpenVINO computes `streams`
     calls at a time, each on one core (ADR 0011), and queues the others (ADR 0014). A row's bytes
     depend neither on the other rows of its tile nor on `streams`.
 
@@ -63,13 +69,13 @@ def compile_predict(
         ModelRefusedError: OpenVINO lacks what a layer needs, the model does not take such items,
             or it has other outputs.
     """
-    takes = tile_text(item_dtype, tile_items, item_shape)
+    rows = None if None in item_shape else tile_items
+    takes = tile_text(item_dtype, rows, item_shape)
     try:
-        graph = _graph(model, shape=(tile_items, *item_shape), dtype=item_dtype)
+        graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
         outputs = [
             dim.get_length() if dim.is_static else None
-            for output in graph.outputs
-            for dim in output.get_partial_shape()
+            for dim in graph.outputs[0].get_partial_shape()
         ]
     except Exception as exc:
         # Layers raise anything on input that does not fit.
@@ -77,18 +83,25 @@ def compile_predict(
             f"the model does not take {takes} on OpenVINO ({error_line(exc)}); publish it with the "
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
         ) from exc
-    check_output_shape(outputs, tile_items=tile_items, takes=takes)
-    return _guarded(_compiled(graph, streams=streams, precision=precision))
+    check_output_shape(outputs, tile_items=rows, takes=takes)
+    predict = _guarded(_compiled(graph, streams=streams, precision=precision))
+    return with_checked_sizes(predict, model, item_dtype=item_dtype) if rows is None else predict
 
 
-def _graph(model: Any, *, shape: tuple[int, ...], dtype: str) -> Any:
+def _graph(model: Any, *, shape: Sequence[int | None], dtype: str) -> Any:
     openvino: Any = sys.modules["openvino"]
     ops: Any = sys.modules["keras"].ops
     opset = importlib.import_module("openvino.opset16")
-    items = opset.parameter(list(shape), openvino.Type(np.dtype(dtype)))
+    # NumPy has no bfloat16.
+    array_dtype = openvino.Type(np.dtype("float32" if dtype == "bfloat16" else dtype))
+    sides = openvino.PartialShape([-1 if side is None else side for side in shape])
+    items = opset.parameter(sides, array_dtype)
     # Keras builds OpenVINO's graph by calling the layers.
-    outputs = model(ops.convert_to_tensor(items.output(0)), training=False)
-    graph = openvino.Model([ops.cast(outputs, "float32").output], [items])
+    outputs = model(ops.cast(ops.convert_to_tensor(items.output(0)), dtype), training=False)
+    numbers = ops.cast(outputs, "float32")
+    if len(numbers.shape) == 1:
+        numbers = ops.expand_dims(numbers, -1)
+    graph = with_index_check(numbers.output, items)
     sink_transposes(graph)
     return graph
 
@@ -105,6 +118,9 @@ def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
         # The default is bfloat16 on CPUs that have it.
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
     }
+    if graph.is_dynamic():
+        # By default it keeps what it prepared for 5,000 sizes, 0.5 MB each of a MobileNet.
+        options["CPU_RUNTIME_CACHE_CAPACITY"] = _KEPT_SIZES
     try:
         return openvino.Core().compile_model(graph, "CPU", options)
     except RuntimeError as exc:
@@ -116,7 +132,8 @@ def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
 
 def _guarded(compiled: Any) -> Predict:
     openvino: Any = sys.modules["openvino"]
-    shape = tuple(compiled.output(0).shape)
+    width = compiled.output(0).get_partial_shape()[1].get_length()
+    checks_indices = len(compiled.outputs) > 1
     #: As many as there ever were concurrent calls.
     idle: list[Any] = []
 
@@ -127,16 +144,19 @@ def _guarded(compiled: Any) -> Predict:
             return compiled.create_infer_request()
 
     def predict(tile: Array) -> NDArray[np.float32]:
-        outputs = np.empty(shape, np.float32)
+        outputs = np.empty((len(tile), width), np.float32)
         try:
+            _check_32_bits(tile)
             items = openvino.Tensor(_as_writable(tile), shared_memory=True)
             probabilities = openvino.Tensor(outputs, shared_memory=True)
             request = borrow()
             try:
                 request.set_input_tensor(items)
-                request.set_output_tensor(probabilities)
+                request.set_output_tensor(0, probabilities)
                 # Otherwise it copies the outputs, to return them as well.
                 request.infer(share_outputs=True)
+                if checks_indices:
+                    _check_indices(request.get_output_tensor(1).data)
             finally:
                 idle.append(request)
         except (RuntimeError, ValueError, TypeError) as exc:
@@ -146,6 +166,20 @@ def _guarded(compiled: Any) -> Predict:
         return outputs
 
     return predict
+
+
+def _check_32_bits(tile: Array) -> None:
+    # OpenVINO computes integers in 32 bits, and drops the others.
+    if tile.dtype.name in {"uint32", "uint64", "int64"}:
+        limits = np.iinfo(np.int32)
+        low, high = int(tile.min()), int(tile.max())
+        if low < limits.min or high > limits.max:
+            raise ValueError(f"values from {low} to {high} are over 32 bits")
+
+
+def _check_indices(any_outside: Any) -> None:
+    if any_outside.any():
+        raise ValueError("an index is outside of its table, as a token without an embedding")
 
 
 class _Writable:
@@ -192,10 +226,14 @@ class OpenVINOEngine:
             compile=lambda tile_items: compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.item_shape,
-                item_dtype=manifest.item_dtype,
+                item_shape=manifest.input.shape,
+                item_dtype=manifest.input.dtype,
                 streams=self.streams,
                 precision=self._precision,
             ),
-            work=estimate(model, item_shape=manifest.item_shape, item_dtype=manifest.item_dtype),
+            work=estimate(
+                model,
+                item_shape=manifest.input.shape,
+                is_text=manifest.input.dtype.startswith("int"),
+            ),
         )

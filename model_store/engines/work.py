@@ -69,21 +69,21 @@ class Work:
         return max(1, items // tile_items) * tile_items
 
 
-def estimate(model: Any, *, item_shape: Sequence[int], item_dtype: str) -> Work:
+def estimate(model: Any, *, item_shape: Sequence[int | None], is_text: bool) -> Work:
     """The work of a built Keras model.
 
     Args:
         model: From `load_model`.
-        item_shape: Shape of one item.
-        item_dtype: dtype of the items; integers are the numbers of tokens.
+        item_shape: Shape of one item; `None` where a side is open.
+        is_text: Whether items are integers, the numbers of tokens.
     """
     calls = [_Call(operation, shape) for operation, shape in output_shapes(model)]
     weight_bytes = 4 * sum(_count(weight) for weight in _read_weights(model))
-    item_numbers = math.prod(item_shape)
+    sizes = [size or _OPEN_SIZE for size in item_shape]
+    item_numbers = math.prod(sizes)
     if not any(call.multiplications for call in calls):
         # No graph, or one of a single layer of others.
-        is_text = item_dtype.startswith("int")
-        positions = item_numbers if is_text else math.prod(item_shape[:-1]) // _SHRINKING
+        positions = item_numbers if is_text else math.prod(sizes[:-1]) // _SHRINKING
         multiplications = weight_bytes // 4 * max(1, positions)
     else:
         multiplications = sum(call.multiplications for call in calls)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import UsageError
-from fornada.records import Task
+from fornada.tensors import Kind
 from model_store.engines.keras_setup import import_keras
 from model_store.gates import more_is_better
+from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.publishing.script import Publication, store_or_default
+from model_store.publishing.stated import Stated
 from model_store.store import ModelStore
 
 
@@ -27,9 +29,11 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
             `loss` without validation items. Its name tells whether
             more is better, as of `accuracy`, or less.
         classes: As for `publish`, and so are the others.
+        kind: What the output is.
+        threshold: From which probability on a class applies.
+        image: How image files become items.
         test: Items and targets that the model is not fitted on.
         golden: Items of the golden batch.
-        task: What the outputs are.
         promote: An alias to point at the new version.
         store: Where to publish.
 
@@ -43,16 +47,22 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
         name: str,
         monitor: str | None = None,
         classes: Sequence[str] | None = None,
+        kind: Kind | Mapping[str, Kind] | None = None,
+        threshold: float | None = None,
+        image: ImageOptions | None = None,
         test: tuple[Any, Any] | None = None,
         golden: Any = None,
-        task: Task | None = None,
         promote: str | None = None,
         store: ModelStore | None = None,
     ) -> None:
         super().__init__()
         self.manifest: ModelManifest | None = None
         self._publication = Publication(
-            name=name, classes=classes, test=test, golden=golden, task=task, promote=promote
+            name=name,
+            stated=Stated(kind=kind, classes=classes, threshold=threshold, image=image),
+            test=test,
+            golden=golden,
+            promote=promote,
         )
         self._publication.check_names()
         self._monitor, self._given_store = monitor, store

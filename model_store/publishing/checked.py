@@ -1,7 +1,7 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fornada
-from fornada.errors import ModelRefusedError, UsageError
+from fornada.errors import ModelRefusedError, PredictionError, error_line
 from fornada.formats.items import Array
 from fornada.storage.interface import Content
 from model_store.engines.golden import check_golden, predict_items
@@ -91,9 +91,15 @@ def golden_outputs(model: Any, inputs: Array, *, where: str) -> NDArray[np.float
     """The outputs of a golden batch.
 
     Raises:
-        ModelRefusedError: As `outputs_of`; or one of them is NaN or infinite.
+        ModelRefusedError: As `outputs_of`; or it fails on them, or gives NaN or infinity.
     """
-    outputs = outputs_of(model, inputs, tile_items=_tile_items(_work(model, inputs)))
+    try:
+        outputs = outputs_of(model, inputs, tile_items=_tile_items(_work(model, inputs)))
+    except PredictionError as exc:
+        raise ModelRefusedError(
+            f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
+            "items as the golden batch"
+        ) from exc
     if not np.isfinite(outputs).all():
         raise ModelRefusedError(
             f"{where} gives NaN or infinity for its golden batch; give typical items as the "
@@ -108,7 +114,7 @@ def made_up_count(model: Any, items: Array) -> int:
 
 
 def _work(model: Any, items: Array) -> Work:
-    return estimate(model, item_shape=items.shape[1:], item_dtype=str(items.dtype))
+    return estimate(model, item_shape=items.shape[1:], is_text=items.dtype.kind == "i")
 
 
 def _tile_items(work: Work) -> int:
@@ -125,22 +131,6 @@ def _compiled(model: Any, items: Array, tile_items: int) -> Predict:
         # They pay over many calls, and take four times the weights.
         constants=False,
     )
-
-
-def named_classes(given: Sequence[str] | None, output_count: int, where: str) -> list[str]:
-    """The name of each output; by default they are numbered.
-
-    Raises:
-        UsageError: There are not as many names as outputs.
-    """
-    if given is None:
-        return [str(number) for number in range(output_count)]
-    if len(given) != output_count:
-        raise UsageError(
-            f"{where} gives {output_count} outputs per item, and there are {len(given)} classes; "
-            "name one class per output"
-        )
-    return list(given)
 
 
 def packages() -> dict[str, str]:

@@ -8,34 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
+from fornada import logs
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array, check_items
+from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
-from fornada.records import Task
 from fornada.storage.interface import Content
-from fornada.tensors import Dtype, unnamed_tensors
 from model_store.engines.artifact import activations
+from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import import_keras_to_predict
 from model_store.engines.memory import release_memory
 from model_store.manifest import ModelDraft, ModelManifest
-from model_store.publishing.checked import (
-    GOLDEN_ITEMS,
-    golden_outputs,
-    made_up_count,
-    named_classes,
-    packages,
-    publish_checked,
-)
+from model_store.publishing.checked import golden_outputs, packages, publish_checked
+from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
+from model_store.publishing.kinds import Loss
+from model_store.publishing.stated import Stated
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
 from model_store.scratch import scratch_folder
-from model_store.signature import read_signature, token_count
+from model_store.signature import read_signature
 from model_store.store import ModelStore
 
-#: A golden batch is predicted at every load, and more items would show no more.
-MAX_GOLDEN_ITEMS = 1024
+log = logs.get_logger(__name__)
+
 _MAX_CLASSES_BYTES = 10 * 1024**2
 _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
 
@@ -46,8 +42,7 @@ def publish_file(
     where: str,
     name: str,
     models: ModelStore,
-    task: Task = "classification",
-    classes: Sequence[str] | None = None,
+    stated: Stated | None = None,
     golden: Array | None = None,
     metrics: Mapping[str, float] | None = None,
     sign_key: PrivateKey | None = None,
@@ -59,46 +54,46 @@ def publish_file(
         where: What it was read from, for messages.
         name: The model's name in the store.
         models: Where to publish.
-        task: What its outputs are: a probability per class, or values.
-        classes: One name per output; by default they are numbered.
+        stated: What its publisher says about input and output.
         golden: Item dtype [items, *item_shape]; by default items are generated.
         metrics: What is known about its quality, by name.
         sign_key: Signs the manifest.
 
     Raises:
-        ModelRefusedError: The file is unsafe, Keras cannot build it, it does not take one array of
-            a supported dtype and fixed shape, does not give a finite row of numbers per item, or
-            gives other outputs after it was read back.
+        ModelRefusedError: The file is unsafe, Keras cannot build it, it takes or gives what is not
+            supported (`read_signature`), gives NaN or infinity, or gives other outputs after it was
+            read back.
         InputError: The golden items do not fit the model.
-        UsageError: `name` is not a valid name, or there are not as many classes as outputs.
+        UsageError: `name` is not a valid name, or what is stated does not fit the model.
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
     import_keras_to_predict()
+    stated = stated or Stated()
+    stated.check()
     model = load_model(
         artifact,
         where=where,
         allowed_objects=models.trust.allowed_objects,
         functions=activations.tensorflow_functions(),
     )
-    item_shape, item_dtype = read_signature(model, where)
-    inputs = _golden_items(golden, item_shape, item_dtype, token_count(model), where)
+    signature = read_signature(model, where)
+    taken = stated.input_of(signature, where=where)
     if golden is None:
-        inputs = inputs[: made_up_count(model, inputs)]
-    outputs = golden_outputs(model, inputs, where=where)
+        inputs, outputs = made_up_golden(model, taken, where=where)
+    else:
+        inputs = as_items(golden, taken, where=where, argument="--golden")
+        check_golden_count(inputs, argument="--golden")
+        outputs = golden_outputs(model, inputs, where=where)
+    loss = Loss.of(read_config(artifact).get("compile_config"))
+    given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
+    if hint is not None:
+        log.warning("; ".join([f"{where} gives {given}", hint]))
     # It would be in memory together with the one that is read back.
     del model
     release_memory(dropped=True)
     draft = ModelDraft.of_one(
-        *unnamed_tensors(
-            item_shape=item_shape,
-            item_dtype=item_dtype,
-            task=task,
-            classes=named_classes(classes, outputs.shape[1], where),
-        ),
-        name=name,
-        metrics=dict(metrics or {}),
-        packages=packages(),
+        taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
     )
     with scratch_folder() as folder:
         return publish_checked(
@@ -202,36 +197,3 @@ def _check_size(path: Path, *, limit_bytes: int) -> None:
         raise InputError(f"{path} cannot be read ({exc.strerror or exc}); check the path") from exc
     if size_bytes > limit_bytes:
         raise InputError(f"{path} has {size_bytes} bytes; give at most {limit_bytes}")
-
-
-def _golden_items(
-    given: Array | None,
-    item_shape: Sequence[int],
-    item_dtype: Dtype,
-    vocabulary: int | None,
-    where: str,
-) -> Array:
-    if given is not None:
-        items = check_items(
-            given, item_shape=item_shape, item_dtype=item_dtype, model=where, where="--golden"
-        )
-        if not 0 < len(items) <= MAX_GOLDEN_ITEMS:
-            raise InputError(f"--golden has {len(items)} items; give 1 to {MAX_GOLDEN_ITEMS}")
-        return items
-    return made_up_items(item_shape, item_dtype, vocabulary)
-
-
-def made_up_items(item_shape: Sequence[int], item_dtype: Dtype, vocabulary: int | None) -> Array:
-    """The golden batch of a model of which no real items are known.
-
-    Args:
-        item_shape: Shape of one item.
-        item_dtype: dtype of the items.
-        vocabulary: From `token_count`.
-    """
-    shape, rng = (GOLDEN_ITEMS, *item_shape), np.random.default_rng(0)
-    if item_dtype == "float32":
-        return rng.random(shape, np.float32)
-    # Integers other than pixels are often numbers of a vocabulary that may be small.
-    end = 256 if item_dtype == "uint8" else 2
-    return rng.integers(0, min(end, vocabulary or end), shape, item_dtype)

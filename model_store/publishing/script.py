@@ -1,9 +1,10 @@
 """`model_store.publish`: one line in one's own training script or notebook."""
 
+import contextlib
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,18 @@ from numpy.typing import NDArray
 
 from fornada import keys, logs
 from fornada.errors import InputError, MissingExtraError, UsageError
-from fornada.formats.items import Array, check_items
-from fornada.records import Task
+from fornada.formats.items import Array
 from fornada.settings import Settings
-from fornada.tensors import Dtype, unnamed_tensors
+from fornada.tensors import InputTensor, Kind, OutputTensor
 from model_store.engines.keras_setup import import_keras
+from model_store.images import ImageOptions
 from model_store.manifest import ModelDraft, ModelManifest
-from model_store.publishing.checked import (
-    GOLDEN_ITEMS,
-    golden_outputs,
-    made_up_count,
-    named_classes,
-    packages,
-)
-from model_store.publishing.file import MAX_GOLDEN_ITEMS, made_up_items
+from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
-from model_store.signature import read_signature, token_count
+from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS, as_items, made_up_golden
+from model_store.publishing.kinds import Loss
+from model_store.publishing.stated import Stated
+from model_store.signature import read_signature
 from model_store.store import ModelStore
 
 log = logs.get_logger(__name__)
@@ -34,8 +31,6 @@ log = logs.get_logger(__name__)
 #: Makes the report. The trainer is above the model store, so it is found by name, when it is
 #: needed (ADR 0017).
 _REPORT_MODULE, _REPORT_FUNCTION = "trainer.report.files", "model_report"
-#: Beginnings of the names of losses over values.
-_VALUE_LOSSES = ("huber", "log_cosh", "mae", "mape", "mean_", "mse", "msle")
 
 
 def publish(
@@ -44,9 +39,11 @@ def publish(
     name: str,
     history: Any = None,
     classes: Sequence[str] | None = None,
+    kind: Kind | Mapping[str, Kind] | None = None,
+    threshold: float | None = None,
+    image: ImageOptions | None = None,
     test: tuple[Any, Any] | None = None,
     golden: Any = None,
-    task: Task | None = None,
     best_epoch: int | None = None,
     promote: str | None = None,
     store: ModelStore | None = None,
@@ -57,28 +54,38 @@ def publish(
     outputs for its golden batch. With `test` it gets a report too (extra `train`).
 
     Args:
-        model: A fitted `keras.Model` of one input and one row of numbers per item.
+        model: A fitted `keras.Model` of one input, and one number or vector per item.
         name: The model's name in the store.
         history: What `model.fit` returned; by default that of the model's last `fit`.
-        classes: One name per output; by default they are numbered.
+        classes: A name for each class or value, two where one number says which of two; by default
+            they are numbered.
+        kind: What the output is: `probabilities`, `binary`, `multilabel`, `values`, `embedding` or
+            `tensor`; by default what the last layers and the loss tell.
+        threshold: From which probability on a class applies, of kinds `binary` and `multilabel`.
+        image: How image files become items, such as `{"resize": "crop"}`; for a model of open sides
+            with a size, `{"size": (224, 224)}`. By default they are stretched to the model's size,
+            as `keras.utils.image_dataset_from_directory` does.
         test: Items and targets that the model was not fitted on, one target per item.
         golden: Items whose outputs are stored and compared at every load, 1,024 at most; by default
             the first of `test`, and made-up ones without it.
-        task: What the outputs are; by default by the model's last activation and loss.
         best_epoch: The epoch, from 1, whose weights the model has, if not the last.
         promote: An alias to point at the new version.
         store: Where to publish; by default the store that `FORNADA_*` describes.
 
     Raises:
-        UsageError: The model is not fitted, a name is invalid, or there are not as many classes as
-            outputs.
+        UsageError: The model is not fitted, a name is invalid, or classes, kind, threshold or image
+            do not fit the model.
         InputError: The test or golden items do not fit the model, or the targets its loss.
         ModelRefusedError: Workers could not load or serve the model.
         ModelError: Training diverged.
         ConfigError, StoreError: A setting is invalid; the store cannot be reached or refuses.
     """
     publication = Publication(
-        name=name, classes=classes, test=test, golden=golden, task=task, promote=promote
+        name=name,
+        stated=Stated(kind=kind, classes=classes, threshold=threshold, image=image),
+        test=test,
+        golden=golden,
+        promote=promote,
     )
     publication.check_names()
     models = store_or_default(store)
@@ -91,18 +98,18 @@ class Publication:
     """What to publish a model with; the arguments of `publish`."""
 
     name: str
-    classes: Sequence[str] | None
+    stated: Stated
     test: tuple[Any, Any] | None
     golden: Any
-    task: Task | None
     promote: str | None
 
     def check_names(self) -> None:
         """Check what needs no model.
 
         Raises:
-            UsageError: A name is invalid.
+            UsageError: A name is invalid, or what is stated.
         """
+        self.stated.check()
         keys.check_name("model name", self.name)
         if self.promote is not None:
             keys.check_name("alias", self.promote)
@@ -117,16 +124,11 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        item_shape, item_dtype = read_signature(model, where)
+        signature = read_signature(model, where)
+        taken = self.stated.input_of(signature, where=where)
 
         def fit(items: Any, argument: str) -> Array:
-            return check_items(
-                _array(items, argument),
-                item_shape=item_shape,
-                item_dtype=item_dtype,
-                model=where,
-                where=argument,
-            )
+            return as_items(_array(items, argument), taken, where=where, argument=argument)
 
         test_items, test_targets = None, None
         if self.test is not None:
@@ -134,16 +136,23 @@ class Publication:
             test_items = fit(items, "test")
         if self.golden is not None:
             inputs = fit(self.golden, "golden")[:MAX_GOLDEN_ITEMS]
+            outputs = golden_outputs(model, inputs, where=where)
         elif test_items is not None:
             inputs = test_items[:GOLDEN_ITEMS]
+            outputs = golden_outputs(model, inputs, where=where)
         else:
-            inputs = made_up_items(item_shape, item_dtype, token_count(model))
-            inputs = inputs[: made_up_count(model, inputs)]
-        outputs = golden_outputs(model, inputs, where=where)
+            inputs, outputs = made_up_golden(model, taken, where=where)
+        given, hint = self.stated.output_of(
+            signature,
+            model=model,
+            outputs=outputs,
+            loss=_loss(model, test_targets),
+            where=where,
+        )
         return _Checked(
-            item_shape=item_shape,
-            item_dtype=item_dtype,
-            classes=named_classes(self.classes, outputs.shape[1], where),
+            input=taken,
+            output=given,
+            hint=hint,
             test_items=test_items,
             test_targets=test_targets,
             inputs=inputs,
@@ -163,6 +172,8 @@ class Publication:
                 f"best_epoch is {best_epoch}, and the history has {epoch_count} epochs; give one "
                 "of them, counted from 1"
             )
+        if checked.hint is not None:
+            log.warning("; ".join([f"{self.name} gives {checked.output}", checked.hint]))
         fitted = FittedModel(
             model=model,
             history=curves,
@@ -171,12 +182,8 @@ class Publication:
             test_targets=checked.test_targets,
         )
         draft = ModelDraft.of_one(
-            *unnamed_tensors(
-                item_shape=checked.item_shape,
-                item_dtype=checked.item_dtype,
-                task=self.task or _task(model),
-                classes=checked.classes,
-            ),
+            checked.input,
+            checked.output,
             name=self.name,
             metrics=measure(fitted),
             packages=packages(),
@@ -196,9 +203,10 @@ class Publication:
 class _Checked:
     """What a model takes and gives, and the items to publish it with."""
 
-    item_shape: list[int]
-    item_dtype: Dtype
-    classes: list[str]
+    input: InputTensor
+    output: OutputTensor
+    #: What the publisher should know about the output.
+    hint: str | None
     test_items: Array | None
     test_targets: Array | None
     #: The golden batch.
@@ -282,12 +290,12 @@ def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str
         )
 
 
-def _task(model: Any) -> Task:
-    """Regression, where the last activation is no probability and the loss is one of values."""
-    last = model.layers[-1] if model.layers else None
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    loss = getattr(model, "loss", None)
-    loss_name = str(getattr(loss, "name", None) or getattr(loss, "__name__", None) or loss).lower()
-    if not activation.startswith(("softmax", "sigmoid")) and loss_name.startswith(_VALUE_LOSSES):
-        return "regression"
-    return "classification"
+def _loss(model: Any, targets: Array | None) -> Loss:
+    """What a model was compiled for; nothing, where it was not or does not say."""
+    loss = Loss()
+    with contextlib.suppress(Exception):
+        # Losses and metrics of one's own raise anything.
+        loss = Loss.of(model.get_compile_config())
+    if targets is not None and np.isin(targets, (0, 1)).all():
+        loss = replace(loss, of_classes=True)
+    return loss

@@ -15,7 +15,8 @@ from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
 from producer.comparison import Comparison, compare_results, submit_both
-from producer.inputs.arguments import images_from
+from producer.inputs.arguments import inputs_of
+from producer.results import Label
 
 _FLIPS_SHOWN = 10
 
@@ -47,10 +48,7 @@ def compare(
     Example: fornada models compare fashion-mnist@prod fashion-mnist:2 --input photos/
     """
     client = client_from_env()
-    shape = client.model(first).item_shape
-    jobs = submit_both(
-        client, lambda: images_from(inputs, item_shape=shape), first=first, second=second
-    )
+    jobs = submit_both(client, lambda: inputs_of(inputs), first=first, second=second)
     for job in jobs:
         click.echo(f"submitted job {job.id} on {job.manifest.model}", err=True)
     for job in jobs:
@@ -63,13 +61,16 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    console().print(_class_table(found) if found.task == "classification" else _value_table(found))
+    if found.classes:
+        console().print(_class_table(found))
+    if found.values:
+        console().print(_value_table(found))
     left_out = f", {found.items_left_out} left out" if found.items_left_out else ""
     click.echo(f"{found.items} items{left_out}")
-    if found.task == "classification":
+    if found.classes:
         click.echo(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
     for flip in found.flips[:_FLIPS_SHOWN]:
-        click.echo(f"  {flip.item_id}: {flip.first} → {flip.second}")
+        click.echo(f"  {flip.item_id}: {_text(flip.first)} → {_text(flip.second)}")
     click.echo(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
     click.echo(f"mean change {found.mean_change:.6f}")
     if found.mean_divergence is not None:
@@ -77,6 +78,18 @@ def _print(found: Comparison) -> None:
             f"KL divergence {found.mean_divergence:.6f} nats on average, "
             f"{found.largest_divergence:.6f} at most"
         )
+    if found.cosine_distances is not None:
+        distances = found.cosine_distances
+        click.echo(
+            f"cosine distance {distances.mean:.6f} on average, {distances.largest:.6f} at most, "
+            f"of {distances.largest_item}"
+        )
+
+
+def _text(label: Label) -> str:
+    if isinstance(label, tuple):
+        return ", ".join(label) or "no class"
+    return str(label)
 
 
 def _class_table(found: Comparison) -> Table:

@@ -14,10 +14,13 @@ from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
 from producer.exporting.catalog import FORMATS
+from producer.exporting.csv_file import spreadsheet_safe
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
 from producer.job import FailedItem
 from producer.upkeep.retention import parse_age
+
+_RAW = "Put no ' before CSV cells that a spreadsheet would run as formulas."
 
 
 @click.group()
@@ -106,23 +109,23 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
 @click.option(
     "--top-k",
     type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="Likeliest classes to list.",
+    help="Likeliest classes to list, where the model gives probabilities of classes; 3 by default.",
 )
+@click.option("--raw", is_flag=True, help=_RAW)
 @click.option(
     "--partial",
     is_flag=True,
     help="Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED.",
 )
-def results(
+def results(  # noqa: PLR0917 - click passes options by name
     job_id: str,
     fmt: str,
     output: Path | None,
-    top_k: int,
-    partial: bool,  # noqa: FBT001
+    top_k: int | None,
+    raw: bool,  # noqa: FBT001 - click passes flags by name
+    partial: bool,  # noqa: FBT001 - as above
 ) -> None:
-    """Write a job's results: labels and probabilities, or values, by item id.
+    """Write a job's results by item id: labels and probabilities, values, or embeddings.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
@@ -130,14 +133,16 @@ def results(
     export = Export(
         parts=job.shard_results(partial=partial),
         item_count=job.manifest.item_count,
-        classes=job.manifest.output.columns,
-        top_k=top_k,
+        output=job.manifest.output,
         model=str(job.manifest.model),
-        task=job.manifest.output.task,
+        top_k=top_k,
+        is_raw=raw,
     )
-    write_results(export, path=output, fmt=fmt)
-    if output is not None:
-        click.echo(f"wrote {job.manifest.item_count} results to {output}", err=True)
+    written = write_results(export, path=output, fmt=fmt)
+    if written:
+        first, *beside = map(str, written)
+        ids = "".join(f", and their ids to {path}" for path in beside)
+        click.echo(f"wrote {job.manifest.item_count} results to {first}{ids}", err=True)
 
 
 @jobs.command()
@@ -145,7 +150,8 @@ def results(
 @click.option(
     "--format", "fmt", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True
 )
-def errors(job_id: str, fmt: str) -> None:
+@click.option("--raw", is_flag=True, help=_RAW)
+def errors(job_id: str, fmt: str, raw: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List a job's failed items: number, id and reason.
 
     Example: fornada jobs errors 20261123T154100-9f2c1e07ab --format csv
@@ -158,7 +164,7 @@ def errors(job_id: str, fmt: str) -> None:
         return
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(FailedItem._fields)
-    rows.writerows(failed)
+    rows.writerows(failed if raw else (map(spreadsheet_safe, item) for item in failed))
 
 
 @jobs.command()
@@ -193,8 +199,17 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
 
     Example: fornada jobs retry-failed 20261123T154100-9f2c1e07ab --wait
     """
-    job = client_from_env().retry_failed(job_id)
+    client = client_from_env()
+    job = client.retry_failed(job_id)
     click.echo(f"submitted job {job.id}", err=True)
+    source = client.job(job_id).status()
+    left_out = source.items - (source.items_ok or 0) - job.manifest.item_count
+    if left_out > 0:
+        click.echo(
+            f"left out {left_out} item{'' if left_out == 1 else 's'} that could not be read at "
+            f"submission; `fornada jobs errors {job_id}` lists them, to mend and submit",
+            err=True,
+        )
     if wait:
         finish(job, watch_job(job, timeout_s=None), as_json=as_json)
     else:

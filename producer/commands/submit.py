@@ -1,15 +1,18 @@
 """`fornada submit`."""
 
 from collections.abc import Iterable
+from typing import get_args
 
 import click
 
 from fornada.commands.output import JSON_OPTION
 from fornada.errors import UsageError
+from fornada.tensors import Resize
 from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import finish, print_status, watch
-from producer.inputs.arguments import images_from
+from producer.inputs.arguments import inputs_of
+from producer.inputs.interface import Selection
 
 
 @click.command()
@@ -29,6 +32,13 @@ from producer.inputs.arguments import images_from
     help="Items that may fail, such as 10 or 5%; with --wait, PARTIAL exits 0 then.",
 )
 @click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Take such files alone; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave such files out; repeatable.")
+@click.option(
+    "--resize",
+    type=click.Choice(get_args(Resize)),
+    help="How images get the model's size, in place of what its manifest says.",
+)
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -41,20 +51,25 @@ def submit(  # noqa: PLR0917 - click passes options by name
     tags: tuple[str, ...],
     max_failed: str | None,
     strict: bool,  # noqa: FBT001
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    resize: Resize | None,
     wait: bool,  # noqa: FBT001
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Submit items as a job: images, vectors or token sequences.
 
-    INPUT is a .npy, .npz, IDX (also gzipped), PNG or JPEG file, a folder of images, a glob, or one
-    s3://BUCKET/PREFIX whose objects are read in place.
+    INPUT is an image, .npy, .npz or IDX file, a .tar, .tar.gz or .zip of images, a folder of
+    images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Files in
+    folders, globs and archives that are no items are left out, and listed.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     """
     client = client_from_env()
+    images = inputs_of(inputs, Selection(include=include, exclude=exclude))
     job = client.submit(
-        images_from(inputs, item_shape=client.model(model).item_shape),
+        images,
         model=model,
         idempotency_key=idempotency_key,
         items_per_shard=items_per_shard,
@@ -62,12 +77,16 @@ def submit(  # noqa: PLR0917 - click passes options by name
         max_failed=int(max_failed) if max_failed and max_failed.isdecimal() else max_failed,
         strict=strict,
         tags=_parse_tags(tags),
+        resize=resize,
     )
+    left_out = images.left_out
+    if left_out.count:
+        click.echo(f"left out {left_out}", err=True)
     if not wait:
-        print_status(job.status(), as_json=as_json)
+        print_status(job.status(), left_out=left_out, as_json=as_json)
         return
     click.echo(f"submitted job {job.id}", err=True)
-    finish(job, watch(job, timeout_s=timeout_s), as_json=as_json)
+    finish(job, watch(job, timeout_s=timeout_s), left_out=left_out, as_json=as_json)
 
 
 def _parse_tags(tags: Iterable[str]) -> dict[str, str]:

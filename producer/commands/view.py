@@ -9,10 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fornada.commands.output import console, print_json
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
+from producer.inputs.interface import LeftOut
 from producer.job import DeadShard, Job
 from producer.job_status import JobStatus
 from producer.upkeep.verification import Verification
@@ -68,13 +70,13 @@ class _ChangeLogger:
             )
 
 
-def finish(job: Job, status: JobStatus, *, as_json: bool) -> None:
+def finish(job: Job, status: JobStatus, *, left_out: LeftOut | None = None, as_json: bool) -> None:
     """Print how the job ended.
 
     Raises:
         JobFailedError: It did not end SUCCEEDED, nor PARTIAL with its failed items allowed.
     """
-    print_status(status, as_json=as_json)
+    print_status(status, left_out=left_out, as_json=as_json)
     allowed = {"SUCCEEDED"} if job.manifest.max_failed is None else {"SUCCEEDED", "PARTIAL"}
     if status.state not in allowed:
         raise JobFailedError(
@@ -97,25 +99,32 @@ def require_same(found: Verification) -> None:
         remedy = f"it was computed on {found.engines[0]}, now on {found.engines[1]}"
     raise JobFailedError(
         f"{found.shards_differing} of {found.shards} shards of job {found.job_id} "
-        f"differ: shard {first.shard}, item {first.item}, output {first.class_name!r} was "
+        f"differ: shard {first.shard}, item {first.item}, output {first.column!r} was "
         f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
     )
 
 
-def print_status(status: JobStatus, *, dead: Sequence[DeadShard] = (), as_json: bool) -> None:
-    """Print a job's state, and why shards of it are dead."""
+def print_status(
+    status: JobStatus,
+    *,
+    dead: Sequence[DeadShard] = (),
+    left_out: LeftOut | None = None,
+    as_json: bool,
+) -> None:
+    """Print a job's state, why shards of it are dead, and as JSON the files that were left out."""
     if as_json:
-        print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]})
+        files = {} if left_out is None else {"left_out": asdict(left_out)}
+        print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]} | files)
         return
     table = Table(show_header=False, box=None)
     for name, value in _rows(status).items():
         if value:
-            table.add_row(name, value)
+            table.add_row(Text(name), Text(value))
     for shard in dead[:_DEAD_SHOWN]:
         last_item = shard.first_item + shard.item_count - 1
         table.add_row(
             f"dead shard {shard.shard}",
-            f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}",
+            Text(f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}"),
         )
     if len(dead) > _DEAD_SHOWN:
         table.add_row("", f"and {len(dead) - _DEAD_SHOWN} more, see --json")
@@ -133,6 +142,7 @@ def _rows(status: JobStatus) -> dict[str, str | None]:
         "shards": f"{status.shards_done} of {status.shards} done, {_known(status.shards_dead)} "
         "dead" + ("" if status.ended else f", {unfinished}"),
         "attempts": _known(status.attempts),
+        "orientation": _ignored(status),
         "submitted": _moment(status.created_at),
         "started": _moment(status.started_at),
         "ended": _moment(status.ended_at),
@@ -141,6 +151,11 @@ def _rows(status: JobStatus) -> dict[str, str | None]:
         "reason": status.reason,
         **{f"tag {key}": value for key, value in status.tags.items()},
     }
+
+
+def _ignored(status: JobStatus) -> str | None:
+    count = status.orientations_ignored
+    return f"ignored of {count} photographs, as the model's manifest says" if count else None
 
 
 def _known(count: int | None) -> str:

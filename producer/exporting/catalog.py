@@ -7,13 +7,15 @@ from producer.exporting.csv_file import write_csv
 from producer.exporting.interface import Format
 from producer.exporting.jsonl import write_jsonl
 from producer.exporting.npy import write_npy
+from producer.exporting.npz import write_npz
 from producer.exporting.parquet import write_parquet
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "npy": Format(write=write_npy, is_text=False),
-        "parquet": Format(write=write_parquet, is_text=False),
-        "csv": Format(write=write_csv, is_text=True),
-        "jsonl": Format(write=write_jsonl, is_text=True),
+        "npy": Format(write=write_npy, ids_beside=True),
+        "npz": Format(write=write_npz),
+        "parquet": Format(write=write_parquet, has_rows=True),
+        "csv": Format(write=write_csv, is_text=True, has_rows=True, is_for_spreadsheets=True),
+        "jsonl": Format(write=write_jsonl, is_text=True, has_rows=True),
     }
 )

@@ -2,25 +2,36 @@
 
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from fornada.errors import FornadaError, LocalDiskError, UsageError
 from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
+from producer.exporting.rows import encoded
+from producer.results import ShardResult
 
 
-def write_results(export: Export, *, path: Path | None, fmt: str) -> None:
+def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
     """Write the results of a job, finished or not, one shard in memory at a time.
 
-    `npy` is float32 [items, classes] in submission order; rows without a result are NaN. The other
-    formats have a row for each item of the parts: item_id, label and score (the likeliest class),
-    top_labels and top_scores (csv: top2_label, top2_score and so on), probabilities (csv: a column
-    `p_<class>` each), error and model; for a regression item_id, each value under its name, error
-    and model. Numbers read back as the same float32. For a failed item label, score, top and values
-    are empty, and error says why.
+    `npy` is float32 [items, *output.shape] in submission order, NaN in rows without a result; a
+    file of ids beside it has a line for each item. `npz` has both, and why rows failed.
+
+    The other formats have a row for each item: item_id, the columns of the output's kind, error and
+    model. Numbers read back as the same float32. For a failed item the columns of the kind are
+    empty, and error says why.
+
+    - probabilities: label and score (the likeliest class), top_labels and top_scores (csv:
+      top2_label, top2_score and so on), probabilities (csv: `p_<class>` each)
+    - binary: label and score (the probability of the second class)
+    - multilabel: labels and scores of the classes that apply (csv: labels as a JSON array),
+      probabilities (csv: `p_<class>` each)
+    - values: each value under its name
+    - embedding: embedding (csv: `e_0`, `e_1` and so on)
 
     A file appears under its name only when it is complete.
 
@@ -29,16 +40,49 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> None:
         path: The file; `None` for standard output, which takes text formats.
         fmt: Name of the format.
 
+    Returns:
+        The files written.
+
     Raises:
-        UsageError: There is no such format, it cannot be written there, or two columns would have
-            the same name.
+        UsageError: There is no such format, it has no use for an option, it cannot be written
+            there, or two columns would have the same name.
         MissingExtraError: A package that the format needs is not installed.
         LocalDiskError: The disk is full or refuses.
     """
     if fmt not in FORMATS:
         raise UsageError(f"there is no format {fmt!r}; there are {', '.join(FORMATS)}")
-    with _opened(path, fmt) as file:
-        FORMATS[fmt].write(export, file)
+    _check_options(export, fmt)
+    with _disk_errors(path or "standard output"), ExitStack() as files:
+        file = files.enter_context(_opened(path, fmt))
+        if path is None or not FORMATS[fmt].ids_beside:
+            FORMATS[fmt].write(export, file)
+            return [] if path is None else [path]
+        ids_path = path.with_name(f"{path.name.removesuffix(f'.{fmt}')}.ids.txt")
+        ids_file = files.enter_context(_opened(ids_path, fmt))
+        parts = _with_ids_written(export.parts, ids_file, ids_path)
+        FORMATS[fmt].write(replace(export, parts=parts), file)
+        return [path, ids_path]
+
+
+def _check_options(export: Export, fmt: str) -> None:
+    if export.top_k is not None and not FORMATS[fmt].has_rows:
+        raise UsageError(f"{fmt} has all outputs and lists no classes; leave --top-k out")
+    if export.is_raw and not FORMATS[fmt].is_for_spreadsheets:
+        raise UsageError(f"no spreadsheet runs cells of {fmt}; leave --raw out")
+
+
+def _with_ids_written(
+    parts: Iterable[ShardResult], file: IO[bytes], path: Path
+) -> Iterator[ShardResult]:
+    for part in parts:
+        for item_id in part.item_ids:
+            if "\n" in item_id or "\r" in item_id:
+                raise UsageError(
+                    f"item id {item_id!r} has a line break, and {path} a line for each; use "
+                    "--format npz"
+                )
+        file.write(encoded("".join(f"{item_id}\n" for item_id in part.item_ids)))
+        yield part
 
 
 @contextmanager
@@ -48,22 +92,20 @@ def _opened(path: Path | None, fmt: str) -> Iterator[IO[bytes]]:
         if not FORMATS[fmt].is_text:
             target = "standard output" if path is None else f"{path}, which is not a regular file"
             raise UsageError(f"{fmt} cannot be written to {target}; name a file with --output")
-        with _disk_errors(path or "standard output"):
-            if path is None:
-                yield sys.stdout.buffer
-                sys.stdout.buffer.flush()
-            else:
-                with path.open("wb") as device:
-                    yield device
+        if path is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:
+            with path.open("wb") as device:
+                yield device
         return
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it")
     partial = path.with_name(f".fornada-{uuid.uuid4().hex}.part")
     try:
-        with _disk_errors(path):
-            with partial.open("xb") as file:
-                yield file
-            partial.replace(path)
+        with partial.open("xb") as file:
+            yield file
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,11 +1,12 @@
 """A format of exported results, and what it writes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from fornada.records import Task
-from producer.exporting.rows import ClassRows, Rows, ValueRows
+from fornada.tensors import OutputTensor
+from producer.exporting.kinds import rows_of
+from producer.exporting.rows import Rows
 from producer.results import ShardResult
 
 
@@ -17,25 +18,23 @@ class Export:
     parts: Iterable[ShardResult]
     #: Items of the whole job.
     item_count: int
-    #: The model's classes, or the names of its values.
-    classes: Sequence[str]
-    #: How many of the likeliest classes to list.
-    top_k: int = 3
+    #: The model's output.
+    output: OutputTensor
     #: `name:version` of the model.
     model: str
-    task: Task = "classification"
+    #: How many of the likeliest classes to list; `None` for the default.
+    top_k: int | None = None
+    #: Whether CSV cells that a spreadsheet would run are left as they are.
+    is_raw: bool = False
 
     @property
     def rows(self) -> Rows:
         """How items become rows.
 
         Raises:
-            UsageError: Two columns would have the same name.
+            UsageError: As `rows_of`.
         """
-        if self.task == "regression":
-            return ValueRows(names=self.classes, model=self.model)
-        top_k = min(self.top_k, len(self.classes))
-        return ClassRows(classes=self.classes, top_k=top_k, model=self.model)
+        return rows_of(self.output, model=self.model, top_k=self.top_k)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,4 +44,10 @@ class Format:
     #: Writes all results, a shard at a time.
     write: Callable[[Export, IO[bytes]], None]
     #: Whether it is text, which may go to standard output.
-    is_text: bool
+    is_text: bool = False
+    #: Whether it has a row for each item; otherwise it has the outputs as an array.
+    has_rows: bool = False
+    #: Whether spreadsheets open it, and would run some cells.
+    is_for_spreadsheets: bool = False
+    #: Whether items' ids go to a file of their own.
+    ids_beside: bool = False

@@ -1,4 +1,4 @@
-"""Results as `.npy`: float32 [items, classes]."""
+"""Results as `.npy`: float32 [items, *shape of the output]."""
 
 from typing import IO
 
@@ -6,25 +6,14 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from producer.exporting.interface import Export
-from producer.exporting.rows import VALUES_AT_A_TIME
 
 
 def write_npy(export: Export, file: IO[bytes]) -> None:
     """Write `.npy` in submission order; rows without a result are NaN."""
     # In order, not through a memory map: a map dies of SIGBUS when the disk is full.
-    item_count, column_count = export.item_count, len(export.classes)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (item_count, column_count)}
+    shape = (export.item_count, *(side or 0 for side in export.output.shape))
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     npy_format.write_array_header_1_0(file, header)
-    written = 0
     for part in export.parts:
-        _write_missing(file, part.first_item - written, column_count)
-        file.write(np.ascontiguousarray(part.probabilities, dtype="<f4").data)
-        written = part.first_item + len(part.probabilities)
-    _write_missing(file, item_count - written, column_count)
-
-
-def _write_missing(file: IO[bytes], rows: int, column_count: int) -> None:
-    step = max(1, VALUES_AT_A_TIME // column_count)
-    for start in range(0, rows, step):
-        missing = np.full((min(step, rows - start), column_count), np.nan, dtype="<f4")
-        file.write(missing.data)
+        outputs = part.outputs[export.output.name]
+        file.write(np.ascontiguousarray(outputs, dtype="<f4").data)

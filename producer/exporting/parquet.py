@@ -22,7 +22,7 @@ def write_parquet(export: Export, file: IO[bytes]) -> None:
     schema = pa.schema([(column.name, _type(column, pa)) for column in rows.columns])
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in export.parts:
-            cells = zip(rows.columns, rows.values(part), strict=True)
+            cells = zip(rows.columns, rows.cells(part), strict=True)
             writer.write_table(pa.table([_array(*each, pa) for each in cells], schema=schema))
 
 
@@ -35,9 +35,7 @@ def _array(column: Column, cells: Any, pa: Any) -> Any:
     if column.length:
         flat = pa.array(cells.ravel(), from_pandas=False)
         return pa.FixedSizeListArray.from_arrays(flat, column.length)
-    if column.length == 0 and column.holds == "number":
-        cells = [[] if np.isnan(row).any() else row for row in cells]
-    elif column.length is None and column.holds == "text":
+    if column.length is None and column.holds == "text":
         cells = [None if cell is None else encoded(cell).decode() for cell in cells]
     # NaN becomes null: a failed item has no value, in every format.
     return pa.array(cells, type=_type(column, pa), from_pandas=isinstance(cells, np.ndarray))

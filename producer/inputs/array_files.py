@@ -1,5 +1,6 @@
 """Arrays in `.npy`, `.npz` and IDX files: headers checked first, rows read a block at a time."""
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,6 +76,8 @@ def reading(where: str) -> Iterator[None]:
         # Decompressors raise OSError without a number.
         if exc.errno is None:
             raise _damaged(where, exc) from exc
+        if exc.errno == errno.ELOOP:
+            raise InputError(f"{where} is a link that leads in a circle; remove it") from exc
         raise LocalDiskError(f"{where} cannot be read ({exc.strerror}); check the disk") from exc
 
 

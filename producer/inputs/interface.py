@@ -1,34 +1,47 @@
 """What a caller can give, and what is read of it.
 
-Arrays (`arrays`) and local files (`paths`) give `ItemBlock`s, which are cut into shards and stored.
-Objects that are in the store already (`stored_images`) become shards without being copied.
+Arrays (`arrays`) give `ItemBlock`s, image files (`local_files`) give `ImageFile`s; both are cut
+into shards and stored. What is in the store already (`stored_images`) is not copied.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from fnmatch import fnmatchcase
+from os import PathLike
+from typing import Any, Protocol, Self
 
 from fornada.errors import UsageError
 from fornada.formats.items import Array
+from fornada.tensors import InputTensor
 from model_store.manifest import ModelManifest
 
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
     """The items that a model takes."""
 
-    item_shape: Sequence[int]
-    item_dtype: str
+    input: InputTensor
     #: For error messages.
     model: str
 
     @classmethod
     def of(cls, model: ModelManifest) -> "Signature":
         """The signature of a published model."""
-        return cls(item_shape=model.item_shape, item_dtype=model.item_dtype, model=str(model))
+        return cls(input=model.input, model=str(model))
+
+    @property
+    def item_shape(self) -> Sequence[int]:
+        """The shape of every item; empty sides where they vary."""
+        return self.input.fixed_shape
+
+    @property
+    def item_dtype(self) -> str:
+        """The items' dtype in arrays."""
+        return self.input.numpy_dtype
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +58,87 @@ class ItemBlock:
     errors: Mapping[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFile:
+    """An image file, which is one item; workers decode it."""
+
+    #: For error messages; its suffix says which kind it is.
+    name: str
+    #: The file as it is.
+    data: bytes
+    #: The caller's id; `None` for a running number.
+    item_id: str | None = None
+    #: Why it could not be read.
+    error: str | None = None
+
+
+Block = ItemBlock | ImageFile
+
+
+@dataclass(kw_only=True, slots=True)
+class LeftOut:
+    """Files beside the items that are none; known once the items have been read."""
+
+    #: Of as many the reasons are kept.
+    MOST_KEPT = 10
+
+    count: int = 0
+    #: Why the first ones are left out, each with its path.
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, reason: str) -> None:
+        """Count a file."""
+        self.count += 1
+        if len(self.reasons) < LeftOut.MOST_KEPT:
+            self.reasons.append(reason)
+
+    def __str__(self) -> str:
+        """`3 files: why the first one, why the second one, …`."""
+        more = self.count - len(self.reasons)
+        and_more = [f"and {more} more"] if more else []
+        files = "1 file" if self.count == 1 else f"{self.count} files"
+        return f"{files}: {'; '.join([*self.reasons, *and_more])}"
+
+    def extend(self, others: "LeftOut") -> None:
+        """Count those of another one too."""
+        self.count += others.count
+        self.reasons += others.reasons[: LeftOut.MOST_KEPT - len(self.reasons)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which files of a folder, archive or prefix are meant, by their names or paths in it."""
+
+    #: Patterns as in a shell, of which one fits; all files without any.
+    include: Sequence[str] = ()
+    #: Patterns of which none fits.
+    exclude: Sequence[str] = ()
+
+    def takes(self, path: str) -> bool:
+        """Whether a file is meant; `path` is relative to what was named."""
+        if any(is_litter(part) for part in path.split("/")):
+            return False
+        names = (path, path.rpartition("/")[2])
+        fits = not self.include or _any_fits(names, self.include)
+        return fits and not _any_fits(names, self.exclude)
+
+
+def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
 def is_litter(name: str) -> bool:
-    """Whether a file of this name is hidden, or one that Windows leaves in folders."""
-    return name.startswith(".") or name.lower() in {"thumbs.db", "desktop.ini"}
+    """Whether a file or folder is hidden, or is what Windows and macOS leave behind."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalFiles:
+    """Files, folders and globs on this machine: arrays, images, and archives of images."""
+
+    paths: Sequence[str | PathLike[str]]
+    selection: Selection = field(default_factory=Selection)
+    left_out: LeftOut = field(default_factory=LeftOut, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +147,11 @@ class StoredImages:
 
     bucket: str
     prefix: str
+    selection: Selection = field(default_factory=Selection)
+    left_out: LeftOut = field(default_factory=LeftOut, compare=False)
 
     @classmethod
-    def parse(cls, url: str) -> Self:
+    def parse(cls, url: str, selection: Selection | None = None) -> Self:
         """Parse `s3://bucket/prefix`; without a prefix it means the whole bucket.
 
         Raises:
@@ -67,11 +160,45 @@ class StoredImages:
         match = _URL.fullmatch(url)
         if match is None:
             raise UsageError(f"{url!r} does not name stored objects; write s3://bucket/prefix")
-        return cls(bucket=match["bucket"], prefix=match["prefix"] or "")
+        return cls(
+            bucket=match["bucket"],
+            prefix=match["prefix"] or "",
+            selection=selection or Selection(),
+        )
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
 
 
-#: One array, a stream of arrays, or objects that are in the store already.
-Images = Array | Iterable[Array] | Iterable[ItemBlock] | StoredImages
+class SupportsArray(Protocol):
+    """An array or tensor of any library."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class SupportsDlpack(Protocol):
+    """A tensor of any library."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class SupportsGetItem(Protocol):
+    """A data set that is read by numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+#: What a job can be of: an array or tensor, a data frame, an iterable of such, or files.
+Inputs = (
+    SupportsArray
+    | SupportsDlpack
+    | SupportsGetItem
+    | Iterable[Any]
+    | PathLike[str]
+    | ItemBlock
+    | ImageFile
+    | LocalFiles
+    | StoredImages
+)

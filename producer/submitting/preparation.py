@@ -1,26 +1,29 @@
 """Check submissions before anything is stored, and tell which are small."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fornada import keys
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.parallel import in_parallel
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
+from fornada.tensors import Resize
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs.arrays import blocks_of
-from producer.inputs.interface import Signature, StoredImages
-from producer.inputs.stored_images import shards_of
+from producer.inputs.data.streams import blocks_of
+from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
+from producer.inputs.local_files import read_blocks
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
-from producer.submitting.sharding import Shard, cut, items_per_shard_for
-from producer.submitting.submission import Options, Submission
+from producer.submitting.sharding import cut, items_per_shard_for
+from producer.submitting.shards import Shard, ShardLimits
+from producer.submitting.stored_sharding import cut_stored
+from producer.submitting.submission import Options, Submission, check_resize
 from producer.submitting.upload import try_inline
 
 
@@ -32,11 +35,12 @@ class PreparedSubmission:
     #: The job that already has its idempotency key.
     existing: JobManifest | None
     model: ModelManifest
-    #: What its shards read, if that is inline or in the store already.
+    #: What its shards read, if that is inline.
     inputs: Shards | None
-    #: Its shards, to be uploaded if `inputs` is `None`.
+    #: Its shards, to be stored if `inputs` is `None`.
     shards: Iterator[Shard]
     max_failed: int | str | None = None
+    resize: Resize | None = None
 
     @property
     def is_small_and_new(self) -> bool:
@@ -56,7 +60,7 @@ class Preparation:
     settings: Settings
 
     def prepare(
-        self, submissions: Iterable[Submission | Array], options: Options
+        self, submissions: Iterable[Submission | Inputs], options: Options
     ) -> list[PreparedSubmission]:
         """All submissions, checked.
 
@@ -67,9 +71,13 @@ class Preparation:
             StoreError: The store cannot be reached.
         """
         options.check()
-        given = [s if isinstance(s, Submission) else Submission(images=s) for s in submissions]
+        if isinstance(submissions, str | bytes | Mapping) or not isinstance(submissions, Iterable):
+            raise UsageError(
+                f"submissions is {type(submissions).__name__}; give a list of inputs, one a job"
+            )
+        given = [s if isinstance(s, Submission) else Submission(inputs=s) for s in submissions]
         for submission in given:
-            _check_tags(submission)
+            submission.check()
         idempotency_keys = [submission.idempotency_key for submission in given]
         _check_keys(idempotency_keys)
         known = list(in_parallel(self._existing, idempotency_keys))
@@ -110,25 +118,23 @@ class Preparation:
         """Look at the images as far as it takes to tell whether they are small."""
         given = options.items_per_shard
         signature = Signature.of(model)
+        check_resize(options.resize, signature)
+        settings = self.settings
         item_count = items_per_shard_for(
             signature,
-            items_per_shard=self.settings.items_per_shard if given is None else given,
-            max_shard_bytes=self.settings.max_shard_bytes,
+            items_per_shard=settings.items_per_shard if given is None else int(given),
+            max_shard_bytes=settings.max_shard_bytes,
         )
-        inputs: Shards | None
-        shards: Iterator[Shard] = iter(())
-        if isinstance(submission.images, StoredImages):
-            inputs = self._stored_inputs(
-                submission, submission.images, signature, item_count, strict=options.strict
-            )
-        else:
-            blocks = blocks_of(submission.images, submission.item_ids)
-            # An existing job is compared with one whose inputs are kept the same way.
-            may_be_small = existing is None or existing.is_small
-            inputs, shards = try_inline(
-                cut(blocks, signature=signature, item_count=item_count, strict=options.strict),
-                max_bytes=self.settings.max_inline_bytes if may_be_small else 0,
-            )
+        limits = ShardLimits.of(
+            signature, item_count=item_count, max_shard_bytes=settings.max_shard_bytes
+        )
+        shards = self._shards(submission, signature, limits, strict=options.strict)
+        inputs: Shards | None = None
+        # An existing job is compared with one whose inputs are kept the same way.
+        if (existing is None or existing.is_small) and not isinstance(
+            submission.inputs, StoredImages
+        ):
+            inputs, shards = try_inline(shards, max_bytes=settings.max_inline_bytes)
         return PreparedSubmission(
             submission=submission,
             existing=existing,
@@ -136,34 +142,25 @@ class Preparation:
             inputs=inputs,
             shards=shards,
             max_failed=options.max_failed,
+            resize=options.resize,
         )
 
-    def _stored_inputs(
-        self,
-        submission: Submission,
-        images: StoredImages,
-        signature: Signature,
-        item_count: int,
-        *,
-        strict: bool,
-    ) -> Shards:
-        if submission.item_ids is not None:
-            raise UsageError("item_ids go with one array; stored images are named by their keys")
-        found = shards_of(
-            images,
-            objects=self.objects,
-            signature=signature,
-            items_per_shard=item_count,
-            max_shard_bytes=self.settings.max_shard_bytes,
-            strict=strict,
+    def _shards(
+        self, submission: Submission, signature: Signature, limits: ShardLimits, *, strict: bool
+    ) -> Iterator[Shard]:
+        """The shards of a submission; of paths, each is looked at now."""
+        inputs = submission.inputs
+        if isinstance(inputs, StoredImages | LocalFiles) and submission.item_ids is not None:
+            raise UsageError("item_ids go with arrays and images; files are named by their paths")
+        if isinstance(inputs, StoredImages):
+            return cut_stored(
+                inputs, objects=self.objects, signature=signature, limits=limits, strict=strict
+            )
+        read_files = partial(
+            read_blocks, signature=signature, max_file_bytes=limits.file_bytes, strict=strict
         )
-        return Shards(found)
-
-
-def _check_tags(submission: Submission) -> None:
-    for key, value in (submission.tags or {}).items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
+        blocks = blocks_of(inputs, submission.item_ids, signature=signature, read_files=read_files)
+        return cut(blocks, signature=signature, limits=limits, strict=strict)
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

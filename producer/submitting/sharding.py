@@ -1,28 +1,18 @@
 """Cut a stream of items into shards of one size, holding one shard at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import cast
 
 import numpy as np
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array, check_items, fill_nulls, item_size_bytes
-from fornada.jobs.shard_items import good_items
+from fornada.formats.items import Array, check_items, item_size_bytes
+from fornada.jobs.items import not_finite
 from fornada.records import ItemError
-from producer.inputs.interface import ItemBlock, Signature
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shard:
-    """Items that become one message.
-
-    images: item dtype [items, *item_shape].
-    """
-
-    images: Array
-    item_ids: list[str] | None
-    #: Items that could not be read.
-    errors: list[ItemError] = field(default_factory=list)
+from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
+from producer.submitting.file_sharding import cut_files
+from producer.submitting.shards import ArrayShard, Shard, ShardLimits
 
 
 def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard_bytes: int) -> int:
@@ -44,35 +34,64 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
 
 
 def cut(
-    blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int, strict: bool
+    blocks: Iterable[Block],
+    *,
+    signature: Signature,
+    limits: ShardLimits,
+    strict: bool,
 ) -> Iterator[Shard]:
-    """Shards of `item_count` items each, the last one shorter, in the order of the blocks.
+    """Shards of the items, in the order of the blocks: arrays as rows, image files as they are.
 
     Raises:
         InputError: A block does not fit the signature, there is no item at all, or `strict` and an
             item is bad.
     """
+    number = 0
+    for are_files, run in groupby(blocks, key=lambda block: isinstance(block, ImageFile)):
+        shards: Iterator[Shard]
+        if are_files:
+            files = cast(Iterator[ImageFile], run)
+            shards = cut_files(
+                files, first_number=number, signature=signature, limits=limits, strict=strict
+            )
+        else:
+            shards = _cut_rows(
+                cast(Iterator[ItemBlock], run),
+                signature=signature,
+                item_count=limits.item_count,
+                strict=strict,
+            )
+        for shard in shards:
+            yield shard
+            number += shard.item_count
+    if not number:
+        raise InputError("there are no items; give at least one")
+
+
+def _cut_rows(
+    blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int, strict: bool
+) -> Iterator[ArrayShard]:
+    """Shards of `item_count` rows each, the last one shorter."""
     held: list[ItemBlock] = []
     held_count = 0
-    empty = True
     for block in blocks:
-        filled, nulls = fill_nulls(block.images)
         images = check_items(
-            filled,
-            item_shape=signature.item_shape,
+            block.images,
+            item_shape=signature.input.shape,
             item_dtype=signature.item_dtype,
             model=signature.model,
             where=block.where,
         )
         _check_ids(block)
         if strict:
-            _refuse_bad_items(block, images, nulls)
-        errors = {**block.errors, **nulls}
-        empty = False
+            _refuse_bad_items(block, images, signature)
+        if held and held[-1].images.shape[1:] != images.shape[1:]:
+            yield _join(held)
+            held, held_count = [], 0
         start = 0
         while start < len(images):
             stop = start + item_count - held_count
-            held.append(_slice(block, images, errors, start, stop))
+            held.append(_slice(block, images, start, stop))
             held_count += len(held[-1].images)
             start = stop
             if held_count == item_count:
@@ -80,8 +99,6 @@ def cut(
                 held, held_count = [], 0
     if held:
         yield _join(held)
-    if empty:
-        raise InputError("there are no items; give at least one")
 
 
 def _check_ids(block: ItemBlock) -> None:
@@ -92,30 +109,29 @@ def _check_ids(block: ItemBlock) -> None:
         )
 
 
-def _slice(
-    block: ItemBlock, images: Array, errors: Mapping[int, str], start: int, stop: int
-) -> ItemBlock:
+def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
     item_ids = None if block.item_ids is None else block.item_ids[start:stop]
     return ItemBlock(
         images=images[start:stop],
         item_ids=item_ids,
         where=block.where,
-        errors={n - start: why for n, why in errors.items() if start <= n < stop},
+        errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
     )
 
 
-def _refuse_bad_items(block: ItemBlock, images: Array, nulls: Mapping[int, str]) -> None:
-    if block.errors:
-        raise InputError(block.errors[min(block.errors)])
-    bad = {error.index: error.reason for error in good_items(images).errors} | dict(nulls)
+def _refuse_bad_items(block: ItemBlock, images: Array, signature: Signature) -> None:
+    taken = signature.input
+    if taken.fill is not None and images.dtype.kind == "f":
+        images = np.where(np.isnan(images), images.dtype.type(taken.fill), images)
+    bad = {**(not_finite(images) if taken.finite else {}), **block.errors}
     if bad:
         raise InputError(
-            f"{block.where}: item {min(bad)} has {bad[min(bad)]}; replace or leave out such items, "
+            f"{block.where}: item {min(bad)}: {bad[min(bad)]}; replace or leave out such items, "
             "or submit without strict"
         )
 
 
-def _join(parts: list[ItemBlock]) -> Shard:
+def _join(parts: list[ItemBlock]) -> ArrayShard:
     with_ids = [part.item_ids for part in parts if part.item_ids is not None]
     if with_ids and len(with_ids) != len(parts):
         raise InputError(
@@ -128,4 +144,4 @@ def _join(parts: list[ItemBlock]) -> Shard:
     for part in parts:
         errors += [ItemError(index=before + n, reason=part.errors[n]) for n in sorted(part.errors)]
         before += len(part.images)
-    return Shard(images=images, item_ids=item_ids, errors=errors)
+    return ArrayShard(images=images, item_ids=item_ids, errors=errors)

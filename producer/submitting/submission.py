@@ -1,13 +1,19 @@
-"""What a caller submits: images, and the options of the jobs they become."""
+"""What a caller submits: items, and the options of the jobs they become."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
-from producer.inputs.interface import Images
+from fornada.tensors import Resize
+from producer.inputs.interface import Inputs, Signature
+from producer.options import check_flag, check_text, is_number, is_whole_number
+
+#: One id an item: text, whole numbers, paths or UUIDs in a list, an array or a column.
+ItemIds = Iterable[object]
 
 #: Ten years: a date has to represent it.
 _MAX_DEADLINE_S = 10 * 365 * 24 * 3600.0
@@ -17,10 +23,26 @@ _MAX_DEADLINE_S = 10 * 365 * 24 * 3600.0
 class Submission:
     """What becomes one job; fields as the arguments of `Client.submit`."""
 
-    images: Images
-    item_ids: Sequence[str] | None = None
+    inputs: Inputs
+    item_ids: ItemIds | None = None
     idempotency_key: str | None = None
     tags: Mapping[str, str] | None = None
+
+    def check(self) -> None:
+        """Check the options.
+
+        Raises:
+            UsageError: The key or the tags are not text.
+        """
+        if self.idempotency_key is not None:
+            check_text(self.idempotency_key, "idempotency_key")
+        if self.tags is None:
+            return
+        if not isinstance(self.tags, Mapping):
+            raise UsageError(f"tags is {self.tags!r}; give text by text, {{'team': 'vision'}}")
+        for key, value in self.tags.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
 
 
 def _is_max_failed(value: object) -> bool:
@@ -40,21 +62,41 @@ class Options:
     deadline_s: float | None = None
     max_failed: int | str | None = None
     strict: bool = False
+    #: How images get the model's size, in place of what its manifest says.
+    resize: Resize | None = None
 
     def check(self) -> None:
-        """Check the deadline and `max_failed`.
+        """Check the options.
 
         Raises:
-            UsageError: The deadline is not within the next ten years, or `max_failed` is neither a
-                count nor per cent.
+            UsageError: One is of another type, or makes no sense.
         """
+        check_text(self.model, "model")
+        count = self.items_per_shard
+        if count is not None and not (is_whole_number(count) and count >= 1):
+            raise UsageError(f"items_per_shard is {count!r}; give a whole number, at least 1")
+        if self.resize is not None and self.resize not in get_args(Resize):
+            raise UsageError(
+                f"resize is {self.resize!r}; give {', '.join(map(repr, get_args(Resize)))}"
+            )
         if not _is_max_failed(self.max_failed):
             raise UsageError(
                 f"max_failed is {self.max_failed!r}; give a count of items, or per cent of all: "
                 "10 or '2.5%'"
             )
+        check_flag(self.strict, "strict")
         given_s = self.deadline_s
-        if given_s is not None and not 0 < given_s <= _MAX_DEADLINE_S:
+        if given_s is not None and not (is_number(given_s) and 0 < given_s <= _MAX_DEADLINE_S):
             raise UsageError(
-                f"deadline_s is {given_s:g}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
+                f"deadline_s is {given_s!r}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
+
+
+def check_resize(resize: Resize | None, signature: Signature) -> None:
+    """Check that `resize`, if it is given, is for a model of images.
+
+    Raises:
+        UsageError: The model takes none.
+    """
+    if resize is not None and signature.input.image is None:
+        raise UsageError(f"resize is for images, and {signature.model} takes {signature.input}")

@@ -4,18 +4,17 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError, PartlySubmittedError
-from fornada.formats.items import Array
 from fornada.jobs.ids import random_id, with_content_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.records import JOB_VERSION, now
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from model_store.manifest import ModelManifest
+from fornada.tensors import InputTensor, manifest_fields
 from model_store.store import ModelStore
+from producer.inputs.interface import Inputs
 from producer.job import Job
 from producer.submitting.creation import JobCreator
 from producer.submitting.preparation import Preparation, PreparedSubmission
@@ -53,7 +52,9 @@ class Submitter:
         self._max_attempts = settings.max_attempts
         self._as_job = as_job
 
-    def submit_many(self, submissions: Iterable[Submission | Array], options: Options) -> list[Job]:
+    def submit_many(
+        self, submissions: Iterable[Submission | Inputs], options: Options
+    ) -> list[Job]:
         """The job of each submission, in order; as `Client.submit_many`."""
         prepared = self._preparation.prepare(submissions, options)
         deadline = self._deadline(prepared, options)
@@ -69,7 +70,7 @@ class Submitter:
         if not prepared or (delay_s is None and all(one.inputs is not None for one in prepared)):
             return None
         at = self._coordination.server_time()
-        return None if delay_s is None else at + timedelta(seconds=delay_s)
+        return None if delay_s is None else at + timedelta(seconds=float(delay_s))
 
     def _create_small(
         self, prepared: Sequence[PreparedSubmission], deadline: datetime | None
@@ -122,13 +123,14 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        alike = one.existing is not None and one.max_failed is None and not inputs.need_version_3
+        asks_version_3 = one.max_failed is not None or one.resize is not None
+        alike = one.existing is not None and not asks_version_3 and not inputs.need_version_3
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
             schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            **(_named(one.model) if version == JOB_VERSION else _unnamed(one.model)),
+            **manifest_fields(version, _taken(one), one.model.output),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=now(),
@@ -154,15 +156,9 @@ class Submitter:
         return [job for job in jobs if job is not None]
 
 
-def _named(model: ModelManifest) -> dict[str, Any]:
-    return {"inputs": model.inputs, "outputs": model.outputs}
-
-
-def _unnamed(model: ModelManifest) -> dict[str, Any]:
-    """The model's input and output as versions 1 and 2 have them."""
-    return {
-        "item_shape": model.item_shape,
-        "item_dtype": model.item_dtype,
-        "task": model.task,
-        "classes": model.classes,
-    }
+def _taken(one: PreparedSubmission) -> InputTensor:
+    """The model's input, with the resizing that the submission asks for."""
+    taken, image = one.model.input, one.model.input.image
+    if one.resize is None or image is None:
+        return taken
+    return taken.model_copy(update={"image": image.model_copy(update={"resize": one.resize})})

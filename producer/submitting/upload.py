@@ -1,28 +1,24 @@
 """Where a shard's inputs go: uploaded as objects, or inlined in the manifest if they are small."""
 
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from fornada import keys
-from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput, Shards
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
-from producer.submitting.sharding import Shard
+from producer.submitting.shards import Part, Shard
 
 #: Concurrent uploads of a job; also the number of shards that a stream holds in memory.
 _UPLOAD_THREADS = 4
-
-#: Number of a shard, sha256 of its bytes -> key.
-_KeyOf = Callable[[int, str], str]
 
 
 def upload(
     shards: Iterable[Shard], *, job_id: str, objects: ObjectStore, store: bool
 ) -> Iterator[ShardInput]:
-    """Store the shards' images and item ids; yield what each shard reads, in order.
+    """Store what the shards read; yield it, in order.
 
     Args:
         shards: Taken four at a time.
@@ -30,14 +26,11 @@ def upload(
         objects: The store.
         store: `False` stores nothing and yields the same, for comparison with an existing job.
     """
-    job = keys.JobKeys(job_id)
-    put: Callable[[str, bytes], None] = objects.put if store else lambda _key, _data: None
+    job, target = keys.JobKeys(job_id), objects if store else None
 
     def upload_one(numbered: tuple[int, Shard]) -> ShardInput:
-        index, shard = numbered
-        return _shard_input(
-            index, shard, _encode(shard), images_key=job.input, ids_key=job.item_ids, put=put
-        )
+        number, shard = numbered
+        return shard.kept(_ObjectKeeper(job=job, shard=number, objects=target))
 
     numbered = enumerate(shards)
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
@@ -55,50 +48,56 @@ def try_inline(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | Non
     taken: list[Shard] = []
     inputs: list[ShardInput] = []
     left_bytes = max_bytes
-    for index, shard in enumerate(shards):
+    for number, shard in enumerate(shards):
         taken.append(shard)
         # Compared before encoding, which copies: the shard may be large.
-        encoded = _encode(shard) if shard.images.nbytes <= left_bytes else None
-        if encoded is not None:
-            left_bytes -= sum(map(len, encoded))
-        if encoded is None or left_bytes < 0:
+        if shard.size_bytes > left_bytes:
             return None, itertools.chain(taken, shards)
-        inputs.append(
-            _shard_input(
-                index, shard, encoded, images_key=keys.inline_input, ids_key=keys.inline_item_ids
-            )
-        )
+        keeper = _InlineKeeper(shard=number, left_bytes=left_bytes)
+        inputs.append(shard.kept(keeper))
+        left_bytes = keeper.left_bytes
+        if left_bytes < 0:
+            return None, itertools.chain(taken, shards)
     return Shards(inputs), iter(taken)
 
 
-def _encode(shard: Shard) -> tuple[bytes, bytes]:
-    """Images and item ids; no bytes if the shard has no ids."""
-    ids = b"" if shard.item_ids is None else json.dumps(shard.item_ids).encode()
-    return to_npy(shard.images), ids
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ObjectKeeper:
+    """Stores what a shard reads; without `objects` it only says where that would be."""
 
+    job: keys.JobKeys
+    shard: int
+    objects: ObjectStore | None
+    is_inline: bool = False
 
-def _shard_input(
-    index: int,
-    shard: Shard,
-    encoded: tuple[bytes, bytes],
-    *,
-    images_key: _KeyOf,
-    ids_key: _KeyOf,
-    put: Callable[[str, bytes], None] | None = None,
-) -> ShardInput:
-    """What a shard reads: the objects that `put` stores, or without it the bytes themselves."""
-
-    def keep(key_of: _KeyOf, data: bytes) -> ObjectRef:
+    def keep(self, part: Part, data: bytes) -> ObjectRef:
         sha256 = sha256_hex(data)
-        key = key_of(index, sha256)
-        if put is not None:
-            put(key, data)
-        return ObjectRef.of(key, data, sha256=sha256, inline=put is None)
+        key = self._key(part, sha256)
+        if self.objects is not None:
+            self.objects.put(key, data)
+        return ObjectRef.of(key, data, sha256=sha256)
 
-    images, ids = encoded
-    return ShardInput(
-        objects=[keep(images_key, images)],
-        item_count=len(shard.images),
-        item_ids=keep(ids_key, ids) if ids else None,
-        item_errors=shard.errors,
-    )
+    def _key(self, part: Part, sha256: str) -> str:
+        if part == "ids":
+            return self.job.item_ids(self.shard, sha256)
+        if part == "index":
+            return self.job.index(self.shard, sha256)
+        return self.job.input(self.shard, sha256, part)
+
+
+@dataclass(kw_only=True, slots=True)
+class _InlineKeeper:
+    """Keeps what a shard reads in the reference to it, while there is room."""
+
+    shard: int
+    left_bytes: int
+    is_inline: bool = True
+
+    def keep(self, part: Part, data: bytes) -> ObjectRef:
+        self.left_bytes -= len(data)
+        sha256 = sha256_hex(data)
+        if part == "ids":
+            key = keys.inline_item_ids(self.shard, sha256)
+        else:
+            key = keys.inline_input(self.shard, sha256, part)
+        return ObjectRef.of(key, data, sha256=sha256, inline=self.left_bytes >= 0)

@@ -11,6 +11,7 @@ from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from fornada.records import JOB_VERSION, now
+from fornada.tensors import manifest_fields
 
 #: Tag of a retry: the job whose images it reads.
 RETRY_OF = "retry_of"
@@ -55,7 +56,11 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
         shard: manifest.shards[shard].select(items) for shard, items in failed.items()
     }
     if not shards:
-        raise UsageError(f"job {job_id} ended {final.state} with nothing that can be run again")
+        unread = ": what failed could not be read at submission; mend and submit it"
+        raise UsageError(
+            f"job {job_id} ended {final.state} with nothing that can be run again"
+            f"{unread if final.items_failed else ''}"
+        )
     return _job_of(
         manifest,
         dict(sorted(shards.items())),
@@ -105,6 +110,7 @@ def _job_of(
     return manifest.model_copy(
         update={
             "schema_version": JOB_VERSION,
+            **manifest_fields(JOB_VERSION, manifest.input, manifest.output),
             "job_id": job_id,
             "shards": Shards(
                 spec.model_copy(update={"first_item": firsts[shard]})

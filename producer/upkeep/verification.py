@@ -13,6 +13,7 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.ranges import from_ranges
+from producer.results import stored_outputs
 from producer.upkeep.retry import job_of_shards
 
 #: Tag of a verification: the job whose images it reads.
@@ -26,7 +27,8 @@ class Difference:
     shard: int
     #: Running number of the item in the job.
     item: int
-    class_name: str
+    #: Name of the number: a class, a value, or its place in the item.
+    column: str
     recorded: float
     recomputed: float
 
@@ -131,16 +133,21 @@ def _first_difference(
     recomputed: ShardOutcome,
     jobs: JobStore,
 ) -> Difference:
-    then = np.asarray(jobs.data(recorded), np.float32)
-    now = np.asarray(jobs.data(recomputed), np.float32)
+    item_count = recorded.item_count
+    then, now = (
+        stored_outputs(outcome, again.output, item_count=item_count, jobs=jobs).reshape(
+            item_count, -1
+        )
+        for outcome in (recorded, recomputed)
+    )
     # As bits: a NaN equals itself, and 0.0 is not -0.0.
-    position, class_index = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
+    position, number = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
     return Difference(
         shard=recorded.shard,
         item=again.shards.first_items[shard] + again.shards[shard].positions[int(position)],
-        class_name=again.output.columns[class_index],
-        recorded=float(then[position, class_index]),
-        recomputed=float(now[position, class_index]),
+        column=again.output.columns[number],
+        recorded=float(then[position, number]),
+        recomputed=float(now[position, number]),
     )
 
 

@@ -23,7 +23,8 @@ def test_the_section_runs_from_top_to_bottom(environ: dict[str, str], tmp_path: 
     # when
     for language, block in re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
         script += block if language == "python" else ""
-        commands = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
+        # The other lines are what they print.
+        commands = "\n".join(re.findall(r"^\$ (.*)$", block, re.MULTILINE))
         run = subprocess.run(
             [sys.executable, "-c", script] if language == "python" else ["bash", "-ec", commands],
             env={**environ, "PATH": path},
@@ -37,4 +38,6 @@ def test_the_section_runs_from_top_to_bottom(environ: dict[str, str], tmp_path: 
     # then
     assert "published pets:1" in said
     assert "published pets:2" in said
-    assert "one of 3 classes" in said
+    assert "predictions: probabilities of 3 classes" in said
+    assert "predictions: 3 values" in said
+    assert "pets@prod is it now" in said

@@ -45,7 +45,7 @@ def test_every_exported_name_is_there() -> None:
 def test_every_member_of_what_callers_get_is_there() -> None:
     # given
     classes = [producer.Client, producer.Job, producer.JobStatus, producer.Results]
-    members = {name for cls in classes for name in vars(cls) if not name.startswith("_")}
+    members = {name for cls in classes for name in dir(cls) if not name.startswith("_")}
     fields = {
         field.name
         for cls in (producer.JobStatus, producer.Results, producer.ShardResult)

@@ -144,8 +144,8 @@ def test_two_versions_of_a_regression_are_compared_by_their_values(
     found = live.answer(*compare, "--input", str(tmp_path / "items.npy"))
     text = live.run(*compare, "--input", str(tmp_path / "items.npy")).stdout
 
-    assert ("regression", _ITEMS, [], []) == (
-        found["task"],
+    assert ("values", _ITEMS, [], []) == (
+        found["kind"],
         found["items"],
         found["flips"],
         found["classes"],

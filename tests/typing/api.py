@@ -69,8 +69,17 @@ def look(client: Client) -> None:
     for part in job.shard_results(partial=True):
         assert_type(part, ShardResult)
         assert_type(part.errors, dict[int, str])
-    assert_type(job.results(partial=True).labels, list[str | None])
     assert_type(job.cancel("wrong images"), JobStatus)
+
+
+def read(results: Results) -> dict[str, NDArray[np.float32]]:
+    assert_type(results.labels, list[str | tuple[str, ...] | None])
+    assert_type(results.scores, NDArray[np.float32])
+    assert_type(results.applies, NDArray[np.bool_])
+    assert_type(results.values, dict[str, NDArray[np.float32]])
+    assert_type(results.embeddings, NDArray[np.float32])
+    assert_type(results.ok, NDArray[np.bool_])
+    return results.outputs
 
 
 def handle(client: Client, images: NDArray[np.uint8]) -> str:
@@ -93,6 +102,7 @@ def in_their_tests() -> None:
     client = in_memory_client(
         model="m", item_shape=(28, 28), classes=("a", "b"), predict=predict, run_at_once=True
     )
+    assert_type(in_memory_client(model="m", item_shape=[2], kind="embedding"), Client)
     assert_type(client, Client)
     assert_type(len(RecordingSender().messages), int)
 

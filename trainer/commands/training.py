@@ -1,11 +1,12 @@
 """`fornada train`: its options, and what it prints."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -18,7 +19,12 @@ from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from trainer.commands.training_file import read_training_file
 from trainer.data.catalog import DATASET_NAMES, load_dataset
+from trainer.data.folder import Fit, FolderOptions
 from trainer.evaluation.acceptance import deciding_metric
+
+_SIZE = re.compile(r"(?P<height>[1-9][0-9]{0,4})x(?P<width>[1-9][0-9]{0,4})")
+#: Files that are left out and named.
+_MOST_LEFT_OUT = 20
 
 log = logs.get_logger(__name__)
 
@@ -50,6 +56,18 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     "--dataset", "dataset_name", type=click.Choice(DATASET_NAMES), help="A built-in data set."
 )
 @click.option("--data", type=_PATH, metavar="PATH", help="Custom data: .npz or folder of images.")
+@click.option(
+    "--image-size",
+    metavar="HEIGHTxWIDTH",
+    help="Of a folder of images. Default: their own if they all have one up to 224, else 224x224.",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(get_args(Fit)),
+    help="How images get that size: ignore their aspect ratio, cut the middle out, or add bars. "
+    "Default: stretch.",
+)
+@click.option("--strict", is_flag=True, help="Refuse a folder with broken images or other files.")
 @click.option("--name", metavar="MODEL", help="Default: the name of the data.")
 @click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Default: by the data.")
 @click.option("--epochs", type=click.IntRange(1), help="At most. Default: the recipe's.")
@@ -167,13 +185,20 @@ def _train(
     from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
 
     chosen = dict(options)
+    folder = _folder_options(
+        **{name: chosen.pop(name) for name in ("image_size", "resize", "strict")}
+    )
     checkpoint, only_if_better = chosen.pop("checkpoint"), chosen.pop("register_only_if_better")
     gates = tuple(map(Gate.parse, chosen.pop("gates")))
     plan = TrainingPlan(**chosen | {"metrics": tuple(chosen["metrics"]) or None})
     check_plan(plan)
     on_terminal = sys.stderr.isatty()
+    if data is None and folder is not None:
+        raise UsageError("--image-size, --resize and --strict are for a folder of images, --data")
+    dataset = load_dataset(str(dataset_name)) if data is None else load_custom(data, folder)
+    _report_left_out(dataset.left_out)
     return job.train(
-        load_custom(data) if data is not None else load_dataset(str(dataset_name)),
+        dataset,
         name=name,
         models=models,
         plan=plan,
@@ -183,6 +208,32 @@ def _train(
         show_progress=on_terminal,
         on_epoch=None if on_terminal else _log_epoch,
     )
+
+
+def _folder_options(
+    *, image_size: str | None, resize: Fit | None, strict: bool
+) -> FolderOptions | None:
+    """How images in a folder become items; `None` where nobody said.
+
+    Raises:
+        UsageError: The size is not written HEIGHTxWIDTH.
+    """
+    if image_size is None and resize is None and not strict:
+        return None
+    match = _SIZE.fullmatch(image_size) if image_size is not None else None
+    if image_size is not None and match is None:
+        raise UsageError(
+            f"--image-size {image_size} is not HEIGHTxWIDTH; write e.g. --image-size 224x224"
+        )
+    size = (int(match["height"]), int(match["width"])) if match is not None else None
+    return FolderOptions(size=size, resize=resize or "stretch", strict=strict)
+
+
+def _report_left_out(left_out: Mapping[str, str]) -> None:
+    for reason in list(left_out.values())[:_MOST_LEFT_OUT]:
+        log.warning("file left out", reason=reason)
+    if len(left_out) > _MOST_LEFT_OUT:
+        log.warning("files left out", count=len(left_out))
 
 
 def _name(dataset_name: str | None, data: Path | None) -> str:

@@ -18,6 +18,9 @@ class TrainingFile(BaseModel):
 
     dataset: str | None = None
     data: str | None = None
+    image_size: str | None = None
+    resize: str | None = None
+    strict: bool | None = None
     name: str | None = None
     recipe: str | None = None
     epochs: int | None = None

@@ -43,7 +43,7 @@ def _digits() -> Dataset:
     split = fixed_split(images, bunch.target)
     return Dataset(
         name="digits",
-        task="classification",
+        kind="probabilities",
         train_items=split["x_train"],
         train_targets=split["y_train"].astype(np.int64),
         test_items=split["x_test"],

@@ -1,4 +1,4 @@
-"""Custom data: a `.npz` file of arrays, or a folder of images with a subfolder per class."""
+"""Custom data: a `.npz` file of arrays, or a folder of photographs with a subfolder per class."""
 
 import zipfile
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.images import IMAGE_SUFFIXES, decode_image, image_shape
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
-from trainer.data.dataset import Dataset, Targets, fixed_split
+from trainer.data.dataset import Dataset, TargetKind, Targets, fixed_split, kind_of_classes
+from trainer.data.folder import FolderOptions, load_folder
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
@@ -18,20 +18,28 @@ _SPLITS = ("train", "test")
 _REMEDY = "see docs/training.md"
 
 
-def load_custom(path: Path) -> Dataset:
+def load_custom(path: Path, options: FolderOptions | None = None) -> Dataset:
     """Load the data set in `path`; it is named after it.
 
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
     becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
-    which `classes` may name; fractions are values to predict. A folder has a subfolder of PNG or
-    JPEG images per class, or `train` and `test` folders that have these.
+    which `classes` may name; fractions are values to predict. A row of 0 and 1 per item says which
+    classes apply. For a folder see `load_folder`.
+
+    Args:
+        path: The file or folder.
+        options: How photographs become items; of a folder only.
 
     Raises:
         InputError: The files cannot be read, or do not fit together.
-        UsageError: It is neither.
+        UsageError: It is neither, or has no images for `options`.
     """
     if path.is_dir():
-        dataset = _from_folder(path)
+        dataset = load_folder(path, options or FolderOptions())
+    elif options is not None:
+        raise UsageError(
+            f"{path} is no folder of images; leave out --image-size, --resize and --strict"
+        )
     elif path.suffix == ".npz":
         dataset = _from_npz(path)
     else:
@@ -50,16 +58,16 @@ def _from_npz(path: Path) -> Dataset:
         raise InputError(
             f"{path} has no {', '.join(missing)}; it needs {', '.join(wanted)}, or x and y"
         )
-    targets = [arrays["y_train"], arrays["y_test"]]
-    regression = any(target.dtype.kind == "f" for target in targets)
+    kind, targets = _targets([arrays[f"y_{split}"] for split in _SPLITS], path)
+    classes = _classes(arrays.get("classes"), kind, targets)
     return Dataset(
         name=path.stem,
-        task="regression" if regression else "classification",
+        kind=kind_of_classes(classes) if kind == "probabilities" else kind,
         train_items=_items(arrays["x_train"], f"{path}:x_train"),
-        train_targets=_targets(arrays["y_train"], regression=regression, where=f"{path}:y_train"),
+        train_targets=targets[0],
         test_items=_items(arrays["x_test"], f"{path}:x_test"),
-        test_targets=_targets(arrays["y_test"], regression=regression, where=f"{path}:y_test"),
-        classes=_classes(arrays.get("classes"), targets, regression=regression),
+        test_targets=targets[1],
+        classes=classes,
     )
 
 
@@ -98,93 +106,34 @@ def _items(array: Array, where: str) -> Array:
     )
 
 
-def _targets(array: Array, *, regression: bool, where: str) -> Targets:
+def _targets(given: Sequence[Array], path: Path) -> tuple[TargetKind, list[Targets]]:
+    """What the targets are, and those of each split."""
+    for split, array in zip(_SPLITS, given, strict=True):
+        if array.dtype.kind not in "biuf" or array.ndim not in {1, 2}:
+            raise InputError(
+                f"{path}:y_{split} is {array.dtype} {array.shape}; give whole numbers for classes, "
+                "a row of 0 and 1 for classes that apply together, or fractions for values"
+            )
     # Accept a column of targets.
-    flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # noqa: PLR2004 - axes
-    if flat.dtype.kind not in "iuf":
-        raise InputError(
-            f"{where} is {array.dtype}; give whole numbers for classes, or fractions for values"
-        )
-    return flat.astype(np.float32) if regression else flat.astype(np.int64)
+    both = [array[:, 0] if array.shape[1:] == (1,) else array for array in given]
+    if all(array.ndim == 2 and np.isin(array, (0, 1)).all() for array in both):  # noqa: PLR2004 - axes
+        if all((array.sum(axis=1) == 1).all() for array in both):
+            return "probabilities", [array.argmax(axis=1).astype(np.int64) for array in both]
+        return "multilabel", [array.astype(np.int64) for array in both]
+    if any(array.dtype.kind == "f" for array in both):
+        return "values", [array.astype(np.float32) for array in both]
+    return "probabilities", [array.astype(np.int64) for array in both]
 
 
-def _classes(named: Array | None, targets: Sequence[Array], *, regression: bool) -> list[str]:
+def _classes(named: Array | None, kind: TargetKind, targets: Sequence[Targets]) -> list[str]:
     if named is not None:
         return [str(name) for name in named.ravel()]
-    if regression:
+    if targets[0].ndim > 1:
+        return [str(number) for number in range(targets[0].shape[1])]
+    if kind == "values":
         return ["value"]
-    whole = [int(target.max()) for target in targets if target.size and target.dtype.kind in "iu"]
-    return [str(number) for number in range(1 + max(whole, default=0))]
-
-
-def _from_folder(path: Path) -> Dataset:
-    splits = {split: path / split for split in _SPLITS}
-    if all(folder.is_dir() for folder in splits.values()):
-        classes = _class_names(splits["train"])
-        arrays = {
-            f"{axis}_{split}": array
-            for split, folder in splits.items()
-            for axis, array in _read_images(folder, classes).items()
-        }
-    else:
-        classes = _class_names(path)
-        arrays = fixed_split(**_read_images(path, classes))
-    return Dataset(
-        name=path.resolve().name,
-        task="classification",
-        train_items=arrays["x_train"],
-        train_targets=arrays["y_train"].astype(np.int64),
-        test_items=arrays["x_test"],
-        test_targets=arrays["y_test"].astype(np.int64),
-        classes=classes,
-    )
-
-
-def _class_names(folder: Path) -> list[str]:
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_visible(each))
-    if len(names) < 2:  # noqa: PLR2004 - one class needs no model
-        raise InputError(
-            f"{folder} has {len(names)} folders; it needs one per class, with its images; {_REMEDY}"
-        )
-    return names
-
-
-def _read_images(folder: Path, classes: Sequence[str]) -> dict[str, Array]:
-    unknown = sorted(
-        each.name
-        for each in folder.iterdir()
-        if each.is_dir() and _is_visible(each) and each.name not in classes
-    )
-    if unknown:
-        raise InputError(
-            f"{folder} has the class {unknown[0]!r}, which is not among {classes}; give both "
-            "splits the same classes"
-        )
-    files = [
-        (file, label)
-        for label, name in enumerate(classes)
-        for file in sorted((folder / name).rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES and _is_visible(file)
-    ]
-    if not files:
-        raise InputError(f"{folder} has no PNG or JPEG images in its folders; {_REMEDY}")
-    # The first image sets the shape of all.
-    shape = image_shape(_bytes(files[0][0]), where=str(files[0][0]))
-    images = np.empty((len(files), *shape), np.uint8)
-    for row, (file, _) in enumerate(files):
-        images[row] = decode_image(_bytes(file), item_shape=shape, where=str(file))
-    return {"x": images, "y": np.array([label for _, label in files], np.int64)}
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{file} cannot be read ({exc.strerror}); check the path") from exc
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
+    highest = max((int(target.max()) for target in targets if target.size), default=0)
+    return [str(number) for number in range(1 + highest)]
 
 
 def _check(dataset: Dataset, path: Path) -> None:
@@ -194,21 +143,28 @@ def _check(dataset: Dataset, path: Path) -> None:
         raise InputError(f"{path} has names that are not UTF-8; rename its files; {_REMEDY}")
     for split, (items, targets) in dataset.splits.items():
         fact = None
-        if targets.ndim != 1 or len(items) == 0 or len(items) != len(targets):
+        shape = (len(items), *_target_shape(dataset))
+        if len(items) == 0 or targets.shape != shape:
             fact = f"{len(items)} items and targets of shape {targets.shape}"
         elif items.ndim < 2 or items.shape[1:] != dataset.item_shape:  # noqa: PLR2004 - axes
             fact = f"items of shape {items.shape[1:]}, not {dataset.item_shape} as in training"
         elif items.dtype.kind == "f" and not np.isfinite(items).all():
             fact = "NaN or infinity among its items"
-        elif dataset.task == "regression" and not np.isfinite(targets).all():
+        elif dataset.kind == "values" and not np.isfinite(targets).all():
             fact = "NaN or infinity among its targets"
-        elif dataset.task == "classification" and not _are_labels(targets, len(dataset.classes)):
+        elif dataset.kind != "values" and not _are_labels(targets, dataset):
             fact = f"targets that are not whole numbers from 0 to {len(dataset.classes) - 1}"
         if fact is not None:
             raise InputError(f"the {split} split of {path} has {fact}; {_REMEDY}")
 
 
-def _are_labels(targets: Array, class_count: int) -> bool:
-    return (
-        targets.dtype.kind in "iu" and int(targets.min()) >= 0 and int(targets.max()) < class_count
-    )
+def _target_shape(dataset: Dataset) -> tuple[int, ...]:
+    """The shape of one target."""
+    count = len(dataset.classes)
+    is_row = dataset.kind == "multilabel" or (dataset.kind == "values" and count > 1)
+    return (count,) if is_row else ()
+
+
+def _are_labels(targets: Array, dataset: Dataset) -> bool:
+    end = 2 if dataset.kind == "multilabel" else len(dataset.classes)
+    return targets.dtype.kind in "iu" and int(targets.min()) >= 0 and int(targets.max()) < end

@@ -1,17 +1,16 @@
 """What a model is trained and tested on: items and targets, in two splits."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
-from fornada.records import Task
-from fornada.tensors import Dtype
+from fornada.tensors import BINARY_CLASSES, Dtype, ImagePreprocessing
 
 #: Length of a token sequence, and size of the vocabulary: 0 pads, 1 starts a sequence, 2 is any
 #: word beyond the vocabulary; the others are words, the most frequent first.
@@ -19,7 +18,10 @@ SEQUENCE_TOKENS, VOCABULARY_SIZE, UNKNOWN_TOKEN = 256, 10_000, 2
 
 _SPLIT_SEED = 0
 
-#: int64 [items]: the position of each item's class. float32 [items]: the value of each item.
+#: What the outputs of a model of a data set are.
+TargetKind = Literal["probabilities", "binary", "multilabel", "values"]
+#: The position of each item's class: int64 [items]. Whether each class applies: int64 0 or 1
+#: [items, classes]. Values: float32 [items] or [items, values].
 Targets = NDArray[np.int64] | NDArray[np.float32]
 
 
@@ -32,14 +34,18 @@ class Dataset:
     """
 
     name: str
-    task: Task
+    #: `binary` and `probabilities` have one class per item, of two or of more.
+    kind: TargetKind
     train_items: Array
-    #: Classification: int64 [items], positions in `classes`. Regression: float32 [items].
     train_targets: Targets
     test_items: Array
     test_targets: Targets
-    #: Names of the outputs: the classes, or the one value of a regression.
+    #: Names of the classes, or of the values.
     classes: list[str]
+    #: How files became items, where they are images; a worker does the same.
+    image: ImagePreprocessing | None = None
+    #: Files that are no items, with the reason.
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> Mapping[str, tuple[Array, Targets]]:
@@ -61,8 +67,8 @@ class Dataset:
 
     @property
     def output_count(self) -> int:
-        """Outputs of a model per item: one per class, or one value."""
-        return len(self.classes)
+        """Numbers that a model gives per item: one per class or value, and one for two classes."""
+        return 1 if self.kind == "binary" else len(self.classes)
 
     @property
     def train_sha256(self) -> str:
@@ -70,6 +76,36 @@ class Dataset:
         digest = hashlib.sha256(np.ascontiguousarray(self.train_items).data)
         digest.update(np.ascontiguousarray(self.train_targets).data)
         return digest.hexdigest()
+
+
+def kind_of_classes(classes: Sequence[str]) -> TargetKind:
+    """The kind of data with one class per item."""
+    return "binary" if len(classes) == len(BINARY_CLASSES) else "probabilities"
+
+
+def image_preprocessing(
+    item_shape: Sequence[int], *, resize: Literal["stretch", "crop", "pad"] = "stretch"
+) -> ImagePreprocessing:
+    """How photographs become images of `item_shape`: turned upright, shrunk with all their pixels.
+
+    Colours are decoded and resized by Pillow, as `keras.utils.load_img` does. Of 16-bit grey that
+    function keeps the lower bits, so grey images are decoded as Fornada always did.
+    """
+    is_grey = len(item_shape) == len(("height", "width")) or item_shape[2] == 1
+    return ImagePreprocessing(
+        resize=resize,
+        antialias=True,
+        exif=True,
+        color="grayscale" if is_grey else "rgb",
+        like="exact" if is_grey else "load_img",
+    )
+
+
+def split_order(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of four fifths of `count` items, and of the others, the same everywhere."""
+    order = np.random.default_rng(_SPLIT_SEED).permutation(count)
+    train, test = np.split(order, [count * 4 // 5])
+    return train, test
 
 
 def fixed_split(x: Array, y: Array) -> dict[str, Array]:
@@ -89,6 +125,5 @@ def fixed_split(x: Array, y: Array) -> dict[str, Array]:
     """
     if len(x) != len(y):
         raise InputError(f"there are {len(x)} items and {len(y)} targets; give one target per item")
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
-    train, test = np.split(order, [len(x) * 4 // 5])
+    train, test = split_order(len(x))
     return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}

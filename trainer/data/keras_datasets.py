@@ -11,7 +11,7 @@ import numpy as np
 from fornada.formats.items import Array
 from model_store.engines.keras_setup import import_keras
 from trainer.data import class_names
-from trainer.data.dataset import SEQUENCE_TOKENS, VOCABULARY_SIZE, Dataset
+from trainer.data.dataset import SEQUENCE_TOKENS, VOCABULARY_SIZE, Dataset, kind_of_classes
 from trainer.data.keras_cache import CachedFile, CachedFiles, download_timeout
 
 _GOOGLE = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -55,7 +55,7 @@ def _check(dataset: Dataset, files: CachedFiles) -> None:
     for items, targets in dataset.splits.values():
         if len(items) == 0 or len(items) != len(targets):
             raise files.mismatch(f"{len(items)} items, {len(targets)} targets")
-        if dataset.task == "classification" and not 0 <= targets.min() <= targets.max() < len(
+        if dataset.kind != "values" and not 0 <= targets.min() <= targets.max() < len(
             dataset.classes
         ):
             raise files.mismatch(
@@ -67,7 +67,7 @@ def _boston_housing(keras: Any) -> Dataset:
     (train, train_prices), (test, test_prices) = keras.datasets.boston_housing.load_data()
     return Dataset(
         name="boston_housing",
-        task="regression",
+        kind="values",
         train_items=train.astype(np.float32),
         train_targets=train_prices.astype(np.float32),
         test_items=test.astype(np.float32),
@@ -120,7 +120,7 @@ def _labelled(name: str, split: _Split, classes: Sequence[str]) -> Dataset:
     (train, train_labels), (test, test_labels) = split
     return Dataset(
         name=name,
-        task="classification",
+        kind=kind_of_classes(classes),
         train_items=train,
         # CIFAR's are [items, 1].
         train_targets=train_labels.reshape(-1).astype(np.int64),

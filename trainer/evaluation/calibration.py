@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.formats.items import Array
 from trainer.evaluation.classification import predicted_right
@@ -13,20 +14,23 @@ BIN_COUNT = 15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationBin:
-    """Items whose likeliest class has a probability above `lower` and up to `upper`."""
+    """Items whose predicted event has a probability above `lower` and up to `upper`."""
 
     lower: float
     upper: float
     items: int
-    #: Mean probability of the likeliest class; 0 if there are no items.
+    #: Mean probability; 0 if there are no items.
     confidence: float
-    #: Share predicted right; 0 if there are no items.
+    #: Share of the items where it came true; 0 if there are no items.
     accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """Confidence against accuracy, by bins of equal width."""
+    """Confidence against accuracy, by bins of equal width.
+
+    The event is that the likeliest class is the true one, or that the second of two classes is.
+    """
 
     bins: list[CalibrationBin]
 
@@ -43,12 +47,12 @@ class Calibration:
 
     @property
     def confidence(self) -> float:
-        """Mean probability of the likeliest class over all items."""
+        """Mean probability over all items."""
         return sum(b.items * b.confidence for b in self.bins) / max(self.items, 1)
 
     @property
     def accuracy(self) -> float:
-        """Share of all items predicted right."""
+        """Share of all items where the event came true."""
         return sum(b.items * b.accuracy for b in self.bins) / max(self.items, 1)
 
 
@@ -63,7 +67,16 @@ def calibrate(probabilities: Array, labels: Array) -> Calibration:
     """
     present = ~np.isnan(probabilities).any(axis=1)
     confidence = probabilities[present].max(axis=1, initial=0).astype(np.float64)
-    right = predicted_right(probabilities[present], labels[present])
+    return calibrate_event(confidence, predicted_right(probabilities[present], labels[present]))
+
+
+def calibrate_event(confidence: NDArray[np.float64], came_true: NDArray[np.bool_]) -> Calibration:
+    """Sort items into bins by the probability of one event.
+
+    Args:
+        confidence: float64 [items], finite.
+        came_true: bool [items].
+    """
     edges = np.linspace(0, 1, BIN_COUNT + 1)
     # A float32 softmax may exceed 1 slightly.
     bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BIN_COUNT - 1)
@@ -77,7 +90,7 @@ def calibrate(probabilities: Array, labels: Array) -> Calibration:
                 upper=float(edges[number + 1]),
                 items=items,
                 confidence=float(confidence[inside].mean()) if items else 0.0,
-                accuracy=float(right[inside].mean()) if items else 0.0,
+                accuracy=float(came_true[inside].mean()) if items else 0.0,
             )
         )
     return Calibration(bins=bins)

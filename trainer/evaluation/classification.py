@@ -40,6 +40,11 @@ class ClassScore:
         both = self.items + self.predicted
         return 2 * self.right / both if both else None
 
+    def to_plain(self) -> dict[str, Any]:
+        """The score as JSON."""
+        rates = {"recall": self.recall, "precision": self.precision, "f1": self.f1}
+        return dataclasses.asdict(self) | rates
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
@@ -63,15 +68,7 @@ class Evaluation:
             "items": self.items,
             "right": self.right,
             "failed": self.failed,
-            "classes": [
-                {
-                    **dataclasses.asdict(score),
-                    "recall": score.recall,
-                    "precision": score.precision,
-                    "f1": score.f1,
-                }
-                for score in self.classes
-            ],
+            "classes": [score.to_plain() for score in self.classes],
         }
 
 
@@ -128,29 +125,6 @@ def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Eva
             for position, name in enumerate(classes)
         ],
     )
-
-
-def confusion_matrix(
-    probabilities: Array, labels: Array, classes: Sequence[str]
-) -> NDArray[np.int64]:
-    """Items by true and predicted class: int64 [true class, predicted class].
-
-    Items without a result are left out.
-
-    Args:
-        probabilities: float [items, classes].
-        labels: int [items].
-        classes: Names of the classes; memory grows with their number squared.
-
-    Raises:
-        InputError: They do not fit together.
-    """
-    _check(probabilities, labels, classes)
-    likeliest = likeliest_classes(probabilities)
-    present = likeliest >= 0
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(counts, (labels[present].astype(np.intp), likeliest[present]), 1)
-    return counts
 
 
 def _check(probabilities: Array, labels: Array, classes: Sequence[str]) -> None:

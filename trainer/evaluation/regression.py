@@ -1,6 +1,7 @@
-"""A regression's values measured against the true ones."""
+"""Predicted values measured against the true ones."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,31 @@ def residuals(values: Array, targets: Array) -> NDArray[np.float64]:
         )
     difference: NDArray[np.float64] = values[:, 0].astype(np.float64) - targets.astype(np.float64)
     return difference
+
+
+def evaluate_each(
+    values: Array, targets: Array, names: Sequence[str]
+) -> dict[str, RegressionEvaluation]:
+    """Compare each of several predicted values with its targets, by name.
+
+    Args:
+        values: float [items, values]; NaN where there is no result.
+        targets: float [items, values], or [items] of one value.
+        names: Names of the values.
+
+    Raises:
+        InputError: They do not fit together, or no item has a result.
+    """
+    columns = targets[:, None] if targets.ndim == 1 else targets
+    if columns.shape != values.shape or columns.shape[1:] != (len(names),):
+        raise InputError(
+            f"the predicted values are {values.dtype} {values.shape}, the targets {targets.dtype} "
+            f"{targets.shape}, and there are {len(names)} names; give values of the same items"
+        )
+    return {
+        name: evaluate_values(values[:, [position]], columns[:, position])
+        for position, name in enumerate(names)
+    }
 
 
 def evaluate_values(values: Array, targets: Array) -> RegressionEvaluation:

@@ -60,15 +60,22 @@ def declutter(axes: Any, *, grid: str = "y") -> None:
 def drawable_names(names: Sequence[str]) -> list[str]:
     """Each name, shortened; `#3` for one with letters missing from matplotlib's own font."""
     return [
-        _shortened(name, _MAX_NAME_LENGTH) if _is_drawable(name) else f"#{number}"
+        shortened(name, _MAX_NAME_LENGTH) if _is_drawable(name) else f"#{number}"
         for number, name in enumerate(names)
     ]
 
 
 def write_title(axes: Any, title: str, *, pad: float = 10) -> None:
     """Write a title above axes, if matplotlib's own font has its letters."""
-    shown = _shortened(title, _MAX_TITLE_LENGTH) if _is_drawable(title) else ""
+    shown = shortened(title, _MAX_TITLE_LENGTH) if _is_drawable(title) else ""
     axes.set_title(shown, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad, **PLAIN)
+
+
+def write_legend(axes: Any, **options: Any) -> None:
+    """Write a legend whose names are drawn as they are."""
+    legend = axes.legend(frameon=False, fontsize=8.5, labelcolor=MUTED, **options)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _is_drawable(name: str) -> bool:
@@ -78,5 +85,6 @@ def _is_drawable(name: str) -> bool:
     return all(font.get_char_index(ord(letter)) for letter in name)
 
 
-def _shortened(name: str, longest: int) -> str:
+def shortened(name: str, longest: int) -> str:
+    """`name`, cut to `longest` characters."""
     return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fornada.formats.items import Array
 from trainer.data.images import dark_on_light
-from trainer.evaluation.classification import likeliest_classes, predicted_right
+from trainer.evaluation.predictions import Predictions
 from trainer.figures.canvas import (
     INK,
     MUTED,
@@ -19,53 +19,47 @@ from trainer.figures.canvas import (
     WRONG,
     drawable_names,
     new_figure,
+    shortened,
     to_png,
 )
 
 _GRID_SIDE = 4
 _WRONG_SHOWN = 4
-_BARS = 10
+_BARS, _FEWEST_ROWS = 10, 5
+_MAX_TITLE_LENGTH = 44
 # Inches. Laid out by hand: automatic layouts let titles overlap the names of the bars.
 _GRID_WIDTH, _GRID_HEIGHT, _MARGIN, _HEAD, _FOOT = 14.2, 9.2, 0.25, 0.35, 0.45
 _IMAGE_SIDE, _NAMES_WIDTH, _CELL_GAP = 1.62, 0.82, 0.22
 
 
-def prediction_grid(
-    images: Array,
-    labels: NDArray[np.integer[Any]],
-    probabilities: NDArray[np.floating[Any]],
-    classes: Sequence[str],
-) -> bytes:
+def prediction_grid(images: Array, predictions: Predictions) -> bytes:
     """Sixteen items with the probabilities of their classes, right in blue and wrong in red; PNG.
 
     Up to four of them were predicted wrong, the others right, both spread evenly over the data and
     in its order. So errors are visible if there are any, and over-represented: the headline has the
-    accuracy over all items.
+    share over all items.
 
     Args:
-        images: uint8 [items, height, width] or [items, height, width, 1 or 3].
-        labels: int [items], the true class.
-        probabilities: float [items, classes].
-        classes: Names of the classes.
+        images: As `trainer.data.images.are_images` says, one per prediction.
+        predictions: Of one class per item, or of labels.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    right = predicted_right(probabilities, labels)
+    right = predictions.right
     chosen = items_to_show(right)
-    predicted, names = likeliest_classes(probabilities), drawable_names(classes)
+    names = drawable_names(predictions.classes)
     figure = new_figure(width=_GRID_WIDTH, height=_GRID_HEIGHT)
     for position, (item, image) in enumerate(
-        zip(chosen, dark_on_light(images, chosen), strict=True)
+        zip(chosen.tolist(), dark_on_light(images, chosen), strict=True)
     ):
-        row, label = probabilities[item], int(labels[item])
         image_axes, bar_axes = _cell(figure, *divmod(position, _GRID_SIDE))
         _draw_image(image_axes, image)
-        _draw_bars(bar_axes, row, label=label, predicted=int(predicted[item]), names=names)
+        _draw_bars(bar_axes, predictions, item, names)
         colour = RIGHT if right[item] else WRONG
-        title = _title(row, label=label, predicted=int(predicted[item]), names=names)
+        title = _title(predictions, item, names)
         image_axes.set_title(title, loc="left", fontsize=10.5, color=colour, pad=5, **PLAIN)
-    _draw_headline(figure, right, len(chosen), int((~right[chosen]).sum()))
+    _draw_headline(figure, predictions, len(chosen), int((~right[chosen]).sum()))
     return to_png(figure)
 
 
@@ -120,42 +114,57 @@ def _draw_image(axes: Any, image: NDArray[np.uint8]) -> None:
     axes.spines[:].set_color(RULE)
 
 
-def _draw_bars(
-    axes: Any,
-    probabilities: NDArray[np.floating[Any]],
-    *,
-    label: int,
-    predicted: int,
-    names: Sequence[str],
-) -> None:
-    lengths = np.nan_to_num(probabilities)
+def _draw_bars(axes: Any, predictions: Predictions, item: int, names: Sequence[str]) -> None:
+    lengths = np.nan_to_num(predictions.probabilities[item])
+    true, predicted = predictions.true_of(item), predictions.predicted_of(item)
     # In class order; only the likeliest classes if there are many.
     shown = np.sort(np.argsort(-lengths, kind="stable")[:_BARS])
-    colours = [RIGHT if c == label else WRONG if c == predicted else OTHER for c in shown]
+    colours = [RIGHT if c in true else WRONG if c in predicted else OTHER for c in shown]
     axes.barh(range(len(shown)), lengths[shown], color=colours, height=0.72)
+    if predictions.threshold is not None:
+        axes.axvline(predictions.threshold, color=MUTED, linewidth=0.8, linestyle=":")
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(shown) - 0.4, -0.6)
+    # Two bars are no thicker than ten.
+    room = max(_FEWEST_ROWS - len(shown), 0) / 2
+    axes.set_ylim(len(shown) - 0.4 + room, -0.6 - room)
     axes.set_xticks([])
+    # The name of a true label without a long bar would tell nothing from the others'.
     axes.set_yticks(range(len(shown)), [names[c] for c in shown], **PLAIN)
     axes.tick_params(colors=MUTED, labelsize=7.5, length=0, pad=3)
+    if predictions.are_labels:
+        for text, c in zip(axes.get_yticklabels(), shown, strict=True):
+            text.set_color(RIGHT if c in true else MUTED)
     axes.spines[["top", "bottom", "right"]].set_visible(False)
     axes.spines["left"].set_color(OTHER)
 
 
-def _title(
-    probabilities: NDArray[np.floating[Any]], *, label: int, predicted: int, names: Sequence[str]
-) -> str:
-    if predicted < 0:
-        return f"no result ({names[label]})"
-    return f"{names[predicted]} {probabilities[predicted]:.0%} ({names[label]})"
+def _title(predictions: Predictions, item: int, names: Sequence[str]) -> str:
+    true = ", ".join(names[c] for c in predictions.true_of(item)) or "none"
+    if not predictions.present[item]:
+        return shortened(f"no result ({true})", _MAX_TITLE_LENGTH)
+    predicted = predictions.predicted_of(item)
+    if not predictions.are_labels:
+        (c,) = predicted
+        return f"{names[c]} {predictions.probabilities[item, c]:.0%} ({true})"
+    found = ", ".join(names[c] for c in predicted) or "none"
+    return shortened(found if predictions.right[item] else f"{found} ({true})", _MAX_TITLE_LENGTH)
 
 
-def _draw_headline(figure: Any, right: NDArray[np.bool_], shown: int, shown_wrong: int) -> None:
-    left = _MARGIN / _GRID_WIDTH
+def _draw_headline(figure: Any, predictions: Predictions, shown: int, shown_wrong: int) -> None:
+    left, right = _MARGIN / _GRID_WIDTH, predictions.right
+    headline = f"{right.mean():.1%} of {len(right):,} items "
+    headline += "have all labels right" if predictions.are_labels else "predicted right"
+    legend = (
+        "predicted labels (true labels)   ·   blue: a true label, red: a wrong one, dotted: the "
+        "threshold"
+        if predictions.are_labels
+        else "predicted class, its probability (true class)   ·   blue bar: the true class, red "
+        "bar: a wrong prediction"
+    )
     figure.text(
         left,
         1 - 0.16 / _GRID_HEIGHT,
-        f"{right.mean():.1%} of {len(right):,} items predicted right",
+        headline,
         va="top",
         fontsize=16,
         fontweight="bold",
@@ -164,8 +173,7 @@ def _draw_headline(figure: Any, right: NDArray[np.bool_], shown: int, shown_wron
     figure.text(
         left,
         0.12 / _GRID_HEIGHT,
-        "predicted class, its probability (true class)   ·   blue bar: the true class, red bar: a "
-        f"wrong prediction   ·   {shown_wrong} of the {shown} were picked because they are wrong",
+        f"{legend}   ·   {shown_wrong} of the {shown} were picked because they are wrong",
         fontsize=9.5,
         color=MUTED,
     )

@@ -5,14 +5,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from fornada.errors import UsageError
-from fornada.records import Task
 from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, TargetKind
 from trainer.recipes import networks
 
-#: Item shape, item dtype and number of outputs → `keras.Model`, neither trained nor compiled.
-Build = Callable[[Sequence[int], Dtype, int], Any]
+#: Item shape, item dtype, number of outputs and their activation → `keras.Model`, neither trained
+#: nor compiled.
+Build = Callable[[Sequence[int], Dtype, int, str | None], Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """What a model of a kind ends in, and how its outputs are compared with the targets."""
+
+    activation: str | None
+    #: Keras's name, as those of the metrics.
+    loss: str
+    metrics: tuple[str, ...] = ("accuracy",)
+
+
+OBJECTIVES: Mapping[TargetKind, Objective] = {
+    "probabilities": Objective(activation="softmax", loss="sparse_categorical_crossentropy"),
+    "binary": Objective(activation="sigmoid", loss="binary_crossentropy"),
+    "multilabel": Objective(activation="sigmoid", loss="binary_crossentropy"),
+    "values": Objective(
+        activation=None, loss="mean_squared_error", metrics=("mean_absolute_error",)
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,10 +42,9 @@ class Recipe:
     name: str
     #: Raises UsageError for items that do not fit the network.
     build: Build
-    task: Task = "classification"
-    #: Keras's name, as those of the metrics and the optimizer.
-    loss: str = "sparse_categorical_crossentropy"
-    metrics: tuple[str, ...] = ("accuracy",)
+    #: Whether it predicts values, not classes.
+    of_values: bool = False
+    #: Keras's name.
     optimizer: str = "adam"
     learning_rate: float = 0.001
     epochs: int
@@ -37,6 +56,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         Recipe(name="mlp", build=networks.mlp, epochs=5, batch_size=64),
         Recipe(name="cnn", build=networks.cnn, epochs=15, batch_size=64),
+        Recipe(name="photos", build=networks.photos, epochs=20, batch_size=32),
         # Few classes and many examples: after the third epoch it overfits.
         Recipe(name="sentiment", build=networks.text, epochs=3, batch_size=64),
         Recipe(name="topics", build=networks.text, epochs=15, batch_size=64),
@@ -44,14 +64,15 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(
             name="regression",
             build=networks.regression,
-            task="regression",
-            loss="mean_squared_error",
-            metrics=("mean_absolute_error",),
+            of_values=True,
             epochs=100,
             batch_size=16,
         ),
     )
 }
+
+#: Largest side of images that the networks for small ones take by default.
+_SMALL_IMAGE = 64
 
 #: Data sets whose recipe does not follow from their items.
 _BY_DATASET = {"imdb": "sentiment"}
@@ -69,12 +90,14 @@ def find_recipe(name: str) -> Recipe:
 
 
 def default_recipe(dataset: Dataset) -> Recipe:
-    """The recipe for `dataset`: by its name, else by its task and the kind of its items."""
+    """The recipe for `dataset`: by its name, else by its kind and its items."""
     if dataset.name in _BY_DATASET:
         return RECIPES[_BY_DATASET[dataset.name]]
-    if dataset.task == "regression":
+    if dataset.kind == "values":
         return RECIPES["regression"]
     has_channels = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
+    if dataset.item_dtype == "uint8" and max(dataset.item_shape[:2]) > _SMALL_IMAGE:
+        return RECIPES["photos"]
     by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if has_channels else "mlp"}
     return RECIPES[by_dtype[dataset.item_dtype]]
 
@@ -86,16 +109,22 @@ def build_model(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
     same bytes.
 
     Raises:
-        UsageError: The recipe is for other items or another task.
+        UsageError: The recipe is for other items or another kind of outputs.
     """
-    if recipe.task != dataset.task:
+    if recipe.of_values != (dataset.kind == "values"):
+        predicts = ("classes", "values") if dataset.kind == "values" else ("values", "classes")
         raise UsageError(
-            f"recipe {recipe.name} is for {recipe.task}, but {dataset.name} for {dataset.task}; "
+            f"recipe {recipe.name} predicts {predicts[0]}, but {dataset.name} has {predicts[1]}; "
             "choose another recipe"
         )
     keras = import_keras()
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    model = recipe.build(dataset.item_shape, dataset.item_dtype, dataset.output_count)
+    model = recipe.build(
+        dataset.item_shape,
+        dataset.item_dtype,
+        dataset.output_count,
+        OBJECTIVES[dataset.kind].activation,
+    )
     networks.adapt(model, dataset.train_items)
     return model

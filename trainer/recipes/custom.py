@@ -12,7 +12,7 @@ from fornada.tensors import Dtype
 from model_store.engines.keras_file import dump_model, load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, TargetKind
 from trainer.recipes.catalog import Recipe
 from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
 
@@ -30,24 +30,17 @@ def custom_recipe(name: str, dataset: Dataset) -> Recipe:
         UsageError: It cannot be imported, or is not a function.
     """
     function = _imported(name)
-    known = {"classes": list(dataset.classes)}
+    # Of two classes, a network with a softmax has two outputs, and one with a sigmoid one.
+    known = {"classes": list(dataset.classes), "output_count": len(dataset.classes)}
 
-    def build(item_shape: Sequence[int], item_dtype: Dtype, output_count: int) -> Any:
-        values = {
-            **known,
-            "item_shape": tuple(item_shape),
-            "item_dtype": item_dtype,
-            "output_count": output_count,
-        }
+    def build(item_shape: Sequence[int], item_dtype: Dtype, *_: object) -> Any:
+        values = {**known, "item_shape": tuple(item_shape), "item_dtype": item_dtype}
         return _called(name, function, values)
 
-    regression = dataset.task == "regression"
     return Recipe(
         name=name,
         build=build,
-        task=dataset.task,
-        loss="mean_squared_error" if regression else "sparse_categorical_crossentropy",
-        metrics=("mean_absolute_error",) if regression else ("accuracy",),
+        of_values=dataset.kind == "values",
         epochs=_EPOCHS,
         batch_size=_BATCH_SIZE,
     )
@@ -81,11 +74,25 @@ def check_custom_model(
         loaded, tile_items=1, item_shape=dataset.item_shape, item_dtype=dataset.item_dtype
     )
     outputs = loaded.output_shape[-1]
-    if outputs != dataset.output_count:
+    if outputs not in {dataset.output_count, len(dataset.classes)}:
         raise ModelRefusedError(
-            f"{where} has {outputs} outputs, but {dataset.name} needs {dataset.output_count} "
+            f"{where} has {outputs} outputs, but {dataset.name} needs {len(dataset.classes)} "
             f"({', '.join(dataset.classes[:5])}); change the size of its last layer"
         )
+    activation = getattr(getattr(loaded.layers[-1], "activation", None), "__name__", "sigmoid")
+    if output_kind(loaded, dataset) in {"binary", "multilabel"} and activation != "sigmoid":
+        raise ModelRefusedError(
+            f"{where} ends in the activation {activation}, but {outputs} outputs for "
+            f"{len(dataset.classes)} classes of {dataset.name} are each a probability of their "
+            "own; end it in a sigmoid"
+        )
+
+
+def output_kind(model: Any, dataset: Dataset) -> TargetKind:
+    """What the outputs of `model` are; of two classes it may give one probability, or both."""
+    if dataset.kind == "binary" and model.output_shape[-1] == len(dataset.classes):
+        return "probabilities"
+    return dataset.kind
 
 
 def _imported(name: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from fornada.errors import UsageError
 from model_store.engines.keras_setup import import_keras
-from trainer.recipes.catalog import Recipe
+from trainer.data.dataset import TargetKind
+from trainer.recipes.catalog import OBJECTIVES, Recipe
 
 #: Fields that `compile` takes.
 HOW_COMPILED = ("optimizer", "learning_rate", "loss", "metrics")
@@ -41,10 +42,17 @@ class TrainingPlan:
     #: Publish the weights of the epoch with the lowest validation loss, not the last.
     keep_best: bool = False
 
-    def filled(self, recipe: Recipe, *, compiled: bool = False) -> "TrainingPlan":
+    def filled(self, recipe: Recipe, kind: TargetKind, *, compiled: bool = False) -> "TrainingPlan":
         """The plan with the recipe's defaults; without those of `compile` if it is `compiled`."""
-        named = ("epochs", "batch_size") if compiled else ("epochs", "batch_size", *HOW_COMPILED)
-        own = {name: getattr(recipe, name) for name in named if getattr(self, name) is None}
+        defaults: dict[str, Any] = {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
+        if not compiled:
+            defaults |= {
+                "optimizer": recipe.optimizer,
+                "learning_rate": recipe.learning_rate,
+                "loss": OBJECTIVES[kind].loss,
+                "metrics": OBJECTIVES[kind].metrics,
+            }
+        own = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, recipe=recipe.name, **own)
 
     def parameters(self) -> dict[str, Any]:

@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from trainer.data.images import are_images
 from trainer.evaluation.calibration import Calibration, calibrate
-from trainer.evaluation.classification import (
-    Evaluation,
-    confusion_matrix,
-    evaluate,
-    likeliest_classes,
-)
+from trainer.evaluation.classification import ClassScore, Evaluation, evaluate
+from trainer.evaluation.predictions import Predictions, confusion_matrix, of_one_class
+from trainer.figures.canvas import drawable_names
 from trainer.figures.confusion import confusion_figure
 from trainer.figures.reliability import reliability_figure
-from trainer.report.items import ClassifiedItems, items_section, mistakes_section
+from trainer.report.items import item_sections
 from trainer.report.page import Section, Tile, percent, short
 
 #: Beyond this, the cells of the heat map are smaller than a pixel.
@@ -60,15 +55,12 @@ def classification_report(
     labels = targets.astype(np.int64)
     probabilities, is_softmax = _as_probabilities(outputs)
     calibration = calibrate(probabilities, labels)
-    tested = ClassifiedItems(
-        items=items, labels=labels, probabilities=probabilities, classes=classes
-    )
+    predictions = of_one_class(probabilities, labels, classes)
     sections = [
-        _confusion_section(probabilities, labels, classes),
-        _class_section(evaluation),
-        _calibration_section(calibration, is_softmax=is_softmax),
-        *([items_section(tested)] if are_images(items) else []),
-        mistakes_section(tested),
+        confusion_section(predictions),
+        class_section(evaluation.classes, failed_count=evaluation.failed),
+        calibration_section(calibration, is_softmax=is_softmax),
+        *item_sections(items, predictions),
     ]
     return _tiles(evaluation, calibration), sections
 
@@ -102,29 +94,30 @@ def _tiles(evaluation: Evaluation, calibration: Calibration) -> list[Tile]:
         Tile(
             label="Calibration error",
             value=percent(calibration.error),
-            detail=_confidence(calibration),
+            detail=confidence_of(calibration),
         ),
     ]
 
 
-def _confidence(calibration: Calibration) -> str:
+def confidence_of(calibration: Calibration) -> str:
+    """Whether a model promises too much or too little."""
     gap = calibration.confidence - calibration.accuracy
     if abs(gap) < _SMALL_GAP:
         return "well calibrated"
     return "overconfident" if gap > 0 else "underconfident"
 
 
-def _confusion_section(
-    probabilities: Array, labels: NDArray[np.integer[Any]], classes: Sequence[str]
-) -> Section:
+def confusion_section(predictions: Predictions) -> Section:
+    """Which classes are taken for which others."""
+    classes = predictions.classes
     matrix = None
     if len(classes) <= _MAX_MAPPED_CLASSES:
-        matrix = confusion_figure(confusion_matrix(probabilities, labels, classes), classes)
+        matrix = confusion_figure(confusion_matrix(predictions), classes)
     return Section(
         anchor="confusion",
         title="Confusion",
         values={
-            "pairs": _confused_pairs(probabilities, labels, classes),
+            "pairs": _confused_pairs(predictions),
             "matrix": matrix,
             "class_count": len(classes),
         },
@@ -132,15 +125,13 @@ def _confusion_section(
     )
 
 
-def _confused_pairs(
-    probabilities: Array, labels: NDArray[np.integer[Any]], classes: Sequence[str]
-) -> list[_ConfusedPair]:
+def _confused_pairs(predictions: Predictions) -> list[_ConfusedPair]:
     """The pairs confused most often; takes no memory for the others."""
-    likeliest = likeliest_classes(probabilities)
-    wrong = (likeliest != labels) & (likeliest >= 0)
-    both = np.stack([labels[wrong].astype(np.intp), likeliest[wrong]], axis=1)
+    labels, classes = predictions.true, predictions.classes
+    wrong = ~predictions.right & predictions.present
+    both = np.stack([labels[wrong], predictions.predicted[wrong]], axis=1)
     pairs, counts = np.unique(both, axis=0, return_counts=True)
-    items_of = np.bincount(labels.astype(np.intp), minlength=len(classes))
+    items_of = np.bincount(labels, minlength=len(classes))
     shares = counts / items_of[pairs[:, 0]]
     order = np.lexsort((-shares, -counts))[:_MAX_PAIRS]
     return [
@@ -154,10 +145,17 @@ def _confused_pairs(
     ]
 
 
-def _class_section(evaluation: Evaluation) -> Section:
+def class_section(
+    scores: Sequence[ClassScore],
+    *,
+    failed_count: int,
+    counts: bytes | None = None,
+    threshold: float | None = None,
+) -> Section:
+    """Recall and precision by class, the weakest first."""
     # A class without test items is neither weak nor strong.
     worst_first = sorted(
-        enumerate(evaluation.classes),
+        enumerate(scores),
         key=lambda entry: (entry[1].recall is None, entry[1].f1 or 0.0),
     )
     return Section(
@@ -167,16 +165,29 @@ def _class_section(evaluation: Evaluation) -> Section:
             "weakest": worst_first[:_VISIBLE_ROWS],
             "others": worst_first[_VISIBLE_ROWS:_MAX_ROWS],
             "hidden_count": len(worst_first[_MAX_ROWS:]),
-            "failed_count": evaluation.failed,
+            "failed_count": failed_count,
+            "counts": counts,
+            "threshold": threshold,
         },
+        figures={"labels.png": counts} if counts else {},
     )
 
 
-def _calibration_section(calibration: Calibration, *, is_softmax: bool) -> Section:
-    diagram = reliability_figure(calibration)
+def calibration_section(
+    calibration: Calibration, *, is_softmax: bool = False, event: str | None = None
+) -> Section:
+    """How far probabilities can be believed, of the predicted class or of one class."""
+    # The second of two classes, `#1` where it cannot be drawn.
+    drawn = drawable_names(["", event])[1] if event is not None else None
+    diagram = reliability_figure(calibration, event=drawn)
     return Section(
         anchor="calibration",
         title="Calibration",
-        values={"calibration": calibration, "diagram": diagram, "is_softmax": is_softmax},
+        values={
+            "calibration": calibration,
+            "diagram": diagram,
+            "is_softmax": is_softmax,
+            "event": event,
+        },
         figures={"calibration.png": diagram},
     )

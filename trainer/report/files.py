@@ -1,20 +1,25 @@
 """The files of a training report: the page, and its figures beside it."""
 
-import math
 from collections import ChainMap
 
-import numpy as np
-
 from fornada import keys
-from fornada.formats.items import Array
+from fornada.tensors import BINARY_CLASSES, OutputTensor
 from model_store.manifest import ModelDraft
 from model_store.publishing.checked import outputs_of
 from model_store.publishing.fitted import FittedModel
+from trainer.report.binary import binary_report
 from trainer.report.classification import classification_report
-from trainer.report.material import ReportMaterial, layer_rows, train_item_counts
-from trainer.report.page import Tile, counted, render
-from trainer.report.regression import regression_report
+from trainer.report.material import (
+    Outcome,
+    ReportMaterial,
+    layer_rows,
+    targets_of,
+    train_item_counts,
+)
+from trainer.report.multilabel import multilabel_report
+from trainer.report.page import Section, Tile, counted, render, shape, short
 from trainer.report.training import network_section, provenance_section, training_section
+from trainer.report.values import values_report
 
 _MINUTE_S, _HOUR_S = 60, 3600
 #: Rows of the predict calls over the test items.
@@ -22,45 +27,28 @@ _TEST_TILE_ITEMS = 256
 
 
 def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
-    """The files of the report on a fitted model; none where there is no report for its kind yet.
+    """The files of the report on a fitted model; none where nothing is known of its quality.
 
     Raises:
         InputError: Items, targets and outputs do not fit together.
-        MissingExtraError: matplotlib, Pillow or Jinja2 is not installed.
+        MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
-    items, targets = fitted.test_items, _targets(fitted.test_targets, draft)
-    if items is None or targets is None:
+    items, tested = fitted.test_items, None
+    targets = None if items is None else targets_of(fitted.test_targets, draft.output)
+    if items is not None and targets is not None:
+        outputs = outputs_of(fitted.model, items, tile_items=_TEST_TILE_ITEMS)
+        tested = Outcome(items=items, targets=targets, outputs=outputs)
+    if tested is None and not fitted.history:
         return {}
     return report_files(
         ReportMaterial(
             draft=draft,
             layers=layer_rows(fitted.model),
             history=fitted.history,
-            test_items=items,
-            test_targets=targets,
-            test_outputs=outputs_of(fitted.model, items, tile_items=_TEST_TILE_ITEMS),
+            tested=tested,
             best_epoch=fitted.best_epoch,
         )
     )
-
-
-def _targets(given: Array | None, draft: ModelDraft) -> Array | None:
-    """The targets as a report takes them: a class, or a value, per item."""
-    output_count = len(draft.classes)
-    if given is None or (output_count == 1) != (draft.task == "regression"):
-        return None
-    if math.prod(given.shape[1:]) == 1:
-        targets = given.reshape(len(given))
-        return targets.astype(np.int64) if _are_whole(targets) and output_count > 1 else targets
-    # As categorical cross-entropy takes them.
-    is_one_hot = (
-        given.shape == (len(given), output_count) and (np.count_nonzero(given, axis=1) == 1).all()
-    )
-    return given.argmax(axis=1) if is_one_hot else None
-
-
-def _are_whole(targets: Array) -> bool:
-    return targets.dtype.kind in "uif" and bool((np.mod(targets, 1) == 0).all())
 
 
 def report_files(material: ReportMaterial) -> dict[str, bytes]:
@@ -68,33 +56,56 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
 
     Raises:
         InputError: Items, targets and outputs do not fit together.
-        MissingExtraError: matplotlib, Pillow or Jinja2 is not installed.
+        MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
     draft = material.draft
-    if draft.task == "classification":
-        learned = f"{len(draft.classes):,} classes"
-        tiles, findings = classification_report(
-            material.test_items, material.test_targets, material.test_outputs, draft.classes
-        )
-    else:
-        learned = f"Predicts {draft.classes[0]}"
-        tiles, findings = regression_report(
-            material.test_outputs, material.test_targets, output=draft.classes[0]
-        )
+    tiles, findings = _findings(material.tested, draft.output)
     sections = [
-        training_section(material),
+        *([training_section(material)] if material.history else []),
         *findings,
         network_section(material),
         provenance_section(material),
     ]
     page = render(
         title=draft.name,
-        subtitle=f"{learned}, {_origin(draft)}",
+        subtitle=f"{_learned(draft.output)}, {_origin(draft)}",
         tiles=[*tiles, *_common_tiles(material)],
         sections=sections,
         version=draft.packages.get("fornada", ""),
     )
     return {keys.REPORT_PAGE: page, **ChainMap(*(dict(section.figures) for section in sections))}
+
+
+def _findings(tested: Outcome | None, given: OutputTensor) -> tuple[list[Tile], list[Section]]:
+    """What the test items say of a model of this kind; nothing of an embedding."""
+    if tested is None:
+        return [], []
+    items, targets, outputs = tested.items, tested.targets, tested.outputs
+    classes = list(given.classes or (BINARY_CLASSES if given.kind == "binary" else given.columns))
+    threshold = given.least_probability
+    match given.kind:
+        case "probabilities":
+            return classification_report(items, targets, outputs, classes)
+        case "binary":
+            return binary_report(items, targets, outputs, classes, threshold=threshold)
+        case "multilabel":
+            return multilabel_report(items, targets, outputs, classes, threshold=threshold)
+        case "values":
+            return values_report(outputs, targets, classes)
+    return [], []
+
+
+def _learned(given: OutputTensor) -> str:
+    classes = given.classes or given.columns
+    phrases = {
+        "probabilities": f"{len(classes):,} classes",
+        "binary": " or ".join(short(name) for name in given.classes or BINARY_CLASSES),
+        "multilabel": f"{len(classes):,} labels",
+        "values": f"Predicts {classes[0] if len(classes) == 1 else f'{len(classes):,} values'}",
+        "embedding": f"Embedding of {given.width:,} numbers",
+        "tensor": f"Gives {shape(given.shape)}",
+    }
+    return phrases[given.kind]
 
 
 def _origin(draft: ModelDraft) -> str:

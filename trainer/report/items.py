@@ -2,31 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from trainer.data.images import are_images, dark_on_light, thumbnail
-from trainer.evaluation.classification import likeliest_classes, predicted_right
+from trainer.data.images import THUMBNAIL_SIDE, are_images, dark_on_light, thumbnail
+from trainer.evaluation.predictions import Predictions
 from trainer.figures.predictions import items_to_show, prediction_grid
-from trainer.report.page import Section
+from trainer.report.page import Section, short
 
-#: Classes with a bar; the true one is always among them.
+#: Classes with a bar; a true one is always among them.
 _MAX_BARS = 4
 _MAX_MISTAKES = 12
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassifiedItems:
-    """Test items with their true classes and predictions."""
-
-    items: Array
-    labels: NDArray[np.integer[Any]]
-    #: float [items, classes].
-    probabilities: NDArray[np.floating[Any]]
-    classes: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,106 +34,114 @@ class _Card:
     truth: str
     predicted: str
     is_right: bool
+    #: Whether its pixels are too small to be told apart.
+    is_photo: bool
     bars: Sequence[_Bar]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Mistake:
-    """An item that is no image, taken for another class."""
+    """An item that is no image, predicted wrong."""
 
     item: int
     truth: str
     predicted: str
-    predicted_share: float
-    true_share: float
+    #: The class that the model was surest of, wrongly, and its probability.
+    surest: str
+    surest_share: float
+    #: Probability of the likeliest true class; `None` where no label is true.
+    true_share: float | None
 
 
-def items_section(tested: ClassifiedItems) -> Section:
+def item_sections(items: Array, predictions: Predictions) -> list[Section]:
+    """The sections on single items: sixteen of them, if they are images, and the worst mistakes."""
+    pictured = [_items_section(items, predictions)] if are_images(items) else []
+    return [*pictured, _mistakes_section(items, predictions)]
+
+
+def _items_section(items: Array, predictions: Predictions) -> Section:
     """Sixteen images of the test items, wrong predictions among them."""
-    right = predicted_right(tested.probabilities, tested.labels)
+    right = predictions.right
     chosen = items_to_show(right)
-    grid = prediction_grid(tested.items, tested.labels, tested.probabilities, tested.classes)
     return Section(
         anchor="items",
         title="Test items",
         values={
-            "cards": _cards(tested, chosen),
+            "cards": _cards(items, predictions, chosen),
             "item_count": len(right),
             "wrong_count": int((~right[chosen]).sum()),
+            "are_labels": predictions.are_labels,
         },
-        figures={"test-items.png": grid},
+        figures={"test-items.png": prediction_grid(items, predictions)},
     )
 
 
-def mistakes_section(tested: ClassifiedItems) -> Section:
-    """The items predicted wrong with the highest probability."""
-    worst = worst_mistakes(tested.probabilities, tested.labels)
-    images = are_images(tested.items)
+def _mistakes_section(items: Array, predictions: Predictions) -> Section:
+    """The items predicted wrong that the model was surest of."""
+    worst = predictions.surest_mistakes(_MAX_MISTAKES)
+    images = are_images(items)
     return Section(
         anchor="mistakes",
         title="Worst mistakes",
         values={
             "are_images": images,
-            "mistakes": _cards(tested, worst) if images else _mistakes(tested, worst),
+            "are_labels": predictions.are_labels,
+            "mistakes": _cards(items, predictions, worst)
+            if images
+            else [_mistake(predictions, item) for item in worst.tolist()],
         },
     )
 
 
-def worst_mistakes(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]
-) -> NDArray[np.intp]:
-    """Positions of up to twelve wrong predictions, the highest probability first.
-
-    Args:
-        probabilities: float [items, classes]; rows with NaN have no result and are left out.
-        labels: int [items].
-    """
-    likeliest = likeliest_classes(probabilities)
-    wrong = np.flatnonzero((likeliest != labels) & (likeliest >= 0))
-    order = np.argsort(-probabilities[wrong].max(axis=1, initial=0), kind="stable")
-    return wrong[order[:_MAX_MISTAKES]]
-
-
-def _cards(tested: ClassifiedItems, chosen: NDArray[np.intp]) -> list[_Card]:
-    labels, likeliest = tested.labels[chosen], likeliest_classes(tested.probabilities[chosen])
-    images = dark_on_light(tested.items, chosen)
+def _cards(items: Array, predictions: Predictions, chosen: NDArray[np.intp]) -> list[_Card]:
+    right = predictions.right
     return [
         _Card(
-            item=int(item),
+            item=item,
             thumbnail=thumbnail(image),
-            truth=tested.classes[label],
-            predicted="no result" if predicted < 0 else tested.classes[predicted],
-            is_right=bool(predicted == label),
-            bars=_bars(tested, int(item), int(label), int(predicted)),
+            truth=_named(predictions, predictions.true_of(item)),
+            predicted=_named(predictions, predictions.predicted_of(item))
+            if predictions.present[item]
+            else "no result",
+            is_right=bool(right[item]),
+            is_photo=max(image.shape[:2]) > THUMBNAIL_SIDE,
+            bars=_bars(predictions, item),
         )
-        for item, label, predicted, image in zip(chosen, labels, likeliest, images, strict=True)
+        for item, image in zip(chosen.tolist(), dark_on_light(items, chosen), strict=True)
     ]
 
 
-def _bars(tested: ClassifiedItems, item: int, label: int, predicted: int) -> list[_Bar]:
-    shares = np.nan_to_num(tested.probabilities[item])
+def _named(predictions: Predictions, positions: Sequence[int]) -> str:
+    return ", ".join(short(predictions.classes[position]) for position in positions) or "none"
+
+
+def _bars(predictions: Predictions, item: int) -> list[_Bar]:
+    shares = np.nan_to_num(predictions.probabilities[item])
+    true, predicted = predictions.true_of(item), predictions.predicted_of(item)
     shown = np.argsort(-shares, kind="stable")[:_MAX_BARS].tolist()
-    if label not in shown:
-        shown[-1] = label
+    missing = [position for position in true if position not in shown]
+    if missing:
+        shown[-1] = missing[0]
     return [
         _Bar(
-            name=tested.classes[position],
+            name=predictions.classes[position],
             share=float(shares[position]),
-            kind="true" if position == label else "predicted" if position == predicted else "other",
+            kind="true" if position in true else "predicted" if position in predicted else "other",
         )
         for position in shown
     ]
 
 
-def _mistakes(tested: ClassifiedItems, worst: NDArray[np.intp]) -> list[_Mistake]:
-    labels, likeliest = tested.labels[worst], likeliest_classes(tested.probabilities[worst])
-    return [
-        _Mistake(
-            item=int(item),
-            truth=tested.classes[label],
-            predicted=tested.classes[predicted],
-            predicted_share=float(tested.probabilities[item, predicted]),
-            true_share=float(tested.probabilities[item, label]),
-        )
-        for item, label, predicted in zip(worst, labels, likeliest, strict=True)
-    ]
+def _mistake(predictions: Predictions, item: int) -> _Mistake:
+    shares = predictions.probabilities[item]
+    true, predicted = predictions.true_of(item), predictions.predicted_of(item)
+    extra = [position for position in predicted if position not in true]
+    surest = max(extra, key=lambda position: shares[position], default=None)
+    return _Mistake(
+        item=item,
+        truth=_named(predictions, true),
+        predicted=_named(predictions, predicted),
+        surest="" if surest is None else predictions.classes[surest],
+        surest_share=0.0 if surest is None else float(shares[surest]),
+        true_share=max((float(shares[position]) for position in true), default=None),
+    )

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fornada.formats.items import Array
+from fornada.tensors import OutputTensor
 from model_store.manifest import ModelDraft, Training
 
 
@@ -22,20 +25,28 @@ class LayerRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Items that the model was not fitted on, and what it gives for them."""
+
+    #: uint8 [items, height, width], [..., 1] or [..., 3]; or float32 vectors, int32 tokens, ….
+    items: Array
+    #: As `targets_of` returns them.
+    targets: Array
+    #: float32 [items, outputs].
+    outputs: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportMaterial:
     """Everything a report shows. The same material gives the same bytes."""
 
-    #: Model, task, classes, metrics, package versions; and the training, where Fornada did it.
+    #: Model, tensors, metrics, package versions; and the training, where Fornada did it.
     draft: ModelDraft
     layers: Sequence[LayerRow]
     #: Curves by name (`loss`, `val_accuracy`, …), one value per epoch.
     history: Mapping[str, Sequence[float]]
-    #: uint8 [items, height, width], [..., 1] or [..., 3]; or float32 vectors, int32 tokens, ….
-    test_items: Array
-    #: Classification: int [items], positions in the classes. Regression: float [items].
-    test_targets: Array
-    #: float32 [items, outputs]: one output per class, or the one value of a regression.
-    test_outputs: Array
+    #: `None`: nothing was tested.
+    tested: Outcome | None = None
     #: The epoch, from 1, whose weights the model has; `None`: the last.
     best_epoch: int | None = None
 
@@ -48,6 +59,43 @@ class ReportMaterial:
     def parameter_count(self) -> int:
         """Parameters of all layers."""
         return sum(layer.parameter_count for layer in self.layers)
+
+
+def targets_of(given: Array | None, output: OutputTensor) -> Array | None:
+    """The targets as a report takes them; `None` where it cannot tell what they mean.
+
+    Of one class per item: int64 [items]. Of labels: int64 0 or 1 [items, classes]. Of values: as
+    given, [items] or [items, values].
+
+    Args:
+        given: As the model's loss takes them.
+        output: What the model gives.
+    """
+    if given is None:
+        return None
+    count, width = len(given), output.width
+    flat = given.reshape(count) if math.prod(given.shape[1:]) == 1 else None
+    is_row = given.shape == (count, width)
+    found: Array | None = None
+    if output.kind == "values":
+        found = flat if width == 1 else given if is_row else None
+    elif output.kind == "multilabel":
+        found = _whole(given, 2) if is_row else None
+    elif output.kind == "binary" or (output.kind == "probabilities" and flat is not None):
+        found = None if flat is None else _whole(flat, max(width, 2))
+    elif output.kind == "probabilities" and is_row:
+        # As categorical cross-entropy takes them.
+        found = given.argmax(axis=1) if (np.count_nonzero(given, axis=1) == 1).all() else None
+    return found
+
+
+def _whole(targets: Array, end: int) -> Array | None:
+    """The targets as int64, if all are whole numbers from 0 to below `end`."""
+    if targets.dtype.kind not in "buif" or targets.size == 0:
+        return None
+    whole = targets.astype(np.int64)
+    fits = (whole == targets).all() and whole.min() >= 0 and whole.max() < end
+    return whole if fits else None
 
 
 def train_item_counts(training: Training) -> tuple[int, int]:

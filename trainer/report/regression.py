@@ -1,4 +1,4 @@
-"""What a report says of a regression: the distribution of its errors, and the largest."""
+"""What a report says of one value: the distribution of its errors, and the largest."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from trainer.evaluation.regression import RegressionEvaluation, evaluate_values,
 from trainer.figures.residuals import MAX_POINTS, residual_figure, scatter_figure
 from trainer.report.page import Section, Tile, percent
 
-_MAX_ROWS = 12
+#: Of the table of the largest residuals.
+MAX_ROWS = 12
 
 
 def regression_report(
@@ -42,11 +43,13 @@ def regression_report(
         },
         figures={"true-and-predicted.png": scatter, "residuals.png": histogram},
     )
-    largest = np.argsort(-np.abs(errors), kind="stable")[:_MAX_ROWS]
+    largest = np.argsort(-np.abs(errors), kind="stable")[:MAX_ROWS]
     columns = (np.flatnonzero(present), targets, values, errors)
     rows = zip(*(column[largest] for column in columns), strict=True)
     residual_section = Section(
-        anchor="residuals", title="Largest residuals", values={"rows": list(rows)}
+        anchor="residuals",
+        title="Largest residuals",
+        values={"rows": list(rows), "are_named": False},
     )
     return _tiles(evaluation), [error_section, residual_section]
 

@@ -43,11 +43,16 @@ def network_section(material: ReportMaterial) -> Section:
 
 def provenance_section(material: ReportMaterial) -> Section:
     """Data, parameters and versions: what it takes to train the same model again."""
-    training, items = material.draft.training, material.test_items
-    data = {
-        "test items": f"{len(items):,}",
-        "item": f"{shape(items.shape[1:])}, {items.dtype}",
-    }
+    training, taken = material.draft.training, material.draft.input
+    data = {"item": f"{shape(taken.shape)}, {taken.dtype}"}
+    if material.tested is not None:
+        items = material.tested.items
+        data = {
+            "test items": f"{len(items):,}",
+            "item": f"{shape(items.shape[1:])}, {items.dtype}",
+        }
+    if taken.image is not None:
+        data["images"] = str(taken.image)
     parameters: dict[str, object] = {}
     if training is not None:
         fitted_count, held_out_count = train_item_counts(training)

@@ -1,124 +1,106 @@
-"""Form predict calls of a fixed size from the rows of many shards, and return their outputs."""
+"""Form predict calls of the same size from the rows of many shards, and return their outputs."""
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 
 import numpy as np
 
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
-from worker.compute.halving import Predicted, Probabilities, predict_halves
+from fornada.jobs.items import Predicted
+from fornada.tensors import InputTensor
+from worker.compute.halving import Probabilities, predict_halves
+from worker.compute.predictor import Predictor
+from worker.compute.tile_queue import Part, Request, TileQueue
 
-
-class _Request:
-    """Rows whose outputs one caller waits for."""
-
-    def __init__(self, rows: Array) -> None:
-        self.rows = rows
-        self.taken = 0
-        self.delivered = 0
-        self.outputs: Probabilities | None = None
-        self.errors: dict[int, str] = {}
-        self.future: Future[Predicted] = Future()
-
-    @property
-    def left(self) -> int:
-        return len(self.rows) - self.taken
-
-    def take(self, count: int) -> "_Part":
-        part = _Part(request=self, start=self.taken, end=self.taken + count)
-        self.taken = part.end
-        return part
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """The rows of a request in one tile."""
-
-    request: _Request
-    start: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.start
-
-    @property
-    def rows(self) -> Array:
-        return self.request.rows[self.start : self.end]
+#: A tile that is not full goes before full ones of other shapes once its rows are so old.
+_STARVED_S = 0.5
 
 
 class Batcher:
     """Threads that own the compute; callers block in `predict` and share tiles.
 
-    Every call of `predict_tile` has the same number of rows, padded with zeros, so that an item
+    Every call for items of a shape has the same number of rows, padded with zeros, so that an item
     gives the same bytes however a job is split. Rows of different callers share a tile (dynamic
     batching in Triton and TF Serving), and several tiles are computed at a time (streams in
     OpenVINO). An engine with calls ahead gets full tiles before a stream is free, so that no
     stream waits for Python.
 
     Args:
-        predict_tile: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; called
-            from `streams + calls_ahead` threads.
-        streams: Calls that the engine computes at a time.
-        calls_ahead: Further calls that may wait in the engine.
-        tile_items: The rows of every call.
-        item_shape: Shape of one item.
-        item_dtype: dtype of the items.
+        predictor: What computes; called from `streams + calls_ahead` threads.
+        takes: The model's input.
+        output_count: Numbers that the model gives for an item.
         max_latency_s: How long a partial tile waits for more rows while a stream is free.
-        on_computed: Called after each call with its rows, padding excluded, and its seconds.
+        on_computed: Called after each call with its rows, padding excluded and included, and its
+            seconds.
     """
 
     def __init__(
         self,
-        predict_tile: Callable[[Array], Array],
+        predictor: Predictor,
         *,
-        streams: int,
-        calls_ahead: int,
-        tile_items: int,
-        item_shape: Sequence[int],
-        item_dtype: str,
+        takes: InputTensor,
+        output_count: int,
         max_latency_s: float,
-        on_computed: Callable[[int, float], object] = lambda _row_count, _duration_s: None,
+        on_computed: Callable[[int, int, float], object] = lambda _rows, _tile, _duration_s: None,
     ) -> None:
-        self.tile_items = tile_items
-        self._predict_tile = predict_tile
-        self._streams = streams
+        self.rows_for = predictor.rows_for
+        self._predictor = predictor
+        self._streams = predictor.streams
+        self._is_open = takes.is_open
+        self._dtype = np.dtype(takes.numpy_dtype)
+        self._output_count = output_count
         self._max_latency_s = max_latency_s
         self._on_computed = on_computed
-        self._tile_shape = (tile_items, *item_shape)
-        self._tile_dtype = np.dtype(item_dtype)
-        self._requests: deque[_Request] = deque()
+        #: By the items' shape; none is empty.
+        self._queues: dict[tuple[int, ...], TileQueue] = {}
+        self._request_count = 0
+        #: The last request that waited for company long enough.
+        self._last_due = 0
         self._changed = threading.Condition()
+        thread_count = predictor.streams + predictor.calls_ahead
         #: Threads that do not wait for rows: each is in a call, or has not started yet.
-        self._busy_count = streams + calls_ahead
+        self._busy_count = thread_count
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name=f"batcher-{number}", daemon=True)
-            for number in range(streams + calls_ahead)
+            for number in range(thread_count)
         ]
         for thread in self._threads:
             thread.start()
 
     def predict(self, rows: Array) -> Predicted:
-        """Outputs of `rows`, item dtype [items, *item_shape], and why some rows have none.
+        """Outputs of `rows`, item dtype [items, *item_shape], and why some have none.
+
+        Raises what `predict_groups` does.
+        """
+        return self.predict_groups([rows])[0]
+
+    def predict_groups(self, groups: Sequence[Array]) -> list[Predicted]:
+        """The same for rows of several shapes at once, of a model whose input has open sides.
 
         Raises:
             PredictionError: The model fails on any row, or answers with the wrong shape.
             FornadaError: The batcher is closed.
             MemoryError: The device is out of memory, which only a restart cures.
         """
-        request = _Request(rows)
         with self._changed:
             if self._closed:
                 # Not a `ModelError`, which would end the job.
                 raise FornadaError("the model was unloaded during the call; try again")
-            self._requests.append(request)
+            requests = [self._added(rows) for rows in groups]
             self._changed.notify_all()
-        return request.future.result()
+        return [request.future.result() for request in requests]
+
+    def _added(self, rows: Array) -> Request:
+        self._request_count += 1
+        request = Request(rows, number=self._request_count)
+        queue = self._queues.get(request.shape)
+        if queue is None:
+            queue = self._queues[request.shape] = TileQueue(self.rows_for(request.shape))
+        queue.add(request)
+        return request
 
     def close(self) -> None:
         """Answer all requests, then end the threads."""
@@ -132,7 +114,7 @@ class Batcher:
         while parts := self._next_parts():
             self._serve(parts)
 
-    def _serve(self, parts: list[_Part]) -> None:
+    def _serve(self, parts: list[Part]) -> None:
         try:
             outputs = self._call([part.rows for part in parts])
         except Exception as exc:  # noqa: BLE001 - raised in the caller
@@ -148,74 +130,94 @@ class Batcher:
             self._deliver(part, Predicted(outputs[start : start + len(part)], {}))
             start += len(part)
 
-    def _serve_halves(self, part: _Part, exc: Exception) -> None:
+    def _serve_halves(self, part: Part, exc: Exception) -> None:
         """Find the rows that the call failed on; only the model's own failure fails the caller."""
         try:
             if not isinstance(exc, PredictionError):
                 raise exc  # noqa: TRY301 - told to the caller below
-            predicted = predict_halves(lambda rows: self._call([rows])[: len(rows)], part.rows, exc)
+            predicted = predict_halves(
+                lambda rows: self._call([rows])[: len(rows)],
+                part.rows,
+                exc,
+                predict_one=self._predictor.predict_one,
+                output_count=self._output_count,
+                shape_is_open=self._is_open,
+            )
         except Exception as found:  # noqa: BLE001 - raised in the caller
             self._fail(part.request, found)
             return
         self._deliver(part, predicted)
 
-    def _next_parts(self) -> list[_Part]:
-        """Rows for one tile, oldest request first; empty once closed and drained."""
+    def _next_parts(self) -> list[Part]:
+        """Rows for one tile; empty once closed and drained."""
         with self._changed:
             self._busy_count -= 1
             self._changed.notify_all()
             while True:
-                self._changed.wait_for(lambda: self._requests or self._closed)
-                if not self._requests:
+                self._changed.wait_for(lambda: self._queues or self._closed)
+                if not self._queues:
                     return []
-                self._wait_for_a_full_tile()
-                # Another thread may have taken them.
-                if parts := self._take_rows():
+                # Another thread may have taken all rows.
+                if (shape := self._next_shape()) is not None:
                     self._busy_count += 1
-                    return parts
+                    return self._take(shape)
 
-    def _wait_for_a_full_tile(self) -> None:
+    def _next_shape(self) -> tuple[int, ...] | None:
+        """Wait for a full tile, or for company; the shape of the next tile, if rows are left."""
         deadline = time.monotonic() + self._max_latency_s
-        while self._requests and not self._closed:
-            if sum(request.left for request in self._requests) >= self.tile_items:
-                return
+        while self._queues and not self._closed:
+            shape, oldest = next(iter(self._queues.items()))
+            if oldest.left >= oldest.tile_items:
+                return shape
+            if len(self._queues) > 1:
+                if time.monotonic() - oldest.requests[0].came_s > _STARVED_S:
+                    return shape
+                for other, queue in self._queues.items():
+                    if queue.left >= queue.tile_items:
+                        return other
             if self._busy_count >= self._streams:
                 # No stream is free: waiting for more rows costs nothing.
                 self._changed.wait()
+            elif oldest.requests[0].number <= self._last_due:
+                return shape
             elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
-                return
+                # Of several shapes, none waits again.
+                self._last_due = self._request_count
+        return next(iter(self._queues), None)
 
-    def _take_rows(self) -> list[_Part]:
-        parts: list[_Part] = []
-        free = self.tile_items
-        while free and self._requests:
-            request = self._requests[0]
-            parts.append(request.take(min(free, request.left)))
-            free -= len(parts[-1])
-            if not request.left:
-                self._requests.popleft()
+    def _take(self, shape: tuple[int, ...]) -> list[Part]:
+        queue = self._queues[shape]
+        parts = queue.take()
+        if not queue.left:
+            del self._queues[shape]
+        elif len(self._queues) > 1:
+            # Other shapes come next.
+            self._queues[shape] = self._queues.pop(shape)
         return parts
 
     def _call(self, parts: Sequence[Array]) -> Probabilities:
-        if len(parts) == 1 and len(parts[0]) == self.tile_items:
+        shape = parts[0].shape[1:]
+        tile_items = self.rows_for(shape)
+        if len(parts) == 1 and len(parts[0]) == tile_items:
             tile = parts[0]
         else:
-            tile = np.zeros(self._tile_shape, self._tile_dtype)
+            tile = np.zeros((tile_items, *shape), self._dtype)
             filled = 0
             for rows in parts:
                 tile[filled : filled + len(rows)] = rows
                 filled += len(rows)
         began_s = time.perf_counter()
-        outputs = self._predict_tile(tile)
-        self._on_computed(sum(map(len, parts)), time.perf_counter() - began_s)
-        if outputs.shape[:-1] != (self.tile_items,) or outputs.dtype != np.float32:
+        outputs = self._predictor.predict_tile(tile)
+        self._on_computed(sum(map(len, parts)), tile_items, time.perf_counter() - began_s)
+        wanted = (tile_items, self._output_count)
+        if outputs.shape != wanted or outputs.dtype != np.float32:
             raise PredictionError(
-                f"predict gave {outputs.dtype} {outputs.shape} for {self.tile_items} items; "
-                "a model must give one float32 row per item"
+                f"predict gave {outputs.dtype} {outputs.shape} for {tile_items} items; by its "
+                f"manifest the model gives one float32 row per item, of {self._output_count}"
             )
-        return outputs  # type: ignore[return-value]  # the dtype was checked above
+        return outputs
 
-    def _deliver(self, part: _Part, predicted: Predicted) -> None:
+    def _deliver(self, part: Part, predicted: Predicted) -> None:
         request, outputs = part.request, predicted.outputs
         with self._changed:
             if request.outputs is None:
@@ -226,11 +228,14 @@ class Batcher:
             if request.delivered == len(request.rows):
                 request.future.set_result(Predicted(request.outputs, request.errors))
 
-    def _fail(self, request: _Request, exc: Exception) -> None:
+    def _fail(self, request: Request, exc: Exception) -> None:
         with self._changed:
+            queue = self._queues.get(request.shape)
+            if queue is not None and request in queue.requests:
+                queue.remove(request)
+                if not queue.left:
+                    del self._queues[request.shape]
             request.taken = len(request.rows)
-            if request in self._requests:
-                self._requests.remove(request)
             # Other rows of it may have failed on another stream.
             if not request.future.done():
                 request.future.set_exception(exc)

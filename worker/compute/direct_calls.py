@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-import numpy as np
-
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
@@ -17,11 +15,12 @@ from fornada.errors import (
     ModelError,
 )
 from fornada.events import SILENT, CallsAnswered, Events
-from fornada.jobs.shard_items import Items, good_items
+from fornada.jobs.items import Items, Predicted
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
-from worker.compute.halving import Predicted
+from fornada.tensors import OutputTensor
 from worker.compute.model_cache import LoadedModel, ModelCache
+from worker.compute.together import predict_together
 from worker.host.deadlines import Deadlines
 
 log = get_logger(__name__)
@@ -152,13 +151,13 @@ def _parted(
     calls: Sequence[RequestFrame], model: LoadedModel
 ) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
     """The calls that fit the model, and the others with their refusals."""
-    manifest = model.manifest
+    manifest, takes = model.manifest, model.manifest.input
     fitting, others = [], []
     for call in calls:
         header = call.header
-        if (header.item_dtype, header.item_shape) != (manifest.item_dtype, manifest.item_shape):
+        if header.item_dtype != takes.numpy_dtype or not takes.takes(header.item_shape):
             fact = (
-                f"model {manifest} takes {manifest.item_dtype} {manifest.item_shape}, and the call "
+                f"model {manifest} takes {takes}, and the call "
                 f"has {header.item_dtype} {header.item_shape}; send what it takes"
             )
             others.append((call, _refusal(call, InputError(fact))))
@@ -174,15 +173,12 @@ def _answered(
     if not calls:
         return []
     try:
-        given = [good_items(call.items) for call in calls]
-        rows = np.concatenate([items.rows for items in given])
-        predicted = Predicted(np.empty((0, len(model.manifest.classes)), np.float32), {})
-        if len(rows):
-            predicted = model.batcher.predict(rows)
-        parts = predicted.parts([len(items.rows) for items in given])
+        tensor, output = model.manifest.input, model.manifest.output
+        given = [Items.of_array(call.items, tensor=tensor) for call in calls]
+        predicted = predict_together(model.batcher.predict_groups, given)
         return [
-            (call, _answer(call, items, part))
-            for call, items, part in zip(calls, given, parts, strict=True)
+            (call, _answer(call, items, outputs, output))
+            for call, items, outputs in zip(calls, given, predicted, strict=True)
         ]
     except ModelError as exc:
         if len(calls) == 1:
@@ -190,11 +186,11 @@ def _answered(
         return [pair for call in calls for pair in _answered([call], model)]
 
 
-def _answer(call: RequestFrame, items: Items, predicted: Predicted) -> bytes:
-    asked, outputs = call.header, predicted.outputs
-    rows, errors = items.placed(
-        *predicted, item_count=asked.item_count, class_count=outputs.shape[1]
-    )
+def _answer(
+    call: RequestFrame, items: Items, predicted: Sequence[Predicted], output: OutputTensor
+) -> bytes:
+    asked = call.header
+    rows, errors = items.placed(predicted, output=output, item_count=asked.item_count)
     if errors and asked.schema_version < JOB_VERSION:
         # It knows of no failed rows.
         return _refusal(call, InputError(f"item {errors[0].index}: {errors[0].reason}"))

@@ -157,14 +157,11 @@ class ModelCache:
             predictor = self._build(manifest, artifact)
         release_memory(dropped=False)
         batcher = Batcher(
-            predictor.predict_tile,
-            streams=predictor.streams,
-            calls_ahead=predictor.calls_ahead,
-            tile_items=predictor.tile_items,
-            item_shape=manifest.item_shape,
-            item_dtype=manifest.item_dtype,
+            predictor,
+            takes=manifest.input,
+            output_count=manifest.output.width,
             max_latency_s=self._max_latency_s,
-            on_computed=self._tell_computed(manifest.pin, predictor.tile_items),
+            on_computed=self._tell_computed(manifest.pin),
         )
         self._events.tell(
             ModelLoaded(
@@ -177,8 +174,8 @@ class ModelCache:
         )
         return LoadedModel(manifest=manifest, engine=predictor.engine, batcher=batcher)
 
-    def _tell_computed(self, model: ModelPin, tile_items: int) -> Callable[[int, float], None]:
-        def tell(row_count: int, duration_s: float) -> None:
+    def _tell_computed(self, model: ModelPin) -> Callable[[int, int, float], None]:
+        def tell(row_count: int, tile_items: int, duration_s: float) -> None:
             self._events.tell(
                 TileComputed(
                     model=model, row_count=row_count, tile_items=tile_items, duration_s=duration_s

@@ -1,7 +1,8 @@
 """One model of the store on the engine: loaded, checked, and warm."""
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +39,22 @@ class Predictor(Protocol):
 
     @property
     def tile_items(self) -> int:
-        """Rows of every call."""
+        """Rows of every call; if the model's input has open sides, the most."""
+
+    def rows_for(self, item_shape: Sequence[int]) -> int:
+        """Rows of every call of items of this shape."""
 
     def predict_tile(self, tile: Array) -> NDArray[np.float32]:
-        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; from any thread."""
+        """Item dtype [rows, *item_shape] → float32 [rows, outputs]; from any thread."""
 
+    def predict_one(self, row: Array) -> NDArray[np.float32]:
+        """Item dtype [1, *item_shape] → float32 [1, outputs]; other bytes than in a tile."""
+
+
+#: The most rows, and numbers, of a call of items whose size is open: 16 texts of 128 tokens, one
+#: image. Changing them changes bytes.
+_OPEN_TILE_ITEMS = 64
+_OPEN_TILE_NUMBERS = 2048
 
 #: Builds the predictor of a manifest from the file of the artifact.
 PredictorFactory = Callable[[ModelManifest, Path], Predictor]
@@ -62,25 +74,45 @@ class EnginePredictor:
         models: ModelStore,
         choose_tile: ChooseTile,
     ) -> None:
+        self._takes = manifest.input
         model = engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
-        compile_for = functools.cache(model.compile)
+        self._compile_for = functools.cache(model.compile)
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
         self.work = model.work
-        self.tile_items = choose_tile(manifest, compile_for, model.work)
-        self._predict = compile_for(self.tile_items)
+        self.tile_items = _OPEN_TILE_ITEMS
+        if not self._takes.is_open:
+            self.tile_items = choose_tile(manifest, self._compile_for, model.work)
+        self._predict = self._compile_for(self.tile_items)
         golden = manifest.golden
+        inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
+        tile_items = self.rows_for(inputs.shape[1:])
         # Wrong weights show in any item, and all were compared when the model was published.
-        compared = slice(model.work.golden_items(self.tile_items))
+        compared = slice(model.work.golden_items(tile_items))
         check_golden(
             self._predict,
-            inputs=from_npy(models.fetch(golden.inputs), where=golden.inputs.key)[compared],
+            inputs=inputs[compared],
             outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key)[compared],
-            tile_items=self.tile_items,
+            tile_items=tile_items,
             where=f"model {manifest} on {engine.name}",
             tolerance=engine.tolerance,
         )
 
+    def rows_for(self, item_shape: Sequence[int]) -> int:
+        """Rows of every call of items of this shape: a power of two, where sides are open.
+
+        Few of the items have the same size, and a tile is padded.
+        """
+        if not self._takes.is_open:
+            return self.tile_items
+        fitting = _OPEN_TILE_NUMBERS // max(1, math.prod(item_shape))
+        return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))
+
     def predict_tile(self, tile: Array) -> NDArray[np.float32]:
-        """Item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]."""
+        """Item dtype [rows, *item_shape] → float32 [rows, outputs]."""
         return self._predict(tile)
+
+    def predict_one(self, row: Array) -> NDArray[np.float32]:
+        """Item dtype [1, *item_shape] → float32 [1, outputs]; the first call compiles it."""
+        predict = self._predict if self._takes.is_open else self._compile_for(1)
+        return predict(row)

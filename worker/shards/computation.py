@@ -1,23 +1,24 @@
 """Compute attempts: fetch, predict and store, in this process or an isolated one."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
-
-import numpy as np
 
 from fornada.errors import ModelRefusedError
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.shard_items import Items, read_items
+from fornada.jobs.shard_files import Decoded, ImageFiles
+from fornada.jobs.shard_items import decode_items, fetch_items
 from fornada.jobs.store import JobStore
-from fornada.records import ItemError, ObjectRef, now
+from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
-from worker.compute.halving import Predicted, Probabilities
-from worker.compute.model_cache import LoadedModel, ModelCache
+from worker.compute.halving import Probabilities
+from worker.compute.model_cache import ModelCache
+from worker.compute.together import call_sizes, predict_together
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
 from worker.shards.phases import Begun
@@ -36,8 +37,22 @@ class Computation:
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
         events: Events,
+        decoders: Executor | None = None,
     ) -> None:
+        """Compute with these parts.
+
+        Args:
+            settings: How long a shard may take.
+            worker: Its name, for outcomes.
+            jobs: Where inputs and results are.
+            models: The models that are loaded.
+            deadlines: Ends the process if a shard hangs.
+            isolate: Starts a process for a shard that may have killed others.
+            events: Hears what happens.
+            decoders: Its threads decode images; without it, the thread that computes does.
+        """
         self._jobs = jobs
+        self._decoders = decoders
         self._models = models
         self._deadlines = deadlines
         self._isolate = isolate
@@ -72,30 +87,49 @@ class Computation:
             for attempt in attempts:
                 _check_signature(attempt.manifest, model.manifest)
             clock = _Stopwatch(self._events, attempts)
-            read = [read_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
-            fetch_s = clock.lap(Stage.FETCH)
-            predicted = _predict(model, read, attempts)
-            predict_s = clock.lap(Stage.PREDICT)
+            decoded, times = self._read(attempts, clock)
+            read = [each.items for each in decoded]
+            predicted = predict_together(model.batcher.predict_groups, read)
+            placed = [
+                items.placed(outputs, output=attempt.manifest.output, item_count=attempt.item_count)
+                for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
+            ]
+            times["predict_s"] = clock.lap(Stage.PREDICT)
             stored = [
                 self._put_data(attempt, probabilities)
-                for attempt, (probabilities, _) in zip(attempts, predicted, strict=True)
+                for attempt, (probabilities, _) in zip(attempts, placed, strict=True)
             ]
-            # The data of a bundle goes into its outcomes.
-            upload = {"upload_s": clock.lap(Stage.PUT)} if len(attempts) == 1 else {}
+            if len(attempts) == 1:
+                # The data of a bundle goes into its outcomes.
+                times["upload_s"] = clock.lap(Stage.PUT)
             return [
                 self._ok(
                     attempt,
                     data=data,
                     item_errors=errors,
                     engine=model.engine,
-                    tile_items=model.batcher.tile_items,
+                    **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.input),
                     # Those of the whole bundle.
-                    fetch_s=fetch_s,
-                    predict_s=predict_s,
-                    **upload,
+                    **_recorded(attempt, times, each.orientations_ignored),
                 )
-                for attempt, data, (_, errors) in zip(attempts, stored, predicted, strict=True)
+                for attempt, data, (_, errors), each in zip(
+                    attempts, stored, placed, decoded, strict=True
+                )
             ]
+
+    def _read(
+        self, attempts: Sequence[Begun], clock: "_Stopwatch"
+    ) -> tuple[list[Decoded], dict[str, float]]:
+        """The attempts' items, and the seconds of the stages."""
+        fetched = [fetch_items(a.manifest, a.spec, jobs=self._jobs) for a in attempts]
+        times = {"fetch_s": clock.lap(Stage.FETCH)}
+        decoded = [
+            decode_items(each, attempt.manifest, pool=self._decoders)
+            for each, attempt in zip(fetched, attempts, strict=True)
+        ]
+        if any(isinstance(each, ImageFiles) for each in fetched):
+            times["decode_s"] = clock.lap(Stage.DECODE)
+        return decoded, times
 
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
         """Predict in a process of its own, and halve what kills it, down to the item."""
@@ -114,7 +148,7 @@ class Computation:
                 item_errors=errors,
                 isolated=True,
                 engine=process.engine,
-                tile_items=process.tile_items,
+                **process.call_sizes,
                 predict_s=predict_s,
                 upload_s=clock.lap(Stage.PUT),
             )
@@ -129,7 +163,8 @@ class Computation:
         )
 
     def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
-        data = to_npy(probabilities)
+        shape = attempt.manifest.output.fixed_shape
+        data = to_npy(probabilities.reshape(len(probabilities), *shape))
         run = attempt.run
         return self._jobs.put_data(attempt.manifest, run.shard, run.attempt, data)
 
@@ -154,23 +189,13 @@ def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
         raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
-def _predict(
-    model: LoadedModel, read: Sequence[Items], attempts: Sequence[Begun]
-) -> list[tuple[Probabilities, list[ItemError]]]:
-    """For each attempt float32 [items, classes], NaN where its item failed, and why those did."""
-    rows = read[0].rows if len(read) == 1 else np.concatenate([items.rows for items in read])
-    predicted = Predicted(np.empty((0, attempts[0].manifest.output.width), np.float32), {})
-    if len(rows):
-        predicted = model.batcher.predict(rows)
-    parts = predicted.parts([len(items.rows) for items in read])
-    return list(map(_placed, parts, read, attempts))
-
-
-def _placed(
-    predicted: Predicted, items: Items, attempt: Begun
-) -> tuple[Probabilities, list[ItemError]]:
-    class_count = attempt.manifest.output.width
-    return items.placed(*predicted, item_count=attempt.item_count, class_count=class_count)
+def _recorded(
+    attempt: Begun, times: Mapping[str, float], orientations_ignored: int
+) -> dict[str, float | int | None]:
+    """What the version of the attempt's outcome has room for."""
+    if attempt.manifest.schema_version < JOB_VERSION:
+        return {name: duration_s for name, duration_s in times.items() if name != "decode_s"}
+    return {**times, "orientations_ignored": orientations_ignored or None}
 
 
 class _Stopwatch:

@@ -17,20 +17,22 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
+from fornada.jobs.items import Items, Predicted
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.shard_items import Items, read_items
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
-from fornada.records import ItemError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+from fornada.tensors import InputTensor
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
-from worker.compute.halving import Predicted, Probabilities, predict_halves
+from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
+from worker.compute.together import call_sizes
 
 #: From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -73,7 +75,6 @@ class _Shard:
         self._manifest: JobManifest = self._jobs.manifest(job_id)
         self._spec = self._manifest.shards[shard]
         self._items: Items | None = None
-        self._predictor: Predictor | None = None
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
@@ -95,54 +96,63 @@ class _Shard:
                 engine=engine,
             ),
         )
-        return {"engine": self._predictor.engine, "tile_items": self._predictor.tile_items}
+        return {"engine": self._predictor.engine}
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Predict a range of items into a file; return the items that failed."""
         first, count = int(request["first"]), int(request["count"])
-        probabilities, errors = self._predict(first, count)
+        items, predictor, output = self._read(first, count), self._predictor, self._manifest.output
+        predicted = [
+            _predict_rows(
+                predictor, group.rows, takes=self._manifest.input, output_count=output.width
+            )
+            for group in items.groups
+        ]
+        probabilities, errors = items.placed(predicted, output=output, item_count=count)
         Path(request["output"]).write_bytes(to_npy(probabilities))
-        return {"errors": [error.model_dump(mode="json") for error in errors]}
-
-    def _predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
-        items = self._read(first, count)
-        predicted = Predicted(np.empty((0, self._manifest.output.width), np.float32), {})
-        if len(items.rows) and self._predictor is not None:
-            predicted = _predict_rows(self._predictor, items.rows)
-        probabilities, errors = items.placed(
-            *predicted, item_count=count, class_count=self._manifest.output.width
-        )
-        return probabilities, [ItemError(index=e.index + first, reason=e.reason) for e in errors]
+        return {
+            "errors": [{"index": e.index + first, "reason": e.reason} for e in errors],
+            **call_sizes(predictor.rows_for, items, takes=self._manifest.input),
+        }
 
     def _read(self, first: int, count: int) -> Items:
         """`count` items from `first` on, whose positions and errors count from there."""
-        if self._spec.format == "image":
+        if self._spec.format != "npy":
             # Decoding can kill too, so read these alone.
             part = self._spec.select(range(first, first + count))
             return read_items(self._manifest, part, jobs=self._jobs)
         if self._items is None:
             self._items = read_items(self._manifest, self._spec, jobs=self._jobs)
-        whole = self._items
-        wanted = (first <= whole.positions) & (whole.positions < first + count)
-        return Items(
-            rows=whole.rows[wanted],
-            positions=whole.positions[wanted] - first,
-            errors=[
-                ItemError(index=error.index - first, reason=error.reason)
-                for error in whole.errors
-                if first <= error.index < first + count
-            ],
-        )
+        return self._items.between(first, count)
 
 
-def _predict_rows(predictor: Predictor, rows: Array) -> Predicted:
+def _predict_rows(
+    predictor: Predictor, rows: Array, *, takes: InputTensor, output_count: int
+) -> Predicted:
+    """As the batcher does, one tile after the other."""
+    tile_items = predictor.rows_for(rows.shape[1:])
+
     def predict(some: Array) -> Probabilities:
-        return predict_items(predictor.predict_tile, some, tile_items=predictor.tile_items)
+        return predict_items(predictor.predict_tile, some, tile_items=tile_items)
 
-    try:
-        return Predicted(predict(rows), {})
-    except PredictionError as exc:
-        return predict_halves(predict, rows, exc)
+    outputs: list[Probabilities] = []
+    errors: dict[int, str] = {}
+    for first in range(0, len(rows), tile_items):
+        part = rows[first : first + tile_items]
+        try:
+            predicted = Predicted(predict(part), {})
+        except PredictionError as exc:
+            predicted = predict_halves(
+                predict,
+                part,
+                exc,
+                predict_one=predictor.predict_one,
+                output_count=output_count,
+                shape_is_open=takes.is_open,
+            )
+        outputs.append(predicted.outputs)
+        errors |= {first + row: why for row, why in predicted.errors.items()}
+    return Predicted(np.concatenate(outputs), errors)
 
 
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

@@ -89,9 +89,10 @@ class IsolatedProcess:
         self._command = list(command)
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
-        #: The engine and the rows of its calls, known once it has loaded the model.
+        #: The engine, known once it has loaded the model.
         self.engine: str | None = None
-        self.tile_items: int | None = None
+        #: As `call_sizes`, of all ranges so far.
+        self.call_sizes: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +123,15 @@ class IsolatedProcess:
             data = output.read_bytes()
         probabilities = np.array(from_npy(data, where="isolated prediction"), np.float32)
         errors = [ItemError.from_plain(e, where="isolated prediction") for e in answer["errors"]]
+        self._note_call_sizes(answer)
         return probabilities, errors
+
+    def _note_call_sizes(self, answer: dict[str, Any]) -> None:
+        if "tiles" in answer:
+            known = self.call_sizes.setdefault("tiles", {})
+            known |= answer["tiles"]
+        else:
+            self.call_sizes["tile_items"] = answer["tile_items"]
 
     def _ask(
         self, process: "subprocess.Popen[bytes]", request: dict[str, Any], *, timeout_s: float
@@ -157,7 +166,7 @@ class IsolatedProcess:
                     timeout_s=max(_LOAD_WITHIN_S, self._timeout_s),
                 )
                 _raise_failure(answer)
-                self.engine, self.tile_items = answer["engine"], answer["tile_items"]
+                self.engine = answer["engine"]
                 return self._process
         raise ModelRefusedError("the process that loads it dies; try it with `fornada doctor`")
 

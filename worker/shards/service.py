@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
@@ -45,6 +46,7 @@ class ShardService:
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
         events: Events = SILENT,
+        decoders: Executor | None = None,
     ) -> None:
         self._manifests = manifests
         self._leases = leases
@@ -69,6 +71,7 @@ class ShardService:
             deadlines=deadlines,
             isolate=isolate,
             events=events,
+            decoders=decoders,
         )
 
     def run(self, message: ShardMessage) -> ShardResult:

@@ -33,6 +33,7 @@ _REFUSED = {
 }
 _EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
+_BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
@@ -61,6 +62,11 @@ def says_exists(exc: ClientError) -> bool:
 def says_unknown_condition(exc: ClientError) -> bool:
     """Whether the store refused a put because it does not support conditions."""
     return _code(exc) in _UNKNOWN_CONDITION
+
+
+def says_range_is_beyond(exc: ClientError) -> bool:
+    """Whether the object ends before the requested range."""
+    return _code(exc) in _BEYOND
 
 
 def says_own_bucket(exc: ClientError) -> bool:

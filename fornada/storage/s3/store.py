@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from fornada import keys
-from fornada.errors import ObjectNotFoundError
+from fornada.errors import ObjectNotFoundError, StoreAccessError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 from fornada.storage.s3 import client, errors
@@ -120,6 +120,43 @@ class S3ObjectStore:
             answer = self._client.get_object(Bucket=bucket, Key=key)
             # No range request: rclone ignores it and answers 200; closing early costs less.
             data = read_body(answer["Body"], max_bytes=max_bytes, pace=pace)
+            return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
+
+        return read_whole(read, self._limits)
+
+    @_translated
+    def get_range(
+        self, key: str, *, first_byte: int, size_bytes: int, bucket: str | None = None
+    ) -> StoredObject:
+        """`size_bytes` of the object under `key`, from `first_byte` on; fewer at its end.
+
+        Raises:
+            ObjectNotFoundError: There is none.
+            StoreError: The store cannot be reached, breaks off, is too slow, or refuses.
+        """
+        if not size_bytes:
+            return StoredObject(data=b"", etag="")
+        bucket = bucket or self.bucket
+        if self._wire is not None:
+            found = self._wire.get_range(bucket, key, first_byte=first_byte, size_bytes=size_bytes)
+            if found is not None:
+                return StoredObject(data=found[0], etag=_bare(found[1]))
+        pace = ThroughputGuard(self._limits)
+        wanted = f"bytes={first_byte}-{first_byte + size_bytes - 1}"
+
+        def read() -> StoredObject:
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=key, Range=wanted)
+            except ClientError as exc:
+                if errors.says_range_is_beyond(exc):
+                    return StoredObject(data=b"", etag="")
+                raise
+            if "ContentRange" not in answer and first_byte:
+                answer["Body"].close()
+                raise StoreAccessError(
+                    f"{self.endpoint} ignores the range of a request; submit local files instead"
+                )
+            data = read_body(answer["Body"], max_bytes=size_bytes, pace=pace)
             return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
 
         return read_whole(read, self._limits)

@@ -106,6 +106,32 @@ class FastHttpClient:
             else:
                 yield answer, answer.length if max_bytes is None else min(answer.length, max_bytes)
 
+    def get_range(
+        self, bucket: str, key: str, *, first_byte: int, size_bytes: int
+    ) -> tuple[bytes, str] | None:
+        """Part of the object, and its ETag; `None` if boto3 must make the request.
+
+        Raises:
+            TooSlowError: The throughput is too low.
+        """
+        last_byte = first_byte + size_bytes - 1
+        headers = {"Range": f"bytes={first_byte}-{last_byte}"}
+        request = self._signed("GET", bucket, key, headers=headers)
+        if request is None or size_bytes > _MOST_AT_ONCE_BYTES:
+            return None
+        with self._connections.answer(request, self._user_agent) as answer:
+            is_part = (
+                answer is not None
+                and answer.status in _WITH_A_BODY
+                and (answer.headers.get("Content-Range") or "").startswith(f"bytes {first_byte}-")
+                and answer.length is not None
+                and answer.length <= size_bytes
+            )
+            if answer is None or answer.length is None or not is_part:
+                return None
+            data = answer.read_paced(answer.length, pace=ThroughputGuard(self._limits))
+            return None if data is None else (data, answer.headers.get("ETag", ""))
+
     def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
         """Whether the object was written or exists already; `None` if boto3 must put it."""
         if len(data) > _MOST_SENT_BYTES:

@@ -465,9 +465,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="outputs-not-checked",
-        path="fornada/jobs/shard_items.py",
-        old="failed = {**non_finite_rows(outputs), **errors}",
-        new="failed = {**errors}",
+        path="fornada/jobs/items.py",
+        old="bad = {**non_finite_rows(outputs), **failed} if output.finite else failed",
+        new="bad = failed",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(

@@ -31,6 +31,10 @@ _WRONG = [
     (("convert", "m.h5", "new.h5"), "new.h5 does not end with .keras; name it new.keras"),
     (("convert", "m.onnx", "new.keras"), "m.onnx is neither an .h5 file nor a SavedModel folder"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
+    (("publish", "absent.keras", "--name", "m", "--output", "x=y"), "is not NAME=KIND with KIND"),
+    (("publish", "absent.keras", "--name", "m", "--image-size", "9"), "is not HEIGHTxWIDTH"),
+    (("set-image", "m"), "nothing is to change; give --resize"),
+    (("set-image", "m", "--exif", "--promote", "@"), "alias '@' is not a valid name"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
 ]
 
@@ -96,14 +100,14 @@ def test_the_life_of_a_model(answer: Callable[..., Any], run: _Run, tmp_path: Pa
         *("publish", "model.keras", "--name", "m", "--classes", "classes.json"),
         *("--golden", "golden.npy", "--metric", "accuracy=0.9", "--sign-key", "private.pem"),
     )
-    assert ("m:2", ["cat", "dog"], [2], "uint8") == tuple(
-        published[fact] for fact in ("model", "classes", "item_shape", "item_dtype")
-    )
+    (taken,), (given,) = published["inputs"], published["outputs"]
+    assert ("m:2", [2], "uint8") == (published["model"], taken["shape"], taken["dtype"])
+    assert ("probabilities", ["cat", "dog"]) == (given["kind"], given["classes"])
 
     # then they differ in these options
     facts = {each["fact"] for each in answer("diff", "m:1", "m:2")["differences"]}
     golden = {"golden_inputs.sha256", "golden_outputs.sha256"}
-    assert {"classes", "metrics.accuracy", *golden} == facts
+    assert {"output.classes", "metrics.accuracy", *golden} == facts
     assert "accuracy" in run("diff", "m:1", "m:2")[1]
 
     # when they are promoted, then only through a gate that holds
@@ -133,6 +137,48 @@ def test_the_life_of_a_model(answer: Callable[..., Any], run: _Run, tmp_path: Pa
     assert answer("verify", "m@prod")["ok"]
     code, _, err = run("report", "m@prod")
     assert (2, True) == (code, err.startswith("error: m:1 has no report; `fornada train` makes"))
+
+
+def test_input_and_output_are_stated_at_publish_and_images_changed_later(
+    answer: Callable[..., Any], run: _Run, tmp_path: Path
+) -> None:
+    # given a model of images of any size that ends in one sigmoid
+    keras = keras_setup.import_keras()
+    layers = keras.layers
+    taken = keras.Input((None, None, 3), name="photo")
+    hidden = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(taken))
+    keras.Model(taken, layers.Dense(1, "sigmoid", name="cat")(hidden)).save(tmp_path / "m.keras")
+
+    # when it is published as it is, and with everything stated
+    code, out, _ = run("publish", "m.keras", "--name", "open")
+    answer(
+        *("publish", "m.keras", "--name", "m", "--output", "cat=binary", "--threshold", "0.3"),
+        *("--image-size", "32x48", "--resize", "crop", "--like", "load_img", "--exif"),
+    )
+
+    # then each says what it takes and gives
+    assert 0 == code
+    assert "it takes photo: float32 [null, null, 3]" in out
+    assert "it gives cat: the probability of 1 against 0, threshold 0.5; override with" in out
+    shown = run("show", "m")[1]
+    assert "photo: float32 [32, 48, 3]" in shown
+    assert "rgb as by load_img, crop, nearest, turned as EXIF says" in shown
+    assert "threshold 0.3" in shown
+
+    # when images are to become items in another way, then there is a new version of the same bytes
+    before = answer("show", "m:1")["manifest"]
+    changed = answer("set-image", "m", "--resize", "pad", "--no-exif", "--promote", "prod")
+    (difference, other) = answer("diff", "m:1", "m@prod")["differences"]
+    assert ("m:2", before["artifact"]["sha256"]) == (changed["model"], changed["digest"])
+    assert ("input.image.resize", "crop", "pad") == (
+        difference["fact"],
+        difference["first"],
+        difference["second"],
+    )
+    assert "input.image.exif" == other["fact"]
+    assert answer("verify", "m:2")["ok"]
+    code, _, err = run("set-image", "open", "--image-size", "224x224")
+    assert (2, True) == (code, "publish the model again with that size" in err)
 
 
 @pytest.mark.usefixtures("files")

@@ -146,7 +146,7 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
     told = json.loads(other.stdout)
     assert (False, 1) == (told["same"], told["shards_differing"])
     assert (3, 116, "b") == tuple(
-        told["first_difference"][name] for name in ("shard", "item", "class_name")
+        told["first_difference"][name] for name in ("shard", "item", "column")
     )
     assert "error: 1 of 9 shards of job" in other.stderr
     assert "Traceback" not in other.stderr

@@ -1,5 +1,6 @@
 """Versions are exported whole, and every changed byte is noticed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def test_every_file_is_written_as_it_is_stored(
     prefix = keys.ModelKeys("m").version(1).prefix
     for path in paths:
         assert models.objects.get(prefix + path.name).data == path.read_bytes()
+
+
+def test_a_manifest_of_an_older_schema_is_written_as_it_was_signed(
+    models: ModelStore, publish: Any, tmp_path: Path
+) -> None:
+    plain = json.loads(publish().to_json())
+    del plain["inputs"], plain["outputs"]
+    old = {"schema_version": 1, "item_shape": [2], "item_dtype": "uint8", "classes": ["a", "b"]}
+    key = keys.ModelKeys("m").version(1).manifest
+    models.objects.put(key, json.dumps(plain | old).encode())
+
+    export_version(models.resolve("m:1"), tmp_path / "new", models=models)
+
+    assert models.objects.get(key).data == (tmp_path / "new" / "manifest.json").read_bytes()
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(

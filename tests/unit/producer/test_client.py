@@ -56,9 +56,9 @@ def test_an_array_becomes_shards_and_messages(either: Any) -> None:
     ]
     assert ("m:1", [2, 2], "uint8", ["a", "b"], {"team": "vision"}) == (
         str(job.manifest.model),
-        job.manifest.item_shape,
-        job.manifest.item_dtype,
-        job.manifest.classes,
+        job.manifest.input.shape,
+        job.manifest.input.dtype,
+        job.manifest.output.classes,
         job.manifest.tags,
     )
     assert job.manifest == either.client.job(job.id).manifest

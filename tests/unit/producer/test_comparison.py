@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import UsageError
+from fornada.tensors import OutputTensor
 from producer.client import Client
 from producer.comparison import COMPARES, Flip, compare_results, submit_both
 from producer.results import Results
@@ -16,15 +17,18 @@ from ...deployment import publish_unloadable
 _NAN = float("nan")
 
 
-def _results(rows: Any, **changes: Any) -> Results:
-    facts = {
-        "probabilities": np.array(rows, np.float32),
-        "classes": ["cat", "dog"],
-        "item_ids": [f"i{number}" for number in range(len(rows))],
-        "errors": {},
-        "model": "m:1",
-    }
-    return Results(**{**facts, **changes})
+def _results(
+    rows: Any, *, model: str = "m:1", item_ids: list[str] | None = None, **output: Any
+) -> Results:
+    array = np.array(rows, np.float32)
+    facts = {"kind": "probabilities", "classes": ["cat", "dog"], **output}
+    return Results(
+        output=OutputTensor(name="o", shape=list(array.shape[1:]), **facts),
+        outputs={"o": array},
+        item_ids=item_ids or [f"i{number}" for number in range(len(array))],
+        errors={},
+        model=model,
+    )
 
 
 def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
@@ -79,9 +83,9 @@ def test_outputs_that_are_no_probabilities_have_no_divergence() -> None:
 
 def test_what_does_not_compare_is_refused() -> None:
     for second, fact in (
-        (_results([[0, 1]], classes=["dog", "cat"]), "different items or classes"),
-        (_results([[0, 1]], task="regression"), "different items or classes"),
-        (_results([[0, 1]], item_ids=["other"]), "different items or classes"),
+        (_results([[0, 1]], classes=["dog", "cat"]), "different items or outputs"),
+        (_results([[0, 1]], kind="values"), "different items or outputs"),
+        (_results([[0, 1]], item_ids=["other"]), "different items or outputs"),
         (_results([[_NAN, _NAN]]), "none of 1 items has a result from both"),
     ):
         with pytest.raises(UsageError, match=fact):
@@ -89,13 +93,13 @@ def test_what_does_not_compare_is_refused() -> None:
 
 
 def test_values_are_compared_by_how_far_they_are_apart() -> None:
-    facts = {"task": "regression", "classes": ["price", "rent"]}
+    facts = {"kind": "values", "classes": ["price", "rent"]}
     first = _results([[20, 1], [30, 2], [_NAN, _NAN]], **facts)
     second = _results([[21, 1], [26, 2], [50, 3]], model="m:2", **facts)
 
     found = compare_results(first, second)
 
-    assert ("regression", 2, 1) == (found.task, found.items, found.items_left_out)
+    assert ("values", 2, 1) == (found.kind, found.items, found.items_left_out)
     assert (4.0, "i1", 1.25) == (
         found.largest_change,
         found.largest_change_item,
@@ -111,6 +115,73 @@ def test_values_are_compared_by_how_far_they_are_apart() -> None:
         price.largest_change,
     )
     assert ("rent", 0.0, 0.0) == (rent.name, rent.mean_change, rent.largest_change)
+
+
+def test_of_two_classes_each_model_s_own_threshold_decides() -> None:
+    first = _results([[0.4], [0.6], [0.9]], kind="binary", classes=["no", "yes"])
+    second = _results([[0.6], [0.6], [0.9]], kind="binary", classes=["no", "yes"], threshold=0.7)
+
+    found = compare_results(first, second)
+
+    assert [Flip(item_id="i1", first="yes", second="no")] == found.flips
+    no, yes = found.classes
+    assert ("no", 1, 2, 0, 1) == (
+        no.name,
+        no.items_first,
+        no.items_second,
+        no.flips_from,
+        no.flips_to,
+    )
+    assert ("yes", 1, 0, pytest.approx(0.2)) == (
+        yes.name,
+        yes.flips_from,
+        yes.flips_to,
+        yes.largest_change,
+    )
+    # and the divergence is that of a coin with this probability
+    expected = 0.6 * np.log(0.6 / 0.4) + 0.4 * np.log(0.4 / 0.6)
+    assert pytest.approx(expected, rel=1e-4) == found.largest_divergence
+
+
+def test_of_several_classes_each_is_compared_and_a_flip_has_them_all() -> None:
+    first = _results([[0.9, 0.8], [0.1, 0.2], [0.6, 0.1]], kind="multilabel")
+    second = _results([[0.9, 0.2], [0.1, 0.2], [0.2, 0.1]], kind="multilabel")
+
+    found = compare_results(first, second)
+
+    assert [
+        Flip(item_id="i0", first=("cat", "dog"), second=("cat",)),
+        Flip(item_id="i2", first=("cat",), second=()),
+    ] == found.flips
+    assert [("cat", 2, 1, 1, 0), ("dog", 1, 0, 1, 0)] == [
+        (each.name, each.items_first, each.items_second, each.flips_from, each.flips_to)
+        for each in found.classes
+    ]
+    assert (None, []) == (found.mean_divergence, found.values)
+
+
+def test_embeddings_are_compared_by_their_directions() -> None:
+    facts = {"kind": "embedding", "classes": None}
+    first = _results([[1, 0], [2, 2], [0, 0], [0, 0], [_NAN, 1]], **facts)
+    second = _results([[0, 3], [1, 1], [0, 0], [1, 0], [1, 1]], **facts)
+
+    found = compare_results(first, second)
+
+    assert (4, 1, [], [], []) == (
+        found.items,
+        found.items_left_out,
+        found.flips,
+        found.classes,
+        found.values,
+    )
+    distances = found.cosine_distances
+    assert distances is not None
+    assert (pytest.approx(0.5), pytest.approx(1.0), "i0") == (
+        distances.mean,
+        distances.largest,
+        distances.largest_item,
+    )
+    assert (3.0, "i0") == (found.largest_change, found.largest_change_item)
 
 
 def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:

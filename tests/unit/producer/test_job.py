@@ -358,6 +358,35 @@ def test_changed_data_is_noticed(world: _World) -> None:
         world.job.results()
 
 
+def test_a_result_of_another_shape_than_the_output_s_is_refused(world: _World) -> None:
+    # given outcomes whose digests are right
+    outcome = world.commit(0)
+    key = keys.JobKeys(world.job.id).outcome(0)
+    for wrong, fact in (
+        (np.zeros((4, 1), np.float32), r"float32 \[4, 1\]"),
+        (np.zeros(4, np.float32), r"float32 \[4\]"),
+        (np.zeros((1, 2), np.float32), r"float32 \[1, 2\]"),
+        (np.zeros((4, 2), np.float64), r"float64 \[4, 2\]"),
+    ):
+        data = ObjectRef.of("other", to_npy(wrong), inline=True)
+        forged = outcome.model_copy(update={"schema_version": 2, "data": data})
+        world.jobs.objects.put(key, forged.to_json())
+
+        with pytest.raises(IntegrityError, match=f"is {fact}, and .* 'outputs' is float32"):
+            world.job.results(partial=True)
+
+
+def test_a_reason_for_an_item_that_its_shard_has_not_is_refused(world: _World) -> None:
+    outcome = world.commit(0)
+    errors = [ItemError(index=4, reason="there are four")]
+    forged = outcome.model_copy(update={"item_errors": errors})
+    world.jobs.objects.put(keys.JobKeys(world.job.id).outcome(0), forged.to_json())
+
+    for read in (lambda: world.job.results(partial=True), lambda: list(world.job.item_errors())):
+        with pytest.raises(IntegrityError, match="errors of items beyond its 4"):
+            read()
+
+
 def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> None:
     # given a manifest that names an object of item ids, which is no list of four strings
     world = _World(client, item_ids=[str(n) for n in range(10)])

@@ -51,17 +51,17 @@ def test_a_regression_gives_values_by_their_names() -> None:
         model="m",
         item_shape=[2],
         item_dtype="float32",
-        task="regression",
+        kind="values",
         classes=["sum"],
         predict=lambda features: features.sum(axis=1, keepdims=True),
     )
 
     job = client.submit(np.array([[1, 2.5], [3, -4]]), model="m@prod")
 
-    assert "regression" == job.manifest.task
+    assert "values" == job.manifest.output.kind
     results = job.results()
     np.testing.assert_array_equal(np.float32([3.5, -1]), results.values["sum"], strict=True)
-    with pytest.raises(UsageError, match="m:1 predicts sum, not classes; read values"):
+    with pytest.raises(UsageError, match="is of kind values and has no labels; read values"):
         _ = results.labels
 
 
@@ -89,8 +89,12 @@ def test_it_checks_what_the_real_one_checks() -> None:
         client.submit(IMAGES.astype(np.float64), model="m")
     with pytest.raises(ModelNotFoundError):
         client.submit(IMAGES, model="m@prod")
-    with pytest.raises(MessageError, match="item_dtype"):
-        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="float64")
+    with pytest.raises(MessageError, match=r"the model's input .* dtype: Input should be 'bool'"):
+        in_memory_client(model="m", item_shape=[2], classes=["a"], item_dtype="complex64")
+    with pytest.raises(MessageError, match=r"binary of shape \[1\] has 2 classes, not 3"):
+        in_memory_client(model="m", item_shape=[2], classes=["a", "b", "c"], kind="binary")
+    with pytest.raises(UsageError, match="the size of the outputs is unknown; give predict"):
+        in_memory_client(model="m", item_shape=[2], kind="embedding")
 
 
 def test_two_clients_share_nothing_and_leave_no_thread() -> None:

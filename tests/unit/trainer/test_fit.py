@@ -31,7 +31,7 @@ def dataset() -> Dataset:
     targets = _RNG.integers(0, 3, 80)
     return Dataset(
         name="noise",
-        task="classification",
+        kind="probabilities",
         train_items=items[:60],
         train_targets=targets[:60],
         test_items=items[60:],
@@ -45,7 +45,7 @@ def _fitted(
 ) -> tuple[Any, Fitted]:
     recipe = RECIPES["mlp"]
     model = build_model(recipe, dataset, seed=plan.seed)
-    filled = plan.filled(recipe)
+    filled = plan.filled(recipe, "probabilities")
     compile_model(model, filled)
 
     def end(epoch: int, epochs: int, metrics: Mapping[str, float]) -> None:
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_training_or_network_is_refused(
 ) -> None:
     cnn = RECIPES["cnn"]
     other = build_model(cnn, dataset, seed=0)
-    compile_model(other, TrainingPlan().filled(cnn))
+    compile_model(other, TrainingPlan().filled(cnn, "probabilities"))
     other.optimizer.build(other.trainable_variables)
 
     with pytest.raises(UsageError, match="another plan, other data or other packages"):

@@ -112,7 +112,7 @@ def test_the_manifest_says_what_the_model_takes_and_how_it_was_trained(
         training.data_sha256,
         training.not_reproducible_because,
     )
-    assert _PLAN.filled(RECIPES["mlp"]).parameters() == training.parameters
+    assert _PLAN.filled(RECIPES["mlp"], "probabilities").parameters() == training.parameters
 
 
 def test_history_report_and_golden_batch_are_stored_with_the_model(

@@ -27,6 +27,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.tensors import manifest_fields
 from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -65,6 +66,12 @@ class _Engine:
             raise self.build_error
         return self
 
+    def rows_for(self, _item_shape: Sequence[int]) -> int:
+        return TILE_ITEMS
+
+    def predict_one(self, row: np.ndarray) -> np.ndarray:
+        return self.predict_tile(np.concatenate([row, np.zeros((TILE_ITEMS - 1, *row.shape[1:]))]))
+
     def predict_tile(self, tile: np.ndarray) -> np.ndarray:
         if self.predict_error is not None:
             raise self.predict_error
@@ -80,7 +87,7 @@ def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
 class _Isolated:
     """An `IsolatedProcess` that dies over some items, by default over all."""
 
-    engine, tile_items = "isolated", 4
+    engine, call_sizes = "isolated", {"tile_items": 4}
 
     def __init__(self, deadly: Sequence[int] | None = None) -> None:
         self._deadly = deadly
@@ -235,11 +242,11 @@ class _World:
             **{
                 "schema_version": JOB_VERSION,
                 "model": model.pin,
-                "item_shape": model.item_shape,
-                "item_dtype": model.item_dtype,
-                "classes": model.classes,
                 "max_attempts": 3,
                 "created_at": datetime.fromtimestamp(self.now_s, UTC),
+                **manifest_fields(
+                    int(str(changes.get("schema_version", JOB_VERSION))), model.input, model.output
+                ),
                 **changes,
             }
         )

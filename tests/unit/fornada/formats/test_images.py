@@ -145,7 +145,7 @@ def test_another_size_is_refused_with_both_sizes() -> None:
 
 
 def test_a_model_that_takes_no_images_is_named() -> None:
-    for item_shape in ((10,), (4, 5, 2), (4, 5, 4), (1, 4, 5, 3)):
+    for item_shape in ((10,), (4, 5, 2), (1, 4, 5, 3)):
         with pytest.raises(InputError, match=r"neither grey nor RGB images; give arrays"):
             decode(png(GREY), *item_shape)
 
@@ -153,8 +153,9 @@ def test_a_model_that_takes_no_images_is_named() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "neither PNG nor JPEG"),
-        (b"GIF89a" + bytes(20), "neither PNG nor JPEG"),
+        (b"", "is an empty file; write it again"),
+        (b"GIF89a" + bytes(20), "broken image"),
+        (b"%PDF-1.7 " + bytes(20), "is no image .it begins with"),
         (png(GREY)[:20], "broken image"),
         (png(GREY)[:-1], "file is truncated"),
         (png(GREY)[:-12], "broken image"),
@@ -174,21 +175,20 @@ def test_broken_files_are_refused(data: bytes, reason: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_an_animated_png_is_refused() -> None:
+def test_of_an_animated_png_the_first_frame_is_taken() -> None:
     frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1].copy())]
     data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
 
-    with pytest.raises(InputError, match="animated PNG; save one frame"):
-        decode(data)
+    np.testing.assert_array_equal(GREY, decode(data))
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = png_that_declares(50_000, 50_000, pixels=bytes(50_000_000))
     tracemalloc.start()
 
-    with pytest.raises(InputError, match="is 50000x50000 pixels"):
-        decode(bomb)
-    assert (50_000, 50_000) == image_shape(bomb, where="photo.png")
+    for look in (decode, lambda data: image_shape(data, where="photo.png")):
+        with pytest.raises(InputError, match="is 50000x50000 pixels"):
+            look(bomb)
 
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()

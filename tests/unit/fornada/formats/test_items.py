@@ -191,11 +191,21 @@ def test_whole_numbers_in_range_are_cast() -> None:
         (IMAGES.astype(str), "uint8", "not numeric"),
         (IMAGES.astype(object), "uint8", "not numeric"),
         (IMAGES.astype(bool), "uint8", "not numeric"),
+        (IMAGES, "bool", "give the raw zeros and ones as bool"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(array: np.ndarray, item_dtype: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         checked(array, item_dtype=item_dtype)
+
+
+def test_truth_values_may_be_zeros_and_ones() -> None:
+    truth = IMAGES > 5
+
+    for have in ("bool", "uint8", "float32"):
+        items = checked(truth.astype(have), item_dtype="bool")
+
+        np.testing.assert_array_equal(truth, items, strict=True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])

@@ -18,6 +18,7 @@ from fornada.jobs.ids import (
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, sha256_hex
+from fornada.tensors import manifest_fields, unnamed_tensors
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -31,9 +32,10 @@ def manifest(data: bytes = b"pixels", *, count: int = 1, **changes: object) -> J
             "schema_version": 2,
             "job_id": "new",
             "model": ModelPin(name="m", version=3, sha256=SHA),
-            "item_shape": [28, 28],
-            "item_dtype": "uint8",
-            "classes": ["a", "ß", "日"],
+            **manifest_fields(
+                int(str(changes.get("schema_version", 2))),
+                *unnamed_tensors(item_shape=[28, 28], item_dtype="uint8", classes=["a", "ß", "日"]),
+            ),
             "shards": [spec] * count,
             "max_attempts": 5,
             "created_at": AT,

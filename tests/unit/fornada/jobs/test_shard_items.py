@@ -78,8 +78,8 @@ def png(pixels: np.ndarray) -> bytes:
 def test_an_array_is_read_as_it_is(jobs: JobStore) -> None:
     items = read(jobs, array_shard(jobs, IMAGES))
 
-    np.testing.assert_array_equal(IMAGES, items.rows)
-    np.testing.assert_array_equal([0, 1, 2, 3], items.positions)
+    np.testing.assert_array_equal(IMAGES, items.groups[0].rows)
+    np.testing.assert_array_equal([0, 1, 2, 3], items.groups[0].positions)
     assert [] == items.errors
 
 
@@ -91,7 +91,7 @@ def test_a_last_axis_of_one_is_added_or_dropped(
 ) -> None:
     array = IMAGES.reshape(-1)[: np.prod(have)].reshape(have)
 
-    rows = read(jobs, array_shard(jobs, array), shape=want).rows
+    rows = read(jobs, array_shard(jobs, array), shape=want).groups[0].rows
 
     assert (4, *want) == rows.shape
 
@@ -102,7 +102,7 @@ def test_a_last_axis_of_one_is_added_or_dropped(
 def test_another_shape_is_the_inputs_fault(
     jobs: JobStore, have: tuple[int, ...], want: tuple[int, ...]
 ) -> None:
-    with pytest.raises(InputError, match="submit the images again"):
+    with pytest.raises(InputError, match="submit the items again"):
         read(jobs, array_shard(jobs, np.zeros(have, np.uint8)), shape=want)
 
 
@@ -115,7 +115,7 @@ def test_another_dtype_is_the_inputs_fault(jobs: JobStore, dtype: str) -> None:
 def test_another_count_is_the_inputs_fault(jobs: JobStore) -> None:
     shard = array_shard(jobs, IMAGES).model_copy(update={"item_count": 5})
 
-    with pytest.raises(InputError, match=r"\(5, 2, 3\)"):
+    with pytest.raises(InputError, match=r"\[5, 2, 3\]"):
         read(jobs, shard)
 
 
@@ -128,9 +128,9 @@ def test_items_with_values_that_are_no_numbers_are_left_out(bad: set[int], value
     items = read(jobs, array_shard(jobs, array), shape=(3,), dtype="float32")
 
     good = [index for index in range(10) if index not in bad]
-    assert good == list(items.positions)
+    assert good == list(items.groups[0].positions)
     assert sorted(bad) == [error.index for error in items.errors]
-    np.testing.assert_array_equal(array[good], items.rows)
+    np.testing.assert_array_equal(array[good], items.groups[0].rows)
 
 
 def test_images_are_items_in_the_order_of_their_objects(jobs: JobStore) -> None:
@@ -138,15 +138,15 @@ def test_images_are_items_in_the_order_of_their_objects(jobs: JobStore) -> None:
 
     items = read(jobs, ShardInput(format="image", objects=refs, item_count=4))
 
-    np.testing.assert_array_equal(IMAGES, items.rows)
+    np.testing.assert_array_equal(IMAGES, items.groups[0].rows)
 
 
 def test_images_have_the_dtype_that_the_model_takes(jobs: JobStore) -> None:
     refs = [stored(jobs, "0.png", png(IMAGES[0]))]
 
-    rows = read(jobs, ShardInput(format="image", objects=refs, item_count=1), dtype="float32").rows
+    items = read(jobs, ShardInput(format="image", objects=refs, item_count=1), dtype="float32")
 
-    assert np.float32 == rows.dtype
+    assert np.float32 == items.groups[0].rows.dtype
 
 
 def test_images_that_are_all_bad_leave_no_rows(jobs: JobStore) -> None:
@@ -154,7 +154,7 @@ def test_images_that_are_all_bad_leave_no_rows(jobs: JobStore) -> None:
 
     items = read(jobs, ShardInput(format="image", objects=refs, item_count=2))
 
-    assert (0, 2, 3) == items.rows.shape
+    assert [] == items.groups
     assert [0, 1] == [error.index for error in items.errors]
 
 
@@ -169,7 +169,7 @@ def test_an_image_that_changed_since_submission_fails_alone(jobs: JobStore) -> N
 
     items = read(jobs, ShardInput(format="image", objects=refs, item_count=2))
 
-    assert [0] == list(items.positions)
+    assert [0] == list(items.groups[0].positions)
     assert ["changed.png was changed"] == [error.reason[:23] for error in items.errors]
 
 

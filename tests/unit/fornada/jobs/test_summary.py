@@ -8,6 +8,7 @@ from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.summary import outcomes_digest, summarise
 from fornada.records import ItemError, ModelPin, ObjectRef, now
+from fornada.tensors import manifest_fields, unnamed_tensors
 
 SHA = "0123456789abcdef" * 4
 REF = ObjectRef(key="x.npy", size_bytes=7, sha256=SHA)
@@ -20,9 +21,9 @@ def manifest(version: int = 3, **changes: object) -> JobManifest:
             "schema_version": version,
             "job_id": "job",
             "model": ModelPin(name="m", version=1, sha256=SHA),
-            "item_shape": [2],
-            "item_dtype": "uint8",
-            "classes": ["a"],
+            **manifest_fields(
+                version, *unnamed_tensors(item_shape=[2], item_dtype="uint8", classes=["a"])
+            ),
             "shards": [ShardInput(objects=[REF], item_count=10)] * 4,
             "max_attempts": 1,
             "created_at": now(),

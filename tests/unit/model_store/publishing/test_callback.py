@@ -8,16 +8,11 @@ import pytest
 
 import model_store
 from fornada.errors import UsageError
-from model_store.engines import keras_file, keras_setup
+from model_store.engines import keras_file
 from model_store.store import ModelStore
 
 _ITEMS = np.random.default_rng(0).random((60, 4)).astype(np.float32)
 _LABELS = _ITEMS[:, :3].argmax(axis=1)
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    return keras_setup.import_keras()
 
 
 def _fit(keras: Any, callback: Any, **options: Any) -> tuple[Any, list[list[Any]]]:
@@ -78,7 +73,7 @@ def test_what_is_wrong_is_said_as_early_as_it_can_be_known(keras: Any, models: M
     with pytest.raises(UsageError, match="model name 'a/b'"):
         model_store.PublishModel(name="a/b", store=models)
     for arguments, message, epochs_done in (
-        ({"classes": ["a"]}, "3 outputs per item, and there are 1 classes", 0),
+        ({"classes": ["a"]}, "1 classes are named; name 3", 0),
         ({"monitor": "auc"}, "no 'auc' to find the best epoch by; it logs: accuracy, loss", 0),
         ({"monitor": "val_auc"}, "no 'val_auc' to find the best epoch by", 4),
     ):

@@ -9,17 +9,13 @@ import pytest
 from fornada.errors import InputError, ModelRefusedError, UsageError
 from fornada.formats.npy import from_npy
 from fornada.records import sha256_hex
-from model_store.engines import keras_file, keras_setup
+from model_store.engines import keras_file
 from model_store.manifest import ModelManifest
 from model_store.publishing import file as published_file
 from model_store.publishing.checked import GOLDEN_ITEMS
 from model_store.publishing.file import publish_file
+from model_store.publishing.stated import Stated
 from model_store.store import ModelStore
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    return keras_setup.import_keras()
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +35,12 @@ def artifact(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def _publish(models: ModelStore, artifact: bytes, **options: Any) -> ModelManifest:
-    return publish_file(artifact, where="model.keras", name="m", models=models, **options)
+def _publish(
+    models: ModelStore, artifact: bytes, stated: Stated | None = None, **options: Any
+) -> ModelManifest:
+    return publish_file(
+        artifact, where="model.keras", name="m", models=models, stated=stated, **options
+    )
 
 
 def _dump(keras: Any, *layers: Any) -> bytes:
@@ -48,25 +48,54 @@ def _dump(keras: Any, *layers: Any) -> bytes:
 
 
 def test_the_file_is_published_as_it_is(models: ModelStore, artifact: bytes) -> None:
-    manifest = _publish(models, artifact, classes=["a", "b", "c"], metrics={"accuracy": 0.5})
+    stated = Stated(classes=["a", "b", "c"])
+
+    manifest = _publish(models, artifact, stated, metrics={"accuracy": 0.5})
 
     assert manifest == models.resolve("m:1")
     assert sha256_hex(artifact) == manifest.digest
-    assert ([2, 2], "uint8", ["a", "b", "c"]) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes,
-    )
-    assert ("classification", {"accuracy": 0.5}) == (manifest.task, manifest.metrics)
+    assert ([2, 2], "uint8") == (manifest.input.shape, manifest.input.dtype)
+    assert ("probabilities", ["a", "b", "c"]) == (manifest.output.kind, manifest.output.classes)
+    assert {"accuracy": 0.5} == manifest.metrics
     assert {"fornada", "keras", "numpy", "tensorflow"} == set(manifest.packages)
 
 
-def test_a_regression_is_published_with_the_names_of_its_values(
+def test_what_is_stated_takes_the_place_of_what_is_read(
     models: ModelStore, artifact: bytes
 ) -> None:
-    manifest = _publish(models, artifact, task="regression", classes=["low", "mean", "high"])
+    stated = Stated(
+        kind={"level": "multilabel"},
+        classes=["low", "mean", "high"],
+        threshold=0.25,
+        input_name="grid",
+        output_name="level",
+    )
 
-    assert ("regression", ["low", "mean", "high"]) == (manifest.task, manifest.classes)
+    manifest = _publish(models, artifact, stated)
+
+    assert ("grid", "level") == (manifest.input.name, manifest.output.name)
+    assert ("multilabel", 0.25) == (manifest.output.kind, manifest.output.threshold)
+
+
+def test_the_loss_that_a_file_was_compiled_for_counts(
+    models: ModelStore, keras: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for loss, kind, hint in (
+        (None, "embedding", ""),
+        ("mse", "values", ""),
+        (logits, "values", "Softmax()"),
+    ):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(40)])
+        if loss is not None:
+            model.compile("sgd", loss)
+        caplog.clear()
+
+        manifest = _publish(models, keras_file.dump_model(model))
+
+        assert kind == manifest.output.kind
+        assert hint in caplog.text
+        assert bool(hint) == ("gives 40 values; its loss" in caplog.text)
 
 
 def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes) -> None:
@@ -86,25 +115,13 @@ def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes
     )
     assert np.uint8 == stored(chosen).dtype
     np.testing.assert_array_equal(given, stored(chosen))
-    assert ["0", "1", "2"] == chosen.classes
-
-
-@pytest.mark.parametrize("dtype", ["float32", "int32"])
-def test_models_of_other_dtypes_are_published(models: ModelStore, keras: Any, dtype: str) -> None:
-    layers = keras.layers
-    inner = [layers.Embedding(4, 2), layers.Flatten()] if dtype == "int32" else []
-
-    manifest = _publish(
-        models, _dump(keras, keras.Input((3,), dtype=dtype), *inner, layers.Dense(1))
-    )
-
-    assert (dtype, [3]) == (manifest.item_dtype, manifest.item_shape)
+    assert ["0", "1", "2"] == chosen.output.columns
 
 
 @pytest.mark.parametrize(
     ("options", "error", "fact"),
     [
-        ({"classes": ["a"]}, UsageError, "3 outputs per item, and there are 1 classes"),
+        ({"stated": Stated(classes=["a"])}, UsageError, "1 classes are named; name 3"),
         ({"golden": np.zeros((1, 5), np.uint8)}, InputError, r"items of shape \(5,\)"),
         ({"golden": np.full((1, 2, 2), 300)}, InputError, "do not fit uint8"),
         ({"golden": np.zeros((0, 2, 2), np.uint8)}, InputError, "is empty"),
@@ -124,12 +141,6 @@ def test_what_does_not_fit_the_model_is_refused(
 @pytest.mark.parametrize(
     ("layers", "fact"),
     [
-        (
-            lambda k: [k.Input((None, 2)), k.layers.GlobalAveragePooling1D()],
-            r"items of shape \[None, 2\].*not supported yet",
-        ),
-        (lambda k: [k.Input((2,), dtype="float64"), k.layers.Dense(2)], "dtype float64"),
-        (lambda k: [k.Input((2, 2)), k.layers.Dense(2)], "one row of numbers per item"),
         (lambda k: [k.layers.Flatten()], "was never built"),
         (
             lambda k: [
@@ -140,7 +151,7 @@ def test_what_does_not_fit_the_model_is_refused(
             "NaN or infinity for its golden batch",
         ),
     ],
-    ids=["open shape", "dtype", "outputs", "unbuilt", "overflow"],
+    ids=["unbuilt", "overflow"],
 )
 def test_a_model_that_cannot_serve_is_refused(
     models: ModelStore, keras: Any, layers: Any, fact: str
@@ -151,44 +162,64 @@ def test_a_model_that_cannot_serve_is_refused(
     assert [] == models.names()
 
 
-def test_what_is_not_supported_yet_is_said(models: ModelStore, keras: Any) -> None:
+def test_made_up_items_have_every_dtype_and_a_size_that_the_model_takes(
+    models: ModelStore, keras: Any
+) -> None:
+    layers, ops = keras.layers, keras.ops
+    conv = layers.Conv2D(2, 100)
+    at_most_12 = layers.Embedding(12, 2)
+    cases: list[tuple[Any, str, Any, tuple[int, ...], float]] = [
+        ((3,), "bool", None, (3,), 1),
+        ((), "float64", lambda x: ops.expand_dims(x, -1), (), 1),
+        ((4, 4, 3), "uint16", None, (4, 4, 3), 255),
+        ((None, None, 3), "float16", layers.GlobalAveragePooling2D(), (64, 64, 3), 255),
+        # Images of 64 pixels are too small.
+        (
+            (None, None, 3),
+            "bfloat16",
+            lambda x: layers.GlobalAveragePooling2D()(conv(x)),
+            (128, 128, 3),
+            255,
+        ),
+        ((None, 5), "float32", layers.GlobalMaxPooling1D(), (16, 5), 1),
+        (
+            (None,),
+            "int8",
+            lambda x: layers.GlobalMaxPooling1D()(layers.Embedding(300, 2)(x)),
+            (16,),
+            127,
+        ),
+        # Of positions, it has few.
+        (
+            (None,),
+            "int64",
+            lambda x: layers.GlobalMaxPooling1D()(at_most_12(ops.cumsum(ops.ones_like(x), 1))),
+            (8,),
+            11,
+        ),
+    ]
+    for shape, dtype, inner, golden_shape, largest in cases:
+        taken = keras.Input(shape, dtype=dtype)
+        hidden = layers.Flatten()(taken) if inner is None else inner(taken)
+        model = keras.Model(taken, layers.Dense(2)(ops.cast(hidden, "float32")))
+
+        manifest = _publish(models, keras_file.dump_model(model))
+
+        assert (dtype, list(shape)) == (manifest.input.dtype, manifest.input.shape)
+        items = from_npy(models.fetch(manifest.golden.inputs), where="golden")
+        stored = (manifest.input.numpy_dtype, (GOLDEN_ITEMS, *golden_shape))
+        assert stored == (str(items.dtype), items.shape)
+        assert largest * 0.9 < items.max() <= largest, dtype
+
+
+def test_a_model_that_fails_on_its_golden_batch_is_refused(models: ModelStore, keras: Any) -> None:
     layers = keras.layers
-    one, other = keras.Input((2,), name="one"), keras.Input((2,), name="other")
-    text = keras.Input((), dtype="string")
-    hidden = layers.Dense(2, name="kind")(one)
-    cases = {
-        "takes 2 inputs (one, other)": keras.Model([one, other], layers.Add()([one, other])),
-        "gives 2 outputs (kind, age)": keras.Model(
-            one, [hidden, layers.Dense(1, name="age")(hidden)]
-        ),
-        "gives 2 outputs (first, second)": keras.Model(one, {"first": hidden, "second": hidden}),
-        "gives outputs of shape [2, 1] per item": keras.Model(one, layers.Reshape((2, 1))(one)),
-        "takes items of dtype string; gives outputs of shape [] per item": keras.Model(
-            text, layers.Hashing(4)(text)
-        ),
-    }
-    for fact, model in cases.items():
-        with pytest.raises(ModelRefusedError) as refusal:
-            _publish(models, keras_file.dump_model(model))
-        assert fact in str(refusal.value)
-        assert "not supported yet" in str(refusal.value)
+    words = keras.Input((4,), dtype="int32")
+    pooled = layers.GlobalMaxPooling1D()(layers.Embedding(9, 2)(words))
+    data = keras_file.dump_model(keras.Model(words, pooled))
 
-
-def test_generated_tokens_fit_the_vocabulary(models: ModelStore, keras: Any) -> None:
-    layers = keras.layers
-    manifest = _publish(
-        models,
-        _dump(
-            keras,
-            keras.Input((8,), dtype="uint8"),
-            layers.Embedding(20, 2),
-            layers.GlobalAveragePooling1D(),
-        ),
-    )
-
-    tokens = from_npy(models.fetch(manifest.golden.inputs), where="golden")
-
-    assert 20 > tokens.max() > 1
+    with pytest.raises(ModelRefusedError, match=r"fails on its golden batch .*; give typical"):
+        _publish(models, data, golden=np.full((1, 4), 9))
 
 
 def test_a_lambda_cannot_be_published(models: ModelStore, keras: Any) -> None:

@@ -19,17 +19,12 @@ from fornada.errors import (
     UsageError,
 )
 from fornada.formats.npy import from_npy
-from model_store.engines import keras_file, keras_setup
+from model_store.engines import keras_file
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 
 _ITEMS = np.random.default_rng(0).random((60, 4)).astype(np.float32)
 _LABELS = _ITEMS[:, :3].argmax(axis=1)
-
-
-@pytest.fixture(scope="module")
-def keras() -> Any:
-    return keras_setup.import_keras()
 
 
 def _fitted(keras: Any, *layers: Any, loss: str, targets: Any, epochs: int = 2) -> Any:
@@ -65,13 +60,12 @@ def test_a_version_has_what_training_writes(models: ModelStore, model: Any) -> N
     )
 
     assert manifest == models.resolve("m@prod")
-    assert ([4], "float32", "classification", ["a", "b", "c"], None) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.task,
-        manifest.classes,
+    assert ([4], "float32", None) == (
+        manifest.input.shape,
+        manifest.input.dtype,
         manifest.training,
     )
+    assert ("probabilities", ["a", "b", "c"]) == (manifest.output.kind, manifest.output.classes)
     curves = {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert curves | {"test_loss", "test_accuracy"} == manifest.metrics.keys()
     history = json.loads(models.fetch(manifest.files["history.json"]))
@@ -93,7 +87,7 @@ def test_all_but_the_name_may_be_left_out(models: ModelStore, model: Any) -> Non
     golden = model_store.publish(model, name="m", golden=_ITEMS[:5].tolist(), store=models)
     earlier = model_store.publish(model, name="m", best_epoch=1, store=models)
 
-    assert (["0", "1", "2"], {"history.json"}) == (plain.classes, plain.files.keys())
+    assert (["0", "1", "2"], {"history.json"}) == (plain.output.columns, plain.files.keys())
     assert (32, 4) == _golden(models, plain).shape
     np.testing.assert_array_equal(_ITEMS[:5], _golden(models, golden))
     history = model.history.history
@@ -107,21 +101,21 @@ def test_targets_may_have_the_forms_that_losses_take(models: ModelStore, keras: 
     layers, losses = keras.layers, keras.losses
     one_hot, values = np.eye(3)[_LABELS], _ITEMS.sum(axis=1)
     cross_entropy = losses.SparseCategoricalCrossentropy(from_logits=True)
-    for last, loss, targets, task, has_report in (
-        (layers.Dense(3, "softmax"), "categorical_crossentropy", one_hot, "classification", True),
-        (layers.Dense(3), cross_entropy, _LABELS[:, None], "classification", True),
-        (layers.Dense(1), "mse", values, "regression", True),
-        (layers.Dense(1), losses.Huber(), values[:, None], "regression", True),
-        # There is no report on these yet, which does not cost the model.
-        (layers.Dense(1, "sigmoid"), "mse", _LABELS > 0, "classification", False),
-        (layers.Dense(3, "sigmoid"), "binary_crossentropy", _ITEMS[:, :3] > 0.5, None, False),
+    for last, loss, targets, kind in (
+        (layers.Dense(3, "softmax"), "categorical_crossentropy", one_hot, "probabilities"),
+        (layers.Dense(3), cross_entropy, _LABELS[:, None], "values"),
+        (layers.Dense(1), losses.Huber(), values[:, None], "values"),
+        (layers.Dense(1, "sigmoid"), "mse", _LABELS > 0, "binary"),
+        (layers.Dense(1, "sigmoid"), "mse", values / values.max(), "values"),
+        (layers.Dense(3, "sigmoid"), "binary_crossentropy", _ITEMS[:, :3] > 0.5, "multilabel"),
     ):
         model = _fitted(keras, last, loss=loss, targets=targets, epochs=1)
 
         manifest = model_store.publish(model, name="m", test=(_ITEMS, targets), store=models)
 
-        assert (task or "classification") == manifest.task
-        assert has_report == ("report.html" in manifest.files)
+        assert kind == manifest.output.kind
+        if kind == "probabilities" or (last.units == 1 and kind == "values"):
+            assert "report.html" in manifest.files
 
 
 def test_a_missing_extra_costs_the_report_alone(
@@ -151,17 +145,21 @@ def test_a_wrong_call_publishes_nothing_and_says_what_to_give(
     inputs = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
     two = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.concatenate(inputs)))
     image = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
-    half = keras.Sequential([keras.Input((4,), dtype="float16"), keras.layers.Dense(3)])
     wrong: list[tuple[Any, dict[str, Any], type[FornadaError], str]] = [
         (model, {"name": "a/b"}, UsageError, "model name 'a/b'"),
         (model, {"promote": "@"}, UsageError, "alias '@'"),
         ("model.keras", {}, UsageError, "is a str; give a keras.Model"),
         (compiled, {}, UsageError, r"never fitted; fit it first, or give history=\{\}"),
         (never_built, {}, ModelRefusedError, "never built.* before you publish it"),
-        (two, {}, ModelRefusedError, r"2 inputs \(left, right\): not supported yet"),
-        (image, {}, ModelRefusedError, r"outputs of shape \[6, 6, 2\] per item: not supported yet"),
-        (half, {}, ModelRefusedError, "float16: not supported yet"),
-        (model, {"classes": ["a"]}, UsageError, "3 outputs per item, and there are 1 classes"),
+        (two, {}, ModelRefusedError, "2 inputs: left .*, right .*; not supported yet"),
+        (image, {}, ModelRefusedError, r"\[6, 6, 2\]\); not supported yet"),
+        (model, {"classes": ["a"]}, UsageError, "1 classes are named; name 3"),
+        (model, {"kind": "class"}, UsageError, "no kind 'class'; give one of probabilities,"),
+        (model, {"kind": "binary"}, UsageError, r"shape \[3\], and binary is one number"),
+        (model, {"kind": {"x": "values"}}, UsageError, "no output x; the model's is dense"),
+        (model, {"threshold": 0.3}, UsageError, "has no threshold; leave it out"),
+        (model, {"threshold": 2}, UsageError, "threshold is 2; give a probability"),
+        (model, {"image": {"resize": "crop"}}, UsageError, r"float32 \[4\], which are no images"),
         (model, {"history": 3}, UsageError, "history is a int; give what model.fit returned"),
         (model, {"best_epoch": 3}, UsageError, "best_epoch is 3, and the history has 2 epochs"),
         (model, {"test": _ITEMS}, UsageError, r"test is a ndarray; give .*test=\(items, targets\)"),

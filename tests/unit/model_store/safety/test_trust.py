@@ -114,7 +114,8 @@ def test_a_manifest_changed_after_it_was_signed_is_refused(
 ) -> None:
     # given a manifest that differs in its classes only
     manifest: ModelManifest = publish(sign_key=private_key)
-    changed = manifest.model_copy(update={"classes": ["b", "a"]})
+    given = manifest.output.model_copy(update={"classes": ["b", "a"]})
+    changed = manifest.model_copy(update={"outputs": [given]})
     models.objects.put(keys.ModelKeys("m").version(1).manifest, changed.to_json())
 
     with pytest.raises(ModelRefusedError, match="does not fit its manifest"):

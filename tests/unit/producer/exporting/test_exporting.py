@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import sys
 import weakref
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fornada.errors import LocalDiskError, StoreUnavailableError, UsageError
-from producer.exporting import npy
+from fornada.tensors import OutputTensor
 from producer.exporting.catalog import FORMATS
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
@@ -38,9 +39,23 @@ IDS = ["a/1.png", "2,3\r\n", 'quo"te', "", "ü"]
 ERRORS = {2: "broken.png is a truncated PNG"}
 
 
-def part(first_item: int, rows: np.ndarray, ids: list[str], errors: dict[int, str]) -> ShardResult:
+OUTPUT = OutputTensor(name="outputs", shape=[3], kind="probabilities", classes=CLASSES)
+
+
+def part(
+    first_item: int,
+    rows: np.ndarray,
+    ids: list[str],
+    errors: dict[int, str],
+    output: OutputTensor = OUTPUT,
+) -> ShardResult:
     return ShardResult(
-        shard=first_item, first_item=first_item, item_ids=ids, probabilities=rows, errors=errors
+        shard=first_item,
+        first_item=first_item,
+        output=output,
+        outputs={output.name: rows},
+        item_ids=ids,
+        errors=errors,
     )
 
 
@@ -49,39 +64,64 @@ def parts() -> Iterator[ShardResult]:
     yield part(3, PROBABILITIES[3:], IDS[3:], {})
 
 
-def write(path: Path | None, fmt: str, given: Iterable[ShardResult] = (), **changes: Any) -> None:
-    """Write `given`, by default the results above."""
-    of_job = {"item_count": 5, "classes": CLASSES, "top_k": 2, "model": "m:1", **changes}
-    write_results(Export(parts=given or parts(), **of_job), path=path, fmt=fmt)
+def write(
+    path: Path | None, fmt: str, given: Iterable[ShardResult] = (), **changes: Any
+) -> list[Path]:
+    """Write `given`, by default the results above, with two classes listed."""
+    top_k = 2 if FORMATS[fmt].has_rows else None
+    of_job = {"item_count": 5, "output": OUTPUT, "top_k": top_k, "model": "m:1", **changes}
+    return write_results(Export(parts=given or parts(), **of_job), path=path, fmt=fmt)
+
+
+def csv_rows(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
 
 
 def as_float32(values: list[object]) -> np.ndarray:
     return np.array([np.nan if v in {None, ""} else v for v in values], dtype=np.float32)
 
 
-def test_npy_is_the_probabilities_in_order(tmp_path: Path) -> None:
-    write(tmp_path / "r.npy", "npy")
+def test_npy_is_the_outputs_in_order_with_their_ids_beside(tmp_path: Path) -> None:
+    ids = ["a/1.png", " 2 ", 'quo"te', "", "ü"]
+    given = [part(0, PROBABILITIES[:3], ids[:3], ERRORS), part(3, PROBABILITIES[3:], ids[3:], {})]
 
+    written = write(tmp_path / "r.npy", "npy", given)
+
+    assert [tmp_path / "r.npy", tmp_path / "r.ids.txt"] == written
     np.testing.assert_array_equal(PROBABILITIES, np.load(tmp_path / "r.npy"), strict=True)
+    assert ids == (tmp_path / "r.ids.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def test_npy_of_an_unfinished_job_is_nan_where_results_are_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(npy, "VALUES_AT_A_TIME", 6)
+def test_an_id_with_a_line_break_is_no_line_of_a_file_of_ids(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'2,3\\r\\n' has a line break, .* use --format npz"):
+        write(tmp_path / "r.npy", "npy")
 
-    write(tmp_path / "r.npy", "npy", [part(5, PROBABILITIES[:1], ["x"], {})], item_count=11)
+    assert [] == list(tmp_path.iterdir())
 
-    expected = np.full((11, 3), np.nan, np.float32)
-    expected[5] = PROBABILITIES[0]
-    np.testing.assert_array_equal(expected, np.load(tmp_path / "r.npy"), strict=True)
+
+def test_npz_has_outputs_ids_and_reasons_and_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for name in ("r.npz", "again.npz"):
+        write(tmp_path / name, "npz")
+
+    with np.load(tmp_path / "r.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    assert ["failed", "ids", "outputs", "reasons"] == sorted(arrays)
+    np.testing.assert_array_equal(PROBABILITIES, arrays["outputs"], strict=True)
+    assert IDS == arrays["ids"].tolist()
+    assert ERRORS == dict(zip(arrays["failed"].tolist(), arrays["reasons"].tolist(), strict=True))
+    assert (tmp_path / "r.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
 
 
 def test_jsonl_has_a_valid_object_for_each_item(tmp_path: Path) -> None:
     write(tmp_path / "r.jsonl", "jsonl")
 
-    text = (tmp_path / "r.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
+    rows = json_rows(tmp_path / "r.jsonl")
     assert IDS == [row["item_id"] for row in rows]
     for expected, row in zip(PROBABILITIES, rows, strict=True):
         np.testing.assert_array_equal(expected, as_float32(row["probabilities"]))
@@ -114,11 +154,10 @@ def test_all_classes_may_be_listed_and_of_equal_ones_the_earlier_is_first(tmp_pa
     assert [CLASSES[0], CLASSES[2], CLASSES[1]] == last["top_labels"]
 
 
-def test_csv_reads_back_whatever_the_names_are(tmp_path: Path) -> None:
-    write(tmp_path / "r.csv", "csv")
+def test_csv_has_the_top_classes_and_a_column_for_each(tmp_path: Path) -> None:
+    write(tmp_path / "r.csv", "csv", is_raw=True)
 
-    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file))
+    header, *rows = csv_rows(tmp_path / "r.csv")
     names = ["item_id", "label", "score", "top2_label", "top2_score"]
     assert [*names, *(f"p_{name}" for name in CLASSES), "error", "model"] == header
     assert IDS == [row[0] for row in rows]
@@ -151,51 +190,208 @@ def test_parquet_has_typed_columns(tmp_path: Path) -> None:
     )
 
 
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
 @given(
     hnp.arrays(np.float32, (3, 2), elements=st.floats(0, 1, width=32)),
-    st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3),
+    st.lists(
+        st.one_of(_TEXT, st.tuples(st.sampled_from("'=+-@\t\r\n"), _TEXT).map("".join)),
+        min_size=3,
+        max_size=3,
+    ),
 )
 @settings(deadline=None)
 def test_any_ids_and_numbers_survive_as_text(
     tmp_path_factory: pytest.TempPathFactory, probabilities: np.ndarray, ids: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("export")
-    for fmt in ("csv", "jsonl"):
-        write(folder / fmt, fmt, [part(0, probabilities, ids, {})], classes=["a", "b"])
+    output = OUTPUT.model_copy(update={"shape": [2], "classes": ["a", "b"]})
+    given_parts = [part(0, probabilities, ids, {}, output)]
+    for name, fmt, is_raw in (
+        ("raw", "csv", True),
+        ("csv", "csv", False),
+        ("jsonl", "jsonl", False),
+    ):
+        write(folder / name, fmt, given_parts, output=output, is_raw=is_raw)
 
-    with (folder / "csv").open(encoding="utf-8", newline="") as file:
-        from_csv = list(csv.DictReader(file))
+    (header, *raw), (_, *safe) = csv_rows(folder / "raw"), csv_rows(folder / "csv")
+    from_raw = [dict(zip(header, row, strict=True)) for row in raw]
     lines = (folder / "jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     from_jsonl = [json.loads(line) for line in lines]
-    assert ids == [row["item_id"] for row in from_csv] == [row["item_id"] for row in from_jsonl]
-    for expected, row, record in zip(probabilities, from_csv, from_jsonl, strict=True):
+    assert ids == [row["item_id"] for row in from_raw] == [row["item_id"] for row in from_jsonl]
+    for expected, row, record in zip(probabilities, from_raw, from_jsonl, strict=True):
         np.testing.assert_array_equal(expected, as_float32([row["p_a"], row["p_b"]]))
         np.testing.assert_array_equal(expected, as_float32(record["probabilities"]))
+    # and what spreadsheets would run begins with ', which drops off again
+    assert not [row for row in safe if row[0] and row[0][0] in "=+-@\t\r\n"]
+    assert ids == [re.sub(r"^'(?='*[=+\-@\t\r\n])", "", row[0]) for row in safe]
 
 
-def test_values_are_columns_by_their_names(tmp_path: Path) -> None:
-    values = np.array([[21.7, -1e-3], [np.nan, np.nan]], np.float32)
-    failed = part(0, values, ["i0", "i1"], {1: "too short"})
-    job = {"classes": ["price", "rent"], "item_count": 2, "task": "regression"}
+#: Of each kind: output, rows, JSON without item_id, error and model, and the lines of CSV.
+_NAN = float("nan")
+KINDS: dict[str, tuple[dict[str, Any], list[Any], list[dict[str, Any]], list[str]]] = {
+    "binary": (
+        {"shape": [1], "classes": ["no", "=yes"]},
+        [[0.25], [_NAN], [0.5], [_NAN]],
+        [
+            {"label": "no", "score": 0.25},
+            {"label": None, "score": None},
+            {"label": "=yes", "score": 0.5},
+            {"label": None, "score": None},
+        ],
+        [
+            "item_id,label,score,error,model",
+            "i0,no,0.25,,m:1",
+            "i1,,,too short,m:1",
+            "i2,'=yes,0.5,,m:1",
+            "i3,,,,m:1",
+        ],
+    ),
+    "multilabel": (
+        {"shape": [2], "classes": ["cat", 'a "dog"'], "threshold": 0.75},
+        [[0.75, 0.9], [_NAN, _NAN], [0.5, 0.1], [_NAN, 1]],
+        [
+            {"labels": ["cat", 'a "dog"'], "scores": [0.75, 0.9], "probabilities": [0.75, 0.9]},
+            {"labels": None, "scores": None, "probabilities": [None, None]},
+            {"labels": [], "scores": [], "probabilities": [0.5, 0.1]},
+            {"labels": None, "scores": None, "probabilities": [None, 1.0]},
+        ],
+        [
+            'item_id,labels,p_cat,"p_a ""dog""",error,model',
+            'i0,"[""cat"", ""a \\""dog\\""""]",0.75,0.9,,m:1',
+            "i1,,,,too short,m:1",
+            "i2,[],0.5,0.1,,m:1",
+            "i3,,,1.0,,m:1",
+        ],
+    ),
+    "values": (
+        {"shape": [2], "classes": ["price", "-rent"]},
+        [[21.7, -1e-3], [_NAN, _NAN], [0, 1], [_NAN, float("inf")]],
+        [
+            {"price": 21.7, "-rent": -0.001},
+            {"price": None, "-rent": None},
+            {"price": 0.0, "-rent": 1.0},
+            {"price": None, "-rent": None},
+        ],
+        [
+            "item_id,price,'-rent,error,model",
+            "i0,21.7,-0.001,,m:1",
+            "i1,,,too short,m:1",
+            "i2,0.0,1.0,,m:1",
+            "i3,,,,m:1",
+        ],
+    ),
+    "embedding": (
+        {"shape": [2]},
+        [[0.1, -2], [_NAN, _NAN], [3, 4], [_NAN, 5]],
+        [
+            {"embedding": [0.1, -2.0]},
+            {"embedding": [None, None]},
+            {"embedding": [3.0, 4.0]},
+            {"embedding": [None, 5.0]},
+        ],
+        [
+            "item_id,e_0,e_1,error,model",
+            "i0,0.1,-2.0,,m:1",
+            "i1,,,too short,m:1",
+            "i2,3.0,4.0,,m:1",
+            "i3,,5.0,,m:1",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_as_the_kind_of_output_has_them(tmp_path: Path, kind: str) -> None:
+    # given an item that failed, and one with NaN, which the model is allowed to give
+    facts, numbers, records, lines = KINDS[kind]
+    output = OutputTensor(name="o", kind=kind, finite=False, **facts)
+    rows = np.array(numbers, np.float32)
+    ids = [f"i{number}" for number in range(len(rows))]
+
+    # when
     for fmt in FORMATS:
-        write(tmp_path / fmt, fmt, [failed], **job)
+        parts_of_kind = [
+            part(0, rows[:2], ids[:2], {1: "too short"}, output),
+            part(2, rows[2:], ids[2:], {}, output),
+        ]
+        job = {"item_count": len(rows), "output": output, "top_k": None}
+        write(tmp_path / fmt, fmt, parts_of_kind, **job)
 
-    lines = (tmp_path / "jsonl").read_text(encoding="utf-8").splitlines()
-    assert [
-        {"item_id": "i0", "price": 21.7, "rent": -0.001, "error": None, "model": "m:1"},
-        {"item_id": "i1", "price": None, "rent": None, "error": "too short", "model": "m:1"},
-    ] == [json.loads(line) for line in lines]
-    with (tmp_path / "csv").open(encoding="utf-8", newline="") as file:
-        assert [
-            ["item_id", "price", "rent", "error", "model"],
-            ["i0", "21.7", "-0.001", "", "m:1"],
-            ["i1", "", "", "too short", "m:1"],
-        ] == list(csv.reader(file))
+    # then
+    errors = [None, "too short", None, None]
+    expected = [
+        {"item_id": item_id, **record, "error": error, "model": "m:1"}
+        for item_id, record, error in zip(ids, records, errors, strict=True)
+    ]
+    assert expected == json_rows(tmp_path / "jsonl")
+    assert lines == (tmp_path / "csv").read_text(encoding="utf-8").splitlines()
     table = pq.read_table(tmp_path / "parquet")
-    assert ["item_id", "price", "rent", "error", "model"] == table.column_names
-    assert "float" == str(table.schema.field("price").type)
-    assert [float(np.float32(21.7)), None] == table["price"].to_pylist()
-    np.testing.assert_array_equal(values, np.load(tmp_path / "npy"), strict=True)
+    assert list(expected[0]) == table.column_names
+    assert ids == table["item_id"].to_pylist()
+    own = table.select([name for name in table.column_names if name in records[0]])
+    assert _as_float32(records) == _as_float32(own.to_pylist())
+    np.testing.assert_array_equal(rows, np.load(tmp_path / "npy"), strict=True)
+    np.testing.assert_array_equal(rows, np.load(tmp_path / "npz")["o"], strict=True)
+
+
+def _as_float32(cell: Any) -> Any:
+    """The cells with every number as the nearest float32, and null for NaN."""
+    if isinstance(cell, dict):
+        return {name: _as_float32(inner) for name, inner in cell.items()}
+    if isinstance(cell, list):
+        return [_as_float32(inner) for inner in cell]
+    if isinstance(cell, float):
+        return float(np.float32(cell)) if np.isfinite(cell) else None
+    return cell
+
+
+def test_a_tensor_keeps_its_shape_as_an_array_and_fits_no_row(tmp_path: Path) -> None:
+    output = OutputTensor(name="mask", shape=[2, 3], kind="tensor")
+    rows = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    given_parts = [part(0, rows, ["a", "b"], {}, output)]
+    job = {"item_count": 2, "output": output, "top_k": None}
+
+    write(tmp_path / "r.npz", "npz", given_parts, **job)
+
+    np.testing.assert_array_equal(rows, np.load(tmp_path / "r.npz")["mask"], strict=True)
+    with pytest.raises(UsageError, match=r"gives an array of shape \[2, 3\] per item, which fits"):
+        write(tmp_path / "r.csv", "csv", given_parts, **job)
+
+
+def test_a_scalar_output_is_a_column_and_a_flat_array(tmp_path: Path) -> None:
+    output = OutputTensor(name="sum", shape=[], kind="values", classes=["sum"])
+    given_parts = [part(0, np.float32([1, 2]), ["a", "b"], {}, output)]
+    job = {"item_count": 2, "output": output, "top_k": None}
+
+    for fmt in ("npy", "csv"):
+        write(tmp_path / fmt, fmt, given_parts, **job)
+
+    np.testing.assert_array_equal(np.float32([1, 2]), np.load(tmp_path / "npy"), strict=True)
+    assert ["sum", "1.0", "2.0"] == [row[1] for row in csv_rows(tmp_path / "csv")]
+
+
+def test_options_that_a_format_or_kind_has_no_use_for_are_refused(tmp_path: Path) -> None:
+    values = OutputTensor(name="o", shape=[3], kind="values", classes=["a", "b", "c"])
+    for fmt, changes, fact in (
+        ("npy", {"top_k": 2}, "npy has all outputs and lists no classes; leave --top-k out"),
+        ("jsonl", {"is_raw": True}, "no spreadsheet runs cells of jsonl; leave --raw out"),
+        ("csv", {"output": values}, "--top-k lists the likeliest classes, and m:1 gives values"),
+    ):
+        with pytest.raises(UsageError, match=fact):
+            write(tmp_path / "r", fmt, **changes)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_names_that_would_be_two_columns_or_arrays_are_refused(tmp_path: Path) -> None:
+    values = OutputTensor(name="ids", shape=[2], kind="values", classes=["price", "error"])
+    for fmt, fact in (
+        ("csv", "m:1 has values named error, like another column"),
+        ("npz", "m:1 has an output named ids, like another array"),
+    ):
+        with pytest.raises(UsageError, match=fact):
+            write(tmp_path / "r", fmt, output=values, top_k=None)
 
 
 def test_text_goes_to_standard_output(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -220,19 +416,21 @@ def test_a_device_is_written_to_and_never_replaced() -> None:
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, fmt: str) -> None:
     def failing() -> Iterator[ShardResult]:
-        yield next(parts())
+        yield part(0, PROBABILITIES, [*"abcde"], ERRORS)
         raise StoreUnavailableError("the store is gone; start it")
 
     path = tmp_path / "r"
     path.write_bytes(b"old" * 10_000)
+    beside = [tmp_path / "r.ids.txt"] if FORMATS[fmt].ids_beside else []
 
     with pytest.raises(StoreUnavailableError, match="the store is gone"):
         write(path, fmt, failing())
     assert b"old" * 10_000 == path.read_bytes()
-
-    write(path, fmt)
-    assert not path.read_bytes().endswith(b"old")
     assert [path] == list(tmp_path.iterdir())
+
+    write(path, fmt, [part(0, PROBABILITIES, [*"abcde"], ERRORS)])
+    assert not path.read_bytes().endswith(b"old")
+    assert [path, *beside] == sorted(tmp_path.iterdir())
 
 
 @contextlib.contextmanager

@@ -1,15 +1,22 @@
 """Streams cut into shards of one size, nothing lost, nothing out of order."""
 
+import io
+import tarfile
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fornada.errors import InputError
-from producer.inputs.interface import ItemBlock
-from producer.submitting.sharding import Shard, Signature, cut, items_per_shard_for
+from fornada.formats.tar import tar_members
+from fornada.records import sha256_hex
+from fornada.tensors import InputTensor
+from producer.inputs.interface import ImageFile, ItemBlock, Signature
+from producer.submitting.sharding import cut, items_per_shard_for
+from producer.submitting.shards import ArrayShard, FileShard, ShardLimits
 
-SIGNATURE = Signature(item_shape=[2], item_dtype="uint8", model="m:1")
+SIGNATURE = Signature(input=InputTensor(name="x", dtype="uint8", shape=[2]), model="m:1")
 
 
 def block(first: int, count: int, *, ids: bool = False) -> ItemBlock:
@@ -24,8 +31,14 @@ def blocks_of(sizes: list[int], *, ids: bool = False) -> list[ItemBlock]:
     return [block(int(f), s, ids=ids) for f, s in zip(firsts, sizes, strict=True)]
 
 
-def shards_of(blocks: list[ItemBlock], item_count: int) -> list[Shard]:
-    return list(cut(blocks, signature=SIGNATURE, item_count=item_count, strict=False))
+def limits(
+    item_count: int = 1000, archive_bytes: int = 10**6, file_bytes: int = 10**6
+) -> ShardLimits:
+    return ShardLimits(item_count=item_count, archive_bytes=archive_bytes, file_bytes=file_bytes)
+
+
+def shards_of(blocks: list[ItemBlock], item_count: int) -> list[ArrayShard]:
+    return list(cut(blocks, signature=SIGNATURE, limits=limits(item_count), strict=False))
 
 
 @given(
@@ -57,7 +70,7 @@ def test_a_block_is_taken_only_when_it_is_needed() -> None:
     taken: list[int] = []
     blocks = (taken.append(n) or block(n, 4) for n in range(100))
 
-    next(cut(blocks, signature=SIGNATURE, item_count=4, strict=False))
+    next(cut(blocks, signature=SIGNATURE, limits=limits(4), strict=False))
 
     assert [0] == taken
 
@@ -81,6 +94,96 @@ def test_a_shard_has_no_more_bytes_than_it_may() -> None:
 
 
 def test_items_of_no_size_take_what_was_asked_for() -> None:
-    nothing = Signature(item_shape=[0], item_dtype="uint8", model="m:1")
+    nothing = Signature(input=InputTensor(name="x", dtype="uint8", shape=[0]), model="m:1")
 
     assert 7 == items_per_shard_for(nothing, items_per_shard=7, max_shard_bytes=1024)
+
+
+# Image files.
+
+
+def file(name: str, size_bytes: int = 10, **facts: str) -> ImageFile:
+    return ImageFile(name=name, data=name.encode()[:1] * size_bytes, item_id=name, **facts)
+
+
+def files_in(shard: FileShard) -> dict[str, bytes]:
+    return {
+        member.name: shard.archive[member.span.first_byte : member.span.end_byte]
+        for member in tar_members(io.BytesIO(shard.archive), where="shard")
+    }
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=30),
+    item_count=st.integers(1, 12),
+    archive_bytes=st.integers(1, 10_000),
+)
+def test_files_are_packed_as_they_are_in_order(
+    sizes: list[int], item_count: int, archive_bytes: int
+) -> None:
+    files = [file(f"{n}.JPG", size) for n, size in enumerate(sizes)]
+    held = limits(item_count, archive_bytes)
+
+    shards: list[FileShard] = list(cut(files, signature=SIGNATURE, limits=held, strict=False))
+
+    packed = {name: data for shard in shards for name, data in files_in(shard).items()}
+    assert {f"{n:08d}.jpg": f.data for n, f in enumerate(files)} == packed
+    assert [f.name for f in files] == [name for shard in shards for name in shard.item_ids or ()]
+    for shard in shards:
+        assert len(shard.spans) <= item_count
+        assert len(shard.spans) == 1 or sum(s.size_bytes for s in shard.spans) <= archive_bytes
+        data = [shard.archive[s.first_byte : s.end_byte] for s in shard.spans]
+        assert list(files_in(shard).values()) == data
+        assert [sha256_hex(each) for each in data] == [s.sha256 for s in shard.spans]
+    # and tar programs read it
+    with tarfile.open(fileobj=io.BytesIO(shards[0].archive)) as archive:
+        assert len(shards[0].spans) == len(archive.getnames())
+
+
+def test_arrays_and_files_keep_their_order_and_files_their_numbers_in_the_job() -> None:
+    blocks = [block(0, 3, ids=True), file("a.png"), file("b"), block(3, 2, ids=True), file("c.gif")]
+
+    rows, two, more, one = cut(blocks, signature=SIGNATURE, limits=limits(), strict=False)
+
+    assert [3, 2, 2, 1] == [each.item_count for each in (rows, two, more, one)]
+    assert ["00000003.png", "00000004.img", "00000007.gif"] == [*files_in(two), *files_in(one)]
+
+
+def test_files_that_cannot_be_read_or_are_too_large_are_items_with_errors() -> None:
+    unread = ImageFile(name="a.png", data=b"", item_id="a.png", error="may not be read")
+    held = limits(file_bytes=100)
+
+    (shard,) = cut(
+        [unread, file("b.png"), file("c.png", 101)], signature=SIGNATURE, limits=held, strict=False
+    )
+
+    assert [(0, "may not be read"), (2, "c.png has more than 100 bytes")] == [
+        (error.index, error.reason[:29]) for error in shard.errors
+    ]
+    assert [0, 10, 0] == [span.size_bytes for span in shard.spans]
+
+
+def test_ids_for_some_files_alone_are_an_error() -> None:
+    files = [file("a.png"), ImageFile(name="b.png", data=b"x")]
+
+    with pytest.raises(InputError, match="give ids to all"):
+        list(cut(files, signature=SIGNATURE, limits=limits(), strict=False))
+
+
+def test_a_bad_file_refuses_everything_if_that_is_asked_for() -> None:
+    taken = InputTensor(name="x", dtype="uint8", shape=[4, 4, 3])
+    signature = Signature(input=taken, model="m:1")
+    unread = ImageFile(name="a.png", data=b"", item_id="a", error="a.png may not be read")
+    for bad, why in ((unread, "may not be read"), (file("b.png"), "b.png is no image")):
+        with pytest.raises(InputError, match=why):
+            list(cut([bad], signature=signature, limits=limits(), strict=True))
+
+
+def test_images_of_any_size_come_in_smaller_archives() -> None:
+    def archive_bytes(shape: list[int | None]) -> int:
+        taken = InputTensor(name="x", dtype="uint8", shape=shape)
+        signature = Signature(input=taken, model="m:1")
+        return ShardLimits.of(signature, item_count=9, max_shard_bytes=2**24).archive_bytes
+
+    assert 2**24 == archive_bytes([9, 9, 3])
+    assert 2**20 == archive_bytes([None, None, 3])

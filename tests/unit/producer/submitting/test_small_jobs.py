@@ -19,7 +19,7 @@ from fornada.errors import (
 from fornada.jobs.ids import is_content_id, trusted_manifest
 from fornada.records import MAX_INLINE_BYTES
 from producer import Submission
-from producer.submitting.sharding import Shard
+from producer.submitting.shards import ArrayShard
 from producer.submitting.upload import try_inline
 from producer.testing import in_memory_client
 
@@ -61,10 +61,10 @@ def test_all_bytes_of_a_job_count(world: Any, new_world: Any) -> None:
 def test_a_stream_is_looked_at_no_further_than_it_takes() -> None:
     taken: list[int] = []
 
-    def shards() -> Iterator[Shard]:
+    def shards() -> Iterator[ArrayShard]:
         for number in range(100):
             taken.append(number)
-            yield Shard(images=np.zeros((10, 100), np.uint8), item_ids=None)
+            yield ArrayShard(images=np.zeros((10, 100), np.uint8), item_ids=None)
 
     inline, all_of_them = try_inline(shards(), max_bytes=2500)
 
@@ -76,7 +76,7 @@ def test_a_stream_is_looked_at_no_further_than_it_takes() -> None:
 def test_a_large_shard_is_not_copied_to_be_looked_at() -> None:
     images = np.broadcast_to(np.uint8(0), (10**6, 10**6))
 
-    inline, shards = try_inline(iter([Shard(images=images, item_ids=None)]), max_bytes=1000)
+    inline, shards = try_inline(iter([ArrayShard(images=images, item_ids=None)]), max_bytes=1000)
 
     assert inline is None
     assert next(shards).images is images

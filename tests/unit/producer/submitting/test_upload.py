@@ -8,14 +8,15 @@ import pytest
 from fornada import keys
 from fornada.errors import StoreUnavailableError
 from fornada.formats.npy import from_npy
+from fornada.formats.tar import Span
 from fornada.records import sha256_hex
 from fornada.storage.memory import InMemoryObjectStore
-from producer.submitting.sharding import Shard
-from producer.submitting.upload import upload
+from producer.submitting.shards import ArrayShard, FileShard
+from producer.submitting.upload import try_inline, upload
 
 
-def shard(number: int, *, ids: list[str] | None = None) -> Shard:
-    return Shard(images=np.full((2, 3), number, np.uint8), item_ids=ids)
+def shard(number: int, *, ids: list[str] | None = None) -> ArrayShard:
+    return ArrayShard(images=np.full((2, 3), number, np.uint8), item_ids=ids)
 
 
 def test_each_shard_is_stored_under_the_key_in_its_manifest() -> None:
@@ -57,3 +58,21 @@ def test_a_store_that_fails_ends_it_and_leaves_no_thread() -> None:
         list(upload(map(shard, range(9)), job_id="job", objects=Failing(), store=True))
 
     assert before == threading.active_count()
+
+
+def test_files_are_stored_with_an_index_and_inlined_without() -> None:
+    objects = InMemoryObjectStore()
+    packed = FileShard(
+        archive=b"archive", spans=[Span(1, 2, "0" * 64), Span(3, 0)], item_ids=["a", "b"]
+    )
+
+    (stored,) = upload([packed], job_id="job", objects=objects, store=True)
+    inline, _ = try_inline(iter([packed]), max_bytes=1000)
+
+    assert ("tar", 2) == (stored.format, stored.item_count)
+    assert stored.objects[0].key.endswith(".tar")
+    assert b"archive" == objects.get(stored.objects[0].key).data
+    assert stored.index is not None
+    assert b'[[1,2,"%s"],[3,0]]' % (b"0" * 64) == objects.get(stored.index.key).data
+    assert inline is not None
+    assert (True, None) == (inline[0].is_inline, inline[0].index)

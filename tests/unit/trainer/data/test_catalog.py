@@ -74,8 +74,8 @@ def test_boston_housing_is_vectors_and_prices(
 
     dataset = load_dataset("boston_housing")
 
-    assert ("regression", ["price_k_usd"], 1) == (
-        dataset.task,
+    assert ("values", ["price_k_usd"], 1) == (
+        dataset.kind,
         dataset.classes,
         dataset.output_count,
     )

@@ -1,4 +1,4 @@
-"""Custom data: arrays in a file, images in folders."""
+"""Custom data: arrays in a file."""
 
 import zipfile
 from pathlib import Path
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fornada.errors import InputError, UsageError
 from trainer.data.custom import load_custom
+from trainer.data.folder import FolderOptions
 
 _RNG = np.random.default_rng(0)
 
@@ -20,20 +20,15 @@ def _npz(folder: Path, **arrays: Any) -> Path:
     return path
 
 
-def _image(path: Path, value: int, *, size: tuple[int, int] = (6, 4), mode: str = "L") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, value if mode == "L" else (value, 0, 0)).save(path)
-
-
 def test_split_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     x, y = _RNG.integers(0, 256, (5, 3, 3), np.uint8), np.array([0, 1, 2, 1, 0])
     path = _npz(tmp_path, x_train=x[:3], y_train=y[:3], x_test=x[3:], y_test=y[3:])
 
     dataset = load_custom(path)
 
-    assert ("mine", "classification", ["0", "1", "2"]) == (
+    assert ("mine", "probabilities", ["0", "1", "2"]) == (
         dataset.name,
-        dataset.task,
+        dataset.kind,
         dataset.classes,
     )
     np.testing.assert_array_equal(x[:3], dataset.train_items)
@@ -64,8 +59,8 @@ def test_fractions_are_values_and_whole_numbers_tokens(tmp_path: Path) -> None:
 
     dataset = load_custom(path)
 
-    assert ("regression", ["value"], "int32") == (
-        dataset.task,
+    assert ("values", ["value"], "int32") == (
+        dataset.kind,
         dataset.classes,
         dataset.item_dtype,
     )
@@ -73,7 +68,7 @@ def test_fractions_are_values_and_whole_numbers_tokens(tmp_path: Path) -> None:
 
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    x, y = np.ones((4, 2)), np.ones(4, int)
+    x, y = np.ones((4, 2)), np.arange(4)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"x": x}, "has no x_train, y_train, x_test, y_test"),
         ({"x": x, "y": y[:3]}, "there are 4 items and 3 targets"),
@@ -114,61 +109,36 @@ def test_a_file_that_is_not_npz_is_refused(tmp_path: Path) -> None:
             load_custom(path)
 
 
-def test_folders_of_images_are_classes(tmp_path: Path) -> None:
-    folder = tmp_path / "pets"
-    for number in range(5):
-        _image(folder / "dog" / f"{number}.png", 200 + number)
-        _image(folder / "cat" / "more" / f"{number}.jpg", 20)
-    (folder / "cat" / ".hidden.png").write_bytes(b"?")
-    (folder / "notes.txt").write_text("not an image")
-
-    dataset = load_custom(folder)
-
-    assert ("pets", ["cat", "dog"], (4, 6)) == (dataset.name, dataset.classes, dataset.item_shape)
-    assert (8, 2) == (len(dataset.train_items), len(dataset.test_items))
-    for items, targets in (
-        (dataset.train_items, dataset.train_targets),
-        (dataset.test_items, dataset.test_targets),
+def test_rows_of_0_and_1_are_labels_that_apply_together_or_one_hot_classes(tmp_path: Path) -> None:
+    x = np.ones((10, 4), np.float32)
+    labels = np.tile([[1, 1, 0], [0, 0, 0]], (5, 1))
+    for y, kind, targets in (
+        (labels, "multilabel", labels),
+        (labels.astype(bool), "multilabel", labels),
+        (np.tile(np.eye(2), (5, 1)), "binary", np.tile([0, 1], 5)),
+        (np.tile(np.eye(5, dtype=np.float32), (2, 1)), "probabilities", np.tile(np.arange(5), 2)),
+        (np.tile([[0.5, 1]], (10, 1)), "values", np.tile([[0.5, 1]], (10, 1))),
+        (np.arange(10) % 2 == 1, "binary", np.arange(10) % 2),
     ):
-        np.testing.assert_array_equal(items.mean(axis=(1, 2)) > 100, targets == 1)
+        path = _npz(tmp_path, x_train=x, y_train=y, x_test=x, y_test=y)
+
+        dataset = load_custom(path)
+
+        assert kind == dataset.kind
+        np.testing.assert_array_equal(targets, dataset.test_targets)
+        assert (1 if kind == "binary" else len(dataset.classes)) == dataset.output_count
 
 
-def test_train_and_test_folders_are_kept(tmp_path: Path) -> None:
-    for split, count in (("train", 3), ("test", 1)):
-        for name in ("cat", "dog"):
-            for number in range(count):
-                _image(tmp_path / split / name / f"{number}.png", 9, mode="RGB")
+def test_rows_of_another_length_than_the_classes_are_refused(tmp_path: Path) -> None:
+    x, y = np.ones((4, 2)), np.ones((4, 3), int)
 
-    dataset = load_custom(tmp_path)
-
-    assert ((6, 4, 6, 3), (2, 4, 6, 3)) == (dataset.train_items.shape, dataset.test_items.shape)
-
-
-def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
-    _image(tmp_path / "cat" / "1.png", 0)
-    _image(tmp_path / "dog" / "2.png", 0, size=(9, 9))
-
-    with pytest.raises(InputError, match=r"2\.png is 9x9 pixels, and the model takes 6x4"):
-        load_custom(tmp_path)
-
-
-def test_folders_without_classes_or_images_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "cat").mkdir()
-    with pytest.raises(InputError, match="has 1 folders; it needs one per class"):
-        load_custom(tmp_path)
-    (tmp_path / "dog").mkdir()
-    with pytest.raises(InputError, match="no PNG or JPEG images"):
-        load_custom(tmp_path)
-
-
-def test_a_class_missing_from_training_is_refused(tmp_path: Path) -> None:
-    for folder in ("train/cat", "train/dog", "test/cat", "test/cow"):
-        _image(tmp_path / folder / "1.png", 0)
-
-    with pytest.raises(InputError, match="has the class 'cow'"):
-        load_custom(tmp_path)
+    with pytest.raises(InputError, match="4 items and targets of shape"):
+        load_custom(_npz(tmp_path, x_train=x, y_train=y, x_test=x, y_test=y, classes=["a", "b"]))
 
 
 def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a folder of images nor a \.npz file"):
         load_custom(tmp_path / "data.csv")
+    arrays = _npz(tmp_path, x=np.ones((4, 2)), y=np.arange(4))
+    with pytest.raises(UsageError, match="is no folder of images; leave out --image-size"):
+        load_custom(arrays, FolderOptions(size=(9, 9)))

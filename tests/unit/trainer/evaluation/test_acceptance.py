@@ -44,7 +44,7 @@ def test_an_unmet_gate_says_that_nothing_is_published(models: ModelStore) -> Non
 
 
 def test_a_gate_on_an_unknown_metric_fails_before_training() -> None:
-    plan = TrainingPlan().filled(RECIPES["mlp"])
+    plan = TrainingPlan().filled(RECIPES["mlp"], "probabilities")
 
     Acceptance(gates=[Gate.parse("val_accuracy>0")]).check_names(plan)
     with pytest.raises(UsageError, match=r"no metric 'val_acuracy'.*val_accuracy"):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fornada.errors import InputError
-from trainer.evaluation.classification import confusion_matrix, evaluate
+from trainer.evaluation.classification import evaluate
+from trainer.evaluation.predictions import confusion_matrix, of_one_class
 
 _CLASSES = ["a", "b", "c"]
 _LABELS = np.array([0, 0, 1, 1])
@@ -37,7 +38,7 @@ def test_precision_is_the_share_of_right_predictions_of_a_class() -> None:
 
 
 def test_the_confusion_matrix_has_true_classes_down_and_predicted_ones_across() -> None:
-    counts = confusion_matrix(_PROBABILITIES, _LABELS, _CLASSES)
+    counts = confusion_matrix(of_one_class(_PROBABILITIES, _LABELS, _CLASSES))
 
     assert [[1, 1, 0], [0, 1, 0], [0, 0, 0]] == counts.tolist()
 

@@ -10,10 +10,15 @@ from trainer.recipes.plan import TrainingPlan, check_plan, metric_names, optimiz
 def test_the_recipe_fills_in_the_plan() -> None:
     recipe = RECIPES["regression"]
 
-    plan = TrainingPlan(epochs=3, loss="mean_absolute_error").filled(recipe)
+    plan = TrainingPlan(epochs=3, loss="mean_absolute_error").filled(recipe, "values")
 
     assert ("regression", 3, "mean_absolute_error") == (plan.recipe, plan.epochs, plan.loss)
-    assert (recipe.batch_size, recipe.optimizer, recipe.learning_rate, recipe.metrics) == (
+    assert (
+        recipe.batch_size,
+        recipe.optimizer,
+        recipe.learning_rate,
+        ("mean_absolute_error",),
+    ) == (
         plan.batch_size,
         plan.optimizer,
         plan.learning_rate,
@@ -22,13 +27,15 @@ def test_the_recipe_fills_in_the_plan() -> None:
 
 
 def test_a_compiled_model_keeps_its_own_settings() -> None:
-    plan = TrainingPlan().filled(RECIPES["mlp"], compiled=True)
+    plan = TrainingPlan().filled(RECIPES["mlp"], "probabilities", compiled=True)
 
     assert {"epochs": 5, "batch_size": 64, "validation_split": 0.2} == plan.parameters()
 
 
 def test_parameters_are_what_was_chosen_without_what_is_off() -> None:
-    plan = TrainingPlan(validation_split=0.0, keep_best=True).filled(RECIPES["mlp"])
+    plan = TrainingPlan(validation_split=0.0, keep_best=True).filled(
+        RECIPES["mlp"], "probabilities"
+    )
 
     assert {
         "epochs": 5,

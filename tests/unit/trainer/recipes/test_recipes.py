@@ -17,6 +17,7 @@ from model_store.engines import golden, keras_file, keras_predict
 from trainer.data.catalog import load_dataset
 from trainer.data.dataset import Dataset
 from trainer.recipes.catalog import RECIPES, build_model, default_recipe
+from trainer.recipes.plan import TrainingPlan, compile_model
 
 from ..keras_files import MAKERS
 
@@ -24,14 +25,14 @@ _ROOT = Path(__file__).parents[4]
 _TILE_ITEMS = 16
 
 
-def _dataset(items: Array, *, outputs: int, task: Any = "classification") -> Dataset:
+def _dataset(items: Array, *, outputs: int, kind: Any = "probabilities") -> Dataset:
     rng = np.random.default_rng(1)
     targets: Any = rng.integers(0, outputs, len(items))
-    if task == "regression":
+    if kind == "values":
         targets = rng.normal(22, 9, len(items)).astype(np.float32)
     return Dataset(
         name="made-up",
-        task=task,
+        kind=kind,
         train_items=items,
         train_targets=targets,
         test_items=items,
@@ -46,21 +47,25 @@ def _made_up(recipe: str) -> Dataset:
     features = (rng.normal(size=(24, 13)) * np.logspace(-1, 3, 13)).astype(np.float32)
     if recipe == "mlp":
         return _dataset(rng.integers(0, 256, (24, 28, 28), np.uint8), outputs=10)
+    if recipe == "photos":
+        return _dataset(rng.integers(0, 256, (24, 70, 90, 3), np.uint8), outputs=3)
     if recipe == "cnn":
         return _dataset(rng.integers(0, 256, (24, 32, 32, 3), np.uint8), outputs=10)
     if recipe in {"sentiment", "topics"}:
         # Some are outside the vocabulary, on both sides.
-        return _dataset(rng.integers(-9, 12_000, (24, 256), np.int32), outputs=4)
+        tokens = rng.integers(-9, 12_000, (24, 256), np.int32)
+        of_two = {"outputs": 2, "kind": "binary"}
+        return _dataset(tokens, **(of_two if recipe == "sentiment" else {"outputs": 4}))
     if recipe == "vectors":
         return _dataset(features, outputs=3)
     assert "regression" == recipe
-    return _dataset(features, outputs=1, task="regression")
+    return _dataset(features, outputs=1, kind="values")
 
 
 def _trained(recipe: str, dataset: Dataset, *, seed: int = 0, epochs: int = 1) -> Any:
     chosen = RECIPES[recipe]
     model = build_model(chosen, dataset, seed=seed)
-    model.compile(optimizer=chosen.optimizer, loss=chosen.loss, metrics=list(chosen.metrics))
+    compile_model(model, TrainingPlan().filled(chosen, dataset.kind))
     model.fit(
         dataset.train_items,
         dataset.train_targets,
@@ -104,7 +109,7 @@ def test_each_data_set_has_a_recipe_that_takes_it(put_small: Callable[[str], Pat
 
         assert recipe == chosen.name
         assert (None, *dataset.item_shape) == model.input_shape
-        assert (None, len(dataset.classes)) == model.output_shape
+        assert (None, 1 if name == "imdb" else len(dataset.classes)) == model.output_shape
 
 
 @pytest.mark.slow
@@ -115,7 +120,8 @@ def test_texts_are_learned_from_telling_words(put_small: Callable[[str], Path]) 
 
         model = _trained(default_recipe(dataset).name, dataset, epochs=epochs)
 
-        found = _outputs(model, dataset.train_items).argmax(axis=1)
+        outputs = _outputs(model, dataset.train_items)
+        found = outputs[:, 0] > 0.5 if name == "imdb" else outputs.argmax(axis=1)
         assert 0.7 < float((found == dataset.train_targets).mean()), name
 
 
@@ -205,7 +211,7 @@ def test_a_recipe_for_other_items_is_refused() -> None:
         (np.zeros((2, 9), np.uint8), "cnn", r"cnn takes images .* uint8 \[9\]"),
         (np.zeros((2, 9), np.uint8), "topics", r"text takes token sequences .* uint8 \[9\]"),
         (np.zeros((2, 9), np.int32), "vectors", r"vectors takes vectors .* int32 \[9\]"),
-        (np.zeros((2, 9), np.float32), "regression", "is for regression, but made-up for classif"),
+        (np.zeros((2, 9), np.float32), "regression", "predicts values, but made-up has classes"),
     ):
         with pytest.raises(UsageError, match=fact):
             build_model(RECIPES[recipe], _dataset(items, outputs=2), seed=0)
@@ -217,5 +223,7 @@ def test_custom_data_gets_the_recipe_for_its_items() -> None:
         (np.zeros((2, 30), np.int32), "topics"),
         (np.zeros((2, 64, 64, 3), np.uint8), "cnn"),
         (np.zeros((2, 64, 64), np.uint8), "mlp"),
+        (np.zeros((2, 64, 65), np.uint8), "photos"),
+        (np.zeros((2, 224, 224, 3), np.uint8), "photos"),
     ):
         assert recipe == default_recipe(_dataset(items, outputs=2)).name

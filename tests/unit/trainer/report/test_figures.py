@@ -1,18 +1,24 @@
 """Figures are drawn from any data that can be evaluated."""
 
 import io
+import itertools
 import math
 
 import numpy as np
 from PIL import Image
 
+from trainer.evaluation.binary import evaluate_binary
 from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.classification import ClassScore
+from trainer.evaluation.predictions import of_labels, of_one_class
 from trainer.figures.canvas import drawable_names
 from trainer.figures.confusion import confusion_figure
 from trainer.figures.curves import metric_curve, metric_names
+from trainer.figures.labels import label_counts_figure
 from trainer.figures.predictions import items_to_show, prediction_grid
 from trainer.figures.reliability import reliability_figure
 from trainer.figures.residuals import residual_figure, scatter_figure
+from trainer.figures.thresholds import scores_figure
 
 #: Names that matplotlib would take for a formula, or has no letters for.
 _HOSTILE = ["$", r"$\frac{$", "猫", "a\nb", "\x00", "", "<script>", "x" * 500, "é", "%s"]
@@ -35,7 +41,9 @@ def test_images_of_any_shape_and_number_and_any_number_of_classes_are_drawn() ->
         probabilities[0] = np.nan
         classes = [f"a class with a long name, number {index}" for index in range(class_count)]
 
-        png = prediction_grid(images, rng.integers(0, class_count, count), probabilities, classes)
+        labels = rng.integers(0, class_count, count)
+
+        png = prediction_grid(images, of_one_class(probabilities, labels, classes))
 
         width, height = _size(png)
         assert width > height > 1000
@@ -45,7 +53,16 @@ def test_class_names_are_drawn_as_text_only() -> None:
     probabilities = np.full((2, 10), 0.1, np.float32)
 
     # A broken formula or a warning about a missing glyph fails the test.
-    prediction_grid(np.zeros((2, 8, 8), np.uint8), np.arange(2), probabilities, _HOSTILE)
+    images = np.zeros((2, 8, 8), np.uint8)
+    prediction_grid(images, of_one_class(probabilities, np.arange(2), _HOSTILE))
+    labels = of_labels(probabilities, np.eye(2, 10), _HOSTILE, threshold=0.5)
+    prediction_grid(images, labels)
+    label_counts_figure([ClassScore(name=n, items=2, right=1, predicted=1) for n in _HOSTILE])
+    for pair in itertools.pairwise(_HOSTILE):
+        outputs = np.array([[0.2], [0.7]], np.float32)
+        found = evaluate_binary(outputs, np.arange(2), pair, threshold=0.5)
+        scores_figure(outputs[:, 0], np.arange(2), found)
+        reliability_figure(calibrate(np.eye(2), np.arange(2)), event=drawable_names(pair)[1])
     confusion_figure(np.ones((10, 10), np.int64), _HOSTILE)
     metric_curve(r"$\frac{$", {r"$\frac{$": [1.0, 2.0]})
     metric_curve("猫", {"猫": [1.0, 2.0]})

@@ -1,5 +1,6 @@
 """The report is one self-contained page, and shows every name as text."""
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from html.parser import HTMLParser
@@ -10,9 +11,10 @@ import pytest
 
 from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.manifest import ModelDraft, Training
 from trainer.report.files import report_files
-from trainer.report.material import LayerRow, ReportMaterial
+from trainer.report.material import LayerRow, Outcome, ReportMaterial
 
 _VOID = {"meta", "img"}
 _IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
@@ -59,8 +61,15 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+def _shape(output: dict[str, Any]) -> list[int]:
+    return [1 if output["kind"] == "binary" else len(output["classes"] or range(5))]
+
+
 def _material(
-    draft: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **changes: Any
+    draft: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> ReportMaterial:
     """A classifier of 60 vectors in three classes, right for 39 of them."""
     targets = np.arange(60) % 3
@@ -81,11 +90,13 @@ def _material(
         "item_count": 1000,
         "duration_s": 12.34,
     }
+    about_output = {"kind": "probabilities", "classes": ["round", "square", "star"]} | (
+        output or {}
+    )
     about_model = {
         "name": "shapes",
-        "item_shape": [13],
-        "item_dtype": "float32",
-        "classes": ["round", "square", "star"],
+        "inputs": [InputTensor(name="features", dtype="float32", shape=[13])],
+        "outputs": [OutputTensor(name="shapes", shape=_shape(about_output), **about_output)],
         "metrics": {"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
         "packages": {"fornada": "0.1.0", "keras": "3.15.1"},
         "training": Training.model_validate(about_training | (training or {})),
@@ -101,7 +112,15 @@ def _material(
         "test_targets": targets,
         "test_outputs": outputs,
     }
-    return ReportMaterial(**values | changes)
+    values |= changes
+    tested = {name: values.pop(f"test_{name}") for name in ("items", "targets", "outputs")}
+    return ReportMaterial(**{"tested": Outcome(**tested)} | values)
+
+
+def _outputs() -> Any:
+    tested = _material().tested
+    assert tested is not None
+    return tested.outputs
 
 
 def _of_classes(classes: Iterable[str], *, items_each: int = 2, **changes: Any) -> ReportMaterial:
@@ -115,8 +134,7 @@ def _of_classes(classes: Iterable[str], *, items_each: int = 2, **changes: Any) 
         "test_outputs": outputs,
         "test_items": np.zeros((len(targets), 13), np.float32),
     }
-    draft = {"classes": names} | changes.pop("draft", {})
-    return _material(draft=draft, **values | changes)
+    return _material(output={"classes": names}, **values | changes)
 
 
 def _regression(**changes: Any) -> ReportMaterial:
@@ -128,7 +146,7 @@ def _regression(**changes: Any) -> ReportMaterial:
         "test_targets": targets,
         "test_outputs": outputs,
     }
-    return _material(draft={"task": "regression", "classes": ["price"]}, **values | changes)
+    return _material(output={"kind": "values", "classes": ["price"]}, **values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +301,7 @@ def test_items_that_are_not_images_are_listed_by_number() -> None:
 
 
 def test_the_most_confident_mistake_comes_first() -> None:
-    outputs = _material().test_outputs.copy()
+    outputs = _outputs().copy()
     outputs[18] = [0.04, 0.95, 0.01]
 
     page = _Page(report_files(_material(test_items=_IMAGES, test_outputs=outputs)))
@@ -292,7 +310,7 @@ def test_the_most_confident_mistake_comes_first() -> None:
 
 
 def test_logits_are_shown_as_their_softmax() -> None:
-    logits = np.log(_material().test_outputs) + 3
+    logits = np.log(_outputs()) + 3
 
     page = _Page(report_files(_material(test_outputs=logits)))
 
@@ -307,7 +325,7 @@ def test_items_without_a_result_are_counted_and_are_no_mistakes() -> None:
     page = _Page(report_files(_material(test_outputs=outputs)))
 
     assert "2 items without a result" in page.texts["classes"]
-    assert "No test item was taken for another class" in page.texts["mistakes"]
+    assert "No test item was predicted wrong" in page.texts["mistakes"]
     assert "Every test item that has a result was predicted right" in page.texts["confusion"]
 
 
@@ -330,6 +348,103 @@ def test_a_regression_has_residuals_and_no_classes() -> None:
     assert re.search(r"\b4\s+4.000\s+24.00\s+\+20.00", page.texts["residuals"])
 
 
+def test_one_of_two_classes_has_curves_and_thresholds_and_pictures() -> None:
+    # given the right class of 48 of 60 items
+    targets = np.arange(60) % 2
+    positive = np.where(np.arange(60) % 5 == 0, 0.7 - 0.4 * targets, 0.2 + 0.6 * targets)
+    material = _material(
+        output={"kind": "binary", "classes": ["ham", "spam"], "threshold": 0.5},
+        test_items=_IMAGES,
+        test_targets=targets,
+        test_outputs=positive[:, None].astype(np.float32),
+    )
+
+    # when
+    files = report_files(material)
+
+    # then
+    page = _Page(files)
+    assert {"roc-curve.png", "precision-recall.png", "probabilities.png"} < set(files)
+    assert "ham or spam, learned from triangles" in page.texts["head"]
+    assert "80.0% 12 of 60 wrong F1 of spam 80.0%" in page.texts["head"]
+    assert "ham is taken for spam: 6 times, 20.0%" in page.texts["confusion"]
+    assert "An item is spam from a probability of 0.5 on." in page.texts["threshold"]
+    assert "0.5 (the model's) 80.0% 80.0% 80.0% 80.0% 80.0%" in page.texts["threshold"]
+    assert "0.9 — 0.0% 100.0% 0.0% 50.0%" in page.texts["threshold"]
+    assert "spam has a probability of 50.0% on average" in page.texts["calibration"]
+    assert re.match(r"Worst mistakes .*?spam\s+is ham · item 0", page.texts["mistakes"])
+
+
+def test_two_classes_of_which_one_occurs_have_no_curves() -> None:
+    material = _material(
+        output={"kind": "binary", "classes": ["ham", "spam"], "threshold": 0.5},
+        test_targets=np.zeros(60, np.int64),
+        test_outputs=np.full((60, 1), 0.1, np.float32),
+    )
+
+    files = report_files(material)
+
+    assert "roc-curve.png" not in files
+    assert "All test items are of one class" in _Page(files).texts["threshold"]
+
+
+def test_labels_that_apply_together_are_counted_and_shown_each() -> None:
+    # given: beach is right, forest is missed once, night is never true and predicted once
+    targets = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0]])
+    outputs = np.array(
+        [[0.9, 0.8, 0.1], [0.9, 0.2, 0.1], [0.1, 0.2, 0.7], [0.3, 0.4, 0.2]], np.float32
+    )
+    output = {"kind": "multilabel", "classes": ["beach", "forest", "night"], "threshold": 0.5}
+    facts = {"output": output, "test_targets": targets, "test_outputs": outputs}
+
+    # when
+    files = report_files(_material(**facts, test_items=_IMAGES[:4]))
+    table = _Page(report_files(_material(**facts, test_items=np.zeros((4, 13), np.float32))))
+
+    # then
+    page = _Page(files)
+    assert {"labels.png", "test-items.png"} < set(files)
+    assert {"confusion", "calibration"}.isdisjoint(page.texts)
+    assert "F1 over all labels 75.0% precision 75.0%, recall 75.0%" in page.texts["head"]
+    assert "All labels right 50.0% 2 of 4 items" in page.texts["head"]
+    assert ["forest", "beach", "night"] == re.findall(r"#\d\s+(\w+)", page.texts["classes"])
+    assert "beach, forest" in page.texts["items"]
+    assert re.search(r"night\s+is none · item 2", page.texts["mistakes"])
+    assert "2 none night night 70.0% —" in table.texts["mistakes"]
+    assert "3 forest none 0.0% 40.0%" in table.texts["mistakes"]
+
+
+def test_several_values_are_told_apart() -> None:
+    targets = np.stack([np.arange(20), 100 * np.arange(20)], axis=1).astype(np.float32)
+    outputs = targets + np.array([1, 0], np.float32)
+    outputs[4, 1] += 500
+
+    files = report_files(
+        _material(
+            output={"kind": "values", "classes": ["length", "price"]},
+            test_items=np.zeros((20, 13), np.float32),
+            test_targets=targets,
+            test_outputs=outputs,
+        )
+    )
+
+    page = _Page(files)
+    assert {"true-and-predicted-0.png", "true-and-predicted-1.png"} < set(files)
+    assert "Predicts 2 values" in page.texts["head"]
+    assert re.search(r"price 25.00 111.8 96.2% length 1.000 1.000 97.0%", page.texts["values"])
+    assert "4 price 400.0 900.0 +500.0" in page.texts["residuals"]
+
+
+def test_an_embedding_has_its_training_and_no_quality() -> None:
+    output = {"kind": "embedding", "classes": None}
+    material = dataclasses.replace(_material(output=output), tested=None)
+
+    page = _Page(report_files(material))
+
+    assert {"head", "training", "network", "provenance"} == set(page.texts)
+    assert "Embedding of 5 numbers" in page.texts["head"]
+
+
 def test_missing_values_are_counted() -> None:
     targets = np.array([1, 2, 3], np.float32)
     outputs = np.array([[1], [np.nan], [4]], np.float32)
@@ -342,6 +457,6 @@ def test_missing_values_are_counted() -> None:
 
 def test_outputs_of_other_items_are_refused() -> None:
     with pytest.raises(InputError, match=r"need float \(60, 3\)"):
-        report_files(_material(test_outputs=_material().test_outputs[:5]))
-    with pytest.raises(InputError, match=r"need float \(20, 1\)"):
+        report_files(_material(test_outputs=_outputs()[:5]))
+    with pytest.raises(InputError, match=r"float32 \(20, 2\), the targets float32 \(20,\)"):
         report_files(_regression(test_outputs=np.zeros((20, 2), np.float32)))

@@ -1,8 +1,9 @@
 """The batcher: fixed tiles, and each caller gets its own rows and errors."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,19 +11,53 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fornada.errors import FornadaError, PredictionError
+from fornada.tensors import InputTensor
 from worker.compute.batcher import Batcher as RealBatcher
 
 TILE = 8
 
 
-class Batcher(RealBatcher):
-    """The outputs alone, of rows of which none fails."""
+class Batcher:
+    """Asks a real one for rows of which none fails."""
+
+    def __init__(
+        self,
+        predict: Callable[[np.ndarray], np.ndarray],
+        *,
+        streams: int,
+        calls_ahead: int,
+        max_latency_s: float,
+        tile_items: int = TILE,
+        shape: Sequence[int | None] = (2,),
+    ) -> None:
+        self.real = RealBatcher(
+            SimpleNamespace(
+                streams=streams,
+                calls_ahead=calls_ahead,
+                rows_for=lambda _shape: tile_items,
+                predict_tile=predict,
+                predict_one=predict,
+            ),
+            takes=InputTensor(name="x", dtype="float32", shape=list(shape)),
+            output_count=2,
+            max_latency_s=max_latency_s,
+        )
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """As the real one."""
-        predicted = super().predict(rows)
+        """The outputs alone."""
+        predicted = self.real.predict(rows)
         assert {} == predicted.errors
         return predicted.outputs
+
+    def until_asked(self, count: int) -> None:
+        """Wait for so many requests with rows that are in no tile."""
+        changed = self.real._changed
+
+        def asked() -> int:
+            return sum(len(queue.requests) for queue in self.real._queues.values())
+
+        with changed:
+            assert changed.wait_for(lambda: asked() >= count, timeout=60)
 
 
 class _Model:
@@ -76,9 +111,6 @@ def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
                 predict,
                 streams=streams,
                 calls_ahead=calls_ahead,
-                tile_items=TILE,
-                item_shape=[2],
-                item_dtype="float32",
                 max_latency_s=max_latency_s,
             )
         )
@@ -87,7 +119,7 @@ def new_batcher(model: _Model) -> Iterator[Callable[..., Batcher]]:
     yield build
     model.may_go.set()
     for batcher in made:
-        batcher.close()
+        batcher.real.close()
 
 
 def test_rows_of_many_threads_come_back_to_their_callers_in_order(
@@ -150,9 +182,9 @@ def test_an_error_reaches_only_the_caller_of_the_failing_rows(
         first = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         few = pool.submit(batcher.predict, numbered(0, 2))
-        _until_asked(batcher, 1)
+        batcher.until_asked(1)
         many = pool.submit(batcher.predict, numbered(0, 3 * TILE))
-        _until_asked(batcher, 2)
+        batcher.until_asked(2)
 
         # when that tile fails, and the rows of one of them fail alone too
         model.may_go.set()
@@ -192,7 +224,7 @@ def test_rows_that_the_model_fails_on_fail_alone(
         return answers(tile)
 
     # when
-    found = RealBatcher.predict(new_batcher(fails), rows)
+    found = new_batcher(fails).real.predict(rows)
 
     # then the others have the bytes that they always have
     good = [row for row in range(20) if row not in bad]
@@ -238,10 +270,10 @@ def test_close_answers_all_requests(model: _Model, new_batcher: Callable[..., Ba
         running = pool.submit(batcher.predict, numbered(0, TILE))
         assert model.entered.acquire(timeout=60)
         waiting = pool.submit(batcher.predict, numbered(50, 3 * TILE + 1))
-        _until_asked(batcher, 1)
+        batcher.until_asked(1)
 
         # when it is closed
-        closing = pool.submit(batcher.close)
+        closing = pool.submit(batcher.real.close)
         model.may_go.set()
 
         # then both get their rows without waiting out the latency
@@ -252,15 +284,10 @@ def test_close_answers_all_requests(model: _Model, new_batcher: Callable[..., Ba
         )
 
 
-def _until_asked(batcher: Batcher, count: int) -> None:
-    with batcher._changed:
-        assert batcher._changed.wait_for(lambda: len(batcher._requests) >= count, timeout=60)
-
-
 def test_a_closed_batcher_does_not_blame_the_model(new_batcher: Callable[..., Batcher]) -> None:
     batcher = new_batcher()
     for _ in range(2):
-        batcher.close()
+        batcher.real.close()
 
         with pytest.raises(FornadaError, match="unloaded") as caught:
             batcher.predict(numbered(0, 1))
@@ -303,7 +330,7 @@ def test_a_partial_tile_waits_for_a_stream_and_more_rows(
         few = pool.submit(batcher.predict, numbered(100, 2))
         assert not model.entered.acquire(timeout=0.05)
         more = pool.submit(batcher.predict, numbered(200, 3))
-        _until_asked(batcher, 2)
+        batcher.until_asked(2)
         model.may_go.set()
 
         # then they share one tile
@@ -366,8 +393,7 @@ def test_however_items_are_split_the_outputs_are_those_of_one_call(
         streams=calls[0],
         calls_ahead=calls[1],
         tile_items=tile,
-        item_shape=[5],
-        item_dtype="float32",
+        shape=[5],
         max_latency_s=latency_ms / 1000,
     )
     try:
@@ -376,6 +402,6 @@ def test_however_items_are_split_the_outputs_are_those_of_one_call(
         with ThreadPoolExecutor(4) as pool:
             split = list(pool.map(batcher.predict, np.split(items, stops[:-1])))
     finally:
-        batcher.close()
+        batcher.real.close()
 
     assert whole.tobytes() == np.concatenate(split).tobytes()

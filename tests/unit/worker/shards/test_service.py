@@ -24,6 +24,7 @@ from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileCompu
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef, now
+from fornada.tensors import InputTensor
 
 ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)
 
@@ -633,15 +634,15 @@ def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> Non
         assert "3 outputs an item, and has 2 classes" in world.jobs.final(job_id).reason
 
 
-@pytest.mark.parametrize("changes", [{"item_shape": [1]}, {"item_dtype": "uint8"}])
+@pytest.mark.parametrize(("shape", "dtype"), [([1], "float32"), ([3], "uint8")])
 def test_a_job_whose_items_do_not_fit_the_model_fails(
-    world: Any, changes: dict[str, object]
+    world: Any, shape: list[int], dtype: str
 ) -> None:
     # given another producer's manifest, and input that fits it
-    shape, dtype = changes.get("item_shape", [3]), changes.get("item_dtype", "float32")
+    taken = InputTensor(name="inputs", dtype=dtype, shape=shape)
     data = to_npy(np.ones((2, *shape), dtype))
     spec = ShardInput(objects=[world.stored("jobs/job/input/0", data)], item_count=2)
-    world.submit(shards=[spec], **changes)
+    world.submit(shards=[spec], inputs=[taken])
 
     assert "failed" == world.run()
 

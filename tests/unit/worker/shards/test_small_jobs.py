@@ -18,6 +18,7 @@ from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import ShardOutcome
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
+from fornada.tensors import InputTensor
 
 ITEMS = np.arange(300, dtype=np.float32).reshape(100, 3)
 UNCONDITIONAL = pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
@@ -176,7 +177,9 @@ def test_redis_is_asked_a_few_times_for_a_whole_bundle(world: Any) -> None:
 def test_jobs_of_a_bundle_end_independently(world: Any) -> None:
     # given jobs that are cancelled, done, of another shape, expired, and unknown
     good, cancelled, done = (world.submit_small([ITEMS[n : n + 1]]) for n in range(3))
-    broken = world.submit_small([ITEMS[3:4]], item_shape=[4])
+    broken = world.submit_small(
+        [ITEMS[3:4]], inputs=[InputTensor(name="inputs", dtype="float32", shape=[4])]
+    )
     late = world.submit_small([ITEMS[4:5]], deadline=good.created_at)
     world.jobs.finish(cancelled, "CANCELLED", "enough")
     world.coordination.end_jobs({cancelled.job_id: "CANCELLED"})

@@ -5,17 +5,22 @@ import io
 import os
 import struct
 import sys
+import tarfile
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fornada.errors import FornadaError, InputError, LocalDiskError, UsageError
-from producer.inputs.interface import ItemBlock
-from producer.inputs.paths import read_blocks
+from fornada.tensors import InputTensor
+from producer.inputs import local_files
+from producer.inputs.interface import Block, ItemBlock, LocalFiles, Selection, Signature
+from producer.inputs.local_files import read_blocks
 
 SAMPLE = Path(__file__).parents[5] / "shared" / "data" / "fashion-mnist-sample"
 SHAPE = (4, 5)
@@ -34,42 +39,63 @@ def to_idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + sides + array.tobytes()
 
 
-def read(*paths: Path | str, max_block_bytes: int = 10_000) -> list[ItemBlock]:
-    texts = [str(path) for path in paths]
-    return list(read_blocks(texts, item_shape=SHAPE, max_block_bytes=max_block_bytes))
+def blocks_of(
+    *paths: Path | str,
+    item_shape: tuple[int, ...] = SHAPE,
+    max_file_bytes: int = 10_000,
+    strict: bool = False,
+    files: LocalFiles | None = None,
+) -> Iterator[Block]:
+    taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
+    return read_blocks(
+        files or LocalFiles(paths=paths),
+        signature=Signature(input=taken, model="the model"),
+        max_file_bytes=max_file_bytes,
+        strict=strict,
+    )
+
+
+def read(*paths: Path | str, **how: Any) -> list[Any]:
+    return list(blocks_of(*paths, **how))
 
 
 def images_of(blocks: list[ItemBlock]) -> np.ndarray:
     return np.concatenate([block.images for block in blocks])
 
 
-def ids_of(blocks: list[ItemBlock]) -> list[str]:
-    return [item_id for block in blocks for item_id in block.item_ids or []]
+def ids_of(blocks: list[Block]) -> list[str]:
+    ids: list[str] = []
+    for block in blocks:
+        ids += (block.item_ids or []) if isinstance(block, ItemBlock) else [block.item_id or ""]
+    return ids
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two items."""
+    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 2 * 20)
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_npy_is_read_in_blocks_without_ids(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", IMAGES)
 
-    blocks = read(tmp_path / "a.npy", max_block_bytes=2 * 20)
+    blocks = read(tmp_path / "a.npy")
 
     assert [2, 2, 2] == [len(block.images) for block in blocks]
     assert [None] * 3 == [block.item_ids for block in blocks]
     assert str(tmp_path / "a.npy") == blocks[0].where
     np.testing.assert_array_equal(IMAGES, images_of(blocks))
-    # and an item larger than a block is a block
-    assert 6 == len(read(tmp_path / "a.npy", max_block_bytes=1))
 
 
-def test_a_large_npy_is_never_all_in_memory(tmp_path: Path) -> None:
+def test_a_large_npy_is_never_all_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 100_000)
     np.save(tmp_path / "a.npy", np.zeros((500_000, *SHAPE), np.uint8))
     tracemalloc.start()
 
-    items = sum(
-        len(block.images)
-        for block in read_blocks(
-            [str(tmp_path / "a.npy")], item_shape=SHAPE, max_block_bytes=100_000
-        )
-    )
+    items = sum(len(block.images) for block in blocks_of(tmp_path / "a.npy"))
 
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -87,7 +113,7 @@ def test_npz_is_read_in_the_archives_order(tmp_path: Path) -> None:
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "a.npz", second=IMAGES[3:], first=IMAGES[:3])
 
-        blocks = read(tmp_path / "a.npz", max_block_bytes=40)
+        blocks = read(tmp_path / "a.npz")
 
         assert [f"{tmp_path}/a.npz:second", f"{tmp_path}/a.npz:first"] == list(
             dict.fromkeys(block.where for block in blocks)
@@ -100,9 +126,8 @@ def test_idx_is_read_in_blocks(tmp_path: Path) -> None:
     for name, stored in (("idx3-ubyte", data), ("idx3-ubyte.gz", gzip.compress(data, mtime=0))):
         (tmp_path / name).write_bytes(stored)
 
-        blocks = read(tmp_path / name, max_block_bytes=40)
+        blocks = read(tmp_path / name)
 
-        assert 3 == len(blocks)
         np.testing.assert_array_equal(IMAGES, images_of(blocks))
 
 
@@ -112,24 +137,24 @@ def test_vectors_and_token_sequences_are_read_as_they_are(tmp_path: Path) -> Non
     np.save(tmp_path / "features.npy", features)
     np.savez_compressed(tmp_path / "tokens.npz", tokens)
 
-    (of_features,) = read_blocks(
-        [str(tmp_path / "features.npy")], item_shape=[13], max_block_bytes=1024
-    )
-    (of_tokens,) = read_blocks([str(tmp_path / "tokens.npz")], item_shape=[4], max_block_bytes=1024)
+    (of_features,) = read(tmp_path / "features.npy", item_shape=(13,))
+    (of_tokens,) = read(tmp_path / "tokens.npz", item_shape=(4,))
 
     np.testing.assert_array_equal(features, of_features.images, strict=True)
     np.testing.assert_array_equal(tokens, of_tokens.images, strict=True)
 
 
 def test_a_folder_is_read_with_all_below_it_by_name(tmp_path: Path) -> None:
-    for number, name in enumerate(["b/2.png", "b/1.JPG", "a.png", ".hidden.txt", ".git/x"]):
-        write_image(tmp_path / "photos" / name, IMAGES[number])
+    names = ["b/2.png", "b/1.JPG", "a.png", ".hidden.txt", ".git/x", "__MACOSX/a.png", "b/none"]
+    for number, name in enumerate(names):
+        write_image(tmp_path / "photos" / name, IMAGES[number % 6])
+    files = LocalFiles(paths=[tmp_path / "photos"])
 
-    blocks = read(tmp_path / "photos", max_block_bytes=40)
+    blocks = read(files=files)
 
-    assert ["a.png", "b/1.JPG", "b/2.png"] == ids_of(blocks)
-    assert [2, 1] == [len(block.images) for block in blocks]
-    np.testing.assert_array_equal(IMAGES[[2, 1, 0]], images_of(blocks))
+    assert ["a.png", "b/1.JPG", "b/2.png", "b/none"] == ids_of(blocks)
+    assert (tmp_path / "photos/a.png").read_bytes() == blocks[0].data
+    assert 0 == files.left_out.count
 
 
 def test_a_glob_is_expanded_and_gives_the_same_ids_as_the_shells(tmp_path: Path) -> None:
@@ -139,10 +164,8 @@ def test_a_glob_is_expanded_and_gives_the_same_ids_as_the_shells(tmp_path: Path)
     ]
     (tmp_path / "photos/notes.txt").write_text("not an image")
 
-    for pattern in ("*.png", "**/*.png", "[ab].png"):
-        blocks = read(f"{tmp_path}/photos/{pattern}")
-        assert ["a.png", "b.png"] == ids_of(blocks)
-        np.testing.assert_array_equal(IMAGES[:2], images_of(blocks))
+    for pattern in ("*.png", "**/*.png", "[ab].png", "*"):
+        assert ["a.png", "b.png"] == ids_of(read(f"{tmp_path}/photos/{pattern}"))
     assert ["a.png", "b.png"] == ids_of(read(*sorted(names)))
 
 
@@ -151,6 +174,19 @@ def test_a_glob_reads_the_folders_that_it_matches(tmp_path: Path) -> None:
     write_image(tmp_path / "photos/dogs/1.png")
 
     assert ["cats/1.png", "dogs/1.png"] == ids_of(read(tmp_path / "photos/*"))
+
+
+def test_patterns_include_and_exclude_by_name_and_by_path(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "sub/c.png", "thumbs/d.png"):
+        write_image(tmp_path / "photos" / name)
+    selection = Selection(include=["*.png"], exclude=["thumbs/*"])
+
+    for path in (tmp_path / "photos", tmp_path / "photos/**", tmp_path / "photos/*"):
+        files = LocalFiles(paths=[path], selection=selection)
+        assert ["a.png", "sub/c.png"] == ids_of(read(files=files))
+        assert 0 == files.left_out.count
+    with pytest.raises(InputError, match=r"photos has no file that is included; check --include"):
+        read(files=LocalFiles(paths=[tmp_path / "photos"], selection=Selection(include=["*.gif"])))
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> None:
@@ -170,28 +206,28 @@ def test_ids_stay_distinct_among_folders_relative_and_absolute(
     assert ["one/1.png", "two/1.png"] == ids_of(read("one", tmp_path / "two"))
 
 
+@pytest.mark.usefixtures("small_blocks")
 def test_rows_of_arrays_among_images_have_ids_too(tmp_path: Path) -> None:
     write_image(tmp_path / "1.png", IMAGES[0])
     np.save(tmp_path / "a.npy", IMAGES[1:4])
     np.savez(tmp_path / "b.npz", x=IMAGES[4:])
 
-    blocks = read(
-        tmp_path / "1.png", tmp_path / "a.npy", tmp_path / "b.npz", max_block_bytes=2 * 20
-    )
+    blocks = read(tmp_path / "1.png", tmp_path / "a.npy", tmp_path / "b.npz")
 
     expected = ["1.png", "a.npy#0", "a.npy#1", "a.npy#2", "b.npz:x#0", "b.npz:x#1"]
     assert expected == ids_of(blocks)
-    np.testing.assert_array_equal(IMAGES, images_of(blocks))
+    np.testing.assert_array_equal(IMAGES[1:], images_of(blocks[1:]))
 
 
 def test_the_kind_is_what_the_file_holds_not_what_it_is_called(tmp_path: Path) -> None:
-    write_image(tmp_path / "image.npy", IMAGES[0])
+    image = write_image(tmp_path / "image.npy", IMAGES[0])
     with (tmp_path / "array.png").open("wb") as file:
         np.save(file, IMAGES[1:])
 
-    blocks = read(tmp_path / "image.npy", tmp_path / "array.png")
+    one, rows = read(tmp_path / "image.npy", tmp_path / "array.png")
 
-    np.testing.assert_array_equal(IMAGES, images_of(blocks))
+    assert image.read_bytes() == one.data
+    np.testing.assert_array_equal(IMAGES[1:], rows.images)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
@@ -251,7 +287,14 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
             gzip.compress(to_idx(IMAGES[0, 0]), mtime=0),
             r"items of shape \(\), but the model",
         ),
-        ("a.gif", b"GIF89a", r"is of no known kind .*; give \.npy"),
+        ("a.tar.gz", gzip.compress(tar_bytes({"a.png": b"x"})[:700]), "damaged"),
+        ("a.tar", tar_bytes({"a.txt": b"x"}), r"a\.tar has no image file"),
+        (
+            "a.tar",
+            tar_bytes({"a.png": bytes(600)})[:900],
+            "a.png is cut off; write the archive again",
+        ),
+        ("a.zip", npz_bytes("a.txt", b"x"), r"a\.zip has no image file"),
         ("a.csv", b"1,2,3", "is of no known kind"),
     ):
         (tmp_path / name).write_bytes(data)
@@ -273,58 +316,154 @@ def test_a_damaged_member_of_an_archive_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("pattern", ["", "*"])
-def test_bad_files_among_images_are_items_with_the_reason(tmp_path: Path, pattern: str) -> None:
+@pytest.mark.parametrize("pattern", ["", "*", "**"])
+def test_what_is_no_image_is_left_out_and_broken_images_are_items(
+    tmp_path: Path, pattern: str
+) -> None:
     # given a folder as people have them
     folder = tmp_path / "photos"
     good = write_image(folder / "a.png", IMAGES[1])
     for name, data in {
         "b.png": b"",
         "c.png": good.read_bytes()[:-20],
+        "d.jpg": b"no image",
         "labels.csv": b"a,b",
+        "README": b"",
         "Thumbs.db": b"\xd0\xcf",
         "desktop.ini": b"[x]",
         ".DS_Store": b"x",
     }.items():
         (folder / name).write_bytes(data)
-    write_image(folder / "z.png", IMAGES[2])
+    (folder / "more").symlink_to(tmp_path)
+    files = LocalFiles(paths=[folder / pattern if pattern else folder])
 
     # when
-    (block,) = read(folder / pattern if pattern else folder)
+    images = [block for block in read(files=files) if "more" not in (block.item_id or "")]
 
-    # then the images are there, and the others say what is wrong with them
-    assert ["a.png", "b.png", "c.png", "labels.csv", "z.png"] == ids_of([block])
-    np.testing.assert_array_equal(IMAGES[[1, 2]], block.images[[0, 4]])
-    assert [1, 2, 3] == list(block.errors)
-    for index, why in {
-        1: "b.png is an empty file",
-        2: "broken image (Truncated",
-        3: "labels.csv is ",
-    }.items():
-        assert why in block.errors[index]
+    # then the images are there, as they are
+    assert ["a.png", "b.png", "c.png", "d.jpg"] == ids_of(images)
+    assert [(folder / f.item_id).read_bytes() for f in images] == [f.data for f in images]
+    # and the others are listed
+    left_out = [r.removeprefix(f"{folder}/").split()[0] for r in files.left_out.reasons]
+    assert {"README", "labels.csv"} <= set(left_out)
+    with pytest.raises(InputError, match=r"photos/"):
+        read(folder / pattern if pattern else folder, strict=True)
 
 
-def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "b.txt").touch()
-
-    with pytest.raises(InputError, match=r"b\.txt is not a PNG or JPEG file.*or use a glob"):
+def test_a_folder_without_an_image_stands_for_what_else_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("b")
+    with pytest.raises(InputError, match=r"b\.txt is of no known kind"):
         read(tmp_path)
 
+    np.save(tmp_path / "a.npy", IMAGES)
+    np.testing.assert_array_equal(IMAGES, images_of(read(tmp_path)))
 
-def test_a_linked_folder_is_not_passed_over(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "c.png")
+    files = LocalFiles(paths=[tmp_path])
+    assert [image.read_bytes()] == [file.data for file in read(files=files)]
+    assert ["b.txt", "a.npy"] == [
+        reason.removeprefix(f"{tmp_path}/").split()[0] for reason in files.left_out.reasons
+    ]
+
+
+def test_a_linked_folder_is_left_out(tmp_path: Path) -> None:
     write_image(tmp_path / "elsewhere/a.png")
     write_image(tmp_path / "photos/a.png")
     (tmp_path / "photos/more").symlink_to(tmp_path / "elsewhere")
+    files = LocalFiles(paths=[tmp_path / "photos"])
 
-    with pytest.raises(InputError, match="photos/more is a link to a folder"):
-        read(tmp_path / "photos")
+    assert ["a.png"] == ids_of(read(files=files))
+    assert "photos/more is a link to a folder" in str(files.left_out)
+
+
+def test_a_file_that_is_too_large_fails_alone(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"x" * 2000)
+
+    small, large = read(tmp_path, max_file_bytes=1000)
+
+    assert (None, b"") == (small.error, large.data)
+    assert "b.png has more than 1000 bytes" in large.error
+
+
+# Archives.
+
+
+def tar_bytes(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def zip_bytes(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def test_archives_are_folders_of_the_images_in_them(tmp_path: Path) -> None:
+    files = {f"{'x' * 150}/{n}.png": bytes([n]) * (n * 300) for n in range(1, 9)}
+    others = {"README": b"x", "__MACOSX/1.png": b"x", ".hidden.png": b"x", "bare": b"GIF89a"}
+    for name, data in (
+        ("a.tar", tar_bytes({**others, **files})),
+        ("a.tar.gz", gzip.compress(tar_bytes({**others, **files}))),
+        ("a.zip", zip_bytes({**others, **files})),
+        ("named-otherwise", zip_bytes({**others, **files})),
+    ):
+        (tmp_path / name).write_bytes(data)
+        given = LocalFiles(paths=[tmp_path / name])
+
+        found = {file.item_id: file.data for file in read(files=given)}
+
+        assert {"bare": b"GIF89a", **files} == found
+        assert f"1 file: {tmp_path}/{name}/README is no image file" == str(given.left_out)
+    # with another input, the archive is part of the path
+    write_image(tmp_path / "b.png")
+    both = read(tmp_path / "a.tar", tmp_path / "b.png")
+    assert ["a.tar/bare", "b.png"] == [ids_of(both)[0], ids_of(both)[-1]]
+
+
+def test_a_damaged_or_encrypted_member_of_a_zip_fails_alone(tmp_path: Path) -> None:
+    data = bytearray(zip_bytes({"a.png": b"a" * 99, "b.png": os.urandom(999), "c.png": b"c"}))
+    data[data.index(b"b.png") + 50] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(data)
+
+    one, two, three = read(tmp_path / "a.zip")
+
+    assert (b"a" * 99, b"c") == (one.data, three.data)
+    assert "a.zip/b.png is damaged" in two.error
+
+
+def test_an_archive_that_expands_suspiciously_is_refused(tmp_path: Path) -> None:
+    # given an archive with a file of 100 GB, of which a gzip stream claims little
+    header = tarfile.TarInfo("a.png")
+    header.size = 100 * 2**30
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT)))
+
+    with pytest.raises(InputError, match=r"a\.tar\.gz has .* bytes and expands to 107374182912 or"):
+        read(tmp_path / "a.tar.gz")
+
+
+def test_a_long_name_of_an_archive_takes_no_memory(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**30
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(2**16))
+
+    with pytest.raises(InputError, match=r"damaged tar archive \(a file has 1073741824 bytes of"):
+        read(tmp_path / "a.tar")
 
 
 def test_nothing_found_is_an_error(tmp_path: Path) -> None:
     for path, reason in (
         ("missing.npy", "missing.npy does not exist; check the path"),
         ("*.npy", r"\*\.npy matches no files; check the pattern"),
-        ("", "holds no PNG or JPEG files"),
+        ("", "has no file that is included"),
     ):
         with pytest.raises(InputError, match=reason):
             read(tmp_path / path)
@@ -361,13 +500,16 @@ def test_every_path_is_checked_before_the_first_is_read(tmp_path: Path) -> None:
     paths = [str(tmp_path / "a.npy"), str(tmp_path / "missing.npy")]
 
     with pytest.raises(FornadaError, match="does not exist"):
-        read_blocks(paths, item_shape=SHAPE, max_block_bytes=100)
+        blocks_of(*paths)
 
 
-def test_a_file_that_shrinks_meanwhile_is_an_error_not_a_crash(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_meanwhile_is_an_error_not_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((100_000, *SHAPE), np.uint8))
-    blocks = read_blocks([str(path)], item_shape=SHAPE, max_block_bytes=100_000)
+    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 100_000)
+    blocks = blocks_of(path)
     next(blocks)
 
     os.truncate(path, 1_000_000)

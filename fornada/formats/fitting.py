@@ -1,0 +1,145 @@
+"""Numbers of any kind as items: Python objects, nulls and masked values, too large ones."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import InputError
+from fornada.formats.items import Array, check_items
+from fornada.tensors import InputTensor
+
+#: Types of values that stand for none: None, and those of pandas.
+_NULL_TYPES = frozenset({"NoneType", "NAType", "NaTType"})
+
+
+def fit_items(
+    array: Array, taken: InputTensor, *, model: str, where: str
+) -> tuple[Array, dict[int, str]]:
+    """`array` as items that a model takes, and number of a row that is none -> why.
+
+    Nulls and masked values become the input's `fill`, or NaN where the input allows it; else their
+    row fails. NaN and infinity pass: the worker tells whether the input allows them.
+
+    Args:
+        array: Numbers, masked or not, or Python objects that are numbers or None.
+        taken: The input.
+        model: For error messages.
+        where: For error messages.
+
+    Returns:
+        The input's dtype [items, *its shape], and the failed rows, which hold anything.
+
+    Raises:
+        InputError: The array is empty, or its shape, dtype or an integer does not fit.
+    """
+    plain, errors = _without_nulls(array, taken, model=model, where=where)
+    items = check_items(
+        plain, item_shape=taken.shape, item_dtype=taken.dtype, model=model, where=where
+    )
+    return items, _overflows(plain, items) | errors
+
+
+def _overflows(given: Array, items: Array) -> dict[int, str]:
+    """Number of a row whose numbers are too large for the items' dtype -> why it fails."""
+    if items.dtype.kind != "f" or np.can_cast(given.dtype, items.dtype):
+        return {}
+    large = np.isinf(items)
+    if not large.any():
+        return {}
+    large &= np.isfinite(given).reshape(items.shape)
+    rows = np.flatnonzero(large.reshape(len(items), -1).any(axis=1))
+    return {int(row): f"a number too large for {items.dtype} among its values" for row in rows}
+
+
+def _without_nulls(
+    array: Array, taken: InputTensor, *, model: str, where: str
+) -> tuple[Array, dict[int, str]]:
+    """`array` as plain numbers, and number of a row that fails for a null -> why.
+
+    Nulls and masked values become the input's `fill`, or NaN where the input allows it, or zero in
+    rows that fail.
+
+    Raises:
+        InputError: An object is no number, or no number of the input's dtype.
+    """
+    is_masked = isinstance(array, np.ma.MaskedArray)
+    if not is_masked and not array.dtype.hasobject:
+        return _plain(array), {}
+    plain = _plain(np.asarray(array))
+    null = np.ma.getmaskarray(array) if is_masked else np.zeros(plain.shape, np.bool_)
+    null = null | _is_null(plain)
+    can_be_nan = not taken.finite and taken.numpy_dtype.startswith("float")
+    if null.any():
+        value = np.nan if can_be_nan else 0
+        plain = _replaced(plain, null, value if taken.fill is None else taken.fill)
+    if plain.dtype.hasobject:
+        plain = _as_numbers(plain, null, taken, model=model, where=where)
+    if taken.fill is not None or can_be_nan:
+        return plain, {}
+    rows = np.flatnonzero(null.reshape(len(null), -1).any(axis=1))
+    what = "a masked value or null" if is_masked else "null"
+    return plain, {int(row): f"{what} among its values" for row in rows}
+
+
+def _plain(array: Array) -> Array:
+    """Dtypes that NumPy itself lacks, such as the bfloat16 of TensorFlow and JAX, as its own."""
+    dtype = array.dtype
+    if dtype.kind == "V" and dtype.names is None and dtype.subdtype is None:
+        if dtype.name.startswith(("bfloat", "float")):
+            return array.astype(np.float32)
+        if dtype.name.startswith(("int", "uint")):
+            return array.astype(np.int64)
+    return array
+
+
+def _is_null(array: Array) -> NDArray[np.bool_]:
+    if not array.dtype.hasobject:
+        return np.zeros(array.shape, np.bool_)
+    found = np.frompyfunc(lambda value: type(value).__name__ in _NULL_TYPES, 1, 1)(array)
+    return np.asarray(found, np.bool_)
+
+
+def _replaced(plain: Array, null: NDArray[np.bool_], value: float) -> Array:
+    if plain.dtype.hasobject:
+        # An int stays one among ints.
+        return np.where(null, np.array(int(value) if value == value // 1 else value, object), plain)
+    return np.where(null, np.asarray(value).astype(plain.dtype), plain)
+
+
+def _as_numbers(
+    array: Array, null: NDArray[np.bool_], taken: InputTensor, *, model: str, where: str
+) -> Array:
+    """An array of objects that are numbers in the smallest dtype of NumPy that holds them."""
+    if null.all():
+        return np.zeros(array.shape, taken.numpy_dtype)
+    for place, value in zip(np.ndindex(array.shape), array.flat, strict=True):
+        if not _is_number(value):
+            raise InputError(
+                f"{where}: item {place[0]} holds {_short(value)}, which is not numeric; {model} "
+                f"takes {taken.dtype}"
+            )
+    numeric = np.array(array.tolist())
+    if numeric.dtype.kind in "buif":
+        return numeric
+    if taken.numpy_dtype.startswith("float"):
+        return array.astype(np.float64)
+    # Whole numbers beyond 64 bits, decimals, fractions.
+    values: list[Any] = array.reshape(-1).tolist()
+    raise InputError(
+        f"{where}: values from {_short(min(values))} to {_short(max(values))} do not fit "
+        f"{taken.dtype}, which {model} takes; scale them before you submit"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, numbers.Real | np.bool_):
+        return True
+    # `Decimal` is a Number and, alone among those with an order, not Real.
+    return isinstance(value, numbers.Number) and not isinstance(value, numbers.Complex)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"  # noqa: PLR2004 - a line of a message

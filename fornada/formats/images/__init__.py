@@ -1,0 +1,31 @@
+"""Image files become items: their kinds, opening, decoding like each loader, resizing, the item."""
+
+from fornada.formats.images.item import (
+    check_image_input,
+    decode_image,
+    decode_item,
+    image_frame,
+)
+from fornada.formats.images.kinds import (
+    HEAD_BYTES,
+    IMAGE_SUFFIXES,
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    is_image,
+)
+from fornada.formats.images.orientation import has_ignored_orientation
+from fornada.formats.images.pillow_pixels import image_shape
+
+__all__ = [
+    "HEAD_BYTES",
+    "IMAGE_SUFFIXES",
+    "JPEG_MAGIC",
+    "PNG_MAGIC",
+    "check_image_input",
+    "decode_image",
+    "decode_item",
+    "has_ignored_orientation",
+    "image_frame",
+    "image_shape",
+    "is_image",
+]

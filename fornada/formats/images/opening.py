@@ -1,0 +1,165 @@
+"""Open an image file with Pillow: its kind alone, its size checked before memory is taken."""
+
+import io
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import InputError, MissingExtraError
+from fornada.formats.images.kinds import ImageKind, kind_of
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+Pixels = NDArray[np.uint8]
+
+#: More than any camera's single shot but a few; a decoded image takes 4 bytes a pixel.
+MAX_PIXELS = 120_000_000
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+KINDS_IN_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
+#: Progressive photographs have about ten scans; each goes over all pixels.
+_MAX_SCANS = 200
+_REMEDY = "save it again as PNG or JPEG"
+
+
+def sniff(data: bytes, *, where: str) -> ImageKind:
+    """The kind of the image file `data`.
+
+    Raises:
+        InputError: It is empty, too large, or no image.
+    """
+    if not data:
+        raise InputError(f"{where} is an empty file; write it again")
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(
+            f"{where} has {len(data)} bytes, and an image may have {MAX_FILE_BYTES}; save it "
+            "smaller"
+        )
+    kind = kind_of(data)
+    if kind is None:
+        raise InputError(
+            f"{where} is no image (it begins with {bytes(data[:8])!r}); give {KINDS_IN_WORDS}"
+        )
+    return kind
+
+
+def check_size(width: int, height: int, *, where: str) -> None:
+    """Check the size that a file declares, before memory is taken for its pixels.
+
+    Raises:
+        InputError: The image is empty or too large.
+    """
+    if width <= 0 or height <= 0:
+        raise broken(f"it declares {width}x{height} pixels", where=where)
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{where} is {width}x{height} pixels, and an image may have {MAX_PIXELS}; save it "
+            "smaller"
+        )
+
+
+def open_image(data: bytes, kind: ImageKind, *, where: str) -> "ImageFile":
+    """Read the header of an image file; its pixels are not decoded yet.
+
+    Not by `PIL.Image.open`: it tries formats that are not ours, and warns of large sizes, which
+    are checked more strictly here; filters of warnings are not safe among threads.
+
+    Raises:
+        InputError: The file is broken or too large.
+        MissingExtraError: Pillow, or what it needs for this kind, is not installed.
+    """
+    plugin = _plugin(kind, where=where)
+    if kind == "JPEG":
+        check_jpeg(data, where=where)
+    try:
+        image = plugin(io.BytesIO(data))
+    except Exception as exc:
+        raise broken(exc, where=where) from exc
+    check_size(*image.size, where=where)
+    return image
+
+
+def broken(why: Exception | str, *, where: str) -> InputError:
+    """The error of a file that cannot be decoded."""
+    if isinstance(why, InputError):
+        return why
+    if isinstance(why, str):
+        fact = why
+    elif isinstance(why.__cause__ or why, struct.error | EOFError):
+        fact = "the file is truncated"
+    else:
+        fact = (str(why).splitlines() or [type(why).__name__])[0][:200]
+    return InputError(f"{where} is a broken image ({fact}); {_REMEDY}")
+
+
+def _plugin(kind: ImageKind, *, where: str) -> "Callable[[io.BytesIO], ImageFile]":  # noqa: PLR0911 - one a kind
+    # Each import is of an optional package.
+    try:
+        match kind:
+            case "JPEG":
+                from PIL.JpegImagePlugin import JpegImageFile  # noqa: PLC0415
+
+                return JpegImageFile
+            case "PNG":
+                from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415
+
+                return PngImageFile
+            case "WebP":
+                from PIL.WebPImagePlugin import WebPImageFile  # noqa: PLC0415
+
+                return WebPImageFile
+            case "TIFF":
+                from PIL.TiffImagePlugin import TiffImageFile  # noqa: PLC0415
+
+                return TiffImageFile
+            case "BMP":
+                from PIL.BmpImagePlugin import BmpImageFile  # noqa: PLC0415
+
+                return BmpImageFile
+            case "GIF":
+                from PIL.GifImagePlugin import GifImageFile  # noqa: PLC0415
+
+                return GifImageFile
+            case "AVIF":
+                from PIL.AvifImagePlugin import AvifImageFile  # noqa: PLC0415
+
+                return AvifImageFile
+            case "HEIC":
+                from pillow_heif import as_plugin  # noqa: PLC0415
+
+                plugin: Callable[[io.BytesIO], ImageFile] = as_plugin.HeifImageFile
+                return plugin
+    except ImportError as exc:
+        extra = "heic" if kind == "HEIC" else "images"
+        raise MissingExtraError(
+            f"{where} is a {kind} image, and what reads it is not installed; "
+            f"pip install 'fornada[{extra}]'"
+        ) from exc
+
+
+def check_png(data: bytes) -> None:
+    """Check that a PNG is whole; decoding ignores the checksums of pixels, and a missing end.
+
+    Raises:
+        Exception: It is not.
+    """
+    from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 - optional package
+
+    stream = io.BytesIO(data)
+    PngImageFile(stream).verify()
+    struct.unpack(">I", stream.read(4))
+
+
+def check_jpeg(data: bytes, *, where: str) -> None:
+    """Check that a JPEG does not take hours to decode.
+
+    Raises:
+        InputError: It does.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > _MAX_SCANS:
+        raise broken(f"it has {scans} scans, and may have {_MAX_SCANS}", where=where)

@@ -1,0 +1,184 @@
+"""A shard's image files: fetched, then decoded by a pool of threads."""
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+
+from fornada.errors import InputError, IntegrityError, MissingExtraError, ObjectNotFoundError
+from fornada.formats.images import check_image_input, decode_item, has_ignored_orientation
+from fornada.formats.items import Array
+from fornada.formats.tar import Span, parse_index, tar_members
+from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
+from fornada.jobs.manifest import ShardInput
+from fornada.parallel import in_parallel
+from fornada.records import ItemError, ObjectRef
+from fornada.tensors import InputTensor
+
+#: Of an archive, as many files at most are read one by one.
+_MOST_SINGLE_READS = 64
+
+#: Gives the checked bytes of an object.
+Fetch = Callable[[ObjectRef], bytes]
+
+
+class Decoded(NamedTuple):
+    """The items of image files."""
+
+    items: Items
+    #: Photographs whose EXIF orientation the model's preprocessing ignores.
+    orientations_ignored: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFiles:
+    """The files of a shard's items, in order."""
+
+    #: A file's bytes, or why they could not be read.
+    contents: Sequence[bytes | memoryview | str]
+    #: What error messages call them.
+    names: Sequence[str]
+
+    def decoded(self, taken: InputTensor, *, pool: Executor | None) -> Decoded:
+        """The items of type `taken`.
+
+        Args:
+            taken: What the model takes.
+            pool: Its threads decode; without one, this thread does.
+
+        Raises:
+            InputError: The model takes no images.
+        """
+        check_image_input(taken, where=self.names[0])
+        rows: Array | None = None
+        if not taken.is_open:
+            # Decoded into their places, so that no image is held twice.
+            rows = np.zeros((len(self.contents), *taken.fixed_shape), taken.numpy_dtype)
+
+        def decode(index: int) -> tuple[Array | str | None, bool]:
+            content, where = self.contents[index], self.names[index]
+            if isinstance(content, str):
+                return content, False
+            data = bytes(content)
+            try:
+                item = decode_item(data, taken=taken, where=where)
+            except (InputError, MissingExtraError) as exc:
+                return str(exc), False
+            ignores = not (taken.image and taken.image.exif) and has_ignored_orientation(data)
+            if rows is None:
+                return item, ignores
+            rows[index] = item
+            return None, ignores
+
+        indices = range(len(self.contents))
+        found = list(map(decode, indices) if pool is None else pool.map(decode, indices))
+        orientations_ignored = sum(ignores for _, ignores in found)
+        if rows is None:
+            singles = [(index, item) for index, (item, _) in enumerate(found) if item is not None]
+            return Decoded(Items.of_singles(singles, tensor=taken), orientations_ignored)
+        errors = [
+            ItemError(index=index, reason=why[:MAX_REASON_CHARACTERS])
+            for index, (why, _) in enumerate(found)
+            if isinstance(why, str)
+        ]
+        return Decoded(Items.of_array(rows, tensor=taken).without(errors), orientations_ignored)
+
+
+def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
+    """The files of a shard of one object an item.
+
+    Raises:
+        InputError: It names another number of objects.
+        StoreError: The store cannot be reached.
+    """
+    objects, positions = shard.objects, shard.positions
+    wanted = shard.item_count if shard.selected is None else positions[-1] + 1
+    if len(objects) < wanted or (shard.selected is None and len(objects) > wanted):
+        raise _miscounted(shard, len(objects), wanted)
+    unreadable = {error.index: error.reason for error in shard.item_errors}
+
+    def content(index: int) -> bytes | str:
+        if index in unreadable:
+            return unreadable[index]
+        try:
+            return fetch(objects[positions[index]])
+        except (IntegrityError, ObjectNotFoundError) as exc:
+            return str(exc)
+
+    contents = list(in_parallel(content, range(shard.item_count)))
+    return ImageFiles(contents=contents, names=[objects[position].key for position in positions])
+
+
+def fetch_archive(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
+    """The files of a shard whose object is an archive of them.
+
+    Raises:
+        InputError: The archive or its index is damaged, or has another number of files.
+        IntegrityError, ObjectNotFoundError: They have changed, or are gone.
+        StoreError: The store cannot be reached.
+    """
+    if len(shard.objects) != 1:
+        raise _miscounted(shard, len(shard.objects), 1)
+    archive, index = shard.objects[0], shard.index
+    spans: list[Span] | None = None
+    if index is not None:
+        spans = parse_index(fetch(index), archive_bytes=archive.size_bytes, where=index.key)
+    contents: Sequence[bytes | memoryview]
+    if spans is not None and _are_few(shard, spans):
+        wanted = [spans[position] for position in shard.positions]
+        parts = [archive.part(s.first_byte, s.size_bytes, sha256=s.sha256) for s in wanted]
+        contents = list(in_parallel(fetch, parts))
+    else:
+        data = fetch(archive)
+        if spans is None:
+            members = tar_members(BytesIO(data), where=archive.key)
+            spans = [member.span for member in members]
+        view = memoryview(data)
+        wanted = [spans[position] for position in _checked_positions(shard, len(spans))]
+        contents = [view[span.first_byte : span.end_byte] for span in wanted]
+    unreadable = {error.index: error.reason for error in shard.item_errors}
+    return ImageFiles(
+        contents=[unreadable.get(n, content) for n, content in enumerate(contents)],
+        names=_names(shard, fetch=fetch),
+    )
+
+
+def _are_few(shard: ShardInput, spans: Sequence[Span]) -> bool:
+    """Whether it costs less to read the files one by one, and each can be checked."""
+    archive, wanted = shard.objects[0], [spans[n] for n in _checked_positions(shard, len(spans))]
+    if archive.inline is not None or len(wanted) > _MOST_SINGLE_READS:
+        return False
+    can_check = archive.sha256 is None or all(span.sha256 for span in wanted)
+    return can_check and 2 * sum(span.size_bytes for span in wanted) < archive.size_bytes
+
+
+def _checked_positions(shard: ShardInput, file_count: int) -> Sequence[int]:
+    positions = shard.positions
+    wanted = shard.item_count if shard.selected is None else positions[-1] + 1
+    if file_count < wanted or (shard.selected is None and file_count > wanted):
+        raise InputError(
+            f"{shard.objects[0].key} holds {file_count} files, and the job says {wanted}; submit "
+            "them again"
+        )
+    return positions
+
+
+def _names(shard: ShardInput, *, fetch: Fetch) -> list[str]:
+    """The items' ids, else their numbers: files of an archive are numbered."""
+    if shard.item_ids is not None:
+        with contextlib.suppress(ValueError, TypeError, IndexError):
+            ids = json.loads(fetch(shard.item_ids))
+            return [str(ids[position]) for position in shard.positions]
+    return [f"file {position}" for position in shard.positions]
+
+
+def _miscounted(shard: ShardInput, have: int, want: int) -> InputError:
+    return InputError(
+        f"a shard of {shard.item_count} items names {have} objects of format {shard.format}, "
+        f"which needs {want}; write its manifest again"
+    )

@@ -1,0 +1,107 @@
+"""How image files become items: the options, and `fornada models set-image`."""
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+import click
+
+from fornada import keys
+from fornada.commands.output import JSON_OPTION, print_json
+from fornada.errors import UsageError
+from fornada.tensors import Interpolation, Resize
+from model_store.commands.reading import store_from_env, tensors_json
+from model_store.images import LOADERS, ImageOptions, set_image
+
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
+
+_OPTIONS = (
+    click.option(
+        "--image-size",
+        metavar="HEIGHTxWIDTH",
+        help="The size of images, where the model takes any: 224x224.",
+    ),
+    click.option(
+        "--resize",
+        type=click.Choice(get_args(Resize)),
+        help="How images get the model's size. By default stretch.",
+    ),
+    click.option(
+        "--interpolation",
+        type=click.Choice(get_args(Interpolation)),
+        help="By default bilinear; nearest with --like load_img, as in Keras.",
+    ),
+    click.option(
+        "--antialias/--no-antialias",
+        default=None,
+        help="Whether shrinking averages over all pixels. By default not.",
+    ),
+    click.option(
+        "--exif/--no-exif",
+        default=None,
+        help="Whether to turn photographs upright. By default not, as Keras's loaders.",
+    ),
+    click.option(
+        "--like",
+        type=click.Choice(LOADERS),
+        help="The function of keras.utils that loaded images in training. By default "
+        "image_dataset_from_directory.",
+    ),
+)
+
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, which gets them as `**image`; see `given_image`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
+    """What the options of `image_options` say; `None` where none is given.
+
+    Raises:
+        UsageError: The size is not written as `224x224`.
+    """
+    given = {name: value for name, value in image.items() if value is not None}
+    if image_size is not None:
+        match = _SIZE.fullmatch(image_size)
+        if match is None:
+            raise UsageError(
+                f"--image-size {image_size} is not HEIGHTxWIDTH; write e.g. --image-size 224x224"
+            )
+        given["size"] = (int(match[1]), int(match[2]))
+    return ImageOptions(**given) if given else None  # type: ignore[typeddict-item]  # by name
+
+
+@click.command("set-image")
+@click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
+@image_options
+@click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
+@JSON_OPTION
+def set_image_command(model: str, promote: str | None, as_json: bool, **image: Any) -> None:  # noqa: FBT001 - click passes flags by name
+    """Publish a version again that makes items of images in another way.
+
+    A version never changes, so this makes the next one, of the same files. Aliases stay where they
+    are.
+
+    Example: fornada models set-image pets@prod --resize crop --promote prod
+    """
+    options = given_image(**image)
+    if options is None:
+        raise UsageError("nothing is to change; give --resize, --interpolation, --exif or --like")
+    if promote is not None:
+        keys.check_name("alias", promote)
+    store = store_from_env()
+    before = store.verified_manifest(store.resolve(model).pin)
+    manifest = set_image(before, options, models=store)
+    if promote is not None:
+        store.promote(manifest.name, manifest.version, promote)
+    if as_json:
+        answer = {"model": str(manifest), "of": str(before), "digest": manifest.digest}
+        print_json({**answer, **tensors_json(manifest), "promoted": promote})
+        return
+    click.echo(f"published {manifest}, the files of {before} with other images")
+    click.echo(f"images are {manifest.input.image}")
+    moved = "no alias points at it" if promote is None else f"{manifest.name}@{promote} is it now"
+    click.echo(f"{moved}; jobs that run keep {before}")

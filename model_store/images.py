@@ -1,0 +1,168 @@
+"""How image files become the items of a model, as its publisher states it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, get_args
+
+from pydantic import ValidationError
+
+from fornada.errors import UsageError
+from fornada.formats.npy import from_npy
+from fornada.tensors import (
+    ImageLoader,
+    ImagePreprocessing,
+    InputTensor,
+    Interpolation,
+    Resize,
+    default_image,
+    text_of,
+)
+from model_store.manifest import ModelDraft, ModelManifest
+from model_store.scratch import scratch_folder
+from model_store.store import ModelStore
+
+#: The loaders that training uses.
+LOADERS = tuple(loader for loader in get_args(ImageLoader) if loader != "exact")
+#: Numbers that hold every pixel value.
+_PIXEL_DTYPES = {
+    *("uint8", "uint16", "uint32", "uint64", "int16", "int32", "int64"),
+    *("float16", "bfloat16", "float32", "float64"),
+}
+_WHAT_THERE_IS = (
+    f"size=(height, width), resize={'|'.join(get_args(Resize))}, "
+    f"interpolation={'|'.join(get_args(Interpolation))}, antialias=True, exif=True, "
+    f"like={'|'.join(LOADERS)}"
+)
+
+
+class ImageOptions(TypedDict, total=False):
+    """What a publisher states about image files; the rest is as training most often has it.
+
+    `size` is height and width, for models whose sides are open. The others are those of
+    `ImagePreprocessing`; colours follow from the model's channels.
+    """
+
+    size: tuple[int, int]
+    resize: Resize
+    interpolation: Interpolation
+    antialias: bool
+    exif: bool
+    like: ImageLoader
+
+
+def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str) -> InputTensor:
+    """An input that says how image files become its items.
+
+    Args:
+        taken: The input; what its `image` says stays, unless an option says otherwise.
+        options: What the publisher states. `None` gives an input whose shape is that of images
+            the default (`default_image`), and another none.
+        where: The model, for messages.
+
+    Raises:
+        UsageError: The options are none of `ImageOptions`, or do not fit the input.
+    """
+    default = default_image(taken.shape) if taken.dtype in _PIXEL_DTYPES else None
+    if options is None:
+        return taken.model_copy(update={"image": default})
+    stated = _checked(options)
+    if default is None:
+        raise UsageError(
+            f"{where} takes {taken}, which are no images; leave out how images are resized"
+        )
+    base = default if taken.image is None or taken.image.like == "exact" else taken.image
+    size = stated.pop("size", None)
+    shape = _sized(taken, size, where=where)
+    if size is not None:
+        stated.setdefault("resize", "stretch")
+    if stated.get("like", base.like) != base.like:
+        # The defaults of the loaders.
+        nearest = stated["like"] == "load_img"
+        stated.setdefault("interpolation", "nearest" if nearest else "bilinear")
+    image = ImagePreprocessing(**{**dict(base), **stated})
+    if None in shape and image.resize != "none":
+        raise UsageError(
+            f"{where} takes images of any size ({taken}), and resize is {image.resize}; give the "
+            "size, too"
+        )
+    return taken.model_copy(update={"shape": shape, "image": image})
+
+
+def set_image(
+    manifest: ModelManifest, options: ImageOptions, *, models: ModelStore
+) -> ModelManifest:
+    """Publish a version again, with the same files, that makes items of images in another way.
+
+    Raises:
+        UsageError: The options do not fit the model, change nothing, or change the size of items,
+            for which the golden batch would have to be made again.
+        StoreError: The store cannot be reached or refuses.
+    """
+    taken = with_images(manifest.input, options, where=str(manifest))
+    if taken == manifest.input:
+        raise UsageError(f"{manifest} makes items of images in that way already: {taken.image}")
+    golden = manifest.golden
+    inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
+    have = list(inputs.shape[1:])
+    if taken.shape not in (manifest.input.shape, have):
+        raise UsageError(
+            f"the golden batch of {manifest} has items of {text_of(have)}, not "
+            f"{text_of(taken.shape)}; publish the model again with that size"
+        )
+
+    stated = {field: getattr(manifest, field) for field in ModelDraft.model_fields}
+    with scratch_folder() as folder:
+        artifact = folder / "model.keras"
+        models.download(manifest.artifact, artifact)
+        return models.publish(
+            ModelDraft(**{**stated, "inputs": [taken]}),
+            artifact=artifact,
+            golden_inputs=inputs,
+            golden_outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
+            files={name: models.fetch(ref) for name, ref in manifest.files.items()},
+            # Its digest is checked as it is read back, and was accepted with the first version.
+            check=lambda _artifact: None,
+        )
+
+
+def _checked(options: Any) -> dict[str, Any]:
+    """The options that were given, of the right types."""
+    if not isinstance(options, Mapping):
+        raise UsageError(
+            f"image is a {type(options).__name__}; give a dict of some of {_WHAT_THERE_IS}"
+        )
+    stated = {name: value for name, value in options.items() if name != "size"}
+    unknown = sorted(map(str, stated.keys() - ImageOptions.__annotations__.keys()))
+    if unknown:
+        raise UsageError(f"image has no {', '.join(unknown)}; give some of {_WHAT_THERE_IS}")
+    try:
+        if stated.get("like", LOADERS[0]) not in LOADERS:
+            raise ValueError  # noqa: TRY301 - one place explains
+        ImagePreprocessing(**stated)
+    except (ValidationError, ValueError, TypeError) as exc:
+        given = ", ".join(f"{name}={value!r}" for name, value in stated.items())
+        raise UsageError(f"image has {given}; give some of {_WHAT_THERE_IS}") from exc
+    size = options.get("size")
+    return stated if size is None else {**stated, "size": _checked_size(size)}
+
+
+def _checked_size(size: Any) -> list[int]:
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 2  # noqa: PLR2004 - height, width
+        or not all(type(side) is int and side > 0 for side in size)
+    ):
+        raise UsageError(f"the size of images is {size!r}; give height and width, such as 224, 224")
+    return list(size)
+
+
+def _sized(taken: InputTensor, size: list[int] | None, *, where: str) -> list[int | None]:
+    """The shape of the input, with `size` where its sides are open."""
+    if size is None:
+        return taken.shape
+    sides = taken.shape[:2]
+    if any(own not in {None, wanted} for own, wanted in zip(sides, size, strict=True)):
+        raise UsageError(
+            f"{where} takes images of {text_of(sides)} (height, width), not {size}; leave out the "
+            "size, and images are resized to the model's"
+        )
+    return [*size, *taken.shape[2:]]

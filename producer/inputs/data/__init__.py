@@ -1,0 +1,1 @@
+"""What callers have in memory: arrays, tensors, data frames, images, and streams of them."""

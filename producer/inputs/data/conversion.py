@@ -1,0 +1,140 @@
+"""One object that holds numbers, as a NumPy array, by the protocols that it speaks."""
+
+import array
+import sys
+from collections.abc import Sequence
+from datetime import date, time, timedelta
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from fornada.errors import InputError
+from fornada.formats.items import Array
+
+_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+_ARRAYS = (np.ndarray, np.generic, bytearray, memoryview, array.array)
+_SEQUENCES = (list, tuple, np.ndarray)
+_SCALARS = (Number, str, bytes, date, time, timedelta, np.generic, type(None))
+#: NumPy's own limit.
+_MAX_AXES = 64
+
+
+def instance_of(value: object, module: str, name: str) -> bool:
+    """Whether `value` is of a class of a package that need not be installed, and is not imported.
+
+    Whoever has such an object has imported its module.
+    """
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def type_name(value: object) -> str:
+    """The type of `value`, for error messages."""
+    return type(value).__name__
+
+
+def is_array_like(value: object) -> bool:
+    """Whether `value` is one array for `as_array`: anything but nested lists."""
+    if isinstance(value, _ARRAYS):
+        return True
+    # Classes, not instances: `__getattr__` of a proxy may answer to any name.
+    if any(hasattr(type(value), protocol) for protocol in _PROTOCOLS):
+        return True
+    return hasattr(value, "__array_interface__") or _is_ragged(value)
+
+
+def is_scalar(value: object) -> bool:
+    """Whether `value` is one number, text, date or None."""
+    return isinstance(value, _SCALARS)
+
+
+def is_numbers(value: object) -> bool:
+    """Whether `value` is a number, a list of numbers, or of lists of them, and so on."""
+    if isinstance(value, Number | range):
+        return True
+    for _ in range(_MAX_AXES):
+        if not isinstance(value, list | tuple) or not value:
+            break
+        if is_scalar(value[0]):
+            # Bytes may be image files.
+            return not isinstance(value[0], bytes) and all(map(is_scalar, value))
+        value = value[0]
+    return False
+
+
+def as_array(value: object, *, where: str) -> Array:
+    """The numbers of `value`, without a copy where that is possible; masks are kept.
+
+    Args:
+        value: An array, a tensor, a buffer, or nested lists of numbers.
+        where: For error messages.
+
+    Returns:
+        One array; objects [parts] where `value` is a list of parts that differ in shape.
+
+    Raises:
+        InputError: It gives no array.
+    """
+    try:
+        found = _converted(value)
+    except Exception as exc:
+        if isinstance(value, list | tuple):
+            return in_cells(value)
+        fact = (str(exc).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
+            "give it as a NumPy array"
+        ) from exc
+    return found
+
+
+def in_cells(parts: Sequence[object]) -> Array:
+    """Parts of any shapes as an array of objects [parts]."""
+    cells = np.empty(len(parts), object)
+    for number, part in enumerate(parts):
+        cells[number] = part
+    return cells
+
+
+def unfolded(cells: Array) -> Array | None:
+    """Objects that are sequences, as those of a column of lists, as further axes.
+
+    Returns:
+        `cells` itself if they are no sequences; `None` if those differ in shape.
+    """
+    first = next((cell for cell in cells.flat if isinstance(cell, _SEQUENCES)), None)
+    if first is None or isinstance(cells, np.ma.MaskedArray):
+        return cells
+    try:
+        shape = np.shape(first)
+        null = np.full(shape, None).tolist()
+        filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
+        return np.asarray(filled).reshape(*cells.shape, *shape)
+    except Exception:  # noqa: BLE001 - NumPy raises what an object raises
+        return None
+
+
+def _converted(value: Any) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        return value
+    if instance_of(value, "torch", "Tensor"):
+        # Wherever it is, and whether or not it has a gradient.
+        return _of_torch(value)
+    if _is_ragged(value):
+        return in_cells(value.to_list())
+    if hasattr(type(value), "__dlpack__") and not hasattr(type(value), "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
+def _is_ragged(value: object) -> bool:
+    return instance_of(value, "tensorflow", "RaggedTensor")
+
+
+def _of_torch(tensor: Any) -> Array:
+    try:
+        return np.asarray(tensor.numpy(force=True))
+    except TypeError:
+        # NumPy lacks the dtype, such as bfloat16.
+        return np.asarray(tensor.float().numpy(force=True))

@@ -1,0 +1,146 @@
+"""Data frames and their columns, of pandas, Polars, Arrow and what else narwhals reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fornada.errors import FornadaError, InputError, MissingExtraError
+from fornada.formats.items import Array
+from fornada.tensors import InputTensor
+from producer.inputs.data.conversion import in_cells, type_name
+
+if TYPE_CHECKING:
+    import narwhals as nw
+
+    Frame = nw.DataFrame[Any]
+
+_PACKAGES = frozenset({"cudf", "modin", "pandas", "polars", "pyarrow"})
+_PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
+_ROWS_AT_A_TIME = 65_536
+
+
+def frame_of(value: Any, *, where: str) -> "Frame | None":
+    """`value` as a data frame, if it is one, or a column of one.
+
+    Raises:
+        InputError: It is a query that was not run, or cannot be read.
+        MissingExtraError: Reading it takes pyarrow, which is not installed.
+    """
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    named = package in _PACKAGES or any(hasattr(kind, protocol) for protocol in _PROTOCOLS)
+    # An iterator of frames, as a reader of record batches is, is a stream.
+    if not named or hasattr(kind, "__next__"):
+        return None
+    import narwhals as nw  # noqa: PLC0415 - only who gives a data frame waits for the import
+
+    with _reading(value, where):
+        found = nw.from_native(value, allow_series=True, pass_through=True)
+        if not isinstance(found, nw.DataFrame | nw.Series | nw.LazyFrame):
+            found = nw.from_native(_to_arrow(value), allow_series=True, pass_through=True)
+    if isinstance(found, nw.LazyFrame):
+        raise InputError(f"{where} is a query that was not run; give what its collect() returns")
+    if isinstance(found, nw.Series):
+        return found.alias("values").to_frame()
+    return found if isinstance(found, nw.DataFrame) else None
+
+
+def _to_arrow(value: Any) -> Any:
+    """What speaks one of the protocols as a table or column of pyarrow; anything else as it is."""
+    kind = type(value)
+    if not any(hasattr(kind, protocol) for protocol in _PROTOCOLS):
+        return value
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - optional package
+        from pyarrow.interchange import from_dataframe  # noqa: PLC0415 - optional package
+    except ImportError as exc:
+        raise MissingExtraError(
+            f"{type_name(value)} is read by pyarrow, which is not installed; "
+            "pip install 'fornada[parquet]'"
+        ) from exc
+    if hasattr(kind, "__arrow_c_stream__"):
+        return pa.table(value)
+    if hasattr(kind, "__arrow_c_array__"):
+        return pa.chunked_array([pa.array(value)])
+    return from_dataframe(value)
+
+
+def frame_arrays(
+    frame: "Frame", taken: InputTensor, *, model: str, where: str
+) -> Iterator[tuple[int, Array]]:
+    """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
+
+    A column of the input's name is taken alone, else all columns in their order. A column by itself
+    may hold lists: objects [rows].
+
+    Raises:
+        InputError: A column holds no numbers.
+    """
+    with _reading(frame, where):
+        if taken.name in frame.columns:
+            frame = frame.select(taken.name)
+        names = [name for name in frame.columns if not _is_numeric(frame, name)]
+        if names and len(frame.columns) == 1:
+            yield 0, in_cells([_cell(cell) for cell in frame.get_column(names[0]).to_list()])
+            return
+        names = [name for name in names if str(frame.schema[name]) != "Object"]
+        if names:
+            raise InputError(
+                f"{where}: column {names[0]!r} holds {frame.schema[names[0]]}, and {model} takes "
+                f"{taken}; select the columns of numbers"
+            )
+    # A table of two axes may be one item.
+    step = _ROWS_AT_A_TIME if len(taken.shape) <= 1 else max(1, len(frame))
+    for start in range(0, max(1, len(frame)), step):
+        with _reading(frame, where):
+            array = _numbers(frame[start : start + step], taken)
+        yield start, array
+
+
+def _is_numeric(frame: "Frame", name: str) -> bool:
+    dtype = frame.schema[name]
+    return dtype.is_numeric() or dtype.is_boolean()
+
+
+def _cell(cell: Any) -> Any:
+    is_sequence = hasattr(cell, "__iter__") and not isinstance(cell, str | bytes | dict)
+    return list(cell) if is_sequence else cell
+
+
+def _numbers(frame: "Frame", taken: InputTensor) -> Array:
+    columns, masks = [], []
+    for name in frame.columns:
+        column = frame.get_column(name)
+        if str(column.dtype) == "Object":
+            # Numbers of Python's, which may be None, or anything else.
+            columns.append(in_cells(column.to_list()))
+            masks.append(np.zeros(len(frame), np.bool_))
+            continue
+        null = column.is_null().to_numpy()
+        filled = column.fill_null(value=False if column.dtype.is_boolean() else 0).to_numpy()
+        if null.any() and "int" in taken.dtype and not (filled % 1).any():
+            # Whole numbers, which pandas keeps as floats beside a null.
+            filled = filled.astype(np.int64)
+        columns.append(filled)
+        masks.append(null)
+    if not columns:
+        return np.empty((len(frame), 0))
+    values, mask = np.column_stack(columns), np.column_stack(masks)
+    return np.ma.MaskedArray(values, mask) if mask.any() else values
+
+
+@contextmanager
+def _reading(value: object, where: str) -> Iterator[None]:
+    """Say in one line what a package of frames may raise."""
+    try:
+        yield
+    except FornadaError:
+        raise
+    except Exception as exc:
+        fact = (str(exc).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"{where} is {type_name(value)}, which cannot be read ({type(exc).__name__}: {fact}); "
+            "give its numbers as an array"
+        ) from exc

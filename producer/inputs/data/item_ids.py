@@ -1,0 +1,116 @@
+"""The callers' ids of items: what may be one, and that none comes twice."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from numbers import Integral
+from uuid import UUID
+
+from fornada.errors import InputError, UsageError
+from producer.inputs.interface import Block, ImageFile
+
+#: Bytes of a digest, by which ids are remembered; so many collide by no accident.
+_DIGEST_BYTES = 12
+
+
+def as_item_id(value: object, *, where: str) -> str:
+    """An id as text.
+
+    Raises:
+        InputError: It is neither text, a whole number, a path nor a UUID, or has no UTF-8.
+    """
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "backslashreplace")
+    elif isinstance(value, str | UUID) or (
+        isinstance(value, Integral) and not isinstance(value, bool)
+    ):
+        text = str(value)
+    elif isinstance(value, os.PathLike):
+        text = os.fsdecode(value)
+    else:
+        raise InputError(
+            f"{where} is {str(value)[:80]!r} of type {type(value).__name__}; give text or whole "
+            "numbers"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InputError(f"{where} is {text[:80]!r}, which UTF-8 cannot write") from exc
+    return text
+
+
+def as_item_ids(values: object, *, where: str) -> list[str]:
+    """Ids in a list, an array or a column, as text.
+
+    Raises:
+        UsageError: It is no sequence of ids.
+        InputError: One of them is no id.
+    """
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
+        raise UsageError(f"{where} is {type(values).__name__}; give a list of one id an item")
+    return [as_item_id(value, where=f"{where}[{n}]") for n, value in enumerate(values)]
+
+
+def with_item_ids(blocks: Iterable[Block], item_ids: list[str], *, where: str) -> Iterator[Block]:
+    """The blocks, with the ids in order.
+
+    Raises:
+        UsageError: The blocks have ids already.
+        InputError: There are more items than ids, or more ids than items.
+    """
+    taken = 0
+    for block in blocks:
+        own, count = _ids_of(block)
+        if own:
+            raise UsageError(f"item_ids came, and {where} have ids of their own; give one of both")
+        upto = taken + count
+        if upto > len(item_ids):
+            raise other_count(item_ids, upto, where=where)
+        if isinstance(block, ImageFile):
+            yield replace(block, item_id=item_ids[taken])
+        else:
+            yield replace(block, item_ids=item_ids[taken:upto])
+        taken = upto
+    if taken < len(item_ids):
+        raise other_count(item_ids, taken, where=where)
+
+
+def other_count(item_ids: list[str], item_count: int, *, where: str) -> InputError:
+    """Why ids do not go with items."""
+    return InputError(
+        f"{where}: {len(item_ids)} item ids for {item_count} items; give one id an item, or none"
+    )
+
+
+def without_duplicates(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks, each once it is sure that none of its items has another's id.
+
+    It remembers about a hundred bytes an item.
+
+    Raises:
+        InputError: Two items have one id.
+    """
+    known: dict[bytes, int] = {}
+    first = 0
+    for block in blocks:
+        ids, count = _ids_of(block)
+        for number, item_id in enumerate(ids, first):
+            digest = hashlib.blake2b(
+                item_id.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES
+            ).digest()
+            other = known.setdefault(digest, number)
+            if other != number:
+                raise InputError(
+                    f"items {other} and {number} have the same id, {item_id[:80]!r}; give each "
+                    "item an id of its own"
+                )
+        first += count
+        yield block
+
+
+def _ids_of(block: Block) -> tuple[Sequence[str], int]:
+    if isinstance(block, ImageFile):
+        return () if block.item_id is None else (block.item_id,), 1
+    return block.item_ids or (), len(block.images)

@@ -1,0 +1,80 @@
+"""What a local file is, by how it begins."""
+
+import gzip
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from fornada.errors import InputError
+from fornada.formats.idx import GZIP_MAGIC, IDX_DTYPES
+from fornada.formats.images import HEAD_BYTES, IMAGE_SUFFIXES, is_image
+from fornada.formats.tar import HEADER_BYTES, is_tar
+from producer.inputs.array_files import reading
+
+Kind = Literal["npy", "npz", "idx", "image", "tar", "zip"]
+
+KINDS_IN_WORDS = ".npy, .npz, IDX, an image, or a .tar or .zip of images"
+
+_ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
+_IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether a file is named like an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def kind_of(path: Path, *, where: str) -> Kind:
+    """What the file is: what its first bytes say, else what its suffix says.
+
+    Raises:
+        InputError: It is missing, may not be read, is empty, no regular file, or of no known kind.
+        LocalDiskError: The disk failed.
+    """
+    with reading(where):
+        if path.exists() and not path.is_file():
+            raise InputError(f"{where} is not a regular file; copy it into one")
+        with path.open("rb") as stream:
+            head = stream.read(HEADER_BYTES)
+        if not head:
+            raise InputError(f"{where} is an empty file; write it again")
+        kind = _kind_by_head(head)
+        if head.startswith(_ZIP_MAGICS):
+            kind = _kind_of_zip(path)
+        elif head.startswith(GZIP_MAGIC):
+            kind = _kind_of_gzip(path)
+    if kind is not None:
+        return kind
+    if has_image_suffix(path.name):
+        return "image"
+    raise InputError(
+        f"{where} is of no known kind (it begins with {head[:8]!r}); give {KINDS_IN_WORDS}"
+    )
+
+
+def _kind_by_head(head: bytes) -> Kind | None:
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if is_image(head[:HEAD_BYTES]):
+        return "image"
+    if head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES:
+        return "idx"
+    return "tar" if is_tar(head) else None
+
+
+def _kind_of_zip(path: Path) -> Kind:
+    if path.suffix.lower() == ".npz":
+        return "npz"
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    has_images = any(map(has_image_suffix, names))
+    return "zip" if has_images or not any(name.endswith(".npy") for name in names) else "npz"
+
+
+def _kind_of_gzip(path: Path) -> Kind:
+    try:
+        with gzip.open(path) as stream:
+            return "tar" if is_tar(stream.read(HEADER_BYTES)) else "idx"
+    except (OSError, EOFError):
+        # Whoever reads it says what is wrong.
+        return "idx"

@@ -1,0 +1,152 @@
+"""Local files as items: rows of arrays in blocks, image files as they are."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from fornada.errors import InputError
+from fornada.formats.images import check_image_input
+from producer.inputs.archives import Archive, too_large
+from producer.inputs.array_files import FileArray, file_arrays, reading
+from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
+from producer.inputs.paths import FoundFile, common_base, find_files, printable
+
+_BLOCK_BYTES = 16 * 1024 * 1024
+_READ_THREADS = 4
+#: Files that are read ahead of those that are being packed.
+_MOST_AHEAD = 8
+_MOST_AHEAD_BYTES = 32 * 1024 * 1024
+
+
+def read_blocks(
+    files: LocalFiles, *, signature: Signature, max_file_bytes: int, strict: bool
+) -> Iterator[Block]:
+    """The items of `files`, in order; every path is checked before the first is read.
+
+    Arrays alone have no item ids. With an image file among them, every item has one: the file's
+    path relative to the folder that all inputs share, where an archive counts as a folder; for a
+    row of an array `<path>#<row>`, of an `.npz` `<path>:<member>#<row>`.
+
+    Args:
+        files: What the caller gave; gets the files that are left out.
+        signature: What the model takes.
+        max_file_bytes: A larger image file is an item with an error.
+        strict: Refuse what would be left out.
+
+    Raises:
+        InputError: A path is missing or does not fit; or no file can be read.
+        UsageError: There are no paths.
+        LocalDiskError: The disk failed.
+    """
+    found = find_files(files, strict=strict)
+    images = [file for file in found if file.kind in {"image", "tar", "zip"}]
+    if images:
+        check_image_input(signature.input, where=images[0].where)
+    arrays = {
+        file: file_arrays(Path(file.path), file.kind, where=file.where)
+        for file in found
+        if file.kind in {"npy", "npz", "idx"}
+    }
+    reader = _Reader(
+        given=files,
+        root=common_base(found) if images else None,
+        item_shape=signature.item_shape,
+        max_file_bytes=max_file_bytes,
+        strict=strict,
+    )
+    return reader.blocks(found, arrays)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reader:
+    """Reads found files."""
+
+    given: LocalFiles
+    #: What item ids are relative to; `None` for no ids.
+    root: str | None
+    item_shape: Sequence[int]
+    max_file_bytes: int
+    strict: bool
+
+    def blocks(
+        self, files: Sequence[FoundFile], arrays: Mapping[FoundFile, list[FileArray]]
+    ) -> Iterator[Block]:
+        for kind, run in groupby(files, key=lambda file: file.kind):
+            if kind == "image":
+                yield from self._images(run)
+                continue
+            for file in run:
+                if kind in {"tar", "zip"}:
+                    yield from self._members(file)
+                for array in arrays.get(file, ()):
+                    yield from self._rows(array, file)
+
+    def _rows(self, array: FileArray, file: FoundFile) -> Iterator[ItemBlock]:
+        ids, first_row = None, 0
+        for rows in array.blocks(item_shape=self.item_shape, max_block_bytes=_BLOCK_BYTES):
+            if self.root is not None:
+                name = self._id_of(file.path) + (f":{array.member}" if array.member else "")
+                ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
+            yield ItemBlock(images=rows, item_ids=ids, where=array.header.where)
+            first_row += len(rows)
+
+    def _members(self, file: FoundFile) -> Iterator[ImageFile]:
+        archive = Archive(
+            path=Path(file.path),
+            is_zip=file.kind == "zip",
+            where=file.where,
+            selection=self.given.selection,
+            left_out=self.given.left_out,
+            max_file_bytes=self.max_file_bytes,
+        )
+        left_out = self.given.left_out
+        for member in archive.files():
+            if self.strict and left_out.reasons:
+                raise InputError(left_out.reasons[0])
+            item_id = self._id_of(os.path.join(file.path, member.name))  # noqa: PTH118 - text
+            yield replace(member, item_id=item_id)
+
+    def _images(self, files: Iterator[FoundFile]) -> Iterator[ImageFile]:
+        """The files in order, read by a few threads."""
+        ahead: deque[tuple[Future[ImageFile], int]] = deque()
+        ahead_bytes = 0
+        with ThreadPoolExecutor(_READ_THREADS) as pool:
+            for file in files:
+                size_bytes = _size_of(file)
+                while ahead and (
+                    len(ahead) == _MOST_AHEAD or ahead_bytes + size_bytes > _MOST_AHEAD_BYTES
+                ):
+                    future, done_bytes = ahead.popleft()
+                    ahead_bytes -= done_bytes
+                    yield future.result()
+                ahead.append((pool.submit(self._image, file), size_bytes))
+                ahead_bytes += size_bytes
+            while ahead:
+                yield ahead.popleft()[0].result()
+
+    def _image(self, file: FoundFile) -> ImageFile:
+        item_id, error, data = self._id_of(file.path), file.error, b""
+        if error is None:
+            try:
+                with reading(file.where), Path(file.path).open("rb") as stream:
+                    data = stream.read(self.max_file_bytes + 1)
+            except InputError as exc:
+                error = str(exc)
+        if len(data) > self.max_file_bytes:
+            data, error = b"", too_large(file.where, self.max_file_bytes)
+        return ImageFile(name=file.path, data=data, item_id=item_id, error=error)
+
+    def _id_of(self, path: str) -> str:
+        return printable(os.path.relpath(path, self.root))
+
+
+def _size_of(file: FoundFile) -> int:
+    try:
+        return os.path.getsize(file.path)  # noqa: PTH202 - text
+    except OSError:
+        # Reading it says why.
+        return 0

@@ -1,0 +1,129 @@
+"""The jobs of a deployment: found again, and kept going."""
+
+from datetime import timedelta
+
+from fornada import keys
+from fornada.coordination.interface import Coordination
+from fornada.errors import JobNotFoundError, MessageError
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.store import JobStore
+from fornada.queue.interface import Sender
+from producer.job import Job
+from producer.job_status import JobStatus
+from producer.listing import list_jobs
+from producer.options import check_text
+from producer.submitting.creation import JobCreator
+from producer.upkeep.backlog import Backlog, backlog_of
+from producer.upkeep.retention import purge
+from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
+from producer.upkeep.verification import Verification, compare, verification_of
+
+
+class Jobs:
+    """Finds jobs, resumes, retries, verifies and deletes them: the part of `Client` for that."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        coordination: Coordination,
+        sender: Sender,
+        creator: JobCreator,
+    ) -> None:
+        self._jobs = jobs
+        self._coordination = coordination
+        self._sender = sender
+        self._creator = creator
+
+    def job(self, job_id: str) -> Job:
+        """The job with this id, from any producer.
+
+        Raises:
+            JobNotFoundError: There is none.
+            UsageError: `job_id` is none.
+        """
+        check_text(job_id, "job_id")
+        return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
+
+    def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
+        """The statuses of all jobs, or of the newest `limit`, newest first."""
+        return list_jobs(
+            limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
+        )
+
+    def backlog(self) -> Backlog:
+        """The unfinished work of all jobs, in shards and in items."""
+        return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+
+    def resume(self, job_id: str) -> Job:
+        """Enqueue lost shards of a job now; the workers' reconciler would do so later.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has ended.
+        """
+        job = self.job(job_id)
+        lost = lost_shards(job.manifest, jobs=self._jobs, coordination=self._coordination)
+        self._creator.enqueue(job.manifest, lost)
+        return job
+
+    def retry_failed(self, job_id: str) -> Job:
+        """Run the failed items of an ended job again, and its missing shards, as a new job.
+
+        Its id is the job's with `-retry` appended, so calling again returns the same job. Images
+        are not copied; item ids and numbers are those of the first job. Items that could not be
+        read when they were submitted are left out.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has not ended, or nothing can be run again.
+        """
+        source = self.job(job_id).manifest
+        existing = self._creator.existing(retry_id(job_id))
+        if existing is not None and existing.tags.get(RETRY_OF) == job_id:
+            # Perhaps of an older version, which would be written otherwise today.
+            return self._as_job(existing)
+        manifest = retry_of(source, jobs=self._jobs)
+        return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
+
+    def verify(
+        self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
+    ) -> Verification:
+        """Compute shards of an ended job again and compare the results, byte by byte.
+
+        The same artifact, item, engine and tile give the same bytes on the same kind of machine,
+        whatever the split, workers, threads and retries.
+
+        Args:
+            job_id: The job.
+            sample: Shards to compute, at most; the same ones each time.
+            timeout_s: Give up waiting after this many seconds.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: It has not ended, or has no shard to run again.
+            WaitTimeoutError: They did not finish in time; they still run.
+            JobFailedError: A shard could not be run again.
+        """
+        manifest = self.job(job_id).manifest
+        again = verification_of(manifest, jobs=self._jobs, sample=sample)
+        job = self._as_job(self._creator.create_and_enqueue(again, new=True))
+        job.wait(timeout_s)
+        return compare(manifest, job.manifest, jobs=self._jobs)
+
+    def purge(self, older_than: timedelta) -> list[str]:
+        """Delete jobs that ended longer ago than `older_than`; return their ids.
+
+        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
+        became a job are deleted too, after a day at the earliest. If it fails, call it again.
+        """
+        return purge(self._jobs, self._coordination, older_than=older_than)
+
+    def _status_of(self, job_id: str) -> JobStatus | None:
+        try:
+            return self._as_job(self._jobs.manifest(job_id)).status()
+        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
+            return None
+
+    def _as_job(self, manifest: JobManifest) -> Job:
+        return Job(manifest, jobs=self._jobs, coordination=self._coordination)

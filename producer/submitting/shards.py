@@ -1,0 +1,180 @@
+"""Shards on their way to the store: rows of an array, image files, or what is stored already."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from fornada.formats.items import Array
+from fornada.formats.npy import to_npy
+from fornada.formats.tar import Span, index_json
+from fornada.jobs.manifest import ShardInput
+from fornada.records import ItemError, ObjectRef
+from producer.inputs.interface import Signature
+
+#: Enough that a request costs little beside it; several are in memory at a time.
+_ARCHIVE_BYTES = 32 * 1024 * 1024
+#: How much larger than its file an image of any size is taken to become.
+_EXPANSION = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardLimits:
+    """What goes into a shard, at most."""
+
+    item_count: int
+    #: Of an archive with several image files.
+    archive_bytes: int
+    #: Of an image file.
+    file_bytes: int
+
+    @classmethod
+    def of(cls, signature: Signature, *, item_count: int, max_shard_bytes: int) -> "ShardLimits":
+        """Such that a shard's bytes, and its items once decoded, fit into `max_shard_bytes`."""
+        most = max_shard_bytes // _EXPANSION if signature.input.is_open else max_shard_bytes
+        return cls(
+            item_count=item_count,
+            archive_bytes=min(_ARCHIVE_BYTES, most),
+            file_bytes=max_shard_bytes,
+        )
+
+
+Part = Literal["npy", "tar", "ids", "index"]
+
+
+class Keeper(Protocol):
+    """Keeps what a shard reads."""
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether it becomes part of the manifest, and is no object."""
+
+    def keep(self, part: Part, data: bytes) -> ObjectRef:
+        """A reference to `data`, which is kept."""
+
+
+class Shard(Protocol):
+    """Items that become one message."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What has to be kept for it, without ids."""
+
+    @property
+    def item_count(self) -> int:
+        """Its items."""
+
+    def kept(self, keeper: Keeper) -> ShardInput:
+        """What the shard reads, once `keeper` has all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArrayShard:
+    """Rows of an array.
+
+    images: item dtype [items, *item_shape].
+    """
+
+    images: Array
+    item_ids: Sequence[str] | None
+    #: Items that could not be read.
+    errors: list[ItemError] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.images.nbytes
+
+    @property
+    def item_count(self) -> int:
+        return len(self.images)
+
+    def kept(self, keeper: Keeper) -> ShardInput:
+        return ShardInput(
+            objects=[keeper.keep("npy", to_npy(self.images))],
+            item_count=len(self.images),
+            item_ids=_kept_ids(self.item_ids, keeper),
+            item_errors=self.errors,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileShard:
+    """Image files in a tar archive."""
+
+    archive: bytes
+    #: Where each file is in it.
+    spans: Sequence[Span]
+    item_ids: Sequence[str] | None
+    #: Files that could not be read.
+    errors: list[ItemError] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.archive)
+
+    @property
+    def item_count(self) -> int:
+        return len(self.spans)
+
+    def kept(self, keeper: Keeper) -> ShardInput:
+        return ShardInput(
+            format="tar",
+            objects=[keeper.keep("tar", self.archive)],
+            item_count=len(self.spans),
+            # An archive that is at hand is faster read than its index.
+            index=None if keeper.is_inline else keeper.keep("index", index_json(self.spans)),
+            item_ids=_kept_ids(self.item_ids, keeper),
+            item_errors=self.errors,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredArchiveShard:
+    """Image files in a part of an archive that is in the store."""
+
+    part: ObjectRef
+    #: Where each file is in the part.
+    spans: Sequence[Span]
+    item_ids: Sequence[str]
+    #: Files that are too large.
+    errors: list[ItemError] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return 0
+
+    @property
+    def item_count(self) -> int:
+        return len(self.spans)
+
+    def kept(self, keeper: Keeper) -> ShardInput:
+        return ShardInput(
+            format="tar",
+            objects=[self.part],
+            item_count=len(self.spans),
+            index=keeper.keep("index", index_json(self.spans)),
+            item_ids=_kept_ids(self.item_ids, keeper),
+            item_errors=self.errors,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredShard:
+    """Objects that are in the store."""
+
+    input: ShardInput
+
+    @property
+    def size_bytes(self) -> int:
+        return 0
+
+    @property
+    def item_count(self) -> int:
+        return self.input.item_count
+
+    def kept(self, keeper: Keeper) -> ShardInput:  # noqa: ARG002 - as the interface
+        return self.input
+
+
+def _kept_ids(item_ids: Sequence[str] | None, keeper: Keeper) -> ObjectRef | None:
+    return None if item_ids is None else keeper.keep("ids", json.dumps(item_ids).encode())

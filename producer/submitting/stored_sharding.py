@@ -1,0 +1,168 @@
+"""Cut stored objects into shards; nothing is copied."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from fornada.errors import InputError
+from fornada.formats.images import check_image_input
+from fornada.formats.npy import MAX_HEADER_BYTES
+from fornada.formats.tar import Span, TarMember
+from fornada.jobs.manifest import ShardInput
+from fornada.parallel import in_parallel
+from fornada.records import ItemError, ObjectRef
+from fornada.storage.interface import ObjectStore
+from producer.inputs.archives import too_large
+from producer.inputs.array_header import ArrayHeader
+from producer.inputs.interface import Signature, StoredImages
+from producer.inputs.stored_archives import stored_members
+from producer.inputs.stored_images import FoundObject, find_objects
+from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
+
+
+def cut_stored(
+    stored: StoredImages,
+    *,
+    objects: ObjectStore,
+    signature: Signature,
+    limits: ShardLimits,
+    strict: bool = False,
+) -> Iterator[Shard]:
+    """Shards over the stored objects, in key order; archives are looked into as they are reached.
+
+    A `.npy` object is a shard by itself: item dtype [items, *item_shape], give or take a last axis
+    of 1. Image files are one item each and share shards; those in a `.tar` are read by range. Sizes
+    and ETags are recorded, so that a worker notices an object that changed after submission.
+
+    Args:
+        stored: Which objects.
+        objects: The store.
+        signature: What the model takes.
+        limits: What goes into a shard.
+        strict: Refuse an object of another kind.
+
+    Raises:
+        InputError: There are no objects, or one does not fit or is too large.
+        StoreError: The store cannot be reached or refuses.
+    """
+    found = find_objects(stored, objects=objects, max_bytes=limits.file_bytes, strict=strict)
+    for file in found:
+        if file.kind != "npy":
+            check_image_input(signature.input, where=file.where)
+            break
+    arrays = [file for file in found if file.kind == "npy"]
+
+    def count_items(file: FoundObject) -> int:
+        head = objects.get(file.info.key, bucket=file.bucket, max_bytes=MAX_HEADER_BYTES).data
+        header = ArrayHeader.of_npy(head, where=file.where)
+        header.check_size(file.info.size_bytes)
+        return _checked_items(header, signature)
+
+    item_counts = dict(zip(arrays, in_parallel(count_items, arrays), strict=True))
+
+    def shards() -> Iterator[Shard]:
+        for kind, run in groupby(found, key=lambda file: file.kind):
+            if kind == "npy":
+                yield from (_array_shard(file, item_counts[file]) for file in run)
+            elif kind == "image":
+                yield from _image_shards(run, limits)
+            else:
+                for file in run:
+                    members = stored_members(file, stored, objects=objects)
+                    yield from _archive_shards(file, members, limits)
+
+    return shards()
+
+
+def _checked_items(header: ArrayHeader, signature: Signature) -> int:
+    """How many items the array holds, which are what the model takes."""
+    header.check_items(signature.item_shape, model=signature.model)
+    if header.dtype != np.dtype(signature.item_dtype):
+        raise InputError(
+            f"{header.where}: dtype {header.dtype}, but {signature.model} takes "
+            f"{signature.item_dtype}, and stored objects are used as they are; write it again as "
+            f"{signature.item_dtype}"
+        )
+    return header.shape[0]
+
+
+def _array_shard(file: FoundObject, item_count: int) -> Shard:
+    return StoredShard(input=ShardInput(objects=[_ref(file)], item_count=item_count))
+
+
+def _image_shards(files: Iterable[FoundObject], limits: ShardLimits) -> Iterator[Shard]:
+    run: list[FoundObject] = []
+    run_bytes = 0
+    for file in files:
+        size_bytes = file.info.size_bytes
+        if run and (len(run) == limits.item_count or run_bytes + size_bytes > limits.archive_bytes):
+            yield _image_shard(run, limits)
+            run, run_bytes = [], 0
+        run.append(file)
+        # One that is too large is not read.
+        run_bytes += size_bytes if size_bytes <= limits.file_bytes else 0
+    if run:
+        yield _image_shard(run, limits)
+
+
+def _image_shard(files: Sequence[FoundObject], limits: ShardLimits) -> Shard:
+    errors = [
+        ItemError(index=index, reason=too_large(file.where, limits.file_bytes))
+        for index, file in enumerate(files)
+        if file.info.size_bytes > limits.file_bytes
+    ]
+    return StoredShard(
+        input=ShardInput(
+            format="image",
+            objects=[_ref(file) for file in files],
+            item_count=len(files),
+            item_errors=errors,
+        )
+    )
+
+
+def _archive_shards(
+    archive: FoundObject, members: Iterable[TarMember], limits: ShardLimits
+) -> Iterator[Shard]:
+    run: list[TarMember] = []
+    for member in members:
+        # One that is too large is not read.
+        size_bytes = member.span.size_bytes
+        end_byte = member.span.first_byte + (size_bytes if size_bytes <= limits.file_bytes else 0)
+        if run and (
+            len(run) == limits.item_count
+            or end_byte - run[0].span.first_byte > limits.archive_bytes
+        ):
+            yield _archive_shard(archive, run, limits)
+            run = []
+        run.append(member)
+    if run:
+        yield _archive_shard(archive, run, limits)
+
+
+def _archive_shard(
+    archive: FoundObject, members: Sequence[TarMember], limits: ShardLimits
+) -> Shard:
+    first_byte = members[0].span.first_byte
+    spans, errors = [], []
+    for index, member in enumerate(members):
+        size_bytes = member.span.size_bytes
+        if size_bytes > limits.file_bytes:
+            why = too_large(f"{archive.where}/{member.name}", limits.file_bytes)
+            errors.append(ItemError(index=index, reason=why))
+            size_bytes = 0
+        spans.append(Span(member.span.first_byte - first_byte, size_bytes))
+    return StoredArchiveShard(
+        part=_ref(archive).part(first_byte, max(span.end_byte for span in spans)),
+        spans=spans,
+        item_ids=[f"{archive.info.key}/{member.name}" for member in members],
+        errors=errors,
+    )
+
+
+def _ref(file: FoundObject) -> ObjectRef:
+    info = file.info
+    return ObjectRef(
+        key=info.key, bucket=file.bucket, size_bytes=info.size_bytes, etag=info.etag or None
+    )
