@@ -19,6 +19,8 @@ _EXTRAS: dict[Backend, str] = {
     "tensorflow": "'fornada[worker]' (or 'fornada[train]' to train)",
     "openvino": "'fornada[openvino]'",
 }
+#: Drawings and scikit-learn: a third of the time that Keras takes to import, and 100 MB.
+_NOT_TO_PREDICT = ("matplotlib", "scipy", "sklearn")
 #: Blocked while Keras is imported on OpenVINO. OpenVINO's converter reports each import to its
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.
@@ -56,6 +58,12 @@ def import_keras(backend: Backend = "tensorflow") -> Any:
             f"Keras already runs on {used} in this process; load models on {backend} in another"
         )
     return keras
+
+
+def import_keras_to_predict() -> Any:
+    """`import_keras` on TensorFlow without what only training needs."""
+    with imports_blocked(_NOT_TO_PREDICT):
+        return import_keras()
 
 
 def import_tensorflow() -> Any:

@@ -209,6 +209,9 @@ class OpenVINOEngine:
         self.name = f"openvino {version('openvino')} {precision}"
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
+    def forget(self) -> None:
+        """Nothing: OpenVINO keeps nothing."""
+
     def load(
         self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
     ) -> EngineModel:

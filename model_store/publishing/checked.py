@@ -17,13 +17,14 @@ from model_store.engines.interface import Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
-from model_store.engines.work import estimate
+from model_store.engines.work import Work, estimate
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
 #: Items of a golden batch that nobody chose.
 GOLDEN_ITEMS = 32
+_LEAST_GOLDEN_ITEMS = 4
 
 
 def publish_checked(
@@ -56,13 +57,14 @@ def publish_checked(
 
     def check(stored: Path) -> None:
         loaded = load_model(stored, where=where, allowed_objects=models.trust.allowed_objects)
-        tile_items = _tile_items(loaded, inputs)
+        work = _work(loaded, inputs)
+        compared = slice(work.golden_items(_tile_items(work)))
         check_golden(
             # As a worker does, with its open sides.
-            _compiled(loaded, draft.input.shape, draft.input.dtype, tile_items),
-            inputs=inputs,
-            outputs=outputs,
-            tile_items=tile_items,
+            _compiled(loaded, draft.input.shape, draft.input.dtype, _tile_items(work)),
+            inputs=inputs[compared],
+            outputs=outputs[compared],
+            tile_items=_tile_items(work),
             where=where,
         )
 
@@ -97,7 +99,7 @@ def golden_outputs(
             is not allowed.
     """
     try:
-        outputs = outputs_of(model, inputs, tile_items=_tile_items(model, inputs))
+        outputs = outputs_of(model, inputs, tile_items=_tile_items(_work(model, inputs)))
     except PredictionError as exc:
         raise ModelRefusedError(
             f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
@@ -111,12 +113,18 @@ def golden_outputs(
     return outputs
 
 
-def _tile_items(model: Any, items: Array) -> int:
-    """Rows of a call over a golden batch: few, where an item takes much memory on its way."""
-    is_text = items.dtype.kind == "i"
-    return min(
-        GOLDEN_ITEMS, estimate(model, item_shape=items.shape[1:], is_text=is_text).call_items
-    )
+def made_up_count(model: Any, items: Array) -> int:
+    """How many made-up items a golden batch has: fewer, where one takes long."""
+    return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, _work(model, items).golden_items(1)))
+
+
+def _work(model: Any, items: Array) -> Work:
+    return estimate(model, item_shape=items.shape[1:], is_text=items.dtype.kind == "i")
+
+
+def _tile_items(work: Work) -> int:
+    """Rows of a call over a golden batch: one, where it takes much memory on its way."""
+    return GOLDEN_ITEMS if work.is_light else 1
 
 
 def _compiled(

@@ -17,6 +17,8 @@ from fornada.storage.interface import Content
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
+from model_store.engines.keras_setup import import_keras_to_predict
+from model_store.engines.memory import release_memory
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import golden_outputs, packages, publish_checked
 from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
@@ -66,6 +68,7 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
+    import_keras_to_predict()
     stated = stated or Stated()
     stated.check()
     model = load_model(
@@ -89,6 +92,7 @@ def publish_file(
         log.warning("; ".join([f"{where} gives {given}", hint]))
     # It would be in memory together with the one that is read back.
     del model
+    release_memory(dropped=True)
     draft = ModelDraft.of_one(
         taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fornada.errors import InputError, ModelRefusedError
 from fornada.formats.items import Array, check_items
 from fornada.tensors import InputTensor
-from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs
+from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, made_up_count
 from model_store.signature import token_count
 
 #: A golden batch is predicted at every load, and more items would show no more.
@@ -55,6 +55,7 @@ def made_up_golden(
     refusals: list[ModelRefusedError] = []
     for shape in _shapes(taken):
         items = _made_up(taken, shape, token_count(model))
+        items = items[: made_up_count(model, items)]
         try:
             return items, golden_outputs(model, items, where=where, allow_nan=allow_nan)
         except ModelRefusedError as exc:
