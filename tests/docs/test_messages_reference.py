@@ -60,6 +60,7 @@ class TenthEach:
     engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
 
     def rows_for(self, _item_shape: Sequence[int]) -> int:
+        """Four, of any shape."""
         return self.tile_items
 
     def predict_tile(self, tile: Array) -> Array:
