@@ -54,6 +54,7 @@ class ArrayReader:
                 for number, cell in enumerate(array.flat, start):
                     yield from self.blocks(cell, where=f"{where}[{number}]")
                 continue
+            self._check_item(whole.shape, where=where)
             items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
 
@@ -67,6 +68,17 @@ class ArrayReader:
         else:
             hint = "; for a file give pathlib.Path" if isinstance(value, str) else ""
             raise InputError(f"{where} is {type_name(value)}{hint}; give an array of items")
+
+    def _check_item(self, shape: tuple[int, ...], *, where: str) -> None:
+        """Name the shape of what has as many axes as an item, and is none, as it is."""
+        signature = self.signature
+        want = tuple(signature.input.shape)
+        fits = fitted_shape(shape, want) or fitted_shape(shape[1:], want)
+        if shape and len(shape) == len(want) and 0 not in shape and fits is None:
+            raise InputError(
+                f"{where}: an item of shape {shape}, but {signature.model} takes {want}; resize "
+                "images, pad or cut sequences before you submit"
+            )
 
     def is_one_item(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape is one item without the leading axis.

@@ -202,7 +202,7 @@ def test_items_that_differ_in_shape_go_to_a_model_of_any_length() -> None:
         assert [3.0, 3.0, 15.0, 24.0] == sums_both_ways(TOKENS, make)
     job = TOKENS.submit(ragged, model="m")
     assert [1, 1, 2] == [shard.item_count for shard in job.manifest.shards]
-    assert "inputs[1]: items of shape (2,), but m:1 takes (3,)" in refusal(
+    assert "inputs[1]: an item of shape (2,), but m:1 takes (3,)" in refusal(
         VECTORS, lambda: [[1, 2, 3], [4, 5]]
     )
 
