@@ -145,7 +145,12 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         return predictor
 
     return ModelCache(
-        settings, models=models, build=build, disk=ArtifactCache(settings.cache_dir), events=events
+        settings,
+        models=models,
+        build=build,
+        disk=ArtifactCache(settings.cache_dir),
+        forget=shared.engine.forget,
+        events=events,
     )
 
 

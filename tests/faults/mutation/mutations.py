@@ -493,10 +493,10 @@ MUTATIONS = (
     Mutation(
         name="tile-not-padded",
         path="worker/compute/predictor.py",
-        old="        self._predict = compile_for(self.tile_items)\n",
+        old="        self._predict = self._compile_for(self.tile_items)\n",
         new="        def bare(tile: Array) -> NDArray[np.float32]:\n"
         "            filled = 1 + int(np.argwhere(tile)[-1, 0])\n"
-        "            outputs = compile_for(filled)(tile[:filled])\n"
+        "            outputs = self._compile_for(filled)(tile[:filled])\n"
         "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
         "        self._predict = bare\n",
         tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),
