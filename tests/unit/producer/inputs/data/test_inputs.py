@@ -319,6 +319,24 @@ def test_an_array_that_claims_more_than_fits_into_memory_takes_none() -> None:
     assert peak_bytes < 100 * 2**20
 
 
+def test_an_array_in_a_file_is_read_by_rows(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rows = np.arange(6_000_000, dtype=np.float64).reshape(-1, 3) % 7
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        stored = file.create_dataset("rows", data=rows)
+        tracemalloc.start()
+        try:
+            shards = VECTORS.submit(stored, model="m", items_per_shard=500_000).manifest.shards
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        one = file.create_dataset("one", data=[1, 2, 3])
+        assert [6.0] == sums_both_ways(VECTORS, lambda: one)
+    assert [500_000] * 4 == [shard.item_count for shard in shards]
+    assert peak_bytes < rows.nbytes + 40 * 2**20
+    assert "Dataset, which gives no array" in refusal(VECTORS, lambda: stored)
+
+
 def test_pictures_and_files_go_in(tmp_path: Path) -> None:
     images = pytest.importorskip("PIL.Image")
     small = images.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
