@@ -133,6 +133,40 @@ def test_history_report_and_golden_batch_are_stored_with_the_model(
     assert (32, 10) == from_npy(models.fetch(manifest.golden.outputs), where="outputs").shape
 
 
+def test_labels_and_values_are_named_with_their_kind(models: ModelStore) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    labels, values = (features[:, :3] > 0).astype(np.int64), features[:, :2] * 3
+    for kind, targets, threshold, section in (
+        ("multilabel", labels, 0.5, b"Results by label"),
+        ("values", values, None, b"Errors by value"),
+    ):
+        classes = [f"{kind}-{number}" for number in range(targets.shape[1])]
+        dataset = Dataset(
+            name="features",
+            kind=kind,  # type: ignore[arg-type]  # one of them
+            train_items=features,
+            train_targets=targets,
+            test_items=features,
+            test_targets=targets,
+            classes=classes,
+        )
+
+        manifest = job.train(dataset, name=kind, models=models, plan=TrainingPlan(epochs=3))
+
+        assert ("features", "float32", None) == (
+            manifest.input.name,
+            manifest.input.dtype,
+            manifest.input.image,
+        )
+        assert (kind, classes, threshold) == (
+            manifest.output.kind,
+            manifest.output.classes,
+            manifest.output.threshold,
+        )
+        assert section in models.fetch(manifest.files["report.html"])
+
+
 def test_the_same_training_gives_the_same_bytes(
     digits: Dataset, published: _Published, models: ModelStore
 ) -> None:

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fornada.errors import StoreUnavailableError
-from fornada.jobs.endings import Endings
 from fornada.jobs.items import Items
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
