@@ -268,6 +268,26 @@ MUTATIONS = (
             f"{_JOB_STORE}data_is_read_back_and_a_change_is_noticed[memory]",
         ),
     ),
+    Mutation(
+        name="file-read-alone-not-checked",
+        path="fornada/jobs/shard_files.py",
+        old="sha256=s.sha256) for s in wanted]",
+        new="sha256=None) for s in wanted]",
+        tests=(
+            "tests/unit/fornada/jobs/test_shard_files.py::"
+            "test_a_few_selected_files_are_read_alone_and_checked",
+        ),
+    ),
+    Mutation(
+        name="range-reads-from-the-beginning",
+        path="fornada/storage/checked_reads.py",
+        old="first_byte=ref.first_byte,",
+        new="first_byte=0,",
+        tests=(
+            "tests/unit/fornada/jobs/test_shard_files.py::"
+            "test_ranges_of_archives_of_others_are_checked_by_their_etag",
+        ),
+    ),
     # The reconciler.
     Mutation(
         name="reconciler-enqueues-nothing",
