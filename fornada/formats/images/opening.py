@@ -64,8 +64,8 @@ def sniff(data: bytes, *, where: str) -> ImageKind:
     kind = kind_of(data)
     if kind is None:
         raise InputError(
-            f"{where} is not a {KINDS_IN_WORDS} image (it begins with {bytes(data[:8])!r}); "
-            f"{_REMEDY}"
+            f"{where} is no image that can be read (it begins with {bytes(data[:8])!r}); give "
+            f"{KINDS_IN_WORDS}"
         )
     return kind
 
