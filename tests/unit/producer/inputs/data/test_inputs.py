@@ -281,11 +281,21 @@ def test_hostile_objects_are_refused_too() -> None:
         def __getattr__(self, name: str) -> object:
             return 3
 
+    class NoLength(ByNumber):
+        def __len__(self) -> int:
+            raise RuntimeError("no length")
+
+    class NoIterator:
+        def __iter__(self) -> Any:
+            return 3
+
     circle: list[Any] = []
     circle.append(circle)
     assert "Raises, which gives no array (RuntimeError: boom)" in refusal(IMAGES, Raises)
     assert "inputs[0] is Raises" in refusal(IMAGES, lambda: [Raises()])
     assert "AnswersToAnyName" in refusal(IMAGES, AnswersToAnyName)
+    assert "cannot be iterated (RuntimeError: no length)" in refusal(IMAGES, NoLength)
+    assert "cannot be iterated (TypeError" in refusal(IMAGES, NoIterator)
     assert "a list in a list" in refusal(IMAGES, lambda: circle)
 
 
