@@ -60,11 +60,7 @@ class TenthEach:
     engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
 
     def rows_for(self, _item_shape: Sequence[int]) -> int:
-<<<<<<< HEAD
         """Four, of any shape."""
-=======
-        """Rows of every call."""
->>>>>>> i6-engines
         return self.tile_items
 
     def predict_tile(self, tile: Array) -> Array:
