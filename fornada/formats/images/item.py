@@ -94,4 +94,4 @@ def _cast(pixels: Array, dtype: np.dtype) -> Array:
     if dtype.kind in "iu" and not np.can_cast(pixels.dtype, dtype):
         limits = np.iinfo(dtype)
         pixels = np.clip(pixels, limits.min, limits.max)
-    return pixels.astype(dtype, copy=False)
+    return np.ascontiguousarray(pixels, dtype)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fornada.errors import MissingExtraError
-from fornada.formats.images.opening import Pixels, broken, check_jpeg
+from fornada.formats.images.opening import Pixels, broken, check_scans, check_size
 
 #: How the messages begin of what libjpeg reads over, TensorFlow too.
 _READ_OVER = (
@@ -38,7 +38,8 @@ def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
     except (KeyError, ValueError):
         # KeyError: a number of channels, or of samples, that it has no name for.
         return None
-    check_jpeg(data, width, height, where=where)
+    check_size(width, height, where=where)
+    check_scans(data, width, height, where=where)
     is_ink = space in {"CMYK", "YCCK"}
     if is_ink and channels == 1:
         return None

@@ -93,9 +93,9 @@ def test_the_manifest_says_what_the_model_takes_and_how_it_was_trained(
 
     assert manifest == published.models.resolve("digits@prod")
     assert ([8, 8], "uint8", digits.classes) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes,
+        manifest.input.shape,
+        manifest.input.dtype,
+        manifest.output.columns,
     )
     names = {
         f"{split}{metric}" for split in ("", "val_", "test_") for metric in ("loss", "accuracy")

@@ -232,13 +232,13 @@ def test_files_of_countless_parts_are_refused_at_once() -> None:
     comments = gif[:at] + b"!\xfe\1a\0" * 100_000 + gif[at:]
     progressive = encoded(Image.new("RGB", (4000, 4000)), "JPEG", progressive=True)
     last = progressive.rindex(b"\xff\xda")
-    scans = progressive[:-2] + progressive[last:-2] * 300 + progressive[-2:]
+    scans = progressive[:-2] + progressive[last:-2] * 150 + progressive[-2:]
     segments = JPEG[:2] + b"\xff\xec\0\2" * 100_000 + JPEG[2:]
 
     for data, like, why in (
         (comments, "image_dataset_from_directory", "it has too many parts"),
-        (scans, "image_dataset_from_directory", r"31\d scans of 4000x4000 pixels"),
-        (scans, "load_img", r"31\d scans of 4000x4000 pixels"),
+        (scans, "image_dataset_from_directory", "more than 150 scans of 4000x4000 pixels"),
+        (scans, "load_img", "more than 150 scans of 4000x4000 pixels"),
         (segments, "load_img", "it has too many parts"),
     ):
         with pytest.raises(InputError, match=why):

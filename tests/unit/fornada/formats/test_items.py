@@ -195,7 +195,7 @@ def test_whole_numbers_in_range_are_cast() -> None:
         (IMAGES.astype("M8[s]"), "float32", "not numeric"),
         (IMAGES, "bool", "values from 0 to 23 do not fit bool"),
         (IMAGES * np.uint64(2**60), "int64", "values from 0 to 17293822569102704640 do not fit"),
-        (IMAGES / 2, "bool", "give the raw flags as bool"),
+        (IMAGES / 2, "bool", "give the raw zeros and ones as bool"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(array: np.ndarray, item_dtype: str, reason: str) -> None:

@@ -53,7 +53,7 @@ def test_all_bytes_of_a_job_count(world: Any, new_world: Any) -> None:
         images = np.zeros((items, 2, 2), np.uint8)
         job = world.client.submit(images, model="m", items_per_shard=items_per_shard)
         assert (small, small) == (job.manifest.is_small, is_content_id(job.id))
-    long_ids = world.client.submit(IMAGES, model="m", item_ids=["x" * 10_000] * 10)
+    long_ids = world.client.submit(IMAGES, model="m", item_ids=[c * 10_000 for c in "abcdefghij"])
     assert not long_ids.manifest.is_small
     assert not new_world(max_inline_bytes=0).client.submit(IMAGES, model="m").manifest.is_small
 

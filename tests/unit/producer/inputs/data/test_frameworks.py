@@ -45,7 +45,7 @@ def test_tensors_of_tensorflow_and_keras_go_in() -> None:
         (keras.Input((3,)), "KerasTensor, which gives no array"),
         (tf.constant([["a", "b", "c"]]), "not numeric"),
         (tf.sparse.from_dense(FLOATS), "SparseTensor"),
-        (ragged, r"inputs\[1\]: items of shape \(1,\)"),
+        (ragged, r"inputs\[1\]: an item of shape \(1,\)"),
     ):
         with pytest.raises(InputError, match=why):
             vector_sums(tensor)

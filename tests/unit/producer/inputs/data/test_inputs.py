@@ -202,7 +202,7 @@ def test_items_that_differ_in_shape_go_to_a_model_of_any_length() -> None:
         assert [3.0, 3.0, 15.0, 24.0] == sums_both_ways(TOKENS, make)
     job = TOKENS.submit(ragged, model="m")
     assert [1, 1, 2] == [shard.item_count for shard in job.manifest.shards]
-    assert "inputs[1]: items of shape (2,), but m:1 takes (3,)" in refusal(
+    assert "inputs[1]: an item of shape (2,), but m:1 takes (3,)" in refusal(
         VECTORS, lambda: [[1, 2, 3], [4, 5]]
     )
 
@@ -317,6 +317,24 @@ def test_an_array_that_claims_more_than_fits_into_memory_takes_none() -> None:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 100 * 2**20
+
+
+def test_an_array_in_a_file_is_read_by_rows(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    rows = np.arange(6_000_000, dtype=np.float64).reshape(-1, 3) % 7
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        stored = file.create_dataset("rows", data=rows)
+        tracemalloc.start()
+        try:
+            shards = VECTORS.submit(stored, model="m", items_per_shard=500_000).manifest.shards
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        one = file.create_dataset("one", data=[1, 2, 3])
+        assert [6.0] == sums_both_ways(VECTORS, lambda: one)
+    assert [500_000] * 4 == [shard.item_count for shard in shards]
+    assert peak_bytes < rows.nbytes + 40 * 2**20
+    assert "Dataset, which gives no array" in refusal(VECTORS, lambda: stored)
 
 
 def test_pictures_and_files_go_in(tmp_path: Path) -> None:
