@@ -38,9 +38,12 @@ def fitted_shape(have: Sequence[int], want: Sequence[int | None]) -> tuple[int, 
 
 def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
     """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
-    return len(have) == len(want) and all(
-        side > 0 if wanted is None else side == wanted
-        for side, wanted in zip(have, want, strict=True)
+    sides, wanted = tuple(have), tuple(want)
+    if None not in wanted:
+        return sides == wanted
+    return len(sides) == len(wanted) and all(
+        side > 0 if length is None else side == length
+        for side, length in zip(sides, wanted, strict=True)
     )
 
 

@@ -43,6 +43,9 @@ class ArithmeticEngine:
     def __init__(self, *, threads: int) -> None:
         self.streams = threads
 
+    def forget(self) -> None:
+        """Nothing: it keeps nothing."""
+
     def load(
         self,
         manifest: ModelManifest,

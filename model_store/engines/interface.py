@@ -47,6 +47,9 @@ class Engine(Protocol):
     def calls_ahead(self) -> int:
         """Extra calls queued in the engine so that a stream never idles."""
 
+    def forget(self) -> None:
+        """Free what the framework keeps of models that are gone; those still loaded go on."""
+
     def load(
         self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
     ) -> EngineModel:

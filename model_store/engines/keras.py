@@ -3,14 +3,11 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from fornada.imports import imports_blocked
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
-#: Blocked while Keras is imported: drawings and scikit-learn, a third of its import time, 100 MB.
-_NOT_NEEDED = ("matplotlib", "scipy", "sklearn")
 _STREAMS_OF_A_GPU = 2
 #: Once TensorFlow may hold this much for dropped models, it is made to forget them. The models
 #: still loaded are then prepared again, which takes 0.4 s for a MobileNet.
@@ -30,14 +27,19 @@ class KerasEngine:
     calls_ahead = 0
 
     def __init__(self, *, threads: int, exact: bool) -> None:
-        with imports_blocked(_NOT_NEEDED):
-            keras_setup.import_keras()
+        keras_setup.import_keras_to_predict()
         keras_setup.limit_threads(threads)
         # A GPU is fed one call while it computes another.
         self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads
         self._exact = exact
         self._kept_bytes = 0
         self.name = f"{keras_setup.engine_name()}{' float64' if exact else ''}"
+
+    def forget(self) -> None:
+        """Free what TensorFlow keeps; the next call of each loaded model prepares it again."""
+        if self._kept_bytes:
+            keras_predict.forget_dropped_models()
+            self._kept_bytes = 0
 
     def load(
         self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
@@ -71,6 +73,5 @@ class KerasEngine:
 
     def _make_room(self, more_bytes: int) -> None:
         if self._kept_bytes + more_bytes > _MAX_KEPT_BYTES:
-            keras_predict.forget_dropped_models()
-            self._kept_bytes = 0
+            self.forget()
         self._kept_bytes += more_bytes

@@ -9,9 +9,8 @@ from typing import Any
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.storage.interface import Content
-from model_store.engines.artifact import activations
+from model_store.engines.artifact import activations, building
 from model_store.engines.artifact.archive import without_nested_compile_configs, write_normalised
-from model_store.engines.artifact.building import build, check_built_sizes
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
 from model_store.safety.artifact_check import WEIGHTS, CheckedArtifact, unpacked
@@ -92,16 +91,19 @@ def load_model(
 
 def _loaded(keras: Any, checked: CheckedArtifact, config: Any, where: str) -> Any:
     if not checked.used_objects and not checked.has_vocabularies:
-        model = build(keras, config, where=where, element_count=checked.element_count)
-        if model.built:
-            model.load_weights(checked.folder / WEIGHTS)
-        return model
+        return building.load(
+            keras,
+            config,
+            checked.folder / WEIGHTS,
+            where=where,
+            element_count=checked.element_count,
+        )
     (checked.folder / "config.json").write_text(json.dumps(config))
     # Keras expects it beside vocabularies.
     (checked.folder / "metadata.json").touch()
     if not checked.used_objects:
         # Layers of others may compute with their weights when built.
-        check_built_sizes(keras, config, where=where, element_count=checked.element_count)
+        building.check_built_sizes(keras, config, where=where, element_count=checked.element_count)
     return keras.saving.load_model(checked.folder, compile=False, safe_mode=True)
 
 

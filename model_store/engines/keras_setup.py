@@ -19,6 +19,8 @@ _EXTRAS: dict[Backend, str] = {
     "tensorflow": "'fornada[worker]' (or 'fornada[train]' to train)",
     "openvino": "'fornada[openvino]'",
 }
+#: Drawings and scikit-learn: a third of the time that Keras takes to import, and 100 MB.
+_NOT_TO_PREDICT = ("matplotlib", "scipy", "sklearn")
 #: Blocked while Keras is imported on OpenVINO. OpenVINO's converter reports each import to its
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.
@@ -58,10 +60,25 @@ def import_keras(backend: Backend = "tensorflow") -> Any:
     return keras
 
 
+def import_keras_to_predict() -> Any:
+    """`import_keras` on TensorFlow without what only training needs."""
+    with imports_blocked(_NOT_TO_PREDICT):
+        return import_keras()
+
+
 def import_tensorflow() -> Any:
     """The `tensorflow` module; see `import_keras`."""
     import_keras()
     return sys.modules["tensorflow"]
+
+
+def call_model(model: Any, items: Any) -> Any:
+    """The one output for `items`, the one input; either may be in a dict or list of the model's."""
+    tree: Any = sys.modules["keras"].tree
+    structure = getattr(model, "_inputs_struct", None)
+    given = items if structure is None else tree.pack_sequence_as(structure, [items])
+    (output,) = tree.flatten(model(given, training=False))
+    return output
 
 
 def engine_name() -> str:

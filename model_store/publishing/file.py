@@ -17,6 +17,8 @@ from fornada.storage.interface import Content
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
+from model_store.engines.keras_setup import import_keras_to_predict
+from model_store.engines.memory import release_memory
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import golden_outputs, packages, publish_checked
 from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
@@ -66,6 +68,7 @@ def publish_file(
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
+    import_keras_to_predict()
     stated = stated or Stated()
     stated.check()
     model = load_model(
@@ -74,20 +77,22 @@ def publish_file(
         allowed_objects=models.trust.allowed_objects,
         functions=activations.tensorflow_functions(),
     )
-    signature = read_signature(model, where)
+    signature = read_signature(model, where).with_dtype_of(golden)
     taken = stated.input_of(signature, where=where)
+    allow_nan = stated.allows_nan_outputs
     if golden is None:
-        inputs, outputs = made_up_golden(model, taken, where=where)
+        inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
     else:
         inputs = as_items(golden, taken, where=where, argument="--golden")
         check_golden_count(inputs, argument="--golden")
-        outputs = golden_outputs(model, inputs, where=where)
+        outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
     loss = Loss.of(read_config(artifact).get("compile_config"))
     given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
     if hint is not None:
         log.warning("; ".join([f"{where} gives {given}", hint]))
     # It would be in memory together with the one that is read back.
     del model
+    release_memory(dropped=True)
     draft = ModelDraft.of_one(
         taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
     )

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from os import PathLike
 from typing import Any, Protocol, Self
 
-from fornada.errors import UsageError
+from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor
 from model_store.manifest import ModelManifest
@@ -30,7 +30,13 @@ class Signature:
 
     @classmethod
     def of(cls, model: ModelManifest) -> "Signature":
-        """The signature of a published model."""
+        """The signature of a published model.
+
+        Raises:
+            InputError: It takes text.
+        """
+        if model.input.dtype == "string":
+            raise InputError(f"{model} takes text, which cannot be submitted yet")
         return cls(input=model.input, model=str(model))
 
     @property

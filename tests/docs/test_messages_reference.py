@@ -19,10 +19,10 @@ from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
-from fornada.jobs.endings import Endings
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore

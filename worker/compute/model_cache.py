@@ -19,6 +19,7 @@ from fornada.events import SILENT, Events, ModelDropped, ModelLoaded, TileComput
 from fornada.logs import get_logger
 from fornada.records import ModelPin
 from fornada.settings import Settings
+from model_store.engines.memory import release_memory
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -50,6 +51,7 @@ class ModelCache:
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
+        forget: Frees what the engine keeps of models that are gone.
         events: Hears of models loaded and dropped, and of each predict call.
     """
 
@@ -60,11 +62,13 @@ class ModelCache:
         models: ModelStore,
         build: PredictorFactory,
         disk: ArtifactCache,
+        forget: Callable[[], object] = lambda: None,
         events: Events = SILENT,
     ) -> None:
         self._models = models
         self._build = build
         self._disk = disk
+        self._forget = forget
         self._events = events
         self._max_models = settings.max_loaded_models
         self._max_bytes = settings.model_memory_bytes
@@ -151,6 +155,7 @@ class ModelCache:
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)
+        release_memory(dropped=False)
         batcher = Batcher(
             predictor,
             takes=manifest.input,
@@ -190,6 +195,11 @@ class ModelCache:
         for model in dropped:
             model.batcher.close()
             self._events.tell(ModelDropped(model=model.manifest.pin))
+        if dropped:
+            dropped.clear()
+            del model
+            self._forget()
+            release_memory(dropped=True)
 
     def _has_room(self, count: int, size_bytes: int) -> bool:
         loaded = self._loaded.values()

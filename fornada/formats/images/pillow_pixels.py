@@ -58,9 +58,14 @@ def _as_load_img(image: "Image", channels: int) -> "Image":
     if channels != 4 and isinstance(image.info.get("transparency"), bytes):  # noqa: PLR2004 - RGBA
         del image.info["transparency"]
     mode = _MODES[channels]
-    if image.mode == mode or (mode == "L" and image.mode in _DEEP_GREY):
+    if mode == "L" and image.mode in _DEEP_GREY:
         return image
-    return image.convert(mode)
+    return in_mode(image, mode)
+
+
+def in_mode(image: "Image", mode: str) -> "Image":
+    """The image in another mode of Pillow; itself, not a copy, where it has that mode."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _resized(
@@ -136,11 +141,11 @@ def _pixels(image: "Image", mode: str) -> NDArray[np.uint8]:
         image.info.pop("transparency", None)
     if image.mode.startswith("I"):
         # Pillow clips 16-bit grey to 255; of 16-bit colours it takes the upper bits itself.
-        grey = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
         if mode == "L":
             return grey
         return np.asarray(_from_grey(grey, mode))
-    return np.asarray(image.convert(mode), dtype=np.uint8)
+    return np.asarray(in_mode(image, mode))
 
 
 def _from_grey(grey: NDArray[np.uint8], mode: str) -> "Image":

@@ -8,6 +8,8 @@ from fornada.formats.images.opening import Pixels, broken, check_size, open_imag
 
 _FRAME = 0x2C
 _EXTENSION = 0x21
+#: Frames, and the parts of at most 255 bytes that they are stored in.
+_MOST_PARTS = 1_000_000
 
 
 def gif_pixels(data: bytes, *, where: str) -> Pixels:
@@ -42,17 +44,22 @@ def _frame_sizes(data: bytes) -> list[tuple[int, int]]:
     """(width, height) of each frame, up to where the file ends or makes no sense."""
     sizes = []
     at = 13 + _palette_bytes(data[10])
-    while at + 10 < len(data):
-        if data[at] == _FRAME:
+    in_parts = False
+    for _ in range(_MOST_PARTS):
+        if at + 10 >= len(data):
+            break
+        if in_parts:
+            in_parts = data[at] > 0
+            at += data[at] + 1
+        elif data[at] == _FRAME:
             sizes.append(struct.unpack_from("<HH", data, at + 5))
             at += 11 + _palette_bytes(data[at + 9])
+            in_parts = True
         elif data[at] == _EXTENSION:
             at += 2
+            in_parts = True
         else:
             break
-        while at < len(data) and data[at]:
-            at += data[at] + 1
-        at += 1
     return sizes
 
 

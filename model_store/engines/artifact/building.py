@@ -5,6 +5,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,24 +23,28 @@ _LARGE_NUMBERS = 2**14
 _ALIGNED_BYTES = 64
 
 
-def build(keras: Any, config: Any, *, where: str, element_count: int) -> Any:
-    """The model, whose large weights are zero until they are loaded from the file.
+def load(keras: Any, config: Any, weights: Path, *, where: str, element_count: int) -> Any:
+    """The model with the weights of its file; they are in memory once.
 
     Args:
         keras: The module.
         config: Of a checked model of Keras's own layers.
+        weights: The weights file.
         where: What it was read from, for messages.
-        element_count: The numbers in its weights file.
+        element_count: The numbers in the weights file.
 
     Raises:
         ModelRefusedError: As `check_built_sizes`.
         Exception: Keras cannot build it.
     """
-    model, weights = _built(keras, config, where=where, element_count=element_count)
-    for weight in weights:
-        if math.prod(weight.shape) > _LARGE_NUMBERS:
-            weight._initializer = _zeros(keras)  # noqa: SLF001 - as Keras sets it
-        weight._deferred_initialize()  # noqa: SLF001 - as Keras does at the end of the scope
+    model, variables = _built(keras, config, where=where, element_count=element_count)
+    for variable in variables:
+        _initialize(keras, variable)
+    # One without layers of known shape has no weights.
+    if model.built:
+        model.load_weights(weights)
+    for variable in variables:
+        vars(variable).pop("_convert_to_tensor", None)
     return model
 
 
@@ -107,19 +112,33 @@ def _without_weights(keras: Any) -> Iterator[list[Any]]:
         state.set_global_attribute("uninitialized_variables", given)
 
 
-def _zeros(keras: Any) -> Any:
-    """An initializer of zeros; on TensorFlow they take no memory until they are written."""
-    if keras.backend.backend() != "tensorflow":
-        return keras.initializers.Zeros()
-    from_dlpack = sys.modules["tensorflow"].experimental.dlpack.from_dlpack
+def _initialize(keras: Any, variable: Any) -> None:
+    """Make a variable, without the random values that the file replaces at once."""
+    shape = tuple(variable.shape)
+    if math.prod(shape) > _LARGE_NUMBERS:
+        variable._initializer = keras.initializers.Zeros()  # noqa: SLF001 - as Keras sets it
+        if keras.backend.backend() == "tensorflow" and variable.dtype == "float32":
+            _lend_memory(variable, shape)
+    variable._deferred_initialize()  # noqa: SLF001 - as Keras does at the end of the scope
 
-    def zeros(shape: Any, dtype: str) -> Any:
-        if dtype != "float32":
-            return keras.initializers.Zeros()(shape, dtype=dtype)
-        size_bytes = 4 * math.prod(shape)
-        memory = np.zeros(size_bytes + _ALIGNED_BYTES, np.uint8)
-        start = -memory.ctypes.data % _ALIGNED_BYTES
-        numbers = memory[start : start + size_bytes].view(np.float32).reshape(shape)
-        return from_dlpack(numbers.__dlpack__())
 
-    return zeros
+def _lend_memory(variable: Any, shape: tuple[int, ...]) -> None:
+    """Give a variable of TensorFlow memory in which the numbers that it is assigned are put.
+
+    TensorFlow copies an array twice, and keeps one of the copies.
+    """
+    size_bytes = 4 * math.prod(shape)
+    memory = np.zeros(size_bytes + _ALIGNED_BYTES, np.uint8)
+    start = -memory.ctypes.data % _ALIGNED_BYTES
+    numbers = memory[start : start + size_bytes].view(np.float32).reshape(shape)
+    tensor = sys.modules["tensorflow"].experimental.dlpack.from_dlpack(numbers.__dlpack__())
+    convert = variable._convert_to_tensor  # noqa: SLF001 - what `assign` calls
+
+    def put(value: Any, dtype: Any = None) -> Any:
+        if not isinstance(value, np.ndarray) or value.shape != shape:
+            return convert(value, dtype=dtype)
+        np.copyto(numbers, value)
+        return tensor
+
+    variable._initializer = lambda *_args, **_options: tensor  # noqa: SLF001 - as above
+    variable._convert_to_tensor = put  # noqa: SLF001 - as above

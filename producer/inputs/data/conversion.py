@@ -56,10 +56,13 @@ def is_numbers(value: object) -> bool:
     for _ in range(_MAX_AXES):
         if not isinstance(value, list | tuple) or not value:
             break
-        if is_scalar(value[0]):
+        first = next((part for part in value if part is not None), None)
+        if is_scalar(first):
             # Bytes may be image files.
-            return not isinstance(value[0], bytes) and all(map(is_scalar, value))
-        value = value[0]
+            return not isinstance(first, bytes) and all(map(is_scalar, value))
+        if not all(part is None or isinstance(part, list | tuple) for part in value):
+            break
+        value = first
     return False
 
 

@@ -15,13 +15,13 @@ from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.events import Event, Events
 from fornada.formats.npy import to_npy
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.memory import RecordingSender
 from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fornada.errors import StoreUnavailableError
-from fornada.jobs.endings import Endings
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.records import sha256_hex
