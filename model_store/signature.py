@@ -2,17 +2,18 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from fornada.errors import ModelRefusedError
+from fornada.formats.items import Array
 from fornada.tensors import Dtype, InputTensor, Shape, text_of
 from model_store.engines.keras_setup import import_keras
 
 _MAX_NAME_LENGTH = 200
 #: Parameters of `call` that are no inputs.
 _NO_INPUTS = {"training", "mask", "masks"}
-_SUPPORTED = "one input of numbers, and one number or one vector an item"
+_SUPPORTED = "takes one input of numbers, and gives one number or one vector an item"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,14 @@ class Signature:
     output_dtype: str
     #: Without the items' axis; `None` where only a call of the model can tell.
     output_shape: Shape | None
+    #: Whether the model says which dtype it takes; a subclassed one does not.
+    knows_dtype: bool = True
+
+    def with_dtype_of(self, items: Array | None) -> "Signature":
+        """The signature, with the dtype of typical items where these are integers."""
+        if self.knows_dtype or items is None or items.dtype.kind not in "iu":
+            return self
+        return replace(self, input=self.input.model_copy(update={"dtype": items.dtype.name}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +74,7 @@ def read_signature(model: Any, where: str) -> Signature:
     if facts:
         remedies = list(dict.fromkeys(filter(None, facts.values())))
         raise ModelRefusedError(
-            f"{where} {'; '.join(facts)}; not supported yet: this release takes {_SUPPORTED}"
+            f"{where} {'; '.join(facts)}; not supported yet: this release {_SUPPORTED}"
             + "".join(f"; {remedy}" for remedy in remedies)
         )
     (taken,), (given,) = inputs, outputs
@@ -74,6 +83,7 @@ def read_signature(model: Any, where: str) -> Signature:
         output_name=given.name,
         output_dtype=given.dtype,
         output_shape=None if given.full_shape is None else given.shape,
+        knows_dtype=graph_of(model) is not None,
     )
 
 

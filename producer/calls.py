@@ -6,13 +6,14 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from fornada import errors
 from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
@@ -60,6 +61,22 @@ class PredictCalls:
         self._queue = queue
         self._begin()
 
+    def predict_all(
+        self, groups: Sequence[tuple[NDArray[np.int64], Array]], pin: ModelPin, *, timeout_s: float
+    ) -> list[tuple[NDArray[np.int64], AnswerFrame]]:
+        """The answers to groups of items, each with the items' numbers, one after the other.
+
+        Raises:
+            FornadaError: As `predict`; `timeout_s` is for all of them.
+        """
+        check_seconds(timeout_s, "timeout_s")
+        until_s = time.monotonic() + float(timeout_s)
+        answers = []
+        for number, (numbers, items) in enumerate(groups):
+            left_s = max(until_s - time.monotonic(), 0.001) if number else timeout_s
+            answers.append((numbers, self.predict(items, pin, timeout_s=float(left_s))))
+        return answers
+
     def predict(self, items: Array, pin: ModelPin, *, timeout_s: float) -> AnswerFrame:
         """The answer to `items`, item dtype [items, *item_shape].
 
@@ -82,16 +99,7 @@ class PredictCalls:
             self._begin()
         call_id = uuid.uuid4().hex
         future: Future[AnswerFrame] = Future()
-        header = PredictRequest(
-            schema_version=JOB_VERSION,
-            id=call_id,
-            client=self._client,
-            model=pin,
-            item_dtype=items.dtype.name,  # type: ignore[arg-type]  # pydantic checks it
-            item_shape=list(items.shape[1:]),
-            item_count=len(items),
-            deadline_ms=self._now_ms() + round(timeout_s * 1000),
-        )
+        header = self._request(call_id, items, pin, timeout_s=timeout_s)
         with self._changed:
             if self._closed:
                 raise UsageError("the client is closed; create another one")
@@ -105,6 +113,26 @@ class PredictCalls:
             raise WaitTimeoutError(self._late(timeout_s)) from None
         finally:
             self._take_waiting(call_id)
+
+    def _request(
+        self, call_id: str, items: Array, pin: ModelPin, *, timeout_s: float
+    ) -> PredictRequest:
+        try:
+            return PredictRequest(
+                schema_version=JOB_VERSION,
+                id=call_id,
+                client=self._client,
+                model=pin,
+                item_dtype=items.dtype.name,  # type: ignore[arg-type]  # pydantic checks it
+                item_shape=list(items.shape[1:]),
+                item_count=len(items),
+                deadline_ms=self._now_ms() + round(timeout_s * 1000),
+            )
+        except ValidationError as exc:
+            raise UsageError(
+                f"items of {items.dtype} {items.shape} cannot be sent in a call; submit them as a "
+                "job"
+            ) from exc
 
     def close(self) -> None:
         """Fail the calls that are waiting, and end the reader."""
@@ -222,28 +250,39 @@ class PredictCalls:
 
 
 def outputs_of(
-    answer: AnswerFrame, nulls: Mapping[int, str], *, errors: Literal["raise", "nan"]
+    answers: Sequence[tuple[NDArray[np.int64], AnswerFrame]],
+    failed: Mapping[int, str],
+    *,
+    item_count: int,
+    width: int,
+    errors: Literal["raise", "nan"],
 ) -> Probabilities:
-    """The outputs of a call, float32 [items, outputs], read-only; NaN where an item failed.
+    """The outputs of all items, float32 [items, outputs], read-only; NaN where an item failed.
 
     Args:
-        answer: The answer to the call.
-        nulls: Number of an item with nulls -> why it fails; zeros were sent in their place.
+        answers: The numbers of some items, and the answer to the call of them.
+        failed: Number of an item that failed before -> why; whatever was sent in its place.
+        item_count: Items of all calls.
+        width: Outputs of an item.
         errors: Whether to raise if an item failed.
 
     Raises:
         PredictionErrors: Some items failed, and `errors` is `raise`.
     """
-    found = {**answer.header.row_errors, **nulls}
-    if not found:
-        return answer.outputs
-    outputs = answer.outputs.copy()
+    found = dict(failed)
+    for numbers, answer in answers:
+        found = {int(numbers[row]): why for row, why in answer.header.row_errors.items()} | found
+    if len(answers) == 1 and not found:
+        return answers[0][1].outputs
+    outputs = np.full((item_count, width), np.nan, np.float32)
+    for numbers, answer in answers:
+        outputs[numbers] = answer.outputs
     outputs[list(found)] = np.nan
     outputs.flags.writeable = False
-    if errors == "raise":
+    if found and errors == "raise":
         first = min(found)
         raise PredictionErrors(
-            f"{len(found)} of {len(outputs)} items failed; item {first}: {found[first]}",
+            f"{len(found)} of {item_count} items failed; item {first}: {found[first]}",
             outputs=outputs,
             errors=found,
         )

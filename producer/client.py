@@ -228,8 +228,13 @@ class Client(Jobs):
             raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
         manifest = self._recent_models.resolve(model)
         items = call_items(inputs, Signature.of(manifest))
-        answer = self._calls.predict(items.rows, manifest.pin, timeout_s=timeout_s)
-        return outputs_of(answer, items.errors, errors=errors)
+        return outputs_of(
+            self._calls.predict_all(items.groups, manifest.pin, timeout_s=timeout_s),
+            items.errors,
+            item_count=items.item_count,
+            width=manifest.output.width,
+            errors=errors,
+        )
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""

@@ -99,13 +99,13 @@ class Comparison:
 
 
 def submit_both(
-    client: Client, images: Callable[[], Inputs], *, first: str, second: str
+    client: Client, inputs: Callable[[], Inputs], *, first: str, second: str
 ) -> tuple[Job, Job]:
-    """Submit the same images to two models.
+    """Submit the same items to two models.
 
     Args:
         client: Submits them.
-        images: Returns the images, anew at each call.
+        inputs: Returns the items, anew at each call.
         first: `name:version`, `name@alias` or `name`.
         second: The same.
 
@@ -122,7 +122,7 @@ def submit_both(
             "see `fornada models diff`"
         )
     tags = {COMPARES: f"{manifests[0]} {manifests[1]} {secrets.token_hex(4)}"}
-    one, other = (client.submit(images(), model=str(m), tags=tags) for m in manifests)
+    one, other = (client.submit(inputs(), model=str(m), tags=tags) for m in manifests)
     return one, other
 
 

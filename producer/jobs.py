@@ -4,14 +4,14 @@ from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.errors import JobNotFoundError, MessageError
+from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
 from producer.job_status import JobStatus
 from producer.listing import list_jobs
-from producer.options import check_text
+from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
@@ -46,7 +46,13 @@ class Jobs:
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
 
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
-        """The statuses of all jobs, or of the newest `limit`, newest first."""
+        """The statuses of all jobs, or of the newest `limit`, newest first.
+
+        Raises:
+            UsageError: `limit` is no whole number.
+        """
+        if limit is not None:
+            check_count(limit, "limit")
         return list_jobs(
             limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
         )
@@ -105,6 +111,9 @@ class Jobs:
             WaitTimeoutError: They did not finish in time; they still run.
             JobFailedError: A shard could not be run again.
         """
+        check_count(sample, "sample")
+        if timeout_s is not None:
+            check_seconds(timeout_s, "timeout_s")
         manifest = self.job(job_id).manifest
         again = verification_of(manifest, jobs=self._jobs, sample=sample)
         job = self._as_job(self._creator.create_and_enqueue(again, new=True))
@@ -116,7 +125,12 @@ class Jobs:
 
         Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
         became a job are deleted too, after a day at the earliest. If it fails, call it again.
+
+        Raises:
+            UsageError: `older_than` is no `timedelta`.
         """
+        if not isinstance(older_than, timedelta):
+            raise UsageError(f"older_than is {older_than!r}; give a datetime.timedelta")
         return purge(self._jobs, self._coordination, older_than=older_than)
 
     def _status_of(self, job_id: str) -> JobStatus | None:

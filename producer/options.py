@@ -26,6 +26,16 @@ def check_flag(value: object, name: str) -> None:
         raise UsageError(f"{name} is {value!r}; give True or False")
 
 
+def check_count(value: object, name: str) -> None:
+    """Check an option that is a whole number.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not is_whole_number(value):
+        raise UsageError(f"{name} is {value!r}, of type {type(value).__name__}; give a count")
+
+
 def check_seconds(value: object, name: str) -> None:
     """Check an option that is a number of seconds.
 

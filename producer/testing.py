@@ -63,7 +63,7 @@ def in_memory_client(
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
 
     Raises:
-        UsageError: Without `predict` and `classes`, the outputs have no size.
+        UsageError: Without `predict` and `classes`, the outputs have no size; or items are text.
         MessageError: `item_dtype`, `kind` or the number of classes makes no sense.
 
     Example:
@@ -75,6 +75,8 @@ def in_memory_client(
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
     taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
     items = InputTensor.from_plain(taken, where="the model's input")
+    if items.dtype == "string":
+        raise UsageError("item_dtype is 'string', and text cannot be submitted yet; give another")
     answer = predict or _equally_likely(classes, kind)
     golden = np.zeros((1, *(side or 1 for side in item_shape)), items.numpy_dtype)
     golden_outputs = np.asarray(answer(golden), np.float32)

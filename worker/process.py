@@ -10,10 +10,10 @@ from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
-from fornada.jobs.endings import Endings
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings

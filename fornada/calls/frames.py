@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from fornada.errors import MessageError
 from fornada.formats.items import Array
@@ -51,6 +51,13 @@ class PredictRequest(Record):
     item_count: int = Field(ge=1, le=_MAX_ITEMS)
     #: By the clock of Redis; after it the caller no longer waits.
     deadline_ms: int = Field(ge=0)
+
+    @field_validator("item_dtype")
+    @classmethod
+    def _is_of_arrays(cls, dtype: Dtype) -> Dtype:
+        if dtype in {"bfloat16", "string"}:
+            raise ValueError(f"{dtype} is no dtype of arrays; bfloat16 is sent as float32")
+        return dtype
 
 
 class PredictAnswer(Record):

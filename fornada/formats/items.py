@@ -13,7 +13,7 @@ Array = NDArray[np.generic]
 DTYPES = ("uint8", "float32", "int32")
 
 #: What raw items of a dtype are called.
-_RAW = {"uint8": "pixels", "bool": "flags"}
+_RAW = {"uint8": "pixels", "bool": "zeros and ones"}
 
 
 def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
@@ -38,9 +38,12 @@ def fitted_shape(have: Sequence[int], want: Sequence[int | None]) -> tuple[int, 
 
 def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
     """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
-    return len(have) == len(want) and all(
-        side > 0 if wanted is None else side == wanted
-        for side, wanted in zip(have, want, strict=True)
+    sides, wanted = tuple(have), tuple(want)
+    if None not in wanted:
+        return sides == wanted
+    return len(sides) == len(wanted) and all(
+        side > 0 if length is None else side == length
+        for side, length in zip(sides, wanted, strict=True)
     )
 
 
@@ -65,10 +68,8 @@ def check_shape(
     fitted = fitted_shape(have[1:], want)
     if fitted is None:
         hint = " (one item? give it a leading axis: array[numpy.newaxis])"
-        # Of as many axes as an item it is meant as one.
-        shown = have if len(have) == len(want) else have[1:]
         raise InputError(
-            f"{where}: items of shape {shown}, but {model} takes {want}"
+            f"{where}: items of shape {have[1:]}, but {model} takes {want}"
             f"{hint if fitted_shape(have, want) else ''}; resize images, pad or cut sequences "
             "before you submit"
         )
@@ -118,10 +119,10 @@ def _fit_dtype(array: Array, want: np.dtype[np.generic], *, model: str, where: s
             return array.astype(want)
     if np.can_cast(array.dtype, want):
         return array.astype(want)
+    if want.kind == "b" and bool(((array == 0) | (array == 1)).all()):
+        return array.astype(want)
     if array.dtype.kind in "ui":
-        low, high = (
-            (0, 1) if want.kind == "b" else (np.iinfo(want.name).min, np.iinfo(want.name).max)
-        )
+        low, high = _limits(want)
         if low <= int(array.min()) and int(array.max()) <= high:
             return array.astype(want)
         raise InputError(

@@ -7,8 +7,8 @@ from datetime import datetime
 from fornada.coordination.interface import NEWEST_JOBS
 from fornada.errors import JobNotFoundError, MessageError
 from fornada.jobs.ids import submitted_at
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 

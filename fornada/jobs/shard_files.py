@@ -151,7 +151,7 @@ def fetch_archive(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
 def _are_few(shard: ShardInput, spans: Sequence[Span]) -> bool:
     """Whether it costs less to read the files one by one, and each can be checked."""
     archive, wanted = shard.objects[0], [spans[n] for n in _checked_positions(shard, len(spans))]
-    if archive.inline is not None or len(wanted) > _MOST_SINGLE_READS:
+    if shard.selected is None or archive.inline is not None or len(wanted) > _MOST_SINGLE_READS:
         return False
     can_check = archive.sha256 is None or all(span.sha256 for span in wanted)
     return can_check and 2 * sum(span.size_bytes for span in wanted) < archive.size_bytes
@@ -171,7 +171,7 @@ def _checked_positions(shard: ShardInput, file_count: int) -> Sequence[int]:
 def _names(shard: ShardInput, *, fetch: Fetch) -> list[str]:
     """The items' ids, else their numbers: files of an archive are numbered."""
     if shard.item_ids is not None:
-        with contextlib.suppress(ValueError, TypeError, IndexError):
+        with contextlib.suppress(ValueError, TypeError, LookupError):
             ids = json.loads(fetch(shard.item_ids))
             return [str(ids[position]) for position in shard.positions]
     return [f"file {position}" for position in shard.positions]

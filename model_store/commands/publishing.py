@@ -1,7 +1,7 @@
 """`fornada models publish`: the only `models` command that needs Keras."""
 
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import click
 
@@ -44,6 +44,18 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--output-name", metavar="NAME", help="By default as in Keras.")
 @image_options
 @click.option(
+    "--fill",
+    type=float,
+    metavar="NUMBER",
+    help="Stands in for NaN and null in an item, which fails by default.",
+)
+@click.option(
+    "--allow-nan",
+    type=click.Choice(("inputs", "outputs")),
+    multiple=True,
+    help="NaN and infinity there are no failure of an item. Repeatable.",
+)
+@click.option(
     "--golden",
     type=_FILE,
     metavar="NPY",
@@ -64,6 +76,8 @@ def publish(  # noqa: PLR0917 - click passes options by name
     threshold: float | None,
     input_name: str | None,
     output_name: str | None,
+    fill: float | None,
+    allow_nan: tuple[Literal["inputs", "outputs"], ...],
     golden: Path | None,
     metrics: tuple[str, ...],
     sign_key: Path | None,
@@ -87,6 +101,8 @@ def publish(  # noqa: PLR0917 - click passes options by name
         image=given_image(**image),
         input_name=input_name,
         output_name=output_name,
+        fill=fill,
+        allow_nan=allow_nan,
     )
     artifact = published.check_file(file)
     manifest = published.publish_file(

@@ -11,7 +11,7 @@ from fornada.errors import ModelRefusedError, error_line
 from fornada.formats.items import Array
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
-from model_store.engines.keras_setup import import_keras, import_tensorflow
+from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
 
@@ -70,7 +70,7 @@ def compile_predict(
 
     def forward(items: Any) -> Any:
         with constant_weights(model if constants else None, keras, tensorflow):
-            outputs = model(tensorflow.cast(items, item_dtype), training=False)
+            outputs = call_model(model, tensorflow.cast(items, item_dtype))
         numbers = tensorflow.cast(outputs, tensorflow.float32)
         return tensorflow.expand_dims(numbers, -1) if numbers.shape.rank == 1 else numbers
 

@@ -72,6 +72,15 @@ def import_tensorflow() -> Any:
     return sys.modules["tensorflow"]
 
 
+def call_model(model: Any, items: Any) -> Any:
+    """The one output for `items`, the one input; either may be in a dict or list of the model's."""
+    tree: Any = sys.modules["keras"].tree
+    structure = getattr(model, "_inputs_struct", None)
+    given = items if structure is None else tree.pack_sequence_as(structure, [items])
+    (output,) = tree.flatten(model(given, training=False))
+    return output
+
+
 def engine_name() -> str:
     """What computes, with its version: `tensorflow 2.21.0`, followed by ` gpu` on a GPU."""
     tensorflow = import_tensorflow()

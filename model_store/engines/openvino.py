@@ -15,7 +15,7 @@ from fornada.formats.items import Array
 from model_store.engines import golden
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
-from model_store.engines.keras_setup import import_keras
+from model_store.engines.keras_setup import call_model, import_keras
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino_indices import with_index_check
 from model_store.engines.openvino_transposes import sink_transposes
@@ -97,7 +97,7 @@ def _graph(model: Any, *, shape: Sequence[int | None], dtype: str) -> Any:
     sides = openvino.PartialShape([-1 if side is None else side for side in shape])
     items = opset.parameter(sides, array_dtype)
     # Keras builds OpenVINO's graph by calling the layers.
-    outputs = model(ops.cast(ops.convert_to_tensor(items.output(0)), dtype), training=False)
+    outputs = call_model(model, ops.cast(ops.convert_to_tensor(items.output(0)), dtype))
     numbers = ops.cast(outputs, "float32")
     if len(numbers.shape) == 1:
         numbers = ops.expand_dims(numbers, -1)

@@ -1,7 +1,7 @@
 """`PublishModel`: a Keras callback that publishes the best epoch when training ends."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from model_store.gates import more_is_better
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.publishing.script import Publication, store_or_default
-from model_store.publishing.stated import Stated
+from model_store.publishing.stated import Side, Stated
 from model_store.store import ModelStore
 
 
@@ -32,6 +32,8 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
         kind: What the output is.
         threshold: From which probability on a class applies.
         image: How image files become items.
+        fill: Stands in for NaN and null among an item's numbers.
+        allow_nan: Where NaN and infinity are no failure.
         test: Items and targets that the model is not fitted on.
         golden: Items of the golden batch.
         promote: An alias to point at the new version.
@@ -50,6 +52,8 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
         kind: Kind | Mapping[str, Kind] | None = None,
         threshold: float | None = None,
         image: ImageOptions | None = None,
+        fill: float | None = None,
+        allow_nan: Collection[Side] = (),
         test: tuple[Any, Any] | None = None,
         golden: Any = None,
         promote: str | None = None,
@@ -59,7 +63,14 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
         self.manifest: ModelManifest | None = None
         self._publication = Publication(
             name=name,
-            stated=Stated(kind=kind, classes=classes, threshold=threshold, image=image),
+            stated=Stated(
+                kind=kind,
+                classes=classes,
+                threshold=threshold,
+                image=image,
+                fill=fill,
+                allow_nan=allow_nan,
+            ),
             test=test,
             golden=golden,
             promote=promote,

@@ -77,14 +77,15 @@ def publish_file(
         allowed_objects=models.trust.allowed_objects,
         functions=activations.tensorflow_functions(),
     )
-    signature = read_signature(model, where)
+    signature = read_signature(model, where).with_dtype_of(golden)
     taken = stated.input_of(signature, where=where)
+    allow_nan = stated.allows_nan_outputs
     if golden is None:
-        inputs, outputs = made_up_golden(model, taken, where=where)
+        inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
     else:
         inputs = as_items(golden, taken, where=where, argument="--golden")
         check_golden_count(inputs, argument="--golden")
-        outputs = golden_outputs(model, inputs, where=where)
+        outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
     loss = Loss.of(read_config(artifact).get("compile_config"))
     given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
     if hint is not None:

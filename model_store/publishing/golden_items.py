@@ -25,19 +25,12 @@ def as_items(array: Array, taken: InputTensor, *, where: str, argument: str) -> 
     Raises:
         InputError: Its shape, dtype or an integer does not fit.
     """
-    shape = taken.shape
-    if taken.is_open and array.ndim == len(shape) + 1:
-        shape = [
-            have if want is None else want
-            for have, want in zip(array.shape[1:], shape, strict=True)
-        ]
-    return check_items(
-        array,
-        item_shape=[side or 0 for side in shape],
-        item_dtype=taken.numpy_dtype,
-        model=where,
-        where=argument,
+    items = check_items(
+        array, item_shape=taken.shape, item_dtype=taken.dtype, model=where, where=argument
     )
+    if taken.fill is None or items.dtype.kind != "f":
+        return items
+    return np.where(np.isnan(items), items.dtype.type(taken.fill), items)
 
 
 def check_golden_count(items: Array, *, argument: str) -> Array:
@@ -52,7 +45,7 @@ def check_golden_count(items: Array, *, argument: str) -> Array:
 
 
 def made_up_golden(
-    model: Any, taken: InputTensor, *, where: str
+    model: Any, taken: InputTensor, *, where: str, allow_nan: bool
 ) -> tuple[Array, NDArray[np.float32]]:
     """Items of which nothing but their dtype and shape is known, and what the model gives for them.
 
@@ -64,7 +57,7 @@ def made_up_golden(
         items = _made_up(taken, shape, token_count(model))
         items = items[: made_up_count(model, items)]
         try:
-            return items, golden_outputs(model, items, where=where)
+            return items, golden_outputs(model, items, where=where, allow_nan=allow_nan)
         except ModelRefusedError as exc:
             refusals.append(exc)
     raise refusals[0]

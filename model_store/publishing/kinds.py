@@ -87,6 +87,8 @@ def find_kind(
     if not computes_floats:
         return Finding(kind="values")
     rows = outputs.reshape(len(outputs), -1).astype(np.float64)
+    finite = np.isfinite(rows).all(axis=1)
+    rows = rows[finite] if finite.any() else rows
     squashed = _squashed_by(model)
     kind = _class_kind(rows, squashed, loss)
     if kind is None and _is_embedding(rows, loss, has_names=has_names):

@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, package
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS, as_items, made_up_golden
 from model_store.publishing.kinds import Loss
-from model_store.publishing.stated import Stated
+from model_store.publishing.stated import Side, Stated
 from model_store.signature import read_signature
 from model_store.store import ModelStore
 
@@ -42,6 +42,8 @@ def publish(
     kind: Kind | Mapping[str, Kind] | None = None,
     threshold: float | None = None,
     image: ImageOptions | None = None,
+    fill: float | None = None,
+    allow_nan: Collection[Side] = (),
     test: tuple[Any, Any] | None = None,
     golden: Any = None,
     best_epoch: int | None = None,
@@ -65,6 +67,8 @@ def publish(
         image: How image files become items, such as `{"resize": "crop"}`; for a model of open sides
             with a size, `{"size": (224, 224)}`. By default they are stretched to the model's size,
             as `keras.utils.image_dataset_from_directory` does.
+        fill: Stands in for NaN and null among an item's numbers; by default such an item fails.
+        allow_nan: Where NaN and infinity are no failure of an item: `inputs`, `outputs` or both.
         test: Items and targets that the model was not fitted on, one target per item.
         golden: Items whose outputs are stored and compared at every load, 1,024 at most; by default
             the first of `test`, and made-up ones without it.
@@ -82,7 +86,14 @@ def publish(
     """
     publication = Publication(
         name=name,
-        stated=Stated(kind=kind, classes=classes, threshold=threshold, image=image),
+        stated=Stated(
+            kind=kind,
+            classes=classes,
+            threshold=threshold,
+            image=image,
+            fill=fill,
+            allow_nan=allow_nan,
+        ),
         test=test,
         golden=golden,
         promote=promote,
@@ -124,24 +135,23 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        signature = read_signature(model, where)
+        test_items, test_targets = (None, None) if self.test is None else _pair(self.test)
+        golden = None if self.golden is None else _array(self.golden, "golden")
+        signature = read_signature(model, where).with_dtype_of(
+            test_items if golden is None else golden
+        )
         taken = self.stated.input_of(signature, where=where)
-
-        def fit(items: Any, argument: str) -> Array:
-            return as_items(_array(items, argument), taken, where=where, argument=argument)
-
-        test_items, test_targets = None, None
-        if self.test is not None:
-            items, test_targets = _pair(self.test)
-            test_items = fit(items, "test")
-        if self.golden is not None:
-            inputs = fit(self.golden, "golden")[:MAX_GOLDEN_ITEMS]
-            outputs = golden_outputs(model, inputs, where=where)
-        elif test_items is not None:
-            inputs = test_items[:GOLDEN_ITEMS]
-            outputs = golden_outputs(model, inputs, where=where)
+        if test_items is not None:
+            test_items = as_items(test_items, taken, where=where, argument="test")
+        inputs = None if test_items is None else test_items[:GOLDEN_ITEMS]
+        if golden is not None:
+            golden = golden[:MAX_GOLDEN_ITEMS]
+            inputs = as_items(golden, taken, where=where, argument="golden")
+        allow_nan = self.stated.allows_nan_outputs
+        if inputs is None:
+            inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
         else:
-            inputs, outputs = made_up_golden(model, taken, where=where)
+            outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
         given, hint = self.stated.output_of(
             signature,
             model=model,
@@ -172,6 +182,7 @@ class Publication:
                 f"best_epoch is {best_epoch}, and the history has {epoch_count} epochs; give one "
                 "of them, counted from 1"
             )
+        log.info("%s takes %s, gives %s", self.name, checked.input, checked.output)
         if checked.hint is not None:
             log.warning("; ".join([f"{self.name} gives {checked.output}", checked.hint]))
         fitted = FittedModel(

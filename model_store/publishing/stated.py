@@ -1,8 +1,9 @@
 """Input and output of a manifest: what the publisher states, and else what the model shows."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from fornada.tensors import THRESHOLD_KINDS, InputTensor, Kind, OutputTensor, te
 from model_store.images import ImageOptions, with_images
 from model_store.publishing.kinds import Finding, Loss, find_kind
 from model_store.signature import Signature
+
+Side = Literal["inputs", "outputs"]
 
 _THRESHOLD = 0.5
 _MAX_NAME_LENGTH = 200
@@ -29,12 +32,16 @@ class Stated:
     image: ImageOptions | None = None
     input_name: str | None = None
     output_name: str | None = None
+    #: Stands in for NaN and null among an item's numbers.
+    fill: float | None = None
+    #: Where NaN and infinity are no failure.
+    allow_nan: Collection[Side] = ()
 
     def check(self) -> None:
         """Check what needs no model.
 
         Raises:
-            UsageError: A kind, name or threshold is none.
+            UsageError: A kind, name, threshold or another of them is none.
         """
         kinds = self.kind.values() if isinstance(self.kind, Mapping) else [self.kind]
         for kind in kinds:
@@ -48,16 +55,33 @@ class Stated:
                 )
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise UsageError(f"the threshold is {self.threshold}; give a probability from 0 to 1")
+        if self.fill is not None and not math.isfinite(self.fill):
+            raise UsageError(f"fill is {self.fill}; give a number")
+        if not set(self.allow_nan) <= set(get_args(Side)):
+            raise UsageError(
+                f"allow_nan is {self.allow_nan!r}; give some of {', '.join(get_args(Side))}"
+            )
+
+    @property
+    def allows_nan_outputs(self) -> bool:
+        """Whether an output may be NaN or infinite."""
+        return "outputs" in self.allow_nan
 
     def input_of(self, signature: Signature, *, where: str) -> InputTensor:
         """The input, and how image files become its items.
 
         Raises:
-            UsageError: The image options do not fit it.
+            UsageError: Image options or `fill` do not fit it.
         """
-        name = self.input_name or signature.input.name
-        taken = signature.input.model_copy(update={"name": name})
-        return with_images(taken, self.image, where=where)
+        taken = signature.input
+        if self.fill is not None and "float" not in taken.dtype:
+            raise UsageError(f"{where} takes {taken}, which has no NaN; leave out fill")
+        stated = {
+            "name": self.input_name or taken.name,
+            "finite": "inputs" not in self.allow_nan,
+            "fill": self.fill,
+        }
+        return with_images(taken.model_copy(update=stated), self.image, where=where)
 
     def output_of(
         self,
@@ -94,7 +118,9 @@ class Stated:
                 computes_floats="float" in signature.output_dtype,
             )
         # Engines give float32, whatever the model computes.
-        given = OutputTensor(name=name, shape=shape, kind=finding.kind)
+        given = OutputTensor(
+            name=name, shape=shape, kind=finding.kind, finite=not self.allows_nan_outputs
+        )
         return self._with_classes(given, finding, where=where), finding.hint
 
     def _stated_kind(self, output_name: str) -> Kind | None:

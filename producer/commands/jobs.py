@@ -243,7 +243,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="AGE", help="Such as 12h, 30d or 2w.")
 @JSON_OPTION
 def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
-    """Delete jobs that ended more than AGE ago, with images and results.
+    """Delete jobs that ended more than AGE ago, with items and results.
 
     Example: fornada jobs purge --older-than 30d
     """

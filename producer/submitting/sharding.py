@@ -58,7 +58,7 @@ def cut(
             shards = _cut_rows(
                 cast(Iterator[ItemBlock], run),
                 signature=signature,
-                item_count=limits.item_count,
+                limits=limits,
                 strict=strict,
             )
         for shard in shards:
@@ -69,9 +69,9 @@ def cut(
 
 
 def _cut_rows(
-    blocks: Iterable[ItemBlock], *, signature: Signature, item_count: int, strict: bool
+    blocks: Iterable[ItemBlock], *, signature: Signature, limits: ShardLimits, strict: bool
 ) -> Iterator[ArrayShard]:
-    """Shards of `item_count` rows each, the last one shorter."""
+    """Shards of as many rows as the limits allow, all of one shape; the last one is shorter."""
     held: list[ItemBlock] = []
     held_count = 0
     for block in blocks:
@@ -88,6 +88,8 @@ def _cut_rows(
         if held and held[-1].images.shape[1:] != images.shape[1:]:
             yield _join(held)
             held, held_count = [], 0
+        item_bytes = max(1, images[0].nbytes)
+        item_count = min(limits.item_count, max(1, limits.file_bytes // item_bytes))
         start = 0
         while start < len(images):
             stop = start + item_count - held_count

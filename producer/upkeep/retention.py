@@ -34,7 +34,7 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    Open jobs are never deleted, nor a job whose images an open retry or verification reads. Uploads
+    Open jobs are never deleted, nor a job whose items an open retry or verification reads. Uploads
     that never became a job are deleted too.
     """
     limit = now() - older_than

@@ -13,7 +13,7 @@ from fornada.ranges import from_ranges
 from fornada.records import JOB_VERSION, now
 from fornada.tensors import manifest_fields
 
-#: Tag of a retry: the job whose images it reads.
+#: Tag of a retry: the job whose items it reads.
 RETRY_OF = "retry_of"
 
 
@@ -94,7 +94,7 @@ def _failed_items(
 def job_of_shards(
     manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
 ) -> JobManifest:
-    """A new job of some shards of another; images are not copied, items keep their numbers."""
+    """A new job of some shards of another; items are not copied, and keep their numbers."""
     chosen = {shard: manifest.shards[shard] for shard in shards}
     return _job_of(manifest, chosen, job_id=job_id, tags=tags)
 

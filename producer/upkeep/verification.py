@@ -16,7 +16,7 @@ from fornada.ranges import from_ranges
 from producer.results import stored_outputs
 from producer.upkeep.retry import job_of_shards
 
-#: Tag of a verification: the job whose images it reads.
+#: Tag of a verification: the job whose items it reads.
 VERIFIES = "verifies"
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
-from fornada.jobs.endings import Endings
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
@@ -57,6 +58,10 @@ class TenthEach:
     """A predictor for which every class is equally likely."""
 
     engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
+
+    def rows_for(self, _item_shape: Sequence[int]) -> int:
+        """Four, of any shape."""
+        return self.tile_items
 
     def predict_tile(self, tile: Array) -> Array:
         """float32 [tile_items, 10]."""

@@ -33,12 +33,12 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.formats.npy import from_npy
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings

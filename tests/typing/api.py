@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import assert_type
 
 import numpy as np
@@ -23,6 +24,7 @@ from producer import (
     Results,
     ShardResult,
     StoredImages,
+    Submission,
     WaitTimeoutError,
 )
 from producer.testing import in_memory_client
@@ -51,7 +53,14 @@ def submit_everything_else(client: Client, blocks: list[NDArray[np.float32]]) ->
         client.submit(blocks, model="m", items_per_shard=10, deadline_s=60.0),
         client.submit(tuple(blocks), model="m:3", idempotency_key="night", tags={"a": "b"}),
         client.submit(StoredImages.parse("s3://bucket/prefix/"), model="m"),
-        client.submit(blocks[0], model="m", item_ids=("a", "b")),
+        client.submit(blocks[0], model="m", item_ids=("a", 7)),
+        client.submit([[1.5, 2.0], [3.0, 4.0]], model="m"),
+        client.submit({"photo": blocks}, model="m"),
+        client.submit(enumerate(blocks), model="m"),
+        client.submit(Path("photos"), model="m"),
+        client.submit([Path("a.png"), Path("b.png")], model="m", item_ids=np.arange(2)),
+        client.submit(memoryview(b"abc"), model="m"),
+        *client.submit_many([blocks[0], Submission(inputs=[[1, 2]])], model="m"),
     ]
 
 
@@ -110,7 +119,7 @@ def in_their_tests() -> None:
 def what_is_wrong(client: Client, images: NDArray[np.uint8]) -> None:
     client.submit(images)  # type: ignore[call-arg]  # a model must be named
     client.submit(images, "m")  # type: ignore[call-arg]  # and by its keyword
-    client.submit(3, model="m")  # type: ignore[arg-type]  # images are arrays
+    client.submit(3, model="m")  # type: ignore[arg-type]  # a number is no array
     client.submit(images, model="m", tags={"a": 1})  # type: ignore[dict-item]  # tags are text
     client.job(7)  # type: ignore[arg-type]  # ids are text
 

@@ -22,6 +22,30 @@ def are_images(items: Array) -> bool:
     return items.ndim == _GREY or (items.ndim == _COLOUR and items.shape[3] in {1, 3})
 
 
+def as_pixels(items: Array) -> Array:
+    """Items that are images, as `are_images` takes them; others as they are.
+
+    Floats are stretched from their own range to 0 to 255, or from 0 to 1, -1 to 1 or 0 to 255 if
+    these hold them.
+
+    Args:
+        items: Any dtype [items, height, width], or with 1 or 3 channels.
+    """
+    has_axes = items.ndim == _GREY or (items.ndim == _COLOUR and items.shape[3] in {1, 3})
+    if items.dtype.kind != "f" or not has_axes or items.size == 0:
+        return items
+    lowest, highest = float(np.nanmin(items)), float(np.nanmax(items))
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+        if low <= lowest and highest <= high:
+            lowest, highest = low, high
+            break
+    scale = 255 / max(highest - lowest, 1e-9)
+    pixels: Array = (
+        np.nan_to_num((items.astype(np.float32) - lowest) * scale).round().astype(np.uint8)
+    )
+    return pixels
+
+
 def dark_on_light(items: Array, chosen: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Chosen items to show: uint8 [chosen, height, width] or [chosen, height, width, 3].
 

@@ -27,6 +27,7 @@ _GRID_SIDE = 4
 _WRONG_SHOWN = 4
 _BARS, _FEWEST_ROWS = 10, 5
 _MAX_TITLE_LENGTH = 44
+_MOST_PIXELS = 96
 # Inches. Laid out by hand: automatic layouts let titles overlap the names of the bars.
 _GRID_WIDTH, _GRID_HEIGHT, _MARGIN, _HEAD, _FOOT = 14.2, 9.2, 0.25, 0.35, 0.45
 _IMAGE_SIDE, _NAMES_WIDTH, _CELL_GAP = 1.62, 0.82, 0.22
@@ -108,7 +109,9 @@ def _cell(figure: Any, row: int, column: int) -> tuple[Any, Any]:
 
 
 def _draw_image(axes: Any, image: NDArray[np.uint8]) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    # Pixels of a small image are told apart; those of a photograph are averaged.
+    drawn = "nearest" if max(image.shape[:2]) <= _MOST_PIXELS else "antialiased"
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation=drawn)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color(RULE)

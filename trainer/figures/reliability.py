@@ -36,9 +36,11 @@ def reliability_figure(calibration: Calibration, *, event: str | None = None) ->
     curve = figure.add_axes((0.13, 0.34, 0.83, 0.63))
     spread = figure.add_axes((0.13, 0.1, 0.83, 0.17), sharex=curve)
     happened, probability = "accuracy", "probability of the predicted class"
+    gaps = ("overconfident", "underconfident")
     if event is not None:
         happened, probability = f"share of {event}", f"probability of {event}"
-    _draw_reliability(curve, calibration, happened)
+        gaps = ("probability too high", "probability too low")
+    _draw_reliability(curve, calibration, happened, gaps)
     _draw_spread(spread, calibration, probability)
     curve.set_xlim(0, 1)
     spread.set_xticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
@@ -46,15 +48,17 @@ def reliability_figure(calibration: Calibration, *, event: str | None = None) ->
     return to_png(figure)
 
 
-def _draw_reliability(axes: Any, calibration: Calibration, happened: str) -> None:
+def _draw_reliability(
+    axes: Any, calibration: Calibration, happened: str, kinds: tuple[str, str]
+) -> None:
     filled = [b for b in calibration.bins if b.items]
     centres = [(b.lower + b.upper) / 2 for b in filled]
     both = [min(b.accuracy, b.confidence) for b in filled]
     gaps = [b.confidence - b.accuracy for b in filled]
     axes.bar(centres, both, _BAR, color=RIGHT, label=happened)
     for sign, colour, label in (
-        (1, WRONG, "overconfident"),
-        (-1, RIGHT, "underconfident"),
+        (1, WRONG, kinds[0]),
+        (-1, RIGHT, kinds[1]),
     ):
         heights = [max(sign * gap, 0) for gap in gaps]
         axes.bar(centres, heights, _BAR, bottom=both, color=colour, alpha=_PALE, label=label)

@@ -7,10 +7,10 @@ import numpy as np
 
 from fornada.formats.items import Array
 from trainer.evaluation.binary import BinaryEvaluation, evaluate_binary, threshold_curves
-from trainer.evaluation.calibration import Calibration, calibrate_event
+from trainer.evaluation.calibration import calibrate_event
 from trainer.evaluation.predictions import of_two_classes
 from trainer.figures.thresholds import precision_recall_figure, roc_figure, scores_figure
-from trainer.report.classification import calibration_section, confidence_of, confusion_section
+from trainer.report.classification import calibration_section, confusion_section
 from trainer.report.items import item_sections
 from trainer.report.page import Section, Tile, percent, short
 
@@ -51,10 +51,10 @@ def binary_report(
         calibration_section(calibration, event=classes[1]),
         *item_sections(items, predictions),
     ]
-    return _tiles(evaluation, calibration), sections
+    return _tiles(evaluation), sections
 
 
-def _tiles(evaluation: BinaryEvaluation, calibration: Calibration) -> list[Tile]:
+def _tiles(evaluation: BinaryEvaluation) -> list[Tile]:
     wrong = evaluation.items - evaluation.right
     precision, recall = percent(evaluation.precision), percent(evaluation.recall)
     area = evaluation.roc_auc
@@ -72,7 +72,7 @@ def _tiles(evaluation: BinaryEvaluation, calibration: Calibration) -> list[Tile]
         Tile(
             label="Area under ROC",
             value=percent(None) if area is None else f"{area:.3f}",
-            detail=f"Brier score {evaluation.brier_score:.3f}, {confidence_of(calibration)}",
+            detail=f"Brier score {evaluation.brier_score:.3f}",
         ),
     ]
 

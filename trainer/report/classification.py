@@ -94,13 +94,12 @@ def _tiles(evaluation: Evaluation, calibration: Calibration) -> list[Tile]:
         Tile(
             label="Calibration error",
             value=percent(calibration.error),
-            detail=confidence_of(calibration),
+            detail=_confidence(calibration),
         ),
     ]
 
 
-def confidence_of(calibration: Calibration) -> str:
-    """Whether a model promises too much or too little."""
+def _confidence(calibration: Calibration) -> str:
     gap = calibration.confidence - calibration.accuracy
     if abs(gap) < _SMALL_GAP:
         return "well calibrated"
@@ -160,7 +159,7 @@ def class_section(
     )
     return Section(
         anchor="classes",
-        title="Results by class",
+        title="Results by class" if threshold is None else "Results by label",
         values={
             "weakest": worst_first[:_VISIBLE_ROWS],
             "others": worst_first[_VISIBLE_ROWS:_MAX_ROWS],

@@ -7,6 +7,7 @@ from fornada.tensors import BINARY_CLASSES, OutputTensor
 from model_store.manifest import ModelDraft
 from model_store.publishing.checked import outputs_of
 from model_store.publishing.fitted import FittedModel
+from trainer.data.images import as_pixels
 from trainer.report.binary import binary_report
 from trainer.report.classification import classification_report
 from trainer.report.material import (
@@ -59,7 +60,7 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
         MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
     draft = material.draft
-    tiles, findings = _findings(material.tested, draft.output)
+    tiles, findings = _findings(material.tested, draft)
     sections = [
         *([training_section(material)] if material.history else []),
         *findings,
@@ -76,11 +77,14 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
     return {keys.REPORT_PAGE: page, **ChainMap(*(dict(section.figures) for section in sections))}
 
 
-def _findings(tested: Outcome | None, given: OutputTensor) -> tuple[list[Tile], list[Section]]:
+def _findings(tested: Outcome | None, draft: ModelDraft) -> tuple[list[Tile], list[Section]]:
     """What the test items say of a model of this kind; nothing of an embedding."""
     if tested is None:
         return [], []
+    given = draft.output
     items, targets, outputs = tested.items, tested.targets, tested.outputs
+    if draft.input.image is not None:
+        items = as_pixels(items)
     classes = list(given.classes or (BINARY_CLASSES if given.kind == "binary" else given.columns))
     threshold = given.least_probability
     match given.kind:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from fornada.coordination.interface import Admission, Leases
 from fornada.errors import JobNotFoundError
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import is_generated_id
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.records import now
 from worker.shards.commits import Commits
 from worker.shards.phases import Begun, Committed, Found, ShardResult

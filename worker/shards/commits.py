@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from fornada.coordination.interface import Leases, ShardEnd
 from fornada.errors import StoreUnavailableError
 from fornada.events import Events, ShardFinished, Stage, StageEnded
-from fornada.jobs.endings import Endings
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
 from fornada.records import now
 from worker.shards.phases import Committed, Computed, ShardResult
 from worker.shards.steps import Steps

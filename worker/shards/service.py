@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 from fornada.coordination.interface import Claim, Leases
 from fornada.errors import FornadaError, MessageError, ModelError
 from fornada.events import SILENT, BundleSplit, Events
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import trusted_manifest
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.renewals import Renewals
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from worker.compute.model_cache import ModelCache

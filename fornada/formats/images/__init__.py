@@ -2,9 +2,7 @@
 
 from fornada.formats.images.item import (
     check_image_input,
-    decode_image,
     decode_item,
-    image_frame,
 )
 from fornada.formats.images.kinds import (
     HEAD_BYTES,
@@ -22,10 +20,8 @@ __all__ = [
     "JPEG_MAGIC",
     "PNG_MAGIC",
     "check_image_input",
-    "decode_image",
     "decode_item",
     "has_ignored_orientation",
-    "image_frame",
     "image_shape",
     "is_image",
 ]

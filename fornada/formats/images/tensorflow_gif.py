@@ -8,6 +8,8 @@ from fornada.formats.images.opening import Pixels, broken, check_size, open_imag
 
 _FRAME = 0x2C
 _EXTENSION = 0x21
+#: Frames, and the parts of at most 255 bytes that they are stored in.
+_MOST_PARTS = 1_000_000
 
 
 def gif_pixels(data: bytes, *, where: str) -> Pixels:
@@ -20,21 +22,21 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
         MissingExtraError: Pillow is not installed.
     """
     image = open_image(data, "GIF", where=where)
+    sizes = _frame_sizes(data) or [image.size]
+    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    check_size(width, height, where=where)
     try:
-        sizes = _frame_sizes(data)
-        width, height = (max(sides) for sides in zip(*sizes, strict=True))
-        check_size(width, height, where=where)
         left, top, right, bottom = image.tile[0].extents or (0, 0, *image.size)
         image.load()
         transparent = image.info.pop("transparency", None)
         frame = np.array(image.convert("RGB"))[top:bottom, left:right]
         if transparent is not None:
             frame[np.asarray(image)[top:bottom, left:right] == transparent] = 0
-        pixels = np.zeros((height, width, 3), np.uint8)
-        inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
-        inside[:] = frame[: inside.shape[0], : inside.shape[1]]
     except Exception as exc:
         raise broken(exc, where=where) from exc
+    pixels = np.zeros((height, width, 3), np.uint8)
+    inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
+    inside[:] = frame[: inside.shape[0], : inside.shape[1]]
     return pixels
 
 
@@ -42,17 +44,22 @@ def _frame_sizes(data: bytes) -> list[tuple[int, int]]:
     """(width, height) of each frame, up to where the file ends or makes no sense."""
     sizes = []
     at = 13 + _palette_bytes(data[10])
-    while at + 10 < len(data):
-        if data[at] == _FRAME:
+    in_parts = False
+    for _ in range(_MOST_PARTS):
+        if at + 10 >= len(data):
+            break
+        if in_parts:
+            in_parts = data[at] > 0
+            at += data[at] + 1
+        elif data[at] == _FRAME:
             sizes.append(struct.unpack_from("<HH", data, at + 5))
             at += 11 + _palette_bytes(data[at + 9])
+            in_parts = True
         elif data[at] == _EXTENSION:
             at += 2
+            in_parts = True
         else:
             break
-        while at < len(data) and data[at]:
-            at += data[at] + 1
-        at += 1
     return sizes
 
 

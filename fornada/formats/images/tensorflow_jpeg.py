@@ -3,7 +3,7 @@
 import numpy as np
 
 from fornada.errors import MissingExtraError
-from fornada.formats.images.opening import Pixels, broken, check_jpeg, check_size
+from fornada.formats.images.opening import Pixels, broken, check_scans, check_size
 
 #: How the messages begin of what libjpeg reads over, TensorFlow too.
 _READ_OVER = (
@@ -13,6 +13,8 @@ _READ_OVER = (
     "Unknown Adobe color",
     "Warning: unknown JFIF",
 )
+#: Before the pixels.
+_MOST_SEGMENTS = 10_000
 
 
 def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
@@ -31,12 +33,13 @@ def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
             f"{where} is a JPEG image, and simplejpeg, which decodes it as TensorFlow does, is not "
             "installed; pip install 'fornada[images]'"
         ) from exc
-    check_jpeg(data, where=where)
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
+    except (KeyError, ValueError):
+        # KeyError: a number of channels, or of samples, that it has no name for.
         return None
     check_size(width, height, where=where)
+    check_scans(data, width, height, where=where)
     is_ink = space in {"CMYK", "YCCK"}
     if is_ink and channels == 1:
         return None
@@ -83,9 +86,9 @@ def _printed(inks: Pixels, *, inverted: bool) -> Pixels:
 def _is_from_adobe(data: bytes) -> bool:
     """Whether one of the segments before the pixels is Adobe's."""
     at = 2
-    while data[at : at + 1] == b"\xff":
+    for _ in range(_MOST_SEGMENTS):
         marker = data[at + 1 : at + 2]
-        if marker == b"\xda":
+        if data[at : at + 1] != b"\xff" or marker == b"\xda":
             break
         if marker == b"\xee" and data[at + 4 : at + 9] == b"Adobe":
             return True

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.images.opening import Pixels, broken, check_png, open_image
+from fornada.formats.images.pillow_pixels import in_mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,14 +50,14 @@ def png_pixels(data: bytes, channels: int, *, where: str) -> Pixels:
 def _rgb(image: "Image") -> Pixels:
     if image.mode.startswith("I"):
         return np.repeat(_grey(image)[..., np.newaxis], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(in_mode(image, "RGB"))
 
 
 def _grey(image: "Image") -> Pixels:
     if image.mode.startswith("I"):
         return (np.asarray(image) >> 8).astype(np.uint8)
     if image.mode in _GREY_MODES:
-        return np.asarray(image.convert("L"))
+        return np.asarray(in_mode(image, "L"))
     rgb = _rgb(image)
     gamma = _SRGB_GAMMA if "srgb" in image.info else image.info.get("gamma") or 1.0
     if _NO_GAMMA[0] <= gamma <= _NO_GAMMA[1]:

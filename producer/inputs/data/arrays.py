@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,13 @@ from producer.inputs.data.conversion import (
     as_array,
     is_array_like,
     is_numbers,
+    is_stored,
+    rows_of,
+    stored_shape,
     type_name,
     unfolded,
 )
-from producer.inputs.data.frames import frame_arrays, frame_of
+from producer.inputs.data.frames import frame_arrays, frame_of, is_frame
 from producer.inputs.interface import ItemBlock, Signature
 
 #: An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it
@@ -34,10 +38,7 @@ class ArrayReader:
 
     def reads(self, value: object) -> bool:
         """Whether `value` is such an object, rather than an iterable of several."""
-        return is_array_like(value) or is_numbers(value) or self._is_frame(value)
-
-    def _is_frame(self, value: object) -> bool:
-        return frame_of(value, where="inputs") is not None
+        return is_array_like(value) or is_numbers(value) or is_frame(value)
 
     def blocks(self, value: object, *, where: str) -> Iterator[ItemBlock]:
         """The items of `value`: one, if it has exactly an item's shape, else as many as rows.
@@ -54,19 +55,47 @@ class ArrayReader:
                 for number, cell in enumerate(array.flat, start):
                     yield from self.blocks(cell, where=f"{where}[{number}]")
                 continue
+            self._check_item(whole.shape, where=where)
             items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
 
-    def _arrays(self, value: object, *, where: str) -> Iterator[tuple[int, Array]]:
+    def _arrays(self, value: Any, *, where: str) -> Iterator[tuple[int, Array]]:
         frame = frame_of(value, where=where)
         if frame is not None:
             signature = self.signature
             yield from frame_arrays(frame, signature.input, model=signature.model, where=where)
+        elif is_stored(value):
+            yield from self._stored_rows(value, where=where)
         elif self.reads(value):
             yield 0, as_array(value, where=where)
         else:
             hint = "; for a file give pathlib.Path" if isinstance(value, str) else ""
             raise InputError(f"{where} is {type_name(value)}{hint}; give an array of items")
+
+    def _stored_rows(self, value: Any, *, where: str) -> Iterator[tuple[int, Array]]:
+        shape = stored_shape(value, where=where)
+        if len(shape) <= len(self.signature.input.shape):
+            yield 0, as_array(value, where=where)
+            return
+        self._check_shape(shape, where=where)
+        step = _rows_of_a_block(shape)
+        for first in range(0, shape[0], step):
+            yield first, rows_of(value, first, step, where=where)
+
+    def _check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
+        signature = self.signature
+        check_shape(shape, signature.input.shape, model=signature.model, where=where)
+
+    def _check_item(self, shape: tuple[int, ...], *, where: str) -> None:
+        """Name the shape of what has as many axes as an item, and is none, as it is."""
+        signature = self.signature
+        want = tuple(signature.input.shape)
+        fits = fitted_shape(shape, want) or fitted_shape(shape[1:], want)
+        if shape and len(shape) == len(want) and 0 not in shape and fits is None:
+            raise InputError(
+                f"{where}: an item of shape {shape}, but {signature.model} takes {want}; resize "
+                "images, pad or cut sequences before you submit"
+            )
 
     def is_one_item(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape is one item without the leading axis.
@@ -81,15 +110,19 @@ class ArrayReader:
         return fitted_shape(shape, want) is not None and fitted_shape(shape[1:], want) is None
 
     def _cut(self, items: Array, first: int, *, where: str) -> Iterator[ItemBlock]:
-        signature = self.signature
-        if not items.dtype.hasobject:
-            check_shape(items.shape, signature.input.shape, model=signature.model, where=where)
-        item_bytes = max(1, math.prod(items.shape[1:]) * _NUMBER_BYTES)
-        step = max(1, _BLOCK_BYTES // item_bytes)
-        for start in range(0, max(1, len(items)), step):
+        self._check_shape(items.shape, where=where)
+        step = _rows_of_a_block(items.shape)
+        for start in range(0, len(items), step):
             at = first + start
             here = f"{where}[{at}:]" if at else where
             rows, errors = fit_items(
-                items[start : start + step], signature.input, model=signature.model, where=here
+                items[start : start + step],
+                self.signature.input,
+                model=self.signature.model,
+                where=here,
             )
             yield ItemBlock(images=rows, item_ids=None, where=here, errors=errors)
+
+
+def _rows_of_a_block(shape: tuple[int, ...]) -> int:
+    return max(1, _BLOCK_BYTES // max(1, math.prod(shape[1:]) * _NUMBER_BYTES))

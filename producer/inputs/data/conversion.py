@@ -56,10 +56,13 @@ def is_numbers(value: object) -> bool:
     for _ in range(_MAX_AXES):
         if not isinstance(value, list | tuple) or not value:
             break
-        if is_scalar(value[0]):
+        first = next((part for part in value if part is not None), None)
+        if is_scalar(first):
             # Bytes may be image files.
-            return not isinstance(value[0], bytes) and all(map(is_scalar, value))
-        value = value[0]
+            return not isinstance(first, bytes) and all(map(is_scalar, value))
+        if not all(part is None or isinstance(part, list | tuple) for part in value):
+            break
+        value = first
     return False
 
 
@@ -81,12 +84,45 @@ def as_array(value: object, *, where: str) -> Array:
     except Exception as exc:
         if isinstance(value, list | tuple):
             return in_cells(value)
-        fact = (str(exc).splitlines() or [""])[0][:200]
-        raise InputError(
-            f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
-            "give it as a NumPy array"
-        ) from exc
+        raise _no_array(value, exc, where=where) from exc
     return found
+
+
+def is_stored(value: object) -> bool:
+    """Whether `value` is an array elsewhere, as those of h5py and Zarr, which is read by rows."""
+    return is_array_like(value) and hasattr(type(value), "chunks")
+
+
+def stored_shape(value: Any, *, where: str) -> tuple[int, ...]:
+    """The shape of a stored array.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return tuple(map(int, value.shape))
+    except Exception as exc:
+        raise _no_array(value, exc, where=where) from exc
+
+
+def rows_of(value: Any, first: int, count: int, *, where: str) -> Array:
+    """Some rows of a stored array.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    try:
+        return np.asarray(value[first : first + count])
+    except Exception as exc:
+        raise _no_array(value, exc, where=where) from exc
+
+
+def _no_array(value: object, exc: Exception, *, where: str) -> InputError:
+    fact = (str(exc).splitlines() or [""])[0][:200]
+    return InputError(
+        f"{where} is {type_name(value)}, which gives no array ({type(exc).__name__}: {fact}); "
+        "give it as a NumPy array"
+    )
 
 
 def in_cells(parts: Sequence[object]) -> Array:

@@ -21,6 +21,30 @@ _PROTOCOLS = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__")
 _ROWS_AT_A_TIME = 65_536
 
 
+def is_frame(value: Any) -> bool:
+    """Whether `value` is a data frame, or a column of one, or says that it is."""
+    kind = type(value)
+    if not _may_be_frame(value):
+        return False
+    if any(hasattr(kind, protocol) for protocol in _PROTOCOLS):
+        return True
+    import narwhals as nw  # noqa: PLC0415 - as below
+
+    try:
+        found = nw.from_native(value, allow_series=True, pass_through=True)
+    except Exception:  # noqa: BLE001 - `frame_of` says why
+        return True
+    return isinstance(found, nw.DataFrame | nw.Series | nw.LazyFrame)
+
+
+def _may_be_frame(value: object) -> bool:
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    named = package in _PACKAGES or any(hasattr(kind, protocol) for protocol in _PROTOCOLS)
+    # An iterator of frames, as a reader of record batches is, is a stream.
+    return named and not hasattr(kind, "__next__")
+
+
 def frame_of(value: Any, *, where: str) -> "Frame | None":
     """`value` as a data frame, if it is one, or a column of one.
 
@@ -28,11 +52,7 @@ def frame_of(value: Any, *, where: str) -> "Frame | None":
         InputError: It is a query that was not run, or cannot be read.
         MissingExtraError: Reading it takes pyarrow, which is not installed.
     """
-    kind = type(value)
-    package = kind.__module__.partition(".")[0]
-    named = package in _PACKAGES or any(hasattr(kind, protocol) for protocol in _PROTOCOLS)
-    # An iterator of frames, as a reader of record batches is, is a stream.
-    if not named or hasattr(kind, "__next__"):
+    if not _may_be_frame(value):
         return None
     import narwhals as nw  # noqa: PLC0415 - only who gives a data frame waits for the import
 

@@ -1,6 +1,7 @@
 """Images in memory as image files: those that Pillow opened or made, and encoded ones."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from fornada.errors import InputError
@@ -15,7 +16,12 @@ _LEVEL = 1
 
 
 def is_image_file(value: object) -> bool:
-    """Whether `value` is an image of Pillow's, the bytes of an image file, or an `ImageFile`."""
+    """Whether `value` is an image of Pillow's, an image file's bytes, or an `ImageFile`.
+
+    Data sets of Hugging Face and their Parquet files have the bytes in a mapping.
+    """
+    if isinstance(value, Mapping):
+        return set(value) == {"bytes", "path"} and isinstance(value["bytes"], bytes)
     if isinstance(value, bytes):
         return is_image(value[:HEAD_BYTES])
     return isinstance(value, ImageFile) or instance_of(value, "PIL.Image", "Image")
@@ -33,8 +39,8 @@ def image_file(value: Any, *, where: str) -> ImageFile:
     """
     if isinstance(value, ImageFile):
         return value
-    if isinstance(value, bytes):
-        return ImageFile(name=where, data=value)
+    if isinstance(value, bytes | Mapping):
+        return ImageFile(name=where, data=value if isinstance(value, bytes) else value["bytes"])
     stream = io.BytesIO()
     try:
         kind = "PNG" if value.mode in _PNG_MODES else "TIFF"

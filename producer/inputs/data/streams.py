@@ -56,8 +56,6 @@ def blocks_of(
         InputError: `inputs` or an id does not fit.
         UsageError: `item_ids` makes no sense, or came with inputs that have ids.
     """
-    if signature.input.dtype == "string":
-        raise InputError(f"{signature.model} takes text, which cannot be submitted yet")
     if item_ids is not None:
         # The caller's ids go before the paths'.
         read_files = partial(_without_ids, read_files)
@@ -83,7 +81,7 @@ class _Source:
         """The items of the whole of what a caller gives."""
         if isinstance(inputs, LocalFiles):
             yield from self.read_files(inputs)
-        elif isinstance(inputs, Mapping):
+        elif isinstance(inputs, Mapping) and not _is_file(inputs):
             name = self.arrays.signature.input.name
             if set(inputs) != {name}:
                 raise InputError(

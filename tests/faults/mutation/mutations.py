@@ -271,7 +271,7 @@ MUTATIONS = (
     # The reconciler.
     Mutation(
         name="reconciler-enqueues-nothing",
-        path="fornada/jobs/reconciler.py",
+        path="fornada/jobs/upkeep/reconciler.py",
         old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
         new="pass",
         tests=(
@@ -288,7 +288,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="window-ignored",
-        path="fornada/jobs/reconciler.py",
+        path="fornada/jobs/upkeep/reconciler.py",
         old="room = max(0, self._settings.enqueue_window - queued)",
         new="room = 1_000_000",
         tests=(
@@ -305,7 +305,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="done-not-restored-after-a-flush",
-        path="fornada/jobs/reconciler.py",
+        path="fornada/jobs/upkeep/reconciler.py",
         old="        self._recovery.restore_done(job_id, done)\n",
         new="",
         tests=(
@@ -314,7 +314,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="cancel-request-ignored",
-        path="fornada/jobs/reconciler.py",
+        path="fornada/jobs/upkeep/reconciler.py",
         old="request = self._jobs.cancel_request(manifest.job_id)",
         new="request = None",
         tests=(f"{_RECONCILER}an_interrupted_cancel_is_finished_with_its_reason[conditional]",),
@@ -434,7 +434,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="cancelled-small-jobs-not-looked-at",
-        path="fornada/jobs/reconciler.py",
+        path="fornada/jobs/upkeep/reconciler.py",
         old="return {job_id for job_id, request in requests if request is not None}",
         new="return {job_id for job_id, request in requests if request is None and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
@@ -493,10 +493,10 @@ MUTATIONS = (
     Mutation(
         name="tile-not-padded",
         path="worker/compute/predictor.py",
-        old="        self._predict = compile_for(self.tile_items)\n",
+        old="        self._predict = self._compile_for(self.tile_items)\n",
         new="        def bare(tile: Array) -> NDArray[np.float32]:\n"
         "            filled = 1 + int(np.argwhere(tile)[-1, 0])\n"
-        "            outputs = compile_for(filled)(tile[:filled])\n"
+        "            outputs = self._compile_for(filled)(tile[:filled])\n"
         "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
         "        self._predict = bare\n",
         tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),

@@ -42,6 +42,27 @@ def test_max_bytes_reads_no_more_than_the_beginning(object_store: ObjectStore) -
     assert b"" == object_store.get("empty", max_bytes=1).data
 
 
+def test_a_range_is_read_with_the_etag_of_the_object(object_store: ObjectStore) -> None:
+    data = bytes(range(256)) * 1000
+    for key in ("ranged", "a key+that%needs/escapes"):
+        object_store.put(key, data)
+        etag = object_store.get(key, max_bytes=1).etag
+
+        for first_byte, size_bytes in ((0, 5), (255, 70_000), (len(data) - 3, 3)):
+            found = object_store.get_range(key, first_byte=first_byte, size_bytes=size_bytes)
+            assert data[first_byte : first_byte + size_bytes] == found.data
+            assert etag == found.etag
+        # fewer at its end, and none beyond
+        assert data[-3:] == object_store.get_range(key, first_byte=len(data) - 3, size_bytes=9).data
+        for first_byte, size_bytes in ((len(data), 4), (10**9, 4), (3, 0)):
+            assert (
+                b""
+                == object_store.get_range(key, first_byte=first_byte, size_bytes=size_bytes).data
+            )
+    with pytest.raises(ObjectNotFoundError):
+        object_store.get_range("missing", first_byte=1, size_bytes=1)
+
+
 def test_a_file_is_put_and_downloaded_in_pieces_with_its_digest(
     object_store: ObjectStore, tmp_path: Path
 ) -> None:

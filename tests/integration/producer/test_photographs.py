@@ -1,20 +1,24 @@
 """Photographs go in as they are, whichever way they come, on real servers and a real worker."""
 
 import io
+import json
+import logging
 import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fornada.commands.router import main
+from fornada.errors import UsageError
 from fornada.formats.images import decode_item
+from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.store import JobStore
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor
@@ -125,14 +129,40 @@ class _Deployment:
         assert "is no image" in reasons["broken/text.png"]
         assert ("PARTIAL", 1) == (status.state, status.orientations_ignored)
 
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "fornada", *arguments],
-            env={**os.environ, **self.stack.environ},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+    def outcome(self, job: Job) -> ShardOutcome:
+        """Of the first shard."""
+        outcome = JobStore(objects=self.objects).outcome(job.id, 0)
+        assert outcome is not None
+        return outcome
+
+
+class _Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(
+    deployment: _Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., _Done]]:
+    """Runs `fornada ARGUMENTS` in this process."""
+    for name, value in deployment.stack.environ.items():
+        monkeypatch.setenv(name, value)
+    # A command sets up the logging of its process.
+    handlers, level = list(logging.root.handlers), logging.root.level
+
+    def fornada(*arguments: str) -> _Done:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return _Done(int(ended.value.code or 0), captured.out, captured.err)
+
+    yield fornada
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +199,91 @@ def test_photographs_give_the_same_bytes_whichever_way_they_come(deployment: _De
             assert left_out == images.left_out.count, images.left_out
         for job, prefix in jobs:
             deployment.check(job, prefix)
+
+
+def test_commands_take_photographs_and_say_what_they_left_out(
+    deployment: _Deployment, run: Callable[..., _Done]
+) -> None:
+    submit = ("submit", "--model", "photos", "--wait", "--json")
+    done = run(*submit, str(deployment.folder))
+
+    status = json.loads(done.stdout)
+    assert (1, "PARTIAL", 2) == (done.returncode, status["state"], status["left_out"]["count"])
+    reasons = [Path(reason.split()[0]).name for reason in status["left_out"]["reasons"]]
+    assert sorted(_LEFT_OUT) == sorted(reasons)
+    assert "files left out" in done.stderr
+    shown = run("jobs", "show", status["job_id"]).stdout
+    assert "ignored of 1 photographs" in " ".join(shown.split())
+    failed = run("jobs", "errors", status["job_id"]).stdout.splitlines()
+    assert list(_BROKEN) == [json.loads(line)["item_id"] for line in failed]
+
+    # with patterns
+    done = run(*submit, str(deployment.folder), "--exclude", "broken/*", "--include", "*.jpg")
+    status = json.loads(done.stdout)
+    assert (0, "SUCCEEDED", 1) == (done.returncode, status["state"], status["items"]), done.stderr
+    assert 0 == status["left_out"]["count"]
+
+    # refused
+    for arguments, why in (
+        ((str(deployment.folder), "--strict"), "photos/README is of no known kind"),
+        ((str(deployment.folder / "broken/empty.jpg"),), "empty.jpg is an empty file"),
+        ((str(deployment.folder / "labels.csv"),), "labels.csv is of no known kind"),
+    ):
+        done = run(*submit, *arguments)
+        assert (2, True) == (done.returncode, why in done.stderr), done.stderr
+    # one broken photograph is a job of one failed item
+    done = run(*submit, str(deployment.folder / "broken/cut.jpg"))
+    assert (1, "FAILED") == (done.returncode, json.loads(done.stdout)["state"])
+
+
+def test_a_job_may_resize_in_another_way(deployment: _Deployment) -> None:
+    padded = _IMAGE.model_copy(update={"resize": "pad"})
+    job = deployment.client.submit(
+        LocalFiles(paths=[deployment.folder]), model="photos", resize="pad"
+    )
+
+    job.wait(timeout_s=60)
+
+    assert padded == job.manifest.input.image
+    np.testing.assert_array_equal(deployment.expected(padded), job.results().probabilities)
+    for model, resize, why in (
+        ("vectors", "crop", "resize is for images, and vectors:1 takes uint8 \\[4\\]"),
+        ("photos", "squash", "resize is 'squash'; give 'stretch', 'crop'"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            deployment.client.submit(
+                LocalFiles(paths=[deployment.folder]), model=model, resize=resize
+            )
+
+
+def test_failed_photographs_are_run_again_alone(deployment: _Deployment) -> None:
+    job = deployment.client.submit(
+        StoredImages(bucket=deployment.bucket, prefix="archives/photos.tar"), model="photos"
+    )
+    job.wait(timeout_s=60)
+    assert deployment.client.verify(job.id, timeout_s=60).same
+
+    again = deployment.client.retry_failed(job.id)
+
+    assert "FAILED" == again.wait(timeout_s=60).state
+    first = {item.item_id: (item.item, item.reason) for item in job.item_errors()}
+    assert [(name, why) for name, (_, why) in first.items()] == [
+        (item.item_id, item.reason) for item in again.item_errors()
+    ]
+
+
+def test_no_more_goes_up_than_the_files(deployment: _Deployment, tmp_path: Path) -> None:
+    for number in range(40):
+        data = _encoded(number, (100, 150), "JPEG", quality=95)
+        (tmp_path / f"{number:03}.jpg").write_bytes(data)
+    file_bytes = sum(path.stat().st_size for path in tmp_path.iterdir())
+
+    job = deployment.client.submit(LocalFiles(paths=[tmp_path]), model="photos", items_per_shard=16)
+
+    stored = deployment.objects.list(f"jobs/{job.id}/")
+    up_bytes = sum(i.size_bytes for i in stored if "/data/" not in i.key and "/out" not in i.key)
+    assert file_bytes < up_bytes <= 1.1 * file_bytes
+    assert "SUCCEEDED" == job.wait(timeout_s=60).state
+    outcome = deployment.outcome(job)
+    assert outcome.decode_s is not None
+    assert outcome.decode_s > 0

@@ -55,7 +55,7 @@ def deployment(
 def test_each_way_to_submit_costs_the_store_its_fewest_requests(deployment: _Deployment) -> None:
     client = deployment.client
     large = np.zeros((60_000, 2, 2), np.uint8)
-    with_keys = [Submission(images=IMAGES, idempotency_key=f"night-{n}") for n in range(3)]
+    with_keys = [Submission(inputs=IMAGES, idempotency_key=f"night-{n}") for n in range(3)]
     # Where conditions are ignored, a manifest of the caller's id is looked for before it is
     # written, and read back.
     looks = 1 if deployment.is_conditional else 3

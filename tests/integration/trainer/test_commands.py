@@ -242,6 +242,8 @@ def test_mistakes_in_the_options_are_one_line(fornada: _CommandLine, tmp_path: P
     for arguments, fact in (
         (("train",), "give one of --dataset NAME and --data PATH"),
         ((*digits, "--data", "x.npz"), "give one of --dataset NAME and --data PATH"),
+        ((*digits, "--resize", "crop"), "are for a folder of images, --data"),
+        (("train", "--data", ".", "--image-size", "224"), "224 is not HEIGHTxWIDTH; write e.g."),
         ((*digits, "--optimizer", "adamx"), "Keras has no optimizer 'adamx'; did you mean"),
         ((*digits, "--recipe", "no"), "there is no recipe 'no'"),
         ((*digits, "--recipe", "sentiment"), "choose another recipe"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
@@ -157,6 +158,22 @@ def test_a_model_that_does_not_say_what_it_takes_is_told_how(keras: Any) -> None
     unbuilt = keras.Sequential([keras.layers.Dense(3)])
     with pytest.raises(ModelRefusedError, match=r"never built.* before you publish it"):
         read_signature(unbuilt, "it")
+
+
+def test_a_subclassed_model_takes_integers_where_its_items_are(keras: Any) -> None:
+    own = _subclass(keras, lambda self, x: self.end(x))
+    own(keras.ops.zeros((2, 8)))
+    taken = keras.Input((8,), name="x")
+    known = keras.Model(taken, keras.layers.Dense(3)(taken))
+
+    for model, dtype, expected in (
+        (own, np.int64, "int64"),
+        (own, np.float64, "float32"),
+        (known, np.int64, "float32"),
+    ):
+        signature = read_signature(model, "it").with_dtype_of(np.zeros((2, 8), dtype))
+
+        assert expected == signature.input.dtype
 
 
 def test_the_smallest_vocabulary_counts(keras: Any) -> None:

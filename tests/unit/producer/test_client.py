@@ -267,12 +267,12 @@ def test_the_same_job_comes_back_after_its_alias_moved(world: Any) -> None:
 
 def test_the_key_with_other_work_is_a_conflict_and_changes_nothing(either: Any) -> None:
     either.publish()
-    first = either.client.submit(images=IMAGES, model="m:1", idempotency_key="night-1")
+    first = either.client.submit(inputs=IMAGES, model="m:1", idempotency_key="night-1")
     puts = len(either.objects.puts)
 
     for change in (
-        {"images": IMAGES + 1},
-        {"images": IMAGES[:9]},
+        {"inputs": IMAGES + 1},
+        {"inputs": IMAGES[:9]},
         {"model": "m:2"},
         {"items_per_shard": 3},
         {"tags": {"a": "b"}},
@@ -280,7 +280,7 @@ def test_the_key_with_other_work_is_a_conflict_and_changes_nothing(either: Any) 
     ):
         with pytest.raises(JobConflictError, match="'night-1' exists"):
             either.client.submit(
-                **{"images": IMAGES, "model": "m:1", "idempotency_key": "night-1", **change}
+                **{"inputs": IMAGES, "model": "m:1", "idempotency_key": "night-1", **change}
             )
 
     assert first.manifest == either.client.job("night-1").manifest
@@ -320,20 +320,16 @@ def test_keys_and_ids_that_are_no_names_are_refused(world: Any) -> None:
 def test_wrong_images_are_refused_and_no_job_is_left(world: Any) -> None:
     for images, why in (
         (np.zeros((0, 2, 2), np.uint8), "empty"),
-        (np.array(3, np.uint8), "empty"),
+        (np.array(3, np.uint8), "a single value"),
         (np.zeros((3, 2, 3), np.uint8), r"items of shape \(2, 3\), but m:1 takes \(2, 2\)"),
-        (np.zeros((2, 2), np.uint8), "leading axis"),
         (np.zeros((3, 2, 2), np.float32), "raw pixels as uint8"),
         (np.full((3, 2, 2), 300, np.int64), "300"),
         (np.full((3, 2, 2), "x"), "not numeric"),
-        (np.full((3, 2, 2), None), "not numeric"),
-        (None, "images is NoneType"),
-        (np.uint8(3), "images is uint8"),
+        (None, "inputs is NoneType"),
         ([], "no items"),
         (iter([]), "no items"),
-        ([np.zeros((1, 2, 2), np.uint8), np.zeros((1, 3, 3), np.uint8)], r"images\[1\]"),
-        ([[[1, 2], [3, 4]]], r"images\[0\] is list"),
-        ("photo.png", r"images\[0\] is str"),
+        ([np.zeros((1, 2, 2), np.uint8), np.zeros((1, 3, 3), np.uint8)], r"inputs\[1\]"),
+        ("photo.png", "give pathlib.Path"),
     ):
         with pytest.raises(InputError, match=why) as caught:
             world.client.submit(images, model="m")
@@ -352,41 +348,62 @@ def test_items_with_nan_or_null_are_accepted_unless_strict(world: Any) -> None:
     nulls[3, 0, 0], nulls[4, 1, 1] = 0.0, None
 
     for given, index, why in ((images, 3, "NaN or infinity"), (nulls, 4, "null")):
-        with pytest.raises(InputError, match=f"item {index} has {why} among its values"):
+        with pytest.raises(InputError, match=f"item {index}: {why} among its values"):
             world.client.submit(given, model="m", strict=True)
         world.client.submit(given, model="m")
     job = world.client.submit(nulls, model="m", items_per_shard=3)
     assert [1] == [error.index for error in job.manifest.shards[1].item_errors]
 
 
-def test_what_is_neither_a_count_nor_per_cent_is_refused(world: Any) -> None:
-    for wrong in (-1, True, "5", "101%", "-1%", "%", 1.5, "5 %"):
-        with pytest.raises(UsageError, match="max_failed"):
-            world.client.submit(IMAGES, model="m", max_failed=wrong)
-
-
 def test_item_ids_that_do_not_match_are_refused(world: Any) -> None:
-    for count in (1, 11):
-        with pytest.raises(InputError, match=f"{count} item ids for 10 items"):
-            world.client.submit(IMAGES, model="m", item_ids=["a"] * count)
-
-
-def test_item_ids_go_with_one_array_alone(world: Any) -> None:
     world.objects.put("in/0.npy", to_npy(IMAGES), bucket="theirs")
-    for images in ([IMAGES], StoredImages(bucket="theirs", prefix="in/")):
-        with pytest.raises(UsageError, match="one array"):
-            world.client.submit(images, model="m", item_ids=[str(n) for n in range(10)])
+    for images, ids, kind, why in (
+        (IMAGES, ["a"], InputError, "1 item ids for 10 items"),
+        (IMAGES, list(range(11)), InputError, "11 item ids for 10 items"),
+        (iter(IMAGES), list(range(11)), InputError, "11 item ids for 10 items"),
+        (IMAGES[:3], ["a", "b", "a"], InputError, "items 0 and 2 have the same id, 'a'"),
+        ([("a", IMAGES[0]), ("b", IMAGES[1]), ("a", IMAGES[2])], None, InputError, "0 and 2"),
+        (IMAGES[:2], ["a", 1.5], InputError, r"item_ids\[1\] is '1.5' of type float"),
+        (IMAGES[:2], ["a", "\ud800"], InputError, "UTF-8"),
+        (IMAGES[:2], "ab", UsageError, "item_ids is str"),
+        (IMAGES[:2], 7, UsageError, "item_ids is int"),
+        ([("a", IMAGES[0])], ["b"], UsageError, "ids of their own"),
+        (StoredImages(bucket="theirs", prefix="in/"), ["a"], UsageError, "named by their paths"),
+    ):
+        with pytest.raises(kind, match=why):
+            world.client.submit(images, model="m", item_ids=ids)
 
 
-def test_options_that_make_no_sense_are_refused(world: Any) -> None:
-    for items_per_shard in (0, -1, 2.0):
-        with pytest.raises(UsageError, match="items_per_shard"):
-            world.client.submit(IMAGES, model="m", items_per_shard=items_per_shard)
-    with pytest.raises(UsageError, match="tags has 'n': 1"):
-        world.client.submit(IMAGES, model="m", tags={"n": 1})
-    for deadline_s in (0, -1, float("nan"), float("inf"), 1e30):
-        with pytest.raises(UsageError, match="deadline_s"):
-            world.client.submit(IMAGES, model="m", deadline_s=deadline_s)
+def test_options_of_the_wrong_type_or_size_are_refused_by_their_names(world: Any) -> None:
+    job = world.client.submit(IMAGES, model="m")
+    for name, wrong in (
+        ("model", (7, None, b"m")),
+        ("items_per_shard", (0, -1, 2.0, "2", True)),
+        ("deadline_s", (0, -1, float("nan"), float("inf"), 1e30, "x", True, timedelta(1))),
+        ("max_failed", (-1, True, "5", "101%", "-1%", "%", 1.5, "5 %", [1])),
+        ("strict", (None, "yes", 1)),
+        ("tags", ({"n": 1}, {1: "n"}, ["n"], "n")),
+        ("idempotency_key", (7, b"night")),
+        ("resize", ("large", ["pad"])),
+    ):
+        for value in wrong:
+            with pytest.raises(UsageError, match=name):
+                world.client.submit(IMAGES, **{"model": "m", name: value})
+    for submissions in (7, None, "m", {"inputs": IMAGES}):
+        with pytest.raises(UsageError, match="submissions is"):
+            world.client.submit_many(submissions, model="m")
+    for name, wrong in (("timeout_s", ("1", [1], True)), ("on_progress", (3,))):
+        for value in wrong:
+            with pytest.raises(UsageError, match=name):
+                job.wait(**{name: value})
+    for call, name in (
+        (lambda: world.client.job(7), "job_id"),
+        (lambda: world.client.jobs(limit="1"), "limit"),
+        (lambda: world.client.purge(5), "older_than"),
+        (lambda: world.client.verify(job.id, sample="1"), "sample"),
+    ):
+        with pytest.raises(UsageError, match=name):
+            call()
 
 
 def test_an_unknown_model_is_named_with_those_there_are(large: Any) -> None:

@@ -9,8 +9,8 @@ import pytest
 from fornada import keys
 from fornada.coordination.memory import InMemoryCoordination
 from fornada.errors import BrokerError
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.records import now
 from fornada.settings import Settings
 from producer.client import Client

@@ -268,10 +268,13 @@ def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: Ca
 @pytest.mark.parametrize(
     ("items", "timeout_s", "fact"),
     [
-        (np.zeros((2, 1024 * 1024), np.uint8), 1, "2097152 bytes of images exceed"),
+        (np.zeros((2, 1024 * 1024), np.uint8), 1, "2097152 bytes of items exceed"),
         (_ITEMS, 0, "timeout_s is 0"),
         (_ITEMS, 601, "timeout_s is 601"),
         (_ITEMS, float("nan"), "timeout_s is nan"),
+        (_ITEMS, None, "timeout_s is None"),
+        (_ITEMS, "1", "timeout_s is '1'"),
+        (np.zeros((1,) * 12, np.uint8), 1, "cannot be sent in a call"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -355,8 +358,11 @@ def test_a_bad_item_of_a_call_fails_alone() -> None:
         outputs = client.predict(items, model="m", errors="nan")
         with pytest.raises(UsageError, match="give 'raise' or 'nan'"):
             client.predict(items, model="m", errors="ignore")  # type: ignore[arg-type]  # wrong
-        with pytest.raises(InputError, match="images is list"):
-            client.predict(items.tolist(), model="m")
+        with pytest.raises(UsageError, match="give 'raise' or 'nan'"):
+            client.predict(items, model="m", errors=[])  # type: ignore[arg-type]  # wrong
+        with pytest.raises(UsageError, match="model is 7"):
+            client.predict(items, model=7)  # type: ignore[arg-type]  # wrong
+        of_lists = client.predict(items.tolist(), model="m", errors="nan")
 
     assert {
         1: "the model gave infinity",
@@ -365,4 +371,5 @@ def test_a_bad_item_of_a_call_fails_alone() -> None:
     } == caught.value.errors
     expected = np.array([[4], [np.nan], [np.nan], [4], [np.nan]], np.float32)
     np.testing.assert_array_equal(expected, outputs)
+    np.testing.assert_array_equal(expected, of_lists)
     np.testing.assert_array_equal(expected, caught.value.outputs)

@@ -93,9 +93,9 @@ def test_the_manifest_says_what_the_model_takes_and_how_it_was_trained(
 
     assert manifest == published.models.resolve("digits@prod")
     assert ([8, 8], "uint8", digits.classes) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes,
+        manifest.input.shape,
+        manifest.input.dtype,
+        manifest.output.columns,
     )
     names = {
         f"{split}{metric}" for split in ("", "val_", "test_") for metric in ("loss", "accuracy")
@@ -131,6 +131,40 @@ def test_history_report_and_golden_batch_are_stored_with_the_model(
     inputs = from_npy(models.fetch(manifest.golden.inputs), where="inputs")
     np.testing.assert_array_equal(digits.test_items[:32], inputs)
     assert (32, 10) == from_npy(models.fetch(manifest.golden.outputs), where="outputs").shape
+
+
+def test_labels_and_values_are_named_with_their_kind(models: ModelStore) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    labels, values = (features[:, :3] > 0).astype(np.int64), features[:, :2] * 3
+    for kind, targets, threshold, section in (
+        ("multilabel", labels, 0.5, b"Results by label"),
+        ("values", values, None, b"Errors by value"),
+    ):
+        classes = [f"{kind}-{number}" for number in range(targets.shape[1])]
+        dataset = Dataset(
+            name="features",
+            kind=kind,  # type: ignore[arg-type]  # one of them
+            train_items=features,
+            train_targets=targets,
+            test_items=features,
+            test_targets=targets,
+            classes=classes,
+        )
+
+        manifest = job.train(dataset, name=kind, models=models, plan=TrainingPlan(epochs=3))
+
+        assert ("features", "float32", None) == (
+            manifest.input.name,
+            manifest.input.dtype,
+            manifest.input.image,
+        )
+        assert (kind, classes, threshold) == (
+            manifest.output.kind,
+            manifest.output.classes,
+            manifest.output.threshold,
+        )
+        assert section in models.fetch(manifest.files["report.html"])
 
 
 def test_the_same_training_gives_the_same_bytes(

@@ -8,8 +8,8 @@ import pytest
 
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreUnavailableError
-from fornada.jobs import reconciler as reconciler_module
-from fornada.jobs.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
+from fornada.jobs.upkeep import reconciler as reconciler_module
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
 from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)

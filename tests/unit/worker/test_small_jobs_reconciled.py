@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fornada.jobs.ids import message_for
-from fornada.jobs.reconciler import Reconciler
+from fornada.jobs.upkeep.reconciler import Reconciler
 
 ONE = np.ones((1, 3), np.float32)
 

@@ -1,6 +1,7 @@
 """Calls and answers as bytes: they survive the round trip, and anything else is refused."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fornada.calls.frames import (
 )
 from fornada.errors import MessageError
 from fornada.records import ModelPin
+from fornada.tensors import Dtype
 
 _ID = "0123456789abcdef" * 2
 
@@ -43,6 +45,21 @@ def test_a_call_comes_out_as_it_went_in() -> None:
     assert _request() == found.header
     np.testing.assert_array_equal(items, found.items)
     assert np.uint8 == found.items.dtype
+
+
+def test_a_call_may_have_any_dtype_of_arrays() -> None:
+    for dtype in get_args(Dtype):
+        header = _request(item_dtype="uint8").model_copy(update={"item_dtype": dtype})
+        if dtype in {"bfloat16", "string"}:
+            with pytest.raises(MessageError, match=f"{dtype} is no dtype of arrays"):
+                RequestFrame.parse(request_frame(header, np.zeros(24, np.uint8)))
+            continue
+        items = np.arange(24).reshape(4, 2, 3).astype(dtype)
+
+        found = RequestFrame.parse(request_frame(header, items))
+
+        assert np.dtype(dtype) == found.items.dtype
+        np.testing.assert_array_equal(items, found.items)
 
 
 def test_an_answer_comes_out_as_it_went_in() -> None:

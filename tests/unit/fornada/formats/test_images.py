@@ -1,4 +1,4 @@
-"""PNG and JPEG files as pixels: modes, orientations, and broken and hostile files."""
+"""Images of models from before images were resized: modes, orientations, broken files."""
 
 import io
 import struct
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fornada.errors import InputError, MissingExtraError
-from fornada.formats.images import decode_image, image_shape
+from fornada.formats.images import decode_item, image_shape
+from fornada.tensors import unnamed_tensors
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5) * 12
 COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
@@ -43,7 +44,8 @@ def png_that_declares(width: int, height: int, *, pixels: bytes = b"") -> bytes:
 
 
 def decode(data: bytes, *item_shape: int) -> np.ndarray:
-    return decode_image(data, item_shape=item_shape or (4, 5), where="photo.png")
+    taken, _ = unnamed_tensors(item_shape=item_shape or (4, 5), item_dtype="uint8", classes=["a"])
+    return decode_item(data, taken=taken, where="photo.png")
 
 
 def test_a_png_is_its_pixels() -> None:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.lib import format as npy_format
 
 from fornada.errors import InputError
-from fornada.formats.items import check_items, fill_nulls
+from fornada.formats.items import check_items, check_shape
 from fornada.formats.npy import MAX_HEADER_BYTES, from_npy, read_npy_header, to_npy
 
 IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
@@ -169,7 +169,8 @@ def test_a_grey_axis_is_dropped_and_added() -> None:
 def test_whole_numbers_in_range_are_cast() -> None:
     for have, want in (
         ("int64", "uint8"), ("uint16", "uint8"), (">i4", "uint8"), ("int8", "uint8"),
-        ("uint8", "float32"),
+        ("uint8", "float32"), ("uint8", "float16"), ("uint64", "int64"), (">f8", "float32"),
+        ("int8", "uint64"), ("float16", "float64"),
     ):  # fmt: skip
         items = checked(IMAGES.astype(have), item_dtype=want)
 
@@ -181,7 +182,7 @@ def test_whole_numbers_in_range_are_cast() -> None:
     [
         (np.zeros((0, 3, 4), np.uint8), "uint8", "empty; give at least one item"),
         (np.zeros((2, 0, 4), np.uint8), "uint8", "empty"),
-        (np.array(7, np.uint8), "uint8", "empty"),
+        (np.array(7, np.uint8), "uint8", "a single value"),
         (np.zeros((2, 4, 3), np.uint8), "uint8", r"items of shape \(4, 3\), but m:1 takes \(3, 4"),
         (IMAGES[0], "uint8", r"one item\? give it a leading axis"),
         (IMAGES.astype(np.float64) / 255, "uint8", "give the raw pixels as uint8"),
@@ -190,8 +191,11 @@ def test_whole_numbers_in_range_are_cast() -> None:
         (IMAGES.astype(np.int64) - 5, "uint8", "values from -5 to 18 do not fit uint8"),
         (IMAGES.astype(str), "uint8", "not numeric"),
         (IMAGES.astype(object), "uint8", "not numeric"),
-        (IMAGES.astype(bool), "uint8", "not numeric"),
-        (IMAGES, "bool", "give the raw zeros and ones as bool"),
+        (IMAGES.astype(complex), "uint8", "not numeric"),
+        (IMAGES.astype("M8[s]"), "float32", "not numeric"),
+        (IMAGES, "bool", "values from 0 to 23 do not fit bool"),
+        (IMAGES * np.uint64(2**60), "int64", "values from 0 to 17293822569102704640 do not fit"),
+        (IMAGES / 2, "bool", "give the raw zeros and ones as bool"),
     ],
 )
 def test_items_that_do_not_fit_are_refused(array: np.ndarray, item_dtype: str, reason: str) -> None:
@@ -218,25 +222,26 @@ def test_what_is_no_finite_number_passes_and_is_the_fault_of_its_item(bad: float
     assert [True, False] == np.isfinite(found).reshape(2, -1).all(axis=1).tolist()
 
 
-def test_nulls_are_filled_and_their_rows_named() -> None:
-    array = np.array([[1, 2], [None, 4], [5, 6.5]], object)
-
-    numbers, errors = fill_nulls(array)
-
-    assert {1: "null among its values"} == errors
-    np.testing.assert_array_equal(np.array([[1, 2], [0, 4], [5, 6.5]]), numbers)
-
-
-def test_masked_values_are_filled_and_their_rows_named() -> None:
-    array = np.ma.masked_equal(np.array([[1, 2], [9, 4]], np.int32), 9)
-
-    numbers, errors = fill_nulls(array)
-
-    assert {1: "a masked value among its values"} == errors
-    assert (np.dtype(np.int32), [[1, 2], [0, 4]]) == (numbers.dtype, numbers.tolist())
-    assert not isinstance(numbers, np.ma.MaskedArray)
-
-
-@pytest.mark.parametrize("array", [np.full((2, 2), None), np.array([["a"], [1]], object)])
-def test_arrays_of_no_numbers_are_left_alone(array: np.ndarray) -> None:
-    assert (id(array), {}) == (id(fill_nulls(array)[0]), fill_nulls(array)[1])
+@pytest.mark.parametrize(
+    ("have", "want", "fitted"),
+    [
+        ((5, 7), [None], (7,)),
+        ((5, 7, 1), [None], (7,)),
+        ((5, 0), [None], None),
+        ((5,), [None], None),
+        ((5, 8, 9, 3), [None, None, 3], (8, 9, 3)),
+        ((5, 8, 9), [None, None, 1], (8, 9, 1)),
+        ((5, 8, 9, 1), [None, None, 3], None),
+        ((5,), [], ()),
+        ((5, 1), [], ()),
+        ((5,), [1], (1,)),
+    ],
+)
+def test_sides_that_vary_take_any_length_from_one_on(
+    have: tuple[int, ...], want: list[int | None], fitted: tuple[int, ...] | None
+) -> None:
+    if fitted is not None:
+        assert fitted == check_shape(have, want, model="m:1", where="x")
+        return
+    with pytest.raises(InputError, match=r"m:1 takes|is empty"):
+        check_shape(have, want, model="m:1", where="x")

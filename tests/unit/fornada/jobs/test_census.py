@@ -8,8 +8,8 @@ from fornada import keys
 from fornada.jobs import census as module
 from fornada.jobs.census import Census
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.records import ModelPin, ObjectRef
 from fornada.testing import HookedObjectStore
 

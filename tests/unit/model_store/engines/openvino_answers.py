@@ -5,6 +5,7 @@ The argument is a folder of models (`NAME.keras`) with items and TensorFlow's ou
 
 import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def main() -> None:
     answers["bfloat16"] = _in_bfloat16(folder / "mlp.keras")
     answers["wrong tile"] = _refusal(lambda: _predict(folder / "mlp.keras")(np.zeros((7, 4, 4))))
     answers["wrong shape"] = _refusal(lambda: _predict(folder / "mlp.keras", item_shape=(5, 5)))
+    answers["tokens"] = _of_tokens(folder / "of any length.keras")
+    answers["too small"] = _of_sides(folder / "of any size.keras")
     answers["no bfloat16"] = _without_bfloat16()
     answers["imported"] = sorted(
         {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
@@ -38,7 +41,7 @@ def main() -> None:
 def _predict(
     path: Path,
     *,
-    item_shape: tuple[int, ...] = (4, 4),
+    item_shape: Sequence[int | None] = (4, 4),
     item_dtype: str = "uint8",
     streams: int = 2,
     precision: engine.Precision = "float32",
@@ -58,7 +61,7 @@ def _of_model(path: Path) -> dict[str, Any]:
         items, expected = arrays["items"], arrays["outputs"]
     # As from a download.
     items.flags.writeable = False
-    options = {"item_shape": items.shape[1:], "item_dtype": str(items.dtype)}
+    options = json.loads(path.with_suffix(".json").read_text())
     try:
         predict = _predict(path, **options)
     except FornadaError as exc:
@@ -78,6 +81,24 @@ def _of_model(path: Path) -> dict[str, Any]:
             for of_caller in _for_many_callers(some, items)
         ),
     }
+
+
+def _of_tokens(path: Path) -> dict[str, str]:
+    """What comes of tokens, of which the model has 10."""
+    predict = _predict(path, item_shape=(None,), item_dtype="int64")
+    return {
+        str(token): _refusal(lambda token=token: predict(np.array([[1, token, 2, 3]])))
+        for token in (9, 10, -10, -11, 2**32 + 5)
+    }
+
+
+def _of_sides(path: Path) -> list[str]:
+    """What comes of images with sides of 1 to 8 pixels."""
+    predict = _predict(path, item_shape=(None, None, 3), item_dtype="float32")
+    return [
+        _refusal(lambda side=side: predict(np.ones((2, side, side, 3), np.float32)))
+        for side in range(1, 9)
+    ]
 
 
 def _for_many_callers(predict: Predict, items: np.ndarray) -> list[np.ndarray]:

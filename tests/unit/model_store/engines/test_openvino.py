@@ -6,16 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from fornada.errors import ConfigError
+from fornada.tensors import Dtype
 from model_store.engines import keras_file, keras_predict, keras_setup, openvino
 
 _ROOT = Path(__file__).parents[4]
 _ITEMS = 20
+#: Of the items of models that take any size.
+_OPEN_SIDE = 9
 
 
 def _mlp(keras: Any) -> Any:
@@ -80,6 +83,45 @@ def _regression(keras: Any) -> Any:
     return keras.Sequential([keras.Input((5,)), normalize, layers.Dense(1)])
 
 
+def _of_dtype(dtype: str) -> Callable[[Any], Any]:
+    def build(keras: Any) -> Any:
+        items = keras.Input((5,), dtype=dtype)
+        return keras.Model(items, keras.layers.Dense(2)(keras.ops.cast(items, "float32") / 10))
+
+    return build
+
+
+def _scalar(keras: Any) -> Any:
+    items = keras.Input((5,))
+    return keras.Model(items, keras.ops.squeeze(keras.layers.Dense(1)(items), -1))
+
+
+def _of_any_length(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((None,), dtype="int64"),
+            layers.Embedding(10, 4),
+            layers.LSTM(3),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
+
+
+def _of_any_size(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.DepthwiseConv2D(3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+        ]
+    )
+
+
 def _unsupported(keras: Any) -> Any:
     layers = keras.layers
     encode = layers.CategoryEncoding(10, output_mode="multi_hot")
@@ -92,7 +134,11 @@ _MODELS: dict[str, Callable[[Any], Any]] = {
     "functional": _functional,
     "sequence": _sequence,
     "regression": _regression,
+    "scalar": _scalar,
+    "of any length": _of_any_length,
+    "of any size": _of_any_size,
     "unsupported": _unsupported,
+    **{f"{dtype} items": _of_dtype(dtype) for dtype in get_args(Dtype) if dtype != "string"},
 }
 _RUNS = [name for name in _MODELS if name != "unsupported"]
 
@@ -125,11 +171,15 @@ def _environ() -> dict[str, str]:
 def _write(path: Path, model: Any) -> None:
     tensor = model.inputs[0]
     item_shape, item_dtype = tuple(tensor.shape[1:]), str(tensor.dtype)
-    items = np.random.default_rng(0).integers(0, 10, (_ITEMS, *item_shape)).astype(item_dtype)
+    shape = [side or _OPEN_SIDE for side in item_shape]
+    items = np.random.default_rng(0).integers(0, 10, (_ITEMS, *shape))
+    items = items.astype("float32" if item_dtype == "bfloat16" else item_dtype)
     predict = keras_predict.compile_predict(
         model, tile_items=_ITEMS, item_shape=item_shape, item_dtype=item_dtype
     )
     path.with_suffix(".keras").write_bytes(keras_file.dump_model(model))
+    takes = {"item_shape": item_shape, "item_dtype": item_dtype}
+    path.with_suffix(".json").write_text(json.dumps(takes))
     np.savez(path.with_suffix(".npz"), items=items, outputs=predict(items))
 
 
@@ -143,6 +193,24 @@ def test_openvino_gives_what_tensorflow_gives_in_any_batch_for_any_caller(
     assert found["same_in_any_batch"]
     assert found["same_in_one_stream"]
     assert found["same_for_many_callers"]
+
+
+def test_an_index_outside_of_its_table_fails_as_on_tensorflow(answers: dict[str, Any]) -> None:
+    # Of 10 tokens; negative ones count from the end.
+    refusals = dict(answers["tokens"])
+    assert ["nothing was raised"] * 2 == [refusals.pop(token) for token in ("9", "-10")]
+    assert {"10", "-11", str(2**32 + 5)} == set(refusals)
+    for refusal in refusals.values():
+        assert refusal.startswith("PredictionError: predict failed on int64 (1, 4): ")
+        assert "an index is outside of its table" in refusal or "are over 32 bits" in refusal
+
+
+def test_a_size_that_is_too_small_fails_and_leaves_no_garbage(answers: dict[str, Any]) -> None:
+    for side in range(1, 8):
+        assert answers["too small"][side - 1].startswith(
+            f"PredictionError: the model cannot take items of shape [{side}, {side}, 3]: "
+        )
+    assert "nothing was raised" == answers["too small"][7]
 
 
 def test_neither_tensorflow_nor_telemetry_nor_what_is_not_needed_is_imported(

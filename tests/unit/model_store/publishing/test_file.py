@@ -122,7 +122,7 @@ def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes
     ("options", "error", "fact"),
     [
         ({"stated": Stated(classes=["a"])}, UsageError, "1 classes are named; name 3"),
-        ({"golden": np.zeros((1, 5), np.uint8)}, InputError, r"items of shape \(5,\)"),
+        ({"golden": np.zeros((1, 2, 5), np.uint8)}, InputError, r"items of shape \(2, 5\)"),
         ({"golden": np.full((1, 2, 2), 300)}, InputError, "do not fit uint8"),
         ({"golden": np.zeros((0, 2, 2), np.uint8)}, InputError, "is empty"),
         ({"golden": np.zeros((1025, 2, 2), np.uint8)}, InputError, "has 1025 items"),
@@ -210,6 +210,31 @@ def test_made_up_items_have_every_dtype_and_a_size_that_the_model_takes(
         stored = (manifest.input.numpy_dtype, (GOLDEN_ITEMS, *golden_shape))
         assert stored == (str(items.dtype), items.shape)
         assert largest * 0.9 < items.max() <= largest, dtype
+
+
+def test_the_one_input_and_output_may_be_in_dicts_and_lists(models: ModelStore, keras: Any) -> None:
+    taken = keras.Input((2,), name="x")
+    given = keras.layers.Dense(1, name="end")(taken)
+    for inputs, outputs, names in (
+        ({"x": taken}, {"y": given}, ("x", "y")),
+        ([taken], [given], ("x", "end")),
+        ({"x": taken}, {"a": {"b": [given]}}, ("x", "a/b/0")),
+    ):
+        manifest = _publish(models, keras_file.dump_model(keras.Model(inputs, outputs)))
+
+        assert names == (manifest.input.name, manifest.output.name)
+
+
+def test_nan_is_allowed_where_the_publisher_says_so(models: ModelStore, keras: Any) -> None:
+    taken = keras.Input((2,))
+    data = keras_file.dump_model(keras.Model(taken, keras.ops.log(taken - 0.5)))
+
+    manifest = _publish(models, data, Stated(fill=0.5, allow_nan=["outputs"]))
+
+    assert (True, 0.5) == (manifest.input.finite, manifest.input.fill)
+    assert not manifest.output.finite
+    with pytest.raises(ModelRefusedError, match="NaN or infinity for its golden batch"):
+        _publish(models, data, Stated(allow_nan=["inputs"]))
 
 
 def test_a_model_that_fails_on_its_golden_batch_is_refused(models: ModelStore, keras: Any) -> None:

@@ -158,6 +158,13 @@ def test_a_wrong_call_publishes_nothing_and_says_what_to_give(
         (model, {"kind": "binary"}, UsageError, r"shape \[3\], and binary is one number"),
         (model, {"kind": {"x": "values"}}, UsageError, "no output x; the model's is dense"),
         (model, {"threshold": 0.3}, UsageError, "has no threshold; leave it out"),
+        (model, {"fill": float("nan")}, UsageError, "fill is nan; give a number"),
+        (
+            model,
+            {"allow_nan": "yes"},
+            UsageError,
+            "allow_nan is 'yes'; give some of inputs, outputs",
+        ),
         (model, {"threshold": 2}, UsageError, "threshold is 2; give a probability"),
         (model, {"image": {"resize": "crop"}}, UsageError, r"float32 \[4\], which are no images"),
         (model, {"history": 3}, UsageError, "history is a int; give what model.fit returned"),

@@ -266,7 +266,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
         ("a.npy", npy_bytes(np.array([None])), "holds Python objects, which are never loaded"),
         ("a.npy", HUGE + bytes(1000), "claims 100000000000 bytes .* and has 1000"),
         ("a.npy", npy_bytes(IMAGES[:0]), "is empty; give at least one item"),
-        ("a.npy", npy_bytes(np.array(1, np.uint8)), "is empty; give at least one item"),
+        ("a.npy", npy_bytes(np.array(1, np.uint8)), "is a single value"),
         ("a.npy", npy_bytes(IMAGES[:, :, :4]), r"items of shape \(4, 4\), but the model takes \(4"),
         ("a.npz", npz_bytes("a.npy", npy_bytes(IMAGES))[:-30], "damaged"),
         ("a.npz", npz_bytes("a.npy", npy_bytes(IMAGES)[:-1]), "a.npz:a claims 120 bytes"),

@@ -53,7 +53,7 @@ def test_all_bytes_of_a_job_count(world: Any, new_world: Any) -> None:
         images = np.zeros((items, 2, 2), np.uint8)
         job = world.client.submit(images, model="m", items_per_shard=items_per_shard)
         assert (small, small) == (job.manifest.is_small, is_content_id(job.id))
-    long_ids = world.client.submit(IMAGES, model="m", item_ids=["x" * 10_000] * 10)
+    long_ids = world.client.submit(IMAGES, model="m", item_ids=[c * 10_000 for c in "abcdefghij"])
     assert not long_ids.manifest.is_small
     assert not new_world(max_inline_bytes=0).client.submit(IMAGES, model="m").manifest.is_small
 
@@ -130,10 +130,10 @@ def test_submissions_keep_their_own_ids_keys_and_tags_and_share_a_deadline(world
     large = np.zeros((30_000, 2, 2), np.uint8)
     jobs = world.client.submit_many(
         [
-            Submission(images=IMAGES[:2], item_ids=["x", "y"], tags={"n": "0"}),
-            Submission(images=IMAGES[:1], idempotency_key="mine"),
+            Submission(inputs=IMAGES[:2], item_ids=["x", "y"], tags={"n": "0"}),
+            Submission(inputs=IMAGES[:1], idempotency_key="mine"),
             large,
-            Submission(images=iter([IMAGES[:1], IMAGES[1:3]]), tags={"n": "3"}),
+            Submission(inputs=iter([IMAGES[:1], IMAGES[1:3]]), tags={"n": "3"}),
         ],
         model="m:1",
         deadline_s=60,
@@ -152,7 +152,7 @@ def test_submissions_keep_their_own_ids_keys_and_tags_and_share_a_deadline(world
 def test_one_that_does_not_fit_is_named_and_none_is_submitted(world: Any) -> None:
     wrong = np.zeros((1, 3, 3), np.uint8)
 
-    with pytest.raises(InputError, match=r"submissions\[2\]: images: items of shape \(3, 3\)"):
+    with pytest.raises(InputError, match=r"submissions\[2\]: inputs: items of shape \(3, 3\)"):
         world.client.submit_many([IMAGES, IMAGES, wrong], model="m")
 
     assert ([], set()) == (world.sender.messages, world.coordination.open_jobs())
@@ -160,7 +160,7 @@ def test_one_that_does_not_fit_is_named_and_none_is_submitted(world: Any) -> Non
 
 
 def test_one_key_for_two_submissions_is_refused(world: Any) -> None:
-    twice = [Submission(images=IMAGES, idempotency_key="night")] * 2
+    twice = [Submission(inputs=IMAGES, idempotency_key="night")] * 2
 
     with pytest.raises(UsageError, match="'night' is given to 2 submissions"):
         world.client.submit_many(twice, model="m")
@@ -192,7 +192,7 @@ def test_a_key_that_was_used_for_other_work_is_one_failure_of_many(world: Any) -
 
     with pytest.raises(PartlySubmittedError, match=r"submissions\[1\]: job 'taken' exists") as told:
         world.client.submit_many(
-            [IMAGES, Submission(images=IMAGES, idempotency_key="taken")], model="m:1"
+            [IMAGES, Submission(inputs=IMAGES, idempotency_key="taken")], model="m:1"
         )
 
     assert isinstance(told.value.errors[1], JobConflictError)

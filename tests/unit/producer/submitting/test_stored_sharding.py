@@ -162,7 +162,7 @@ def test_what_cannot_be_used_is_refused() -> None:
         ({"photos/a.npy": to_npy(IMAGES)[:-1]}, "truncated or damaged"),
         ({"photos/a.npy": HUGE + bytes(1000)}, "claims 100000000000 bytes .* and has 1000"),
         ({"photos/a.npy": to_npy(IMAGES[:0])}, "is empty; give at least one item"),
-        ({"photos/a.npy": to_npy(np.array(1, np.uint8))}, "is empty"),
+        ({"photos/a.npy": to_npy(np.array(1, np.uint8))}, "is a single value"),
         ({"photos/a.npy": to_npy(IMAGES[:, :3])}, r"shape \(3, 5\), but m:1 takes \(4, 5\)"),
         ({"photos/a.npy": to_npy(IMAGES.astype("int64"))}, "dtype int64, but m:1 takes uint8"),
         ({"photos/a.npy": to_npy(np.zeros((900, 4, 5), np.uint8))}, "has 18128 bytes.*split it"),

@@ -5,7 +5,13 @@ import io
 import numpy as np
 from PIL import Image
 
-from trainer.data.images import THUMBNAIL_SIDE, are_images, dark_on_light, thumbnail
+from trainer.data.images import (
+    THUMBNAIL_SIDE,
+    are_images,
+    as_pixels,
+    dark_on_light,
+    thumbnail,
+)
 
 
 def test_images_are_grey_or_coloured_bytes() -> None:
@@ -49,3 +55,13 @@ def test_large_images_are_shrunk() -> None:
         with Image.open(io.BytesIO(png)) as image:
             assert expected == image.size
         assert len(png) < THUMBNAIL_SIDE**2 * 3.1
+
+
+def test_floats_become_the_pixels_that_they_stand_for() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 9, 3), np.uint8)
+    images[0, 0, 0] = (0, 255, 128)
+
+    for items in (images / 255, images / 127.5 - 1, images.astype(np.float32), images / 2 - 100):
+        np.testing.assert_array_equal(images, as_pixels(items))
+    for other in (images, np.zeros((3, 9, 9, 2)), np.zeros((3, 9)), np.zeros((3, 9, 9), np.int32)):
+        assert as_pixels(other) is other

@@ -1,5 +1,6 @@
 """Custom recipes, by module and function."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from trainer import job
 from trainer.data.catalog import load_dataset
+from trainer.data.dataset import Dataset
 from trainer.recipes.custom import is_custom
 from trainer.recipes.plan import TrainingPlan
 
@@ -33,6 +35,14 @@ def compiled(item_shape, classes):
     model = network(item_shape, len(classes))
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def sigmoid(item_shape):
+    return network(item_shape, 1, last="sigmoid")
+
+
+def logits(item_shape):
+    return network(item_shape, 1, last=None)
 
 
 def raises():
@@ -76,9 +86,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def _train(recipe: str, **plan: object) -> ModelManifest:
+def _train(recipe: str, *, dataset: Dataset | None = None, **plan: object) -> ModelManifest:
     return job.train(
-        load_dataset("digits"),
+        dataset or load_dataset("digits"),
         name="m",
         models=ModelStore(objects=InMemoryObjectStore()),
         plan=TrainingPlan(recipe=recipe, epochs=1, **plan),  # type: ignore[arg-type]
@@ -91,6 +101,34 @@ def test_a_compiled_model_is_trained_as_it_is(own: str) -> None:
     assert manifest.training is not None
     assert {"epochs", "batch_size", "validation_split"} == manifest.training.parameters.keys()
     assert "test_accuracy" in manifest.metrics
+
+
+@pytest.mark.slow
+def test_two_classes_end_in_one_sigmoid_or_in_a_softmax_of_two(own: str) -> None:
+    digits = load_dataset("digits")
+    of_two = dataclasses.replace(
+        digits,
+        kind="binary",
+        classes=["even", "odd"],
+        train_targets=digits.train_targets % 2,
+        test_targets=digits.test_targets % 2,
+    )
+
+    for function, kind, threshold, loss in (
+        ("sigmoid", "binary", 0.5, "binary_crossentropy"),
+        ("network", "probabilities", None, "sparse_categorical_crossentropy"),
+    ):
+        manifest = _train(f"{own}:{function}", dataset=of_two)
+
+        assert (kind, threshold, ["even", "odd"]) == (
+            manifest.output.kind,
+            manifest.output.threshold,
+            manifest.output.classes,
+        )
+        assert loss == (manifest.training and manifest.training.parameters["loss"])
+        assert "test_accuracy" in manifest.metrics
+    with pytest.raises(ModelRefusedError, match="ends in the activation linear"):
+        _train(f"{own}:logits", dataset=of_two)
 
 
 def test_a_mistake_in_a_custom_recipe_is_reported_as_the_callers(own: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fornada.errors import InputError
 from fornada.keys import REPORT_PAGE, check_name
-from fornada.tensors import InputTensor, OutputTensor
+from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from model_store.manifest import ModelDraft, Training
 from trainer.report.files import report_files
 from trainer.report.material import LayerRow, Outcome, ReportMaterial
@@ -69,6 +69,7 @@ def _material(
     draft: dict[str, Any] | None = None,
     training: dict[str, Any] | None = None,
     output: dict[str, Any] | None = None,
+    image: ImagePreprocessing | None = None,
     **changes: Any,
 ) -> ReportMaterial:
     """A classifier of 60 vectors in three classes, right for 39 of them."""
@@ -95,7 +96,7 @@ def _material(
     )
     about_model = {
         "name": "shapes",
-        "inputs": [InputTensor(name="features", dtype="float32", shape=[13])],
+        "inputs": [InputTensor(name="features", dtype="float32", shape=[13], image=image)],
         "outputs": [OutputTensor(name="shapes", shape=_shape(about_output), **about_output)],
         "metrics": {"loss": 0.4, "val_loss": 1.2, "test_loss": 1.25},
         "packages": {"fornada": "0.1.0", "keras": "3.15.1"},
@@ -289,6 +290,14 @@ def test_large_images_make_no_large_page() -> None:
     files = report_files(_material(test_items=noise))
 
     assert len(files[REPORT_PAGE]) < 2_000_000
+
+
+def test_images_of_floats_are_shown_as_their_pixels(files: dict[str, bytes]) -> None:
+    image = ImagePreprocessing(color="grayscale")
+    found = report_files(_material(test_items=_IMAGES / 255, image=image))
+
+    assert files["test-items.png"] == found["test-items.png"]
+    assert "test-items.png" not in report_files(_material(test_items=_IMAGES / 255))
 
 
 def test_items_that_are_not_images_are_listed_by_number() -> None:

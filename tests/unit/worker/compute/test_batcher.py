@@ -405,3 +405,103 @@ def test_however_items_are_split_the_outputs_are_those_of_one_call(
         batcher.real.close()
 
     assert whole.tobytes() == np.concatenate(split).tobytes()
+
+
+# Open sizes.
+
+
+def _by_length(predict: Callable[[np.ndarray], np.ndarray]) -> RealBatcher:
+    """Of items of any length: 8 rows a call up to length 3, else 2."""
+    return RealBatcher(
+        SimpleNamespace(
+            streams=2,
+            calls_ahead=1,
+            rows_for=lambda shape: TILE if shape[0] <= 3 else 2,
+            predict_tile=predict,
+            predict_one=predict,
+        ),
+        takes=InputTensor(name="x", dtype="float32", shape=[None]),
+        output_count=2,
+        max_latency_s=0.001,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    callers=st.lists(
+        st.lists(st.tuples(st.integers(1, 6), st.integers(1, 20)), min_size=1, max_size=6),
+        min_size=1,
+        max_size=6,
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_items_of_several_shapes_share_tiles_with_their_own_shape_alone(
+    callers: list[list[tuple[int, int]]], seed: int
+) -> None:
+    # given callers with rows of several lengths each
+    rng = np.random.default_rng(seed)
+    asked = [
+        [rng.random((count, length)).astype(np.float32) for length, count in groups]
+        for groups in callers
+    ]
+    tiles: list[tuple[int, ...]] = []
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        tiles.append(tile.shape)
+        return answers(tile)
+
+    # when they ask at the same time
+    batcher = _by_length(predict)
+    try:
+        with ThreadPoolExecutor(len(asked)) as pool:
+            found = list(pool.map(batcher.predict_groups, asked))
+    finally:
+        batcher.close()
+
+    # then the rows of a call follow from their shape, and each caller has its own
+    assert {(TILE if length <= 3 else 2, length) for _, length in tiles} == set(tiles)
+    for groups, predicted in zip(asked, found, strict=True):
+        for rows, (outputs, errors) in zip(groups, predicted, strict=True):
+            np.testing.assert_array_equal(answers(rows), outputs)
+            assert {} == errors
+
+
+def test_a_size_that_the_model_cannot_take_fails_its_items_alone() -> None:
+    def predict(tile: np.ndarray) -> np.ndarray:
+        if tile.shape[1] < 2:
+            raise PredictionError("too small")
+        return answers(tile)
+
+    batcher = _by_length(predict)
+    try:
+        small, good = batcher.predict_groups([np.ones((3, 1), np.float32), numbered(0, 3)])
+    finally:
+        batcher.close()
+
+    assert dict.fromkeys(range(3), "the model failed on it: too small") == small.errors
+    assert np.isnan(small.outputs).all()
+    assert (3, 2) == small.outputs.shape
+    np.testing.assert_array_equal(answers(numbered(0, 3)), good.outputs)
+
+
+def test_a_lone_size_is_not_kept_waiting_by_full_tiles_of_another() -> None:
+    # given a full tile of another size whenever a stream is free
+    calls: list[int] = []
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        calls.append(tile.shape[1])
+        if 3 not in calls:
+            with batcher._changed:
+                batcher._added(numbered(0, TILE))
+        return answers(tile)
+
+    batcher = _by_length(predict)
+
+    # when a row of its own size comes
+    asked = [numbered(0, 4 * TILE), np.ones((1, 3), np.float32)]
+    _, lone = batcher.predict_groups(asked)
+    batcher.close()
+
+    # then it is predicted after the tiles that were full
+    np.testing.assert_array_equal([[3, 1]], lone.outputs)
+    assert [2, 2, 2, 2] == calls[:4]

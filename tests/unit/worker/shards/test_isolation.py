@@ -26,14 +26,14 @@ for line in sys.stdin:
     request = json.loads(line)
     if "load" in request:
         {on_load}
-        print(json.dumps({{"engine": "none", "tile_items": 1}}), flush=True)
+        print(json.dumps({{"engine": "none"}}), flush=True)
         continue
     first, count = request["first"], request["count"]
     if first <= 2 < first + count:
         {on_deadly}
     rows = np.arange(first, first + count, dtype=np.float32)[:, None].repeat(2, axis=1)
     np.save(request["output"], rows)
-    print(json.dumps({{"errors": []}}), flush=True)
+    print(json.dumps({{"errors": [], "tiles": {{f"[{{first}}]": 1}}}}), flush=True)
 """
 _KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 
@@ -103,7 +103,10 @@ def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: P
     with _process(tmp_path, on_deadly=_KILL) as process:
         probabilities, errors = bisect(5, process.predict, class_count=2)
 
+        call_sizes = process.call_sizes
+
     np.testing.assert_array_equal([0, 1, np.nan, 3, 4], probabilities[:, 0])
+    assert {"tiles": {"[0]": 1, "[3]": 1}} == call_sizes
     assert [ItemError(index=2, reason="its worker died over it: signal 9")] == errors
 
 

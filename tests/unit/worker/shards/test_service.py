@@ -631,7 +631,7 @@ def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> Non
 
         assert "failed" == world.run(job_id=job_id)
 
-        assert "3 outputs an item, and has 2 classes" in world.jobs.final(job_id).reason
+        assert "(4, 3) for 4 items" in world.jobs.final(job_id).reason
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [([1], "float32"), ([3], "uint8")])

@@ -7,8 +7,8 @@ from fornada.errors import FornadaError
 from fornada.events import SILENT, Events, JobEnded
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
-from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 
 log = get_logger(__name__)

@@ -12,12 +12,12 @@ from fornada.coordination.interface import Progress, Recovery
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError, StoreError
 from fornada.events import SILENT, Events, ShardsReenqueued
 from fornada.jobs.census import Census
-from fornada.jobs.endings import Endings
 from fornada.jobs.ids import message_for
 from fornada.jobs.manifest import JobManifest
-from fornada.jobs.manifest_cache import Manifests
-from fornada.jobs.renewals import Renewals
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender

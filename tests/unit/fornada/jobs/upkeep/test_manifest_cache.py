@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from fornada.errors import JobNotFoundError
-from fornada.jobs import manifest_cache as module
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
-from fornada.jobs.manifest_cache import Manifests
 from fornada.jobs.store import JobStore
+from fornada.jobs.upkeep import manifest_cache as module
+from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.records import ModelPin, ObjectRef, now
 from fornada.storage.memory import InMemoryObjectStore
 

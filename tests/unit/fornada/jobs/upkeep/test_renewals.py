@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fornada.errors import BrokerError
-from fornada.jobs.renewals import Renewals
+from fornada.jobs.upkeep.renewals import Renewals
 
 INTERVAL_S = 0.02
 
