@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fornada.errors import UsageError
 from fornada.keys import ModelKeys, VersionKeys, check_name
-from fornada.records import ModelPin, Name, ObjectRef, Record, Task
+from fornada.records import ModelPin, Name, ObjectRef, Record
 from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
 
 #: Version 1 had one unnamed input and output.
@@ -100,26 +100,6 @@ class ModelDraft(Record):
     def output(self) -> OutputTensor:
         """The only output."""
         return self.outputs[0]
-
-    @property
-    def item_shape(self) -> list[int]:
-        """Shape of one item; open sides are left out."""
-        return [side for side in self.input.shape if side is not None]
-
-    @property
-    def item_dtype(self) -> str:
-        """Dtype of the items in arrays."""
-        return self.input.numpy_dtype
-
-    @property
-    def classes(self) -> list[str]:
-        """A name for each number of the output."""
-        return self.output.columns
-
-    @property
-    def task(self) -> Task:
-        """Whether the outputs name classes."""
-        return self.output.task
 
 
 class ModelManifest(ModelDraft):

@@ -13,7 +13,7 @@ from model_store.engines.keras_setup import import_keras
 _MAX_NAME_LENGTH = 200
 #: Parameters of `call` that are no inputs.
 _NO_INPUTS = {"training", "mask", "masks"}
-_SUPPORTED = "one input of numbers, and one number or one vector an item"
+_SUPPORTED = "takes one input of numbers, and gives one number or one vector an item"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ def read_signature(model: Any, where: str) -> Signature:
     if facts:
         remedies = list(dict.fromkeys(filter(None, facts.values())))
         raise ModelRefusedError(
-            f"{where} {'; '.join(facts)}; not supported yet: this release takes {_SUPPORTED}"
+            f"{where} {'; '.join(facts)}; not supported yet: this release {_SUPPORTED}"
             + "".join(f"; {remedy}" for remedy in remedies)
         )
     (taken,), (given,) = inputs, outputs

@@ -16,7 +16,7 @@ from fornada.errors import (
 )
 from fornada.jobs.outcome import JobState
 from producer.client import Client
-from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, StoredImages
+from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.job import DeadShard, FailedItem, Job
 from producer.job_status import JobStatus
 from producer.results import Results, ShardResult
@@ -47,6 +47,7 @@ __all__ = [
     "PartlySubmittedError",
     "PredictionErrors",
     "Results",
+    "Selection",
     "ShardResult",
     "StoreError",
     "StoredImages",

@@ -80,8 +80,6 @@ def submit(  # noqa: PLR0917 - click passes options by name
         resize=resize,
     )
     left_out = images.left_out
-    if left_out.count:
-        click.echo(f"left out {left_out}", err=True)
     if not wait:
         print_status(job.status(), left_out=left_out, as_json=as_json)
         return

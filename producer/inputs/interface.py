@@ -13,8 +13,11 @@ from typing import Any, Protocol, Self
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
+from fornada.logs import get_logger
 from fornada.tensors import InputTensor
 from model_store.manifest import ModelManifest
+
+log = get_logger(__name__)
 
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -104,6 +107,16 @@ class LeftOut:
         and_more = [f"and {more} more"] if more else []
         files = "1 file" if self.count == 1 else f"{self.count} files"
         return f"{files}: {'; '.join([*self.reasons, *and_more])}"
+
+    def clear(self) -> None:
+        """Forget them, before the files are looked at again."""
+        self.count = 0
+        self.reasons.clear()
+
+    def log(self) -> None:
+        """Warn of them, if there are any."""
+        if self.count:
+            log.warning("files left out", count=self.count, reasons=self.reasons)
 
     def extend(self, others: "LeftOut") -> None:
         """Count those of another one too."""

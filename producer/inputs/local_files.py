@@ -84,6 +84,7 @@ class _Reader:
                     yield from self._members(file)
                 for array in arrays.get(file, ()):
                     yield from self._rows(array, file)
+        self.given.left_out.log()
 
     def _rows(self, array: FileArray, file: FoundFile) -> Iterator[ItemBlock]:
         ids, first_row = None, 0

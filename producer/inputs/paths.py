@@ -48,6 +48,7 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
     """
     if not files.paths:
         raise UsageError("no input was given; name files, folders or s3:// URLs")
+    files.left_out.clear()
     finder = _Finder(selection=files.selection, left_out=files.left_out)
     found = [file for path in files.paths for file in finder.expand(os.fspath(path))]
     errors = [file.error for file in found if file.error is not None]

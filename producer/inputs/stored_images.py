@@ -44,6 +44,7 @@ def find_objects(
         InputError: There are none, or an array is too large.
         StoreError: The store cannot be reached or refuses.
     """
+    stored.left_out.clear()
     folder = stored.prefix.rpartition("/")[0]
     infos = [
         info

@@ -71,6 +71,7 @@ def cut_stored(
                 for file in run:
                     members = stored_members(file, stored, objects=objects)
                     yield from _archive_shards(file, members, limits)
+        stored.left_out.log()
 
     return shards()
 

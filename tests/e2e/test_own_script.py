@@ -75,9 +75,9 @@ def test_the_script_trains_publishes_and_reads_its_results(
     manifest = models.resolve("fashion-mnist@prod")
     assert f"published {manifest}: " in printed
     assert ([28, 28], "float32", "Ankle boot") == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes[9],
+        manifest.input.shape,
+        manifest.input.dtype,
+        manifest.output.columns[9],
     )
     assert {
         f"{split}{name}" for split in ("", "val_", "test_") for name in ("loss", "accuracy")

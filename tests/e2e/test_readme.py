@@ -122,3 +122,26 @@ def test_python_snippet_gives_probabilities(environ: dict[str, str]) -> None:
 
     # Then
     assert "(3, 10)" == run.stdout.strip(), run.stderr
+
+
+def test_photographs_go_to_a_network_of_keras(environ: dict[str, str], tmp_path: Path) -> None:
+    # Given the section, but for the weights, which Keras would download
+    section = _README.partition("## Your own photographs\n")[2].partition("\n## ")[0]
+    (script,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    commands = re.findall(r"^\$ (.*)$", section, re.MULTILINE)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, size in enumerate([(640, 480), (120, 300)]):
+        Image.new("RGB", size, (number, 90, 200)).save(photos / f"{number}.jpg")
+
+    # When
+    for arguments in (
+        [sys.executable, "-c", script.replace('"imagenet"', "None")],
+        *map(shlex.split, commands),
+    ):
+        run = subprocess.run(arguments, env=environ, cwd=tmp_path, capture_output=True, text=True)
+        assert 0 == run.returncode, run.stderr
+
+    # Then
+    rows = (tmp_path / "photos.csv").read_text().splitlines()
+    assert ["item_id", "0.jpg", "1.jpg"] == [row.partition(",")[0] for row in rows]

@@ -102,9 +102,9 @@ def _submit(deployment: Deployment) -> Job:
     manifest = JobManifest(
         job_id="many",
         model=model.pin,
-        item_shape=model.item_shape,
-        item_dtype=model.item_dtype,
-        classes=model.classes,
+        item_shape=list(model.input.fixed_shape),
+        item_dtype="uint8",
+        classes=model.output.columns,
         shards=Shards(repeat(ShardInput(objects=[image], item_count=1), SHARDS)),
         max_attempts=MAX_ATTEMPTS,
         created_at=now(),

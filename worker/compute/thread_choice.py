@@ -33,6 +33,8 @@ _MOST_MULTIPLICATIONS_A_S = 100e9
 #: At this ratio of compute to waiting, no more shards in hand than `_SPARE` are needed, whatever
 #: the number of cores up to 16.
 _OUTLASTS = 8
+#: Stands for a size that differs from item to item.
+_OPEN_SIDE = 64
 #: Memory for the inputs in hand, in shards of the largest size that the settings allow.
 _MOST_LARGE = 4
 
@@ -151,19 +153,23 @@ def shard_cost(
     Raises:
         StoreError: The store cannot be reached.
     """
-    item_bytes = item_size_bytes(manifest.item_shape, manifest.item_dtype)
+    taken = manifest.input
+    sides = [_OPEN_SIDE if side is None else side for side in taken.shape]
+    item_bytes = item_size_bytes(sides, taken.numpy_dtype)
     items = max(1, min(settings.items_per_shard, settings.max_shard_bytes // item_bytes))
     store_s, store_cpu_s = _requests(
         objects,
         input_bytes=items * item_bytes,
-        result_bytes=items * 4 * max(1, len(manifest.classes)),
+        result_bytes=items * 4 * max(1, manifest.output.width),
         stopwatch=stopwatch,
     )
     wait_s = max(0.0, store_s - store_cpu_s)
     predict_s = items * predictor.work.multiplications / _MOST_MULTIPLICATIONS_A_S
     # A call may take long, and need not be measured where compute outlasts the waiting anyway.
-    if predict_s < _OUTLASTS * wait_s or predictor.work.is_light:
-        tile: Array = np.zeros((predictor.tile_items, *manifest.item_shape), manifest.item_dtype)
+    # Items of open sizes may be too small for the model.
+    is_short = predict_s < _OUTLASTS * wait_s or predictor.work.is_light
+    if is_short and not taken.is_open:
+        tile: Array = np.zeros((predictor.tile_items, *sides), taken.numpy_dtype)
         tile_s, _ = _best(lambda: predictor.predict_tile(tile), stopwatch=stopwatch)
         predict_s = items * tile_s / predictor.tile_items
     return ShardCost(wait_s=wait_s, busy_s=predict_s + store_cpu_s, size_bytes=items * item_bytes)

@@ -198,8 +198,8 @@ class _Bench:
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
-        self._item_shape: Sequence[int] = manifest.item_shape
-        self._item_dtype = manifest.item_dtype
+        self._item_shape: Sequence[int] = manifest.input.fixed_shape
+        self._item_dtype = manifest.input.numpy_dtype
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
         #: Core seconds of a call, by tile.

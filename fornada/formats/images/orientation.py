@@ -3,9 +3,7 @@
 import contextlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fornada.errors import InputError
+from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images.kinds import kind_of
 from fornada.formats.images.opening import Pixels, open_image
 
@@ -27,7 +25,7 @@ def has_ignored_orientation(data: bytes) -> bool:
         return False
     try:
         return orientation(open_image(data, kind, where="image")) != 1
-    except InputError:
+    except (InputError, MissingExtraError):
         return False
 
 
@@ -59,9 +57,12 @@ def turn_upright(image: "Image") -> None:
 
 
 def turned(pixels: Pixels, by: int) -> Pixels:
-    """The pixels [height, width, channels] of a photograph of EXIF orientation `by`, upright."""
+    """The pixels [height, width, channels] of a photograph of EXIF orientation `by`, upright.
+
+    A view: most of a photograph is not looked at when it is resized.
+    """
     if by in _ON_ITS_SIDE:
         pixels = pixels.transpose(1, 0, 2)
     across = by in {2, 3, 6, 7}
     down = by in {3, 4, 7, 8}
-    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
+    return pixels[:: -1 if down else 1, :: -1 if across else 1]

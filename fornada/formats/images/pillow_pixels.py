@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.errors import InputError
 from fornada.formats.images.framing import Size, check_unresized, inner_frame
-from fornada.formats.images.kinds import PNG_MAGIC, ImageKind
-from fornada.formats.images.opening import broken, check_png, open_image, sniff
+from fornada.formats.images.kinds import ImageKind
+from fornada.formats.images.opening import broken, check_png, check_scans, open_image, sniff
 from fornada.formats.images.orientation import turn_upright, upright_size
 from fornada.formats.items import Array
 from fornada.tensors import ImagePreprocessing
@@ -36,9 +35,8 @@ def load_img(
         InputError: The file is broken, or of another size and not to be resized.
         MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
-    opened = open_image(data, kind, where=where)
+    opened = _loaded(data, kind, where=where)
     try:
-        opened.load()
         if image.exif:
             turn_upright(opened)
         converted = _as_load_img(opened, channels)
@@ -51,6 +49,19 @@ def load_img(
         converted = _resized(converted, width, height, image, where=where)
     pixels = np.asarray(converted)
     return pixels.reshape(height, width, channels)
+
+
+def _loaded(data: bytes, kind: ImageKind, *, where: str) -> "Image":
+    image = open_image(data, kind, where=where)
+    if kind == "JPEG":
+        check_scans(data, *image.size, where=where)
+    try:
+        if kind == "PNG":
+            check_png(data)
+        image.load()
+    except Exception as exc:
+        raise broken(exc, where=where) from exc
+    return image
 
 
 def _as_load_img(image: "Image", channels: int) -> "Image":
@@ -120,16 +131,11 @@ def pillow_pixels(
         InputError: The file is broken or too large.
         MissingExtraError: Pillow is not installed.
     """
-    image = open_image(data, kind, where=where)
+    image = _loaded(data, kind, where=where)
     try:
-        if data.startswith(PNG_MAGIC):
-            check_png(data)
-        image.load()
         if exif:
             turn_upright(image)
         pixels = _pixels(image, _MODES[channels])
-    except InputError:
-        raise
     except Exception as exc:
         raise broken(exc, where=where) from exc
     return pixels.reshape(image.height, image.width, channels)

@@ -30,7 +30,7 @@ def resized(
     if image.interpolation == "bilinear" and not image.antialias:
         flat = _interpolated(pixels, rows, columns)
     else:
-        flat = _across(_down(pixels, rows), columns, channels)
+        flat = _across(_down(np.ascontiguousarray(pixels), rows), columns, channels)
     return flat.reshape(height, width, channels)
 
 

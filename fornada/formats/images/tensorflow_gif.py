@@ -22,26 +22,26 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
         MissingExtraError: Pillow is not installed.
     """
     image = open_image(data, "GIF", where=where)
+    sizes = _frame_sizes(data) or [image.size]
+    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    check_size(width, height, where=where)
     try:
-        sizes = _frame_sizes(data)
-        width, height = (max(sides) for sides in zip(*sizes, strict=True))
-        check_size(width, height, where=where)
         left, top, right, bottom = image.tile[0].extents or (0, 0, *image.size)
         image.load()
         transparent = image.info.pop("transparency", None)
         frame = np.array(image.convert("RGB"))[top:bottom, left:right]
         if transparent is not None:
             frame[np.asarray(image)[top:bottom, left:right] == transparent] = 0
-        pixels = np.zeros((height, width, 3), np.uint8)
-        inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
-        inside[:] = frame[: inside.shape[0], : inside.shape[1]]
     except Exception as exc:
         raise broken(exc, where=where) from exc
+    pixels = np.zeros((height, width, 3), np.uint8)
+    inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
+    inside[:] = frame[: inside.shape[0], : inside.shape[1]]
     return pixels
 
 
 def _frame_sizes(data: bytes) -> list[tuple[int, int]]:
-    """(width, height) of each frame, up to where the file ends or makes no sense."""
+    """(width, height) of each frame, until the file ends or makes no sense."""
     sizes = []
     at = 13 + _palette_bytes(data[10])
     in_parts = False

@@ -48,7 +48,7 @@ def check_job(
     }
     _check_completeness(manifest, final, outcomes)
     firsts = [0, *itertools.accumulate(shard.item_count for shard in manifest.shards)]
-    assert (firsts[-1], len(manifest.classes)) == expected_probabilities.shape
+    assert (firsts[-1], manifest.output.width) == expected_probabilities.shape
     joined: list[bytes] = []
     for shard, outcome in outcomes.items():
         joined += check_outcome(

@@ -58,7 +58,7 @@ def _published(name: str) -> None:
         keras_file.dump_model(network), where=name, name=name.lower(), models=models
     )
 
-    assert ([side, side, 3], _CLASSES) == (manifest.item_shape, len(manifest.classes))
+    assert ([side, side, 3], _CLASSES) == (manifest.input.shape, manifest.output.width)
     keras.backend.clear_session()
 
 

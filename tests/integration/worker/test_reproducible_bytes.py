@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_store.engines import keras_file, keras_predict, keras_setup
 
@@ -70,7 +71,24 @@ def _wide(keras: Any) -> Any:
     )
 
 
+def _photos(keras: Any) -> Any:
+    """Images of any size, several of each."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3), dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
 _MODELS: dict[str, Callable[[Any], Any]] = {"mlp": _mlp, "cnn": _cnn, "wide": _wide}
+#: Heights and widths of the photographs; calls of them have 8, 4 and 1 rows.
+_SIZES = ((8, 9), (9, 8), (12, 12), (30, 40))
+_PHOTO_COUNT = 100
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +109,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))
         np.savez(folder / f"{name}.npz", items=items, outputs=predict(items))
+    _write_photos(folder, _photos(keras))
     return folder
+
+
+def _write_photos(folder: Path, model: Any) -> None:
+    rng, images = np.random.default_rng(3), []
+    for number in range(_PHOTO_COUNT):
+        size = _SIZES[number % len(_SIZES)]
+        images.append(rng.integers(0, 256, (*size, 3), np.uint8))
+        Image.fromarray(images[-1]).save(folder / f"{number:03}.png")
+    (folder / "photos.keras").write_bytes(keras_file.dump_model(model))
+    golden = np.stack(images[:: len(_SIZES)])
+    np.savez(folder / "photos.npz", items=golden, outputs=model(golden).numpy())
 
 
 @pytest.mark.timeout(2 * _END_WITHIN_S)

@@ -93,9 +93,9 @@ def test_the_manifest_says_what_the_model_takes_and_how_it_was_trained(
 
     assert manifest == published.models.resolve("digits@prod")
     assert ([8, 8], "uint8", digits.classes) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes,
+        manifest.input.shape,
+        manifest.input.dtype,
+        manifest.output.columns,
     )
     names = {
         f"{split}{metric}" for split in ("", "val_", "test_") for metric in ("loss", "accuracy")
@@ -192,12 +192,12 @@ def test_an_artifact_with_other_outputs_leaves_no_version(
     digits: Dataset, models: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given an artifact of another model than the trained one
-    def dump_another(model: object) -> bytes:
+    def save_another(model: object, path: Path) -> None:
         keras = keras_setup.import_keras()
         keras.utils.set_random_seed(99)
-        return keras_file.dump_model(keras.models.clone_model(model))
+        keras_file.save_model(keras.models.clone_model(model), path)
 
-    monkeypatch.setattr(fitted, "dump_model", dump_another)
+    monkeypatch.setattr(fitted, "save_model", save_another)
 
     # when
     with pytest.raises(ModelRefusedError, match=r"differs by .* from the outputs of its golden"):

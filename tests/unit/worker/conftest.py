@@ -27,7 +27,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import manifest_fields
+from fornada.tensors import InputTensor, OutputTensor, manifest_fields
 from fornada.testing import HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -177,9 +177,14 @@ class _World:
         artifact: bytes = b"weights",
         *,
         item_shape: Sequence[int] = ITEM_SHAPE,
+        takes: InputTensor | None = None,
+        gives: OutputTensor | None = None,
     ) -> ModelManifest:
         draft = draft_for_test(
             name=name, item_shape=list(item_shape), item_dtype="float32", classes=list(CLASSES)
+        )
+        draft = draft.model_copy(
+            update={"inputs": [takes or draft.input], "outputs": [gives or draft.output]}
         )
         golden = np.zeros((1, *item_shape), np.float32)
         return self.models.publish(

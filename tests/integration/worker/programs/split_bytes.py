@@ -2,7 +2,8 @@
 
 A program, for Keras has one backend in a process, and TensorFlow's threads are set once. It is
 given an engine, its threads, and a folder of models (`NAME.keras`) with items and outputs
-(`NAME.npz`). What it runs is the worker's own: service, model cache, batcher, engine, reconciler;
+(`NAME.npz`); the items of the model `photos` are the images there, of several sizes. What it runs
+is the worker's own: service, model cache, batcher, engine, reconciler;
 store and Redis are in memory. It fails with Hypothesis's example where a byte differs; else it
 prints, as JSON, the sha256 of each model's probabilities, and how often a shard was tried again.
 """
@@ -22,8 +23,10 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from fornada.errors import StoreUnavailableError
+from fornada.jobs.items import Items
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
@@ -34,9 +37,11 @@ from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
+from fornada.tensors import ImagePreprocessing, InputTensor
 from fornada.testing import InMemoryCoordination
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
+from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -145,7 +150,7 @@ class _Deployment:
     """A store, a queue, a clock, and two workers with a model cache each."""
 
     def __init__(self, engine: str, *, threads: int, folder: Path) -> None:
-        #: What was published, by model: item dtype [items, *item_shape].
+        #: What was published, by model: item dtype [items, *item_shape], or paths.
         self.items: dict[str, NDArray[Any]] = {}
         #: Bundles that went back to the queue, at least in part.
         self.deferred = 0
@@ -173,7 +178,7 @@ class _Deployment:
 
     def undisturbed(self, model: str) -> NDArray[np.float32]:
         """float32 [items, classes] of all items: one shard, one worker, one thread."""
-        items = self.items[model]
+        items = self._items(model, np.arange(len(self.items[model])))
         job = self._client(inline=False).submit(items, model=model, items_per_shard=len(items))
         (bundle,) = self._take_all()
         assert ["ok"] == self._services[0].run_bundle(bundle)
@@ -198,16 +203,17 @@ class _Deployment:
             positions = np.take(order, range(first, first + count), mode="wrap")
             first += count
             parts = np.split(positions, range(each, count, each))
-            rows = self.items[model]
             if way == "calls":
                 calls += parts
             elif way == "small jobs":
-                submissions = [rows[part] for part in parts]
+                submissions = [self._items(model, part) for part in parts]
                 made = self._client(inline=True).submit_many(submissions, model=model)
                 jobs += zip(parts, made, strict=True)
             else:
                 client = self._client(inline=False)
-                job = client.submit(rows[positions], model=model, items_per_shard=each)
+                job = client.submit(
+                    self._items(model, positions), model=model, items_per_shard=each
+                )
                 jobs.append((positions, job))
         with self._objects.failing_at(failing):
             answers = self._run_all([job for _, job in jobs], model, calls, seed=seed)
@@ -262,7 +268,20 @@ class _Deployment:
     ) -> NDArray[np.float32]:
         """What a call without a job asks of the batcher."""
         with cache.use(self._models.resolve(model).pin) as loaded:
-            return loaded.batcher.predict(self.items[model][positions]).outputs
+            rows = self.items[model][positions]
+            if model != "photos":
+                return loaded.batcher.predict(rows).outputs
+            images = [np.asarray(Image.open(path)) for path in rows]
+            items = Items.of_singles(enumerate(images), tensor=loaded.manifest.input)
+            predicted = loaded.batcher.predict_groups([group.rows for group in items.groups])
+            return items.placed(
+                predicted, output=loaded.manifest.output, item_count=len(positions)
+            )[0]
+
+    def _items(self, model: str, positions: NDArray[np.int64]) -> Any:
+        """Items, as a client takes them."""
+        items = self.items[model][positions]
+        return list(items) if model == "photos" else items
 
     def _take_all(self) -> list[Any]:
         taken, self._queue = list(self._queue), []
@@ -277,22 +296,29 @@ class _Deployment:
     def _publish(self, path: Path) -> None:
         with np.load(path.with_suffix(".npz")) as arrays:
             items, outputs = arrays["items"], arrays["outputs"]
+        classes = [str(number) for number in range(outputs.shape[1])]
+        draft = draft_for_test(
+            name=path.stem,
+            item_shape=list(items.shape[1:]),
+            item_dtype=str(items.dtype),
+            classes=classes,
+        )
+        if path.stem == "photos":
+            image = ImagePreprocessing(resize="none")
+            taken = InputTensor(name="x", dtype="uint8", shape=[None, None, 3], image=image)
+            draft = draft.model_copy(update={"inputs": [taken]})
         self._models.publish(
-            draft_for_test(
-                name=path.stem,
-                item_shape=list(items.shape[1:]),
-                item_dtype=str(items.dtype),
-                classes=[str(number) for number in range(outputs.shape[1])],
-            ),
+            draft,
             artifact=path.read_bytes(),
             golden_inputs=items[:8],
             golden_outputs=outputs[:8],
             check=lambda _artifact: None,
         )
-        self.items[path.stem] = items
+        photos = np.array(sorted(path.parent.glob("*.png")), dtype=object)
+        self.items[path.stem] = photos if path.stem == "photos" else items
 
     def _new_cache(self, number: int, *, folder: Path) -> ModelCache:
-        def choose_tile(manifest: ModelManifest, _compile_for: Compile) -> int:
+        def choose_tile(manifest: ModelManifest, _compile_for: Compile, _work: Work) -> int:
             return _EXACT_TILE_ITEMS[number] if self._is_exact else _TILE_ITEMS[manifest.name]
 
         return ModelCache(

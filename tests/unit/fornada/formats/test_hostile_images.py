@@ -112,7 +112,11 @@ def decode_damaged(kind: str, *, count: int) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_give_items_or_input_errors(kind: str) -> None:
-    assert 0 < decode_damaged(kind, count=150) < 150
+    good = decode_damaged(kind, count=150)
+
+    assert good < 150
+    # A PNG has checksums.
+    assert good > 0 or kind == "PNG"
 
 
 @pytest.mark.slow

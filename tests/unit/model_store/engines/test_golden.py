@@ -42,3 +42,32 @@ def test_other_outputs_are_refused_with_the_figures(
 
     with pytest.raises(ModelRefusedError, match=fact):
         check_golden(_predict, inputs=_ITEMS, outputs=outputs, tile_items=_TILE_ITEMS, where="m:1")
+
+
+def test_nan_and_infinity_are_accepted_where_the_golden_batch_has_them() -> None:
+    outputs = predict_items(_predict, _ITEMS, tile_items=_TILE_ITEMS)
+    outputs[1], outputs[2] = np.nan, np.inf
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        rows = _predict(tile)
+        rows[tile[:, 0] == _ITEMS[1, 0]], rows[tile[:, 0] == _ITEMS[2, 0]] = np.nan, np.inf
+        return rows
+
+    difference = check_golden(
+        predict, inputs=_ITEMS, outputs=outputs, tile_items=_TILE_ITEMS, where="m:1"
+    )
+
+    assert 0.0 == difference
+
+
+def test_a_golden_batch_of_one_number_an_item_is_one_column() -> None:
+    outputs = predict_items(_predict, _ITEMS, tile_items=_TILE_ITEMS)[:, 0]
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        return _predict(tile)[:, :1]
+
+    difference = check_golden(
+        predict, inputs=_ITEMS, outputs=outputs, tile_items=_TILE_ITEMS, where="m:1"
+    )
+
+    assert 0.0 == difference

@@ -111,9 +111,9 @@ def test_a_subclassed_model_is_published_where_it_is_allowed(
     manifest = publish_file(data, where="it", name="net", models=trusting)
 
     assert ([2], "float32", ["0", "1"]) == (
-        manifest.item_shape,
-        manifest.item_dtype,
-        manifest.classes,
+        manifest.input.shape,
+        manifest.input.dtype,
+        manifest.output.columns,
     )
 
 
