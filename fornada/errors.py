@@ -18,6 +18,8 @@ _HTTP_STATUS: dict[Fault, int] = {
     "transient": 503,
 }
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: What TensorFlow adds to a fact: the functions and nodes where it was found.
+_NODES = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:[^\]]*\]( name:)?")
 _MOST_CHARACTERS = 300
 
 
@@ -200,6 +202,6 @@ class WaitTimeoutError(JobError, TimeoutError, fault="transient", http_status=50
 def error_line(exc: BaseException) -> str:
     """What Keras said, as one line; it begins with the class of the layer at fault."""
     # Keras begins with a line that says nothing, and colours the ones that do.
-    text = " ".join(_COLOUR.sub("", str(exc)).split())
+    text = " ".join(_NODES.sub("", _COLOUR.sub("", str(exc))).split())
     said = text.removeprefix("Exception encountered when calling ")
     return said[:_MOST_CHARACTERS] or type(exc).__name__

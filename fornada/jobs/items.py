@@ -64,6 +64,10 @@ class Items:
     @classmethod
     def of_array(cls, array: Array, *, tensor: InputTensor) -> Self:
         """The items of `array`: item dtype [items, *their shape], which fits `tensor`."""
+        if tensor.is_open and len(array) and (why := _misfit(array[0], tensor)) is not None:
+            return cls(
+                groups=[], errors=[ItemError(index=n, reason=why) for n in range(len(array))]
+            )
         return cls._checked([ItemGroup(rows=array, positions=np.arange(len(array)))], [], tensor)
 
     @classmethod

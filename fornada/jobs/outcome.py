@@ -48,9 +48,11 @@ class ShardOutcome(Record):
     detail: str | None = None
     model_sha256: Sha256
     engine: str | None = None
-    #: Rows of every predict call; bytes are reproducible for the same tile only.
+    #: Rows of every predict call; bytes are reproducible for the same tile only. Absent where
+    #: items have no fixed shape.
     tile_items: int | None = None
-    #: Rows of every predict call by the shape of its items. Version 3; reserved.
+    #: Rows of every predict call by the shape of its items, `[224, 224, 3]`, where it is not
+    #: fixed. Version 3.
     tiles: dict[str, int] | None = None
     worker: str
     began_at: AwareDatetime

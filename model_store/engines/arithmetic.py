@@ -29,8 +29,6 @@ class ArithmeticModel(Record):
     delay_s: float = Field(default=0.0, ge=0)
     #: A call fails if an item in it begins with this number.
     fails_on: int | None = None
-    #: A call fails if its items have fewer numbers.
-    fails_below: int = Field(default=0, ge=0)
 
 
 class ArithmeticEngine:
@@ -103,8 +101,6 @@ def _predict(model: ArithmeticModel, takes: InputTensor, tile_items: int) -> Pre
         rows = tile.reshape(len(tile), -1)
         if model.fails_on is not None and (rows[:, 0] == model.fails_on).any():
             raise PredictionError(f"an item begins with {model.fails_on}, as the test wanted")
-        if rows.shape[1] < model.fails_below:
-            raise PredictionError(f"an item has under {model.fails_below} numbers")
         time.sleep(model.delay_s)
         outputs = np.zeros((len(rows), model.output_count), np.float32)
         # A matrix product may round differently with the number of rows.

@@ -12,8 +12,8 @@ from fornada.jobs.manifest import ShardInput
 from fornada.records import ItemError, ObjectRef
 from producer.inputs.interface import Signature
 
-#: Enough that a request costs little beside it; several are in memory at a time.
-_ARCHIVE_BYTES = 32 * 1024 * 1024
+#: Enough for a call of ten large photographs; a few are in memory at a time.
+_ARCHIVE_BYTES = 64 * 1024 * 1024
 #: How much larger than its file an image of any size is taken to become.
 _EXPANSION = 16
 

@@ -1,8 +1,9 @@
 """Where a shard's inputs go: uploaded as objects, or inlined in the manifest if they are small."""
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fornada import keys
@@ -11,8 +12,10 @@ from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 from producer.submitting.shards import Part, Shard
 
-#: Concurrent uploads of a job; also the number of shards that a stream holds in memory.
+#: Concurrent uploads of a job; also the most shards that a stream holds in memory.
 _UPLOAD_THREADS = 4
+#: Bytes of shards from which on no further one is taken.
+_MOST_HELD_BYTES = 128 * 1024 * 1024
 
 
 def upload(
@@ -21,21 +24,26 @@ def upload(
     """Store what the shards read; yield it, in order.
 
     Args:
-        shards: Taken four at a time.
+        shards: Taken while no more than three, nor 128 MB, are being stored.
         job_id: The job they belong to.
         objects: The store.
         store: `False` stores nothing and yields the same, for comparison with an existing job.
     """
     job, target = keys.JobKeys(job_id), objects if store else None
 
-    def upload_one(numbered: tuple[int, Shard]) -> ShardInput:
-        number, shard = numbered
-        return shard.kept(_ObjectKeeper(job=job, shard=number, objects=target))
-
-    numbered = enumerate(shards)
+    pending: deque[tuple[Future[ShardInput], int]] = deque()
+    held_bytes = 0
     with ThreadPoolExecutor(max_workers=_UPLOAD_THREADS) as pool:
-        while group := list(itertools.islice(numbered, _UPLOAD_THREADS)):
-            yield from pool.map(upload_one, group)
+        for number, shard in enumerate(shards):
+            keeper = _ObjectKeeper(job=job, shard=number, objects=target)
+            pending.append((pool.submit(shard.kept, keeper), shard.size_bytes))
+            held_bytes += shard.size_bytes
+            while len(pending) == _UPLOAD_THREADS or held_bytes > _MOST_HELD_BYTES:
+                future, size_bytes = pending.popleft()
+                held_bytes -= size_bytes
+                yield future.result()
+        while pending:
+            yield pending.popleft()[0].result()
 
 
 def try_inline(shards: Iterator[Shard], *, max_bytes: int) -> tuple[Shards | None, Iterator[Shard]]:

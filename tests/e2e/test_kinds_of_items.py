@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fornada.formats.items import Array
-from fornada.records import Task
+from fornada.tensors import Kind
 from model_store.engines import keras_file, keras_setup
 from model_store.publishing.file import publish_file
+from model_store.publishing.stated import Stated
 from model_store.store import ModelStore
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.networks import adapt
@@ -19,11 +20,11 @@ from trainer.recipes.networks import adapt
 from .conftest import LiveDeployment
 
 _ITEMS = 40
-#: The recipe whose network each model has, its task, and the names of its outputs.
-_MODELS: dict[str, tuple[str, Task, list[str]]] = {
-    "images": ("cnn", "classification", ["red", "green", "blue"]),
-    "prices": ("regression", "regression", ["price_k_usd"]),
-    "topics": ("topics", "classification", ["grain", "gold", "gas", "ship"]),
+#: The recipe whose network each model has, the kind of its outputs, and their names.
+_MODELS: dict[str, tuple[str, Kind, list[str]]] = {
+    "images": ("cnn", "probabilities", ["red", "green", "blue"]),
+    "prices": ("regression", "values", ["price_k_usd"]),
+    "topics": ("topics", "probabilities", ["grain", "gold", "gas", "ship"]),
 }
 
 
@@ -59,19 +60,19 @@ def kinds(live: LiveDeployment) -> dict[str, _Kind]:
 
 
 def _publish(live: LiveDeployment, name: str, items: Array, *, seed: int) -> Array:
-    recipe, task, classes = _MODELS[name]
+    recipe, kind, classes = _MODELS[name]
     keras_setup.import_keras().utils.set_random_seed(seed)
     model = RECIPES[recipe].build(items.shape[1:], items.dtype.name, len(classes))
     adapt(model, items)
-    publish_file(
+    manifest = publish_file(
         keras_file.dump_model(model),
         where=name,
         name=name,
         models=ModelStore(objects=live.objects),
-        task=task,
-        classes=classes,
-        metrics={"test_mean_absolute_error": 0.5} if task == "regression" else None,
+        stated=Stated(classes=classes),
+        metrics={"test_mean_absolute_error": 0.5} if kind == "values" else None,
     )
+    assert kind == manifest.output.kind
     expected: Array = model.predict(items, verbose=0)
     return expected
 
@@ -118,7 +119,8 @@ def test_a_regression_is_read_as_values_and_never_as_classes(
 
     # then
     shown = live.answer("models", "show", "prices:1")["manifest"]
-    assert ("regression", ["price_k_usd"]) == (shown["task"], shown["classes"])
+    (output,) = shown["outputs"]
+    assert ("values", ["price_k_usd"]) == (output["kind"], output["classes"])
     listed = live.forked.run("models", "list", environ=live.environ)
     assert "mean absolute error 0.5" in listed.stdout
     lines = [json.loads(line) for line in rows.read_text().splitlines()]

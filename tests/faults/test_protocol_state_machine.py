@@ -84,6 +84,9 @@ class _Engine:
 
     engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 4
 
+    def rows_for(self, _item_shape: Sequence[int]) -> int:
+        return self.tile_items
+
     def predict_tile(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         return predicted(tile)
 

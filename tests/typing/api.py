@@ -127,5 +127,7 @@ def what_is_wrong(client: Client, images: NDArray[np.uint8]) -> None:
 def publish_a_fitted_model(model: object, images: NDArray[np.uint8]) -> ModelManifest | None:
     test = (images, list(range(10)))
     manifest = model_store.publish(model, name="fashion-mnist", test=test, promote="prod")
+    model_store.publish(model, name="cats", kind="binary", image={"resize": "crop"}, fill=0.0)
+    model_store.publish(model, name="cats", image={"resize": "fit"})  # type: ignore[arg-type]
     assert_type(manifest, ModelManifest)
     return model_store.PublishModel(name="fashion-mnist", test=test).manifest

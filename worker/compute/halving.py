@@ -5,15 +5,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.errors import PredictionError
+from fornada.errors import PredictionError, error_line
 from fornada.formats.items import Array
 from fornada.jobs.items import Predicted
 
 Probabilities = NDArray[np.float32]
 #: Item dtype [rows, *item_shape] → float32 [rows, outputs].
 PredictRows = Callable[[Array], Probabilities]
-
-_MAX_REASON_CHARACTERS = 500
 
 
 def predict_halves(
@@ -94,4 +92,5 @@ def _predict_good(
 
 
 def _reason(exc: PredictionError) -> str:
-    return f"the model failed on it: {exc}"[:_MAX_REASON_CHARACTERS]
+    # What the engine said, without our remedy for a whole call.
+    return f"the model failed on it: {error_line(exc.__cause__ or exc)}"

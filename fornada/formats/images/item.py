@@ -30,7 +30,7 @@ def check_image_input(taken: InputTensor, *, where: str) -> ImageItem:
     """What the model takes of the image `where`.
 
     Raises:
-        InputError: Its items are no images, or of other colours than its manifest says.
+        InputError: Its items are not images, or have other channels than its manifest says.
     """
     channels = 1
     match taken.shape:
@@ -61,8 +61,8 @@ def decode_item(data: bytes, *, taken: InputTensor, where: str) -> Array:
 
     The size that the file declares is checked before memory is taken for its pixels. Of an
     animated image the first frame is taken. Values are those of the model's loader
-    (`taken.image.like`), 0 to 255; for an integer dtype they are cut to its range, and what is
-    behind the point is dropped.
+    (`taken.image.like`), 0 to 255; for an integer dtype they are clipped to its range and
+    truncated.
 
     Args:
         data: The file.
@@ -72,7 +72,7 @@ def decode_item(data: bytes, *, taken: InputTensor, where: str) -> Array:
 
     Raises:
         InputError: The model takes no images; or the file is empty, broken, truncated, too large,
-            no image, or of another size and not to be resized.
+            of no known kind, or of another size and not to be resized.
         MissingExtraError: What decodes it is not installed.
     """
     item = check_image_input(taken, where=where)
@@ -90,7 +90,7 @@ def decode_item(data: bytes, *, taken: InputTensor, where: str) -> Array:
 
 
 def _cast(pixels: Array, dtype: np.dtype) -> Array:
-    """The pixels in `dtype`: cut to the range of integers, and truncated, as Keras casts."""
+    """The pixels in `dtype`; for integers clipped to their range and truncated, as Keras casts."""
     if dtype.kind in "iu" and not np.can_cast(pixels.dtype, dtype):
         limits = np.iinfo(dtype)
         pixels = np.clip(pixels, limits.min, limits.max)

@@ -18,24 +18,27 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-#: More than any camera's single shot but a few; a decoded image takes 4 bytes a pixel.
+#: Larger than the photographs of nearly every camera. Decoding takes 3 to 20 bytes a pixel.
 MAX_PIXELS = 120_000_000
+#: The most that JPEG has; what resizing takes grows with it, too.
+MAX_SIDE = 65_535
 MAX_FILE_BYTES = 256 * 1024 * 1024
 
 KINDS_IN_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC"
 #: Progressive photographs have about ten scans; each goes over all pixels.
 _MAX_SCANNED_PIXELS = 20 * MAX_PIXELS
 _SCAN = re.compile(b"\xff\xda")
+#: Of a parser; more, the larger the file is.
 _MOST_READS = 20_000
 _REMEDY = "save it again as PNG or JPEG"
 
 
 class _Source(io.BytesIO):
-    """A file in memory that ends a parser which reads it in countless tiny parts."""
+    """A file in memory that stops a parser which reads it in millions of tiny parts."""
 
     def __init__(self, data: bytes, kind: ImageKind) -> None:
         super().__init__(data)
-        # Pillow joins the parts of a GIF's comments anew with each.
+        # Pillow copies all of a GIF's comments for each part that it adds.
         self._reads_left = _MOST_READS + (0 if kind == "GIF" else len(data) // 512)
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -49,7 +52,7 @@ def sniff(data: bytes, *, where: str) -> ImageKind:
     """The kind of the image file `data`.
 
     Raises:
-        InputError: It is empty, too large, or no image.
+        InputError: It is empty, too large, or of none of the kinds.
     """
     if not data:
         raise InputError(f"{where} is an empty file; write it again")
@@ -61,7 +64,8 @@ def sniff(data: bytes, *, where: str) -> ImageKind:
     kind = kind_of(data)
     if kind is None:
         raise InputError(
-            f"{where} is no image (it begins with {bytes(data[:8])!r}); give {KINDS_IN_WORDS}"
+            f"{where} is no image that can be read (it begins with {bytes(data[:8])!r}); give "
+            f"{KINDS_IN_WORDS}"
         )
     return kind
 
@@ -74,10 +78,10 @@ def check_size(width: int, height: int, *, where: str) -> None:
     """
     if width <= 0 or height <= 0:
         raise broken(f"it declares {width}x{height} pixels", where=where)
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise InputError(
-            f"{where} is {width}x{height} pixels, and an image may have {MAX_PIXELS}; save it "
-            "smaller"
+            f"{where} is {width}x{height} pixels, and an image may have {MAX_PIXELS} in all and "
+            f"{MAX_SIDE} a side; save it smaller"
         )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 from typing import TYPE_CHECKING
 
-from fornada.errors import InputError
+from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images.kinds import kind_of
 from fornada.formats.images.opening import Pixels, open_image
 
@@ -25,7 +25,7 @@ def has_ignored_orientation(data: bytes) -> bool:
         return False
     try:
         return orientation(open_image(data, kind, where="image")) != 1
-    except InputError:
+    except (InputError, MissingExtraError):
         return False
 
 

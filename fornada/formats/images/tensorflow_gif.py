@@ -41,7 +41,7 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
 
 
 def _frame_sizes(data: bytes) -> list[tuple[int, int]]:
-    """(width, height) of each frame, up to where the file ends or makes no sense."""
+    """(width, height) of each frame, until the file ends or makes no sense."""
     sizes = []
     at = 13 + _palette_bytes(data[10])
     in_parts = False

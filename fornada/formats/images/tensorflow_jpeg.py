@@ -1,18 +1,22 @@
 """JPEG files to the pixels that TensorFlow decodes: by libjpeg-turbo, with its fast DCT."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fornada.errors import MissingExtraError
 from fornada.formats.images.opening import Pixels, broken, check_scans, check_size
 
-#: How the messages begin of what libjpeg reads over, TensorFlow too.
-_READ_OVER = (
+#: How libjpeg's warnings begin, which TensorFlow ignores.
+_WARNINGS = (
     "Corrupt JPEG data",
     "Inconsistent progression",
     "Invalid SOS parameters",
     "Unknown Adobe color",
     "Warning: unknown JFIF",
 )
+_TRUNCATED = "Premature end of JPEG file"
+_SCAN, _APP14, _END = 0xDA, 0xEE, b"\xff\xd9"
 #: Before the pixels.
 _MOST_SEGMENTS = 10_000
 
@@ -20,7 +24,7 @@ _MOST_SEGMENTS = 10_000
 def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
     """The pixels uint8 [height, width, channels]; `None` where TensorFlow cannot decode them.
 
-    TensorFlow knows no alpha in JPEG, which is opaque here, and no grey of CMYK.
+    TensorFlow makes no RGBA of JPEG, which is opaque here, and no grey of CMYK.
 
     Raises:
         InputError: The file is truncated, or too large.
@@ -47,50 +51,63 @@ def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
     try:
         pixels = _decoded(data, wanted)
     except ValueError as exc:
-        if "Premature end" in str(exc):
+        if str(exc) == _TRUNCATED:
             raise broken("the file is truncated", where=where) from exc
         return None
     if is_ink:
-        pixels = _printed(pixels, inverted=_is_from_adobe(data))
-    return pixels if channels < 4 else with_alpha(pixels)  # noqa: PLR2004 - RGBA
-
-
-def with_alpha(pixels: Pixels, alpha: int = 255) -> Pixels:
-    """RGB pixels as RGBA."""
-    opaque = np.full((*pixels.shape[:2], 1), alpha, np.uint8)
-    return np.concatenate([pixels, opaque], axis=2)
+        pixels = _rgb_of_inks(pixels, inverted=_is_from_adobe(data))
+    if channels == 4:  # noqa: PLR2004 - RGBA
+        opaque = np.full((height, width, 1), 255, np.uint8)
+        pixels = np.concatenate([pixels, opaque], axis=2)
+    return pixels
 
 
 def _decoded(data: bytes, colorspace: str) -> Pixels:
+    """The pixels; those that TensorFlow gives, too, where libjpeg warns.
+
+    Raises:
+        ValueError: The file is truncated or broken.
+    """
     from simplejpeg import decode_jpeg  # noqa: PLC0415 - optional package
 
     pixels: Pixels
     try:
         pixels = decode_jpeg(data, colorspace, fastdct=True)
     except ValueError as exc:
-        # The message is of the last thing that happened. After an error, as opposed to what is
-        # read over, the rest of the pixels would be whatever the memory held.
-        if not str(exc).startswith(_READ_OVER):
+        if not str(exc).startswith(_WARNINGS):
             raise
+        *_, (_, scan) = _segments(data)
+        if data.find(_END, scan) < 0:
+            raise ValueError(_TRUNCATED) from exc
         pixels = decode_jpeg(data, colorspace, fastdct=True, strict=False)
+        # After a warning, simplejpeg is silent about errors too: it leaves the rest of the memory
+        # as it was.
+        inverted = ~pixels
+        decode_jpeg(data, colorspace, fastdct=True, strict=False, buffer=inverted)
+        if not np.array_equal(pixels, inverted):
+            raise
     return pixels
 
 
-def _printed(inks: Pixels, *, inverted: bool) -> Pixels:
+def _rgb_of_inks(inks: Pixels, *, inverted: bool) -> Pixels:
     """RGB of CMYK; Adobe's programs store all four inverted."""
     light = inks if inverted else 255 - inks
-    paper = light[..., :3].astype(np.uint16) * light[..., 3:] // np.uint16(255)
-    return paper.astype(np.uint8)
+    rgb = light[..., :3].astype(np.uint16) * light[..., 3:] // np.uint16(255)
+    return rgb.astype(np.uint8)
 
 
 def _is_from_adobe(data: bytes) -> bool:
-    """Whether one of the segments before the pixels is Adobe's."""
+    return any(
+        marker == _APP14 and data[at + 4 : at + 9] == b"Adobe" for marker, at in _segments(data)
+    )
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and position of each segment, up to the first scan."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
-        marker = data[at + 1 : at + 2]
-        if data[at : at + 1] != b"\xff" or marker == b"\xda":
+        marker = int.from_bytes(data[at + 1 : at + 2])
+        yield marker, at
+        if data[at : at + 1] != b"\xff" or marker == _SCAN:
             break
-        if marker == b"\xee" and data[at + 4 : at + 9] == b"Adobe":
-            return True
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _BIT_DEPTH_AT = 24
 _GREY_MODES = ("1", "L", "LA")
 _DEEP = 16
-#: Shares of red, green and blue in grey, of 2**15.
-_GREY_SHARES = np.array([9797, 19234, 3737], np.int64)
+#: Weights of red, green and blue in grey; their sum is 2**15.
+_GREY_WEIGHTS = (9797, 19234, 3737)
 #: libpng takes a gamma between these as none.
 _NO_GAMMA = (0.95, 1.05)
 _SRGB_GAMMA = 0.45455
@@ -25,8 +25,8 @@ _SRGB_GAMMA = 0.45455
 def png_pixels(data: bytes, channels: int, *, where: str) -> Pixels:
     """The pixels uint8 [height, width, channels].
 
-    Of 16-bit channels the upper 8 bits are taken. Grey of 16-bit colours is made of those, and
-    may differ from TensorFlow's by 1.
+    Of 16-bit channels the upper 8 bits are taken. Grey of 16-bit colours is computed from those,
+    and may differ from TensorFlow's by 1, in files with a gamma by more.
 
     Raises:
         InputError: The file is broken, or too large.
@@ -60,18 +60,21 @@ def _grey(image: "Image") -> Pixels:
         return np.asarray(in_mode(image, "L"))
     rgb = _rgb(image)
     gamma = _SRGB_GAMMA if "srgb" in image.info else image.info.get("gamma") or 1.0
-    if _NO_GAMMA[0] <= gamma <= _NO_GAMMA[1]:
-        mixed = rgb @ _GREY_SHARES >> 15
-    else:
-        # libpng mixes the amounts of light.
-        mixed = _power(gamma)[(_power(1 / gamma)[rgb] @ _GREY_SHARES + (1 << 14)) >> 15]
-    is_grey = (rgb == rgb[..., :1]).all(axis=2)
-    return np.where(is_grey, rgb[..., 0], mixed).astype(np.uint8)
+    has_gamma = not _NO_GAMMA[0] <= gamma <= _NO_GAMMA[1]
+    # With a gamma, libpng mixes amounts of light, and rounds.
+    light = _power(1 / gamma if has_gamma else 1.0).astype(np.uint32)
+    mixed = np.full(rgb.shape[:2], 1 << 14 if has_gamma else 0, np.uint32)
+    for channel, weight in enumerate(_GREY_WEIGHTS):
+        mixed += (light * np.uint32(weight))[rgb[..., channel]]
+    mixed >>= 15
+    grey = _power(gamma if has_gamma else 1.0)[mixed]
+    is_grey = (rgb[..., 0] == rgb[..., 1]) & (rgb[..., 0] == rgb[..., 2])
+    return np.where(is_grey, rgb[..., 0], grey)
 
 
-def _power(exponent: float) -> NDArray[np.int64]:
-    """For each of 256 values itself to the power of `exponent`, 255 taken as 1."""
-    return np.floor(255 * (np.arange(256) / 255) ** exponent + 0.5).astype(np.int64)
+def _power(exponent: float) -> NDArray[np.uint8]:
+    """For each of 256 values itself to the power of `exponent`, with 255 as 1."""
+    return np.floor(255 * (np.arange(256) / 255) ** exponent + 0.5).astype(np.uint8)
 
 
 def _alpha(image: "Image", transparency: object, *, depth: int) -> Pixels:

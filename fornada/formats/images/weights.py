@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fornada.tensors import Interpolation
 
 _F32 = np.float32
-#: TensorFlow looks the weights of cubic interpolation up in a table of as many steps.
+#: Steps of the table in which TensorFlow looks up the weights of cubic interpolation.
 _CUBIC_STEPS = 1024
 _CUBIC_A = -0.5
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
@@ -27,7 +27,7 @@ class Taps:
     weights: NDArray[np.float32]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def taps(before: int, after: int, interpolation: Interpolation, *, antialias: bool) -> Taps:
     """How `before` pixels of one axis become `after`."""
     if interpolation == "nearest":

@@ -32,9 +32,13 @@ ReadFiles = Callable[[LocalFiles], Iterator[Block]]
 
 _WHAT_IS_TAKEN = "give an array of items, or an iterable of arrays"
 
+_TENSORFLOW = ("tensorflow.python.data.ops.dataset_ops", "DatasetV2")
+#: How TensorFlow counts the elements of a data set that repeats.
+_ENDLESS = -1
+
 #: Data sets whose elements are (inputs, labels) or (inputs, labels, weights).
 _LABELLED = (
-    ("tensorflow.python.data.ops.dataset_ops", "DatasetV2"),
+    _TENSORFLOW,
     ("keras.utils", "PyDataset"),
     ("torch.utils.data", "DataLoader"),
     ("torch.utils.data", "Dataset"),
@@ -203,21 +207,34 @@ def _listed(names: Iterable[object]) -> str:
 
 
 def _iterator(inputs: Any, *, where: str) -> Iterator[Any]:
-    if isinstance(inputs, Iterable):
-        return iter(inputs)
-    if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
-        return _numbered(inputs, where=where)
+    """The elements of what can be iterated, or read by numbers as data sets of torch can.
+
+    Raises:
+        InputError: It is neither, or never ends.
+    """
+    if instance_of(inputs, *_TENSORFLOW) and int(inputs.cardinality()) == _ENDLESS:
+        raise InputError(f"{where} repeats without an end; give it without repeat()")
+    try:
+        if isinstance(inputs, Iterable):
+            return iter(inputs)
+        if hasattr(type(inputs), "__getitem__"):
+            return _numbered(inputs, len(inputs), where=where)
+    except Exception as exc:
+        fact = (str(exc).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"{where} is {type_name(inputs)}, which cannot be iterated ({type(exc).__name__}: "
+            f"{fact}); {_WHAT_IS_TAKEN}"
+        ) from exc
     raise InputError(f"{where} is {type_name(inputs)}; {_WHAT_IS_TAKEN}")
 
 
-def _numbered(inputs: Any, *, where: str) -> Iterator[Any]:
-    """The elements of a data set that is read by numbers, as those of torch."""
-    for number in range(len(inputs)):
+def _numbered(inputs: Any, count: int, *, where: str) -> Iterator[Any]:
+    for number in range(count):
         try:
             element = inputs[number]
         except IndexError as exc:
             raise InputError(
-                f"{where} has length {len(inputs)}, and no element {number}; mend its __len__"
+                f"{where} has length {count}, and no element {number}; mend its __len__"
             ) from exc
         yield element
 

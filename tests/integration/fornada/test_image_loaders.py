@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from fornada.errors import InputError
 from fornada.formats.images import decode_item
 from fornada.tensors import ImagePreprocessing, InputTensor
 
@@ -175,6 +176,30 @@ def test_exif_turns_the_loaders_pixels_where_it_is_to(tmp_path: Path) -> None:
                     path, [None, None, 3], dtype="uint8", resize="none", exif=exif, like=like
                 )
                 np.testing.assert_array_equal(wanted, have, strict=True, err_msg=path.name)
+
+
+@pytest.mark.slow
+def test_a_damaged_jpeg_has_tensorflows_pixels_or_none(tmp_path: Path) -> None:
+    image = Image.fromarray(scene(90, 70, channels=3))
+    options = ({}, {"restart_marker_blocks": 4}, {"progressive": True})
+    files = [encoded(image, "JPEG", **option) for option in options]
+    random = np.random.default_rng(0)
+    path = tmp_path / "damaged.jpg"
+    same = 0
+    for number in range(1500):
+        data = bytearray(files[number % len(files)])
+        for at in random.integers(300, len(data), random.integers(1, 4)):
+            data[at] = random.integers(256)
+        path.write_bytes(data)
+        try:
+            have = item(path, [70, 90, 3], dtype="uint8", resize="none")
+            wanted = tf.io.decode_image(bytes(data), channels=3).numpy()
+        # What either refuses is none; Pillow reads some that TensorFlow does not.
+        except (InputError, tf.errors.InvalidArgumentError):
+            continue
+        # With a damaged header, Pillow decodes what simplejpeg cannot.
+        same += np.array_equal(wanted, have)
+    assert 1200 < same
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -287,3 +289,36 @@ def test_no_more_goes_up_than_the_files(deployment: _Deployment, tmp_path: Path)
     outcome = deployment.outcome(job)
     assert outcome.decode_s is not None
     assert outcome.decode_s > 0
+
+
+_SUBMITS = """
+import resource, sys
+from producer import Client, LocalFiles
+Client.from_env().submit(LocalFiles(paths=[sys.argv[1]]), model="photos")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_client_takes_no_more_memory_for_more_files(
+    deployment: _Deployment, tmp_path: Path
+) -> None:
+    """20,000 files and 5,000, of 9 KB each: 175 MB and 44 MB."""
+    (tmp_path / "one").write_bytes(_encoded(1, (90, 90), "JPEG", quality=90))
+    small_shards = {"FORNADA_MAX_SHARD_BYTES": str(4 * 2**20)}
+
+    def peak_bytes(file_count: int) -> int:
+        folder = tmp_path / str(file_count)
+        folder.mkdir()
+        for number in range(file_count):
+            (folder / f"{number:06}.jpg").hardlink_to(tmp_path / "one")
+        done = subprocess.run(
+            [sys.executable, "-c", _SUBMITS, folder],
+            env={**os.environ, **deployment.stack.environ, **small_shards},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout)
+
+    assert peak_bytes(20_000) < peak_bytes(5_000) + 16 * 2**20

@@ -60,7 +60,7 @@ def test_every_photograph_becomes_an_item_and_every_broken_file_an_error(
     why = {
         "empty": "is an empty file; write it again",
         "truncated": "is a broken image",
-        "foreign": "is no image .it begins with",
+        "foreign": "is no image that can be read .it begins with .*; give JPEG, PNG",
         "bomb": "is 50000x50000 pixels, and an image may have",
     }
     for path, photo in photos.items():
@@ -214,7 +214,14 @@ def test_bombs_are_refused_before_memory_is_taken() -> None:
     struct.pack_into(">HH", jpeg, jpeg.index(b"\xff\xc0") + 5, 60_000, 60_000)
     bmp = bytearray(encoded(Image.new("L", (8, 8)), "BMP"))
     bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
-    bombs = [png_that_declares(60_000, 60_000), bytes(webp), bytes(gif), bytes(jpeg), bytes(bmp)]
+    bombs = [
+        png_that_declares(60_000, 60_000),
+        png_that_declares(70_000, 1),
+        bytes(webp),
+        bytes(gif),
+        bytes(jpeg),
+        bytes(bmp),
+    ]
     tracemalloc.start()
     for data in bombs:
         for like in LOADERS:
@@ -252,8 +259,14 @@ def test_a_jpeg_with_faults_that_decoders_read_over_is_an_image() -> None:
 
     np.testing.assert_array_equal(whole, item(padded, [20, 30, 3]))
     np.testing.assert_array_equal(whole, item(followed, [20, 30, 3]))
+    # Decoders warn of the junk first, whatever comes after it.
+    in_parts = encoded(Image.fromarray(PICTURE), "JPEG", restart_marker_blocks=1)
+    warned = in_parts.replace(b"\xff\xd0", b"\0\0\xff\xd0", 1)
+    np.testing.assert_array_equal(whole, item(warned, [20, 30, 3]))
+    with pytest.raises(InputError, match="broken"):
+        item(warned.replace(b"\xff\xd1", b"\xff\xc8", 1), [20, 30, 3])
     for cut in (2, 3, 40, len(JPEG) // 3):
-        for data in (JPEG[:-cut], padded[: -cut - 239]):
+        for data in (JPEG[:-cut], warned[:-cut], padded[: -cut - 239]):
             with pytest.raises(InputError, match=r"truncated|broken"):
                 item(data, [20, 30, 3])
 

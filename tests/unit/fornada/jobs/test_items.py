@@ -66,6 +66,11 @@ def test_an_item_that_the_model_does_not_take_fails_alone(shape: tuple[int, ...]
 
     assert [ItemError(index=0, reason=why)] == items.errors
     assert [[1]] == [group.positions.tolist() for group in items.groups]
+    # as in an array of such items alone
+    array = np.broadcast_to(np.uint8(0), (2, *shape))
+    assert [ItemError(index=n, reason=why) for n in range(2)] == Items.of_array(
+        array, tensor=takes(None, None, 3, dtype="uint8")
+    ).errors
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

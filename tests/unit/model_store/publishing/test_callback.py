@@ -72,8 +72,12 @@ def test_validation_may_be_rare_or_missing(keras: Any, models: ModelStore) -> No
 def test_what_is_wrong_is_said_as_early_as_it_can_be_known(keras: Any, models: ModelStore) -> None:
     with pytest.raises(UsageError, match="model name 'a/b'"):
         model_store.PublishModel(name="a/b", store=models)
+    with pytest.raises(UsageError, match="the threshold is 5"):
+        model_store.PublishModel(name="m", threshold=5, store=models)
     for arguments, message, epochs_done in (
         ({"classes": ["a"]}, "1 classes are named; name 3", 0),
+        ({"kind": "binary"}, "binary is one number", 0),
+        ({"image": {"resize": "crop"}}, "which are no images", 0),
         ({"monitor": "auc"}, "no 'auc' to find the best epoch by; it logs: accuracy, loss", 0),
         ({"monitor": "val_auc"}, "no 'val_auc' to find the best epoch by", 4),
     ):

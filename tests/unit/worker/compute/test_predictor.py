@@ -1,6 +1,6 @@
 """A model is accepted only if the engine gives the outputs of its golden batch."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +51,13 @@ def _predictor(
     golden: np.ndarray = _GOLDEN,
     outputs: np.ndarray | None = None,
     multiplications: int = 3,
+    shape: Sequence[int | None] = (3,),
 ) -> EnginePredictor:
     models = ModelStore(objects=InMemoryObjectStore())
+    draft = draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"])
+    taken = draft.input.model_copy(update={"shape": list(shape)})
     manifest = models.publish(
-        draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b", "c"]),
+        draft.model_copy(update={"inputs": [taken]}),
         artifact=b"weights",
         golden_inputs=golden,
         golden_outputs=golden if outputs is None else outputs,
@@ -115,3 +118,24 @@ def test_a_heavy_model_is_compared_over_whole_tiles_that_take_little_time() -> N
     # and never less than a tile
     with pytest.raises(ModelRefusedError, match="differs by"):
         _predictor(off_by=1.0, golden=golden, multiplications=10**12)
+
+
+def test_the_rows_of_a_call_follow_from_the_shape_where_it_is_open() -> None:
+    # given a tile that somebody chose
+    fixed, of_any_length = (_predictor(off_by=0.0, shape=shape) for shape in ((3,), (None,)))
+
+    assert 4 == fixed.rows_for((3,))
+    assert {1: 64, 20: 64, 128: 16, 129: 8, 2048: 1, 10**7: 1} == {
+        length: of_any_length.rows_for((length,)) for length in (1, 20, 128, 129, 2048, 10**7)
+    }
+
+
+def test_a_single_row_is_compiled_once_it_is_asked_for() -> None:
+    predictor = _predictor(off_by=0.0)
+    compiled = [predictor._compile_for.cache_info().misses]
+
+    for _ in range(2):
+        np.testing.assert_array_equal(_GOLDEN[:1], predictor.predict_one(_GOLDEN[:1]))
+        compiled.append(predictor._compile_for.cache_info().misses)
+
+    assert [1, 2, 2] == compiled

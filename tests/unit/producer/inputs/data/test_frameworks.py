@@ -75,6 +75,8 @@ def test_data_sets_of_tensorflow_and_keras_go_in() -> None:
         assert SUMS == image_sums(dataset)
     # As an autoencoder is trained.
     assert FLOAT_SUMS == vector_sums(of((FLOATS, FLOATS)).batch(2))
+    with pytest.raises(InputError, match="repeats without an end"):
+        image_sums(of(BYTES).repeat())
     for dataset in (of((["a", "b", "c"], BYTES)), of((["a", "b", "c"], BYTES)).batch(2)):
         results = results_of(dataset, [2, 2], "uint8")
         assert (["a", "b", "c"], SUMS) == (
