@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
 from model_store.engines import golden
+from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import call_model, import_keras
 from model_store.engines.open_sizes import with_checked_sizes
-from model_store.engines.openvino_indices import with_index_check
-from model_store.engines.openvino_transposes import sink_transposes
+from model_store.engines.openvino_graph.indices import with_index_check
+from model_store.engines.openvino_graph.transposes import sink_transposes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
-from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
