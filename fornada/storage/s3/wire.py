@@ -98,8 +98,8 @@ class FastHttpClient:
             return
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
-                # Common, since others poll for objects; a missing bucket is left to boto3, and so is
-                # an answer that breaks off.
+                # Common, since others poll for objects; a missing bucket, and an answer that breaks
+                # off, are left to boto3.
                 with suppress(HTTPException, OSError):
                     if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
                         raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
