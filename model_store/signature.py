@@ -11,7 +11,7 @@ from fornada.tensors import Dtype, InputTensor, Shape, text_of
 from model_store.engines.keras_setup import import_keras
 
 _MAX_NAME_LENGTH = 200
-#: Parameters of `call` that are no inputs.
+#: Parameters of `call` that are not inputs.
 _NO_INPUTS = {"training", "mask", "masks"}
 _SUPPORTED = "takes one input of numbers, and gives one number or one vector an item"
 

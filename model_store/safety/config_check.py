@@ -100,7 +100,7 @@ def check_config(
 
 
 def refusal(where: str, fact: str) -> ModelRefusedError:
-    """The error for a file that is no plain `.keras` file, from what is wrong with it."""
+    """The error for a file that is not a plain `.keras` file, from what is wrong with it."""
     return ModelRefusedError(
         f"{where} {fact}; save the model again with model.save('model.keras'), and publish it again"
     )

@@ -47,7 +47,7 @@ class Keeper(Protocol):
 
     @property
     def is_inline(self) -> bool:
-        """Whether it becomes part of the manifest, and is no object."""
+        """Whether it becomes part of the manifest, and is not an object."""
 
     def keep(self, part: Part, data: bytes) -> ObjectRef:
         """A reference to `data`, which is kept."""

@@ -44,7 +44,7 @@ class Dataset:
     classes: list[str]
     #: How files became items, where they are images; a worker does the same.
     image: ImagePreprocessing | None = None
-    #: Files that are no items, with the reason.
+    #: Files that are not items, with the reason.
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property

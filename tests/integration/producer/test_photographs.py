@@ -128,7 +128,7 @@ class _Deployment:
         reasons = {item.item_id.removeprefix(prefix): item.reason for item in job.item_errors()}
         assert sorted(_BROKEN) == sorted(reasons)
         assert "is an empty file" in reasons["broken/empty.jpg"]
-        assert "is no image" in reasons["broken/text.png"]
+        assert "is not an image" in reasons["broken/text.png"]
         assert ("PARTIAL", 1) == (status.state, status.orientations_ignored)
 
     def outcome(self, job: Job) -> ShardOutcome:
