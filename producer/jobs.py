@@ -20,7 +20,7 @@ from producer.upkeep.verification import Verification, compare, verification_of
 
 
 class Jobs:
-    """Finds jobs, resumes, retries, verifies and deletes them: the part of `Client` for that."""
+    """The part of `Client` that finds, resumes, retries, verifies and deletes jobs."""
 
     def __init__(
         self,

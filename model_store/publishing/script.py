@@ -71,7 +71,7 @@ def publish(
         allow_nan: Where NaN and infinity are allowed: `inputs`, `outputs` or both.
         test: Items and targets that the model was not fitted on, one target per item.
         golden: Items whose outputs are stored and compared at every load, 1,024 at most; by default
-            the first of `test`, and made-up ones without it.
+            the first of `test`, else generated ones.
         best_epoch: The epoch, from 1, whose weights the model has, if not the last.
         promote: An alias to point at the new version.
         store: Where to publish; by default the store that `FORNADA_*` describes.
@@ -216,7 +216,7 @@ class _Checked:
 
     input: InputTensor
     output: OutputTensor
-    #: What the publisher should know about the output.
+    #: A hint about the output for the publisher.
     hint: str | None
     test_items: Array | None
     test_targets: Array | None

@@ -1,4 +1,4 @@
-"""Input and output of a manifest: what the publisher states, and else what the model shows."""
+"""Input and output of a manifest: as the publisher states, else as the model shows."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence

@@ -209,7 +209,7 @@ def _check_value(name: str, config: Any, found: _Findings) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    # Not recursive: nobody has looked yet how deep it is.
+    # Not recursive: its depth has not been checked yet.
     pending = [value]
     while pending:
         part = pending.pop()

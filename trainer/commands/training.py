@@ -215,7 +215,7 @@ def _train(
 def _folder_options(
     *, image_size: str | None, resize: Fit | None, strict: bool
 ) -> FolderOptions | None:
-    """How images in a folder become items; `None` where nobody said.
+    """How images in a folder become items; `None` by default.
 
     Raises:
         UsageError: The size is not written HEIGHTxWIDTH.

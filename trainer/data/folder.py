@@ -30,7 +30,7 @@ from trainer.data.dataset import (
 
 Fit = Literal["stretch", "crop", "pad"]
 
-#: Height and width where nobody said: what most networks of `keras.applications` take.
+#: Height and width by default: what most networks of `keras.applications` take.
 DEFAULT_SIDE = 224
 _SPLITS = ("train", "test")
 #: Left by file managers; never looked at, like hidden files.
