@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from fornada.settings import PREFIX, Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
-from fornada.tensors import Dtype
+from fornada.tensors import Dtype, ImagePreprocessing
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -120,12 +120,18 @@ class TinyModel:
             predict=lambda items: golden.predict_items(compiled, items, tile_items=tile_items),
         )
 
-    def publish(self, objects: ObjectStore, name: str) -> None:
-        """Publish it as version 1 of `name`."""
+    def publish(
+        self, objects: ObjectStore, name: str, *, image: ImagePreprocessing | None = None
+    ) -> None:
+        """Publish it as version 1 of `name`, which makes items of image files so."""
         inputs = np.zeros((2, *self.item_shape), np.uint8)
         ModelStore(objects=objects).publish(
             draft_for_test(
-                name=name, item_shape=self.item_shape, item_dtype="uint8", classes=CLASSES
+                name=name,
+                item_shape=self.item_shape,
+                item_dtype="uint8",
+                classes=CLASSES,
+                image=image,
             ),
             artifact=self.artifact,
             golden_inputs=inputs,

@@ -17,6 +17,7 @@ from fornada.storage.s3.store import S3ObjectStore
 from ..deployment import end_worker, environ_of, start_worker, unused_database, with_new_bucket
 from .rig.checker import OutcomeHistory
 from .rig.deployment import END_WITHIN_S, ENVIRON, Deployment
+from .rig.photographs import WAYS, Photographs
 from .rig.processes import left_of
 from .rig.s3_proxy import (
     BreakOff,
@@ -90,6 +91,12 @@ def line(
     assert [] == [t.name for t in threading.enumerate() if "s3-proxy" in t.name]
 
 
+@pytest.fixture(scope="module")
+def photographs(line: _Line) -> Photographs:
+    """Photographs for jobs of `SHARDS` shards."""
+    return Photographs(line.deployment, shards=SHARDS)
+
+
 @pytest.fixture
 def ready(line: _Line, request: pytest.FixtureRequest, wait_until: WaitUntil) -> _Line:
     """The worker consumes, and nothing is broken."""
@@ -136,6 +143,39 @@ def test_a_store_that_fails_for_a_while_loses_and_changes_nothing(
     # then
     history.observe(job.id)
     deployment.check_undisturbed(job, history)
+    assert "unexpectedly" not in ready.log.read_text()
+    assert "Traceback" not in ready.log.read_text()
+
+
+#: One after the other strikes a job of photographs.
+_STRIKES: list[tuple[Callable[[], Rule], int]] = [
+    (Refuse, 20),
+    (lambda: BreakOff(method="GET", after_bytes=60, reset=True), 20),
+    (lambda: BreakOff(method="GET", after_bytes=60), 20),
+    (lambda: NoAnswer(times=2), 2),
+    (lambda: LoseAnswer(method="PUT", key="/(outcome|data)/", once=True), 6),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_that_fails_in_many_ways_loses_no_photograph(
+    way: str, ready: _Line, photographs: Photographs, wait_until: WaitUntil
+) -> None:
+    # given
+    history = OutcomeHistory(ready.through)
+    outcomes = ready.proxy.add(Rule(method="PUT", key="/outcome/", times=3))
+    job = photographs.submit(way)
+    wait_until(lambda: outcomes.count == 3, timeout_s=60)
+
+    # when
+    for make, least in _STRIKES:
+        rule = ready.proxy.add(make())
+        wait_until(lambda rule=rule, least=least: rule.count >= least, timeout_s=120)
+        assert ready.deployment.done_count(job) < SHARDS
+        ready.proxy.remove(rule)
+
+    # then
+    photographs.check_undisturbed(job, history)
     assert "unexpectedly" not in ready.log.read_text()
     assert "Traceback" not in ready.log.read_text()
 

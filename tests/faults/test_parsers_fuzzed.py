@@ -24,9 +24,10 @@ from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
-from fornada.records import ModelPin, ObjectRef, Record
+from fornada.records import ItemError, ModelPin, ObjectRef, Record
 from fornada.storage.memory import InMemoryObjectStore
-from model_store.manifest import ModelManifest
+from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
+from model_store.manifest import GoldenBatch, ModelManifest
 from model_store.safety.artifact_check import check_artifact
 from worker import tasks
 
@@ -85,7 +86,63 @@ _SMALL = RECORDS[1].model_copy(
     }
 )
 _SMALL_OUTCOME = RECORDS[2].model_copy(update={"schema_version": 2, "data": _INLINE})
+#: With names for what the model takes and gives, and with image files.
+_TAKEN = InputTensor(
+    name="photo",
+    dtype="float32",
+    shape=[None, 224, 3],
+    image=ImagePreprocessing(resize="none"),
+    fill=0.0,
+)
+_GIVEN = OutputTensor(
+    name="label", shape=[1], kind="binary", classes=["cat", "dog"], threshold=0.25
+)
+_BROKEN = ItemError(index=1, reason="broken/half.jpg is a broken image")
+_PHOTOS = JobManifest(
+    schema_version=3,
+    job_id="photos",
+    model=ModelPin(name="m", version=3, sha256=_SHA),
+    inputs=[_TAKEN],
+    outputs=[_GIVEN],
+    shards=[
+        ShardInput(
+            format="tar",
+            objects=[_REF.part(512, 7, sha256=_SHA)],
+            item_count=3,
+            index=_REF,
+            item_ids=_REF,
+            first_item=9,
+            selected=[[0, 1], [4, 4]],
+            item_errors=[_BROKEN],
+        ),
+        ShardInput(format="image", objects=[_REF, _REF], item_count=2, item_errors=[_BROKEN]),
+    ],
+    max_attempts=5,
+    created_at=_AT,
+    max_failed="12.5%",
+    source_job="job",
+)
+_MODEL = ModelManifest(
+    name="m",
+    version=3,
+    inputs=[_TAKEN],
+    outputs=[_GIVEN],
+    created_at=_AT,
+    artifact=_REF,
+    golden=GoldenBatch(inputs=_REF, outputs=_REF),
+    files={"report.html": _REF},
+)
 RECORDS += [
+    _PHOTOS,
+    _MODEL,
+    RECORDS[2].model_copy(
+        update={
+            "schema_version": 3,
+            "item_errors": [_BROKEN],
+            "decode_s": 0.25,
+            "orientations_ignored": 2,
+        }
+    ),
     ShardMessage(schema_version=2, job_id="job", shard=0, manifest=_SMALL.to_json().decode()),
     _SMALL,
     _SMALL_OUTCOME,
@@ -161,6 +218,28 @@ def test_a_record_with_another_value_is_a_record_or_refused(
     read = obeyed(lambda: kind.from_json(data, where="here"), MessageError)
 
     assert read is None or read == kind.from_json(read.to_json(), where="here")
+
+
+_OLD_TENSORS = {
+    "item_shape": [28, 28],
+    "item_dtype": "uint8",
+    "classes": ["a", "b"],
+    "task": "classification",
+}
+
+
+@given(fields=st.dictionaries(st.sampled_from(sorted(_OLD_TENSORS)), _JSON))
+@FUZZED
+def test_a_model_of_version_1_with_other_values_is_upgraded_or_refused(
+    fields: dict[str, Any],
+) -> None:
+    body = json.loads(_MODEL.to_json())
+    del body["inputs"], body["outputs"]
+    data = json.dumps(body | {"schema_version": 1} | _OLD_TENSORS | fields).encode()
+
+    read = obeyed(lambda: ModelManifest.from_json(data, where="here"), MessageError)
+
+    assert read is None or read == ModelManifest.from_json(read.to_json(), where="here")
 
 
 # What Celery passes to the task: any decoded JSON.

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from numpy.typing import NDArray
+from PIL import Image
 
 from fornada.coordination.interface import Claim
 from fornada.errors import (
@@ -32,26 +34,29 @@ from fornada.errors import (
     PartlySubmittedError,
     StoreUnavailableError,
 )
-from fornada.formats.npy import from_npy
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.message import ShardMessage
-from fornada.records import MAX_INLINE_BYTES
+from fornada.records import MAX_INLINE_BYTES, ItemError
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.tensors import ImagePreprocessing
 from fornada.testing import InMemoryCoordination
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 from producer.client import Client
+from producer.inputs.interface import ImageFile, StoredImages
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.service import _ISOLATED_ATTEMPTS, ShardService
 
+from ..photos import encoded, tar_of
 from .rig.checker import OutcomeHistory, check_job, check_outcome
 from .rig.stepped import Activity, Fault, Port
 
@@ -67,6 +72,12 @@ JOBS = ("a", "b", "c")
 #: Until this many are accepted, jobs of one image each are added.
 MOST_JOBS = 8
 WORKERS = ("worker-1", "worker-2")
+BUCKET = "photos"
+#: Images in an array, files in tars, stored files, and stored files within a tar.
+WAYS = ("array", "files", "objects", "ranges")
+STORED = ("objects", "ranges")
+#: The first bad image of a job; every fourth from there on is bad, too.
+BAD = 2
 _OUTAGES = (BrokerError, PartlySubmittedError, StoreUnavailableError)
 
 _STEPS = st.none() | st.integers(1, 8)
@@ -92,8 +103,8 @@ class _Engine:
 
 
 def predicted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 [items, 2] of [items, 3]."""
-    sums = rows.sum(axis=1, dtype=np.float32)
+    """float32 [items, 2] of [items, 1, 3]; NaN for items with NaN."""
+    sums = rows.sum(axis=(1, 2), dtype=np.float32)
     return np.stack([sums, np.sqrt(sums)], axis=1)
 
 
@@ -101,10 +112,10 @@ class _Isolated:
     """An `IsolatedProcess` that answers with the shard's expected probabilities."""
 
     engine = "fake 1"
-    tile_items = 4
 
     def __init__(self, probabilities: NDArray[np.float32]) -> None:
         self._probabilities = probabilities
+        self.call_sizes = {"tile_items": 4}
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +129,9 @@ class _Isolated:
         pass
 
     def predict(self, first: int, count: int) -> tuple[NDArray[np.float32], list[Any]]:
-        return self._probabilities[first : first + count], []
+        part = self._probabilities[first : first + count]
+        failed = first + np.flatnonzero(np.isnan(part).any(axis=1))
+        return part, [ItemError(index=int(index), reason="it is bad") for index in failed]
 
 
 class ProtocolMachine(RuleBasedStateMachine):
@@ -132,8 +145,11 @@ class ProtocolMachine(RuleBasedStateMachine):
         _nonces.append(itertools.count())
         #: Whether inputs are inlined in manifests, so that jobs are small.
         self.inline = False
+        #: How all jobs' images come.
+        self.way = "array"
         self.store_is_down = self.broker_is_down = False
-        self.history = OutcomeHistory(InMemoryObjectStore(conditional_writes=conditional_writes))
+        self.store = InMemoryObjectStore(conditional_writes=conditional_writes)
+        self.history = OutcomeHistory(self.store)
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
@@ -150,10 +166,15 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     # Rules.
 
-    @initialize(items=st.integers(1, 7), items_per_shard=st.integers(1, 2), inline=st.booleans())
-    def submit_first(self, *, items: int, items_per_shard: int, inline: bool) -> None:
+    @initialize(
+        items=st.integers(1, 7),
+        items_per_shard=st.integers(1, 2),
+        inline=st.booleans(),
+        way=st.sampled_from(WAYS),
+    )
+    def submit_first(self, *, items: int, items_per_shard: int, inline: bool, way: str) -> None:
         """Start with one job."""
-        self.inline = inline
+        self.inline, self.way = inline and way not in STORED, way
         self.submit(
             job=JOBS[0],
             items=items,
@@ -186,11 +207,11 @@ class ProtocolMachine(RuleBasedStateMachine):
             job, {"items": items, "items_per_shard": items_per_shard, "deadline_s": deadline_s}
         )
         client, port = self._new_client()
-        images = images_of(job, options["items"])
+        inputs = self._inputs(job, options["items"])
         self._start(
             port,
             lambda: client.submit(
-                images,
+                inputs,
                 model="m",
                 idempotency_key=job,
                 items_per_shard=options["items_per_shard"],
@@ -207,11 +228,11 @@ class ProtocolMachine(RuleBasedStateMachine):
     ) -> None:
         """Submit jobs of one image each, with content ids."""
         client, port = self._new_client()
-        images = images_of(JOBS[0], count)
+        inputs = self._inputs(JOBS[0], count)
         self._start(
             port,
             lambda: client.submit_many(
-                [images[number : number + 1] for number in range(count)],
+                [inputs[number : number + 1] for number in range(count)],
                 model="m",
                 deadline_s=DEADLINE_S if expires else None,
             ),
@@ -369,8 +390,9 @@ class ProtocolMachine(RuleBasedStateMachine):
                 shards = set(range(len(manifest.shards)))
                 assert shards == self._done(manifest)
                 assert (len(shards), 0) == (final.shards_ok, final.shards_dead)
+                assert 0 == final.items_failed
             elif final.state in {"PARTIAL", "FAILED"}:
-                assert final.shards_dead
+                assert final.shards_dead or np.isnan(self._images(manifest)).any()
                 assert (final.state == "PARTIAL") == (final.items_ok > 0)
             elif final.state == "CANCELLED":
                 assert manifest.job_id in self.cancelled
@@ -418,9 +440,15 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_models(self, folder: Path) -> ModelCache:
         store = ModelStore(objects=self.history)
-        golden = np.zeros((1, 3), np.float32)
+        golden = np.zeros((1, 1, 3), np.float32)
         store.publish(
-            draft_for_test(name="m", item_shape=[3], item_dtype="float32", classes=["a", "b"]),
+            draft_for_test(
+                name="m",
+                item_shape=[1, 3],
+                item_dtype="float32",
+                classes=["a", "b"],
+                image=ImagePreprocessing(resize="none", color="grayscale"),
+            ),
             artifact=b"weights",
             golden_inputs=golden,
             golden_outputs=predicted(golden),
@@ -534,7 +562,13 @@ class ProtocolMachine(RuleBasedStateMachine):
         if manifest.is_small:
             # Its input is in its manifest.
             return
-        self.history.put(manifest.shards[shard].objects[0].key, b"damaged")
+        spec = manifest.shards[shard]
+        if self.way == "objects":
+            # A photograph that changed fails alone, at its next reading.
+            return
+        # Of what lies in the user's archive, Fornada wrote the index alone.
+        ref = spec.index if self.way == "ranges" and spec.index else spec.objects[0]
+        self.history.put(ref.key, b"damaged")
         self.damaged.add(manifest.job_id)
 
     def _restore(self) -> None:
@@ -572,16 +606,37 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _done(self, manifest: JobManifest) -> set[int]:
         return self.jobs.outcome_shards(manifest.job_id, shard_count=len(manifest.shards))
 
+    def _inputs(self, job: str, items: int) -> Any:
+        """The job's images, as a caller has them."""
+        images = images_of(job, items)
+        if self.way == "array":
+            return images
+        files = [photo_of(image) for image in images]
+        names = [f"{number}.png" for number in range(items)]
+        if self.way == "files":
+            return [ImageFile(name=n, data=f) for n, f in zip(names, files, strict=True)]
+        # Below the steps: they lie there before anything happens.
+        prefix = f"camera/{job}"
+        if self.way == "objects":
+            for name, file in zip(names, files, strict=True):
+                self.store.put(f"{prefix}/{name}", file, bucket=BUCKET)
+            return StoredImages(bucket=BUCKET, prefix=f"{prefix}/")
+        self.store.put(f"{prefix}.tar", tar_of(dict(zip(names, files, strict=True))), bucket=BUCKET)
+        return StoredImages(bucket=BUCKET, prefix=f"{prefix}.tar")
+
     def _images(self, manifest: JobManifest) -> NDArray[np.float32]:
         if manifest.job_id in JOBS:
             return images_of(manifest.job_id, manifest.item_count)
         # A small job, whose id is the digest of its content.
         assert with_content_id(manifest).manifest == manifest
         (spec,) = manifest.shards
-        data = self.jobs.read_checked(spec.objects[0])
-        image = np.asarray(from_npy(data, where="here"), np.float32)
-        assert image.tobytes() in {row.tobytes() for row in images_of(JOBS[0], 4)}
-        return image
+        items = read_items(manifest, spec, jobs=self.jobs)
+        if items.errors:
+            return np.full((1, 1, 3), np.nan, np.float32)
+        (group,) = items.groups
+        known = {row.tobytes() for row in images_of(JOBS[0], 4)}
+        assert {row.tobytes() for row in group.rows} <= known
+        return group.rows
 
     def _expected(self, manifest: JobManifest, shard: int) -> NDArray[np.float32]:
         first = sum(spec.item_count for spec in manifest.shards[:shard])
@@ -596,9 +651,17 @@ class ProtocolMachine(RuleBasedStateMachine):
 
 
 def images_of(job: str, items: int) -> NDArray[np.float32]:
-    """A job's own images: float32 [items, 3]."""
-    first = 100 * (1 + JOBS.index(job))
-    return np.arange(first, first + 3 * items, dtype=np.float32).reshape(items, 3)
+    """A job's own images: float32 [items, 1, 3], of which some are bad, and NaN."""
+    first = 70 * (1 + JOBS.index(job))
+    images = np.arange(first, first + 3 * items, dtype=np.float32).reshape(items, 1, 3)
+    images[BAD::4] = np.nan
+    return images
+
+
+def photo_of(image: NDArray[np.float32]) -> bytes:
+    """The image as a PNG, which is cut short where it is bad."""
+    whole = encoded(Image.fromarray(np.nan_to_num(image).astype(np.uint8)), "PNG")
+    return whole[:-20] if np.isnan(image).any() else whole
 
 
 class _InOrder:
@@ -620,6 +683,11 @@ class _InOrder:
 
     def map(self, function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
         return map(function, values)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
+_SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
@@ -17,6 +18,14 @@ _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
 _CONTENT_IDS = "tests/unit/fornada/jobs/test_ids.py::test_"
 _REDIS_SMALL = "tests/integration/fornada/test_small_jobs_in_redis.py::test_"
 _BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
+_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
+_ITEMS_OF_IMAGES = "tests/unit/fornada/formats/test_image_items.py::test_"
+_TAR = "tests/unit/fornada/formats/test_tar.py::test_"
+_STORED = "tests/unit/producer/submitting/test_stored_sharding.py::test_"
+_RESULTS = "tests/unit/producer/test_results.py::test_"
+_ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
+_PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
+_UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -268,6 +277,20 @@ MUTATIONS = (
             f"{_JOB_STORE}data_is_read_back_and_a_change_is_noticed[memory]",
         ),
     ),
+    Mutation(
+        name="file-read-alone-not-checked",
+        path="fornada/jobs/shard_files.py",
+        old="sha256=s.sha256) for s in wanted]",
+        new="sha256=None) for s in wanted]",
+        tests=(f"{_SHARD_FILES}a_few_selected_files_are_read_alone_and_checked",),
+    ),
+    Mutation(
+        name="range-reads-from-the-beginning",
+        path="fornada/storage/checked_reads.py",
+        old="first_byte=ref.first_byte,",
+        new="first_byte=0,",
+        tests=(f"{_SHARD_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
+    ),
     # The reconciler.
     Mutation(
         name="reconciler-enqueues-nothing",
@@ -488,6 +511,150 @@ MUTATIONS = (
             "tests/unit/worker/test_old_stores.py::test_open_jobs_are_resumed_and_end_by_the_old_rule[conditional]",
         ),
         raises="ValidationError",
+    ),
+    # Photographs.
+    Mutation(
+        name="files-of-an-archive-not-counted",
+        path="fornada/jobs/shard_files.py",
+        old="if file_count < wanted or (shard.selected is None and file_count > wanted):",
+        new="if file_count < wanted:",
+        tests=(f"{_FILES}an_archive_with_other_files_than_the_job_says_is_the_inputs_fault",),
+    ),
+    Mutation(
+        name="file-beyond-the-archive",
+        path="fornada/formats/tar.py",
+        old="if span.end_byte > archive_bytes:",
+        new="if span.first_byte > archive_bytes:",
+        tests=(
+            f"{_TAR}an_index_names_files_within_the_archive_alone",
+            f"{_ARCHIVES}an_index_names_what_is_in_the_archive_or_is_refused",
+        ),
+    ),
+    Mutation(
+        name="offsets-count-from-the-archive",
+        path="producer/submitting/stored_sharding.py",
+        old="Span(member.span.first_byte - first_byte, size_bytes)",
+        new="Span(member.span.first_byte, size_bytes)",
+        tests=(
+            f"{_STORED}a_stored_archive_becomes_ranges_of_itself_and_nothing_is_copied",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="first-files-in-place-of-the-selected",
+        path="fornada/jobs/shard_files.py",
+        old="[spans[position] for position in _checked_positions(shard, len(spans))]",
+        new="spans[: len(_checked_positions(shard, len(spans)))]",
+        tests=(f"{_FILES}selected_files_are_those_that_are_read_however_few_there_are",),
+    ),
+    Mutation(
+        name="first-files-read-alone",
+        path="fornada/jobs/shard_files.py",
+        old="wanted = [spans[position] for position in shard.positions]",
+        new="wanted = spans[: shard.item_count]",
+        tests=(f"{_FILES}a_few_selected_files_are_read_alone_and_checked",),
+    ),
+    Mutation(
+        name="single-files-not-checked",
+        path="fornada/jobs/shard_files.py",
+        old="parts = [archive.part(s.first_byte, s.size_bytes, sha256=s.sha256) for s in wanted]",
+        new="parts = [archive.part(s.first_byte, s.size_bytes) for s in wanted]",
+        tests=(f"{_FILES}a_few_selected_files_are_read_alone_and_checked",),
+    ),
+    Mutation(
+        name="ranges-of-others-not-checked",
+        path="fornada/records.py",
+        old='return self.model_copy(update={**own, "sha256": sha256})',
+        new='return self.model_copy(update={**own, "sha256": sha256, "etag": None})',
+        tests=(f"{_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
+    ),
+    Mutation(
+        name="index-without-digest",
+        path="producer/submitting/upload.py",
+        old="        return ObjectRef.of(key, data, sha256=sha256)\n\n    def _key",
+        new="        ref = ObjectRef.of(key, data, sha256=sha256)\n"
+        '        return ref.model_copy(update={"sha256": None}) if part == "index" else ref\n\n'
+        "    def _key",
+        tests=(f"{_FILES}an_index_that_has_changed_is_found",),
+    ),
+    Mutation(
+        name="undecodable-files-are-black",
+        path="fornada/jobs/shard_files.py",
+        old="            except (InputError, MissingExtraError) as exc:\n"
+        "                return str(exc), False\n",
+        new="            except (InputError, MissingExtraError):\n"
+        "                return None, False\n",
+        tests=(f"{_FILES}files_of_an_archive_are_its_items_in_order[False]", _MACHINE),
+    ),
+    Mutation(
+        name="unread-files-decoded",
+        path="fornada/jobs/shard_files.py",
+        old="contents=[unreadable.get(n, content) for n, content in enumerate(contents)],",
+        new="contents=list(contents),",
+        tests=(f"{_FILES}files_that_the_submitter_could_not_read_are_not_decoded",),
+    ),
+    Mutation(
+        name="truncated-photographs-taken",
+        path="fornada/formats/images/tensorflow_jpeg.py",
+        old="decode_jpeg(data, colorspace, fastdct=True)\n",
+        new="decode_jpeg(data, colorspace, fastdct=True, strict=False)\n",
+        tests=(
+            f"{_ITEMS_OF_IMAGES}every_photograph_becomes_an_item_and_every_broken_file_an_error",
+        ),
+    ),
+    Mutation(
+        name="orientation-not-asked-for-turned",
+        path="fornada/formats/images/tensorflow_pixels.py",
+        old="    if not exif:\n",
+        new="    if kind is None:\n",
+        tests=(f"{_ITEMS_OF_IMAGES}without_a_preset_the_image_is_stretched_and_not_turned",),
+    ),
+    Mutation(
+        name="asked-for-orientation-not-turned",
+        path="fornada/formats/images/tensorflow_pixels.py",
+        old="    if not exif:\n",
+        new="    if kind:\n",
+        tests=(
+            f"{_ITEMS_OF_IMAGES}a_photograph_is_turned_by_every_loader_where_the_model_says_so",
+        ),
+    ),
+    Mutation(
+        name="orientations-not-counted",
+        path="fornada/jobs/shard_files.py",
+        old="ignores = not (taken.image and taken.image.exif) and has_ignored_orientation(data)",
+        new="ignores = False",
+        tests=(f"{_FILES}orientations_are_counted_where_they_are_ignored",),
+    ),
+    Mutation(
+        name="rows-of-open-sizes-follow-from-the-tile-alone",
+        path="worker/compute/predictor.py",
+        old="return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))",
+        new="return self.tile_items",
+        tests=(f"{_PREDICTOR}the_rows_of_a_call_follow_from_the_shape_where_it_is_open",),
+    ),
+    Mutation(
+        name="threshold-ignored",
+        path="fornada/tensors.py",
+        old="return 0.5 if self.threshold is None else self.threshold",
+        new="return 0.5",
+        tests=(
+            f"{_RESULTS}of_several_classes_all_from_the_threshold_on_apply",
+            f"{_RESULTS}of_two_classes_the_second_begins_at_the_threshold[shape0]",
+        ),
+    ),
+    Mutation(
+        name="binary-has-the-likeliest-class",
+        path="producer/results.py",
+        old='        if self.output.kind == "binary":\n            return',
+        new='        if self.output.kind == "embedding":\n            return',
+        tests=(f"{_RESULTS}of_two_classes_the_second_begins_at_the_threshold[shape0]",),
+    ),
+    Mutation(
+        name="retry-of-the-unread",
+        path="producer/upkeep/retry.py",
+        old="        return sorted(errors - unread)\n",
+        new="        return sorted(errors)\n",
+        tests=(f"{_UPKEEP}a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers",),
     ),
     # The bytes.
     Mutation(

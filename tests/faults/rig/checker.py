@@ -34,7 +34,8 @@ def check_job(
     Args:
         objects: The store that the job ended on.
         job_id: The job.
-        expected_probabilities: float32 [items, classes] of an undisturbed run.
+        expected_probabilities: float32 [items, classes] of an undisturbed run, NaN for items that
+            fail.
         max_attempts: As in the job's manifest; what comes on top is the protocol's own.
     """
     jobs = JobStore(objects=objects)
@@ -70,7 +71,13 @@ def check_job(
 def check_outcome(
     jobs: JobStore, manifest: JobManifest, outcome: ShardOutcome, *, expected: NDArray[np.float32]
 ) -> list[bytes]:
-    """Check one outcome and the bytes behind it: `expected` is float32 [items, classes].
+    """Check one outcome and the bytes behind it.
+
+    Args:
+        jobs: Where it is.
+        manifest: Of its job.
+        outcome: The outcome.
+        expected: float32 [items, classes], NaN for items that fail.
 
     Returns:
         The bytes of the probabilities; nothing where the shard is dead.
@@ -92,6 +99,9 @@ def check_outcome(
     assert np.float32 == data.dtype
     assert expected.shape == data.shape
     assert expected.tobytes() == data.tobytes(), f"{manifest.job_id}/{outcome.shard} differs"
+    failed = np.flatnonzero(np.isnan(expected).any(axis=1))
+    assert list(failed) == [error.index for error in outcome.item_errors]
+    assert all(error.reason for error in outcome.item_errors)
     return [data.tobytes()]
 
 

@@ -25,6 +25,7 @@ from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.queue.message import ShardMessage
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.tensors import ImagePreprocessing
 from producer.client import Client
 from producer.job import Job
 
@@ -211,10 +212,10 @@ class Deployment:
             children=self._restarted,
         )
 
-    def publish(self, name: str, *, seed: int) -> Predict:
+    def publish(self, name: str, *, seed: int, image: ImagePreprocessing | None = None) -> Predict:
         """Publish a new model; return its predict: uint8 [items, …] -> float32 [items, 3]."""
         model = TinyModel.build(seed=seed, item_shape=ITEM_SHAPE, tile_items=_TILE_ITEMS)
-        model.publish(self.objects, name)
+        model.publish(self.objects, name, image=image)
         return model.predict
 
 

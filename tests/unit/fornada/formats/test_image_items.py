@@ -123,6 +123,19 @@ def test_without_a_preset_the_image_is_stretched_and_not_turned() -> None:
         np.testing.assert_array_equal(said, item(sideways, shape))
 
 
+def test_a_photograph_is_turned_by_every_loader_where_the_model_says_so() -> None:
+    upright = Image.fromarray(PICTURE)
+    for file_format, how in (("PNG", {}), ("JPEG", {"quality": 95, "subsampling": "4:4:4"})):
+        sideways = encoded(upright, file_format, exif=with_orientation(6), **how)
+        for like in LOADERS:
+            shape = [30, 20, 3]
+
+            turned = item(sideways, shape, "uint8", exif=True, like=like, resize="none")
+
+            straight = item(sideways, [20, 30, 3], "uint8", exif=False, like=like, resize="none")
+            np.testing.assert_array_equal(np.rot90(straight, -1), turned)
+
+
 def test_stretch_crop_and_pad_treat_the_aspect_ratio_differently() -> None:
     # Left third black, middle grey, right third white.
     bands = np.repeat(np.array([0, 100, 255], np.uint8), 20)[np.newaxis, :].repeat(20, axis=0)

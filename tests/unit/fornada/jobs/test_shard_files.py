@@ -122,6 +122,31 @@ def test_a_few_selected_files_are_read_alone_and_checked() -> None:
     assert [files[4]] == list(fetched(shard.select([4]), objects).contents)
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_selected_files_are_those_that_are_read_however_few_there_are(inline: bool) -> None:  # noqa: FBT001
+    objects = _Store()
+    files = [png(n) for n in range(6)]
+    shard = shard_of(files, objects, inline=inline)
+
+    for selected in ([0], [5], [1, 4], [1, 2, 3, 5], list(range(6))):
+        read = fetched(shard.select(selected), objects)
+
+        assert [files[n] for n in selected] == [bytes(content) for content in read.contents]
+        assert [f"photo {n}" for n in selected] == list(read.names)
+
+
+def test_an_index_that_has_changed_is_found() -> None:
+    objects = _Store()
+    shard = shard_of([png(0), png(0, (7, 9))], objects)
+    assert shard.index is not None
+    spans = json.loads(objects.get(shard.index.key).data)
+
+    objects.put(shard.index.key, json.dumps(spans[::-1]).encode())
+
+    with pytest.raises(IntegrityError):
+        fetched(shard, objects)
+
+
 def test_ranges_of_archives_of_others_are_checked_by_their_etag() -> None:
     objects = _Store()
     objects.put("a.tar", b"....onetwo....", bucket="theirs")
