@@ -530,7 +530,7 @@ MUTATIONS = (
         path="fornada/jobs/shard_files.py",
         old="[spans[position] for position in _checked_positions(shard, len(spans))]",
         new="spans[: len(_checked_positions(shard, len(spans)))]",
-        tests=(f"{_FILES}selected_files_are_those_that_are_read_however_few_there_are",),
+        tests=(f"{_FILES}selected_files_are_those_that_are_read_however_few_there_are[False]",),
     ),
     Mutation(
         name="first-files-read-alone",

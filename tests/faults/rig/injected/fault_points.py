@@ -230,11 +230,11 @@ def _patch_sender(module: Any, points: FaultPoints) -> None:
 
 
 def _patch_computation(module: Any, points: FaultPoints) -> None:
-    _wrap(module, "read_items", after=lambda *_: points.at("input-read"))
+    _wrap(module, "fetch_items", after=lambda *_: points.at("input-read"))
 
 
 def _patch_batcher(module: Any, points: FaultPoints) -> None:
-    _wrap(module.Batcher, "predict", after=lambda *_: points.at("predicted"))
+    _wrap(module.Batcher, "predict_groups", after=lambda *_: points.at("predicted"))
 
 
 def _patch_predictor(module: Any, points: FaultPoints) -> None:
