@@ -551,7 +551,7 @@ MUTATIONS = (
         path="fornada/records.py",
         old='return self.model_copy(update={**own, "sha256": sha256})',
         new='return self.model_copy(update={**own, "sha256": sha256, "etag": None})',
-        tests=(f"{_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
+        tests=(f"{_STORED}a_stored_archive_becomes_ranges_of_itself_and_nothing_is_copied",),
     ),
     Mutation(
         name="index-without-digest",

@@ -125,7 +125,7 @@ def test_a_few_selected_files_are_read_alone_and_checked() -> None:
 @pytest.mark.parametrize("inline", [False, True])
 def test_selected_files_are_those_that_are_read_however_few_there_are(inline: bool) -> None:  # noqa: FBT001
     objects = _Store()
-    files = [png(n) for n in range(6)]
+    files = [png(n, (40, 40)) for n in range(6)]
     shard = shard_of(files, objects, inline=inline)
 
     for selected in ([0], [5], [1, 4], [1, 2, 3, 5], list(range(6))):
@@ -243,7 +243,7 @@ def test_a_model_that_takes_no_images_refuses_the_shard() -> None:
 def test_ids_that_cannot_be_read_leave_numbers_in_reasons() -> None:
     objects = _Store()
     shard = shard_of([b"no image"], objects)
-    for ids in (b"{", b"[]", json.dumps({"a": 1}).encode()):
+    for ids in (b"{", b"[]", json.dumps({"a": 1}).encode(), b"[" * 60_000):
         wrong = shard.model_copy(update={"item_ids": ObjectRef.of("x", ids, inline=True)})
 
         assert ["file 0"] == list(fetched(wrong, objects).names)

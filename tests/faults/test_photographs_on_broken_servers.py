@@ -73,7 +73,7 @@ def test_killed_workers_wiped_redis_and_cut_connections_lose_no_photograph(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_killed_producer_leaves_photographs_that_submitting_again_completes(
+def test_photographs_that_redis_forgot_are_completed_once_by_submitting_again(
     way: str, deployment: Deployment, history: OutcomeHistory, photographs: Photographs
 ) -> None:
     # given: the broker forgets the job as soon as it is there
