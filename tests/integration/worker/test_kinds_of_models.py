@@ -1,5 +1,6 @@
 """One model of each kind that people have, from publishing to results, on Keras and on OpenVINO."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -155,7 +156,10 @@ def _half_precision(keras: Any) -> _Case:
 
 def _quantized(keras: Any) -> _Case:
     case = _of_vectors(keras, 3, "softmax", "probabilities")
-    case.model.quantize("int8")
+    with warnings.catch_warnings():
+        # Of layers without weights.
+        warnings.simplefilter("ignore")
+        case.model.quantize("int8")
     return case
 
 
