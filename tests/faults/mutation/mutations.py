@@ -524,6 +524,7 @@ MUTATIONS = (
             f"{_STORED}a_stored_archive_becomes_ranges_of_itself_and_nothing_is_copied",
             _MACHINE,
         ),
+        raises="fornada.errors.IntegrityError",
     ),
     Mutation(
         name="first-files-in-place-of-the-selected",

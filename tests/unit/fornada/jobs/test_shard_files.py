@@ -139,11 +139,14 @@ def test_an_index_that_has_changed_is_found() -> None:
     objects = _Store()
     shard = shard_of([png(0), png(0, (7, 9))], objects)
     assert shard.index is not None
-    spans = json.loads(objects.get(shard.index.key).data)
+    index = objects.get(shard.index.key).data
 
-    objects.put(shard.index.key, json.dumps(spans[::-1]).encode())
+    # Of the same size.
+    changed = json.dumps(json.loads(index)[::-1], separators=(",", ":")).encode()
+    objects.put(shard.index.key, changed)
 
-    with pytest.raises(IntegrityError):
+    assert (len(index), True) == (len(changed), index != changed)
+    with pytest.raises(IntegrityError, match="sha256"):
         fetched(shard, objects)
 
 
