@@ -29,6 +29,7 @@ from fornada.errors import (
 from fornada.formats.items import Array
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
+from fornada.tensors import OutputTensor
 from producer.options import check_seconds
 
 log = get_logger(__name__)
@@ -254,17 +255,20 @@ def outputs_of(
     failed: Mapping[int, str],
     *,
     item_count: int,
-    width: int,
+    output: OutputTensor,
     errors: Literal["raise", "nan"],
 ) -> Probabilities:
-    """The outputs of all items, float32 [items, outputs], read-only; NaN where an item failed.
+    """The outputs of all items, read-only, NaN where an item failed.
 
     Args:
         answers: The numbers of some items, and the answer to the call of them.
         failed: Number of an item that failed before -> why; whatever was sent in its place.
         item_count: Items of all calls.
-        width: Outputs of an item.
+        output: The model's output.
         errors: Whether to raise if an item failed.
+
+    Returns:
+        float32 [items, outputs], or [items] where an item has a number alone.
 
     Raises:
         PredictionErrors: Some items failed, and `errors` is `raise`.
@@ -273,12 +277,14 @@ def outputs_of(
     for numbers, answer in answers:
         found = {int(numbers[row]): why for row, why in answer.header.row_errors.items()} | found
     if len(answers) == 1 and not found:
-        return answers[0][1].outputs
-    outputs = np.full((item_count, width), np.nan, np.float32)
+        only = answers[0][1].outputs
+        return only if output.shape else only[:, 0]
+    outputs = np.full((item_count, output.width), np.nan, np.float32)
     for numbers, answer in answers:
         outputs[numbers] = answer.outputs
     outputs[list(found)] = np.nan
     outputs.flags.writeable = False
+    outputs = outputs if output.shape else outputs[:, 0]
     if found and errors == "raise":
         first = min(found)
         raise PredictionErrors(

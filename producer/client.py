@@ -212,7 +212,7 @@ class Client(Jobs):
             errors: `raise`, or `nan` to return NaN in the rows of items that failed.
 
         Returns:
-            float32 [items, outputs], read-only.
+            float32 [items, outputs], or [items] where an item has a number alone; read-only.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -232,7 +232,7 @@ class Client(Jobs):
             self._calls.predict_all(items.groups, manifest.pin, timeout_s=timeout_s),
             items.errors,
             item_count=items.item_count,
-            width=manifest.output.width,
+            output=manifest.output,
             errors=errors,
         )
 

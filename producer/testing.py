@@ -100,7 +100,9 @@ def in_memory_client(
     jobs = JobStore(objects=objects)
 
     def predicted(rows: Array) -> Predicted:
-        return Predicted(np.asarray(answer(rows), np.float32), {})
+        computed = np.asarray(answer(rows), np.float32)
+        # A number an item is computed as [items].
+        return Predicted(computed[:, np.newaxis] if computed.ndim == 1 else computed, {})
 
     sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=predicted)
     return Client(

@@ -8,9 +8,9 @@ from fornada.errors import MissingExtraError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from model_store.engines.artifact.work import Work
 from model_store.engines.catalog import open_engine, require_engine
 from model_store.engines.interface import Compile, Engine
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.scratch import scratch_folder

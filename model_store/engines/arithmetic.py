@@ -14,8 +14,8 @@ from fornada.errors import MessageError, ModelRefusedError, PredictionError
 from fornada.formats.items import Array
 from fornada.records import Record
 from fornada.tensors import InputTensor
+from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 
 

@@ -13,7 +13,7 @@ from fornada.errors import ConfigError, MissingExtraError
 from model_store.engines.arithmetic import ArithmeticEngine
 from model_store.engines.interface import Engine
 from model_store.engines.keras import KerasEngine
-from model_store.engines.openvino import OpenVINOEngine
+from model_store.engines.openvino.engine import OpenVINOEngine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

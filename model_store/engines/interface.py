@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from model_store.engines.work import Work
+from model_store.engines.artifact.work import Work
 from model_store.manifest import ModelManifest
 
 #: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; callable from any thread.

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
+from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
-from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 _STREAMS_OF_A_GPU = 2

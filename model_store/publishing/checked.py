@@ -12,12 +12,12 @@ import fornada
 from fornada.errors import ModelRefusedError, PredictionError, error_line
 from fornada.formats.items import Array
 from fornada.storage.interface import Content
+from model_store.engines.artifact.work import Work, estimate
 from model_store.engines.golden import check_golden, predict_items
 from model_store.engines.interface import Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
-from model_store.engines.work import Work, estimate
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore

@@ -13,12 +13,12 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.keys import check_name
+from fornada.memory import release_memory
 from fornada.storage.interface import Content
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import import_keras_to_predict
-from model_store.engines.memory import release_memory
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import golden_outputs, packages, publish_checked
 from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden

@@ -139,14 +139,19 @@ def threshold_curves(outputs: Array, labels: Array) -> ThresholdCurves | None:
     )
 
 
+def are_shares(outputs: Array) -> bool:
+    """Whether outputs are probabilities, each one a number from 0 to 1; NaN is none."""
+    return float(np.nanmin(outputs, initial=0)) >= 0 and float(np.nanmax(outputs, initial=0)) <= 1
+
+
 def check_shares(outputs: Array) -> None:
-    """Check that outputs are probabilities, each of its own; NaN is none.
+    """Check that outputs are probabilities, each one a number from 0 to 1; NaN is none.
 
     Raises:
         InputError: One is below 0 or above 1.
     """
-    lowest, highest = float(np.nanmin(outputs, initial=0)), float(np.nanmax(outputs, initial=0))
-    if lowest < 0 or highest > 1:
+    if not are_shares(outputs):
+        lowest, highest = np.nanmin(outputs), np.nanmax(outputs)
         raise InputError(
             f"the outputs range from {lowest:g} to {highest:g} and are no probabilities; end the "
             "model in a sigmoid"

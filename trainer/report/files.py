@@ -3,11 +3,12 @@
 from collections import ChainMap
 
 from fornada import keys
-from fornada.tensors import BINARY_CLASSES, OutputTensor
+from fornada.tensors import BINARY_CLASSES, THRESHOLD_KINDS, OutputTensor
 from model_store.manifest import ModelDraft
 from model_store.publishing.checked import outputs_of
 from model_store.publishing.fitted import FittedModel
 from trainer.data.images import as_pixels
+from trainer.evaluation.binary import are_shares
 from trainer.report.binary import binary_report
 from trainer.report.classification import classification_report
 from trainer.report.material import (
@@ -38,7 +39,8 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
     targets = None if items is None else targets_of(fitted.test_targets, draft.output)
     if items is not None and targets is not None:
         outputs = outputs_of(fitted.model, items, tile_items=_TEST_TILE_ITEMS)
-        tested = Outcome(items=items, targets=targets, outputs=outputs)
+        if draft.output.kind not in THRESHOLD_KINDS or are_shares(outputs):
+            tested = Outcome(items=items, targets=targets, outputs=outputs)
     if tested is None and not fitted.history:
         return {}
     return report_files(

@@ -17,9 +17,9 @@ from fornada.errors import (
 )
 from fornada.events import SILENT, Events, ModelDropped, ModelLoaded, TileComputed
 from fornada.logs import get_logger
+from fornada.memory import release_memory
 from fornada.records import ModelPin
 from fornada.settings import Settings
-from model_store.engines.memory import release_memory
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
+from model_store.engines.artifact.work import Work
 from model_store.engines.golden import check_golden
 from model_store.engines.interface import Compile, Engine
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 

@@ -15,8 +15,8 @@ from fornada.formats.items import Array
 from fornada.records import SCHEMA_VERSION, Record, now
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
+from model_store.engines.artifact.work import Work
 from model_store.engines.interface import Compile, Engine
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind

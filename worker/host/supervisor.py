@@ -31,6 +31,8 @@ _POLL_S = 0.2
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024 * 1024),
+    # Of further arenas glibc never returns the end, which dropped models held.
+    "MALLOC_ARENA_MAX": "1",
 }
 
 

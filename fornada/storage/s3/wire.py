@@ -4,8 +4,9 @@ import ipaddress
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from http.client import HTTPException
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -97,9 +98,11 @@ class FastHttpClient:
             return
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
-                # Common, since others poll for objects; a missing bucket is left to boto3.
-                if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
-                    raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+                # Common, since others poll for objects; a missing bucket, and an answer that breaks
+                # off, are left to boto3.
+                with suppress(HTTPException, OSError):
+                    if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
+                        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
                 yield None, 0
             elif answer is None or answer.status not in _WITH_A_BODY or answer.length is None:
                 yield None, 0

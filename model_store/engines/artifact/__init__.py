@@ -1,1 +1,1 @@
-"""What a `.keras` file holds: its archive, the activations it names, the sizes it asks for."""
+"""What a `.keras` file holds: its archive, activations, sizes, and the work of its calls."""

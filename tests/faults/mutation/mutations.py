@@ -6,6 +6,7 @@ _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
+_SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
@@ -275,6 +276,20 @@ MUTATIONS = (
             f"{_SERVICE}a_changed_input_is_dead_at_once[conditional-<lambda>1]",
             f"{_JOB_STORE}data_is_read_back_and_a_change_is_noticed[memory]",
         ),
+    ),
+    Mutation(
+        name="file-read-alone-not-checked",
+        path="fornada/jobs/shard_files.py",
+        old="sha256=s.sha256) for s in wanted]",
+        new="sha256=None) for s in wanted]",
+        tests=(f"{_SHARD_FILES}a_few_selected_files_are_read_alone_and_checked",),
+    ),
+    Mutation(
+        name="range-reads-from-the-beginning",
+        path="fornada/storage/checked_reads.py",
+        old="first_byte=ref.first_byte,",
+        new="first_byte=0,",
+        tests=(f"{_SHARD_FILES}ranges_of_archives_of_others_are_checked_by_their_etag",),
     ),
     # The reconciler.
     Mutation(

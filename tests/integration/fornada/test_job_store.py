@@ -139,7 +139,7 @@ def test_dead_and_ok_leave_the_same_end_for_every_reader(jobs: JobStore, order: 
 def test_an_ok_that_the_job_ended_with_beats_a_dead_beside_it(jobs: JobStore) -> None:
     # given an attempt that stood still before it ended its job, and others that died meanwhile
     jobs.commit(outcome(jobs, 0, status="dead"))
-    (final,) = jobs.commit_ends([(manifest(1, schema_version=3), outcome(jobs, 0, attempt="ok"))])
+    (final,) = jobs.commit_ends([(manifest(1, schema_version=2), outcome(jobs, 0, attempt="ok"))])
 
     # then what the end says holds for every reader
     assert final is not None

@@ -192,12 +192,12 @@ def test_an_artifact_with_other_outputs_leaves_no_version(
     digits: Dataset, models: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given an artifact of another model than the trained one
-    def dump_another(model: object) -> bytes:
+    def save_another(model: object, path: Path) -> None:
         keras = keras_setup.import_keras()
         keras.utils.set_random_seed(99)
-        return keras_file.dump_model(keras.models.clone_model(model))
+        keras_file.save_model(keras.models.clone_model(model), path)
 
-    monkeypatch.setattr(fitted, "dump_model", dump_another)
+    monkeypatch.setattr(fitted, "save_model", save_another)
 
     # when
     with pytest.raises(ModelRefusedError, match=r"differs by .* from the outputs of its golden"):

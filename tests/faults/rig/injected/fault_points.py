@@ -230,7 +230,7 @@ def _patch_sender(module: Any, points: FaultPoints) -> None:
 
 
 def _patch_computation(module: Any, points: FaultPoints) -> None:
-    _wrap(module, "fetch_items", after=lambda *_: points.at("input-read"))
+    _wrap(module, "decode_items", after=lambda *_: points.at("input-read"))
 
 
 def _patch_batcher(module: Any, points: FaultPoints) -> None:

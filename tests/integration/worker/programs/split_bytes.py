@@ -39,9 +39,9 @@ from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
 from fornada.tensors import ImagePreprocessing, InputTensor
 from fornada.testing import InMemoryCoordination
+from model_store.engines.artifact.work import Work
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Compile
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test

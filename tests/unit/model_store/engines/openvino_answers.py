@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import FornadaError
-from model_store.engines import openvino as engine
 from model_store.engines.golden import predict_items
 from model_store.engines.interface import Predict
 from model_store.engines.keras_file import load_model
+from model_store.engines.openvino import engine
 
 _TILE_ITEMS = 8
 _CALLERS = 5

@@ -13,7 +13,8 @@ import pytest
 
 from fornada.errors import ConfigError
 from fornada.tensors import Dtype
-from model_store.engines import keras_file, keras_predict, keras_setup, openvino
+from model_store.engines import keras_file, keras_predict, keras_setup
+from model_store.engines.openvino.engine import BFLOAT16_TOLERANCE
 
 _ROOT = Path(__file__).parents[4]
 _ITEMS = 20
@@ -250,7 +251,7 @@ def test_bfloat16_is_within_its_tolerance_where_the_cpu_has_it(answers: dict[str
     if "refused" in found:
         pytest.skip(found["refused"])
 
-    assert 1e-6 < found["difference"] < openvino.BFLOAT16_TOLERANCE
+    assert 1e-6 < found["difference"] < BFLOAT16_TOLERANCE
 
 
 def test_bfloat16_is_refused_on_a_cpu_that_lacks_it(answers: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ _PROGRAM = """
     import numpy as np
     import openvino
     from openvino import opset16 as ops
-    from model_store.engines.openvino_transposes import sink_transposes
+    from model_store.engines.openvino.transposes import sink_transposes
 
     rng = np.random.default_rng(0)
     # One length for all axes, so that both branches of an operation always fit.

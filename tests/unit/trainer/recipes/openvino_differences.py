@@ -11,7 +11,7 @@ import numpy as np
 
 from model_store.engines.golden import check_golden
 from model_store.engines.keras_file import load_model
-from model_store.engines.openvino import compile_predict
+from model_store.engines.openvino.engine import compile_predict
 
 _TILE_ITEMS = 8
 

@@ -8,8 +8,8 @@ import pytest
 
 from fornada.errors import ModelRefusedError
 from fornada.storage.memory import InMemoryObjectStore
+from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
-from model_store.engines.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test

@@ -10,7 +10,7 @@ from fornada.errors import StoreUnavailableError
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
-from model_store.engines.work import Work
+from model_store.engines.artifact.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test

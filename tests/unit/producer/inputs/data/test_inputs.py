@@ -178,6 +178,19 @@ def test_an_item_without_the_items_axis_is_one_item() -> None:
         assert [expected] == sums_both_ways(client, lambda item=item: item)
 
 
+def test_a_number_an_item_is_predicted_without_a_second_axis() -> None:
+    with in_memory_client(
+        model="m",
+        item_shape=[2],
+        item_dtype="float32",
+        kind="values",
+        predict=lambda rows: rows.sum(axis=1),
+    ) as client:
+        assert [3.0, 7.0] == client.predict([[1, 2], [3, 4]], model="m").tolist()
+        bad = client.predict([[1, 2], [3, None]], model="m", errors="nan")
+    np.testing.assert_array_equal(np.array([3, np.nan], np.float32), bad, strict=True)
+
+
 def test_ids_come_with_items_and_are_text() -> None:
     ids = [uuid.UUID(int=1), 7, "seven"]
     for make, expected in (

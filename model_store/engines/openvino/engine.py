@@ -1,4 +1,4 @@
-"""The engines `openvino` and `openvino-bf16`: Keras on OpenVINO, without TensorFlow."""
+"""Models compiled to OpenVINO's graphs, and the calls that compute them."""
 
 import importlib
 import sys
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
 from model_store.engines import golden
+from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_setup import call_model, import_keras
 from model_store.engines.open_sizes import with_checked_sizes
-from model_store.engines.openvino_indices import with_index_check
-from model_store.engines.openvino_transposes import sink_transposes
+from model_store.engines.openvino.indices import with_index_check
+from model_store.engines.openvino.transposes import sink_transposes
 from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
-from model_store.engines.work import estimate
 from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
 
-#: Parts of graphs prepared for a size of open sides, of which OpenVINO keeps so many.
+#: Sizes of open sides for which OpenVINO keeps prepared parts of a graph.
 _KEPT_SIZES = 256
 
 #: `GOLDEN_TOLERANCE` for bfloat16, whose mantissa has 8 bits: probabilities were seen to differ by
@@ -148,11 +148,11 @@ def _guarded(compiled: Any) -> Predict:
         try:
             _check_32_bits(tile)
             items = openvino.Tensor(_as_writable(tile), shared_memory=True)
-            probabilities = openvino.Tensor(outputs, shared_memory=True)
+            results = openvino.Tensor(outputs, shared_memory=True)
             request = borrow()
             try:
                 request.set_input_tensor(items)
-                request.set_output_tensor(0, probabilities)
+                request.set_output_tensor(0, results)
                 # Otherwise it copies the outputs, to return them as well.
                 request.infer(share_outputs=True)
                 if checks_indices:
