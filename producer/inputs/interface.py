@@ -86,7 +86,7 @@ Block = ItemBlock | ImageFile
 
 @dataclass(kw_only=True, slots=True)
 class LeftOut:
-    """Files beside the items that are none; known once the items have been read."""
+    """Files that are no items; known once the items have been read."""
 
     #: Of as many the reasons are kept.
     MOST_KEPT = 10
@@ -114,9 +114,11 @@ class LeftOut:
         self.reasons.clear()
 
     def log(self) -> None:
-        """Warn of them, if there are any."""
+        """Warn about them, if there are any."""
         if self.count:
-            log.warning("files left out", count=self.count, reasons=self.reasons)
+            # In a script that configures no logging, Python writes the message without its fields.
+            message = f"left out {self}"
+            log.warning(message, count=self.count)
 
     def extend(self, others: "LeftOut") -> None:
         """Count those of another one too."""
