@@ -45,6 +45,7 @@ def publish_for_test(
     seed: int = 0,
     delay_s: float = 0.0,
     fails_on: int | None = None,
+    nan_on: int | None = None,
     image: ImagePreprocessing | None = None,
 ) -> Callable[[Array], NDArray[np.float32]]:
     """Publish a model that takes such items and gives one number per class.
@@ -59,6 +60,7 @@ def publish_for_test(
         delay_s: What every predict call takes, at least.
         fails_on: A predict call fails if an item in it begins with this number; not 1, with which
             the golden items begin, and better not 0, with which tiles are padded.
+        nan_on: Items that begin with this number get NaN; not 1.
         image: How image files become items; by default they have the items' size.
 
     Returns:
@@ -68,7 +70,7 @@ def publish_for_test(
         name=name, item_shape=item_shape, item_dtype=item_dtype, classes=classes, image=image
     )
     model = ArithmeticModel(
-        output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on
+        output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on, nan_on=nan_on
     )
     undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None})
     manifest = ModelManifest.model_construct(**dict(draft), version=1)

@@ -309,7 +309,7 @@ def _errors_of(
 def _parse_ids(data: bytes, *, positions: Sequence[int], are_all: bool, where: str) -> list[str]:
     try:
         item_ids = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         item_ids = None
     if (
         not isinstance(item_ids, list)

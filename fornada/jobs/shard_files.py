@@ -171,7 +171,7 @@ def _checked_positions(shard: ShardInput, file_count: int) -> Sequence[int]:
 def _names(shard: ShardInput, *, fetch: Fetch) -> list[str]:
     """The items' ids, else their numbers: files of an archive are numbered."""
     if shard.item_ids is not None:
-        with contextlib.suppress(ValueError, TypeError, LookupError):
+        with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
             ids = json.loads(fetch(shard.item_ids))
             return [str(ids[position]) for position in shard.positions]
     return [f"file {position}" for position in shard.positions]

@@ -29,6 +29,8 @@ class ArithmeticModel(Record):
     delay_s: float = Field(default=0.0, ge=0)
     #: A call fails if an item in it begins with this number.
     fails_on: int | None = None
+    #: Items that begin with this number get NaN.
+    nan_on: int | None = None
 
 
 class ArithmeticEngine:
@@ -106,6 +108,8 @@ def _predict(model: ArithmeticModel, takes: InputTensor, tile_items: int) -> Pre
         # A matrix product may round differently with the number of rows.
         for column, weight in zip(rows.T, weights_of(rows.shape[1]), strict=True):
             outputs += column[:, np.newaxis].astype(np.float32) * weight
+        if model.nan_on is not None:
+            outputs[rows[:, 0] == model.nan_on] = np.nan
         return outputs
 
     return predict

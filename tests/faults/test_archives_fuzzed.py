@@ -120,6 +120,8 @@ def test_a_damaged_archive_gives_its_files_or_errors(
 
 
 _COUNTS = st.integers(-3, 3000) | st.integers(0, 2**70)
+#: Within the archive, or a little beyond.
+_NEAR = st.integers(0, 9000)
 _ROWS = st.lists(
     st.tuples(_COUNTS, _COUNTS)
     | st.tuples(_COUNTS, _COUNTS, st.text(max_size=5) | st.none())
@@ -130,6 +132,7 @@ _ROWS = st.lists(
 
 @given(
     data=_ROWS.map(lambda rows: json.dumps(rows).encode())
+    | st.lists(st.tuples(_NEAR, _NEAR), max_size=4).map(lambda rows: json.dumps(rows).encode())
     | EDITS.map(lambda edits: edited(index_json(_archive()[1]), edits))
     | st.binary(max_size=200)
 )

@@ -10,6 +10,12 @@ import pytest
 
 from .rig.fault_control import FaultControl
 
+_LOAD_ALL = """
+import importlib, fault_points
+for module in fault_points._PATCHES:
+    importlib.import_module(module)
+print(len(fault_points._PATCHES))
+"""
 _COMMIT = "from fornada.jobs.store import JobStore; JobStore(objects=None).commit(None)"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes kill themselves")
@@ -51,3 +57,17 @@ def test_it_hides_no_other_sitecustomize_and_is_still_where_no_folder_is_named(
 
     # then
     assert ["the other one ran\nFalse\n", "the other one ran\nTrue\n"] == outputs
+
+
+def test_every_point_fits_the_code(tmp_path: Path) -> None:
+    # given a process whose modules are patched as they are imported
+    faults = FaultControl(tmp_path / "control")
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _LOAD_ALL],
+        env={**os.environ, **faults.environ},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (0, True) == (done.returncode, int(done.stdout or 0) > 0), done.stderr[-2000:]

@@ -73,10 +73,9 @@ class Photographs:
     def _stored(self) -> dict[str, StoredImages]:
         objects = self._deployment.objects
         bucket = self._deployment.settings.s3_bucket
-        for _ in in_parallel(
-            lambda name: objects.put(f"camera/{name}", self.files[name]), self.files
-        ):
-            pass
+        names = list(self.files)
+        puts = in_parallel(lambda name: objects.put(f"camera/{name}", self.files[name]), names)
+        assert len(names) == len(list(puts))
         objects.put("archives/camera.tar", tar_of(self.files))
         return {
             "objects": StoredImages(bucket=bucket, prefix="camera/"),

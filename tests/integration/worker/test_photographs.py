@@ -86,7 +86,21 @@ def test_each_photograph_gives_what_keras_gives(
     assert "PARTIAL" == status.state
     assert 1 == files.left_out.count
     assert (status.orientations_ignored or 0) > 0
-    # and any split gives the same bytes
-    again = deployment.client.submit(LocalFiles(paths=[folder]), model="photos", items_per_shard=7)
-    again.wait(timeout_s=START_S)
-    assert results.probabilities.tobytes() == again.results().probabilities.tobytes()
+    # and any split, any worker and a retry give the same
+    deployment.settings = deployment.settings.model_copy(update={"worker_threads": 1})
+    start()
+    rows = {results.probabilities.tobytes()}
+    for per_shard in (1, 7, len(photos)):
+        again = deployment.client.submit(
+            LocalFiles(paths=[folder]), model="photos", items_per_shard=per_shard
+        )
+        again.wait(timeout_s=START_S)
+        assert results.errors == again.results().errors
+        rows.add(again.results().probabilities.tobytes())
+        assert deployment.client.verify(again.id, timeout_s=START_S).same
+    assert 1 == len(rows)
+    retry = deployment.client.retry_failed(job.id)
+    assert "FAILED" == retry.wait(timeout_s=START_S).state
+    assert [(item.item_id, item.reason) for item in job.item_errors()] == [
+        (item.item_id, item.reason) for item in retry.item_errors()
+    ]

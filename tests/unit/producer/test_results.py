@@ -58,15 +58,14 @@ def test_of_two_classes_the_second_begins_at_the_threshold(shape: tuple[int, ...
 
 
 def test_of_several_classes_all_from_the_threshold_on_apply() -> None:
-    found = _results(
-        [[0.5, 0.7], [0.1, 0.4], [_NAN, _NAN]],
-        kind="multilabel",
-        classes=["cat", "dog"],
-        errors={2: "broken"},
-    )
+    rows = [[0.5, 0.7], [0.1, 0.4], [_NAN, _NAN]]
+    facts = {"kind": "multilabel", "classes": ["cat", "dog"], "errors": {2: "broken"}}
+    found = _results(rows, **facts)
 
     assert [("cat", "dog"), (), None] == found.labels
     assert [[True, True], [False, False], [False, False]] == found.applies.tolist()
+    assert [("cat", "dog"), ("dog",), None] == _results(rows, threshold=0.4, **facts).labels
+    assert [("dog",), (), None] == _results(rows, threshold=0.6, **facts).labels
     with pytest.raises(UsageError, match="is of kind multilabel and has no scores; read probab"):
         _ = found.scores
 

@@ -130,9 +130,9 @@ def test_a_photograph_is_turned_by_every_loader_where_the_model_says_so() -> Non
         for like in LOADERS:
             shape = [30, 20, 3]
 
-            turned = item(sideways, shape, "uint8", exif=True, like=like, resize="none")
+            turned = item(sideways, shape, "uint8", exif=True, like=like, resize="stretch")
 
-            straight = item(sideways, [20, 30, 3], "uint8", exif=False, like=like, resize="none")
+            straight = item(sideways, [20, 30, 3], "uint8", exif=False, like=like, resize="stretch")
             np.testing.assert_array_equal(np.rot90(straight, -1), turned)
 
 

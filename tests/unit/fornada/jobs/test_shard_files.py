@@ -125,7 +125,7 @@ def test_a_few_selected_files_are_read_alone_and_checked() -> None:
 @pytest.mark.parametrize("inline", [False, True])
 def test_selected_files_are_those_that_are_read_however_few_there_are(inline: bool) -> None:  # noqa: FBT001
     objects = _Store()
-    files = [png(n) for n in range(6)]
+    files = [png(n, (40, 40)) for n in range(6)]
     shard = shard_of(files, objects, inline=inline)
 
     for selected in ([0], [5], [1, 4], [1, 2, 3, 5], list(range(6))):
@@ -139,11 +139,14 @@ def test_an_index_that_has_changed_is_found() -> None:
     objects = _Store()
     shard = shard_of([png(0), png(0, (7, 9))], objects)
     assert shard.index is not None
-    spans = json.loads(objects.get(shard.index.key).data)
+    index = objects.get(shard.index.key).data
 
-    objects.put(shard.index.key, json.dumps(spans[::-1]).encode())
+    # Of the same size.
+    changed = json.dumps(json.loads(index)[::-1], separators=(",", ":")).encode()
+    objects.put(shard.index.key, changed)
 
-    with pytest.raises(IntegrityError):
+    assert (len(index), True) == (len(changed), index != changed)
+    with pytest.raises(IntegrityError, match="sha256"):
         fetched(shard, objects)
 
 
@@ -243,7 +246,7 @@ def test_a_model_that_takes_no_images_refuses_the_shard() -> None:
 def test_ids_that_cannot_be_read_leave_numbers_in_reasons() -> None:
     objects = _Store()
     shard = shard_of([b"no image"], objects)
-    for ids in (b"{", b"[]", json.dumps({"a": 1}).encode()):
+    for ids in (b"{", b"[]", json.dumps({"a": 1}).encode(), b"[" * 60_000):
         wrong = shard.model_copy(update={"item_ids": ObjectRef.of("x", ids, inline=True)})
 
         assert ["file 0"] == list(fetched(wrong, objects).names)
