@@ -203,7 +203,7 @@ def test_a_bad_photograph_fails_alone_by_every_way(world: _World) -> None:
     jobs = [
         submitter.submit(make(), model="photos", items_per_shard=per_shard)
         for make in local.values()
-        for submitter, per_shard in ((client, None), (uploading, 3))
+        for submitter, per_shard in ((client, None), (uploading, 1))
     ]
     jobs += client.submit_many([paths] * 3, model="photos")
     expected = world.expected_photos()
@@ -217,13 +217,14 @@ def test_a_bad_photograph_fails_alone_by_every_way(world: _World) -> None:
     assert [] == [why for n, why in numbers.items() if why not in caught.value.errors[n]]
     np.testing.assert_array_equal(expected, caught.value.outputs)
     np.testing.assert_array_equal(expected, client.predict(paths, model="photos", errors="nan"))
-    # and a retry is a job of the failed ones
+    # and a retry is a job of the failed ones that the submitter could read
     for job in (jobs[0], jobs[5], jobs[-4], jobs[-1]):
         retry = client.retry_failed(job.id)
         assert "FAILED" == retry.wait(timeout_s=60).state
-        assert [(i.item_id, i.reason) for i in job.item_errors()] == [
-            (i.item_id, i.reason) for i in retry.item_errors()
-        ]
+        unread = f"{world.folder}/b/empty.jpg"
+        assert [
+            (i.item_id, i.reason) for i in job.item_errors() if not i.reason.startswith(unread)
+        ] == [(i.item_id, i.reason) for i in retry.item_errors()]
 
 
 @pytest.mark.slow
