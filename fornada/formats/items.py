@@ -10,8 +10,6 @@ from fornada.errors import InputError
 
 Array = NDArray[np.generic]
 
-DTYPES = ("uint8", "float32", "int32")
-
 #: What raw items of a dtype are called.
 _RAW = {"uint8": "pixels", "bool": "zeros and ones"}
 

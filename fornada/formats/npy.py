@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from fornada.errors import InputError
-from fornada.formats.items import DTYPES, Array
+from fornada.formats.items import Array
 
 #: The longest header that a plain array needs, with magic, version and length.
 MAX_HEADER_BYTES = 10_000
@@ -96,7 +96,7 @@ def _unreadable(where: str, fact: str) -> InputError:
 
 def _not_plain(where: str, what: str) -> InputError:
     return InputError(
-        f"{where} holds {what}, which are never loaded; save a plain array of {', '.join(DTYPES)}"
+        f"{where} holds {what}, which are never loaded; save a plain array of numbers"
     )
 
 
@@ -116,7 +116,7 @@ def from_npy(data: bytes, *, where: str) -> Array:
         )
     # The count below would divide by zero.
     if dtype.itemsize == 0:
-        raise InputError(f"{where} has the empty dtype {dtype}; save one of {', '.join(DTYPES)}")
+        raise InputError(f"{where} has the empty dtype {dtype}; save an array of numbers")
     count = claimed_bytes // dtype.itemsize
     return np.frombuffer(data, dtype=dtype, count=count, offset=header_bytes).reshape(shape)
 

@@ -146,7 +146,7 @@ def test_the_same_key_for_other_images(deployment: Any, folder: Path) -> None:
 #: One of each kind; the tests of `producer.inputs` have the others.
 _BAD_FILES = [
     ("shape.npy", ["items of shape (28, 28)", "(8, 8)", "before you submit"]),
-    ("nan.npy", ["item 1 has NaN or infinity", "leave out such items"]),
+    ("nan.npy", ["item 1: NaN or infinity among its values", "leave out such items"]),
     ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
     ("words.npy", ["no known kind", ".npy, .npz, IDX"]),
     ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
@@ -154,7 +154,7 @@ _BAD_FILES = [
     ("size.png", ["5x4 pixels", "takes 8x8", "resize before you submit"]),
     ("bomb.idx.gz", ["more data than its shape (6, 8, 8) claims"]),
     ("missing.npy", ["does not exist", "check the path"]),
-    ("mixed", ["notes.txt is not a PNG or JPEG file", "move it away, or use a glob"]),
+    ("mixed", ["notes.txt is of no known kind", "an image, or a .tar or .zip of images"]),
 ]
 
 

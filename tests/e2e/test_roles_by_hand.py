@@ -32,7 +32,8 @@ def test_models_are_listed_and_shown(live: Any) -> None:
     assert ([1], {"prod": 1}) == (listed["versions"], listed["aliases"])
     assert ("digits:1", ["prod"]) == (shown["model"], shown["aliases"])
     assert listed["digest"] == shown["manifest"]["artifact"]["sha256"]
-    assert ([8, 8], "uint8") == (shown["manifest"]["item_shape"], shown["manifest"]["item_dtype"])
+    (taken,) = shown["manifest"]["inputs"]
+    assert ([8, 8], "uint8") == (taken["shape"], taken["dtype"])
     done = live.run("models", "list")
     assert (0, "") == (done.returncode, done.stderr)
     assert "digits:1" in done.stdout
