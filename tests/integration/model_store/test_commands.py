@@ -34,7 +34,7 @@ _WRONG = [
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("publish", "absent.keras", "--name", "m", "--output", "x=y"), "is not NAME=KIND with KIND"),
     (("publish", "absent.keras", "--name", "m", "--image-size", "9"), "is not HEIGHTxWIDTH"),
-    (("set-image", "m"), "nothing is to change; give --resize"),
+    (("set-image", "m"), "nothing to change; give --resize"),
     (("set-image", "m", "--exif", "--promote", "@"), "alias '@' is not a valid name"),
     (("sign", "m:1", "--key", "absent.pem"), "the private key absent.pem cannot be read"),
 ]
