@@ -40,7 +40,7 @@ BINARY_CLASSES = ("0", "1")
 
 
 class ImagePreprocessing(Record):
-    """How an image file becomes an item; the size is that of the input's shape."""
+    """How an image file becomes an item; the input's shape says the size."""
 
     #: `stretch` ignores the aspect ratio, `crop` cuts the middle out, `pad` adds black bars,
     #: `none` takes only images of the right size, or of any size where the shape is open.
@@ -54,14 +54,14 @@ class ImagePreprocessing(Record):
     like: ImageLoader = "image_dataset_from_directory"
 
     def __str__(self) -> str:
-        """`stretch, bilinear, rgb as image_dataset_from_directory, EXIF orientation ignored`."""
+        """`rgb like image_dataset_from_directory, stretch, bilinear, EXIF orientation ignored`."""
         resize = (
             "never resized"
             if self.resize == "none"
             else f"{self.resize}, {self.interpolation}{' with antialias' if self.antialias else ''}"
         )
         turned = "turned as EXIF says" if self.exif else "EXIF orientation ignored"
-        return f"{self.color} as by {self.like}, {resize}, {turned}"
+        return f"{self.color} like {self.like}, {resize}, {turned}"
 
 
 class InputTensor(Record):

@@ -81,12 +81,13 @@ def _load_and_predict(
             models=models,
             choose_tile=choose_tile,
         )
+    rows = predictor.tile_items
     yield Finding(
         check="model",
         status="ok",
         detail=f"{manifest} loads and predicts its golden batch in "
-        f"{time.monotonic() - began:.1f} s on {engine.name}; {predictor.tile_items} items a call "
-        f"({tile})",
+        f"{time.monotonic() - began:.1f} s on {engine.name}; "
+        f"{rows} {'item' if rows == 1 else 'items'} a call ({tile})",
     )
     yield Finding(
         check="threads",

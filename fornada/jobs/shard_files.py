@@ -20,7 +20,7 @@ from fornada.parallel import in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
 
-#: Of an archive, as many files at most are read one by one.
+#: Most files of an archive to read one by one.
 _MOST_SINGLE_READS = 64
 
 #: Gives the checked bytes of an object.

@@ -121,7 +121,7 @@ def check_file(path: Path) -> Path:
         raise UsageError(
             f"{path} is not a .keras file but {'a folder' if path.is_dir() else 'HDF5'}, which can "
             f"hold code; where you trust it, run: fornada models convert {path} "
-            f"{path.absolute().with_suffix('.keras').name}"
+            f"{path.resolve().stem or 'model'}.keras"
         )
     if path.suffix != ".keras":
         raise UsageError(

@@ -111,7 +111,7 @@ def print_status(
     left_out: LeftOut | None = None,
     as_json: bool,
 ) -> None:
-    """Print a job's state, why shards of it are dead, and as JSON the files that were left out."""
+    """Print a job's state and why shards are dead; as JSON also the files that were left out."""
     if as_json:
         files = {} if left_out is None else {"left_out": asdict(left_out)}
         print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]} | files)

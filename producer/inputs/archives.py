@@ -85,12 +85,12 @@ class Archive:
         where = f"{self.where}/{info.filename}"
         if info.flag_bits & _IS_ENCRYPTED:
             raise InputError(f"{where} is encrypted; unpack it")
-        # Of a member that is damaged, the others may be well.
+        # A damaged member says nothing about the others.
         with reading(where), archive.open(info) as stream:
             return self._file(info.filename, stream, info.file_size)
 
     def _file(self, name: str, stream: IO[bytes], size_bytes: int) -> ImageFile | None:
-        """The next `size_bytes` of `stream`; `None` if they are no image."""
+        """The next `size_bytes` of `stream`; `None` if they are not an image."""
         where = f"{self.where}/{name}"
         head = stream.read(min(size_bytes, HEAD_BYTES))
         if not has_image_suffix(name) and not is_image(head):

@@ -71,7 +71,7 @@ def cut(
 def _cut_rows(
     blocks: Iterable[ItemBlock], *, signature: Signature, limits: ShardLimits, strict: bool
 ) -> Iterator[ArrayShard]:
-    """Shards of as many rows as the limits allow, all of one shape; the last one is shorter."""
+    """Shards of rows of one shape, as large as the limits allow; the last one is shorter."""
     held: list[ItemBlock] = []
     held_count = 0
     for block in blocks:

@@ -4,7 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
-from trainer.figures.canvas import MUTED, RIGHT, WRONG, declutter, new_figure, to_png, write_title
+from trainer.figures.canvas import (
+    MUTED,
+    RIGHT,
+    WRONG,
+    declutter,
+    new_figure,
+    to_png,
+    write_legend,
+    write_title,
+)
 
 #: More points would hide each other and take seconds.
 MAX_POINTS = 5000
@@ -57,6 +66,6 @@ def residual_figure(residuals: NDArray[np.float64]) -> bytes:
     axes.set_xlabel("predicted minus true", fontsize=8.5, color=MUTED)
     axes.set_ylabel("items", fontsize=8.5, color=MUTED)
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=MUTED)
+    write_legend(axes)
     declutter(axes)
     return to_png(figure)

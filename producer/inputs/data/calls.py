@@ -30,7 +30,7 @@ class CallItems(NamedTuple):
 
 
 def call_items(inputs: object, signature: Signature) -> CallItems:
-    """What a caller gives to `predict`, of which no more is read than fits into a call.
+    """What a caller gives to `predict`; no more is read than fits into a call.
 
     Raises:
         InputError: It does not fit the model.

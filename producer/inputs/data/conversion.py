@@ -134,7 +134,7 @@ def in_cells(parts: Sequence[object]) -> Array:
 
 
 def unfolded(cells: Array) -> Array | None:
-    """Objects that are sequences, as those of a column of lists, as further axes.
+    """Turn objects that are sequences, such as a column of lists, into further axes.
 
     Returns:
         `cells` itself if they are not sequences; `None` if those differ in shape.

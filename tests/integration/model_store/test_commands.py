@@ -163,7 +163,7 @@ def test_input_and_output_are_stated_at_publish_and_images_changed_later(
     assert "it gives cat: the probability of 1 against 0, threshold 0.5; override with" in out
     shown = run("show", "m")[1]
     assert "photo: float32 [32, 48, 3]" in shown
-    assert "rgb as by load_img, crop, nearest, turned as EXIF says" in shown
+    assert "rgb like load_img, crop, nearest, turned as EXIF says" in shown
     assert "threshold 0.3" in shown
 
     # when images are to become items in another way, then there is a new version of the same bytes

@@ -106,6 +106,6 @@ def test_the_example_trains_publishes_and_predicts_the_folder(
     models = ModelStore(objects=S3ObjectStore.from_settings(stack.settings))
     manifest = models.resolve("photos@prod")
     assert ["cat", "dog"] == manifest.output.classes
-    assert f"published {manifest}: rgb as by image_dataset_from_directory" in printed
+    assert f"published {manifest}: rgb like image_dataset_from_directory" in printed
     assert f"of {2 * _FILES_EACH} photographs right, such as ('cat/" in printed
     assert 2 == len(json.loads(models.fetch(manifest.files["history.json"]))["val_loss"])
