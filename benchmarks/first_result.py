@@ -32,14 +32,15 @@ NETWORKS = ("MobileNetV2", "ResNet50", "EfficientNetB0", "ConvNeXtTiny", "VGG16"
 #: A model that takes next to nothing: loading it drops the network.
 _TINY = "tiny"
 _SHAPE = (224, 224, 3)
-_FIRST_ITEMS, _MANY_ITEMS, _BATCH_SIZE = 5, 96, 32
+_FIRST_ITEMS, _BATCH_SIZE = 5, 32
 _TIMEOUT_S = 600.0
 _MB = 1e6
 
 
 @click.command()
 @click.argument("networks", nargs=-1, type=click.Choice(NETWORKS))
-def main(networks: tuple[str, ...]) -> None:
+@click.option("--images", default=96, show_default=True, help="Images of which the rate is taken.")
+def main(networks: tuple[str, ...], images: int) -> None:
     """Measure NETWORKS, by default all.
 
     Example: python -m benchmarks.first_result ResNet50
@@ -49,7 +50,7 @@ def main(networks: tuple[str, ...]) -> None:
         folder = Path(name)
         environ = {k: v for k, v in os.environ.items() if not k.startswith("FORNADA_")}
         with Stack(data_dir=folder / "servers", environ=environ) as stack:
-            bench = _Bench(folder=folder, environ={**environ, **stack.environ})
+            bench = _Bench(folder=folder, environ={**environ, **stack.environ}, image_count=images)
             print(f"worker with a tiny model: {bench.engine_mb():.0f} MB", flush=True)
             print(_HEADER, flush=True)
             for network in networks or NETWORKS:
@@ -77,12 +78,13 @@ class _Served:
 class _Bench:
     folder: Path
     environ: dict[str, str]
+    image_count: int
 
     def line(self, network: str) -> str:
         """Measure a network."""
         path = self.folder / f"{network}.keras"
         self._child("make", network, path)
-        script = self._child("script", path, _FIRST_ITEMS, _MANY_ITEMS, _BATCH_SIZE)
+        script = self._child("script", path, _FIRST_ITEMS, self.image_count, _BATCH_SIZE)
         published = self._child("publish", path)
         size_mb = path.stat().st_size / _MB
         path.unlink()
@@ -103,7 +105,7 @@ class _Bench:
 
     def _serve(self, network: str) -> _Served:
         rng = np.random.default_rng(0)
-        images = rng.random((_MANY_ITEMS, *_SHAPE), np.float32)
+        images = rng.random((self.image_count, *_SHAPE), np.float32)
         with self._worker() as pid, Client.from_settings(self._settings()) as client:
             first_s = _predict(client, network.lower(), images[:_FIRST_ITEMS])
             loaded_mb = _resident_mb(pid)
@@ -111,7 +113,7 @@ class _Bench:
             _predict(client, _TINY, np.zeros((1, 4), np.float32))
             return _Served(
                 first_s=first_s,
-                images_per_s=_MANY_ITEMS / many_s,
+                images_per_s=self.image_count / many_s,
                 loaded_mb=loaded_mb,
                 dropped_mb=_resident_mb(pid),
             )

@@ -35,7 +35,7 @@ Color = Literal["rgb", "grayscale", "rgba"]
 #: `keras.utils.load_img`, or of Fornada before it resized images.
 ImageLoader = Literal["image_dataset_from_directory", "load_img", "exact"]
 
-#: Classes of a binary output nobody named.
+#: Classes of a binary output whose publisher names none.
 BINARY_CLASSES = ("0", "1")
 
 
@@ -43,7 +43,7 @@ class ImagePreprocessing(Record):
     """How an image file becomes an item; the size is that of the input's shape."""
 
     #: `stretch` ignores the aspect ratio, `crop` cuts the middle out, `pad` adds black bars,
-    #: `none` takes images of the right size alone, or of any size where the shape is open.
+    #: `none` takes only images of the right size, or of any size where the shape is open.
     resize: Resize = "stretch"
     interpolation: Interpolation = "bilinear"
     #: Whether shrinking averages over all pixels, as `tf.image.resize(antialias=True)`.
@@ -70,11 +70,11 @@ class InputTensor(Record):
     name: TensorName
     dtype: Dtype
     shape: Shape
-    #: How image files become items; absent where items are no images.
+    #: How image files become items; absent if items are not images.
     image: ImagePreprocessing | None = None
     #: Whether an item with NaN or infinity fails.
     finite: bool = True
-    #: Stands in for NaN and null; absent where an item with one fails.
+    #: Replaces NaN and null in items; absent if they fail an item.
     fill: float | None = None
 
     @property
@@ -114,7 +114,7 @@ class OutputTensor(Record):
     kind: Kind
     #: Names of the classes, two of them if it is binary; or of the values.
     classes: list[str] | None = Field(min_length=1, default=None)
-    #: From which probability on a class applies; of kinds `binary` and `multilabel`.
+    #: Probability from which a class applies, for kinds `binary` and `multilabel`.
     threshold: float | None = Field(ge=0, le=1, default=None)
     #: Whether an item with NaN or infinity among its outputs fails.
     finite: bool = True
@@ -164,7 +164,7 @@ class OutputTensor(Record):
 
     @property
     def least_probability(self) -> float:
-        """From which probability on a class applies."""
+        """Probability from which a class applies."""
         return 0.5 if self.threshold is None else self.threshold
 
     @property
@@ -185,7 +185,7 @@ _MIN_GREY_SIDE, _MAX_GREY_RATIO = 8, 2
 
 
 def default_image(shape: Shape) -> ImagePreprocessing | None:
-    """How image files become items of `shape` where nobody said; `None` if they are no images.
+    """The default way of image files to items of `shape`; `None` if items are not images.
 
     Images are stretched to the model's size as `keras.utils.image_dataset_from_directory` does;
     where a side is open, they keep their own. A shape is that of images if it is height, width

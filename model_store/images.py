@@ -54,12 +54,12 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
 
     Args:
         taken: The input; what its `image` says stays, unless an option says otherwise.
-        options: What the publisher states. `None` gives an input whose shape is that of images
-            the default (`default_image`), and another none.
+        options: What the publisher states. `None` gives the default (`default_image`) if items
+            are shaped like images, and otherwise nothing.
         where: The model, for messages.
 
     Raises:
-        UsageError: The options are none of `ImageOptions`, or do not fit the input.
+        UsageError: The options are not `ImageOptions`, or do not fit the input.
     """
     default = default_image(taken.shape) if taken.dtype in _PIXEL_DTYPES else None
     if options is None:
@@ -67,7 +67,7 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
     stated = _checked(options)
     if default is None:
         raise UsageError(
-            f"{where} takes {taken}, which are no images; leave out how images are resized"
+            f"{where} takes {taken}, which are not images; leave out the options for images"
         )
     base = default if taken.image is None or taken.image.like == "exact" else taken.image
     size = stated.pop("size", None)
@@ -90,7 +90,7 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
 def set_image(
     manifest: ModelManifest, options: ImageOptions, *, models: ModelStore
 ) -> ModelManifest:
-    """Publish a version again, with the same files, that makes items of images in another way.
+    """Publish a version again, with the same files and images made items in another way.
 
     Raises:
         UsageError: The options do not fit the model, change nothing, or change the size of items,
@@ -99,7 +99,7 @@ def set_image(
     """
     taken = with_images(manifest.input, options, where=str(manifest))
     if taken == manifest.input:
-        raise UsageError(f"{manifest} makes items of images in that way already: {taken.image}")
+        raise UsageError(f"images of {manifest} are so already: {taken.image}")
     golden = manifest.golden
     inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
     have = list(inputs.shape[1:])

@@ -11,7 +11,7 @@ from fornada.tensors import Dtype, InputTensor, Shape, text_of
 from model_store.engines.keras_setup import import_keras
 
 _MAX_NAME_LENGTH = 200
-#: Parameters of `call` that are no inputs.
+#: Parameters of `call` that are not inputs.
 _NO_INPUTS = {"training", "mask", "masks"}
 _SUPPORTED = "takes one input of numbers, and gives one number or one vector an item"
 
@@ -178,7 +178,7 @@ def _name(path: Sequence[Any], tensor: Any, fallback: str) -> str:
     if any(isinstance(part, str) for part in path):
         name = "/".join(str(part) for part in path)
     else:
-        # An Input that nobody named has another name in memory than in a file; its layer has one.
+        # Keras renames an unnamed Input when it saves; its layer keeps its name.
         history = getattr(tensor, "_keras_history", None)
         name = fallback if history is None else history.operation.name
     return name[:_MAX_NAME_LENGTH] or fallback
@@ -193,7 +193,7 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _unsupported_inputs(inputs: Sequence[_Found]) -> Iterator[tuple[str, str]]:
-    """Facts, each with what can be done about it, or nothing."""
+    """Facts, each with its remedy, if there is one."""
     if len(inputs) != 1:
         yield f"takes {len(inputs)} inputs: {', '.join(map(str, inputs))}", ""
         return

@@ -101,7 +101,7 @@ class ModelStore:
         self._put_signature(manifest, key.sign(self.manifest_bytes(manifest)))
 
     def manifest_bytes(self, manifest: ModelManifest) -> bytes:
-        """The manifest as it was stored, which signatures are of, in an older schema perhaps.
+        """The manifest as it was stored, which is what signatures sign; its schema may be older.
 
         Raises:
             ModelNotFoundError: The version is gone.

@@ -268,7 +268,7 @@ def outputs_of(
         errors: Whether to raise if an item failed.
 
     Returns:
-        float32 [items, outputs], or [items] where an item has a number alone.
+        float32 [items, outputs], or [items] if each item has one number.
 
     Raises:
         PredictionErrors: Some items failed, and `errors` is `raise`.

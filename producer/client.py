@@ -112,7 +112,7 @@ class Client(Jobs):
                 place.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
-            item_ids: One id an item, each another one; by default, items are numbered.
+            item_ids: A distinct id for each item; by default items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
             deadline_s: Seconds from now after which no shard is begun.
@@ -212,7 +212,7 @@ class Client(Jobs):
             errors: `raise`, or `nan` to return NaN in the rows of items that failed.
 
         Returns:
-            float32 [items, outputs], or [items] where an item has a number alone; read-only.
+            float32 [items, outputs], or [items] if each item has one number; read-only.
 
         Raises:
             InputError: The inputs do not fit the model.

@@ -20,7 +20,7 @@ from producer.upkeep.verification import Verification, compare, verification_of
 
 
 class Jobs:
-    """Finds jobs, resumes, retries, verifies and deletes them: the part of `Client` for that."""
+    """The part of `Client` that finds, resumes, retries, verifies and deletes jobs."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Jobs:
 
         Raises:
             JobNotFoundError: There is none.
-            UsageError: `job_id` is none.
+            UsageError: `job_id` is not a job id.
         """
         check_text(job_id, "job_id")
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
@@ -49,7 +49,7 @@ class Jobs:
         """The statuses of all jobs, or of the newest `limit`, newest first.
 
         Raises:
-            UsageError: `limit` is no whole number.
+            UsageError: `limit` is not a whole number.
         """
         if limit is not None:
             check_count(limit, "limit")

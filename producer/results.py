@@ -65,7 +65,7 @@ class ItemResults:
         """float32 [items, classes]; [items, 1] if binary, the probability of the second class.
 
         Raises:
-            UsageError: The outputs are no probabilities.
+            UsageError: The outputs are not probabilities.
         """
         self._require("probabilities", CLASS_KINDS)
         return self.matrix
@@ -78,7 +78,7 @@ class ItemResults:
         multilabel, a tuple of all classes whose probability reaches the threshold.
 
         Raises:
-            UsageError: The outputs are no probabilities of classes.
+            UsageError: The outputs are not probabilities of classes.
         """
         self._require("labels", CLASS_KINDS)
         classes, known = self.classes, self.is_finite.tolist()
@@ -95,7 +95,7 @@ class ItemResults:
         """Bool [items, classes]: which classes each item has, as `labels`; none without a result.
 
         Raises:
-            UsageError: The outputs are no probabilities of classes.
+            UsageError: The outputs are not probabilities of classes.
         """
         self._require("labels", CLASS_KINDS)
         if self.output.kind == "multilabel":

@@ -22,7 +22,7 @@ from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom,
 from trainer.recipes.plan import TrainingPlan, check_plan, compile_model
 from trainer.report.files import model_report
 
-#: From which probability on a class applies.
+#: Probability from which a class applies.
 _THRESHOLD = 0.5
 
 

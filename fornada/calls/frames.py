@@ -56,7 +56,7 @@ class PredictRequest(Record):
     @classmethod
     def _is_of_arrays(cls, dtype: Dtype) -> Dtype:
         if dtype in {"bfloat16", "string"}:
-            raise ValueError(f"{dtype} is no dtype of arrays; bfloat16 is sent as float32")
+            raise ValueError(f"{dtype} is not a dtype of arrays; bfloat16 is sent as float32")
         return dtype
 
 

@@ -10,14 +10,14 @@ from fornada.errors import InputError
 from fornada.formats.items import Array, check_items
 from fornada.tensors import InputTensor
 
-#: Types of values that stand for none: None, and those of pandas.
+#: Types of missing values: None, and those of pandas.
 _NULL_TYPES = frozenset({"NoneType", "NAType", "NaTType"})
 
 
 def fit_items(
     array: Array, taken: InputTensor, *, model: str, where: str
 ) -> tuple[Array, dict[int, str]]:
-    """`array` as items that a model takes, and number of a row that is none -> why.
+    """`array` as items that a model takes, and number of a row that is not one -> why.
 
     Nulls and masked values become the input's `fill`, or NaN where the input allows it; else their
     row fails. NaN and infinity pass: the worker tells whether the input allows them.
@@ -62,7 +62,7 @@ def _without_nulls(
     rows that fail.
 
     Raises:
-        InputError: An object is no number, or no number of the input's dtype.
+        InputError: An object is not a number, or does not fit the input's dtype.
     """
     is_masked = isinstance(array, np.ma.MaskedArray)
     if not is_masked and not array.dtype.hasobject:

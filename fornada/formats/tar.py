@@ -66,7 +66,7 @@ def is_tar(head: bytes) -> bool:
 
 
 def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
-    """The regular files of an archive, in order; headers alone are read.
+    """The regular files of an archive, in order; only headers are read.
 
     Between two of them the caller may seek in the stream and read from it. Folders, links, devices
     and sparse files are passed over. Names are text, whatever bytes they have.
@@ -76,7 +76,7 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
         where: What it was read from, for error messages.
 
     Raises:
-        InputError: It is no tar archive, is damaged, or ends too early.
+        InputError: It is not a tar archive, is damaged, or ends too early.
     """
     headers: Any = _Headers(stream)
     try:
@@ -95,7 +95,7 @@ def tar_members(stream: IO[bytes], *, where: str) -> Iterator[TarMember]:
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as exc:
         fact = (str(exc).splitlines() or [type(exc).__name__])[0][:200]
         raise _damaged(where, fact) from exc
-    # For tarfile a header that is none ends the archive.
+    # tarfile takes an invalid header for the end of the archive.
     if any(headers.last):
         raise _damaged(where, f"no header at byte {stream.tell() - len(headers.last)}")
 
@@ -113,13 +113,13 @@ def parse_index(data: bytes, *, archive_bytes: int, where: str) -> list[Span]:
     """The files that `data`, as `index_json` writes it, names in an archive of that size.
 
     Raises:
-        InputError: It is no such index, or a file is not within the archive.
+        InputError: It is not such an index, or a file is not within the archive.
     """
     try:
         return [_span(row, archive_bytes) for row in json.loads(data)]
     except (ValueError, TypeError, RecursionError) as exc:
         raise InputError(
-            f"{where} is no index of a tar archive of {archive_bytes} bytes ({exc}); submit it "
+            f"{where} is not an index of a tar archive of {archive_bytes} bytes ({exc}); submit it "
             "again"
         ) from exc
 

@@ -34,12 +34,12 @@ _OPTIONS = (
     click.option(
         "--antialias/--no-antialias",
         default=None,
-        help="Whether shrinking averages over all pixels. By default not.",
+        help="Average over all pixels when shrinking. Off by default.",
     ),
     click.option(
         "--exif/--no-exif",
         default=None,
-        help="Whether to turn photographs upright. By default not, as Keras's loaders.",
+        help="Turn photographs upright. Off by default, as in Keras's loaders.",
     ),
     click.option(
         "--like",
@@ -58,7 +58,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
-    """What the options of `image_options` say; `None` where none is given.
+    """What the options of `image_options` say; `None` if none is given.
 
     Raises:
         UsageError: The size is not written as `224x224`.
@@ -80,16 +80,16 @@ def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
 @click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
 @JSON_OPTION
 def set_image_command(model: str, promote: str | None, as_json: bool, **image: Any) -> None:  # noqa: FBT001 - click passes flags by name
-    """Publish a version again that makes items of images in another way.
+    """Publish a version again, with images made items in another way.
 
-    A version never changes, so this makes the next one, of the same files. Aliases stay where they
-    are.
+    A version never changes, so this publishes the next one, of the same files. Options left out
+    keep what the version has. Only --promote moves an alias.
 
     Example: fornada models set-image pets@prod --resize crop --promote prod
     """
     options = given_image(**image)
     if options is None:
-        raise UsageError("nothing is to change; give --resize, --interpolation, --exif or --like")
+        raise UsageError("nothing to change; give --resize, --interpolation, --exif or --like")
     if promote is not None:
         keys.check_name("alias", promote)
     store = store_from_env()
@@ -101,7 +101,7 @@ def set_image_command(model: str, promote: str | None, as_json: bool, **image: A
         answer = {"model": str(manifest), "of": str(before), "digest": manifest.digest}
         print_json({**answer, **tensors_json(manifest), "promoted": promote})
         return
-    click.echo(f"published {manifest}, the files of {before} with other images")
+    click.echo(f"published {manifest}, with the files of {before}")
     click.echo(f"images are {manifest.input.image}")
-    moved = "no alias points at it" if promote is None else f"{manifest.name}@{promote} is it now"
-    click.echo(f"{moved}; jobs that run keep {before}")
+    moved = "no alias" if promote is None else f"{manifest.name}@{promote}"
+    click.echo(f"{moved} points at it; jobs submitted before keep {before}")

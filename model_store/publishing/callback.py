@@ -30,10 +30,10 @@ class PublishModel(import_keras().callbacks.Callback):  # type: ignore[misc]  # 
             more is better, as of `accuracy`, or less.
         classes: As for `publish`, and so are the others.
         kind: What the output is.
-        threshold: From which probability on a class applies.
+        threshold: Probability from which a class applies.
         image: How image files become items.
-        fill: Stands in for NaN and null among an item's numbers.
-        allow_nan: Where NaN and infinity are no failure.
+        fill: Replaces NaN and null in items.
+        allow_nan: Where NaN and infinity are allowed.
         test: Items and targets that the model is not fitted on.
         golden: Items of the golden batch.
         promote: An alias to point at the new version.

@@ -22,7 +22,7 @@ from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
 
-#: Items of a golden batch that nobody chose.
+#: Items of a golden batch by default.
 GOLDEN_ITEMS = 32
 _LEAST_GOLDEN_ITEMS = 4
 
@@ -114,7 +114,7 @@ def golden_outputs(
 
 
 def made_up_count(model: Any, items: Array) -> int:
-    """How many made-up items a golden batch has: fewer, where one takes long."""
+    """The number of generated items: fewer if predicting one takes long."""
     return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, _work(model, items).golden_items(1)))
 
 

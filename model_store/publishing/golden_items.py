@@ -1,4 +1,4 @@
-"""Golden batches: items that were given, or made up where no real ones are known."""
+"""Golden batches: of given items or, without any, of generated ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +47,7 @@ def check_golden_count(items: Array, *, argument: str) -> Array:
 def made_up_golden(
     model: Any, taken: InputTensor, *, where: str, allow_nan: bool
 ) -> tuple[Array, NDArray[np.float32]]:
-    """Items of which nothing but their dtype and shape is known, and what the model gives for them.
+    """Generated items, and the outputs that the model gives for them.
 
     Raises:
         ModelRefusedError: The model takes none of the sizes tried, or gives NaN or infinity.

@@ -68,7 +68,7 @@ class Finding:
     """The kind of a model's outputs."""
 
     kind: Kind
-    #: What its publisher should know.
+    #: A hint for the publisher.
     hint: str | None = None
 
 
@@ -81,7 +81,7 @@ def find_kind(
         model: The Keras model that gave them.
         outputs: The golden outputs, whose numbers may rule a kind out.
         loss: What it was compiled for.
-        has_names: Whether the publisher names the outputs, which nobody does in an embedding.
+        has_names: Whether the publisher names the outputs; an embedding has no names.
         computes_floats: Whether the outputs are floats in the model.
     """
     if not computes_floats:
@@ -136,7 +136,7 @@ def _is_one(values: NDArray[np.float64]) -> bool:
 
 
 def _squashed_by(model: Any) -> str | None:
-    """`softmax` or `sigmoid`, where the model ends in that."""
+    """`softmax` or `sigmoid`, if the model ends in one."""
     graph = graph_of(model)
     if graph is not None:
         (tensor,) = import_keras().tree.flatten(graph.outputs)

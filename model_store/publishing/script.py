@@ -63,15 +63,15 @@ def publish(
             they are numbered.
         kind: What the output is: `probabilities`, `binary`, `multilabel`, `values`, `embedding` or
             `tensor`; by default what the last layers and the loss tell.
-        threshold: From which probability on a class applies, of kinds `binary` and `multilabel`.
+        threshold: Probability from which a class applies, for kinds `binary` and `multilabel`.
         image: How image files become items, such as `{"resize": "crop"}`; for a model of open sides
             with a size, `{"size": (224, 224)}`. By default they are stretched to the model's size,
             as `keras.utils.image_dataset_from_directory` does.
-        fill: Stands in for NaN and null among an item's numbers; by default such an item fails.
-        allow_nan: Where NaN and infinity are no failure of an item: `inputs`, `outputs` or both.
+        fill: Replaces NaN and null in items; by default they fail an item.
+        allow_nan: Where NaN and infinity are allowed: `inputs`, `outputs` or both.
         test: Items and targets that the model was not fitted on, one target per item.
         golden: Items whose outputs are stored and compared at every load, 1,024 at most; by default
-            the first of `test`, and made-up ones without it.
+            the first of `test`, else generated ones.
         best_epoch: The epoch, from 1, whose weights the model has, if not the last.
         promote: An alias to point at the new version.
         store: Where to publish; by default the store that `FORNADA_*` describes.
@@ -216,7 +216,7 @@ class _Checked:
 
     input: InputTensor
     output: OutputTensor
-    #: What the publisher should know about the output.
+    #: A hint about the output for the publisher.
     hint: str | None
     test_items: Array | None
     test_targets: Array | None

@@ -1,4 +1,4 @@
-"""Input and output of a manifest: what the publisher states, and else what the model shows."""
+"""Input and output of a manifest: as the publisher states, else as the model shows."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -32,16 +32,16 @@ class Stated:
     image: ImageOptions | None = None
     input_name: str | None = None
     output_name: str | None = None
-    #: Stands in for NaN and null among an item's numbers.
+    #: Replaces NaN and null in items.
     fill: float | None = None
-    #: Where NaN and infinity are no failure.
+    #: Where NaN and infinity are allowed.
     allow_nan: Collection[Side] = ()
 
     def check(self) -> None:
         """Check what needs no model.
 
         Raises:
-            UsageError: A kind, name, threshold or another of them is none.
+            UsageError: A kind, a name, the threshold or another value is invalid.
         """
         kinds = self.kind.values() if isinstance(self.kind, Mapping) else [self.kind]
         for kind in kinds:

@@ -151,7 +151,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, where: str) -> None:
                     file.write(piece)
         except OSError as exc:
             if exc.errno in _BAD_NAMES:
-                raise refusal(where, f"holds {info.filename[:200]!r}, which is no name") from exc
+                raise refusal(where, f"holds {info.filename[:200]!r}, which is not a name") from exc
             raise
 
 

@@ -100,7 +100,7 @@ def check_config(
 
 
 def refusal(where: str, fact: str) -> ModelRefusedError:
-    """The error for a file that is no plain `.keras` file, from what is wrong with it."""
+    """The error for a file that is not a plain `.keras` file, from what is wrong with it."""
     return ModelRefusedError(
         f"{where} {fact}; save the model again with model.save('model.keras'), and publish it again"
     )
@@ -209,7 +209,7 @@ def _check_value(name: str, config: Any, found: _Findings) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    # Not recursive: nobody has looked yet how deep it is.
+    # Not recursive: its depth has not been checked yet.
     pending = [value]
     while pending:
         part = pending.pop()

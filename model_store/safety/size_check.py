@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+from fornada.errors import ModelRefusedError
 from model_store.safety.config_check import refusal, walk
 
 #: Settings of a layer whose product is at most the size of its largest weight.
@@ -56,7 +57,12 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
             continue
         name = str(node.get("class_name"))
         sizes = _sizes(node, _SIZES.get(name, ()))
-        if sizes and _product(sizes) > max(1, element_count):
+        if sizes and not element_count:
+            raise ModelRefusedError(
+                f"{where} has a {name} and no weights: the model was never built; call "
+                "model.build((None, …)) or fit it, and save it again"
+            )
+        if _product(sizes) > max(1, element_count):
             raise refusal(
                 where, f"has a {name} of {sizes}, and only {element_count} weights in all"
             )

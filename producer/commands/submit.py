@@ -32,12 +32,12 @@ from producer.inputs.interface import Selection
     help="Items that may fail, such as 10 or 5%; with --wait, PARTIAL exits 0 then.",
 )
 @click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Take such files alone; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave such files out; repeatable.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Take only these files; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out; repeatable.")
 @click.option(
     "--resize",
     type=click.Choice(get_args(Resize)),
-    help="How images get the model's size, in place of what its manifest says.",
+    help="How images get the model's size. By default as its manifest says.",
 )
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
@@ -61,8 +61,8 @@ def submit(  # noqa: PLR0917 - click passes options by name
     """Submit items as a job: images, vectors or token sequences.
 
     INPUT is an image, .npy, .npz or IDX file, a .tar, .tar.gz or .zip of images, a folder of
-    images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Files in
-    folders, globs and archives that are no items are left out, and listed.
+    images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Other
+    files in folders, globs and archives are left out, and listed.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     """

@@ -52,7 +52,7 @@ class Rows(ABC):
         return [part.item_ids, *self.own_cells(part), errors, [self.model] * count]
 
     def flat_header(self) -> list[str]:
-        """The columns of a format whose cells are no lists."""
+        """The columns of a format whose cells are not lists."""
         return [column.name for column in self.columns]
 
     def flat_row(self, record: Record) -> list[object]:

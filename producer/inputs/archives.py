@@ -94,7 +94,7 @@ class Archive:
         where = f"{self.where}/{name}"
         head = stream.read(min(size_bytes, HEAD_BYTES))
         if not has_image_suffix(name) and not is_image(head):
-            self.left_out.add(f"{where} is no image file")
+            self.left_out.add(f"{where} is not an image file")
             return None
         if size_bytes > self.max_file_bytes:
             return ImageFile(name=name, data=b"", error=too_large(where, self.max_file_bytes))

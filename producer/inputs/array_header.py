@@ -28,7 +28,7 @@ class ArrayHeader:
         """The header at the start of a `.npy` file.
 
         Raises:
-            InputError: It is no plain array.
+            InputError: It is not a plain array.
         """
         shape, dtype, header_bytes = read_npy_header(head, where=where)
         return cls(where=where, shape=shape, dtype=dtype, header_bytes=header_bytes)

@@ -86,9 +86,9 @@ Block = ItemBlock | ImageFile
 
 @dataclass(kw_only=True, slots=True)
 class LeftOut:
-    """Files beside the items that are none; known once the items have been read."""
+    """Files that are not items; known once the items have been read."""
 
-    #: Of as many the reasons are kept.
+    #: Number of reasons that are kept.
     MOST_KEPT = 10
 
     count: int = 0
@@ -114,12 +114,14 @@ class LeftOut:
         self.reasons.clear()
 
     def log(self) -> None:
-        """Warn of them, if there are any."""
+        """Warn about them, if there are any."""
         if self.count:
-            log.warning("files left out", count=self.count, reasons=self.reasons)
+            # In a script that configures no logging, Python writes the message without its fields.
+            message = f"left out {self}"
+            log.warning(message, count=self.count)
 
     def extend(self, others: "LeftOut") -> None:
-        """Count those of another one too."""
+        """Add those of another."""
         self.count += others.count
         self.reasons += others.reasons[: LeftOut.MOST_KEPT - len(self.reasons)]
 
@@ -128,9 +130,9 @@ class LeftOut:
 class Selection:
     """Which files of a folder, archive or prefix are meant, by their names or paths in it."""
 
-    #: Patterns as in a shell, of which one fits; all files without any.
+    #: Shell patterns, one of which must fit; empty takes all files.
     include: Sequence[str] = ()
-    #: Patterns of which none fits.
+    #: Shell patterns, none of which may fit.
     exclude: Sequence[str] = ()
 
     def takes(self, path: str) -> bool:
@@ -174,7 +176,7 @@ class StoredImages:
         """Parse `s3://bucket/prefix`; without a prefix it means the whole bucket.
 
         Raises:
-            UsageError: It is no such URL.
+            UsageError: It is not such a URL.
         """
         match = _URL.fullmatch(url)
         if match is None:

@@ -139,8 +139,8 @@ class _Finder:
         if images:
             for file in others:
                 left_out.add(
-                    f"{file.where} is no image file, and a folder with images stands for them "
-                    "alone; name it too"
+                    f"{file.where} is not an image file, and a folder with images gives only "
+                    "those; name it too"
                 )
         self.left_out.extend(left_out)
         return sorted(images or others, key=lambda file: _parts(file.path))

@@ -38,7 +38,7 @@ def stored_members(
         if not has_image_suffix(name):
             stream.seek(member.span.first_byte)
             if not is_image(stream.read(min(HEAD_BYTES, member.span.size_bytes))):
-                stored.left_out.add(f"{where}/{name} is no image file")
+                stored.left_out.add(f"{where}/{name} is not an image file")
                 continue
         is_empty = False
         yield replace(member, name=name)

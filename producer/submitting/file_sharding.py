@@ -24,7 +24,7 @@ def cut_files(
     """The files in archives, in order, each named by its number in the job.
 
     Raises:
-        InputError: `strict`, and a file is no item.
+        InputError: `strict`, and a file is not an item.
     """
     packing = _Packing(first_number)
     for file in files:

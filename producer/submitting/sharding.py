@@ -20,7 +20,7 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
 
     Raises:
         InputError: Not even one item fits.
-        UsageError: `items_per_shard` is no whole number, or less than 1.
+        UsageError: `items_per_shard` is not a whole number, or less than 1.
     """
     if not isinstance(items_per_shard, int) or items_per_shard < 1:
         raise UsageError(f"items_per_shard is {items_per_shard}; give a whole number, at least 1")

@@ -14,7 +14,7 @@ from producer.inputs.interface import Signature
 
 #: Enough for a call of ten large photographs; a few are in memory at a time.
 _ARCHIVE_BYTES = 64 * 1024 * 1024
-#: How much larger than its file an image of any size is taken to become.
+#: Assumed size of a decoded image, as a multiple of its file's, where its size is open.
 _EXPANSION = 16
 
 
@@ -47,7 +47,7 @@ class Keeper(Protocol):
 
     @property
     def is_inline(self) -> bool:
-        """Whether it becomes part of the manifest, and is no object."""
+        """Whether it becomes part of the manifest, and is not an object."""
 
     def keep(self, part: Part, data: bytes) -> ObjectRef:
         """A reference to `data`, which is kept."""

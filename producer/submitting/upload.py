@@ -14,7 +14,7 @@ from producer.submitting.shards import Part, Shard
 
 #: Concurrent uploads of a job; also the most shards that a stream holds in memory.
 _UPLOAD_THREADS = 4
-#: Bytes of shards from which on no further one is taken.
+#: Bytes of shards in memory from which no further shard is read.
 _MOST_HELD_BYTES = 128 * 1024 * 1024
 
 

@@ -23,7 +23,7 @@ def parse_age(text: str) -> timedelta:
     """`90m`, `12h`, `30d` or `2w` as a duration.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: It is not a duration.
     """
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     if match is None:

@@ -23,7 +23,7 @@ def test_bring_your_own_model(environ: dict[str, str], tmp_path: Path) -> None:
     assert "published pets:2" in said
     assert "predictions: probabilities of 3 classes" in said
     assert "predictions: 3 values" in said
-    assert "pets@prod is it now" in said
+    assert "pets@prod points at it" in said
 
 
 def test_bring_your_own_photographs(environ: dict[str, str], tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
 @click.option(
     "--image-size",
     metavar="HEIGHTxWIDTH",
-    help="Of a folder of images. Default: their own if they all have one up to 224, else 224x224.",
+    help="Size of a folder's images. Default: their own, if all have one up to 224x224, else that.",
 )
 @click.option(
     "--resize",
@@ -67,7 +67,9 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
     help="How images get that size: ignore their aspect ratio, cut the middle out, or add bars. "
     "Default: stretch.",
 )
-@click.option("--strict", is_flag=True, help="Refuse a folder with broken images or other files.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse a folder with broken images, or other files in a class."
+)
 @click.option("--name", metavar="MODEL", help="Default: the name of the data.")
 @click.option("--recipe", metavar="NAME|MODULE:FUNCTION", help="Default: by the data.")
 @click.option("--epochs", type=click.IntRange(1), help="At most. Default: the recipe's.")
@@ -213,7 +215,7 @@ def _train(
 def _folder_options(
     *, image_size: str | None, resize: Fit | None, strict: bool
 ) -> FolderOptions | None:
-    """How images in a folder become items; `None` where nobody said.
+    """How images in a folder become items; `None` by default.
 
     Raises:
         UsageError: The size is not written HEIGHTxWIDTH.

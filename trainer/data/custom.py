@@ -38,7 +38,7 @@ def load_custom(path: Path, options: FolderOptions | None = None) -> Dataset:
         dataset = load_folder(path, options or FolderOptions())
     elif options is not None:
         raise UsageError(
-            f"{path} is no folder of images; leave out --image-size, --resize and --strict"
+            f"{path} is not a folder of images; leave out --image-size, --resize and --strict"
         )
     elif path.suffix == ".npz":
         dataset = _from_npz(path)

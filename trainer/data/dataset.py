@@ -42,9 +42,9 @@ class Dataset:
     test_targets: Targets
     #: Names of the classes, or of the values.
     classes: list[str]
-    #: How files became items, where they are images; a worker does the same.
+    #: How image files became items; workers do the same.
     image: ImagePreprocessing | None = None
-    #: Files that are no items, with the reason.
+    #: Files that are not items, with the reason.
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property

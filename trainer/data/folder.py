@@ -30,7 +30,7 @@ from trainer.data.dataset import (
 
 Fit = Literal["stretch", "crop", "pad"]
 
-#: Height and width where nobody said: what most networks of `keras.applications` take.
+#: Height and width by default: what most networks of `keras.applications` take.
 DEFAULT_SIDE = 224
 _SPLITS = ("train", "test")
 #: Left by file managers; never looked at, like hidden files.
@@ -49,7 +49,7 @@ class FolderOptions:
     #: Height and width; `None`: the files' own, if all have one and it is small, else 224x224.
     size: tuple[int, int] | None = None
     resize: Fit = "stretch"
-    #: Refuse files that are no images, rather than leave them out.
+    #: Refuse files that are not images, rather than leave them out.
     strict: bool = False
     #: Largest size of all decoded items.
     limit_bytes: int = field(default_factory=lambda: min(_MAX_BYTES, _memory_bytes() // 2))
@@ -64,7 +64,7 @@ def load_folder(path: Path, options: FolderOptions) -> Dataset:
 
     Raises:
         InputError: There are no classes or no images; a class of the test split is unknown; the
-            decoded items exceed `limit_bytes`; or, if strict, a file is no image.
+            decoded items exceed `limit_bytes`; or, if strict, a file is not an image.
         MissingExtraError: Pillow is not installed.
     """
     splits = [path / split for split in _SPLITS]
@@ -116,7 +116,7 @@ class _Listing:
     """The images in the folders of one split."""
 
     files: list[_File]
-    #: Files that are no images, with the reason.
+    #: Files that are not images, with the reason.
     left_out: dict[str, str]
 
 
@@ -146,7 +146,7 @@ def _listed(folder: Path, classes: Sequence[str]) -> _Listing:
             if _looks_like_image(path):
                 listing.files.append(_File(path=path, label=label))
             else:
-                listing.left_out[str(path)] = f"{path} is no image"
+                listing.left_out[str(path)] = f"{path} is not an image"
     return listing
 
 

@@ -153,7 +153,7 @@ def check_shares(outputs: Array) -> None:
     if not are_shares(outputs):
         lowest, highest = np.nanmin(outputs), np.nanmax(outputs)
         raise InputError(
-            f"the outputs range from {lowest:g} to {highest:g} and are no probabilities; end the "
+            f"the outputs range from {lowest:g} to {highest:g} and are not probabilities; end the "
             "model in a sigmoid"
         )
 

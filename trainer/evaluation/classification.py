@@ -46,6 +46,21 @@ class ClassScore:
         return dataclasses.asdict(self) | rates
 
 
+def class_scores(classes: Sequence[str], counts: Sequence[Array]) -> list[ClassScore]:
+    """The score of each class, of its items, those predicted right, and those predicted as it.
+
+    Args:
+        classes: Names.
+        counts: Three of int [classes].
+    """
+    return [
+        ClassScore(name=name, items=items, right=right, predicted=predicted)
+        for name, items, right, predicted in zip(
+            classes, *(count.tolist() for count in counts), strict=True
+        )
+    ]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """Accuracy over all items; precision and recall by class."""
@@ -107,23 +122,15 @@ def evaluate(probabilities: Array, labels: Array, classes: Sequence[str]) -> Eva
     _check(probabilities, labels, classes)
     labels = labels.astype(np.intp)
     likeliest, right = likeliest_classes(probabilities), predicted_right(probabilities, labels)
-    items_of, right_of, predicted_as = (
+    counts = [
         np.bincount(positions, minlength=len(classes))
         for positions in (labels, labels[right], likeliest[likeliest >= 0])
-    )
+    ]
     return Evaluation(
         items=len(labels),
         right=int(right.sum()),
         failed=int((likeliest < 0).sum()),
-        classes=[
-            ClassScore(
-                name=name,
-                items=int(items_of[position]),
-                right=int(right_of[position]),
-                predicted=int(predicted_as[position]),
-            )
-            for position, name in enumerate(classes)
-        ],
+        classes=class_scores(classes, counts),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.items import Array
 from trainer.evaluation.binary import check_shares
-from trainer.evaluation.classification import ClassScore
+from trainer.evaluation.classification import ClassScore, class_scores
 from trainer.evaluation.predictions import of_labels
 
 
@@ -79,23 +79,13 @@ def evaluate_labels(
     _check(probabilities, targets, classes)
     found = of_labels(probabilities, targets, classes, threshold=threshold)
     predicted = found.predicted & found.present[:, None]
-    items_of, right_of, predicted_as = (
-        each.sum(axis=0) for each in (found.true, found.true & predicted, predicted)
-    )
+    counts = [each.sum(axis=0) for each in (found.true, found.true & predicted, predicted)]
     return LabelsEvaluation(
         threshold=threshold,
         items=len(targets),
         exact=int(found.right.sum()),
         failed=int((~found.present).sum()),
-        classes=[
-            ClassScore(
-                name=name,
-                items=int(items_of[position]),
-                right=int(right_of[position]),
-                predicted=int(predicted_as[position]),
-            )
-            for position, name in enumerate(classes)
-        ],
+        classes=class_scores(classes, counts),
     )
 
 

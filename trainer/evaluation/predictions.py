@@ -21,7 +21,7 @@ class Predictions:
     #: int [items], one class each, -1 without a result; or bool [items, classes], several labels.
     true: NDArray[Any]
     predicted: NDArray[Any]
-    #: From which probability on a label applies; `None` where one class is predicted.
+    #: Probability from which a label applies; `None` where one class is predicted.
     threshold: float | None = None
 
     @property

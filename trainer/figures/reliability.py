@@ -33,7 +33,7 @@ def reliability_figure(calibration: Calibration, *, event: str | None = None) ->
         MissingExtraError: matplotlib is not installed.
     """
     figure = new_figure(width=5.4, height=5.2)
-    curve = figure.add_axes((0.13, 0.34, 0.83, 0.63))
+    curve = figure.add_axes((0.13, 0.34, 0.83, 0.56))
     spread = figure.add_axes((0.13, 0.1, 0.83, 0.17), sharex=curve)
     happened, probability = "accuracy", "probability of the predicted class"
     gaps = ("overconfident", "underconfident")
@@ -66,7 +66,7 @@ def _draw_reliability(
     axes.set_ylim(0, 1)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     axes.set_ylabel(happened, fontsize=8.5, color=MUTED, **PLAIN)
-    write_legend(axes, loc="upper left")
+    write_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     declutter(axes)
 
 

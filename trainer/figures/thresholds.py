@@ -71,7 +71,7 @@ def scores_figure(
         MissingExtraError: matplotlib is not installed.
     """
     figure = new_figure(width=11.2, height=2.9)
-    axes = figure.add_axes((0.065, 0.17, 0.92, 0.68))
+    axes = figure.add_axes((0.065, 0.17, 0.905, 0.68))
     names = drawable_names([evaluation.negative, evaluation.positive])
     for label, colour in ((0, OTHER), (1, RIGHT)):
         axes.hist(
@@ -89,7 +89,7 @@ def scores_figure(
     axes.set_xlabel(f"probability of {names[1]}", fontsize=8.5, color=MUTED, **PLAIN)
     axes.set_ylabel("items", fontsize=8.5, color=MUTED)
     axes.yaxis.get_major_locator().set_params(integer=True)
-    write_legend(axes, loc="upper center", ncols=2)
+    write_legend(axes, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     write_title(axes, "Probabilities by true class")
     declutter(axes)
     return to_png(figure)

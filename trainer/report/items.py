@@ -41,7 +41,7 @@ class _Card:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Mistake:
-    """An item that is no image, predicted wrong."""
+    """An item that is not an image, predicted wrong."""
 
     item: int
     truth: str

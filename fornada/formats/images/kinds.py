@@ -38,7 +38,7 @@ def is_image(head: bytes) -> bool:
 
 
 def kind_of(head: bytes) -> ImageKind | None:  # noqa: PLR0911 - one line a kind
-    """The kind of image file that begins with `head`; `None` where it is no image."""
+    """The kind of image file that begins with `head`; `None` if it is not an image."""
     if head.startswith(JPEG_MAGIC):
         return "JPEG"
     if head.startswith(PNG_MAGIC):

@@ -64,7 +64,7 @@ def sniff(data: bytes, *, where: str) -> ImageKind:
     kind = kind_of(data)
     if kind is None:
         raise InputError(
-            f"{where} is no image that can be read (it begins with {bytes(data[:8])!r}); give "
+            f"{where} is not an image that can be read (it begins with {bytes(data[:8])!r}); give "
             f"{KINDS_IN_WORDS}"
         )
     return kind

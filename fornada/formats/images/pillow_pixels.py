@@ -164,7 +164,7 @@ def image_shape(data: bytes, *, where: str) -> tuple[int, ...]:
     """The item shape of an image file: (height, width) if it is grey, else with 3 channels.
 
     Raises:
-        InputError: The file is no image, or is broken.
+        InputError: The file is not an image, or is broken.
         MissingExtraError: Pillow is not installed.
     """
     image = open_image(data, sniff(data, where=where), where=where)

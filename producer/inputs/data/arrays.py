@@ -87,7 +87,7 @@ class ArrayReader:
         check_shape(shape, signature.input.shape, model=signature.model, where=where)
 
     def _check_item(self, shape: tuple[int, ...], *, where: str) -> None:
-        """Name the shape of what has as many axes as an item, and is none, as it is."""
+        """Refuse an array with the axes of one item and another shape."""
         signature = self.signature
         want = tuple(signature.input.shape)
         fits = fitted_shape(shape, want) or fitted_shape(shape[1:], want)

@@ -137,7 +137,7 @@ def unfolded(cells: Array) -> Array | None:
     """Objects that are sequences, as those of a column of lists, as further axes.
 
     Returns:
-        `cells` itself if they are no sequences; `None` if those differ in shape.
+        `cells` itself if they are not sequences; `None` if those differ in shape.
     """
     first = next((cell for cell in cells.flat if isinstance(cell, _SEQUENCES)), None)
     if first is None or isinstance(cells, np.ma.MaskedArray):

@@ -92,8 +92,8 @@ def frame_arrays(
 ) -> Iterator[tuple[int, Array]]:
     """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
 
-    A column of the input's name is taken alone, else all columns in their order. A column by itself
-    may hold lists: objects [rows].
+    Of columns, only the one with the input's name, if there is one. A single column may hold lists:
+    objects [rows].
 
     Raises:
         InputError: A column holds no numbers.
@@ -153,7 +153,7 @@ def _numbers(frame: "Frame", taken: InputTensor) -> Array:
 
 @contextmanager
 def _reading(value: object, where: str) -> Iterator[None]:
-    """Say in one line what a package of frames may raise."""
+    """Turn whatever a package of frames raises into one line."""
     try:
         yield
     except FornadaError:

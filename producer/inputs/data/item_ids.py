@@ -1,4 +1,4 @@
-"""The callers' ids of items: what may be one, and that none comes twice."""
+"""Item ids from callers: made text, and checked to be unique."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from uuid import UUID
 from fornada.errors import InputError, UsageError
 from producer.inputs.interface import Block, ImageFile
 
-#: Bytes of a digest, by which ids are remembered; so many collide by no accident.
+#: Bytes of the digests by which ids are remembered; enough that none collide by accident.
 _DIGEST_BYTES = 12
 
 
@@ -45,8 +45,8 @@ def as_item_ids(values: object, *, where: str) -> list[str]:
     """Ids in a list, an array or a column, as text.
 
     Raises:
-        UsageError: It is no sequence of ids.
-        InputError: One of them is no id.
+        UsageError: It is not a sequence of ids.
+        InputError: One of them is not an id.
     """
     if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
         raise UsageError(f"{where} is {type(values).__name__}; give a list of one id an item")

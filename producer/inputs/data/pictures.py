@@ -1,4 +1,4 @@
-"""Images in memory as image files: those that Pillow opened or made, and encoded ones."""
+"""Images in memory, of Pillow or encoded, as image files."""
 
 import io
 from collections.abc import Mapping

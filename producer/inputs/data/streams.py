@@ -77,10 +77,6 @@ class _Source:
     arrays: ArrayReader
     read_files: ReadFiles
 
-    @property
-    def _signature(self) -> Signature:
-        return self.arrays.signature
-
     def blocks(self, inputs: object, *, where: str) -> Iterator[Block]:
         """The items of the whole of what a caller gives."""
         if isinstance(inputs, LocalFiles):
@@ -90,7 +86,7 @@ class _Source:
             if set(inputs) != {name}:
                 raise InputError(
                     f"{where} has {_listed(inputs)}, and {self._model} takes one input, {name!r}; "
-                    "name it so, or give its items alone"
+                    "name it so, or give only its items"
                 )
             yield from self.blocks(inputs[name], where=f"{where}[{name!r}]")
         elif _is_file(inputs) or isinstance(inputs, str | bytes | ItemBlock):
@@ -147,7 +143,7 @@ class _Source:
             )
         if not labelled and isinstance(parts, list) and None in fits and any(fits):
             raise InputError(
-                f"{where} is a list of which {self._model} takes some parts alone; give the inputs "
+                f"{where} is a list of which {self._model} takes only some parts; give the inputs "
                 "without labels, or (inputs, labels) as a tuple"
             )
         is_list = isinstance(parts, list) and (not labelled or fits[:1] == ["item"])
@@ -175,7 +171,7 @@ class _Source:
             return next(iter(row))
         raise InputError(
             f"{where} has {_listed(row)}, and none is {name!r}, which {self._model} takes; rename "
-            "one so, or give its values alone"
+            "one so, or give only its values"
         )
 
     def _own_block(self, block: ItemBlock) -> Iterator[ItemBlock]:

@@ -29,6 +29,7 @@ _WRONG = [
     (("publish", "m.h5", "--name", "m"), "run: fornada models convert m.h5 m.keras"),
     (("publish", "m.onnx", "--name", "m"), "m.onnx is not a .keras file"),
     (("convert", "m.h5", "new.h5"), "new.h5 does not end with .keras; name it new.keras"),
+    (("publish", ".", "--name", "m"), ". is not a .keras file but a folder"),
     (("convert", "m.onnx", "new.keras"), "m.onnx is neither an .h5 file nor a SavedModel folder"),
     (("publish", "absent.keras", "--name", "m"), "absent.keras cannot be read"),
     (("publish", "absent.keras", "--name", "m", "--output", "x=y"), "is not NAME=KIND with KIND"),

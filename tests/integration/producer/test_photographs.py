@@ -128,7 +128,7 @@ class _Deployment:
         reasons = {item.item_id.removeprefix(prefix): item.reason for item in job.item_errors()}
         assert sorted(_BROKEN) == sorted(reasons)
         assert "is an empty file" in reasons["broken/empty.jpg"]
-        assert "is no image" in reasons["broken/text.png"]
+        assert "is not an image" in reasons["broken/text.png"]
         assert ("PARTIAL", 1) == (status.state, status.orientations_ignored)
 
     def outcome(self, job: Job) -> ShardOutcome:
@@ -213,7 +213,7 @@ def test_commands_take_photographs_and_say_what_they_left_out(
     assert (1, "PARTIAL", 2) == (done.returncode, status["state"], status["left_out"]["count"])
     reasons = [Path(reason.split()[0]).name for reason in status["left_out"]["reasons"]]
     assert sorted(_LEFT_OUT) == sorted(reasons)
-    assert "files left out" in done.stderr
+    assert "left out 2 files: " in done.stderr
     shown = run("jobs", "show", status["job_id"]).stdout
     assert "ignored of 1 photographs" in " ".join(shown.split())
     failed = run("jobs", "errors", status["job_id"]).stdout.splitlines()

@@ -74,7 +74,7 @@ def test_what_is_stated_keeps_the_defaults_of_the_rest() -> None:
 
 def test_what_does_not_fit_is_refused_with_what_to_give() -> None:
     for taken, options, fact in (
-        (_taken(8), {"resize": "crop"}, r"takes float32 \[8\], which are no images"),
+        (_taken(8), {"resize": "crop"}, r"takes float32 \[8\], which are not images"),
         (_taken(None, None, 3), {"resize": "crop"}, "any size .* resize is crop; give the size"),
         (_taken(8, 8, 3), {"size": (8, 9)}, r"takes images of \[8, 8\] .* not \[8, 9\]"),
         (_taken(8, 8, 3), {"size": 8}, "size of images is 8; give height and width"),
@@ -105,5 +105,5 @@ def test_a_version_of_other_images_has_the_same_files(
     assert models.fetch(after.files["history.json"]) == b"{}"
     again = set_image(after, {"exif": True}, models=models)
     assert ImagePreprocessing(resize="crop", exif=True) == again.input.image
-    with pytest.raises(UsageError, match="m:3 makes items of images in that way already"):
+    with pytest.raises(UsageError, match="images of m:3 are so already"):
         set_image(again, {"exif": True}, models=models)

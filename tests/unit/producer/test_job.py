@@ -388,7 +388,7 @@ def test_a_reason_for_an_item_that_its_shard_has_not_is_refused(world: _World) -
 
 
 def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> None:
-    # given a manifest that names an object of item ids, which is no list of four strings
+    # given a manifest that names an object of item ids, which is not a list of four strings
     world = _World(client, item_ids=[str(n) for n in range(10)])
     manifest = world.job.manifest
     first, *rest = manifest.shards

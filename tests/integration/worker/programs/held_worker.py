@@ -16,6 +16,7 @@ import redis
 
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from model_store.engines.artifact.work import Work
 from worker import process
 from worker.shards.service import ShardService
 
@@ -34,6 +35,7 @@ class _HeldPredictor:
     """Answers zeros."""
 
     engine, streams, calls_ahead, tile_items = "fake 1", 1, 0, 64
+    work = Work(multiplications=1, weight_bytes=0, output_bytes=4, operation_count=1)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         """Any model will do."""
@@ -60,7 +62,9 @@ class _HeldService(ShardService):
 def main() -> int:
     """Consume until a signal ends it."""
     # Without TensorFlow: its import takes seconds.
-    process.open_engine = lambda _name, *, threads: SimpleNamespace(name="fake 1", streams=threads)
+    process.open_engine = lambda _name, *, threads: SimpleNamespace(
+        name="fake 1", streams=threads, forget=lambda: None
+    )
     process.EnginePredictor = _HeldPredictor
     process.ShardService = _HeldService
     return process.run_process(Settings.from_env(os.environ), threads=1)

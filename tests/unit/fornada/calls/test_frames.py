@@ -51,7 +51,7 @@ def test_a_call_may_have_any_dtype_of_arrays() -> None:
     for dtype in get_args(Dtype):
         header = _request(item_dtype="uint8").model_copy(update={"item_dtype": dtype})
         if dtype in {"bfloat16", "string"}:
-            with pytest.raises(MessageError, match=f"{dtype} is no dtype of arrays"):
+            with pytest.raises(MessageError, match=f"{dtype} is not a dtype of arrays"):
                 RequestFrame.parse(request_frame(header, np.zeros(24, np.uint8)))
             continue
         items = np.arange(24).reshape(4, 2, 3).astype(dtype)

@@ -120,5 +120,7 @@ def test_an_index_names_files_within_the_archive_alone() -> None:
         b"[[0,1,null,4]]",
         b"[" * 100_000,
     ):
-        with pytest.raises(InputError, match=r"i\.json is no index of a tar archive of 5 bytes"):
+        with pytest.raises(
+            InputError, match=r"i\.json is not an index of a tar archive of 5 bytes"
+        ):
             parse_index(data, archive_bytes=5, where="i.json")

@@ -92,7 +92,7 @@ def test_files_of_an_archive_are_its_items_in_order(inline: bool) -> None:  # no
     expected = [decode_item(files[n], taken=TAKEN, where="x") for n in group.positions]
     np.testing.assert_array_equal(np.stack(expected), group.rows)
     (error,) = decoded.items.errors
-    assert (2, "photo 2 is no image") == (error.index, error.reason[:19])
+    assert (2, "photo 2 is not an image") == (error.index, error.reason[:23])
     assert ([], 3 * (not inline)) == (objects.ranges, len(objects.whole))
 
 

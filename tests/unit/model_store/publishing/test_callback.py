@@ -77,7 +77,7 @@ def test_what_is_wrong_is_said_as_early_as_it_can_be_known(keras: Any, models: M
     for arguments, message, epochs_done in (
         ({"classes": ["a"]}, "1 classes are named; name 3", 0),
         ({"kind": "binary"}, "binary is one number", 0),
-        ({"image": {"resize": "crop"}}, "which are no images", 0),
+        ({"image": {"resize": "crop"}}, "which are not images", 0),
         ({"monitor": "auc"}, "no 'auc' to find the best epoch by; it logs: accuracy, loss", 0),
         ({"monitor": "val_auc"}, "no 'val_auc' to find the best epoch by", 4),
     ):

@@ -142,6 +142,7 @@ def test_what_does_not_fit_the_model_is_refused(
     ("layers", "fact"),
     [
         (lambda k: [k.layers.Flatten()], "was never built"),
+        (lambda k: [k.layers.Dense(3)], "has a Dense and no weights: the model was never built"),
         (
             lambda k: [
                 k.Input((2,)),
@@ -151,7 +152,7 @@ def test_what_does_not_fit_the_model_is_refused(
             "NaN or infinity for its golden batch",
         ),
     ],
-    ids=["unbuilt", "overflow"],
+    ids=["unbuilt", "unbuilt with weights", "overflow"],
 )
 def test_a_model_that_cannot_serve_is_refused(
     models: ModelStore, keras: Any, layers: Any, fact: str

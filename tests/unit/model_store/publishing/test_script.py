@@ -166,7 +166,7 @@ def test_a_wrong_call_publishes_nothing_and_says_what_to_give(
             "allow_nan is 'yes'; give some of inputs, outputs",
         ),
         (model, {"threshold": 2}, UsageError, "threshold is 2; give a probability"),
-        (model, {"image": {"resize": "crop"}}, UsageError, r"float32 \[4\], which are no images"),
+        (model, {"image": {"resize": "crop"}}, UsageError, r"float32 \[4\], which are not images"),
         (model, {"history": 3}, UsageError, "history is a int; give what model.fit returned"),
         (model, {"best_epoch": 3}, UsageError, "best_epoch is 3, and the history has 2 epochs"),
         (model, {"test": _ITEMS}, UsageError, r"test is a ndarray; give .*test=\(items, targets\)"),

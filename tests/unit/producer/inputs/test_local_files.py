@@ -422,7 +422,7 @@ def test_archives_are_folders_of_the_images_in_them(tmp_path: Path) -> None:
         found = {file.item_id: file.data for file in read(files=given)}
 
         assert {"bare": b"GIF89a", **files} == found
-        assert f"1 file: {tmp_path}/{name}/README is no image file" == str(given.left_out)
+        assert f"1 file: {tmp_path}/{name}/README is not an image file" == str(given.left_out)
     # with another input, the archive is part of the path
     write_image(tmp_path / "b.png")
     both = read(tmp_path / "a.tar", tmp_path / "b.png")

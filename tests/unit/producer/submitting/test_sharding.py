@@ -174,7 +174,7 @@ def test_a_bad_file_refuses_everything_if_that_is_asked_for() -> None:
     taken = InputTensor(name="x", dtype="uint8", shape=[4, 4, 3])
     signature = Signature(input=taken, model="m:1")
     unread = ImageFile(name="a.png", data=b"", item_id="a", error="a.png may not be read")
-    for bad, why in ((unread, "may not be read"), (file("b.png"), "b.png is no image")):
+    for bad, why in ((unread, "may not be read"), (file("b.png"), "b.png is not an image")):
         with pytest.raises(InputError, match=why):
             list(cut([bad], signature=signature, limits=limits(), strict=True))
 

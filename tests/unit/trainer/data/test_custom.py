@@ -140,5 +140,5 @@ def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"neither a folder of images nor a \.npz file"):
         load_custom(tmp_path / "data.csv")
     arrays = _npz(tmp_path, x=np.ones((4, 2)), y=np.arange(4))
-    with pytest.raises(UsageError, match="is no folder of images; leave out --image-size"):
+    with pytest.raises(UsageError, match="is not a folder of images; leave out --image-size"):
         load_custom(arrays, FolderOptions(size=(9, 9)))

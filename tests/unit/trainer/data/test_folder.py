@@ -91,7 +91,7 @@ def test_what_is_no_image_is_left_out_with_the_reason_or_refused(tmp_path: Path)
 
     reasons = {Path(path).name: reason for path, reason in dataset.left_out.items()}
     assert {"torn.jpg", "labels.csv", "empty.png", "stray.png"} == reasons.keys()
-    assert "labels.csv is no image" in reasons["labels.csv"]
+    assert "labels.csv is not an image" in reasons["labels.csv"]
     assert "is an empty file" in reasons["empty.png"]
     assert "torn.jpg is a broken image" in reasons["torn.jpg"]
     assert "stray.png is in no folder of a class" in reasons["stray.png"]

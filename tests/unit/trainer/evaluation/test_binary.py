@@ -50,7 +50,7 @@ def test_curves_run_from_nothing_positive_to_everything() -> None:
 
 def test_outputs_and_labels_that_do_not_fit_are_refused() -> None:
     for outputs, labels, fact in (
-        (_OUTPUTS + 1, _LABELS, "range from 1.1 to 1.9 and are no probabilities"),
+        (_OUTPUTS + 1, _LABELS, "range from 1.1 to 1.9 and are not probabilities"),
         (_OUTPUTS[:2], _LABELS, r"two classes need float \(5, 1\)"),
         (_OUTPUTS, _LABELS + 1, "up to 2; give 0 or 1 per item"),
         (_OUTPUTS * math.nan, _LABELS, "none of the 5 items has a result"),

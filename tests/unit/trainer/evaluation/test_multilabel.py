@@ -41,7 +41,7 @@ def test_outputs_and_labels_that_do_not_fit_are_refused() -> None:
         (_OUTPUTS[:, :2], _TARGETS, r"need float \(3, 3\)"),
         (_OUTPUTS, _TARGETS[:, 0], "give 0 or 1 for each of 3 labels"),
         (_OUTPUTS, _TARGETS * 2, "give 0 or 1 for each of 3 labels"),
-        (_OUTPUTS * 2, _TARGETS, "are no probabilities; end the model in a sigmoid"),
+        (_OUTPUTS * 2, _TARGETS, "are not probabilities; end the model in a sigmoid"),
     ):
         with pytest.raises(InputError, match=fact):
             evaluate_labels(outputs, targets, _CLASSES, threshold=0.5)
