@@ -35,7 +35,7 @@ _TAKEN = InputTensor(name="x", dtype="float32", shape=[6, 8], image=_IMAGE)
 _BAD_FILES = {
     "b/cut.jpg": "broken image",
     "b/empty.jpg": "is an empty file",
-    "b/letter.png": "is no image",
+    "b/letter.png": "is not an image",
     "b/vast.png": "50000x50000 pixels",
 }
 _LEFT_OUT = ("notes.txt", "Thumbs.db", ".DS_Store")

@@ -230,3 +230,31 @@ def test_each_kind_gives_in_a_job_what_keras_gives(
         (outputs,) = job.results().outputs.values()
         assert expected.shape == outputs.shape, name
         np.testing.assert_allclose(expected, outputs, atol=_CLOSE, rtol=_CLOSE, err_msg=name)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_a_token_out_of_the_vocabulary_fails_alone(
+    engine: str, cases: dict[str, _Case], deploy: Deploy
+) -> None:
+    from model_store import publish  # noqa: PLC0415 - imports Keras
+
+    # given sequences of which two have a token that the embedding of 200 has no row for; for -1
+    # Keras takes the last row
+    deployment, start = deploy(engine=engine)
+    case = cases["tokens-of-any-length"]
+    good, items = case.items.copy(), case.items.copy()
+    items[3, 7], items[5, 0] = 200, -201
+    good[7, 7] = items[7, 7] = -1
+    models = ModelStore(objects=deployment.objects)
+    publish(case.model, name="tokens", golden=good[:4], store=models)
+    start()
+
+    job = deployment.client.submit(items, model="tokens", items_per_shard=5)
+
+    assert "PARTIAL" == job.wait(timeout_s=4 * START_S).state, deployment.log()[-3000:]
+    results = job.results()
+    assert [3, 5] == sorted(results.errors)
+    others = np.delete(np.arange(len(items)), [3, 5])
+    expected = case.model.predict(good[others], verbose=0)
+    np.testing.assert_allclose(expected, results.probabilities[others], atol=_CLOSE, rtol=_CLOSE)
