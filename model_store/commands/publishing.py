@@ -17,7 +17,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("file", type=_FILE, metavar="MODEL.keras")
+@click.argument("file", type=click.Path(path_type=Path), metavar="MODEL.keras")
 @click.option("--name", required=True, metavar="MODEL", help="The model's name in the store.")
 @click.option(
     "--output",
