@@ -1,5 +1,6 @@
 """Numbers of any kind as items: Python objects, nulls and masked values, too large ones."""
 
+import math
 import numbers
 from typing import Any
 
@@ -65,7 +66,8 @@ def _without_nulls(
         InputError: An object is not a number, or does not fit the input's dtype.
     """
     is_masked = isinstance(array, np.ma.MaskedArray)
-    if not is_masked and not array.dtype.hasobject:
+    # Texts of NumPy's `StringDType` are objects to it.
+    if not is_masked and (not array.dtype.hasobject or array.dtype.kind == "T"):
         return _plain(array), {}
     plain = _plain(np.asarray(array))
     null = np.ma.getmaskarray(array) if is_masked else np.zeros(plain.shape, np.bool_)
@@ -124,13 +126,20 @@ def _as_numbers(
     if numeric.dtype.kind in "buif":
         return numeric
     if taken.numpy_dtype.startswith("float"):
-        return array.astype(np.float64)
+        return np.array([_as_float(value) for value in array.flat]).reshape(array.shape)
     # Whole numbers beyond 64 bits, decimals, fractions.
     values: list[Any] = array.reshape(-1).tolist()
     raise InputError(
         f"{where}: values from {_short(min(values))} to {_short(max(values))} do not fit "
         f"{taken.dtype}, which {model} takes; scale them before you submit"
     )
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _is_number(value: Any) -> bool:

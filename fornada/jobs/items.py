@@ -183,7 +183,9 @@ def _misfit(item: Array, tensor: InputTensor) -> str | None:
     if not tensor.takes(shape):
         return f"it has shape {text_of(shape)}, and the model takes {text_of(tensor.shape)}"
     if tensor.is_open and item.size > MAX_OPEN_ITEM_NUMBERS:
-        return f"it has shape {text_of(shape)}, over {MAX_OPEN_ITEM_NUMBERS} numbers"
+        return (
+            f"it has shape {text_of(shape)}, over {MAX_OPEN_ITEM_NUMBERS} numbers; make it smaller"
+        )
     return None
 
 

@@ -57,7 +57,8 @@ def _end_of(manifest: JobManifest, tally: "_Tally") -> tuple[EndState, str | Non
     fact = f"{tally.items_failed} of {item_count} items failed"
     most = manifest.max_failed_count
     if not tally.items_ok:
-        return "FAILED", f"all {item_count} items failed; {tally.first_failed}"
+        whole = "the only item" if item_count == 1 else f"all {item_count} items"
+        return "FAILED", f"{whole} failed; {tally.first_failed}"
     if most is not None and tally.items_failed > most:
         return "FAILED", f"{fact}, more than max_failed ({most}); {tally.first_failed}"
     return "PARTIAL", f"{fact}; {tally.first_failed}"

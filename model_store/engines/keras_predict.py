@@ -83,14 +83,21 @@ def compile_predict(
     except Exception as exc:
         # Layers raise anything on input that does not fit.
         raise ModelRefusedError(
-            f"the model does not take {takes} ({error_line(exc)}); publish it with the item shape "
-            "and dtype of its Input layer"
+            f"the model does not take {takes} ({error_line(exc)}); {_remedy(model, exc)}"
         ) from exc
     check_output_shape(shape, tile_items=rows, takes=takes)
     if exact:
         check_float64(compiled, takes=takes)
     predict = _guarded(_predict_call(compiled, signature, tensorflow), tensorflow)
     return with_checked_sizes(predict, model, item_dtype=item_dtype) if rows is None else predict
+
+
+def _remedy(model: Any, exc: Exception) -> str:
+    if "scope name" in str(exc):
+        return f"give it another name than {model.name!r}: letters, digits, '.', '_' and '-' alone"
+    if any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):  # noqa: SLF001 - nested ones too
+        return "build it with stateful=False and the same weights: an item may not change the next"
+    return "publish it with the item shape and dtype of its Input layer"
 
 
 def _predict_call(compiled: Any, signature: Any, tensorflow: Any) -> Predict:

@@ -123,6 +123,8 @@ def check_file(path: Path) -> Path:
             f"hold code; where you trust it, run: fornada models convert {path} "
             f"{path.resolve().stem or 'model'}.keras"
         )
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a regular file; copy it into one")
     if path.suffix != ".keras":
         raise UsageError(
             f"{path} is not a .keras file; save the model with model.save('model.keras'), or run "

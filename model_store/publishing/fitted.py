@@ -119,8 +119,14 @@ def _save(model: Any, path: Path, where: str) -> None:
     except Exception as exc:
         # Custom layers raise anything.
         raise ModelRefusedError(
-            f"{where} cannot be saved by Keras: {error_line(exc)}; give custom layers a get_config"
+            f"{where} cannot be saved by Keras: {error_line(exc)}; {_remedy(exc)}"
         ) from exc
+
+
+def _remedy(exc: Exception) -> str:
+    if "functools.partial" in str(exc):
+        return "for a partial use a layer of keras.layers, or a registered function of your own"
+    return "give custom layers a get_config"
 
 
 def _test_metrics(fitted: FittedModel) -> dict[str, float]:

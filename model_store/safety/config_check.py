@@ -92,6 +92,8 @@ def check_config(
             raise refusal(where, f"has a {_CONFIG} nested over {MAX_CONFIG_DEPTH} deep")
         if isinstance(node, dict) and "class_name" in node:
             _check_object(node, found, in_compile=in_compile)
+        elif _is_bare_lambda(node):
+            found.add(_refused_value("__lambda__"))
         elif isinstance(node, str):
             found.used.update(found.allowed.called(node))
     if found.facts or found.own_code:
@@ -244,11 +246,23 @@ def _add_foreign(found: _Findings, node: dict[str, Any], *, in_compile: bool) ->
     module, name = node.get("module"), node["class_name"]
     root = (module or "").partition(".")[0]
     if module is None and name in DENIED_VALUES:
-        found.add(f"uses {name}, which is not on the list: {DENIED_VALUES[name]}")
+        found.add(_refused_value(name))
     elif root in sys.stdlib_module_names or (module is None and _registered_alone(node) is None):
         found.add(f"uses {module}.{name}"[:240] + ", which is not on the list of Keras's objects")
     elif not in_compile:
         found.own_code.append(AllowedObjects.line_for(node))
+
+
+def _refused_value(name: str) -> str:
+    return f"uses {name}, which is refused: {DENIED_VALUES[name]}"
+
+
+def _is_bare_lambda(node: object) -> bool:
+    """Whether it is a lambda as Keras saves one that is an activation: its code without a class."""
+    match node:
+        case {"value": [str(), None | list(), None | list()], **others}:
+            return not others
+    return False
 
 
 def _registered_alone(node: dict[str, Any]) -> str | None:

@@ -30,7 +30,7 @@ class FileArray:
     member: str | None = None
     open: _Open
 
-    def blocks(self, *, item_shape: Sequence[int], max_block_bytes: int) -> Iterator[Array]:
+    def blocks(self, *, item_shape: Sequence[int | None], max_block_bytes: int) -> Iterator[Array]:
         """The rows in order: blocks of [rows, *item_shape], dtype as in the file.
 
         Rows are read, not mapped: a mapped file that shrinks meanwhile kills the process.
@@ -40,7 +40,7 @@ class FileArray:
             LocalDiskError: The disk failed.
         """
         header = self.header
-        header.check_items(item_shape)
+        fitted = header.check_items(item_shape)
         with reading(header.where), self.open() as stream:
             stream.read(header.header_bytes)
             for block in array_blocks(
@@ -50,7 +50,7 @@ class FileArray:
                 max_block_bytes=max_block_bytes,
                 where=header.where,
             ):
-                yield block.reshape(len(block), *item_shape)
+                yield block.reshape(len(block), *fitted)
 
 
 @contextmanager

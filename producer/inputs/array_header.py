@@ -47,10 +47,12 @@ class ArrayHeader:
                 f"{self.dtype}) and has {present_bytes}; it is truncated or damaged, write it again"
             )
 
-    def check_items(self, item_shape: Sequence[int], *, model: str = "the model") -> None:
-        """Check that the rows are items of `item_shape`, give or take a last axis of 1.
+    def check_items(
+        self, item_shape: Sequence[int | None], *, model: str = "the model"
+    ) -> tuple[int, ...]:
+        """The shape of the rows, which are items of `item_shape` give or take a last axis of 1.
 
         Raises:
             InputError: They are not, or there are none.
         """
-        check_shape(self.shape, item_shape, model=model, where=self.where)
+        return check_shape(self.shape, item_shape, model=model, where=self.where)

@@ -6,7 +6,7 @@ into shards and stored. What is in the store already (`stored_images`) is not co
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from os import PathLike
 from typing import Any, Protocol, Self
@@ -142,6 +142,14 @@ class Selection:
         names = (path, path.rpartition("/")[2])
         fits = not self.include or _any_fits(names, self.include)
         return fits and not _any_fits(names, self.exclude)
+
+    def takes_archive(self, path: str) -> bool:
+        """Whether files in an archive may be meant; `include` says which."""
+        return replace(self, include=()).takes(path)
+
+    def within(self, archive: str) -> "Selection":
+        """Which files in an archive are meant: all of one that `include` names itself."""
+        return replace(self, include=()) if self.takes(archive) else self
 
 
 def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:

@@ -54,7 +54,7 @@ def read_blocks(
     reader = _Reader(
         given=files,
         root=common_base(found) if images else None,
-        item_shape=signature.item_shape,
+        item_shape=signature.input.shape,
         max_file_bytes=max_file_bytes,
         strict=strict,
     )
@@ -68,7 +68,7 @@ class _Reader:
     given: LocalFiles
     #: What item ids are relative to; `None` for no ids.
     root: str | None
-    item_shape: Sequence[int]
+    item_shape: Sequence[int | None]
     max_file_bytes: int
     strict: bool
 
@@ -100,7 +100,7 @@ class _Reader:
             path=Path(file.path),
             is_zip=file.kind == "zip",
             where=file.where,
-            selection=self.given.selection,
+            selection=self.given.selection.within(Path(file.path).name),
             left_out=self.given.left_out,
             max_file_bytes=self.max_file_bytes,
         )

@@ -4,7 +4,6 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 from fornada.errors import InputError, UsageError
@@ -56,8 +55,10 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
     if refused and (strict or len(errors) == len(found)):
         raise InputError(refused[0])
     if not found:
-        given = ", ".join(printable(os.fspath(path)) for path in files.paths)
-        raise InputError(f"{given[:300]} has no file that is included; check --include, --exclude")
+        given = ", ".join(printable(os.fspath(path)) for path in files.paths)[:300]
+        if files.selection == Selection():
+            raise InputError(f"{given} has no file to read; check the path")
+        raise InputError(f"{given} has no file that is included; check --include, --exclude")
     return found
 
 
@@ -80,14 +81,27 @@ class _Finder:
                 kind_of(path, where=printable(text))
         parent = os.path.dirname(text)  # noqa: PTH120 - text, to keep many small
         # The path that was named is meant, even if it is hidden.
-        return self._checked(text, base=parent) if self._is_meant(path.name) else []
+        found = self._checked(text, base=parent)
+        return found if is_litter(path.name) else self._meant(found, path.name)
 
-    def _is_meant(self, name: str) -> bool:
-        return is_litter(name) or self.selection.takes(name)
+    def _meant(self, found: list[FoundFile], relative: str) -> list[FoundFile]:
+        """Of a found file itself, or of an archive that may hold files that are meant."""
+        if self.selection.takes(relative):
+            return found
+        return [
+            file
+            for file in found
+            if file.kind in {"tar", "zip"} and self.selection.takes_archive(relative)
+        ]
 
     def _matches(self, pattern: str) -> list[FoundFile]:
         parts = Path(pattern).parts
-        begin = list(takewhile(lambda part: not glob.has_magic(part), parts))
+        # A folder may have such a name.
+        begin = [
+            part
+            for number, part in enumerate(parts[:-1], 1)
+            if not glob.has_magic("".join(parts[:number])) or Path(*parts[:number]).is_dir()
+        ]
         rest = [*parts[len(begin) :], *(["*"] if parts[-1] == "**" else [])]
         base = Path(*begin)
         # Not the module glob, whose `**` follows links, in circles too.

@@ -78,7 +78,7 @@ def cut_stored(
 
 def _checked_items(header: ArrayHeader, signature: Signature) -> int:
     """How many items the array holds, which are what the model takes."""
-    header.check_items(signature.item_shape, model=signature.model)
+    header.check_items(signature.input.shape, model=signature.model)
     if header.dtype != np.dtype(signature.item_dtype):
         raise InputError(
             f"{header.where}: dtype {header.dtype}, but {signature.model} takes "

@@ -30,7 +30,7 @@ def fitted(
     """
     height, width = (want or have for want, have in zip(size, pixels.shape, strict=False))
     if image.resize == "none":
-        check_unresized((pixels.shape[1], pixels.shape[0]), (width, height), where=where)
+        check_unresized((pixels.shape[1], pixels.shape[0]), (size[1], size[0]), where=where)
         return pixels
     if image.resize == "crop":
         pixels = _cropped(pixels, height, width)
@@ -39,17 +39,25 @@ def fitted(
     return resized(pixels, height=height, width=width, image=image)
 
 
-def check_unresized(have: tuple[int, int], want: tuple[int, int], *, where: str) -> None:
+def check_unresized(have: tuple[int, int], want: Size, *, where: str) -> None:
     """Check the size (width, height) of an image that is not to be resized.
 
     Raises:
         InputError: It is another.
     """
-    if have != want:
-        raise InputError(
-            f"{where} is {have[0]}x{have[1]} pixels, and the model takes {want[0]}x{want[1]} "
-            "(width x height); resize before you submit, or submit with --resize"
-        )
+    if all(side in (None, of_image) for side, of_image in zip(want, have, strict=True)):
+        return
+    match want:
+        case None, height:
+            takes, other = f"a height of {height}", ""
+        case width, None:
+            takes, other = f"a width of {width}", ""
+        case width, height:
+            takes, other = f"{width}x{height} (width x height)", ", or submit with --resize"
+    raise InputError(
+        f"{where} is {have[0]}x{have[1]} pixels, and the model takes {takes}; resize before you "
+        f"submit{other}"
+    )
 
 
 def _cropped(pixels: Pixels, height: int, width: int) -> Pixels:

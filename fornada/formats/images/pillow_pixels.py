@@ -44,7 +44,7 @@ def load_img(
         raise broken(exc, where=where) from exc
     height, width = size[0] or converted.height, size[1] or converted.width
     if image.resize == "none":
-        check_unresized(converted.size, (width, height), where=where)
+        check_unresized(converted.size, (size[1], size[0]), where=where)
     elif converted.size != (width, height):
         converted = _resized(converted, width, height, image, where=where)
     pixels = np.asarray(converted)

@@ -61,6 +61,12 @@ def test_nulls_are_nan_where_the_input_allows_it() -> None:
     assert {0: "null among its values"} == fitted([[1, None]], "int32", finite=False)[1]
 
 
+def test_integers_beyond_every_float_are_infinite() -> None:
+    items, _ = fitted(np.array([[1, 10**400]], object))
+
+    np.testing.assert_array_equal(np.array([[1, np.inf]], np.float32), items, strict=True)
+
+
 def test_dtypes_that_numpy_lacks_are_read() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -77,6 +83,7 @@ def test_dtypes_that_numpy_lacks_are_read() -> None:
         (np.array([["a", "b"]]), "float32", "dtype <U1 is not numeric"),
         (np.array([[1, 2**70]], object), "int64", f"values from 1 to {2**70} do not fit int64"),
         (np.zeros(2, [("a", "f4")]), "float32", "items of shape"),
+        (np.full((1, 2), "a", np.dtypes.StringDType()), "float32", "is not numeric"),
     ],
 )
 def test_what_holds_none_is_refused(array: Any, dtype: str, why: str) -> None:

@@ -154,8 +154,12 @@ def test_stretch_crop_and_pad_treat_the_aspect_ratio_differently() -> None:
 
 def test_without_resizing_another_size_is_refused_with_both() -> None:
     for like in LOADERS:
-        for shape in ([20, 31, 3], [21, None, 3]):
-            with pytest.raises(InputError, match=r"a\.png is 30x20 pixels, and the model takes 3"):
+        for shape, takes in (
+            ([20, 31, 3], r"31x20 \(width x height\); resize before you submit, or submit with"),
+            ([21, None, 3], "a height of 21; resize before you submit$"),
+            ([None, 31, 3], "a width of 31; resize before you submit$"),
+        ):
+            with pytest.raises(InputError, match=rf"is 30x20 pixels, and the model takes {takes}"):
                 item(PNG, shape, resize="none", like=like)
         np.testing.assert_array_equal(
             PICTURE, item(PNG, [20, None, 3], "uint8", resize="none", like=like)

@@ -54,7 +54,10 @@ def test_items_of_several_shapes_get_their_outputs_in_order(lengths: list[int]) 
         ((4, 4), r"it has shape [4, 4], and the model takes [null, null, 3]"),
         ((4, 4, 1), r"it has shape [4, 4, 1], and the model takes [null, null, 3]"),
         ((0, 4, 3), r"it has shape [0, 4, 3], and the model takes [null, null, 3]"),
-        ((2**13, 2**13, 3), rf"it has shape [8192, 8192, 3], over {MAX_OPEN_ITEM_NUMBERS} numbers"),
+        (
+            (2**13, 2**13, 3),
+            f"it has shape [8192, 8192, 3], over {MAX_OPEN_ITEM_NUMBERS} numbers; make it smaller",
+        ),
     ],
 )
 def test_an_item_that_the_model_does_not_take_fails_alone(shape: tuple[int, ...], why: str) -> None:

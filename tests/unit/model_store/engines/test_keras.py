@@ -195,6 +195,25 @@ def test_an_item_shape_that_the_model_does_not_take_is_refused(model: Any) -> No
         assert "\n" not in str(refusal.value)
 
 
+def test_a_refusal_says_what_to_do_about_stateful_layers_and_odd_names(keras: Any) -> None:
+    steps = keras.Input(batch_shape=(2, 4, 4))
+    named = keras.Input((4, 4))
+    models = {
+        "build it with stateful=False": keras.Model(
+            steps, keras.layers.LSTM(2, stateful=True)(steps)
+        ),
+        "another name than 'meu modelo'": keras.Model(
+            named, keras.layers.Dense(2)(keras.layers.Flatten()(named)), name="meu modelo"
+        ),
+    }
+
+    for words, model in models.items():
+        with pytest.raises(ModelRefusedError, match=words):
+            keras_predict.compile_predict(
+                model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="float32"
+            )
+
+
 def test_a_model_that_does_not_give_one_row_per_item_is_refused(keras: Any) -> None:
     tokens = keras.Input((4, 4))
     dense = keras.layers.Dense(2)(tokens)

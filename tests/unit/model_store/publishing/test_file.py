@@ -1,11 +1,13 @@
 """A `.keras` file that was made elsewhere is published with a golden batch, or refused."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fornada.commands.router import root
 from fornada.errors import InputError, ModelRefusedError, UsageError
 from fornada.formats.npy import from_npy
 from fornada.records import sha256_hex
@@ -311,3 +313,15 @@ def test_metrics_are_names_and_numbers() -> None:
     for text in ("a", "a=", "=1", "a=b", "a=nan", "a=inf", "a=1=2", "1a=1"):
         with pytest.raises(UsageError, match="is not NAME=NUMBER"):
             published_file.parse_metrics([text])
+
+
+def test_the_command_line_refuses_a_folder_as_the_call_does(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="but a folder, which can hold code; where you trust it"):
+        root.main(["models", "publish", str(tmp_path), "--name", "m"], standalone_mode=False)
+
+
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.keras")
+
+    with pytest.raises(UsageError, match=r"m\.keras is not a regular file; copy it into one"):
+        published_file.check_file(tmp_path / "m.keras")

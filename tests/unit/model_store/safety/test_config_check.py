@@ -1,6 +1,7 @@
 """What a configuration may name, and what a refusal says."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -132,7 +133,7 @@ def test_constants_are_numbers_of_a_listed_dtype() -> None:
         {"class_name": "__numpy__", "config": 1},
         {"class_name": "__typespec__", "spec_name": "x", "config": []},
     ):
-        assert "not on the list" in _refusal(wrong)
+        assert re.search("not on the list|refused", _refusal(wrong))
 
 
 def test_functions_of_keras_are_given_by_public_name() -> None:
@@ -151,6 +152,11 @@ def test_functions_of_keras_are_given_by_public_name() -> None:
         ("os", "system"),
     ):
         assert "not on the list" in _refusal(_dense(function(module, name)))
+
+
+def test_a_lambda_is_refused_as_an_activation_too() -> None:
+    # given the form in which Keras saves it there
+    assert "__lambda__, which is refused" in _refusal(_dense({"value": ["4wEA", None, None]}))
 
 
 def test_losses_of_ones_own_do_not_matter() -> None:

@@ -41,7 +41,7 @@ def to_idx(array: np.ndarray) -> bytes:
 
 def blocks_of(
     *paths: Path | str,
-    item_shape: tuple[int, ...] = SHAPE,
+    item_shape: tuple[int | None, ...] = SHAPE,
     max_file_bytes: int = 10_000,
     strict: bool = False,
     files: LocalFiles | None = None,
@@ -142,6 +142,19 @@ def test_vectors_and_token_sequences_are_read_as_they_are(tmp_path: Path) -> Non
 
     np.testing.assert_array_equal(features, of_features.images, strict=True)
     np.testing.assert_array_equal(tokens, of_tokens.images, strict=True)
+
+
+def test_array_files_of_any_length_fit_a_model_of_open_sides(tmp_path: Path) -> None:
+    tokens = np.arange(8, dtype=np.int64).reshape(2, 4)
+    np.save(tmp_path / "tokens.npy", tokens)
+    np.savez(tmp_path / "tokens.npz", tokens[:, :3])
+
+    (four, three) = read(tmp_path / "tokens.npy", tmp_path / "tokens.npz", item_shape=(None,))
+
+    np.testing.assert_array_equal(tokens, four.images, strict=True)
+    np.testing.assert_array_equal(tokens[:, :3], three.images, strict=True)
+    with pytest.raises(InputError, match=r"items of shape \(4,\), but the model takes \(None, 2\)"):
+        read(tmp_path / "tokens.npy", item_shape=(None, 2))
 
 
 def test_a_folder_is_read_with_all_below_it_by_name(tmp_path: Path) -> None:
@@ -459,11 +472,37 @@ def test_a_long_name_of_an_archive_takes_no_memory(tmp_path: Path) -> None:
         read(tmp_path / "a.tar")
 
 
+def test_patterns_choose_among_the_files_of_an_archive(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "a.png").read_bytes()
+    for name in ("one.zip", "two.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for member in ("d/1.png", "e/2.png"):
+                archive.writestr(member, image)
+
+    def ids(path: str, **selection: list[str]) -> list[str]:
+        given = LocalFiles(paths=[tmp_path / path], selection=Selection(**selection))
+        return ids_of(read(files=given))
+
+    assert ["d/1.png"] == ids("one.zip", include=["d/*"])
+    assert ["e/2.png"] == ids("one.zip", exclude=["d/*"])
+    assert ["d/1.png", "e/2.png"] == ids("one.zip", include=["*.zip"])
+    with pytest.raises(InputError, match=r"one\.zip has no file that is included"):
+        ids("one.zip", exclude=["*.zip"])
+
+
+def test_a_pattern_may_begin_in_a_folder_named_like_one(tmp_path: Path) -> None:
+    write_image(tmp_path / "photos [1]" / "a.png")
+
+    (found,) = read(f"{tmp_path}/photos [1]/*.png")
+
+    assert found.item_id == "a.png"
+
+
 def test_nothing_found_is_an_error(tmp_path: Path) -> None:
     for path, reason in (
         ("missing.npy", "missing.npy does not exist; check the path"),
         ("*.npy", r"\*\.npy matches no files; check the pattern"),
-        ("", "has no file that is included"),
+        ("", "has no file to read; check the path"),
     ):
         with pytest.raises(InputError, match=reason):
             read(tmp_path / path)
