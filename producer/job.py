@@ -251,10 +251,11 @@ class Job:
                 )
             return self._outcome_shards(), "the job has not ended"
         if final.state not in {"SUCCEEDED", "PARTIAL"} and not partial:
-            raise JobFailedError(
-                f"job {self.id} ended {final.state}: {final.reason}; request partial results to "
-                f"read the {final.items_ok} of {self.manifest.item_count} items that have one"
-            )
+            remedy = "no item has a result"
+            if final.items_ok:
+                count = f"{final.items_ok} of {self.manifest.item_count}"
+                remedy = f"request partial results to read the {count} items that have one"
+            raise JobFailedError(f"job {self.id} ended {final.state}: {final.reason}; {remedy}")
         return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 
     def _shard_result(

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from fornada import keys
 from fornada.errors import InputError, UsageError
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.parallel import in_parallel
+from fornada.records import MAX_SHARDS
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import Resize
@@ -128,6 +131,7 @@ class Preparation:
         limits = ShardLimits.of(
             signature, item_count=item_count, max_shard_bytes=settings.max_shard_bytes
         )
+        _check_count(submission.inputs, items_per_shard=item_count)
         shards = self._shards(submission, signature, limits, strict=options.strict)
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
@@ -170,3 +174,17 @@ def _check_keys(idempotency_keys: Sequence[str | None]) -> None:
                 f"idempotency key {key!r} is given to {count} submissions; give each a key of its "
                 "own"
             )
+
+
+def _check_count(inputs: object, *, items_per_shard: int) -> None:
+    """Check that an array, which may claim more than it holds, makes no more shards than a job has.
+
+    Raises:
+        InputError: It does.
+    """
+    count = len(inputs) if isinstance(inputs, np.ndarray) and inputs.ndim else 0
+    if count > MAX_SHARDS * items_per_shard:
+        raise InputError(
+            f"{count} items make more than {MAX_SHARDS} shards of {items_per_shard}; submit "
+            "several jobs, or more items a shard"
+        )

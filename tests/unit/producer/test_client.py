@@ -479,3 +479,10 @@ def test_from_env_contacts_nothing() -> None:
     )
 
     assert isinstance(client, Client)
+
+
+def test_an_array_that_claims_more_items_than_a_job_has_is_refused_at_once(either: Any) -> None:
+    endless = np.broadcast_to(IMAGES[:1], (10**12, *IMAGES.shape[1:]))
+
+    with pytest.raises(InputError, match="1000000000000 items make more than 4000000 shards of 4"):
+        either.client.submit(endless, model="m", items_per_shard=4)
