@@ -131,7 +131,6 @@ class Preparation:
         limits = ShardLimits.of(
             signature, item_count=item_count, max_shard_bytes=settings.max_shard_bytes
         )
-        _check_count(submission.inputs, items_per_shard=item_count)
         shards = self._shards(submission, signature, limits, strict=options.strict)
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
@@ -139,6 +138,7 @@ class Preparation:
             submission.inputs, StoredImages
         ):
             inputs, shards = try_inline(shards, max_bytes=settings.max_inline_bytes)
+        _check_count(submission.inputs, items_per_shard=item_count)
         return PreparedSubmission(
             submission=submission,
             existing=existing,

@@ -121,7 +121,7 @@ def test_results_of_a_job_that_was_cancelled(deployment: Any, folder: Path) -> N
     assert "CANCELLED" == deployment.answer("jobs", "cancel", job_id)["state"]
 
     deployment.refuses(
-        "jobs", "results", job_id, code=1, words=["ended CANCELLED", "partial results"]
+        "jobs", "results", job_id, code=1, words=["ended CANCELLED", "no item has a result"]
     )
 
 
