@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from model_store.engines import keras_file, keras_setup
 from model_store.engines.keras import KerasEngine
 from model_store.manifest import ModelManifest
+from model_store.testing import draft_for_test
 
 _ITEM_SHAPE = (4,)
 _TILES = range(1, 4)
@@ -20,23 +22,23 @@ def main() -> None:
     keras = keras_setup.import_keras()
     # One layer has a mebibyte of weights.
     layers = [keras.layers.Dense(units) for units in (4, 4, 4, 4, 512, 512, 4)]
-    artifact = keras_file.dump_model(keras.Sequential([keras.Input(_ITEM_SHAPE), *layers]))
-
-    _load(engine, artifact, times=_LOADS)
-    before_mib = _resident_mib()
-    _load(engine, artifact, times=_LOADS)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = Path(folder, "model.keras")
+        keras_file.save_model(keras.Sequential([keras.Input(_ITEM_SHAPE), *layers]), artifact)
+        _load(engine, artifact, times=_LOADS)
+        before_mib = _resident_mib()
+        _load(engine, artifact, times=_LOADS)
     sys.stdout.write(f"{_resident_mib() - before_mib}\n")
 
 
-def _load(engine: KerasEngine, artifact: bytes, *, times: int) -> None:
-    manifest = ModelManifest.model_construct(
-        name="m", version=1, item_shape=list(_ITEM_SHAPE), item_dtype="float32"
-    )
+def _load(engine: KerasEngine, artifact: Path, *, times: int) -> None:
+    draft = draft_for_test(item_shape=_ITEM_SHAPE, item_dtype="float32", classes=list("abcd"))
+    manifest = ModelManifest.model_construct(**dict(draft), version=1)
     for _ in range(times):
-        compile_for = engine.load(manifest, artifact, allowed_objects=())
+        model = engine.load(manifest, artifact, allowed_objects=())
         for tile_items in _TILES:
-            compile_for(tile_items)(np.zeros((tile_items, *_ITEM_SHAPE), np.float32))
-        del compile_for
+            model.compile(tile_items)(np.zeros((tile_items, *_ITEM_SHAPE), np.float32))
+        del model
         gc.collect()
 
 
