@@ -84,10 +84,7 @@ class InputTensor(Record):
 
     def takes(self, shape: Sequence[int]) -> bool:
         """Whether an item may have this shape."""
-        return len(shape) == len(self.shape) and all(
-            have > 0 if want is None else have == want
-            for have, want in zip(shape, self.shape, strict=True)
-        )
+        return takes(shape, self.shape)
 
     @property
     def fixed_shape(self) -> tuple[int, ...]:
@@ -96,8 +93,8 @@ class InputTensor(Record):
 
     @property
     def numpy_dtype(self) -> str:
-        """The dtype in arrays; NumPy has no bfloat16, which float32 holds without loss."""
-        return "float32" if self.dtype == "bfloat16" else self.dtype
+        """The dtype in arrays."""
+        return array_dtype(self.dtype)
 
     def __str__(self) -> str:
         """`uint8 [28, 28]`; `null` where a side varies."""
@@ -203,6 +200,22 @@ def default_image(shape: Shape) -> ImagePreprocessing | None:
         case _:
             return None
     return ImagePreprocessing(resize="none" if None in shape else "stretch", color=color)
+
+
+def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
+    """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
+    sides, wanted = tuple(have), tuple(want)
+    if None not in wanted:
+        return sides == wanted
+    return len(sides) == len(wanted) and all(
+        side > 0 if length is None else side == length
+        for side, length in zip(sides, wanted, strict=True)
+    )
+
+
+def array_dtype(dtype: str) -> str:
+    """The dtype in arrays; NumPy has no bfloat16, which float32 holds without loss."""
+    return "float32" if dtype == "bfloat16" else dtype
 
 
 def text_of(shape: Shape) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
+from fornada.tensors import array_dtype, takes
 
 Array = NDArray[np.generic]
 
@@ -32,22 +33,6 @@ def fitted_shape(have: Sequence[int], want: Sequence[int | None]) -> tuple[int, 
     if shape[-1:] == (1,) and takes(shape[:-1], want):
         return shape[:-1]
     return None
-
-
-def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
-    """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
-    sides, wanted = tuple(have), tuple(want)
-    if None not in wanted:
-        return sides == wanted
-    return len(sides) == len(wanted) and all(
-        side > 0 if length is None else side == length
-        for side, length in zip(sides, wanted, strict=True)
-    )
-
-
-def items_fit(have: Sequence[int], want: Sequence[int | None]) -> bool:
-    """Whether items of shape `have` fit `want`, ignoring a last axis of length 1."""
-    return fitted_shape(have, want) is not None
 
 
 def check_shape(
@@ -103,8 +88,7 @@ def check_items(
     fitted = check_shape(array.shape, item_shape, model=model, where=where)
     if array.dtype.kind not in "buif":
         raise InputError(f"{where}: dtype {array.dtype} is not numeric; {model} takes {item_dtype}")
-    # NumPy has no bfloat16, which float32 holds without loss.
-    want = np.dtype("float32" if item_dtype == "bfloat16" else item_dtype)
+    want = np.dtype(array_dtype(item_dtype))
     items = _fit_dtype(array, want, model=model, where=where)
     return items if items.shape[1:] == fitted else items.reshape(len(items), *fitted)
 

@@ -103,7 +103,7 @@ class Items:
         """The groups without items whose values the input does not allow, which become errors."""
         kept = []
         for group in groups:
-            whole = ItemGroup(rows=_filled(group.rows, tensor), positions=group.positions)
+            whole = ItemGroup(rows=filled(group.rows, tensor), positions=group.positions)
             bad = not_finite(whole.rows) if tensor.finite else {}
             if bad:
                 errors += [
@@ -189,7 +189,8 @@ def _misfit(item: Array, tensor: InputTensor) -> str | None:
     return None
 
 
-def _filled(rows: Array, tensor: InputTensor) -> Array:
+def filled(rows: Array, tensor: InputTensor) -> Array:
+    """The rows with the input's `fill`, if it has one, in place of NaN."""
     if tensor.fill is None or rows.dtype.kind != "f":
         return rows
     is_nan = np.isnan(rows)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from fornada.errors import BucketNotFoundError, InputError, StoreAccessError
-from fornada.formats.items import items_fit
+from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
 from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest, ShardInput
@@ -61,8 +61,9 @@ def _read_array(tensor: InputTensor, shard: ShardInput, *, jobs: JobStore) -> It
         )
     ref = shard.objects[0]
     array = from_npy(_fetch(ref, jobs=jobs), where=ref.key)
-    if array.ndim and not tensor.is_open and items_fit(array.shape[1:], tensor.fixed_shape):
-        array = array.reshape(len(array), *tensor.fixed_shape)
+    if array.ndim and not tensor.is_open:
+        fitted = fitted_shape(array.shape[1:], tensor.shape)
+        array = array if fitted is None else array.reshape(len(array), *fitted)
     count = shard.item_count
     if shard.selected is not None and array.ndim:
         # At least as many as are selected.

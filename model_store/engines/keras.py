@@ -67,7 +67,7 @@ class KerasEngine:
             work=estimate(
                 model,
                 item_shape=manifest.input.shape,
-                is_text=manifest.input.dtype.startswith("int"),
+                item_dtype=manifest.input.dtype,
             ),
         )
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import ModelRefusedError, error_line
 from fornada.formats.items import Array
+from fornada.tensors import array_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
@@ -75,9 +76,7 @@ def compile_predict(
         return tensorflow.expand_dims(numbers, -1) if numbers.shape.rank == 1 else numbers
 
     try:
-        # NumPy has no bfloat16.
-        array_dtype = "float32" if item_dtype == "bfloat16" else item_dtype
-        signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype)
+        signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype(item_dtype))
         compiled = tensorflow.function(forward, autograph=False).get_concrete_function(signature)
         shape = tuple(compiled.structured_outputs.shape)
     except Exception as exc:

@@ -119,7 +119,7 @@ def made_up_count(model: Any, items: Array) -> int:
 
 
 def _work(model: Any, items: Array) -> Work:
-    return estimate(model, item_shape=items.shape[1:], is_text=items.dtype.kind == "i")
+    return estimate(model, item_shape=items.shape[1:], item_dtype=items.dtype.name)
 
 
 def _tile_items(work: Work) -> int:

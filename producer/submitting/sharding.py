@@ -8,7 +8,7 @@ import numpy as np
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array, check_items, item_size_bytes
-from fornada.jobs.items import not_finite
+from fornada.jobs.items import filled, not_finite
 from fornada.records import ItemError
 from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
 from producer.submitting.file_sharding import cut_files
@@ -123,9 +123,7 @@ def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
 
 def _refuse_bad_items(block: ItemBlock, images: Array, signature: Signature) -> None:
     taken = signature.input
-    if taken.fill is not None and images.dtype.kind == "f":
-        images = np.where(np.isnan(images), images.dtype.type(taken.fill), images)
-    bad = {**(not_finite(images) if taken.finite else {}), **block.errors}
+    bad = {**(not_finite(filled(images, taken)) if taken.finite else {}), **block.errors}
     if bad:
         raise InputError(
             f"{block.where}: item {min(bad)}: {bad[min(bad)]}; replace or leave out such items, "

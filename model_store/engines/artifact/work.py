@@ -69,13 +69,13 @@ class Work:
         return max(1, items // tile_items) * tile_items
 
 
-def estimate(model: Any, *, item_shape: Sequence[int | None], is_text: bool) -> Work:
+def estimate(model: Any, *, item_shape: Sequence[int | None], item_dtype: str) -> Work:
     """The work of a built Keras model.
 
     Args:
         model: From `load_model`.
         item_shape: Shape of one item; `None` where a side is open.
-        is_text: Whether items are integers, the numbers of tokens.
+        item_dtype: Its dtype; signed integers are the numbers of tokens.
     """
     calls = [_Call(operation, shape) for operation, shape in output_shapes(model)]
     weight_bytes = 4 * sum(_count(weight) for weight in _read_weights(model))
@@ -83,7 +83,9 @@ def estimate(model: Any, *, item_shape: Sequence[int | None], is_text: bool) -> 
     item_numbers = math.prod(sizes)
     if not any(call.multiplications for call in calls):
         # No graph, or one of a single layer of others.
-        positions = item_numbers if is_text else math.prod(sizes[:-1]) // _SHRINKING
+        positions = (
+            item_numbers if item_dtype.startswith("int") else math.prod(sizes[:-1]) // _SHRINKING
+        )
         multiplications = weight_bytes // 4 * max(1, positions)
     else:
         multiplications = sum(call.multiplications for call in calls)

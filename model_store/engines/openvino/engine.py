@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
+from fornada.tensors import array_dtype
 from model_store.engines import golden
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
@@ -92,10 +93,8 @@ def _graph(model: Any, *, shape: Sequence[int | None], dtype: str) -> Any:
     openvino: Any = sys.modules["openvino"]
     ops: Any = sys.modules["keras"].ops
     opset = importlib.import_module("openvino.opset16")
-    # NumPy has no bfloat16.
-    array_dtype = openvino.Type(np.dtype("float32" if dtype == "bfloat16" else dtype))
     sides = openvino.PartialShape([-1 if side is None else side for side in shape])
-    items = opset.parameter(sides, array_dtype)
+    items = opset.parameter(sides, openvino.Type(np.dtype(array_dtype(dtype))))
     # Keras builds OpenVINO's graph by calling the layers.
     outputs = call_model(model, ops.cast(ops.convert_to_tensor(items.output(0)), dtype))
     numbers = ops.cast(outputs, "float32")
@@ -234,6 +233,6 @@ class OpenVINOEngine:
             work=estimate(
                 model,
                 item_shape=manifest.input.shape,
-                is_text=manifest.input.dtype.startswith("int"),
+                item_dtype=manifest.input.dtype,
             ),
         )

@@ -9,7 +9,8 @@ import numpy as np
 
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_items
-from fornada.formats.items import Array, check_shape, fitted_shape, takes
+from fornada.formats.items import Array, check_shape, fitted_shape
+from fornada.tensors import takes
 from producer.inputs.data.conversion import (
     as_array,
     is_array_like,
