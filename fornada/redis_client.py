@@ -8,7 +8,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from fornada.errors import BrokerError, ConfigError
+from fornada.errors import BrokerError
+from fornada.redis_server.url import parse_redis_url
 from fornada.settings import Settings
 
 _P = ParamSpec("_P")
@@ -19,30 +20,24 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
     """A client of the server that the settings name; makes no contact yet.
 
     Raises:
-        ConfigError: FORNADA_REDIS_URL is not a URL.
+        ConfigError: FORNADA_REDIS_URL is not a URL, or has an unknown option.
     """
-    try:
-        return redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=5,
-            socket_connect_timeout=5,
-            # A few tries within a second; a caller that can wait longer loops. Timeouts are not
-            # retried: redis-py nests its retries, which adds up to 90 s.
-            retry=Retry(
-                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                3,
-                supported_errors=(redis.ConnectionError,),
-            ),
-            health_check_interval=15,
-            decode_responses=decode_responses,
-            # Lets bitmaps, which are not text, survive decoding.
-            encoding_errors="surrogateescape",
-        )
-    except ValueError as exc:
-        raise ConfigError(
-            "FORNADA_REDIS_URL is not a URL; give e.g. redis://127.0.0.1:6379/0, and write "
-            "'/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
-        ) from exc
+    pool = parse_redis_url(settings.redis_url.get_secret_value()).pool(
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        # A few tries within a second; a caller that can wait longer loops. Timeouts are not
+        # retried: redis-py nests its retries, which adds up to 90 s.
+        retry=Retry(
+            ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+            3,
+            supported_errors=(redis.ConnectionError,),
+        ),
+        health_check_interval=15,
+        decode_responses=decode_responses,
+        # Lets bitmaps, which are not text, survive decoding.
+        encoding_errors="surrogateescape",
+    )
+    return redis.Redis.from_pool(pool)
 
 
 def milliseconds(time: tuple[int, int]) -> int:

@@ -15,6 +15,7 @@ PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
 #: Most threads that a worker chooses itself; beyond, they wait for the GIL, not for the store.
 MAX_CHOSEN_THREADS = 32
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://", "sentinels://")
 
 
 class Settings(BaseModel):
@@ -210,10 +211,10 @@ class Settings(BaseModel):
                 "one is missing; set both or neither"
             )
         redis_url = self.redis_url.get_secret_value()
-        if not redis_url.startswith(("redis://", "rediss://", "unix://")):
+        if not redis_url.startswith(_REDIS_SCHEMES):
             # Shows no part of the value: a URL cut short may begin with the password.
             raise ConfigError(
-                "FORNADA_REDIS_URL is not a Redis URL; begin it with redis://, rediss:// or unix://"
+                "FORNADA_REDIS_URL is not a Redis URL; begin it with " + ", ".join(_REDIS_SCHEMES)
             )
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):

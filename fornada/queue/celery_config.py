@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fornada.queue.redis_channel import ADDRESS, AddressedTransport
+from fornada.redis_server.url import parse_redis_url
 from fornada.settings import Settings
 
 #: When the message of a dead worker returns to the queue. It only tidies up: the reconciler gives
@@ -10,9 +12,16 @@ VISIBILITY_TIMEOUT_S = 3600
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
-    """Celery's configuration for `settings`."""
+    """Celery's configuration for `settings`.
+
+    Raises:
+        ConfigError: FORNADA_REDIS_URL is not a URL, or has an unknown option.
+    """
+    address = parse_redis_url(settings.redis_url.get_secret_value())
     return {
-        "broker_url": settings.redis_url.get_secret_value(),
+        # Only for logs; connections come from the address.
+        "broker_url": address.label,
+        "broker_transport": AddressedTransport,
         "task_default_queue": settings.queue,
         # JSON alone is accepted: a pickled message is code.
         "task_serializer": "json",
@@ -52,6 +61,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
             "interval_max": 1,
         },
         "broker_transport_options": {
+            ADDRESS: address,
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             # A worker killed while restoring messages must not block the others for 5 minutes.
             "unacked_mutex_expire": 30,

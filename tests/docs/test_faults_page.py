@@ -10,7 +10,12 @@ ROOT = Path(__file__).parents[2]
 FAULTS = (ROOT / "docs/operations/faults.md").read_text(encoding="utf-8")
 PARTS = (ROOT / "docs/operations/settings-of-the-parts.md").read_text(encoding="utf-8")
 #: Every deployment chooses its own.
-_OF_A_DEPLOYMENT = {"broker_url", "task_default_queue", "broker_transport_options"}
+_OF_A_DEPLOYMENT = {
+    "broker_url",
+    "broker_transport",
+    "task_default_queue",
+    "broker_transport_options",
+}
 
 
 def rows() -> list[list[str]]:

@@ -90,7 +90,7 @@ def test_envelopes_that_celery_cannot_open(
     finally:
         # One that stays in the queue would stay for the other tests.
         with live.redis() as client:
-            client.delete(live.settings.queue, "unacked", "unacked_index")
+            client.delete(live.settings.queue, "fornada:unacked", "fornada:unacked-index")
 
 
 def _check_worker_goes_on(live: Any, folder: Path) -> None:
@@ -116,7 +116,7 @@ def _push(live: Any, envelope: dict[str, Any]) -> None:
 
 def _nothing_in_queue(live: Any) -> bool:
     with live.redis() as client:
-        return not client.llen(live.settings.queue) and not client.hlen("unacked")
+        return not client.llen(live.settings.queue) and not client.hlen("fornada:unacked")
 
 
 def _envelope(

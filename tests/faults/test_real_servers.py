@@ -229,7 +229,7 @@ def test_messages_popped_by_idle_workers_that_were_killed_come_again(
     shards = 12
     workers = deployment.worker_pids()
     leader = deployment.leader_pid()
-    held_before = deployment.redis.hlen("unacked")
+    held_before = deployment.redis.hlen("fornada:unacked")
     real = CelerySender.from_settings(deployment.settings)
 
     def freeze_and_send(messages: list[ShardMessage]) -> None:
@@ -242,7 +242,7 @@ def test_messages_popped_by_idle_workers_that_were_killed_come_again(
         job = deployment.submit(shards, sender=SenderBy(freeze_and_send))
         # Two have left Redis: at least one went to a worker that dies now.
         assert deployment.redis.llen(deployment.queue) <= shards - 2
-        assert held_before == deployment.redis.hlen("unacked")
+        assert held_before == deployment.redis.hlen("fornada:unacked")
 
         # when
         for pid in workers - {leader}:

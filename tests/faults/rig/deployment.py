@@ -182,7 +182,7 @@ class Deployment:
 
     def is_idle(self) -> bool:
         """Whether no message waits in the queue or is held by a worker."""
-        return not self.redis.llen(self.queue) and not self.redis.hlen("unacked")
+        return not self.redis.llen(self.queue) and not self.redis.hlen("fornada:unacked")
 
     def leader_pid(self) -> int | None:
         """The live worker whose reconciler leads, if any."""

@@ -244,7 +244,7 @@ def test_the_backlog_tells_what_a_worker_holds(
 ) -> None:
     # given a bundle and a shard in a worker's hands, beside messages that are not ours
     for number, body in enumerate(("", "[]", "[{}, 1, 2]", '[{"body": "e30="}, "", ""]')):
-        broker.hset("unacked", str(number), body)
+        broker.hset("fornada:unacked", str(number), body)
     client.submit(IMAGES, model="m", items_per_shard=3)
     large.submit(IMAGES, model="m", items_per_shard=3)
     with client._sender._app.connection_for_read() as connection:

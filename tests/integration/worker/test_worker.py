@@ -354,17 +354,17 @@ def test_a_message_is_acknowledged_after_its_outcome_is_committed_and_not_before
         job = Client.from_settings(settings).submit(images[:3], model="m")
         start_held_worker()
         assert "predict" == _where_held(client)
-        assert (1, 0) == (client.hlen("unacked"), job.status().shards_done)
+        assert (1, 0) == (client.hlen("fornada:unacked"), job.status().shards_done)
 
         # when its outcome is committed, and the task has not returned
         client.lpush(GO_ON, "")
         assert "ok" == _where_held(client)
         assert JobState.SUCCEEDED == job.status().state
-        assert 1 == client.hlen("unacked")
+        assert 1 == client.hlen("fornada:unacked")
 
         # then it is acknowledged as the task returns
         client.lpush(GO_ON, "")
-        wait_until(lambda: 0 == client.hlen("unacked"), 30)
+        wait_until(lambda: 0 == client.hlen("fornada:unacked"), 30)
 
 
 def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(

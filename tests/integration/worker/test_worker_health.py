@@ -335,7 +335,7 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         store.enter_context(_stopped(servers._services[1].pid))
     with client, store:
         # and two more that it has fetched
-        wait_until(lambda: 3 == client.hlen("unacked"))
+        wait_until(lambda: 3 == client.hlen("fornada:unacked"))
         assert 3 == client.llen(deployment.settings.queue)
 
         # when supervisor and process are told to stop, twice, and the process has shown life since
@@ -350,7 +350,7 @@ def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched
         # then the one is done, and the others are in the queue again
         assert 0 == worker.wait(60), deployment.log()
         assert 1 == job.status().shards_done
-        assert (5, 0) == (client.llen(deployment.settings.queue), client.hlen("unacked"))
+        assert (5, 0) == (client.llen(deployment.settings.queue), client.hlen("fornada:unacked"))
         assert [] == list(client.scan_iter("fornada:lease:*"))
 
     # and another worker does them

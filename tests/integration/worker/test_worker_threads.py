@@ -29,7 +29,7 @@ def test_a_worker_takes_as_many_messages_as_keep_its_engine_from_waiting(
         with deployment.redis() as client:
 
             def is_over() -> bool:
-                held.append(client.hlen("unacked"))
+                held.append(client.hlen("fornada:unacked"))
                 return job.status().ended
 
             # when

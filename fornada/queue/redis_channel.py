@@ -1,0 +1,64 @@
+"""kombu's Redis transport, connected as FORNADA_REDIS_URL says, with all its keys under ours."""
+
+from typing import Any
+
+import redis
+from kombu.transport import redis as kombu_redis
+
+from fornada.redis_server.url import RedisAddress
+
+#: The transport option that carries the `RedisAddress`.
+ADDRESS = "address"
+
+
+class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has no types
+    """A channel whose connections come from a `RedisAddress`, like those of redis-py."""
+
+    # One ACL rule, ~fornada*, covers these and our own.
+    keyprefix_queue = "fornada:kombu:binding.%s"
+    keyprefix_binding_deadlines = "fornada:kombu:binding_deadlines"
+    keyprefix_binding_permanent = "fornada:kombu:binding_permanent.%s"
+    keyprefix_fanout = "fornada:kombu:fanout:{db}."
+    unacked_key = "fornada:unacked"
+    unacked_index_key = "fornada:unacked-index"
+    unacked_mutex_key = "fornada:unacked-mutex"
+
+    #: Set by kombu from the transport options.
+    address: RedisAddress
+
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, ADDRESS)
+
+    def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:  # noqa: FBT001, FBT002 - kombu's own
+        self.keyprefix_fanout = self.keyprefix_fanout.format(db=self.address.options.get("db", 0))
+        return self.address.pool(
+            wrap=self._told_when_cut if asynchronous else lambda connection_class: connection_class,
+            socket_timeout=self.socket_timeout,
+            socket_connect_timeout=self.socket_connect_timeout,
+            socket_keepalive=self.socket_keepalive,
+            health_check_interval=self.health_check_interval,
+        )
+
+    def _told_when_cut(self, connection_class: type[Any]) -> type:
+        channel = self
+
+        class ToldWhenCut(connection_class):  # type: ignore[misc]  # any of redis-py's classes
+            """A connection that the event loop stops watching once it is cut."""
+
+            def disconnect(self, *args: Any, **kwargs: Any) -> None:
+                super().disconnect(*args, **kwargs)
+                if channel._registered:
+                    channel._on_connection_disconnect(self)
+
+        return ToldWhenCut
+
+
+class AddressedTransport(kombu_redis.Transport):  # type: ignore[misc]  # kombu has no types
+    """The transport of `AddressedChannel`."""
+
+    Channel = AddressedChannel
+    #: kombu keeps the URL whole, and shows it in logs.
+    can_parse_url = True
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:  # noqa: ARG002, FBT001, FBT002 - kombu's own
+        """The URL for logs: `RedisAddress.label`, which holds no secret."""
+        return uri

@@ -1,0 +1,1 @@
+"""The Redis server that FORNADA_REDIS_URL names."""
