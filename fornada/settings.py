@@ -210,17 +210,25 @@ class Settings(BaseModel):
                 "FORNADA_S3_ACCESS_KEY_ID and FORNADA_S3_SECRET_ACCESS_KEY belong together, and "
                 "one is missing; set both or neither"
             )
-        redis_url = self.redis_url.get_secret_value()
-        if not redis_url.startswith(_REDIS_SCHEMES):
-            # Shows no part of the value: a URL cut short may begin with the password.
-            raise ConfigError(
-                "FORNADA_REDIS_URL is not a Redis URL; begin it with " + ", ".join(_REDIS_SCHEMES)
-            )
+        check_redis_scheme(self.redis_url.get_secret_value())
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise ConfigError(
                 f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; begin it with http:// or https://"
             )
+
+
+def check_redis_scheme(url: str) -> None:
+    """Check that `url` begins as a URL of Redis does.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not url.startswith(_REDIS_SCHEMES):
+        # Shows no part of the value: a URL cut short may begin with the password.
+        raise ConfigError(
+            "FORNADA_REDIS_URL is not a Redis URL; begin it with " + ", ".join(_REDIS_SCHEMES)
+        )
 
 
 def _without_empty(given: dict[str, str]) -> dict[str, Any]:

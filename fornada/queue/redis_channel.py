@@ -31,7 +31,7 @@ class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has 
     def _get_pool(self, asynchronous: bool = False) -> redis.ConnectionPool:  # noqa: FBT001, FBT002 - kombu's own
         self.keyprefix_fanout = self.keyprefix_fanout.format(db=self.address.options.get("db", 0))
         return self.address.pool(
-            wrap=self._told_when_cut if asynchronous else lambda connection_class: connection_class,
+            wrap=self._told_when_cut if asynchronous else None,
             socket_timeout=self.socket_timeout,
             socket_connect_timeout=self.socket_connect_timeout,
             socket_keepalive=self.socket_keepalive,

@@ -17,6 +17,7 @@ from redis.sentinel import (
 )
 
 from fornada.errors import ConfigError
+from fornada.settings import check_redis_scheme
 
 #: Commands block for a second; a shorter timeout would break each of them.
 MIN_SOCKET_TIMEOUT_S = 2.0
@@ -125,15 +126,10 @@ class RedisAddress:
             and self.options.get("ssl_check_hostname", True)
         )
 
-    @property
-    def user(self) -> str:
-        """The name of the user, `default` without one."""
-        return str(self.options.get("username", "default"))
-
     def pool(
         self,
         *,
-        wrap: Callable[[type], type] = lambda connection_class: connection_class,
+        wrap: Callable[[type], type] | None = None,
         **defaults: Any,
     ) -> redis.ConnectionPool:
         """A new pool; makes no contact yet.
@@ -143,13 +139,13 @@ class RedisAddress:
             defaults: redis-py's arguments of a connection, where the URL has none.
         """
         options = {**defaults, **self.options}
-        connection_class = wrap(self.connection_class)
+        connection_class = self.connection_class if wrap is None else wrap(self.connection_class)
         if issubclass(self.connection_class, redis.UnixDomainSocketConnection):
             options.pop("socket_keepalive", None)
         if self.service is not None:
             return SentinelConnectionPool(  # type: ignore[no-untyped-call]  # redis-py has no types here
                 self.service,
-                self._sentinel(defaults),
+                self._sentinel(options),
                 connection_class=connection_class,
                 check_connection=True,
                 **{
@@ -164,8 +160,7 @@ class RedisAddress:
             )
         return redis.ConnectionPool(connection_class=connection_class, **options)
 
-    def _sentinel(self, defaults: Mapping[str, Any]) -> Sentinel:
-        options = {**defaults, **self.options}
+    def _sentinel(self, options: Mapping[str, Any]) -> Sentinel:
         given = {
             name: value
             for name, value in options.items()
@@ -185,14 +180,9 @@ def parse_redis_url(url: str) -> RedisAddress:
         ConfigError: `url` is no URL, or an option is unknown or out of range. Shows no part of
             the URL but names of options, since a URL cut short may begin with the password.
     """
-    scheme = url.partition("://")[0]
-    if "://" not in url or scheme not in _SCHEMES:
-        raise ConfigError(
-            "FORNADA_REDIS_URL is not a Redis URL; begin it with "
-            + ", ".join(f"{name}://" for name in _SCHEMES)
-        )
+    check_redis_scheme(url)
     try:
-        return _parse(scheme, url)
+        return _parse(url.partition("://")[0], url)
     except ConfigError:
         raise
     except (ValueError, TypeError) as exc:
