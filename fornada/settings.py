@@ -48,6 +48,17 @@ class Settings(BaseModel):
     s3_secret_access_key: SecretStr | None = Field(
         default=None, description="The secret of FORNADA_S3_ACCESS_KEY_ID."
     )
+    deployment_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that producers and workers share, 64 hex digits each, separated by "
+        "commas. The first signs what goes through Redis, each verifies. Make one with "
+        "`openssl rand -hex 32`.",
+    )
+    input_prefixes: str | None = Field(
+        default=None,
+        description="Where jobs may read inputs that Fornada did not store, separated by commas: "
+        "`s3://photos/2026/,s3://fornada/inputs/`. Unset: `inputs/` of the bucket.",
+    )
     items_per_shard: int = Field(
         default=4096,
         ge=1,
