@@ -7,7 +7,6 @@ python docs/generate.py --check    exits 1 if one of them is not what the code s
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,14 +182,14 @@ def _help(command: click.Command, path: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        # It depends on the machine, as the description says.
+        return "see there"
     value = field.default
     if value is None:
         return "unset"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if isinstance(value, Path):
-        # Another machine, another folder.
-        value = Path("(temporary folder)") / value.relative_to(tempfile.gettempdir())
     return f"`{value}`"
 
 

@@ -1,7 +1,6 @@
 """All settings, read from `FORNADA_*` once at start; an unknown variable is an error."""
 
 import difflib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fornada.errors import ConfigError
+from fornada.files.private_folder import default_cache_dir
 from fornada.records import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
@@ -152,8 +152,10 @@ class Settings(BaseModel):
         description="The old name of `FORNADA_ALLOWED_OBJECTS`; both are read.",
     )
     cache_dir: Path = Field(
-        default=Path(tempfile.gettempdir()) / "fornada-cache",
-        description="The folder for workers' cached artifacts and signs of life.",
+        default_factory=lambda: default_cache_dir({}),
+        description="The folder for workers' cached artifacts and signs of life. It belongs to the "
+        "worker's user alone. Unset: `$XDG_CACHE_HOME/fornada`, else `/var/cache/fornada` for "
+        "root, else `~/.cache/fornada`.",
     )
     lease_s: float = Field(
         default=30.0,
@@ -194,8 +196,9 @@ class Settings(BaseModel):
         for name in given:
             if name not in cls.model_fields:
                 raise ConfigError(_unknown(name, list(cls.model_fields)))
+        values = {"cache_dir": default_cache_dir(environ)} | _without_empty(given)
         try:
-            settings = cls(**_without_empty(given))
+            settings = cls(**values)
         except ValidationError as exc:
             error = exc.errors(include_url=False)[0]
             variable = PREFIX + str(error["loc"][0]).upper()

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import json
 import shutil
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -104,8 +103,8 @@ def _by_all_names(allowed_objects: Collection[str]) -> dict[str, Any]:
 def _from_hdf5(old: Path) -> Any:
     keras = import_keras()
     h5py: Any = importlib.import_module("h5py")
-    with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
-        copy = Path(folder, "model.h5")
+    with scratch_folder() as folder:
+        copy = folder / "model.h5"
         shutil.copyfile(old, copy)
         with h5py.File(copy, "r+") as file:
             config = json.loads(file.attrs.get("model_config", "null"))

@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fornada.errors import FornadaError, LocalDiskError
+from fornada.files import scratch
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder that is gone after the block.
+    """A folder that is gone after the block, or at the next one if this process is killed.
 
     Raises:
         LocalDiskError: The temporary folder is full or not writable.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="fornada-") as folder:
-            yield Path(folder)
+        with scratch.scratch_folder() as folder:
+            yield folder
     except FornadaError:
         # Some are errors of the system, too.
         raise

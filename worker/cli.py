@@ -10,6 +10,8 @@ import click
 from fornada import logs
 from fornada.errors import LocalDiskError, UsageError
 from fornada.events import LOGGED
+from fornada.files.private_folder import check_private, make_private
+from fornada.files.scratch import remove_leftovers, scratch_folder
 from fornada.settings import Settings
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
@@ -73,17 +75,21 @@ def _exact(settings: Settings) -> Settings:
 
 
 def _report_health(settings: Settings) -> int:
+    for folder in (settings.cache_dir, settings.cache_dir / "workers"):
+        check_private(folder, setting="FORNADA_CACHE_DIR")
     live, stale = live_and_stale(settings.cache_dir)
     click.echo(f"{len(live)} workers show life, {len(stale)} do not")
     return 0 if live and not stale else 1
 
 
 def _require_folder(folder: Path) -> None:
-    """Check that `folder` can hold models and health files."""
+    """Check that `folder` can hold models and health files, and remove what killed workers left."""
+    make_private(folder, setting="FORNADA_CACHE_DIR")
+    for leftovers in (folder / "artifacts", Path(tempfile.gettempdir())):
+        remove_leftovers(leftovers)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
+        with scratch_folder(folder) as scratch:
+            (scratch / "probe").write_bytes(bytes(4096))
     except OSError as exc:
         raise LocalDiskError(
             f"{folder} cannot be written ({exc.strerror}); free space there, or set "

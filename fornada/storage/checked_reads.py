@@ -1,11 +1,11 @@
 """Read an object that a manifest or outcome names, and verify that it is the recorded one."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from fornada.errors import IntegrityError, ObjectNotFoundError
+from fornada.files.scratch import scratch_folder
 from fornada.records import ObjectRef, sha256_hex
 from fornada.storage.interface import ObjectStore
 
@@ -60,8 +60,8 @@ def download_checked(objects: ObjectStore, ref: ObjectRef, path: Path, *, remedy
         ObjectNotFoundError: The object is gone.
         OSError: The file cannot be written.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
-        part = Path(folder, "part")
+    with scratch_folder(path.parent) as folder:
+        part = folder / "part"
 
         def read() -> None:
             found = objects.download(ref.key, part, bucket=ref.bucket, max_bytes=ref.size_bytes + 1)

@@ -228,7 +228,7 @@ def test_a_worker_whose_folder_cannot_be_written(
     deployment: Any, folder: Path, full_disk: Path
 ) -> None:
     for cache, fact in (
-        (folder / "good.npy" / "cache", "good.npy/cache cannot be written"),
+        (folder / "good.npy" / "cache", "good.npy/cache cannot be made"),
         (full_disk / "cache", "No space left on device"),
     ):
         deployment.refuses(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fornada.errors import FornadaError, LocalDiskError
+from fornada.files.private_folder import is_private_file, make_private, open_private
 from fornada.logs import get_logger
 from fornada.records import sha256_of_file
 
@@ -26,7 +27,7 @@ class ArtifactCache:
         """The file of the artifact, if it is on disk and undamaged."""
         path = self._path(digest)
         try:
-            if sha256_of_file(path) == digest:
+            if is_private_file(path) and sha256_of_file(path) == digest:
                 return path
         except OSError:
             return None
@@ -50,7 +51,7 @@ class ArtifactCache:
     def _fetched(self, digest: str, fetch: Fetch) -> Path:
         path = self._path(digest)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make(path.parent)
             fetch(path)
             path.chmod(0o600)
         except FornadaError:
@@ -64,14 +65,20 @@ class ArtifactCache:
     def _locked(self, digest: str) -> Iterator[None]:
         path = self._folder / "locks" / f"{digest}.lock"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = path.open("wb")
+            self._make(path.parent)
+            file = open_private(path)
+        except LocalDiskError:
+            raise
         except OSError as exc:
             raise _disk_error(f"cannot lock {path}", exc) from exc
         with file:
             # The system releases the lock however the process ends.
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def _make(self, folder: Path) -> None:
+        for each in (self._folder, folder):
+            make_private(each, setting="FORNADA_CACHE_DIR")
 
     def _path(self, digest: str) -> Path:
         return self._folder / "artifacts" / f"{digest}.keras"

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fornada.errors import LocalDiskError
+from fornada.files.private_folder import make_private, open_private
 from fornada.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,6 +35,7 @@ class HealthFile:
     """`<folder>/workers/<name>.json`, touched at every beat, removed at a clean end."""
 
     def __init__(self, folder: Path, *, name: str) -> None:
+        self._folder = folder
         self._path = folder / "workers" / f"{name}.json"
         self._name = name
 
@@ -46,9 +48,11 @@ class HealthFile:
         try:
             try:
                 # Touched, not written: that also works on a disk that has filled up.
-                os.utime(self._path)
+                os.utime(self._path, follow_symlinks=False)
             except FileNotFoundError:
                 self._write()
+        except LocalDiskError:
+            raise
         except OSError as exc:
             raise LocalDiskError(
                 f"cannot write {self._path} ({exc.strerror}); free space there or set "
@@ -58,7 +62,7 @@ class HealthFile:
     def changed_at_ns(self) -> int | None:
         """When it was last touched, by the file system's clock; `None` if there is no file."""
         try:
-            return self._path.stat().st_mtime_ns
+            return self._path.lstat().st_mtime_ns
         except OSError:
             return None
 
@@ -70,8 +74,10 @@ class HealthFile:
 
     def _write(self) -> None:
         part = self._path.with_suffix(".part")
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part.write_text(json.dumps({"worker": self._name, "pid": os.getpid()}))
+        for folder in (self._folder, self._path.parent):
+            make_private(folder, setting="FORNADA_CACHE_DIR")
+        with open_private(part) as file:
+            file.write(json.dumps({"worker": self._name, "pid": os.getpid()}).encode())
         part.replace(self._path)
 
 
@@ -105,7 +111,7 @@ def live_and_stale(folder: Path) -> tuple[list[str], list[str]]:
     stale: list[str] = []
     for path in sorted((folder / "workers").glob("*.json")):
         try:
-            age_s = time.time() - path.stat().st_mtime
+            age_s = time.time() - path.lstat().st_mtime
         except FileNotFoundError:  # it just ended on purpose
             continue
         if age_s < STALE_AFTER_S:

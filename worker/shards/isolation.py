@@ -4,17 +4,16 @@ import contextlib
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from fornada.errors import FornadaError, InputError, ModelRefusedError, StoreUnavailableError
+from fornada.files.scratch import scratch_folder
 from fornada.formats.npy import from_npy
 from fornada.logs import get_logger
 from fornada.records import ItemError
@@ -115,8 +114,8 @@ class IsolatedProcess:
             StoreUnavailableError: Another attempt may succeed.
         """
         process = self._process or self._start()
-        with tempfile.TemporaryDirectory(prefix="fornada-isolated-") as folder:
-            output = Path(folder) / "probabilities.npy"
+        with scratch_folder() as folder:
+            output = folder / "probabilities.npy"
             request = {"first": first, "count": count, "output": str(output)}
             answer = self._ask(process, request, timeout_s=self._timeout_s)
             _raise_failure(answer)

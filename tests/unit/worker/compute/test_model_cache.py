@@ -390,7 +390,7 @@ def test_a_folder_that_cannot_be_made_is_a_local_disk_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("not a folder")
     disk = ArtifactCache(tmp_path / "file")
 
-    with pytest.raises(LocalDiskError, match=r"cannot lock .*FORNADA_CACHE_DIR"):
+    with pytest.raises(LocalDiskError, match=r"cannot be made .*FORNADA_CACHE_DIR"):
         disk.get_or_fetch(_DIGEST, _write)
 
 
