@@ -21,8 +21,11 @@ _SIZES: dict[str, tuple[str, ...]] = {
     "MultiHeadAttention": ("num_heads", "key_dim"),
     "GroupQueryAttention": ("num_query_heads", "head_dim"),
 }
-#: EfficientNetV2L has 1,100 layers, each called once. An object in a setting counts, too.
-_MAX_CALLS = 1_000_000
+#: EfficientNetV2L calls 1,100 layers, each once.
+_MAX_CALLS = 10_000
+#: What layers are made with, which no call runs on its own.
+_NOT_CALLED_MODULES = {"keras.initializers", "keras.regularizers", "keras.constraints"}
+_NOT_CALLED = {"DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy"}
 #: Settings that size a layer's outputs, without weights: numbers an item, 1 GiB in float32.
 _MAX_ITEM_NUMBERS = 2**28
 _OUTPUT_SIZES: dict[str, tuple[str, ...]] = {
@@ -81,7 +84,21 @@ def _call_count(node: Any) -> int:
         return 0
     nodes = node.get("inbound_nodes")
     times = len(nodes) if isinstance(nodes, list) and nodes else 1
-    return times * (("class_name" in node) + sum(map(_call_count, node.values())))
+    inner = sum(_call_count(value) for key, value in node.items() if key != "compile_config")
+    return times * (_is_called(node) + inner)
+
+
+def _is_called(node: dict[str, Any]) -> bool:
+    module, name = node.get("module"), node.get("class_name")
+    if module is None:
+        # Tensors, constants and slices; or a layer of a notebook.
+        return isinstance(node.get("registered_name"), str)
+    return (
+        name is not None
+        and name != "function"
+        and name not in _NOT_CALLED
+        and module not in _NOT_CALLED_MODULES
+    )
 
 
 def _sizes(node: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -298,3 +298,15 @@ def test_virtual_weights_are_refused(tmp_path: Path) -> None:
         file.create_virtual_dataset("x", layout)
 
     assert "another file" in _refusal(_artifact(weights=_weights(write)))
+
+
+def test_members_that_together_unpack_to_far_more_than_the_file_are_refused() -> None:
+    # given vocabularies that are each within the limit of a member
+    def write(archive: zipfile.ZipFile) -> None:
+        for number in range(3):
+            archive.writestr(f"assets/text_{number}/vocabulary.txt", b"a" * (15 * 1024**2))
+
+    data = _artifact(write=write, compression=zipfile.ZIP_DEFLATED)
+
+    with pytest.raises(ModelRefusedError, match=r"unpacks to \d+ bytes, over 16777216"):
+        check_artifact(data, where="m.keras")

@@ -177,17 +177,29 @@ def test_losses_of_ones_own_do_not_matter() -> None:
         _refusal(compile_config={"loss": evil})
 
 
-def test_nested_models_that_multiply_their_calls_are_refused() -> None:
-    layer = _dense("relu")
-    for _ in range(9):
-        layer = {
+@pytest.mark.parametrize(("depth", "is_refused"), [(3, False), (4, True), (9, True)])
+def test_nested_models_that_multiply_their_calls_are_refused(
+    depth: int,
+    *,
+    is_refused: bool,
+) -> None:
+    # given ten layers in models that are each called eight times
+    layers: list[Any] = [_dense("relu") for _ in range(10)]
+    for _ in range(depth):
+        model = {
             "module": "keras.src.models.functional",
             "class_name": "Functional",
-            "config": {"layers": [{**layer, "inbound_nodes": [{"args": []}] * 8}]},
+            "config": {"layers": layers},
+            "inbound_nodes": [{"args": []}] * 8,
         }
+        layers = [model]
+    data = json.dumps(layers[0]).encode()
 
-    with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item"):
-        check_sizes(json.dumps(layer).encode(), where="m.keras", element_count=100)
+    if not is_refused:
+        check_sizes(data, where="m.keras", element_count=100)
+        return
+    with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item, over 10000"):
+        check_sizes(data, where="m.keras", element_count=100)
 
 
 def test_objects_in_the_old_format_are_refused_even_under_an_allowed_name() -> None:
