@@ -27,7 +27,7 @@ _LIGHT_STEPS = (
     ("import producer.commands.jobs", _FRAMEWORKS),
     ("import producer.commands.compare", _FRAMEWORKS),
     ("import producer.testing", _FRAMEWORKS),
-    ("import fornada.commands.doctor", _FRAMEWORKS),
+    ("import fornada.commands.doctor.command", _FRAMEWORKS),
     ("import fornada.commands.local", _FRAMEWORKS),
     ("import model_store; dir(model_store)", _FRAMEWORKS),
     ("import model_store.store", _FRAMEWORKS),

@@ -41,7 +41,7 @@ _COMMANDS = {
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
     "doctor": _Target(
-        "fornada.commands.doctor", "doctor", "Check settings, broker, store and model."
+        "fornada.commands.doctor.command", "doctor", "Check settings, broker, store and model."
     ),
     "schemas": _Target(
         "fornada.commands.router", "schemas", "Print the JSON Schemas of all messages."

@@ -4,7 +4,7 @@ import json
 
 from click.testing import CliRunner, Result
 
-from fornada.commands.doctor import doctor as command
+from fornada.commands.doctor.command import doctor as command
 from fornada.coordination.redis import RedisCoordination
 from fornada.local.ports import free_port
 from fornada.settings import Settings
