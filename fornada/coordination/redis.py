@@ -9,11 +9,13 @@ from fornada import keys
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.redis_client import connected, translated
+from fornada.redis_client import connected, milliseconds, translated
 from fornada.settings import Settings
 
 #: Lifetime of a decision: longer than any write to the store takes; then the store has the answer.
 _DECIDED_MS = 5 * 60 * 1000
+#: A leader that was not seen for this long is gone, for those who only ask who leads.
+_SEEN_MS = 60 * 1000
 
 
 class RedisDecisions:
@@ -44,9 +46,10 @@ class RedisDecisions:
 class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
     """`Coordination` in Redis or Valkey."""
 
-    def __init__(self, *, client: "redis.Redis") -> None:
-        RedisOpenJobs.__init__(self, client=client)
-        RedisLeases.__init__(self, client=client)
+    def __init__(self, *, client: "redis.Redis", queue: str) -> None:
+        """Coordinate the work of `queue` on the server that `client` speaks to."""
+        RedisOpenJobs.__init__(self, client=client, queue=queue)
+        RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
 
     @classmethod
@@ -56,7 +59,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         Raises:
             ConfigError: FORNADA_REDIS_URL is not a URL.
         """
-        return cls(client=connected(settings))
+        return cls(client=connected(settings), queue=settings.queue)
 
     @translated
     def server_facts(self) -> dict[str, str]:
@@ -77,6 +80,13 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
 
     @translated
     def leader(self) -> str | None:
-        """The holder of the reconciler's lease; `None` when no worker runs."""
-        holder: str | None = self._redis.get(keys.REDIS_RECONCILER_LEASE)
+        """The reconciler that leads the queue; `None` if none did in the last minute."""
+        with self._redis.pipeline() as pipe:
+            pipe.time()
+            pipe.hmget(keys.redis_leader(self._queue), "beat", "at_ms")
+            time, (beat, at_ms) = pipe.execute()
+        # The server's clock may have been set back since.
+        if beat is None or abs(milliseconds(time) - int(at_ms)) > _SEEN_MS:
+            return None
+        holder: str = beat.rpartition(" ")[0]
         return holder
