@@ -11,8 +11,12 @@ import fornada
 from fornada.errors import ConfigError
 from fornada.settings import Settings
 from fornada.storage.s3.limits import Limits, pace_puts
+from fornada.storage.s3.unanswered import NotS3Error
 from fornada.storage.s3.wire import is_loopback
 
+_PAGE_BYTES = 256
+_PASSING = (408, 425, 429)
+_SERVER_ERROR = 500
 USER_AGENT = f"fornada/{fornada.__version__} botocore/{botocore.__version__}"
 
 
@@ -52,7 +56,25 @@ def connect(settings: Settings, limits: Limits) -> Any:
         config=_config(settings, limits),
     )
     pace_puts(client, limits)
+    client.meta.events.register_first("before-parse.s3.*", _refuse_web_pages)
     return client
+
+
+def _refuse_web_pages(response_dict: Any, **_: Any) -> None:
+    """Tell a web server from a store before boto3 takes its 404 for a missing object."""
+    status, body = response_dict["status_code"], response_dict["body"]
+    if status in _PASSING or status >= _SERVER_ERROR:
+        return
+    if isinstance(body, bytes):
+        is_page = body[:_PAGE_BYTES].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    else:
+        # An object, which may be a page: a store states its ETag.
+        headers = response_dict["headers"]
+        is_page = headers.get("content-type", "").startswith("text/html") and "etag" not in headers
+        if is_page:
+            body.close()
+    if is_page:
+        raise NotS3Error(f"a web page, status {status}")
 
 
 def _config(settings: Settings, limits: Limits) -> Config:
