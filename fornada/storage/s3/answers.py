@@ -70,8 +70,13 @@ _BUCKET_IN_USE = Meaning(
 )
 _LOCKED = Meaning(
     StoreRefusedError,
-    "demands a checksum or another header of this bucket's puts",
+    "refuses the request",
     "check the bucket's Object Lock, encryption and policy",
+)
+_TOO_LARGE = Meaning(
+    StoreRefusedError,
+    "takes no object as large as this one",
+    "lower FORNADA_MAX_SHARD_BYTES, or raise the store's limit",
 )
 _UNKNOWN_OPERATION = Meaning(
     StoreRefusedError, "does not know the request", "use a store that speaks S3"
@@ -90,6 +95,8 @@ MEANINGS = {
             "ConditionalRequestConflict",
             "ServiceUnavailable",
             "IncompleteBody",
+            # A put in parts was cleaned away, and begins anew.
+            "NoSuchUpload",
             "BadDigest",
             "XAmzContentSHA256Mismatch",
             "XAmzContentChecksumMismatch",
@@ -165,7 +172,7 @@ MEANINGS = {
     "BucketAlreadyOwnedByYou": _BUCKET_IN_USE,
     "BucketNotEmpty": _BUCKET_IN_USE,
     # Object.
-    **dict.fromkeys(("NoSuchKey", "NoSuchVersion", "NoSuchUpload", "NotFound"), _NO_OBJECT),
+    **dict.fromkeys(("NoSuchKey", "NoSuchVersion"), _NO_OBJECT),
     **dict.fromkeys(
         ("KeyTooLongError", "InvalidURI", "InvalidObjectName", "XMinioInvalidObjectName"),
         _WRONG_NAME,
@@ -183,13 +190,13 @@ MEANINGS = {
             "QuotaExceeded",
             "XMinioAdminBucketQuotaExceeded",
             "TooManyBuckets",
-            "EntityTooLarge",
             "InsufficientStorage",
             "XMinioStorageFull",
         ),
         _FULL,
     ),
     # The request itself.
+    "EntityTooLarge": _TOO_LARGE,
     "InvalidRequest": _LOCKED,
     "MissingContentMD5": _LOCKED,
     "ObjectLockConfigurationNotFoundError": _LOCKED,
@@ -220,6 +227,7 @@ _BY_STATUS = {
     403: _FORBIDDEN,
     404: _NO_OBJECT,
     408: _FAILED,
+    413: _TOO_LARGE,
     416: _SHORT,
     425: _FAILED,
     429: _BUSY,

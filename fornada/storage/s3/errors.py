@@ -5,18 +5,13 @@ from typing import Any
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConfigParseError,
-    CredentialRetrievalError,
-    InvalidConfigError,
+    ConnectionClosedError,
+    HTTPClientError,
     MetadataRetrievalError,
-    NoAuthTokenError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-    UnknownCredentialError,
 )
 
 from fornada.errors import (
@@ -24,29 +19,25 @@ from fornada.errors import (
     StoreAddressError,
     StoreCredentialsError,
     StoreError,
+    StoreUnavailableError,
 )
 from fornada.storage.s3.answers import meaning_of
+from fornada.storage.s3.credentials import CredentialsUnusableError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
 from fornada.storage.s3.unanswered import NotS3Error, not_answered
 
 #: Everything that boto3 raises or lets through from the layers below.
-RAISED = (ClientError, BotoCoreError, NotS3Error, TooSlowError, *BROKEN_OFF)
-
-_OF_CREDENTIALS = (
-    ConfigParseError,
-    CredentialRetrievalError,
-    InvalidConfigError,
-    MetadataRetrievalError,
-    NoAuthTokenError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-    UnknownCredentialError,
+RAISED = (
+    ClientError,
+    BotoCoreError,
+    CredentialsUnusableError,
+    NotS3Error,
+    TooSlowError,
+    *BROKEN_OFF,
 )
-_NEEDS_MORE = {"InvalidRequest", "InvalidArgument", "400"}
+
 _MOST_CHARACTERS = 300
+_NOT_FOUND = {"NotFound", "404"}
 _EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _BEYOND = {"InvalidRange", "416"}
@@ -62,8 +53,8 @@ def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: b
         return BucketNotFoundError(f"{bucket!r} is not the name of a bucket; check {setting}")
     if isinstance(exc, ClientError):
         return _answered(exc, where, bucket=bucket, own_bucket=own_bucket)
-    if isinstance(exc, _OF_CREDENTIALS):
-        return credentials_error(exc)
+    if isinstance(exc, CredentialsUnusableError):
+        return _no_credentials(exc.__cause__ or exc)
     return not_answered(exc, where)
 
 
@@ -87,20 +78,16 @@ def says_own_bucket(exc: ClientError) -> bool:
     return _code(exc) in _OWN_BUCKET
 
 
-def says_checksum_is_missing(exc: ClientError) -> bool:
-    """Whether the store refused a put for want of a checksum, as under Object Lock."""
-    said = str(exc.response.get("Error", {}).get("Message", "")).lower()
-    is_about = "content-md5" in said or "checksum" in said
-    return _code(exc) == "MissingContentMD5" or (_code(exc) in _NEEDS_MORE and is_about)
-
-
-def credentials_error(exc: Exception) -> StoreCredentialsError:
-    """Our error for one that was met while credentials were searched for or renewed."""
-    said = " ".join(str(exc).split())[:_MOST_CHARACTERS]
+def _no_credentials(exc: BaseException) -> StoreError:
     if isinstance(exc, NoCredentialsError):
         return StoreCredentialsError(
             "no credentials for the object store; set FORNADA_S3_ACCESS_KEY_ID and "
             "FORNADA_S3_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if _passes(exc):
+        return StoreUnavailableError(
+            f"the credentials for the object store cannot be renewed for now ({_line(exc)}); try "
+            "again, or check the service that gives them"
         )
     if isinstance(exc, ProfileNotFound):
         remedy = "check AWS_PROFILE, and the profile in ~/.aws/config"
@@ -110,29 +97,49 @@ def credentials_error(exc: Exception) -> StoreCredentialsError:
         remedy = "check AWS_WEB_IDENTITY_TOKEN_FILE and the files in ~/.aws"
     else:
         remedy = "check the role, profile or web identity that gives them"
-    return StoreCredentialsError(f"no usable credentials for the object store ({said}); {remedy}")
+    return StoreCredentialsError(
+        f"no usable credentials for the object store ({_line(exc)}); {remedy}"
+    )
+
+
+def _passes(exc: BaseException) -> bool:
+    """Whether the service that renews credentials may do so later."""
+    if isinstance(exc, ClientError):
+        return meaning_of(_code(exc), status=_status(exc)).error is StoreUnavailableError
+    return isinstance(exc, ConnectionClosedError | HTTPClientError | MetadataRetrievalError)
 
 
 def _answered(exc: ClientError, where: str, *, bucket: str, own_bucket: bool) -> StoreError:
     code, error = _code(exc), exc.response.get("Error", {})
-    metadata: Any = exc.response.get("ResponseMetadata", {})
-    meaning = meaning_of(code, status=metadata.get("HTTPStatusCode", 0))
-    said = " ".join(str(error.get("Message", "")).split())[:_MOST_CHARACTERS]
-    remedy = meaning.remedy
+    if code in _NOT_FOUND and exc.operation_name != "GetObject":
+        # All that a HEAD, or an answer without a body, says of a bucket.
+        code = "NoSuchBucket"
+    meaning = meaning_of(code, status=_status(exc))
+    said, remedy = _line(error.get("Message", "")), meaning.remedy
     if code == "NoSuchBucket":
         remedy = (
             "create it (`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
             if own_bucket
             else "check the s3:// address"
         )
+    metadata: Any = exc.response.get("ResponseMetadata", {})
     region = error.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     right = region or error.get("Endpoint")
     if meaning.error is StoreAddressError and right:
-        remedy += f", which is {right}"
+        remedy += f", which is {_line(right)}"
     return meaning.error(
         f"{where} {meaning.fact} ({f'{code}: {said}' if said else code}), bucket {bucket!r}; "
         f"{remedy}"
     )
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())[:_MOST_CHARACTERS]
+
+
+def _status(exc: ClientError) -> int:
+    metadata: Any = exc.response.get("ResponseMetadata", {})
+    return int(metadata.get("HTTPStatusCode", 0))
 
 
 def _code(exc: ClientError) -> str:

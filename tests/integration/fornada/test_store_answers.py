@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from fornada.errors import (
+    BucketNotFoundError,
     ObjectNotFoundError,
     StoreAddressError,
     StoreError,
@@ -31,6 +32,7 @@ class _Answering(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def _answer(self) -> None:
         server = self.server
@@ -115,18 +117,21 @@ def test_an_unknown_code_is_permanent_with_4xx_and_passes_with_5xx(
             )
 
 
-def test_a_web_page_is_no_store(server: _Answering, stores: list[S3ObjectStore]) -> None:
+def test_a_web_server_is_no_store(server: _Answering, stores: list[S3ObjectStore]) -> None:
     server.content_type, server.body = "text/html", b"<!doctype html><p>Welcome"
-    for status in (403, 404, 405):
+    for status in (200, 302, 403, 404, 405):
         server.status = status
         for store in stores:
             error = _error_of(store)
             assert isinstance(error, StoreAddressError)
-            assert "web page" in str(error)
-            with pytest.raises(StoreAddressError, match="FORNADA_S3_ENDPOINT_URL"):
+            with pytest.raises(StoreAddressError, match=r"a web page.*FORNADA_S3_ENDPOINT_URL"):
                 store.list("")
+    server.body = b""
+    for status, said in ((200, "no ETag, text/html"), (302, "a redirect to ")):
+        server.status = status
+        assert [said in str(_error_of(store)) for store in stores] == [True, True]
     # A proxy that cannot reach the store answers with a page too.
-    server.status = 502
+    server.status, server.body = 502, b"<html>Bad gateway"
     assert {StoreUnavailableError} == {type(_error_of(store)) for store in stores}
 
 
@@ -134,5 +139,9 @@ def test_an_answer_without_a_body_is_told_by_its_status(
     server: _Answering, stores: list[S3ObjectStore]
 ) -> None:
     server.status = 404
-    with pytest.raises(ObjectNotFoundError):
-        stores[1].get("key")
+    for store in stores:
+        with pytest.raises(ObjectNotFoundError):
+            store.get("key")
+        for call in (lambda: store.put("key", b"1"), store.server_time, lambda: store.list("")):  # noqa: B023 - called at once
+            with pytest.raises(BucketNotFoundError, match="--create-bucket"):
+                call()
