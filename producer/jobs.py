@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
+from fornada.coordination.server_clock import ServerClock
 from fornada.errors import JobNotFoundError, MessageError, UsageError
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
-from fornada.server_clock import ServerClock
 from producer.job import Job
 from producer.job_status import JobStatus
 from producer.listing import list_jobs

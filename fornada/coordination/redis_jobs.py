@@ -10,7 +10,7 @@ import redis
 from fornada import keys
 from fornada.coordination.interface import NEWEST_JOBS, Beat, Progress, SmallJob, Triage
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.redis_client import milliseconds, translated
+from fornada.redis_server.client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
 _ENDED_MS = 10 * 60 * 1000

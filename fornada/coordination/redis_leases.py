@@ -9,7 +9,7 @@ import redis
 from fornada import keys
 from fornada.coordination.interface import Admission, Claim, ShardEnd
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.redis_client import translated
+from fornada.redis_server.client import translated
 
 
 class RedisLeases:
