@@ -147,6 +147,19 @@ class JobEnded(Event):
     reason: str | None = None
 
 
+class JobHeldUp(Event):
+    """No process can go on with the job until an operator mends something."""
+
+    text = "job is held up"
+    level = logging.WARNING
+
+    job_id: str
+    #: The processes that cannot.
+    processes: str
+    why: str
+    more_times_since: int | None = None
+
+
 class ShardsReenqueued(Event):
     """The reconciler enqueues shards that were lost, or waited for room in the queue."""
 
@@ -172,6 +185,18 @@ class ModelLoaded(Event):
     engine: str
     tile_items: int
     duration_s: float
+
+
+class ModelDeclined(Event):
+    """The process may not or cannot load a model, and leaves its jobs to other workers."""
+
+    text = "model declined"
+    level = logging.WARNING
+
+    model: ModelPin
+    why: str
+    #: When this process tries again.
+    retry_in_s: float
 
 
 class ModelDropped(Event):

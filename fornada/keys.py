@@ -273,6 +273,11 @@ class JobStateKeys:
         return f"fornada:end:{self.job_id}"
 
     @property
+    def held_up(self) -> str:
+        """Hash: process that cannot go on with the job → why."""
+        return f"fornada:held-up:{self.job_id}"
+
+    @property
     def counters(self) -> list[str]:
         """All of the above, which are useless once the job has ended."""
         return [
@@ -284,6 +289,7 @@ class JobStateKeys:
             self.done,
             self.failed,
             self.end,
+            self.held_up,
         ]
 
     @property

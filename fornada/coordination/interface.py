@@ -8,6 +8,10 @@ from typing import Literal, Protocol
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
+#: Processes of which a job notes why they cannot go on with it, and for how long it does.
+MOST_HELD_UP = 16
+HELD_UP_S = 600.0
+MOST_WHY_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class Progress:
     started_at: datetime | None = None
     #: Nothing was lost since submission.
     counted: bool = False
+    #: Process that could not go on with the job of late → why.
+    held_up: Mapping[str, str] = field(default_factory=dict)
 
 
 class OpenJobs(Protocol):
@@ -133,6 +139,9 @@ class OpenJobs(Protocol):
             Fewer than `count`, even none, when Redis has forgotten or never kept the rest.
         """
 
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Jobs with which a process could not go on of late → process → why."""
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs that do not exist."""
 
@@ -152,6 +161,9 @@ class Recovery(OpenJobs, Protocol):
 
     def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
         """Whether `holder` is the leading reconciler for the next `lease_s`."""
+
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        """Note why this process cannot go on with the job."""
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         """Return jobs that need attention, with their lost shards.
@@ -188,6 +200,15 @@ class Leases(Protocol):
 
     def forget_attempt(self, claim: Claim) -> None:
         """Uncount an attempt that failed for no fault of the shard."""
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        """Leave shards to other processes: uncount the attempts, and release their leases.
+
+        Args:
+            claims: The attempts; they need not have begun.
+            process: The process that cannot go on with the jobs.
+            why: What keeps it from that, for the operator.
+        """
 
     def note_failure(self, claim: Claim, error: str) -> None:
         """Remember why an attempt ended without an outcome."""

@@ -96,6 +96,15 @@ class InMemoryCoordination:
             found = sorted(self._submitted_s, key=lambda job_id: -self._submitted_s[job_id])
             return found[skip : skip + count] if self._complete else []
 
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._lock:
+            found = {job_id: self._jobs[job_id].held_up(self._clock()) for job_id in job_ids}
+        return {job_id: why for job_id, why in found.items() if why}
+
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        with self._lock:
+            self._jobs[job_id].hold_up(process, why, now_s=self._clock())
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._lock:
             for job_id in job_ids:
@@ -158,6 +167,13 @@ class InMemoryCoordination:
     def forget_attempt(self, claim: Claim) -> None:
         with self._lock:
             self._jobs[claim.job_id].forget_attempt(claim)
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        with self._lock:
+            for claim in claims:
+                job = self._jobs[claim.job_id]
+                job.give_back(claim)
+                job.hold_up(process, why, now_s=self._clock())
 
     def note_failure(self, claim: Claim, error: str) -> None:
         with self._lock:

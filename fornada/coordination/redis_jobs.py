@@ -8,7 +8,14 @@ import numpy as np
 import redis
 
 from fornada import keys
-from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_WHY_CHARACTERS,
+    NEWEST_JOBS,
+    Progress,
+    SmallJob,
+    Triage,
+)
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.redis_client import milliseconds, translated
 
@@ -85,7 +92,8 @@ class RedisOpenJobs:
             pipe.zrange(state.enqueued, 0, -1, withscores=True)
             pipe.hgetall(state.failed)
             pipe.hgetall(state.job)
-            time, done, leases, enqueued, failed, job = pipe.execute()
+            pipe.hgetall(state.held_up)
+            time, done, leases, enqueued, failed, job, held_up = pipe.execute()
         now_ms = milliseconds(time)
         bits = np.frombuffer((done or "").encode(errors="surrogateescape"), np.uint8)
         started_ms = job.get("started_ms")
@@ -98,6 +106,7 @@ class RedisOpenJobs:
             attempts=int(job.get("attempts", 0)),
             started_at=started_ms and datetime.fromtimestamp(int(started_ms) / 1e3, UTC),
             counted="counted" in job,
+            held_up=held_up,
         )
 
     @translated
@@ -115,6 +124,21 @@ class RedisOpenJobs:
             pipe.zrevrange(keys.REDIS_NEWEST_JOBS, skip, skip + count - 1)
             complete, job_ids = pipe.execute()
         return cast("list[str]", job_ids) if complete else []
+
+    @translated
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(keys.JobStateKeys(job_id).held_up)
+            return {j: why for j, why in zip(job_ids, pipe.execute(), strict=True) if why}
+
+    @translated
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        held_up = keys.JobStateKeys(job_id).held_up
+        with self._redis.pipeline() as pipe:
+            pipe.hset(held_up, process, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(held_up, round(HELD_UP_S * 1000))
+            pipe.execute()
 
     @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
