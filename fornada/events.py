@@ -147,6 +147,16 @@ class JobEnded(Event):
     reason: str | None = None
 
 
+class JobUnreadable(Event):
+    """The job's manifest, its end or an outcome is none that this version can read."""
+
+    text = "job cannot be read"
+    level = logging.ERROR
+
+    job_id: str
+    why: str
+
+
 class JobHeldUp(Event):
     """No process can go on with the job until an operator mends something."""
 
@@ -154,7 +164,6 @@ class JobHeldUp(Event):
     level = logging.WARNING
 
     job_id: str
-    #: The processes that cannot.
     processes: str
     why: str
     more_times_since: int | None = None
@@ -195,7 +204,6 @@ class ModelDeclined(Event):
 
     model: ModelPin
     why: str
-    #: When this process tries again.
     retry_in_s: float
 
 

@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
+#: Jobs that are listed as unreadable.
+MOST_UNREADABLE = 1000
 #: Processes of which a job notes why they cannot go on with it, and for how long it does.
 MOST_HELD_UP = 16
 HELD_UP_S = 600.0
@@ -142,6 +144,9 @@ class OpenJobs(Protocol):
     def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Jobs with which a process could not go on of late → process → why."""
 
+    def unreadable_jobs(self) -> dict[str, str]:
+        """Jobs that cannot be read → why."""
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs that do not exist."""
 
@@ -164,6 +169,9 @@ class Recovery(OpenJobs, Protocol):
 
     def hold_up(self, job_id: str, process: str, why: str) -> None:
         """Note why this process cannot go on with the job."""
+
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        """List a job as unreadable, and as open no more; return whether it was not before."""
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         """Return jobs that need attention, with their lost shards.

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fornada.coordination.counters import JobCounters
-from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd, SmallJob, Triage
+from fornada.coordination.interface import (
+    MOST_UNREADABLE,
+    MOST_WHY_CHARACTERS,
+    Admission,
+    Claim,
+    Progress,
+    ShardEnd,
+    SmallJob,
+    Triage,
+)
 
 #: Lifetime of a decision, as in Redis.
 _DECIDED_S = 300.0
@@ -38,6 +47,7 @@ class InMemoryCoordination:
         """Forget everything, as a wiped Redis does."""
         with self._lock:
             self._open_jobs: set[str] = set()
+            self._unreadable: dict[str, str] = {}
             self._submitted_s: dict[str, float] = {}
             self._complete = False
             self._ended: dict[str, str] = {}
@@ -105,9 +115,22 @@ class InMemoryCoordination:
         with self._lock:
             self._jobs[job_id].hold_up(process, why, now_s=self._clock())
 
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._lock:
+            self._open_jobs.discard(job_id)
+            if job_id in self._unreadable or len(self._unreadable) >= MOST_UNREADABLE:
+                return False
+            self._unreadable[job_id] = why[:MOST_WHY_CHARACTERS]
+            return True
+
+    def unreadable_jobs(self) -> dict[str, str]:
+        with self._lock:
+            return dict(self._unreadable)
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._lock:
             for job_id in job_ids:
+                self._unreadable.pop(job_id, None)
                 self._open_jobs.discard(job_id)
                 self._submitted_s.pop(job_id, None)
 

@@ -10,6 +10,7 @@ import redis
 from fornada import keys
 from fornada.coordination.interface import (
     HELD_UP_S,
+    MOST_UNREADABLE,
     MOST_WHY_CHARACTERS,
     NEWEST_JOBS,
     Progress,
@@ -141,11 +142,31 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._redis.pipeline() as pipe:
+            pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
+            pipe.hexists(keys.REDIS_UNREADABLE_JOBS, job_id)
+            pipe.hlen(keys.REDIS_UNREADABLE_JOBS)
+            _, known, count = pipe.execute()
+        if known or count >= MOST_UNREADABLE:
+            return False
+        with self._redis.pipeline() as pipe:
+            pipe.hset(keys.REDIS_UNREADABLE_JOBS, job_id, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(keys.REDIS_UNREADABLE_JOBS, FORGET_AFTER_MS)
+            new, _ = pipe.execute()
+        return bool(new)
+
+    @translated
+    def unreadable_jobs(self) -> dict[str, str]:
+        return cast("dict[str, str]", self._redis.hgetall(keys.REDIS_UNREADABLE_JOBS))
+
+    @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
                 pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
+                pipe.hdel(keys.REDIS_UNREADABLE_JOBS, job_id)
             pipe.execute()
 
     @translated

@@ -82,8 +82,10 @@ class Census:
         read = self._jobs.manifest if ended else self._manifests.get
         try:
             return read(job_id).created_at
-        except (JobNotFoundError, MessageError):
+        except JobNotFoundError:
             return None
+        except MessageError:
+            return self._jobs.manifest_written_at(job_id)
         except StoreError as exc:
             if exc.fault == "transient":
                 raise

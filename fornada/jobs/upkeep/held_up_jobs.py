@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from fornada.coordination.interface import Recovery
-from fornada.errors import FornadaError
-from fornada.events import Events, JobHeldUp
+from fornada.errors import FornadaError, MessageError
+from fornada.events import Events, JobHeldUp, JobUnreadable
 from fornada.repeated import Repeated
 
 #: Rounds between two tries at a job; double up to this many.
@@ -99,6 +99,11 @@ class HeldUpJobs:
         """
         if isinstance(exc, FornadaError) and exc.fault == "transient":
             raise exc
+        if isinstance(exc, MessageError):
+            # The bytes do not change. The next census looks again.
+            if self._recovery.quarantine_job(job_id, str(exc)):
+                self._events.tell(JobUnreadable(job_id=job_id, why=str(exc)))
+            return
         self._left.setdefault(job_id, _Pace()).wait(self._round)
         why = str(exc) if isinstance(exc, FornadaError) else f"{type(exc).__name__}: {exc}"
         self._tell(job_id, {self._process: why})

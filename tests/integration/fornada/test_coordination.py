@@ -214,6 +214,19 @@ def test_shards_given_back_are_free_uncounted_and_say_why(coordination: Coordina
     assert {} == coordination.held_up(["job"])
 
 
+def test_a_job_that_cannot_be_read_is_listed_as_such_and_not_as_open(
+    coordination: Coordination,
+) -> None:
+    coordination.rebuild_open_jobs(["a", "b"])
+
+    assert [True, False] == [coordination.quarantine_job("a", "no manifest") for _ in range(2)]
+
+    assert {"b"} == coordination.open_jobs()
+    assert {"a": "no manifest"} == coordination.unreadable_jobs()
+    coordination.drop_jobs(["a"])
+    assert {} == coordination.unreadable_jobs()
+
+
 # Done and ended.
 
 

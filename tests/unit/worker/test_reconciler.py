@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreAccessError, StoreUnavailableError
-from fornada.events import JobHeldUp
+from fornada.events import JobHeldUp, JobUnreadable
 from fornada.jobs.upkeep import reconciler as reconciler_module
 from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
 from fornada.queue.message import ShardMessage
@@ -413,6 +414,37 @@ def test_a_job_that_workers_give_back_is_tried_ever_more_rarely_until_one_takes_
     rounds(64, gives_back=False)
     taken = [count for count in sent if count]
     assert [1, 4, 16, 64, 115] == taken
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_again(
+    world: Any,
+) -> None:
+    # given a manifest, an end and an outcome that somebody else wrote, and a sound job
+    for job_id in ("manifest", "end", "outcome", "sound"):
+        world.submit(job_id=job_id)
+    job = keys.JobKeys
+    for key in (job("manifest").manifest, job("end").final, job("outcome").outcome(0)):
+        world.objects.put(key, b"{}")
+    reconciler = world.new_reconciler()
+
+    # when the reconciler has looked at each
+    for _ in range(2):
+        reconciler.round()
+    broken = {"manifest", "end", "outcome"}
+    asked = world.requests(lambda: [reconciler.round() for _ in range(100)])
+
+    # then it did so once, said so once, and the sound one goes on
+    told = [event.job_id for event in world.heard if isinstance(event, JobUnreadable)]
+    assert sorted(broken) == sorted(told)
+    assert broken == world.coordination.unreadable_jobs().keys()
+    assert {"sound"} == world.coordination.open_jobs()
+    assert {"sound"} == {message.job_id for message in world.queue}
+    assert 0 == asked["get manifest.json"]
+
+    # and not even a census says it again
+    for _ in range(_ROUNDS_PER_CENSUS):
+        reconciler.round()
+    assert 3 == len([event for event in world.heard if isinstance(event, JobUnreadable)])
 
 
 def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
