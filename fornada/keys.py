@@ -315,6 +315,11 @@ REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 REDIS_RECONCILER_LEASE = "fornada:reconciler"
 
 
+def redis_quarantine(queue: str) -> str:
+    """List: what lay on the queue and is no message, newest first."""
+    return f"fornada:quarantine:{queue}"
+
+
 def redis_predict_calls(queue: str) -> str:
     """List: calls of `client.predict` that no worker has taken yet."""
     return f"fornada:predict:{queue}"

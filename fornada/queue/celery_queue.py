@@ -1,7 +1,5 @@
 """The queue as Celery keeps it in Redis."""
 
-import base64
-import json
 from collections.abc import Iterable, Iterator
 
 from celery import Celery
@@ -10,13 +8,10 @@ from kombu.exceptions import OperationalError
 from fornada import keys
 from fornada.errors import BrokerError, MessageError
 from fornada.queue.celery_config import celery_config
+from fornada.queue.envelope import ARGUMENTS_SHOWN, open_held
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
 from fornada.settings import Settings
-
-#: Shown in logs instead of the arguments, which may hold the caller's images. Celery shows the
-#: arguments themselves where this is empty.
-_ARGUMENTS_SHOWN = "(not shown)"
 
 
 class CelerySender:
@@ -39,7 +34,7 @@ class CelerySender:
                 self._app.send_task(
                     keys.TASK_RUN_SHARD,
                     args=[message.model_dump(mode="json", exclude_none=True) for message in bundle],
-                    argsrepr=_ARGUMENTS_SHOWN,
+                    argsrepr=ARGUMENTS_SHOWN,
                 )
         except OperationalError as exc:
             raise _unreachable(exc) from exc
@@ -74,12 +69,11 @@ def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[l
 def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     """Our messages in an entry of kombu's hash of unacknowledged messages."""
     try:
-        message, _exchange, _routing_key = json.loads(unacknowledged)
-        arguments = json.loads(base64.b64decode(message["body"]))[0]
-        return [ShardMessage.from_plain(argument, where="message") for argument in arguments]
-    except (LookupError, MessageError, TypeError, ValueError):
-        # Not ours; a worker drops it.
+        _queue, messages = open_held(unacknowledged)
+    except MessageError:
+        # A worker quarantines it.
         return []
+    return messages
 
 
 def _unreachable(exc: Exception) -> BrokerError:
