@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from fornada import keys
-from fornada.errors import BrokerError, MessageError
+from fornada.errors import MessageError
 from fornada.queue.celery_config import celery_config
 from fornada.queue.envelope import ARGUMENTS_SHOWN, open_held
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
+from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
 
 
@@ -37,7 +39,7 @@ class CelerySender:
                     argsrepr=ARGUMENTS_SHOWN,
                 )
         except OperationalError as exc:
-            raise _unreachable(exc) from exc
+            raise translate_error(exc) from exc
 
     def reserved(self) -> set[ShardMessage]:
         """As `Sender`."""
@@ -45,10 +47,11 @@ class CelerySender:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(**self._app.conf.task_publish_retry_policy)
                 channel = connection.default_channel
-                bodies = channel.client.hvals(channel.unacked_key)
-        except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:
-            raise _unreachable(exc) from exc
-        return {message for body in bodies for message in _messages_in(body)}
+                # By and by: others can file any number.
+                held = channel.client.hscan_iter(channel.unacked_key, count=100)
+                return {message for _tag, body in held for message in _messages_in(body)}
+        except (OperationalError, OSError, RedisError) as exc:
+            raise translate_error(exc) from exc
 
 
 def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[list[ShardMessage]]:
@@ -74,10 +77,3 @@ def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
         # A worker quarantines it.
         return []
     return messages
-
-
-def _unreachable(exc: Exception) -> BrokerError:
-    return BrokerError(
-        f"the queue cannot be reached ({exc}); check FORNADA_REDIS_URL and that the server "
-        "runs (`fornada up` starts one)"
-    )
