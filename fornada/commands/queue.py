@@ -3,12 +3,13 @@
 import os
 
 import click
-from rich.table import Table
-from rich.text import Text
 
-from fornada.commands.output import JSON_OPTION, console, print_json
-from fornada.queue.quarantine import Quarantine, printable
+from fornada.commands.output import JSON_OPTION, print_json, print_table, say
+from fornada.queue.quarantine import Quarantine
 from fornada.settings import Settings
+
+#: Characters of each that a list shows; all that is kept is in `--json`.
+_SHOWN = 60
 
 
 @click.group()
@@ -34,15 +35,13 @@ def list_quarantined(as_json: bool) -> None:  # noqa: FBT001 - click passes flag
         found = [entry.model_dump(mode="json") for entry in entries]
         print_json({"queue": settings.queue, "quarantined": found})
         return
-    table = Table("found", "bytes", "begins with", "reason", box=None)
-    for entry in entries:
-        table.add_row(
-            f"{entry.at:%F %T}Z",
-            str(entry.size_bytes),
-            Text(entry.text[:60]),
-            Text(printable(entry.reason)),
-        )
-    console().print(table if entries else "nothing in quarantine")
+    if not entries:
+        say("nothing in quarantine")
+        return
+    print_table(
+        [(f"{e.at:%F %T}Z", e.size_bytes, e.text[:_SHOWN], e.reason) for e in entries],
+        header=("found", "bytes", "begins with", "reason"),
+    )
 
 
 @quarantine.command()
@@ -57,4 +56,4 @@ def drop(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     if as_json:
         print_json({"queue": settings.queue, "dropped": count})
         return
-    click.echo(f"{count} dropped")
+    say(f"{count} dropped")

@@ -31,9 +31,8 @@ class QuarantinedMessage(Record):
 
     @property
     def text(self) -> str:
-        """The first bytes as text for a terminal: control characters are escapes."""
-        decoded = base64.b64decode(self.start).decode("utf-8", errors="backslashreplace")
-        return printable(decoded)
+        """The first bytes as text; what is no UTF-8 stands as escapes."""
+        return base64.b64decode(self.start).decode("utf-8", errors="backslashreplace")
 
 
 class Quarantine:
@@ -94,10 +93,3 @@ class Quarantine:
             pipe.delete(self._key)
             count, _ = pipe.execute()
         return int(count)
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters, and all else that is not printable, as escapes."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )

@@ -179,10 +179,10 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
 
     newest, *_ = kept = quarantine.entries()
     assert 2 == len(kept)
-    assert newest.text.startswith("\\x1b[31m4xxx")
+    assert newest.text.startswith("\x1b[31m4xxx")
     assert (10_006, 1024, 500) == (
         newest.size_bytes,
-        len(newest.text) - 3,
+        len(newest.text),
         len(newest.reason),
     )
     assert client.strlen(keys.redis_quarantine("other")) == 0
