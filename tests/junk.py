@@ -1,9 +1,9 @@
 """What a stranger may push onto the queue, or file among the messages that are taken."""
 
 import base64
-import gzip
 import json
 import uuid
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,9 +53,10 @@ def envelope(
     return {name: value for name, value in whole.items() if name != without}
 
 
-def bomb() -> bytes:
-    """A message of 1 MB that unpacks to 800 MB."""
-    packed = gzip.compress(b"[" + b" " * 800_000_000 + b"[],{},{}]")
+def bomb(mebibytes: int) -> bytes:
+    """A message of about a kilobyte for each of the mebibytes that it unpacks to."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(packer.compress(b" " * 2**20) for _ in range(mebibytes)) + packer.flush()
     return json.dumps(envelope(packed, headers={"compression": "application/x-gzip"})).encode()
 
 
