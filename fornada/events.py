@@ -137,6 +137,24 @@ class MessageDropped(Event):
     shard: int | None = None
 
 
+class MessageQuarantined(Event):
+    """The queue held something that is no message; it is in the quarantine of the queue."""
+
+    text = "message quarantined"
+    level = logging.WARNING
+
+    queue: str
+    reason: str
+    size_bytes: int
+    #: How many since the last line, this one too. `None`: it has no line, others had one just now.
+    count: int | None = None
+
+    @property
+    def is_logged(self) -> bool:
+        """Not every one: they may come by the thousand."""
+        return self.count is not None
+
+
 class JobEnded(Event):
     """The job's end is stored."""
 

@@ -342,6 +342,11 @@ def redis_leader(queue: str) -> str:
     return f"{REDIS_LEADER_PREFIX}{queue}"
 
 
+def redis_quarantine(queue: str) -> str:
+    """List: what lay on the queue and is no message, newest first."""
+    return f"fornada:quarantine:{queue}"
+
+
 def redis_predict_calls(queue: str) -> str:
     """List: calls of `client.predict` that no worker has taken yet."""
     return f"fornada:predict:{queue}"
