@@ -106,6 +106,10 @@ class BacklogFullError(BrokerError, fault="transient", http_status=429):
     """Too many calls of `predict` wait for a worker; the same call may pass later."""
 
 
+class AnswerNotTrustedError(FornadaError, fault="worker"):
+    """An answer to `predict` is not signed with a key that the client has."""
+
+
 class StoreError(FornadaError, fault="worker"):
     """Base of the object store's errors."""
 

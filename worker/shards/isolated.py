@@ -14,6 +14,7 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import FornadaError, PredictionError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
@@ -24,6 +25,7 @@ from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.tensors import InputTensor
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
@@ -92,7 +94,10 @@ class _Shard:
             choose_tile=tile_chooser(
                 self._settings,
                 objects=self._objects,
-                decide=RedisCoordination.from_settings(self._settings).decide,
+                decide=SignedDecisions(
+                    RedisCoordination.from_settings(self._settings),
+                    deployment_keys=DeploymentKeys.from_settings(self._settings),
+                ).decide,
                 engine=engine,
             ),
         )

@@ -16,6 +16,7 @@ from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.attempts import Attempts
@@ -45,10 +46,12 @@ class ShardService:
         endings: Endings,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: Executor | None = None,
     ) -> None:
         self._manifests = manifests
+        self._keys = deployment_keys
         self._leases = leases
         self._endings = endings
         self._lease_s = lease_s = settings.lease_s
@@ -102,7 +105,8 @@ class ShardService:
         found = []
         for message, run in zip(messages, runs, strict=True):
             with steps.attempt_step(run):
-                manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
+                carried = trusted_manifest(message, deployment_keys=self._keys)
+                manifest = carried or self._manifests.get(run.job_id)
                 if run.shard >= len(manifest.shards):
                     fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
                     raise MessageError(fact)

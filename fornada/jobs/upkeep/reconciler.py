@@ -22,6 +22,7 @@ from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Reconciler:
         sender: Where lost shards are enqueued.
         settings: The deployment's.
         holder: The name under which this process leads.
+        deployment_keys: Sign the manifests that messages carry.
         events: Hears of shards enqueued again, and of jobs that ended.
     """
 
@@ -75,6 +77,7 @@ class Reconciler:
         sender: Sender,
         settings: Settings,
         holder: str,
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
     ) -> None:
         self._jobs = jobs
@@ -83,6 +86,7 @@ class Reconciler:
         self._sender = sender
         self._settings = settings
         self._holder = holder
+        self._keys = deployment_keys
         self._events = events
         self._lead_s = max(5.0, 3 * settings.reconcile_interval_s)
         self._renewals = Renewals(interval_s=self._lead_s / 3)
@@ -270,7 +274,9 @@ class Reconciler:
             )
             self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
-            self._sender.enqueue(message_for(manifest, shard) for shard in shards)
+            self._sender.enqueue(
+                message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
+            )
 
     def _give_up_later(self, job_id: str) -> None:
         """Drop a job that was listed and never submitted, once the grace is over."""

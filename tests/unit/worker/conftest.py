@@ -28,7 +28,7 @@ from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
-from fornada.testing import HookedObjectStore, InMemoryCoordination
+from fornada.testing import TEST_KEYS, HookedObjectStore, InMemoryCoordination
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -154,6 +154,7 @@ class _World:
             ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
+            deployment_keys=TEST_KEYS,
             events=self.events,
         )
 
@@ -165,6 +166,7 @@ class _World:
             sender=self.sender,
             settings=Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options}),
             holder=holder,
+            deployment_keys=TEST_KEYS,
             events=self.events,
         )
 

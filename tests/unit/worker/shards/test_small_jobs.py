@@ -1,5 +1,6 @@
 """Small jobs: inputs in messages, several at a time, with the fewest requests possible."""
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,13 +20,17 @@ from fornada.jobs.outcome import ShardOutcome
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.tensors import InputTensor
+from fornada.testing import TEST_KEYS
 
 ITEMS = np.arange(300, dtype=np.float32).reshape(100, 3)
 UNCONDITIONAL = pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
 
 
+message_of = functools.partial(message_for, deployment_keys=TEST_KEYS)
+
+
 def messages(*jobs: JobManifest) -> list[ShardMessage]:
-    return [message_for(job, shard) for job in jobs for shard in range(len(job.shards))]
+    return [message_of(job, shard) for job in jobs for shard in range(len(job.shards))]
 
 
 def submit(world: Any, count: int, **changes: object) -> list[JobManifest]:
@@ -35,7 +40,7 @@ def submit(world: Any, count: int, **changes: object) -> list[JobManifest]:
 
 def load_model(world: Any) -> None:
     """Load the model, so that it costs no request later."""
-    world.service.run(message_for(submit(world, 1)[0], 0))
+    world.service.run(message_of(submit(world, 1)[0], 0))
 
 
 def probabilities(world: Any, job: JobManifest, shard: int = 0) -> np.ndarray:
@@ -62,7 +67,7 @@ def test_a_small_job_is_one_write_from_its_message_to_its_end(world: Any) -> Non
     load_model(world)
     (job,) = submit(world, 1)
 
-    asked = world.requests(lambda: world.service.run(message_for(job, 0)))
+    asked = world.requests(lambda: world.service.run(message_of(job, 0)))
 
     write = "put_if_absent" if world.objects.conditional_writes else "put"
     assert {f"{write} final.json": 1} == asked
@@ -100,16 +105,16 @@ def test_a_result_that_is_not_small_becomes_an_object(world: Any) -> None:
 
 def test_a_delivery_long_after_the_end_changes_nothing(world: Any) -> None:
     (job,) = submit(world, 1)
-    world.service.run(message_for(job, 0))
+    world.service.run(message_of(job, 0))
     final, outcome = world.jobs.final(job.job_id), world.jobs.outcome(job.job_id, 0)
 
     # while Redis knows that the job ended, it costs nothing either
-    assert {} == world.requests(lambda: world.service.run(message_for(job, 0)))
+    assert {} == world.requests(lambda: world.service.run(message_of(job, 0)))
     world.advance(3600)
-    world.service.run(message_for(job, 0))
+    world.service.run(message_of(job, 0))
 
     assert (final, outcome) == (world.jobs.final(job.job_id), world.jobs.outcome(job.job_id, 0))
-    assert "ended" == world.service.run(message_for(job, 0))
+    assert "ended" == world.service.run(message_of(job, 0))
 
 
 @pytest.mark.parametrize("inline", [True, False], ids=["small", "in objects"])
@@ -183,7 +188,7 @@ def test_jobs_of_a_bundle_end_independently(world: Any) -> None:
     late = world.submit_small([ITEMS[4:5]], deadline=good.created_at)
     world.jobs.finish(cancelled, "CANCELLED", "enough")
     world.coordination.end_jobs({cancelled.job_id: "CANCELLED"})
-    world.service.run(message_for(done, 0))
+    world.service.run(message_of(done, 0))
     world.advance(1)
     unknown = ShardMessage(job_id="nobody", shard=0)
 
@@ -220,7 +225,7 @@ def test_inline_bytes_that_are_not_what_the_manifest_says_are_a_dead_input(world
         spec = ShardInput(objects=[whole.model_copy(update=change)], item_count=1)
         job = world.submit_small([], shards=[spec])
 
-        assert "dead" == world.service.run(message_for(job, 0))
+        assert "dead" == world.service.run(message_of(job, 0))
 
         assert why in world.jobs.outcome(job.job_id, 0).detail
 
@@ -348,7 +353,7 @@ def test_a_carried_manifest_is_trusted_only_for_a_job_that_redis_knows(
     (stored,) = submit(world, 1)
     job = with_content_id(stored.model_copy(update={"nonce": "never stored"})).manifest
 
-    assert "ended" == world.service.run(message_for(job, 0))
+    assert "ended" == world.service.run(message_of(job, 0))
 
     assert [] == list(world.objects.list(keys.JobKeys(job.job_id).prefix))
     # and Redis keeps nothing of it
@@ -369,7 +374,7 @@ def test_after_redis_was_wiped_the_store_is_asked(world: Any) -> None:
 
 def test_a_message_of_a_purged_job_brings_nothing_back(world: Any) -> None:
     (job,) = submit(world, 1)
-    carried = message_for(job, 0)
+    carried = message_of(job, 0)
     world.service.run(carried)
     world.jobs.delete(job.job_id)
     world.advance(3600)
@@ -392,7 +397,7 @@ def test_a_cancel_that_comes_first_stands(world: Any) -> None:
 
     world.objects.before = cancel
 
-    world.service.run(message_for(job, 0))
+    world.service.run(message_of(job, 0))
 
     # then, if both may write, both write the end that was decided first
     state = "CANCELLED" if world.objects.conditional_writes else "SUCCEEDED"
@@ -410,7 +415,7 @@ def test_an_end_that_was_decided_before_is_the_one_that_is_written(world: Any) -
     def decide_ends(ends: dict[str, bytes], **options: bool) -> dict[str, bytes]:
         decided = real(ends, **options)
         world.coordination.decide_ends = real
-        world.service.run(message_for(job, 0))
+        world.service.run(message_of(job, 0))
         written.append(world.objects.get(keys.JobKeys(job.job_id).final).data)
         return decided
 
@@ -432,7 +437,7 @@ def test_redis_wiped_before_the_end_leaves_that_to_the_outcome(world: Any) -> No
 
     world.engine.predict_tile = predict
 
-    assert "ok" == world.service.run(message_for(job, 0))
+    assert "ok" == world.service.run(message_of(job, 0))
 
     assert "SUCCEEDED" == world.jobs.final(job.job_id).state
     if not world.objects.conditional_writes:
@@ -474,7 +479,7 @@ def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
     world.coordination.renew = lambda *_, **__: None
     world.engine.predict_tile = predict
 
-    assert "ok" == service.run(message_for(job, 0))
+    assert "ok" == service.run(message_of(job, 0))
 
     assert "other" == world.jobs.outcome(job.job_id, 0).attempt
     assert world.jobs.final(job.job_id).outcome is None
@@ -539,12 +544,12 @@ def test_a_broker_that_is_lost_before_it_hears_of_the_end_changes_nothing(world:
 
     world.coordination.end_jobs = away
 
-    world.service.run(message_for(job, 0))
+    world.service.run(message_of(job, 0))
 
     final = world.jobs.final(job.job_id)
     assert "SUCCEEDED" == final.state
     world.advance(world.lease_s + 1)
-    assert "done" == world.service.run(message_for(job, 0))
+    assert "done" == world.service.run(message_of(job, 0))
     assert (final, "SUCCEEDED") == (
         world.jobs.final(job.job_id),
         world.coordination._ended[job.job_id],
@@ -567,3 +572,39 @@ def test_redis_wiped_at_any_step_loses_no_small_job(world: Any, step: str) -> No
             world.service.run(world.queue.pop(0))
 
     assert ["SUCCEEDED"] * 3 == [world.jobs.final(job.job_id).state for job in jobs]
+
+
+def test_counters_in_redis_make_no_job_of_a_forged_message(world: Any) -> None:
+    # given a manifest that names any key, and counters that say that its job is known
+    real = submit(world, 1)[0]
+    shards = Shards([ShardInput(objects=[ObjectRef(key="secret", size_bytes=9)], item_count=1)])
+    named = with_content_id(real.model_copy(update={"shards": shards, "nonce": "forged"}))
+    forged = named.manifest
+    read: list[str] = []
+    world.objects.before = lambda _operation, key: read.append(key)
+
+    # when its message carries that manifest, without a signature or with a wrong one
+    for signature in (None, "0" * 64):
+        world.coordination.register_small_jobs([forged.small_job()], queue="q", window=9)
+        message = ShardMessage(
+            schema_version=3,
+            job_id=forged.job_id,
+            shard=0,
+            manifest=named.text.decode(),
+            hmac=signature,
+        )
+        assert "ended" == world.service.run(message)
+
+    # then neither the key is read nor an end written
+    world.objects.before = lambda _operation, _key: None
+    assert "secret" not in read
+    assert world.jobs.final(forged.job_id) is None
+
+
+def test_a_message_from_before_keys_still_ends_its_job(world: Any) -> None:
+    job = submit(world, 1)[0]
+    text = job.to_json().decode()
+
+    world.service.run(ShardMessage(schema_version=3, job_id=job.job_id, shard=0, manifest=text))
+
+    assert "SUCCEEDED" == world.jobs.final(job.job_id).state
