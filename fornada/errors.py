@@ -174,6 +174,10 @@ class JobConflictError(JobError, ValueError, fault="caller", http_status=409):
     """A job with this id exists, with other content."""
 
 
+class JobRefusedError(JobError, ValueError, fault="caller", exit_code=1, http_status=422):
+    """A job's manifest says something else of its items or results than the model's."""
+
+
 class PartlySubmittedError(JobError, fault="caller", exit_code=1):
     """Of several submissions some failed; it has the jobs of the others."""
 

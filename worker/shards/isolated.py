@@ -15,7 +15,7 @@ import numpy as np
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
-from fornada.errors import FornadaError, PredictionError
+from fornada.errors import FornadaError, JobRefusedError, PredictionError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.items import Items, Predicted
@@ -35,6 +35,7 @@ from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
 from worker.compute.together import call_sizes
+from worker.shards.job_check import check_says_what_its_model_says
 
 #: From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -84,6 +85,7 @@ class _Shard:
         artifact = ArtifactCache(self._settings.cache_dir).get_or_fetch(
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
+        check_says_what_its_model_says(self._manifest, manifest)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
         self._predictor = EnginePredictor(
@@ -163,6 +165,8 @@ def _predict_rows(
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
+    except JobRefusedError as exc:
+        return {"failed": "job", "message": str(exc)}
     except FornadaError as exc:
         return {"failed": exc.fault, "message": str(exc)}
     except OSError as exc:

@@ -12,7 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from fornada.errors import FornadaError, InputError, ModelRefusedError, StoreUnavailableError
+from fornada.errors import (
+    FornadaError,
+    InputError,
+    JobRefusedError,
+    ModelRefusedError,
+    StoreUnavailableError,
+)
 from fornada.files.scratch import scratch_folder
 from fornada.formats.npy import from_npy
 from fornada.logs import get_logger
@@ -110,6 +116,7 @@ class IsolatedProcess:
         Raises:
             ProcessDiedError: The process died over them.
             InputError: The shard cannot be read.
+            JobRefusedError: The job's manifest does not fit the model's.
             ModelRefusedError: The model cannot be used, or the process dies while it loads it.
             StoreUnavailableError: Another attempt may succeed.
         """
@@ -206,6 +213,10 @@ def isolated_command(job_id: str, shard: int) -> list[str]:
 
 def _raise_failure(answer: dict[str, Any]) -> None:
     # After any other fault, another attempt may succeed.
-    kinds: dict[str, type[FornadaError]] = {"item": InputError, "model": ModelRefusedError}
+    kinds: dict[str, type[FornadaError]] = {
+        "item": InputError,
+        "job": JobRefusedError,
+        "model": ModelRefusedError,
+    }
     if "failed" in answer:
         raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])

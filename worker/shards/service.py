@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
-from fornada.errors import FornadaError, MessageError, ModelError
+from fornada.errors import FornadaError, JobRefusedError, MessageError, ModelError
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.outcome import ShardOutcome
@@ -148,6 +148,9 @@ class ShardService:
         except ModelError as exc:
             # Every other shard would meet the same model.
             self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            raise Settled(ShardResult.FAILED) from exc
+        except JobRefusedError as exc:
+            self._endings.end(manifest, "FAILED", str(exc))
             raise Settled(ShardResult.FAILED) from exc
         except ProcessDiedError as exc:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"
