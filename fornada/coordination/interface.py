@@ -163,6 +163,9 @@ class Recovery(OpenJobs, Protocol):
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
         """Mark shards as done that have an outcome in the store."""
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Unmark shards that are marked as done and have no outcome in the store."""
+
     def restore_small_job(self, job: SmallJob) -> None:
         """Restore the facts of a small job; its counters remain incomplete."""
 

@@ -129,6 +129,14 @@ class InMemoryCoordination:
         with self._lock:
             self._jobs[job_id].done.update(shards)
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        with self._lock:
+            counters = self._jobs[job_id]
+            for shard in shards:
+                counters.done.discard(shard)
+                counters.dead.discard(shard)
+                counters.item_errors.pop(shard, None)
+
     def restore_small_job(self, job: SmallJob) -> None:
         with self._lock:
             counters = self._jobs[job.job_id]

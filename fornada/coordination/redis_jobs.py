@@ -10,6 +10,7 @@ import redis
 from fornada import keys
 from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.records import MAX_SHARDS
 from fornada.redis_client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
@@ -80,7 +81,8 @@ class RedisOpenJobs:
         # One transaction: a shard that moves on meanwhile is seen in one place.
         with self._redis.pipeline() as pipe:
             pipe.time()
-            pipe.get(state.done)
+            # No more than a job can have: anyone may have set a bit far out.
+            pipe.getrange(state.done, 0, MAX_SHARDS // 8 - 1)
             pipe.hgetall(state.leases)
             pipe.zrange(state.enqueued, 0, -1, withscores=True)
             pipe.hgetall(state.failed)
@@ -172,6 +174,15 @@ class RedisOpenJobs:
             pipe.bitop("OR", done, done, restored)
             pipe.delete(restored)
             pipe.pexpire(done, FORGET_AFTER_MS)
+            pipe.execute()
+
+    @translated
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        job = keys.JobStateKeys(job_id)
+        with self._redis.pipeline() as pipe:
+            for shard in shards:
+                pipe.setbit(job.done, shard, 0)
+                pipe.hdel(job.failed, str(shard))
             pipe.execute()
 
     @translated

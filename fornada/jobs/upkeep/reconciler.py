@@ -45,6 +45,8 @@ class _OpenJob:
     manifest: JobManifest
     rounds_to_look: int = 0
     look_due_at: float = 0.0
+    #: Its lost shards were enqueued before, without a look at the store.
+    was_lost: bool = False
 
 
 class Reconciler:
@@ -201,11 +203,12 @@ class Reconciler:
             # A producer in another language lists it as open, and no more.
             self._recovery.rebuild_open_jobs([], newest={job_id: job.manifest.created_at})
         self._first_missed.pop(job_id, None)
-        if lost is not None:
+        if lost is not None and not job.was_lost:
+            job.was_lost = True
             return list(lost)
         progress = self._recovery.progress(job_id)
         if self._is_look_due(job, progress):
-            if self._look(job):
+            if self._look(job, progress):
                 return []
             progress = self._recovery.progress(job_id)
         if queued >= self._settings.enqueue_window:
@@ -221,8 +224,8 @@ class Reconciler:
             return True
         return job.rounds_to_look < 0 and time.monotonic() >= job.look_due_at
 
-    def _look(self, job: _OpenJob) -> bool:
-        """Read the job's progress from the store, and restore it in Redis.
+    def _look(self, job: _OpenJob, progress: Progress) -> bool:
+        """Read the job's progress from the store, and correct `progress`, that in Redis.
 
         Returns:
             Whether the job is over: ended, or being ended by another process.
@@ -235,6 +238,13 @@ class Reconciler:
             return True
         done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
         self._recovery.restore_done(job_id, done)
+        # Outcomes come first, so what Redis said before this look was not said by a worker.
+        invented = progress.done - done
+        if invented:
+            log.warning("shards without outcome were marked done", job_id=job_id, n=len(invented))
+            self._recovery.forget_done(job_id, sorted(invented))
+        # It may be noted there as ended, too.
+        self._recovery.open_job(job_id)
         if manifest.is_small:
             self._recovery.restore_small_job(manifest.small_job())
         is_over = self._end_if_over(manifest, done)

@@ -58,11 +58,8 @@ MUTATIONS = (
     Mutation(
         name="commit-overwrites",
         path="fornada/jobs/outcome_store.py",
-        old="elif self._put_if_absent("
-        "\n            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), "
-        "no_other_writer=no_other_writer\n        ):",
-        new="else:\n"
-        "            self.objects.put(keys.JobKeys(job_id).outcome(shard), outcome.to_json())",
+        old="elif self.objects.put_if_absent(key, data):",
+        new="else:\n            self.objects.put(key, data)",
         tests=(
             f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",
             f"{_JOB_STORE}the_first_outcome_holds[rclone]",
@@ -113,7 +110,7 @@ MUTATIONS = (
     Mutation(
         name="dead-beats-ok",
         path="fornada/jobs/outcome_store.py",
-        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        old="where.insert(0 if dead_first else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(0, keys.JobKeys(job_id).dead(shard))",
         tests=(
             f"{_SERVICE}dead_and_ok_at_once_leave_one_end[unconditional-True]",
@@ -121,21 +118,24 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        name="dead-beats-the-end",
+        name="later-outcome-wins",
         path="fornada/jobs/outcome_store.py",
-        old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
-        new="if shard == 0 and outcome is None:",
+        old="if final is not None and final.outcome is not None:",
+        new="if False:",
         tests=(
-            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[rclone]",
-            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[memory]",
+            f"{_JOB_STORE}the_outcome_that_the_job_ended_with_beats_others[rclone-ok]",
+            f"{_JOB_STORE}the_outcome_that_the_job_ended_with_beats_others[memory-dead]",
         ),
     ),
     Mutation(
         name="late-ok-beats-the-end",
         path="fornada/jobs/outcome_store.py",
-        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        old="where.insert(0 if dead_first else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(1, keys.JobKeys(job_id).dead(shard))",
-        tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
+        tests=(
+            f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",
+            f"{_JOB_STORE}a_dead_shard_stays_dead_whatever_comes_after_the_end[rclone]",
+        ),
     ),
     # The end of a job.
     Mutation(
@@ -397,8 +397,8 @@ MUTATIONS = (
     Mutation(
         name="small-end-not-decided",
         path="fornada/jobs/store.py",
-        old="decided = self._decisions.decide_ends(proposed, only_counted=True)",
-        new="pass",
+        old="answers = self._decisions.decide_ends(proposed, only_counted=True)",
+        new="answers = proposed",
         tests=(
             f"{_SMALL}an_end_that_was_decided_before_is_the_one_that_is_written[unconditional]",
         ),
@@ -406,8 +406,8 @@ MUTATIONS = (
     Mutation(
         name="small-end-overwrites",
         path="fornada/jobs/store.py",
-        old="if not self._put_if_absent(key, data, no_other_writer=True):",
-        new="self.objects.put(key, data)\n        if False:",
+        old="if self._put_new(key, final.to_json(), is_new=True):",
+        new="self.objects.put(key, final.to_json())\n        if True:",
         tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
     ),
     Mutation(
@@ -437,8 +437,8 @@ MUTATIONS = (
     Mutation(
         name="redis-decides-small-ends-for-the-last",
         path="fornada/coordination/lua/decide_ends.lua",
-        old="redis.call('SET', key, ARGV[i + 2], 'NX', 'PX', ARGV[1])",
-        new="redis.call('SET', key, ARGV[i + 2], 'PX', ARGV[1])",
+        old="if type(first[i]) ~= 'string' then",
+        new="if true then",
         tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
     ),
     Mutation(

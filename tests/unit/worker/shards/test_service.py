@@ -866,12 +866,13 @@ def test_a_lease_is_renewed_while_the_shard_runs(
     assert count == len(renewed)
 
 
-def test_manifests_are_read_once_for_many_shards(world: Any) -> None:
+def test_manifests_are_read_once_for_many_shards_and_once_for_the_end(world: Any) -> None:
     world.submit([ITEMS] * 5)
     reads: list[str] = []
-    world.objects.before = lambda _operation, key: reads.append(key)
+    read = world.jobs.manifest
+    world.jobs.manifest = lambda job_id: reads.append(job_id) or read(job_id)
 
     for shard in range(5):
         world.run(shard)
 
-    assert 1 == sum("jobs/job/manifest.json" in key for key in reads)
+    assert ["job", "job"] == reads
