@@ -107,7 +107,7 @@ class BacklogFullError(BrokerError, fault="transient", http_status=429):
 
 
 class AnswerNotTrustedError(FornadaError, fault="worker"):
-    """An answer to `predict` is not signed with a key that the client has."""
+    """A call of `predict`, or its answer, is not signed with a key that the other side has."""
 
 
 class StoreError(FornadaError, fault="worker"):

@@ -256,10 +256,10 @@ class PredictCalls:
             return None
         if not self._keys:
             fact = "the answer is signed, and this client has no key to verify it with"
-        elif answer.seal == "unknown":
-            fact = "no key of this client signed the answer"
+        elif answer.header.error == AnswerNotTrustedError.__name__:
+            fact = "no key of the workers signed the call"
         else:
-            fact = "the answer is not signed, and this client has a key"
+            fact = "no key of this client signed the answer"
         return AnswerNotTrustedError(
             f"{fact}; give clients and workers the same FORNADA_DEPLOYMENT_KEYS"
         )

@@ -35,7 +35,7 @@ _WAIT_AFTER_ERROR_S = 1.0
 #: Time between two log lines about refused calls.
 _LOG_AGAIN_AFTER_S = 60.0
 _NOT_SIGNED = AnswerNotTrustedError(
-    "the call is not signed with a key of this deployment; give the client the workers' "
+    "no key of the workers signed the call; give clients and workers the same "
     "FORNADA_DEPLOYMENT_KEYS"
 )
 #: Calls that one thread takes at once: a burst, but few enough that other workers do not idle.
@@ -118,9 +118,8 @@ class PredictServer:
         refused = [call for call in wanted if not call.is_trusted]
         self._refusals.count(len(refused))
         for call in refused:
-            answers.setdefault(call.header.client, []).append(
-                _refusal(call, _NOT_SIGNED, self._keys)
-            )
+            # Not signed either: anyone may have asked, in the name of a call that is.
+            answers.setdefault(call.header.client, []).append(_refusal(call, _NOT_SIGNED, NO_KEYS))
         with self._deadlines.within(self._deadline_s):
             for _, group in groupby(calls, key=_by_model):
                 for call, answer in self._predict(list(group)):

@@ -22,6 +22,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.tensors import InputTensor
 from fornada.testing import TEST_KEYS
+from fornada.trust.deployment_keys import DeploymentKeys
 
 ITEMS = np.arange(300, dtype=np.float32).reshape(100, 3)
 UNCONDITIONAL = pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
@@ -586,3 +587,22 @@ def test_a_message_from_before_keys_still_ends_its_job(world: Any) -> None:
     world.service.run(ShardMessage(schema_version=3, job_id=job.job_id, shard=0, manifest=text))
 
     assert "SUCCEEDED" == world.jobs.final(job.job_id).state
+
+
+def test_keys_are_rotated_while_messages_wait(world: Any) -> None:
+    # given messages signed by the old key
+    old = DeploymentKeys([bytes([1]) * 32])
+    load_model(world)
+    jobs = submit(world, 3)
+    carried = [message_for(job, 0, deployment_keys=old) for job in jobs]
+    rotation = [[1, 2], [2, 1], [2]]
+
+    # when workers have the new one too, then first, then alone
+    asked = []
+    for message, numbers in zip(carried, rotation, strict=True):
+        world.use_keys(DeploymentKeys([bytes([number]) * 32 for number in numbers]))
+        asked.append(world.requests(lambda run=message: world.service.run(run)))
+
+    # then all run, the last one by the manifest in the store
+    assert all(is_ended(world, job) for job in jobs)
+    assert [1, 1, 2] == [requests["get manifest.json"] for requests in asked]
