@@ -15,6 +15,7 @@ from fornada.jobs.ids import message_for, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import summarise
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.testing import TEST_KEYS
@@ -235,10 +236,22 @@ def test_shards_that_redis_calls_done_are_done(
 def test_a_job_that_redis_calls_ended_ends(world: Any, reconciler: Any, *, small: bool) -> None:
     # given `fornada:ended:<job>`, for longer than Fornada would note it
     job = world.submit_small([ITEMS]) if small else world.submit([ITEMS])
-    world.coordination._ended[job.job_id] = "SUCCEEDED"
-    world.coordination._ended_until[job.job_id] = world.now_s + 10**9
+    world.coordination._memory.ended[job.job_id] = "SUCCEEDED"
+    world.coordination._memory.ended_until[job.job_id] = world.now_s + 10**9
 
     assert "ended" == world.run(job_id=job.job_id)
+    assert "SUCCEEDED" == run_until_ended(world, reconciler, job.job_id).state
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
+def test_a_job_that_redis_calls_another_queues_ends(
+    world: Any, reconciler: Any, *, small: bool
+) -> None:
+    job = world.submit_small([ITEMS]) if small else world.submit([ITEMS])
+    world.coordination._memory.jobs[job.job_id].queue = "other"
+    for _ in range(_ROUNDS_PER_CENSUS):
+        reconciler.round()
+
     assert "SUCCEEDED" == run_until_ended(world, reconciler, job.job_id).state
 
 
@@ -250,7 +263,7 @@ def test_an_outcome_that_redis_forgot_is_not_replaced(world: Any) -> None:
     committed = world.outcome(job_id=job.job_id)
 
     # when Redis says that it was never begun
-    world.coordination._jobs[job.job_id].done.clear()
+    world.coordination._memory.jobs[job.job_id].done.clear()
     world.service.run(pointer)
 
     assert committed == world.outcome(job_id=job.job_id)
