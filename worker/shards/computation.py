@@ -63,6 +63,7 @@ class Computation:
 
         Raises:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
+            ModelDeclinedError: This worker may not or cannot load the model.
             ModelError: The model is at fault.
             JobRefusedError: The job's manifest is at fault.
             ProcessDiedError: The shard killed isolated processes too.

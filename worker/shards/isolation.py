@@ -16,7 +16,8 @@ from fornada.errors import (
     FornadaError,
     InputError,
     JobRefusedError,
-    ModelRefusedError,
+    ModelDeclinedError,
+    ModelUnusableError,
     StoreUnavailableError,
 )
 from fornada.files.scratch import scratch_folder
@@ -117,7 +118,8 @@ class IsolatedProcess:
             ProcessDiedError: The process died over them.
             InputError: The shard cannot be read.
             JobRefusedError: The job's manifest does not fit the model's.
-            ModelRefusedError: The model cannot be used, or the process dies while it loads it.
+            ModelUnusableError: No worker can load the model.
+            ModelDeclinedError: It is not loaded here, or the process dies while it loads it.
             StoreUnavailableError: Another attempt may succeed.
         """
         process = self._process or self._start()
@@ -159,7 +161,7 @@ class IsolatedProcess:
         """Start the process and wait until it has loaded the model.
 
         Raises:
-            ModelRefusedError: It dies over that.
+            ModelDeclinedError: It dies over that.
         """
         for _ in range(_DEATHS_AT_LOAD):
             self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -174,7 +176,10 @@ class IsolatedProcess:
                 _raise_failure(answer)
                 self.engine = answer["engine"]
                 return self._process
-        raise ModelRefusedError("the process that loads it dies; try it with `fornada doctor`")
+        raise ModelDeclinedError(
+            "the process that loads it dies; try it with `fornada doctor`, and give workers more "
+            "memory"
+        )
 
     def _how_it_ended(self) -> str:
         code = self._end()
@@ -216,7 +221,8 @@ def _raise_failure(answer: dict[str, Any]) -> None:
     kinds: dict[str, type[FornadaError]] = {
         "item": InputError,
         "job": JobRefusedError,
-        "model": ModelRefusedError,
+        "model": ModelUnusableError,
+        "declined": ModelDeclinedError,
     }
     if "failed" in answer:
         raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])
