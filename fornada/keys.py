@@ -12,6 +12,8 @@ TASK_RUN_SHARD = "fornada.run_shard"
 
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
+#: The bucket's id, where every process of a deployment may read.
+BUCKET_ID = "jobs/bucket-id.json"
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
@@ -319,16 +321,14 @@ DEFAULT_QUEUE = "fornada"
 
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
-
 #: Hash: job that cannot be read → why.
 REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
-
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
-
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
-
+#: String: the id of the bucket whose jobs these are.
+REDIS_BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.
 REDIS_LEADER_PREFIX = "fornada:leader:"
 

@@ -10,6 +10,7 @@ import click
 
 from fornada.commands.doctor.broker import broker_findings
 from fornada.commands.doctor.finding import Finding
+from fornada.commands.doctor.jobs import job_findings
 from fornada.commands.doctor.store import store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import FornadaError
@@ -25,10 +26,13 @@ _ROLE_CHECKS = ("worker.checks:model_checks",)
 @click.command()
 @click.option("--create-bucket", is_flag=True, help="Create the bucket first if it is missing.")
 @click.option(
+    "--adopt", is_flag=True, help="Have Redis belong to this bucket, which moved on purpose."
+)
+@click.option(
     "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
 )
 @JSON_OPTION
-def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def doctor(create_bucket: bool, adopt: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Check settings, broker, store and conditional writes, and predict once with a model.
 
     Exits 0 if no check fails, else 1.
@@ -37,7 +41,7 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     """
     settings = Settings.from_env(os.environ)
     findings: list[Finding] = []
-    for finding in examine(settings, create_bucket=create_bucket, model=model):
+    for finding in examine(settings, create_bucket=create_bucket, adopt=adopt, model=model):
         findings.append(finding)
         if not as_json:
             mark, colour = f"{finding.status:<4} ", _COLOURS[finding.status]
@@ -47,7 +51,9 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
 
 
-def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
+def examine(
+    settings: Settings, *, create_bucket: bool, adopt: bool = False, model: str | None
+) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
     yield Finding(
         "settings",
@@ -59,6 +65,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
+        ("jobs", lambda: job_findings(settings, objects, adopt=adopt)),
     ]
     for target in _ROLE_CHECKS:
         module, function = target.split(":")
