@@ -313,6 +313,13 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="purge-by-own-clock",
+        path="producer/upkeep/retention.py",
+        old="    at = jobs.objects.server_time()\n",
+        new="    from fornada.records import now\n\n    at = now()\n",
+        tests=(f"{_UPKEEP}a_purge_goes_by_the_stores_clock_alone",),
+    ),
+    Mutation(
         name="input-not-checked",
         path="fornada/storage/checked_reads.py",
         old="if ref.sha256 is not None and sha256() != ref.sha256:",
