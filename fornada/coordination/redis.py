@@ -10,8 +10,8 @@ from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.logs import get_logger
-from fornada.redis_client import connected, milliseconds, translated
 from fornada.redis_server.address import redis_address
+from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.redis_server.facts import ServerFacts, missing_rights, read_facts, refuse_cluster
 from fornada.redis_server.url import UNVERIFIED
 from fornada.settings import Settings

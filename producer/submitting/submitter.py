@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fornada.coordination.server_clock import ServerClock
 from fornada.errors import FornadaError, PartlySubmittedError
 from fornada.jobs.ids import random_id, with_content_id
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, Shards
 from fornada.records import JOB_VERSION
-from fornada.server_clock import ServerClock
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, manifest_fields

@@ -1,5 +1,6 @@
 -- A snapshot of a job: the time, its queue's clock, and what is done, leased, running, enqueued,
--- failed and counted. KEYS: done, leases, enqueued, failed, counters. ARGV: queue.
+-- failed, counted and held up.
+-- KEYS: done, leases, enqueued, failed, counters, held up. ARGV: queue.
 local leased, running = {}, {}
 local leases = redis.call('HGETALL', KEYS[2])
 for i = 1, #leases, 2 do
@@ -15,5 +16,5 @@ end
 return {
   now_ms, queue_ms(ARGV[1]), redis.call('GET', KEYS[1]) or '', leased, running,
   redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
-  redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]),
+  redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]), redis.call('HGETALL', KEYS[6]),
 }

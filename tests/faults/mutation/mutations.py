@@ -510,8 +510,8 @@ MUTATIONS = (
     Mutation(
         name="cancelled-small-jobs-not-looked-at",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="return {job_id for job_id, request in requests if request is not None}",
-        new="return {job_id for job_id, request in requests if request is None and False}",
+        old="return {job_id for job_id, may_be in asked if may_be}",
+        new="return {job_id for job_id, may_be in asked if may_be and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
     ),
     Mutation(

@@ -186,6 +186,50 @@ def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordi
     assert 3 == begin(coordination, "job", 0, "c").attempts
 
 
+def test_shards_given_back_are_free_uncounted_and_say_why(coordination: Coordination) -> None:
+    coordination.open_job("job", new=True)
+    coordination.mark_enqueued("job", [0, 1, 2])
+    begin(coordination, "job", 0, "a")
+    begin(coordination, "job", 1, "theirs")
+
+    # when a worker gives back a shard it began, one that another holds, and one it never began
+    claims = [Claim("job", shard, "a") for shard in (0, 1, 2)]
+    for _ in range(2):
+        coordination.give_back(claims, process="worker-1", why="no key")
+
+    # then the first is free, as if it had never been begun, and the other's is untouched
+    progress = coordination.progress("job")
+    assert ({1}, {}, 1) == (progress.running, dict(progress.enqueued), progress.attempts)
+    assert progress.counted
+    assert 1 == begin(coordination, "job", 0, "b").attempts
+    assert "leased" == begin(coordination, "job", 1, "c").status
+
+    # and all know why, of each of a few processes, until the job ends
+    coordination.hold_up("job", "worker-2", "no disk" * 1000)
+    for number in range(20):
+        coordination.give_back(claims[:1], process=f"w{number}", why="no key")
+    held_up = coordination.held_up(["other", "job"])
+    assert ["job"] == list(held_up)
+    assert dict(coordination.progress("job").held_up) == held_up["job"]
+    assert (16, "no key") == (len(held_up["job"]), held_up["job"]["worker-1"])
+    assert 500 == len(held_up["job"]["worker-2"])
+    coordination.end_jobs({"job": "EXPIRED"})
+    assert {} == coordination.held_up(["job"])
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_and_not_as_open(
+    coordination: Coordination,
+) -> None:
+    coordination.rebuild_open_jobs(["a", "b"])
+
+    assert [True, False] == [coordination.quarantine_job("a", "no manifest") for _ in range(2)]
+
+    assert {"b"} == coordination.open_jobs()
+    assert {"a": "no manifest"} == coordination.unreadable_jobs()
+    coordination.drop_jobs(["a"])
+    assert {} == coordination.unreadable_jobs()
+
+
 # Done and ended.
 
 

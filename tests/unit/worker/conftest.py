@@ -131,6 +131,7 @@ class _World:
             build=self.engine.build,
             disk=ArtifactCache(folder),
             events=self.events,
+            clock=lambda: self.now_s,
         )
         #: The isolated process; by default it dies over every item.
         self.isolated: Any = _Isolated()

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from fornada.server_clock import ServerClock
+from fornada.coordination.server_clock import ServerClock
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
