@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from fornada.commands.doctor.finding import Finding
+from fornada.coordination.server_clock import Server
 from fornada.errors import FornadaError
 from fornada.records import now
-from fornada.server_clock import Server
 
 #: More than a slow answer and the store's whole seconds explain.
 _TOLERATED_S = 5.0

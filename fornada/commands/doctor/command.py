@@ -14,8 +14,8 @@ from fornada.commands.doctor.finding import Finding
 from fornada.commands.doctor.store import store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.server_clock import Server
 from fornada.errors import FornadaError
-from fornada.server_clock import Server
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
