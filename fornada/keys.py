@@ -249,18 +249,12 @@ class JobStateKeys:
 
     @property
     def leases(self) -> str:
-        """Hash: shard → its lease: attempt, queue, the queue's clock then and how long, in ms.
-
-        After these stands ` over` once the attempt has ended without an outcome.
-        """
+        """Hash: shard → its lease, by its queue's clock (`clock.lua`)."""
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue of its message, by its queue's clock in ms.
-
-        Removed when work starts.
-        """
+        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when work starts."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
@@ -334,11 +328,7 @@ REDIS_LEADER_PREFIX = "fornada:leader:"
 
 
 def redis_leader(queue: str) -> str:
-    """Hash: the reconciler that leads the queue.
-
-    `beat` is its name and a number that it raises, `at_ms` when that was by the server's clock, and
-    `clock_ms` the queue's clock, which it moves.
-    """
+    """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{REDIS_LEADER_PREFIX}{queue}"
 
 
