@@ -254,7 +254,7 @@ class JobStateKeys:
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when work starts."""
+        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when begun."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
