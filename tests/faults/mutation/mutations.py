@@ -313,6 +313,29 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="failed-attempt-runs",
+        path="fornada/coordination/lua/end_attempt.lua",
+        old="lease .. ' over'",
+        new="lease",
+        tests=(f"{_COORDINATION}a_shard_whose_attempt_failed_rests_and_does_not_run[redis]",),
+    ),
+    Mutation(
+        name="shards-run-without-workers",
+        path="fornada/coordination/lua/progress.lua",
+        old="math.abs(now_ms - seen_ms) < lease_ms",
+        new="true",
+        tests=(f"{_COORDINATION}nothing_runs_where_nobody_leads",),
+    ),
+    Mutation(
+        name="no-deadline-unless-given",
+        path="fornada/jobs/manifest.py",
+        old="if self.deadline is None and self.schema_version >= JOB_VERSION:",
+        new="if False:",
+        tests=(
+            f"{_RECONCILER}a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week[conditional]",
+        ),
+    ),
+    Mutation(
         name="purge-by-own-clock",
         path="producer/upkeep/retention.py",
         old="    at = jobs.objects.server_time()\n",
