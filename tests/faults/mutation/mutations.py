@@ -322,8 +322,8 @@ MUTATIONS = (
     Mutation(
         name="shards-run-without-workers",
         path="fornada/coordination/lua/progress.lua",
-        old="math.abs(now_ms - seen_ms) < lease_ms",
-        new="true",
+        old="unseen_ms[queue] < lease_ms and not is_over",
+        new="not is_over",
         tests=(f"{_COORDINATION}nothing_runs_where_nobody_leads",),
     ),
     Mutation(
