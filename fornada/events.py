@@ -293,6 +293,8 @@ class Events:
         for listener in self._listeners:
             try:
                 listener(event)
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("listener failed", told=type(event).__name__)
 

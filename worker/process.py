@@ -1,6 +1,7 @@
 """One worker process: assembled from its parts, and run."""
 
 import os
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         threads: Cores that predict may use.
         events: Hears what happens.
     """
+    threading.excepthook = _end_for_want_of_memory
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
@@ -201,6 +203,13 @@ def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
         end_process=_end_process,
         events=shared.events,
     )
+
+
+def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that died of a lack of memory, which only a restart cures."""
+    threading.__excepthook__(died)
+    if isinstance(died.exc_value, MemoryError):
+        _end_process()
 
 
 def _end_process() -> None:

@@ -139,6 +139,8 @@ class Reconciler:
             known = None if job_id in unclear else small[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
+            except MemoryError:
+                raise
             except Exception as exc:
                 if isinstance(exc, StoreError | BrokerError) and exc.fault != "item":
                     raise
@@ -166,6 +168,8 @@ class Reconciler:
                 self.round()
             except FornadaError as exc:
                 log.warning("reconciler round failed, trying again", error=str(exc))
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("reconciler round failed unexpectedly")
 
