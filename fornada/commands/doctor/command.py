@@ -12,7 +12,6 @@ from fornada.commands.doctor.broker import broker_findings
 from fornada.commands.doctor.finding import Finding
 from fornada.commands.doctor.store import store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
-from fornada.coordination.redis import RedisCoordination
 from fornada.errors import FornadaError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
@@ -58,7 +57,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
     )
     objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
-        ("broker", lambda: broker_findings(RedisCoordination.from_settings(settings))),
+        ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
     ]
     for target in _ROLE_CHECKS:
