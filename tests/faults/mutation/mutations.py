@@ -878,6 +878,17 @@ MUTATIONS = (
             f"{_OUTPUT}nothing_that_others_wrote_reaches_a_terminal_as_more_than_text",
         ),
     ),
+    Mutation(
+        name="memory-error-swallowed",
+        path="fornada/formats/images/opening.py",
+        old="    except MemoryError:\n        raise\n    except Exception as exc:\n",
+        new="    except Exception as exc:\n",
+        tests=(
+            f"{_ITEMS_OF_IMAGES}too_little_memory_is_no_fault_of_the_file",
+            "tests/test_architecture.py::test_no_handler_of_everything_swallows_a_memory_error",
+        ),
+        raises="fornada.errors.InputError",
+    ),
     # The bytes.
     Mutation(
         name="tile-not-padded",
