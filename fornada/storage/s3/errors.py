@@ -1,5 +1,6 @@
 """Translation of boto3's errors into ours, each with the store's address and a remedy."""
 
+from ssl import SSLCertVerificationError
 from typing import Any
 
 from botocore.exceptions import (
@@ -21,6 +22,7 @@ from fornada.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fornada.storage.s3.address import CaBundleError
 from fornada.storage.s3.answers import meaning_of
 from fornada.storage.s3.credentials import CredentialsUnusableError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
@@ -30,7 +32,9 @@ from fornada.storage.s3.unanswered import NotS3Error, not_answered
 RAISED = (
     ClientError,
     BotoCoreError,
+    CaBundleError,
     CredentialsUnusableError,
+    SSLCertVerificationError,
     NotS3Error,
     TooSlowError,
     *BROKEN_OFF,

@@ -17,7 +17,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 from fornada.storage.s3 import client, errors
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
-from fornada.storage.s3.wire import FastHttpClient, wire_to
+from fornada.storage.s3.wire import FastHttpClient
 
 #: Larger files are sent in parts, so that a connection that breaks costs one part.
 _PART_BYTES = 64 * 1024 * 1024
@@ -46,7 +46,7 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
 class S3ObjectStore:
     """Any S3-compatible store: a fast client for common requests, boto3 for the rest.
 
-    Over plain HTTP payloads are not signed: hashing them twice triples the cost of a put, and the
+    The fast client does not sign payloads: hashing them twice triples the cost of a put, and the
     job protocol verifies the sha256 of everything that it reads.
     """
 
@@ -81,9 +81,10 @@ class S3ObjectStore:
         limits = limits or Limits()
         client.check_endpoint(settings)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
+        boto = client.Boto(settings, limits)
         return cls(
-            connect=functools.partial(client.connect, settings, limits),
-            wire=wire_to(settings, limits, user_agent=client.USER_AGENT),
+            connect=lambda: boto.client,
+            wire=boto.wire(),
             bucket=settings.s3_bucket,
             endpoint=endpoint,
             limits=limits,

@@ -1,8 +1,6 @@
-"""Plain gets, puts and deletes over HTTP at a third of boto3's cost; boto3 does the rest."""
+"""Plain gets, puts and deletes at a third of boto3's cost; boto3 does the rest."""
 
-import ipaddress
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -11,16 +9,17 @@ from http.client import HTTPException
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from botocore.utils import get_environ_proxies
 
-from fornada.settings import Settings
 from fornada.storage.s3.connections import Answer, Connections
+from fornada.storage.s3.credentials import CredentialSource
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_PLAIN_BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+#: Directory buckets, which take credentials of their own.
+_OWN_SESSIONS = "--x-s3"
 #: The longest beginning of an object that is requested as a range; for a longer one the server has
 #: sent as much before the connection can be closed.
 _MOST_OF_A_RANGE_BYTES = 64 * 1024
@@ -42,27 +41,43 @@ class FastHttpClient:
     parsers that a get or put of one object does not need.
     """
 
-    def __init__(self, settings: Settings, limits: Limits, *, user_agent: str) -> None:
-        secret = settings.s3_secret_access_key
-        self._endpoint = (settings.s3_endpoint_url or "").rstrip("/")
-        self._user_agent = user_agent
-        self._auth = S3SigV4Auth(
-            Credentials(settings.s3_access_key_id, secret.get_secret_value() if secret else None),
-            "s3",
-            settings.s3_region,
-        )
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        find_url: Callable[[str], str | None],
+        find_credentials: Callable[[], CredentialSource],
+        region: str,
+        limits: Limits,
+        user_agent: str,
+    ) -> None:
+        """Make no contact yet.
+
+        Args:
+            connections: To any server.
+            find_url: The URL of a bucket, without a slash at its end; `None` if boto3 alone can
+                reach it.
+            find_credentials: Asked once, at the first request.
+            region: To sign requests for.
+            limits: The lowest throughput of a body.
+            user_agent: What servers log.
+        """
+        self._connections = connections
+        self._find_url = find_url
+        self._urls: dict[str, str | None] = {}
+        self._find_credentials = find_credentials
+        self._credentials: CredentialSource | None = None
+        self._region = region
         self._limits = limits
-        self._connections = Connections(
-            urllib.parse.urlsplit(self._endpoint).netloc,
-            limits=limits,
-            most_idle=settings.most_threads + 16,
-        )
+        self._user_agent = user_agent
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None) -> tuple[bytes, str] | None:
         """The object and its ETag; `None` if boto3 must make the request.
 
         Raises:
+            CaBundleError, ssl.SSLCertVerificationError: As `Connections.answer`.
             ClientError: As boto3's: there is no such object.
+            CredentialsUnusableError: There are none.
             TooSlowError: The throughput is too low.
         """
         with self._body(bucket, key, max_bytes) as (answer, size_bytes):
@@ -77,7 +92,7 @@ class FastHttpClient:
         """Pass the object to `write`; its ETag, or `None` if boto3 must make the request.
 
         Raises:
-            ClientError, TooSlowError: As `get`.
+            Exception: As `get`.
         """
         with self._body(bucket, key, max_bytes) as (answer, size_bytes):
             if answer is None:
@@ -168,17 +183,23 @@ class FastHttpClient:
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> AWSRequest | None:
-        if _PLAIN_KEY.fullmatch(key) is None or _PLAIN_KEY.fullmatch(bucket) is None:
+        url = self._url(bucket) if _PLAIN_KEY.fullmatch(key) else None
+        if url is None:
             return None
-        request = AWSRequest(
-            method=method,
-            url=f"{self._endpoint}/{bucket}/{key}",
-            data=data,
-            headers=headers,
-        )
+        request = AWSRequest(method=method, url=f"{url}/{key}", data=data, headers=headers)
         request.context["client_config"] = _UNSIGNED_PAYLOAD
-        self._auth.add_auth(request)
+        if self._credentials is None:
+            self._credentials = self._find_credentials()
+        # Asked each time: they may have been renewed.
+        now = self._credentials.get_frozen_credentials()
+        S3SigV4Auth(now, "s3", self._region).add_auth(request)
         return request
+
+    def _url(self, bucket: str) -> str | None:
+        if bucket not in self._urls:
+            plain = _PLAIN_BUCKET.fullmatch(bucket) and not bucket.endswith(_OWN_SESSIONS)
+            self._urls[bucket] = self._find_url(bucket) if plain else None
+        return self._urls[bucket]
 
 
 def _is_object(answer: Answer) -> bool:
@@ -198,24 +219,3 @@ def _range(max_bytes: int | None) -> dict[str, str]:
     if not max_bytes or max_bytes > _MOST_OF_A_RANGE_BYTES:
         return {}
     return {"Range": f"bytes=0-{max_bytes - 1}"}
-
-
-def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> FastHttpClient | None:
-    """The fast client of the store that the settings name; `None` unless HTTP, keys, no proxy."""
-    endpoint = settings.s3_endpoint_url or ""
-    if not endpoint.startswith("http://") or settings.s3_access_key_id is None:
-        return None
-    if urllib.parse.urlsplit(endpoint).path.strip("/"):
-        return None
-    if not is_loopback(endpoint) and get_environ_proxies(endpoint):
-        return None
-    return FastHttpClient(settings, limits, user_agent=user_agent)
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether the endpoint is on this machine, which no proxy reaches."""
-    host = urllib.parse.urlsplit(endpoint).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
