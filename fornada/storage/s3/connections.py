@@ -195,6 +195,8 @@ class _Connection(HTTPConnection):
 
     def is_open(self) -> bool:
         """Whether the server has kept it open; one that sends unasked is of no use either."""
+        if self.sock is None:
+            return False
         poll = select.poll()
         poll.register(self.sock, select.POLLIN)
         return not poll.poll(0)
