@@ -55,7 +55,7 @@ def test_wrong_password_of_redis(deployment: Any, folder: Path) -> None:
     line = deployment.refuses(
         *_submit("good.npy"),
         code=1,
-        words=["Redis refuses us", "check the password in FORNADA_REDIS_URL"],
+        words=["Redis refuses us", "check user and password in FORNADA_REDIS_URL"],
         cwd=folder,
         FORNADA_REDIS_URL=f"redis://:not-the-password@{address}",
     )
