@@ -408,7 +408,7 @@ def test_an_answer_that_is_lost_while_probing_changes_nothing(
 
     assert direct.conditional_writes == honours
     assert times == rule.count
-    assert [] == list(direct.list(""))
+    assert [] == list(direct.list("probe/"))
 
 
 @_both_stores

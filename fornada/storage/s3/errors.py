@@ -42,7 +42,8 @@ RAISED = (
 
 _MOST_CHARACTERS = 300
 _NOT_FOUND = {"NotFound", "404"}
-_EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+_EXISTS = {"PreconditionFailed", "412"}
+_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -65,6 +66,11 @@ def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: b
 def says_exists(exc: ClientError) -> bool:
     """Whether the store refused a conditional put because the key exists."""
     return _code(exc) in _EXISTS
+
+
+def says_conflict(exc: ClientError) -> bool:
+    """Whether the store could not yet say who created the object."""
+    return _code(exc) in _CONFLICT
 
 
 def says_unknown_condition(exc: ClientError) -> bool:

@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException
+from typing import Any
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from fornada.records import now
+from fornada.storage.s3.checksums import md5_base64, says_checksum_is_missing
 from fornada.storage.s3.connections import Answer, Connections
 from fornada.storage.s3.credentials import CredentialSource
+from fornada.storage.s3.google import is_google, put_if_absent
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
@@ -30,7 +34,7 @@ _WITH_A_BODY = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: The most that is allocated because a header says so; more than a shard.
 _MOST_AT_ONCE_BYTES = 1024 * 1024 * 1024
 _MOST_OF_AN_ERROR_BYTES = 64 * 1024
-_NO_SUCH_KEY = b"<Code>NoSuchKey</Code>"
+_CODE, _MESSAGE = re.compile(b"<Code>([^<]*)"), re.compile(b"<Message>([^<]*)")
 _UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
 
@@ -115,9 +119,9 @@ class FastHttpClient:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
                 # Common, since others poll for objects; a missing bucket, and an answer that breaks
                 # off, are left to boto3.
-                with suppress(HTTPException, OSError):
-                    if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
-                        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+                error = _error_of(answer, "GetObject")
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    raise error
                 yield None, 0
             elif answer is None or answer.length is None or not _is_object(answer):
                 yield None, 0
@@ -150,12 +154,32 @@ class FastHttpClient:
             data = answer.read_paced(answer.length, pace=ThroughputGuard(self._limits))
             return None if data is None else (data, answer.headers.get("ETag", ""))
 
-    def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
-        """Whether the object was written or exists already; `None` if boto3 must put it."""
-        if len(data) > _MOST_SENT_BYTES:
+    def alone_sends_conditions(self, bucket: str) -> bool:
+        """Whether boto3 cannot put with a condition, since the store has one of its own."""
+        return is_google(self._url(bucket) or "")
+
+    def put(
+        self, bucket: str, key: str, data: bytes, *, only_if_absent: bool, with_checksum: bool
+    ) -> bool | None:
+        """Whether the object was written or exists already; `None` if boto3 must put it.
+
+        Raises:
+            ClientError: As boto3's: the bucket wants a checksum, or refuses a put that boto3 cannot
+                make.
+            Exception: As `get`.
+        """
+        alone = only_if_absent and self.alone_sends_conditions(bucket)
+        if len(data) > _MOST_SENT_BYTES and not alone:
             return None
-        condition = {"If-None-Match": "*"} if only_if_absent else {}
-        request = self._signed("PUT", bucket, key, data=data, headers=condition)
+        headers = {"If-None-Match": "*"} if only_if_absent else {}
+        if with_checksum:
+            headers["Content-MD5"] = md5_base64(data)
+        if alone:
+            request: AWSRequest | None = put_if_absent(
+                f"{self._url(bucket)}/{key}", data, self._keys(), now=now()
+            )
+        else:
+            request = self._signed("PUT", bucket, key, data=data, headers=headers)
         if request is None:
             return None
         with self._connections.answer(request, self._user_agent) as answer:
@@ -163,8 +187,13 @@ class FastHttpClient:
                 return None
             if answer.status == HTTPStatus.OK and _is_of_s3(answer):
                 return True
-            exists = only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED
-            return False if exists else None
+            if only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            if alone or answer.status == HTTPStatus.BAD_REQUEST:
+                error = _error_of(answer, "PutObject")
+                if alone or says_checksum_is_missing(error):
+                    raise error
+            return None
 
     def delete(self, bucket: str, key: str) -> bool:
         """Whether the object is gone; if not, boto3 must delete it."""
@@ -188,18 +217,35 @@ class FastHttpClient:
             return None
         request = AWSRequest(method=method, url=f"{url}/{key}", data=data, headers=headers)
         request.context["client_config"] = _UNSIGNED_PAYLOAD
+        S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)
+        return request
+
+    def _keys(self) -> Any:
         if self._credentials is None:
             self._credentials = self._find_credentials()
         # Asked each time: they may have been renewed.
-        now = self._credentials.get_frozen_credentials()
-        S3SigV4Auth(now, "s3", self._region).add_auth(request)
-        return request
+        return self._credentials.get_frozen_credentials()
 
     def _url(self, bucket: str) -> str | None:
         if bucket not in self._urls:
             plain = _PLAIN_BUCKET.fullmatch(bucket) and not bucket.endswith(_OWN_SESSIONS)
             self._urls[bucket] = self._find_url(bucket) if plain else None
         return self._urls[bucket]
+
+
+def _error_of(answer: Answer, operation: str) -> ClientError:
+    body = b""
+    with suppress(HTTPException, OSError):
+        body = answer.read(_MOST_OF_AN_ERROR_BYTES)
+    code, message = (
+        found[1].decode(errors="replace") if (found := pattern.search(body)) else ""
+        for pattern in (_CODE, _MESSAGE)
+    )
+    error: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": answer.status},
+    }
+    return ClientError(error, operation)
 
 
 def _is_object(answer: Answer) -> bool:

@@ -11,10 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 from pydantic import SecretStr
 
 from fornada.errors import StoreAddressError, StoreCredentialsError, StoreUnavailableError
@@ -27,7 +24,6 @@ from fornada.storage.s3.store import S3ObjectStore
 from ...deployment import own_environ
 
 _KEYS = [("AKIAFIRST", "first-secret"), ("AKIASECOND", "second-secret")]
-_NOW = datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,12 @@ class _TlsServer:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_TlsServer]:
     folder = tmp_path_factory.mktemp("tls")
-    _make_certificates(folder)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    trustme.CA().cert_pem.write_to_path(folder / "other.pem")
+    certificate = authority.issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
+    certificate.private_key_pem.write_to_path(folder / "server.key")
     port = free_port()
     command = [rclone_binary(), "serve", "s3", "--config", "", "--addr", f"127.0.0.1:{port}"]
     command += ["--cert", str(folder / "server.pem"), "--key", str(folder / "server.key")]
@@ -259,47 +260,3 @@ def _creates_bucket(store: S3ObjectStore) -> bool:
     except StoreUnavailableError:
         return False
     return True
-
-
-def _make_certificates(folder: Path) -> None:
-    authorities = {}
-    for name in ("authority", "other"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        authorities[name] = (key, _certificate(name, key, signed_by=(name, key), is_authority=True))
-    server_key = ec.generate_private_key(ec.SECP256R1())
-    signer = ("authority", authorities["authority"][0])
-    certificate = _certificate("localhost", server_key, signed_by=signer, is_authority=False)
-    for name, (_, of_authority) in authorities.items():
-        (folder / f"{name}.pem").write_bytes(of_authority.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").write_bytes(
-        server_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-
-
-def _certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    *,
-    signed_by: tuple[str, ec.EllipticCurvePrivateKey],
-    is_authority: bool,
-) -> x509.Certificate:
-    issuer, signing_key = signed_by
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_NOW - timedelta(days=1))
-        .not_valid_after(_NOW + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-    )
-    if not is_authority:
-        names = x509.SubjectAlternativeName([x509.DNSName(name)])
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(signing_key, hashes.SHA256())

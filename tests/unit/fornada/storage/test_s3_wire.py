@@ -1,11 +1,15 @@
 """The short way to a store: when it is taken, and what is left to boto3."""
 
+from datetime import UTC, datetime
+
 import pytest
+from botocore.credentials import Credentials
 from pydantic import SecretStr
 
 from fornada.settings import Settings
 from fornada.storage.s3.address import is_loopback
 from fornada.storage.s3.client import Boto
+from fornada.storage.s3.google import put_if_absent
 from fornada.storage.s3.limits import Limits
 from fornada.storage.s3.wire import FastHttpClient
 
@@ -67,8 +71,9 @@ def test_a_key_that_may_be_written_otherwise_on_the_way_is_left_to_boto3(
 
 def test_a_large_object_and_a_store_that_is_away_are_left_to_boto3(wire: FastHttpClient) -> None:
     assert wire.get("bucket", "key", max_bytes=None) is None
-    assert wire.put("bucket", "key", b"1", only_if_absent=True) is None
-    assert wire.put("bucket", "key", bytes(1024 * 1024 + 1), only_if_absent=False) is None
+    assert wire.put("bucket", "key", b"1", only_if_absent=True, with_checksum=False) is None
+    large = bytes(1024 * 1024 + 1)
+    assert wire.put("bucket", "key", large, only_if_absent=False, with_checksum=False) is None
 
 
 def test_a_body_is_not_hashed_and_the_condition_is_signed(wire: FastHttpClient) -> None:
@@ -89,4 +94,37 @@ def test_loopback_is_this_machine() -> None:
 
     assert own == [
         url for url in (*own, "http://10.0.0.1", "http://minio:9000", "") if is_loopback(url)
+    ]
+
+
+def test_google_is_given_its_own_condition_without_a_header_of_amazons() -> None:
+    key = Credentials("GOOG1EXAMPLE", "secret")
+    now = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
+
+    request = put_if_absent("https://storage.googleapis.com/b/a/k", b"1", key, now=now)
+
+    headers = dict(request.headers)
+    signature = headers.pop("Authorization").rpartition("Signature=")
+    assert {
+        "x-goog-content-sha256": "UNSIGNED-PAYLOAD",
+        "x-goog-date": "20261129T080000Z",
+        "x-goog-if-generation-match": "0",
+    } == headers
+    assert (
+        "GOOG4-HMAC-SHA256 Credential=GOOG1EXAMPLE/20261129/auto/storage/goog4_request, "
+        "SignedHeaders=host;x-goog-content-sha256;x-goog-date;x-goog-if-generation-match, "
+        "Signature="
+    ) == signature[0] + signature[1]
+    assert 64 == len(signature[2])
+    other = put_if_absent("https://storage.googleapis.com/b/a/l", b"1", key, now=now)
+    assert other.headers["Authorization"] != request.headers["Authorization"]
+
+
+def test_only_google_is_google() -> None:
+    googles = ["https://storage.googleapis.com", "https://storage.us-east1.rep.googleapis.com"]
+
+    others = ["https://storage.googleapis.com.example.org", "https://s3.amazonaws.com"]
+
+    assert googles == [
+        url for url in (*googles, *others) if _wire(url).alone_sends_conditions("bucket")
     ]
