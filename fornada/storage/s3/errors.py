@@ -44,6 +44,8 @@ _MOST_CHARACTERS = 300
 _NOT_FOUND = {"NotFound", "404"}
 _EXISTS = {"PreconditionFailed", "412"}
 _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
+_NO_CHECKSUM = {"MissingContentMD5", "MissingUploadObjectWithObjectLockHeaders"}
+_NEEDS_MORE = {"InvalidRequest", "InvalidArgument", "400"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -71,6 +73,13 @@ def says_exists(exc: ClientError) -> bool:
 def says_conflict(exc: ClientError) -> bool:
     """Whether the store could not yet say who created the object."""
     return _code(exc) in _CONFLICT
+
+
+def says_checksum_is_missing(exc: ClientError) -> bool:
+    """Whether the store refused a put for want of a checksum, as under Object Lock."""
+    said = str(exc.response.get("Error", {}).get("Message", "")).lower()
+    is_about = "content-md5" in said or "checksum" in said
+    return _code(exc) in _NO_CHECKSUM or (_code(exc) in _NEEDS_MORE and is_about)
 
 
 def says_unknown_condition(exc: ClientError) -> bool:

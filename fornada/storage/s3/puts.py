@@ -9,9 +9,8 @@ from botocore.exceptions import ClientError
 
 from fornada.storage.interface import Content
 from fornada.storage.s3 import errors
-from fornada.storage.s3.checksums import md5_base64, says_checksum_is_missing
+from fornada.storage.s3.fast.wire import FastHttpClient, md5_base64
 from fornada.storage.s3.limits import Limits
-from fornada.storage.s3.wire import FastHttpClient
 
 #: Larger files are sent in parts, so that a connection that breaks costs one part.
 _PART_BYTES = 64 * 1024 * 1024
@@ -74,7 +73,7 @@ class Puts:
         try:
             return put(self._wants_checksums)
         except ClientError as exc:
-            if self._wants_checksums or not says_checksum_is_missing(exc):
+            if self._wants_checksums or not errors.says_checksum_is_missing(exc):
                 raise
         self._wants_checksums = True
         return put(self._wants_checksums)

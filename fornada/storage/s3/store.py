@@ -15,9 +15,9 @@ from fornada.errors import ObjectNotFoundError, StoreError, StoreRefusedError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 from fornada.storage.s3 import client, conditions, errors, listing
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
 from fornada.storage.s3.puts import Puts
-from fornada.storage.s3.wire import FastHttpClient
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from fornada.settings import Settings
 from fornada.storage.s3.address import is_loopback
 from fornada.storage.s3.client import Boto
-from fornada.storage.s3.google import put_if_absent
+from fornada.storage.s3.fast.google import put_if_absent
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits
-from fornada.storage.s3.wire import FastHttpClient
 
 
 def _wire(endpoint: str | None, **changed: str) -> FastHttpClient:

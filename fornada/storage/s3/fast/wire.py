@@ -1,5 +1,7 @@
 """Plain gets, puts and deletes at a third of boto3's cost; boto3 does the rest."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from fornada.records import now
-from fornada.storage.s3.checksums import md5_base64, says_checksum_is_missing
-from fornada.storage.s3.connections import Answer, Connections
+from fornada.storage.s3 import errors
 from fornada.storage.s3.credentials import CredentialSource
-from fornada.storage.s3.google import is_google, put_if_absent
+from fornada.storage.s3.fast.connections import Answer, Connections
+from fornada.storage.s3.fast.google import is_google, put_if_absent
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
@@ -156,7 +158,7 @@ class FastHttpClient:
 
     def alone_sends_conditions(self, bucket: str) -> bool:
         """Whether boto3 cannot put with a condition, since the store has one of its own."""
-        return is_google(self._url(bucket) or "")
+        return is_google(self.url_of(bucket) or "")
 
     def put(
         self, bucket: str, key: str, data: bytes, *, only_if_absent: bool, with_checksum: bool
@@ -176,7 +178,7 @@ class FastHttpClient:
             headers["Content-MD5"] = md5_base64(data)
         if alone:
             request: AWSRequest | None = put_if_absent(
-                f"{self._url(bucket)}/{key}", data, self._keys(), now=now()
+                f"{self.url_of(bucket)}/{key}", data, self._keys(), now=now()
             )
         else:
             request = self._signed("PUT", bucket, key, data=data, headers=headers)
@@ -191,7 +193,7 @@ class FastHttpClient:
                 return False
             if alone or answer.status == HTTPStatus.BAD_REQUEST:
                 error = _error_of(answer, "PutObject")
-                if alone or says_checksum_is_missing(error):
+                if alone or errors.says_checksum_is_missing(error):
                     raise error
             return None
 
@@ -212,7 +214,7 @@ class FastHttpClient:
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> AWSRequest | None:
-        url = self._url(bucket) if _PLAIN_KEY.fullmatch(key) else None
+        url = self.url_of(bucket) if _PLAIN_KEY.fullmatch(key) else None
         if url is None:
             return None
         request = AWSRequest(method=method, url=f"{url}/{key}", data=data, headers=headers)
@@ -226,7 +228,8 @@ class FastHttpClient:
         # Asked each time: they may have been renewed.
         return self._credentials.get_frozen_credentials()
 
-    def _url(self, bucket: str) -> str | None:
+    def url_of(self, bucket: str) -> str | None:
+        """Where requests for the bucket go; `None` if boto3 makes them all."""
         if bucket not in self._urls:
             plain = _PLAIN_BUCKET.fullmatch(bucket) and not bucket.endswith(_OWN_SESSIONS)
             self._urls[bucket] = self._find_url(bucket) if plain else None
@@ -246,6 +249,11 @@ def _error_of(answer: Answer, operation: str) -> ClientError:
         "ResponseMetadata": {"HTTPStatusCode": answer.status},
     }
     return ClientError(error, operation)
+
+
+def md5_base64(data: bytes) -> str:
+    """The value of `Content-MD5`, the checksum that every S3 server knows."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _is_object(answer: Answer) -> bool:
