@@ -321,7 +321,7 @@ MUTATIONS = (
         "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
-            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[unconditional]",
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[alike-unconditional]",
         ),
     ),
     Mutation(
@@ -493,6 +493,15 @@ MUTATIONS = (
         new="if False:",
         tests=(
             f"{_RECONCILER}a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week[conditional]",
+        ),
+    ),
+    Mutation(
+        name="end-compared-by-clocks",
+        path="fornada/jobs/store.py",
+        old="if submission == manifest.created_at.isoformat().encode():",
+        new="if end.ended_at >= manifest.created_at:",
+        tests=(
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[ahead-unconditional]",
         ),
     ),
     Mutation(
