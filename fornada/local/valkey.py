@@ -102,6 +102,9 @@ def _config(*, port: int, password: str, data_dir: Path) -> bytes:
         "appendonly": "yes",
         "save": '""',
         "maxmemory-policy": "noeviction",
+        # A worker has in memory what it pops. Messages and calls have a megabyte at most, and
+        # answers to calls are a few times their calls.
+        "proto-max-bulk-len": "64mb",
         "daemonize": "no",
     }
     return "".join(f"{name} {value}\n" for name, value in lines.items()).encode()
