@@ -165,6 +165,28 @@ class JobEnded(Event):
     reason: str | None = None
 
 
+class JobUnreadable(Event):
+    """The job's manifest, its end or an outcome is none that this version can read."""
+
+    text = "job cannot be read"
+    level = logging.ERROR
+
+    job_id: str
+    why: str
+
+
+class JobHeldUp(Event):
+    """No process can go on with the job until an operator mends something."""
+
+    text = "job is held up"
+    level = logging.WARNING
+
+    job_id: str
+    processes: str
+    why: str
+    more_times_since: int | None = None
+
+
 class ShardsReenqueued(Event):
     """The reconciler enqueues shards that were lost, or waited for room in the queue."""
 
@@ -190,6 +212,17 @@ class ModelLoaded(Event):
     engine: str
     tile_items: int
     duration_s: float
+
+
+class ModelDeclined(Event):
+    """The process may not or cannot load a model, and leaves its jobs to other workers."""
+
+    text = "model declined"
+    level = logging.WARNING
+
+    model: ModelPin
+    why: str
+    retry_in_s: float
 
 
 class ModelDropped(Event):

@@ -279,6 +279,11 @@ class JobStateKeys:
         return f"fornada:end:{self.job_id}"
 
     @property
+    def held_up(self) -> str:
+        """Hash: process that cannot go on with the job → why."""
+        return f"fornada:held-up:{self.job_id}"
+
+    @property
     def counters(self) -> list[str]:
         """All of the above, which are useless once the job has ended."""
         return [
@@ -290,6 +295,7 @@ class JobStateKeys:
             self.done,
             self.failed,
             self.end,
+            self.held_up,
         ]
 
     @property
@@ -313,6 +319,9 @@ DEFAULT_QUEUE = "fornada"
 
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
+
+#: Hash: job that cannot be read → why.
+REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
 
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
