@@ -99,7 +99,6 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     try:
         return celery_app.consume(
             app,
-            settings,
             name=worker,
             threads=concurrency.threads,
         )
