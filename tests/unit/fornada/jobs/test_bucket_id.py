@@ -103,7 +103,7 @@ def test_damaged_marks_are_refused_with_what_to_do() -> None:
     objects, coordination = _bucket(), InMemoryCoordination()
     coordination.stamp(b"junk")
 
-    with pytest.raises(ForeignBucketError, match="Redis key fornada:bucket .* --adopt"):
+    with pytest.raises(ForeignBucketError, match=r"Redis key fornada:bucket .* --adopt"):
         _check(objects, coordination).check()
 
 
