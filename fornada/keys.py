@@ -137,6 +137,11 @@ def probe() -> str:
     return f"probe/{uuid.uuid4().hex}"
 
 
+def conditions(endpoint: str) -> str:
+    """Whether the store honours conditions, as found through one endpoint."""
+    return f"conditions/{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class JobKeys:
     """The keys of one job."""

@@ -11,7 +11,7 @@ import click
 from fornada.commands.doctor.broker import broker_findings
 from fornada.commands.doctor.clocks import clock_findings
 from fornada.commands.doctor.finding import Finding
-from fornada.commands.doctor.store import store_findings
+from fornada.commands.doctor.store import show_store, store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.server_clock import Server
@@ -31,8 +31,11 @@ _ROLE_CHECKS = ("worker.checks:model_checks",)
 @click.option(
     "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
 )
+@click.option(
+    "--store-report", is_flag=True, help="Try all that the store can do, and show it as a table."
+)
 @JSON_OPTION
-def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def doctor(create_bucket: bool, model: str | None, store_report: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Check settings, broker, store and conditional writes, and predict once with a model.
 
     Exits 0 if no check fails, else 1.
@@ -40,6 +43,9 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     Example: fornada doctor --model fashion-mnist@prod
     """
     settings = Settings.from_env(os.environ)
+    if store_report:
+        show_store(settings, as_json=as_json)
+        return
     findings: list[Finding] = []
     for finding in examine(settings, create_bucket=create_bucket, model=model):
         findings.append(finding)

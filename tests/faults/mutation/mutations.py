@@ -8,6 +8,9 @@ _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
+_STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
+_STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
+_KINDS_OF_BUCKETS = "tests/integration/fornada/test_kinds_of_buckets.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
 _PREDICT = "tests/unit/producer/test_predict.py::test_"
@@ -71,17 +74,47 @@ MUTATIONS = (
     ),
     Mutation(
         name="condition-not-sent",
-        path="fornada/storage/s3/wire.py",
+        path="fornada/storage/s3/fast/wire.py",
         old='{"If-None-Match": "*"} if only_if_absent else {}',
         new="{}",
         tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
     ),
     Mutation(
         name="condition-not-sent-by-boto3",
-        path="fornada/storage/s3/store.py",
-        old='Key=key, Body=data, IfNoneMatch="*")',
-        new="Key=key, Body=data)",
+        path="fornada/storage/s3/puts.py",
+        old='Key=key, Body=data, IfNoneMatch="*", **given',
+        new="Key=key, Body=data, **given",
         tests=(f"{_OBJECT_STORE}boto3_alone_sends_the_condition_too",),
+    ),
+    Mutation(
+        name="forbidden-is-transient",
+        path="fornada/storage/s3/answers.py",
+        old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
+        new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="slowdown-is-permanent",
+        path="fornada/storage/s3/answers.py",
+        old="_BUSY = Meaning(StoreUnavailableError,",
+        new="_BUSY = Meaning(StoreRefusedError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="certificate-not-verified",
+        path="fornada/storage/s3/address.py",
+        old="    context.load_verify_locations(ca_bundle(session))\n",
+        new="    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n",
+        tests=(
+            f"{_STORE_OVER_TLS}a_certificate_that_is_not_trusted_or_for_another_host_is_refused",
+        ),
+    ),
+    Mutation(
+        name="condition-not-raced",
+        path="fornada/storage/s3/conditions.py",
+        old="honoured=honoured and winners <= 1,",
+        new="honoured=honoured,",
+        tests=(f"{_KINDS_OF_BUCKETS}a_store_that_checks_before_it_writes_is_found_out_by_a_race",),
     ),
     Mutation(
         name="refused-commit-not-read-back",
@@ -886,6 +919,17 @@ MUTATIONS = (
             f"{_KINDS_SHOWN}tags_and_reasons_are_shown_as_they_are",
             f"{_OUTPUT}nothing_that_others_wrote_reaches_a_terminal_as_more_than_text",
         ),
+    ),
+    Mutation(
+        name="memory-error-swallowed",
+        path="fornada/formats/images/opening.py",
+        old="    except MemoryError:\n        raise\n    except Exception as exc:\n",
+        new="    except Exception as exc:\n",
+        tests=(
+            f"{_ITEMS_OF_IMAGES}too_little_memory_is_no_fault_of_the_file",
+            "tests/test_architecture.py::test_no_handler_of_everything_swallows_a_memory_error",
+        ),
+        raises="fornada.errors.InputError",
     ),
     # The bytes.
     Mutation(
