@@ -122,7 +122,7 @@ def test_a_certificate_that_is_not_trusted_or_for_another_host_is_refused(
 
         for store in stores:
             for call in (lambda: store.get("k"), lambda: store.put("k", b"1"), store.server_time):  # noqa: B023 - called at once
-                with pytest.raises(StoreError, match=".") as caught:
+                with pytest.raises(StoreError) as caught:
                     call()
                 assert StoreAddressError is type(caught.value)
                 assert [] == [f for f in (fact, "AWS_CA_BUNDLE") if f not in str(caught.value)]
