@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
 from fornada.jobs.store import JobStore
@@ -21,6 +23,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -51,6 +54,8 @@ class _Shared:
     engine: Engine
     objects: ObjectStore
     coordination: RedisCoordination
+    decisions: SignedDecisions
+    deployment_keys: DeploymentKeys
     jobs: JobStore
     manifests: Manifests
     deadlines: Deadlines
@@ -64,14 +69,15 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         threads: Cores that predict may use.
         events: Hears what happens.
     """
+    threading.excepthook = _end_for_want_of_memory
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
         settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
     models = _model_cache(shared, concurrency)
-    app = celery_app.create_app(settings)
     activity = Activity()
+    app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
@@ -96,8 +102,6 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
             settings,
             name=worker,
             threads=concurrency.threads,
-            on_message=activity.take,
-            events=events,
         )
     finally:
         predict_server.stop()
@@ -116,7 +120,9 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     # One that cannot be reached yet is waited for, as at any time.
     with contextlib.suppress(BrokerError):
         coordination.refuse_cluster()
-    jobs = JobStore(objects=objects, decisions=coordination)
+    deployment_keys = DeploymentKeys.from_settings(settings)
+    decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
+    jobs = JobStore(objects=objects, decisions=decisions)
     return _Shared(
         settings=settings,
         worker=worker_name(),
@@ -124,6 +130,8 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
         engine=engine,
         objects=objects,
         coordination=coordination,
+        decisions=decisions,
+        deployment_keys=deployment_keys,
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         deadlines=Deadlines(),
@@ -136,7 +144,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     choose_tile = tile_chooser(
         settings,
         objects=shared.objects,
-        decide=shared.coordination.decide,
+        decide=shared.decisions.decide,
         engine=shared.engine,
         events=events,
     )
@@ -178,6 +186,7 @@ def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardSe
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=deadline_s
         ),
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
         decoders=decoders,
     )
@@ -191,6 +200,7 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         sender=sender,
         settings=shared.settings,
         holder=shared.worker,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
 
@@ -203,8 +213,16 @@ def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
         deadlines=shared.deadlines,
         deadline_s=shared.settings.shard_deadline_s,
         end_process=_end_process,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+
+
+def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that died of a lack of memory, which only a restart cures."""
+    threading.__excepthook__(died)
+    if isinstance(died.exc_value, MemoryError):
+        _end_process()
 
 
 def _end_process() -> None:

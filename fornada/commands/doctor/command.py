@@ -9,11 +9,15 @@ from dataclasses import asdict
 import click
 
 from fornada.commands.doctor.broker import broker_findings
+from fornada.commands.doctor.clocks import clock_findings
 from fornada.commands.doctor.finding import Finding
 from fornada.commands.doctor.store import show_store, store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
+from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.server_clock import Server
 from fornada.errors import FornadaError
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
@@ -65,6 +69,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
+        ("clocks", lambda: clock_findings(_servers(settings, objects))),
     ]
     for target in _ROLE_CHECKS:
         module, function = target.split(":")
@@ -75,3 +80,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
             yield from check()
         except FornadaError as exc:
             yield Finding(name, "fail", str(exc))
+
+
+def _servers(settings: Settings, objects: ObjectStore) -> dict[str, Server]:
+    return {"Redis": RedisCoordination.from_settings(settings), "store": objects}

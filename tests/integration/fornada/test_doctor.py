@@ -42,6 +42,7 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
         "workers": "ok",
         "store": "ok",
         "conditional writes": "ok",
+        "clocks": "ok",
         "cores": "ok",
         "model": "skip",
     } == findings(done)
