@@ -318,13 +318,10 @@ DEFAULT_QUEUE = "fornada"
 
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
-
 #: Hash: job that cannot be read → why.
 REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
-
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
-
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 
