@@ -16,6 +16,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.tensors import Resize
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -50,7 +51,8 @@ class Client(Jobs):
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
-        jobs = JobStore(objects=objects, decisions=coordination)
+        prefixes = InputPrefixes.from_settings(settings)
+        jobs = JobStore(objects=objects, decisions=coordination, prefixes=prefixes)
         creator = JobCreator(jobs=jobs, coordination=coordination, sender=sender, settings=settings)
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(

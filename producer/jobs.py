@@ -5,6 +5,7 @@ from datetime import timedelta
 from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.jobs.job_inputs import RETRY_OF
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
@@ -15,7 +16,7 @@ from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
-from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
+from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
 

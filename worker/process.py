@@ -21,6 +21,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -116,7 +117,9 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     # One that cannot be reached yet is waited for, as at any time.
     with contextlib.suppress(BrokerError):
         coordination.refuse_cluster()
-    jobs = JobStore(objects=objects, decisions=coordination)
+    jobs = JobStore(
+        objects=objects, decisions=coordination, prefixes=InputPrefixes.from_settings(settings)
+    )
     return _Shared(
         settings=settings,
         worker=worker_name(),

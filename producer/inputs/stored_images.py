@@ -1,14 +1,17 @@
 """Objects that are in the store already: which ones a prefix means, and what they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fornada.errors import InputError
+from fornada.errors import InputError, InputNotAllowedError, UsageError
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.parallel import in_parallel
 from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
+from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.file_kinds import has_image_suffix
-from producer.inputs.interface import StoredImages
+from producer.inputs.interface import StoredImages, listed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +29,12 @@ class FoundObject:
 
 
 def find_objects(
-    stored: StoredImages, *, objects: ObjectStore, max_bytes: int, strict: bool
+    stored: StoredImages,
+    *,
+    objects: ObjectStore,
+    prefixes: InputPrefixes,
+    max_bytes: int,
+    strict: bool,
 ) -> list[FoundObject]:
     """The objects below the prefix that can be read, in key order.
 
@@ -37,14 +45,18 @@ def find_objects(
     Args:
         stored: Which objects.
         objects: The store.
+        prefixes: Where jobs may read.
         max_bytes: The largest array or image.
         strict: Refuse what would be left out.
 
     Raises:
+        InputNotAllowedError: Jobs may not read some of them; lists those.
         InputError: There are none, or an array is too large.
+        UsageError: No bucket or object has such a name.
         StoreError: The store cannot be reached or refuses.
     """
     stored.left_out.clear()
+    _check_address(stored, prefixes)
     folder = stored.prefix.rpartition("/")[0]
     infos = [
         info
@@ -55,6 +67,7 @@ def find_objects(
     ]
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
+    _check_names(infos, stored, prefixes)
 
     def found(info: ObjectInfo) -> FoundObject | None:
         kind = _kind_by_name(info.key)
@@ -76,6 +89,32 @@ def find_objects(
     if stored.left_out.reasons and (strict or not kept):
         raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
     return kept
+
+
+def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:
+    flaw = bucket_flaw(stored.bucket) or (key_flaw(stored.prefix) if stored.prefix else None)
+    if flaw is not None:
+        raise UsageError(f"{stored} cannot be read: {flaw}")
+    if not prefixes.meet(stored.prefix, stored.bucket):
+        raise InputNotAllowedError(
+            f"jobs may not read {stored}, only {prefixes}; copy the objects there, or add their "
+            "prefix to FORNADA_INPUT_PREFIXES of producers and workers"
+        )
+
+
+def _check_names(
+    infos: Sequence[ObjectInfo], stored: StoredImages, prefixes: InputPrefixes
+) -> None:
+    refused = [
+        f"{info.key!r} ({key_flaw(info.key) or 'not in FORNADA_INPUT_PREFIXES'})"
+        for info in infos
+        if not prefixes.allow(info.key, stored.bucket)
+    ]
+    if refused:
+        raise InputNotAllowedError(
+            f"{stored} has objects that no job can read: {listed(refused)}; rename or exclude "
+            "them, or give a prefix without them"
+        )
 
 
 def _kind_by_name(key: str) -> Literal["npy", "tar", "image"] | None:

@@ -13,6 +13,7 @@ from fornada.jobs.manifest import ShardInput
 from fornada.parallel import in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.storage.interface import ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.archives import too_large
 from producer.inputs.array_header import ArrayHeader
 from producer.inputs.interface import Signature, StoredImages
@@ -25,6 +26,7 @@ def cut_stored(
     stored: StoredImages,
     *,
     objects: ObjectStore,
+    prefixes: InputPrefixes,
     signature: Signature,
     limits: ShardLimits,
     strict: bool = False,
@@ -38,15 +40,18 @@ def cut_stored(
     Args:
         stored: Which objects.
         objects: The store.
+        prefixes: Where jobs may read.
         signature: What the model takes.
         limits: What goes into a shard.
         strict: Refuse an object of another kind.
 
     Raises:
-        InputError: There are no objects, or one does not fit or is too large.
+        InputError: There are no objects, or one does not fit, is too large, or may not be read.
         StoreError: The store cannot be reached or refuses.
     """
-    found = find_objects(stored, objects=objects, max_bytes=limits.file_bytes, strict=strict)
+    found = find_objects(
+        stored, objects=objects, prefixes=prefixes, max_bytes=limits.file_bytes, strict=strict
+    )
     for file in found:
         if file.kind != "npy":
             check_image_input(signature.input, where=file.where)

@@ -9,8 +9,6 @@ from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageErr
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.records import now
-from producer.upkeep.retry import RETRY_OF
-from producer.upkeep.verification import VERIFIES
 
 log = get_logger(__name__)
 
@@ -44,8 +42,7 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
         try:
             final = jobs.final(job_id)
             if final is None:
-                tags = jobs.manifest(job_id).tags
-                in_use.update(tags[name] for name in (RETRY_OF, VERIFIES) if name in tags)
+                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))
             elif final.ended_at < limit:
                 old.append(job_id)
         except JobNotFoundError:

@@ -125,11 +125,11 @@ def test_files_of_a_folder_and_objects_of_a_prefix_fail_alone(
     bad = ["b.png", "c.png"]
     for name, data in _photos().items():
         (tmp_path / name).write_bytes(data)
-        deployment.objects.put(f"photos/{name}", data)
+        deployment.objects.put(f"inputs/{name}", data)
     bucket = deployment.stack.settings.s3_bucket
-    stored = deployment.client.submit(StoredImages(bucket=bucket, prefix="photos/"), model="photos")
+    stored = deployment.client.submit(StoredImages(bucket=bucket, prefix="inputs/"), model="photos")
     assert "PARTIAL" == stored.wait(timeout_s=60).state
-    assert [f"photos/{name}" for name in bad] == [item.item_id for item in stored.item_errors()]
+    assert [f"inputs/{name}" for name in bad] == [item.item_id for item in stored.item_errors()]
 
     # from the command line, with its exit codes
     submit = ("submit", str(tmp_path), "--model", "photos", "--wait", "--json")

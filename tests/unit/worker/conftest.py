@@ -29,6 +29,7 @@ from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
 from fornada.testing import HookedObjectStore, InMemoryCoordination
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -117,12 +118,20 @@ class _World:
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
-        self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
+        # What the store that an old version wrote has, too.
+        read = "s3://fornada/inputs/,s3://fornada/photos/,s3://fornada/ids/"
+        self.settings = Settings(
+            lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0, input_prefixes=read
+        )
+        self.jobs = JobStore(
+            objects=self.objects,
+            decisions=self.coordination,
+            prefixes=InputPrefixes.from_settings(self.settings),
+        )
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
         self.heard: list[Event] = []
         self.events = Events(self.heard.append)
-        self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
         self.cache = ModelCache(
             self.settings,
             models=self.models,

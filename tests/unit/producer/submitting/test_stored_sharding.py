@@ -13,8 +13,10 @@ from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import fetch_archive
 from fornada.jobs.store import JobStore
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor
+from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.interface import Selection, Signature, StoredImages
 from producer.submitting.sharding import items_per_shard_for
 from producer.submitting.shards import ShardLimits
@@ -24,6 +26,7 @@ from producer.submitting.upload import upload
 BUCKET = "lake"
 IMAGES = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5)
 SHAPE = (4, 5)
+ALL = InputPrefixes.from_settings(Settings(input_prefixes=f"s3://{BUCKET}/"))
 
 
 def store_with(contents: dict[str, bytes]) -> InMemoryObjectStore:
@@ -42,6 +45,7 @@ def shards(
     max_shard_bytes: int = 10_000,
     strict: bool = False,
     stored: StoredImages | None = None,
+    prefixes: InputPrefixes = ALL,
 ) -> list[ShardInput]:
     objects = store_with(contents) if isinstance(contents, dict) else contents
     taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
@@ -52,6 +56,7 @@ def shards(
     found = cut_stored(
         stored or StoredImages(bucket=BUCKET, prefix=prefix),
         objects=objects,
+        prefixes=prefixes,
         signature=signature,
         limits=ShardLimits.of(signature, item_count=count, max_shard_bytes=max_shard_bytes),
         strict=strict,
