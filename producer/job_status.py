@@ -89,7 +89,8 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
     items_failed = items_dead + progress.item_errors if progress.counted else None
     running = len(progress.running - done)
     started_at = progress.started_at or manifest.created_at
-    at = now()
+    # Without Redis there is no better clock than this machine's.
+    at = progress.at or now()
     rate = _rate(items_done, started_at, at) if items_done else None
     return JobStatus(
         job_id=manifest.job_id,

@@ -49,6 +49,15 @@ class ShardEnd:
     item_errors: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life of the reconciler that leads a queue."""
+
+    holder: str
+    #: Raised with every beat, whoever leads.
+    number: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmallJob:
     """The facts of a small job that decide whether it needs attention."""
@@ -66,17 +75,21 @@ class Triage:
     lost: Mapping[str, Sequence[int]]
     #: Jobs that are over, or that Redis knows too little about.
     unclear: AbstractSet[str]
+    #: Jobs of other queues, as far as Redis knows.
+    others: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """A snapshot of a job's progress; a shard in none of the first three sets is lost."""
+    """A snapshot of a job's progress; a shard that is not done, leased or enqueued is lost."""
 
     #: Shards that have an outcome.
     done: AbstractSet[int]
-    #: Shards under lease.
+    #: Shards that no other attempt may begin.
+    leased: AbstractSet[int] = frozenset()
+    #: Those of them that are being computed, in a queue whose workers live.
     running: AbstractSet[int] = frozenset()
-    #: Shards enqueued and not begun → seconds since then.
+    #: Shards enqueued and not begun → seconds since then by the queue's clock; negative by another.
     enqueued: Mapping[int, float] = field(default_factory=dict)
     #: Shards whose outcome is dead.
     dead: AbstractSet[int] = frozenset()
@@ -88,6 +101,8 @@ class Progress:
     started_at: datetime | None = None
     #: Nothing was lost since submission.
     counted: bool = False
+    #: When, by the server's clock.
+    at: datetime | None = field(default=None, compare=False)
 
 
 class OpenJobs(Protocol):
@@ -148,13 +163,22 @@ class OpenJobs(Protocol):
 
 
 class Recovery(OpenJobs, Protocol):
-    """How the reconciler finds lost work, and restores what was forgotten."""
+    """How the reconciler of one queue finds lost work, and restores what was forgotten."""
 
-    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the leading reconciler for the next `lease_s`."""
+    def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
+        """Lead the queue, if its last beat is still `after`.
+
+        Args:
+            holder: Who leads from now on.
+            after: The last beat that the caller knows; `None` if there was none.
+            step_s: By how much to move the queue's clock, which leases and waits go by.
+
+        Returns:
+            The last beat: the caller's own, or another that came since.
+        """
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Return jobs that need attention, with their lost shards.
+        """Return jobs that need attention, with their lost shards, and those of other queues.
 
         A registered small job before its deadline needs none while each shard that is not done
         is leased, or was enqueued within `patience_s`.
@@ -178,7 +202,11 @@ class Recovery(OpenJobs, Protocol):
 
 
 class Leases(Protocol):
-    """Attempts at shards, each under a lease. Workers ask."""
+    """Attempts at shards, each under a lease. Workers ask.
+
+    A lease ends when its queue's clock has moved by `lease_s` since it was last renewed. That clock
+    is moved by whoever leads the queue, so no clock of a server or a worker can end it early.
+    """
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """Count the attempts and take their leases, before input or model is read."""
@@ -187,10 +215,10 @@ class Leases(Protocol):
         """Extend leases, and take again those that were lost."""
 
     def forget_attempt(self, claim: Claim) -> None:
-        """Uncount an attempt that failed for no fault of the shard."""
+        """Uncount an attempt that failed for no fault of the shard, which rests under its lease."""
 
     def note_failure(self, claim: Claim, error: str) -> None:
-        """Remember why an attempt ended without an outcome."""
+        """Remember why an attempt ended without an outcome; its shard rests under its lease."""
 
     def last_error(self, job_id: str, shard: int) -> str | None:
         """The error last noted for the shard."""

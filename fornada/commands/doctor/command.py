@@ -11,7 +11,7 @@ import click
 from fornada.commands.doctor.broker import broker_findings
 from fornada.commands.doctor.finding import Finding
 from fornada.commands.doctor.store import store_findings
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import FornadaError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
@@ -40,8 +40,8 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     for finding in examine(settings, create_bucket=create_bucket, model=model):
         findings.append(finding)
         if not as_json:
-            mark = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
-            click.echo(f"{mark} {finding.check}: {finding.detail}")
+            mark, colour = f"{finding.status:<4} ", _COLOURS[finding.status]
+            say(f"{finding.check}: {finding.detail}", label=mark, colour=colour)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)

@@ -8,8 +8,9 @@ import pytest
 
 from fornada.coordination.interface import Claim
 from fornada.errors import BrokerError, StoreUnavailableError
-from fornada.jobs.upkeep import reconciler as reconciler_module
-from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
+from fornada.jobs.upkeep import looks
+from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)
@@ -121,19 +122,48 @@ def test_shards_with_an_outcome_are_not_enqueued(world: Any) -> None:
 # Who leads.
 
 
-def test_only_the_leader_enqueues_and_another_leads_when_its_lease_runs_out(world: Any) -> None:
+def test_only_the_leader_enqueues_and_another_leads_once_it_shows_no_life(world: Any) -> None:
+    # given a leader, which goes round five times, and a watcher whose machine slept meanwhile
+    leader, other = world.new_reconciler("leader"), world.new_reconciler("other")
+    leader.round()
+    other.round()
+    for _ in range(5):
+        world.monotonic_s += 5
+        leader.round()
     world.submit([ONE] * 2)
-    world.new_reconciler("leader").round()
-    _take_all(world)
-    other = world.new_reconciler("other", requeue_after_s=1)
-
-    world.advance(5)
     other.round()
     assert [] == _queued(world)
 
-    world.advance(11)
-    other.round()
-    assert [0, 1] == _queued(world)
+    # when the leader is gone, then the watcher waits for 15 s by its own clock, whatever Redis's is
+    for seconds, expected in ((14.9, []), (0.2, [0, 1])):
+        world.now_s += 3600
+        world.monotonic_s += seconds
+        other.round()
+        assert expected == _queued(world)
+
+
+def test_leases_run_out_as_the_leader_watches_and_not_by_redis_clock(world: Any) -> None:
+    world.submit([ONE])
+    world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
+    reconciler = world.new_reconciler()
+    reconciler.round()
+
+    # when Redis's clock is set forward, and the leader sleeps for an hour
+    world.now_s += 3600
+    world.monotonic_s += 3600
+    reconciler.round()
+
+    # then the lease ends no sooner than one third of it is left for a worker to renew it
+    assert [] == _queued(world)
+
+    # and Redis's clock may be set back
+    world.now_s -= 7200
+    watched_s = world.lease_s / 4
+    while not _queued(world):
+        world.monotonic_s += 1
+        watched_s += 1
+        reconciler.round()
+    assert world.lease_s == pytest.approx(watched_s, abs=1)
 
 
 def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
@@ -141,9 +171,38 @@ def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
         world.new_reconciler(holder).round()
-        world.coordination._held.clear()
+        world.coordination._memory.beats.clear()
 
     assert [0, 1] == _queued(world)
+
+
+def test_a_job_of_another_queue_is_left_alone_however_it_stands(world: Any) -> None:
+    # given jobs of another queue: lost, small and lost, expired, complete, and cancelled
+    for job_id in ("lost", "expired", "complete", "cancelled"):
+        deadline_s = -1 if job_id == "expired" else 1000
+        world.submit([ONE], job_id=job_id, queue="gpu", deadline_s=deadline_s)
+    small = world.submit_small([ONE], queue="gpu")
+    world.commit(0, job_id="complete")
+    world.jobs.request_cancel("cancelled", "enough")
+    job_ids = {"lost", "expired", "complete", "cancelled", small.job_id}
+
+    # when the default queue's reconciler goes round, also after Redis was wiped
+    reconciler = world.new_reconciler(requeue_after_s=1)
+    for disturb in (lambda: None, lambda: world.advance(100), world.coordination.flush):
+        disturb()
+        reconciler.round()
+
+        # then it touches none, and reads each once
+        assert [] == world.queue
+        assert [None] * 5 == [world.jobs.final(job_id) for job_id in job_ids]
+        assert {} == world.requests(reconciler.round)
+
+    # and their own ends them
+    world.new_reconciler(queue="gpu").round()
+    assert {"lost", small.job_id} == {message.job_id for message in world.queue}
+    assert ["EXPIRED", "SUCCEEDED", "CANCELLED"] == [
+        world.jobs.final(job_id).state for job_id in ("expired", "complete", "cancelled")
+    ]
 
 
 # What Redis forgot.
@@ -269,12 +328,13 @@ def test_a_job_that_is_not_submitted_within_an_hour_is_forgotten(world: Any) -> 
         world.coordination.open_job(job_id)
     reconciler.round()
 
-    world.advance(3600)
+    world.now_s += 7200
+    world.monotonic_s += 3600
     reconciler.round()
     assert {"ghost", "job"} == world.coordination.open_jobs()
 
     world.submit([ONE])
-    world.advance(1)
+    world.monotonic_s += 1
     reconciler.round()
     assert {"job"} == world.coordination.open_jobs()
     assert [0] == _queued(world)
@@ -333,7 +393,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine a look takes long; the next one is due by rounds nevertheless.
-    monkeypatch.setattr(reconciler_module, "_LOOKING_SHARE", math.inf)
+    monkeypatch.setattr(looks, "_LOOKING_SHARE", math.inf)
     # given a job with shards that are done, leased and enqueued
     world.submit([ONE] * 4)
     reconciler = world.new_reconciler()
@@ -343,7 +403,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     reads: list[str] = []
     world.objects.before = lambda operation, key: reads.append(f"{operation} {key}")
 
-    for _ in range(_ROUNDS_PER_LOOK):
+    for _ in range(ROUNDS_PER_LOOK):
         reconciler.round()
     assert [] == reads
 

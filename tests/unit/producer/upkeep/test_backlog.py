@@ -34,7 +34,7 @@ def test_each_shard_without_an_outcome_counts_once_where_it_is(
     held = {ShardMessage(job_id=job.id, shard=s) for s in (0, 1, 2)}
     held.add(ShardMessage(job_id="other", shard=5))
     monkeypatch.setattr(client._sender, "reserved", lambda: held)
-    del coordination._jobs[job.id].enqueued[3]
+    del coordination._memory.jobs[job.id].enqueued[3]
 
     backlog = client.backlog()
 

@@ -724,7 +724,7 @@ def test_two_ends_of_a_job_at_once_leave_the_first(world: Any) -> None:
 
     assert ["cancelled"] == ended
     assert "CANCELLED" == world.jobs.final("job").state
-    assert {"job": "CANCELLED"} == world.coordination._ended
+    assert {"job": "CANCELLED"} == world.coordination._memory.ended
 
 
 @pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
