@@ -1,17 +1,21 @@
 """What a job may read: its own inputs, those of the job it runs again, and the input prefixes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from fornada import keys
 from fornada.errors import (
-    BucketNotFoundError,
     InputError,
     InputNotAllowedError,
     JobNotFoundError,
     MessageError,
-    StoreAccessError,
+    ObjectNotFoundError,
+    StoreClockError,
+    StoreCredentialsError,
+    StoreQuotaError,
+    StoreRefusedError,
 )
 from fornada.jobs.manifest import JobManifest
 from fornada.logs import get_logger
@@ -28,6 +32,8 @@ RETRY_OF, VERIFIES = "retry_of", "verifies"
 #: Most retries of retries: an id grows with each, and ends at 128 characters.
 _MOST_SOURCES = 32
 _SOURCES_KEPT = 1024
+#: Refusals that say nothing about an object.
+_OF_WORKERS = (StoreCredentialsError, StoreClockError, StoreQuotaError)
 
 
 class _Source(NamedTuple):
@@ -56,7 +62,6 @@ class JobInputs:
         """
         self._objects = objects
         self._prefixes = prefixes
-        self._own_buckets = {None, prefixes.own_bucket} if prefixes else {None}
 
         def source(job_id: str) -> _Source:
             manifest = manifest_of(job_id)
@@ -84,14 +89,16 @@ class JobInputs:
             )
         try:
             return read_checked(self._objects, ref, remedy="submit it again")
-        except (BucketNotFoundError, StoreAccessError) as exc:
-            if ref.bucket in self._own_buckets:
-                # The operator's concern.
+        except _OF_WORKERS:
+            raise
+        except StoreRefusedError as exc:
+            if self._is_own(ref) and ref.key.startswith(keys.JOBS_PREFIX):
                 raise
+            self._check_store(manifest)
             log.debug("the store refuses an input", key=ref.key, bucket=ref.bucket, error=str(exc))
             raise InputError(
-                f"the store does not let workers read {address_of(ref)}; let them read that "
-                "bucket, or submit the items themselves"
+                f"the store gives workers no object {address_of(ref)}; check its key, the bucket's "
+                "policy, and that it is not archived, or submit the items themselves"
             ) from exc
 
     def refused(self, manifest: JobManifest) -> list[str]:
@@ -124,10 +131,20 @@ class JobInputs:
             yield source
             source = found.source
 
+    def _check_store(self, manifest: JobManifest) -> None:
+        """Check that the store answers, so that a refusal is about an object."""
+        with suppress(ObjectNotFoundError):
+            self._objects.get(keys.JobKeys(manifest.job_id).manifest, max_bytes=1)
+
+    def _is_own(self, ref: ObjectRef) -> bool:
+        return ref.bucket is None or (
+            self._prefixes is not None and ref.bucket == self._prefixes.own_bucket
+        )
+
     def _allow(self, manifest: JobManifest, ref: ObjectRef) -> bool:
         if self._prefixes is not None and self._prefixes.allow(ref.key, ref.bucket):
             return True
-        if ref.bucket not in self._own_buckets or key_flaw(ref.key) is not None:
+        if not self._is_own(ref) or key_flaw(ref.key) is not None:
             return False
         if ref.key.startswith(keys.JobKeys(manifest.job_id).prefix):
             return True

@@ -162,7 +162,8 @@ def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder is hidden, or is what Windows and macOS leave behind."""
-    return name.startswith(".") or name.lower() in _LITTER
+    is_hidden = name.startswith(".") and name not in {".", ".."}
+    return is_hidden or name.lower() in _LITTER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

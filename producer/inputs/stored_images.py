@@ -1,10 +1,16 @@
 """Objects that are in the store already: which ones a prefix means, and what they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from fornada.errors import InputError, InputNotAllowedError, UsageError
+from fornada.errors import (
+    InputError,
+    InputNotAllowedError,
+    StoreCredentialsError,
+    StoreRefusedError,
+    UsageError,
+)
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.parallel import in_parallel
 from fornada.storage.interface import ObjectInfo, ObjectStore
@@ -12,6 +18,8 @@ from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.file_kinds import has_image_suffix
 from producer.inputs.interface import StoredImages, listed
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +87,7 @@ def find_objects(
         return FoundObject(info=info, bucket=stored.bucket, kind=kind)
 
     kept = []
-    for info, file in zip(infos, in_parallel(found, infos), strict=True):
+    for info, file in zip(infos, read_each(infos, found, bucket=stored.bucket), strict=True):
         if file is not None:
             kept.append(file)
             _check_size(file, max_bytes)
@@ -89,6 +97,35 @@ def find_objects(
     if stored.left_out.reasons and (strict or not kept):
         raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
     return kept
+
+
+def read_each(
+    infos: Sequence[ObjectInfo], read: Callable[[ObjectInfo], _T], *, bucket: str
+) -> list[_T]:
+    """What `read` gives for each object.
+
+    Raises:
+        InputError: The store refuses to give some; lists those.
+        StoreError: The store cannot be reached, or refuses the credentials.
+    """
+
+    def attempt(info: ObjectInfo) -> _T | StoreRefusedError:
+        try:
+            return read(info)
+        except StoreCredentialsError:
+            raise
+        except StoreRefusedError as exc:
+            return exc
+
+    results, refused = [], []
+    for info, result in zip(infos, in_parallel(attempt, infos), strict=True):
+        if isinstance(result, StoreRefusedError):
+            refused.append(f"{_where(info, bucket)} ({result})")
+        else:
+            results.append(result)
+    if refused:
+        raise InputError(f"the store gives no object {listed(refused)}")
+    return results
 
 
 def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:

@@ -211,7 +211,7 @@ def test_a_bucket_of_others_that_cannot_be_read_is_the_items_fault(jobs: JobStor
         reasons |= {str(info.value), *(error.reason for error in items.errors)}
     # They say nothing of the object or the bucket.
     (reason,) = reasons
-    assert "does not let workers read 's3://theirs/0.png'" in reason
+    assert "gives workers no object 's3://theirs/0.png'" in reason
 
 
 def test_a_store_that_fails_for_now_is_nobodys_fault(jobs: JobStore) -> None:
