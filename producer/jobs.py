@@ -126,8 +126,9 @@ class Jobs:
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest. If it fails, call it again.
+        Open jobs are never deleted, nor a job that an open verification reads, or a retry that is
+        kept. Uploads that never became a job are deleted too, after a day at the earliest. If it
+        fails, call it again.
 
         Raises:
             UsageError: `older_than` is no `timedelta`.

@@ -14,6 +14,7 @@ from fornada.events import LOGGED
 from fornada.files.private_folder import check_private, make_private
 from fornada.files.scratch import remove_leftovers, scratch_folder
 from fornada.settings import Settings
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
 from worker.host.health import live_and_stale
@@ -49,6 +50,8 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     if exact:
         settings = _exact(settings)
     engine = require_engine(settings.engine)
+    # An unusable one is told here, once, and not by each process.
+    InputPrefixes.from_settings(settings)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     gpus = visible_gpus(os.environ) if engine.uses_gpu else []

@@ -9,6 +9,7 @@ from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageErr
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from fornada.records import now
+from producer.upkeep.retry import is_retry_id
 
 log = get_logger(__name__)
 
@@ -32,8 +33,8 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    Open jobs are never deleted, nor a job whose items an open retry or verification reads. Uploads
-    that never became a job are deleted too.
+    Open jobs are never deleted, nor a job whose items and ids an open verification reads, or a
+    retry that is kept. Uploads that never became a job are deleted too.
     """
     limit = now() - older_than
     old: list[str] = []
@@ -41,10 +42,10 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     for job_id in jobs.job_ids():
         try:
             final = jobs.final(job_id)
-            if final is None:
-                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))
-            elif final.ended_at < limit:
+            if final is not None and final.ended_at < limit:
                 old.append(job_id)
+            elif final is None or is_retry_id(job_id):
+                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))
         except JobNotFoundError:
             if _is_abandoned(jobs, job_id, limit=min(limit, now() - _ABANDONED_AFTER)):
                 old.append(job_id)

@@ -15,6 +15,9 @@ from fornada.records import JOB_VERSION, now
 from fornada.tensors import manifest_fields
 from producer.inputs.interface import listed
 
+#: Added to the id of the job that is retried.
+_RETRY = "-retry"
+
 
 def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordination) -> list[int]:
     """The shards of an open job that have no outcome and are neither leased nor enqueued.
@@ -72,7 +75,12 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
 
 def retry_id(job_id: str) -> str:
     """The id of the job that retries `job_id`."""
-    return keys.check_name("job id", f"{job_id}-retry")
+    return keys.check_name("job id", f"{job_id}{_RETRY}")
+
+
+def is_retry_id(job_id: str) -> bool:
+    """Whether a retry may have this id."""
+    return job_id.endswith(_RETRY)
 
 
 def _failed_items(

@@ -15,6 +15,7 @@ from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import FornadaError
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
 #: Checks that roles contribute, as `module:function`, loaded by name because this layer knows no
@@ -57,6 +58,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
     )
     objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("inputs", lambda: _input_findings(settings)),
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
     ]
@@ -69,3 +71,9 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
             yield from check()
         except FornadaError as exc:
             yield Finding(name, "fail", str(exc))
+
+
+def _input_findings(settings: Settings) -> Iterator[Finding]:
+    prefixes = InputPrefixes.from_settings(settings)
+    detail = f"jobs read {prefixes}, and what was submitted; FORNADA_INPUT_PREFIXES says where"
+    yield Finding("inputs", "ok", detail)
