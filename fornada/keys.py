@@ -148,6 +148,11 @@ def probe() -> str:
     return f"{_PROBE_PREFIX}{uuid.uuid4().hex}"
 
 
+def conditions(endpoint: str) -> str:
+    """Whether the store honours conditions, as found through one endpoint."""
+    return f"conditions/{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class JobKeys:
     """The keys of one job."""
@@ -265,18 +270,12 @@ class JobStateKeys:
 
     @property
     def leases(self) -> str:
-        """Hash: shard → its lease: attempt, queue, the queue's clock then and how long, in ms.
-
-        After these stands ` over` once the attempt has ended without an outcome.
-        """
+        """Hash: shard → its lease, by its queue's clock (`clock.lua`)."""
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue of its message, by its queue's clock in ms.
-
-        Removed when work starts.
-        """
+        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when begun."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
@@ -295,6 +294,11 @@ class JobStateKeys:
         return f"fornada:end:{self.job_id}"
 
     @property
+    def held_up(self) -> str:
+        """Hash: process that cannot go on with the job → why."""
+        return f"fornada:held-up:{self.job_id}"
+
+    @property
     def counters(self) -> list[str]:
         """All of the above, which are useless once the job has ended."""
         return [
@@ -306,6 +310,7 @@ class JobStateKeys:
             self.done,
             self.failed,
             self.end,
+            self.held_up,
         ]
 
     @property
@@ -330,6 +335,9 @@ DEFAULT_QUEUE = "fornada"
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
 
+#: Hash: job that cannot be read → why.
+REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
+
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
 
@@ -341,12 +349,13 @@ REDIS_LEADER_PREFIX = "fornada:leader:"
 
 
 def redis_leader(queue: str) -> str:
-    """Hash: the reconciler that leads the queue.
-
-    `beat` is its name and a number that it raises, `at_ms` when that was by the server's clock, and
-    `clock_ms` the queue's clock, which it moves.
-    """
+    """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{REDIS_LEADER_PREFIX}{queue}"
+
+
+def redis_quarantine(queue: str) -> str:
+    """List: what lay on the queue and is no message, newest first."""
+    return f"fornada:quarantine:{queue}"
 
 
 def redis_predict_calls(queue: str) -> str:

@@ -8,6 +8,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import UsageError
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -16,6 +17,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.tensors import Resize
+from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -52,11 +54,21 @@ class Client(Jobs):
         channel: CallChannel | None = None,
     ) -> None:
         prefixes = InputPrefixes.from_settings(settings)
-        jobs = JobStore(objects=objects, decisions=coordination, prefixes=prefixes)
-        creator = JobCreator(jobs=jobs, coordination=coordination, sender=sender, settings=settings)
+        deployment_keys = DeploymentKeys.from_settings(settings)
+        decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
+        jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
+        creator = JobCreator(
+            jobs=jobs,
+            coordination=coordination,
+            sender=sender,
+            settings=settings,
+            deployment_keys=deployment_keys,
+        )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
-            channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=channel or RedisCallChannel.from_settings(settings),
+            queue=settings.queue,
+            deployment_keys=deployment_keys,
         )
         self._models = ModelStore(objects=objects)
         resolver = Resolver(models=self._models)
@@ -117,7 +129,8 @@ class Client(Jobs):
             item_ids: A distinct id for each item; by default items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
-            deadline_s: Seconds from now after which no shard is begun.
+            deadline_s: Seconds from now after which no shard is begun, and the job ends EXPIRED; 7
+                days by default.
             max_failed: If more items than this fail, a count or per cent of all as `"5%"`, the job
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.

@@ -11,7 +11,7 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
-from producer.job_status import JobStatus
+from producer.job_status import JobStatus, unreadable_status
 from producer.listing import list_jobs
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
@@ -147,8 +147,12 @@ class Jobs:
     def _status_of(self, job_id: str) -> JobStatus | None:
         try:
             return self._as_job(self._jobs.manifest(job_id)).status()
-        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
+        except JobNotFoundError:
+            # It was never submitted.
             return None
+        except MessageError as exc:
+            at = self._jobs.manifest_written_at(job_id)
+            return None if at is None else unreadable_status(job_id, str(exc), created_at=at)
 
     def _as_job(self, manifest: JobManifest) -> Job:
         return Job(manifest, jobs=self._jobs, coordination=self._coordination)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
 from fornada.jobs.store import JobStore
@@ -21,6 +23,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
+from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
@@ -52,6 +55,8 @@ class _Shared:
     engine: Engine
     objects: ObjectStore
     coordination: RedisCoordination
+    decisions: SignedDecisions
+    deployment_keys: DeploymentKeys
     jobs: JobStore
     manifests: Manifests
     deadlines: Deadlines
@@ -65,14 +70,15 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         threads: Cores that predict may use.
         events: Hears what happens.
     """
+    threading.excepthook = _end_for_want_of_memory
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
         settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
     models = _model_cache(shared, concurrency)
-    app = celery_app.create_app(settings)
     activity = Activity()
+    app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
@@ -94,11 +100,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     try:
         return celery_app.consume(
             app,
-            settings,
             name=worker,
             threads=concurrency.threads,
-            on_message=activity.take,
-            events=events,
         )
     finally:
         predict_server.stop()
@@ -117,9 +120,10 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     # One that cannot be reached yet is waited for, as at any time.
     with contextlib.suppress(BrokerError):
         coordination.refuse_cluster()
-    jobs = JobStore(
-        objects=objects, decisions=coordination, prefixes=InputPrefixes.from_settings(settings)
-    )
+    deployment_keys = DeploymentKeys.from_settings(settings)
+    decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
+    prefixes = InputPrefixes.from_settings(settings)
+    jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
     return _Shared(
         settings=settings,
         worker=worker_name(),
@@ -127,6 +131,8 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
         engine=engine,
         objects=objects,
         coordination=coordination,
+        decisions=decisions,
+        deployment_keys=deployment_keys,
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         deadlines=Deadlines(),
@@ -139,7 +145,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     choose_tile = tile_chooser(
         settings,
         objects=shared.objects,
-        decide=shared.coordination.decide,
+        decide=shared.decisions.decide,
         engine=shared.engine,
         events=events,
     )
@@ -181,6 +187,7 @@ def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardSe
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=deadline_s
         ),
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
         decoders=decoders,
     )
@@ -194,6 +201,7 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         sender=sender,
         settings=shared.settings,
         holder=shared.worker,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
 
@@ -206,8 +214,16 @@ def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
         deadlines=shared.deadlines,
         deadline_s=shared.settings.shard_deadline_s,
         end_process=_end_process,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+
+
+def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that died of a lack of memory, which only a restart cures."""
+    threading.__excepthook__(died)
+    if isinstance(died.exc_value, MemoryError):
+        _end_process()
 
 
 def _end_process() -> None:

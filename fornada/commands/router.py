@@ -40,6 +40,9 @@ _COMMANDS = {
     "worker": _Target("worker.cli", "worker", "Run workers that predict queued jobs."),
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
+    "queue": _Target(
+        "fornada.commands.queue", "queue", "See what lay on the queue and is no message."
+    ),
     "doctor": _Target(
         "fornada.commands.doctor.command", "doctor", "Check settings, broker, store and model."
     ),
@@ -142,6 +145,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(exc.exit_code)
     except FornadaError as exc:
         _fail(str(exc), exc.exit_code)
+    except MemoryError as exc:
+        _fail(f"out of memory ({exc or 'no more is known'}); take fewer items, or more memory", 1)
     except BrokenPipeError:
         # The reader, such as `head`, has all it wanted.
         _silence_stdout()

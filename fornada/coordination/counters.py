@@ -6,7 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_HELD_UP,
+    MOST_WHY_CHARACTERS,
+    Admission,
+    Claim,
+    Progress,
+    ShardEnd,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,9 @@ class JobCounters:
     dead: set[int] = field(default_factory=set)
     item_errors: dict[int, int] = field(default_factory=dict)
     end: bytes | None = None
+    #: Process that cannot go on with the job → why, and until when that is noted.
+    held_up_by: dict[str, str] = field(default_factory=dict)
+    held_up_until_s: float = 0.0
     shard_count: int | None = None
     deadline: datetime | None = None
     #: Of a small job.
@@ -115,6 +126,25 @@ class JobCounters:
             self.attempts[claim.shard].remove(claim.attempt)
             self.attempt_count -= 1
 
+    def give_back(self, claim: Claim) -> None:
+        """Uncount an attempt, and release its lease."""
+        self.forget_attempt(claim)
+        self.enqueued.pop(claim.shard, None)
+        held = self.leases.get(claim.shard)
+        if held is not None and held.holder == claim.attempt:
+            del self.leases[claim.shard]
+
+    def hold_up(self, process: str, why: str, *, now_s: float) -> None:
+        """Note why a process cannot go on with the job."""
+        self.held_up_by = self.held_up(now_s)
+        if process in self.held_up_by or len(self.held_up_by) < MOST_HELD_UP:
+            self.held_up_by[process] = why[:MOST_WHY_CHARACTERS]
+        self.held_up_until_s = now_s + HELD_UP_S
+
+    def held_up(self, now_s: float) -> dict[str, str]:
+        """Process that could not go on with the job of late → why."""
+        return dict(self.held_up_by) if now_s < self.held_up_until_s else {}
+
     def mark_done(self, ends: Sequence[ShardEnd]) -> int:
         """Count committed outcomes; return how many shards have one."""
         for end in ends:
@@ -147,6 +177,7 @@ class JobCounters:
             started_at=self.started_at,
             counted=self.counted,
             at=at,
+            held_up=self.held_up(at.timestamp()),
         )
 
     def lost(

@@ -8,6 +8,12 @@ from typing import Literal, Protocol
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
+#: Jobs that are listed as unreadable.
+MOST_UNREADABLE = 1000
+#: Processes of which a job notes why they cannot go on with it, and for how long it does.
+MOST_HELD_UP = 16
+HELD_UP_S = 600.0
+MOST_WHY_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,8 @@ class Progress:
     counted: bool = False
     #: When, by the server's clock.
     at: datetime | None = field(default=None, compare=False)
+    #: Process that could not go on with the job of late → why.
+    held_up: Mapping[str, str] = field(default_factory=dict)
 
 
 class OpenJobs(Protocol):
@@ -148,6 +156,12 @@ class OpenJobs(Protocol):
             Fewer than `count`, even none, when Redis has forgotten or never kept the rest.
         """
 
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Jobs with which a process could not go on of late → process → why."""
+
+    def unreadable_jobs(self) -> dict[str, str]:
+        """Jobs that cannot be read → why."""
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs that do not exist."""
 
@@ -177,6 +191,12 @@ class Recovery(OpenJobs, Protocol):
             The last beat: the caller's own, or another that came since.
         """
 
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        """Note why this process cannot go on with the job."""
+
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        """List a job as unreadable, and as open no more; return whether it was not before."""
+
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         """Return jobs that need attention, with their lost shards, and those of other queues.
 
@@ -187,8 +207,14 @@ class Recovery(OpenJobs, Protocol):
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
         """Mark shards as done that have an outcome in the store."""
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Unmark shards that are marked as done and have no outcome in the store."""
+
     def restore_small_job(self, job: SmallJob) -> None:
         """Restore the facts of a small job; its counters remain incomplete."""
+
+    def forget_small_job(self, job_id: str) -> None:
+        """Forget the facts of a small job, of one that is none."""
 
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
@@ -216,6 +242,15 @@ class Leases(Protocol):
 
     def forget_attempt(self, claim: Claim) -> None:
         """Uncount an attempt that failed for no fault of the shard, which rests under its lease."""
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        """Leave shards to other processes: uncount the attempts, and release their leases.
+
+        Args:
+            claims: The attempts; they need not have begun.
+            process: The process that cannot go on with the jobs.
+            why: What keeps it from that, for the operator.
+        """
 
     def note_failure(self, claim: Claim, error: str) -> None:
         """Remember why an attempt ended without an outcome; its shard rests under its lease."""

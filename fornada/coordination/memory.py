@@ -11,6 +11,8 @@ from typing import Self
 
 from fornada.coordination.counters import JobCounters, Lease, QueueClock, holder_of
 from fornada.coordination.interface import (
+    MOST_UNREADABLE,
+    MOST_WHY_CHARACTERS,
     Admission,
     Beat,
     Claim,
@@ -44,6 +46,8 @@ class _Memory:
     def clear(self) -> None:
         """Forget everything."""
         self.open_jobs: set[str] = set()
+        #: Job → why it cannot be read.
+        self.unreadable: dict[str, str] = {}
         self.submitted_s: dict[str, float] = {}
         self.complete = False
         #: Job → its end state.
@@ -152,9 +156,31 @@ class InMemoryCoordination:
             found = sorted(times_s, key=lambda job_id: -times_s[job_id])
             return found[skip : skip + count] if self._memory.complete else []
 
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._memory.lock:
+            found = {job_id: self._memory.jobs[job_id].held_up(self._clock()) for job_id in job_ids}
+        return {job_id: why for job_id, why in found.items() if why}
+
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        with self._memory.lock:
+            self._memory.jobs[job_id].hold_up(process, why, now_s=self._clock())
+
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._memory.lock:
+            self._memory.open_jobs.discard(job_id)
+            if job_id in self._memory.unreadable or len(self._memory.unreadable) >= MOST_UNREADABLE:
+                return False
+            self._memory.unreadable[job_id] = why[:MOST_WHY_CHARACTERS]
+            return True
+
+    def unreadable_jobs(self) -> dict[str, str]:
+        with self._memory.lock:
+            return dict(self._memory.unreadable)
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._memory.lock:
             for job_id in job_ids:
+                self._memory.unreadable.pop(job_id, None)
                 self._memory.open_jobs.discard(job_id)
                 self._memory.submitted_s.pop(job_id, None)
 
@@ -209,11 +235,24 @@ class InMemoryCoordination:
         with self._memory.lock:
             self._memory.jobs[job_id].done.update(shards)
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        with self._memory.lock:
+            counters = self._memory.jobs[job_id]
+            for shard in shards:
+                counters.done.discard(shard)
+                counters.dead.discard(shard)
+                counters.item_errors.pop(shard, None)
+
     def restore_small_job(self, job: SmallJob) -> None:
         with self._memory.lock:
             counters = self._memory.jobs[job.job_id]
             counters.shard_count, counters.deadline = job.shard_count, job.deadline
             counters.queue = self._queue
+
+    def forget_small_job(self, job_id: str) -> None:
+        with self._memory.lock:
+            counters = self._memory.jobs[job_id]
+            counters.shard_count = counters.deadline = counters.queue = None
 
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
@@ -238,6 +277,13 @@ class InMemoryCoordination:
         with self._memory.lock:
             self._memory.jobs[claim.job_id].forget_attempt(claim)
             self._memory.jobs[claim.job_id].end_attempt(claim)
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        with self._memory.lock:
+            for claim in claims:
+                job = self._memory.jobs[claim.job_id]
+                job.give_back(claim)
+                job.hold_up(process, why, now_s=self._clock())
 
     def note_failure(self, claim: Claim, error: str) -> None:
         with self._memory.lock:

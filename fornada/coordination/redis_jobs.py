@@ -8,8 +8,18 @@ import numpy as np
 import redis
 
 from fornada import keys
-from fornada.coordination.interface import NEWEST_JOBS, Beat, Progress, SmallJob, Triage
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_UNREADABLE,
+    MOST_WHY_CHARACTERS,
+    NEWEST_JOBS,
+    Beat,
+    Progress,
+    SmallJob,
+    Triage,
+)
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.records import MAX_SHARDS
 from fornada.redis_server.client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
@@ -81,10 +91,10 @@ class RedisOpenJobs:
         state = keys.JobStateKeys(job_id)
         # One step: a shard that moves on meanwhile is seen in one place.
         now_ms, clock_ms, done, leased, running, *tables = self._progress(
-            keys=[state.done, state.leases, state.enqueued, state.failed, state.job],
-            args=[self._queue],
+            keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
+            args=[self._queue, MAX_SHARDS // 8 - 1],
         )
-        enqueued, failed, job = (dict(zip(t[::2], t[1::2], strict=True)) for t in tables)
+        enqueued, failed, job, held_up = (dict(zip(t[::2], t[1::2], strict=True)) for t in tables)
         bits = np.frombuffer(done.encode(errors="surrogateescape"), np.uint8)
         started_ms = job.get("started_ms")
         return Progress(
@@ -98,6 +108,7 @@ class RedisOpenJobs:
             started_at=started_ms and datetime.fromtimestamp(int(started_ms) / 1e3, UTC),
             counted="counted" in job,
             at=datetime.fromtimestamp(now_ms / 1e3, UTC),
+            held_up=held_up,
         )
 
     @translated
@@ -117,11 +128,46 @@ class RedisOpenJobs:
         return cast("list[str]", job_ids) if complete else []
 
     @translated
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(keys.JobStateKeys(job_id).held_up)
+            return {j: why for j, why in zip(job_ids, pipe.execute(), strict=True) if why}
+
+    @translated
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        held_up = keys.JobStateKeys(job_id).held_up
+        with self._redis.pipeline() as pipe:
+            pipe.hset(held_up, process, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(held_up, round(HELD_UP_S * 1000))
+            pipe.execute()
+
+    @translated
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._redis.pipeline() as pipe:
+            pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
+            pipe.hexists(keys.REDIS_UNREADABLE_JOBS, job_id)
+            pipe.hlen(keys.REDIS_UNREADABLE_JOBS)
+            _, known, count = pipe.execute()
+        if known or count >= MOST_UNREADABLE:
+            return False
+        with self._redis.pipeline() as pipe:
+            pipe.hset(keys.REDIS_UNREADABLE_JOBS, job_id, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(keys.REDIS_UNREADABLE_JOBS, FORGET_AFTER_MS)
+            new, _ = pipe.execute()
+        return bool(new)
+
+    @translated
+    def unreadable_jobs(self) -> dict[str, str]:
+        return cast("dict[str, str]", self._redis.hgetall(keys.REDIS_UNREADABLE_JOBS))
+
+    @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
                 pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
+                pipe.hdel(keys.REDIS_UNREADABLE_JOBS, job_id)
             pipe.execute()
 
     @translated
@@ -188,6 +234,15 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        job = keys.JobStateKeys(job_id)
+        with self._redis.pipeline() as pipe:
+            for shard in shards:
+                pipe.setbit(job.done, shard, 0)
+                pipe.hdel(job.failed, str(shard))
+            pipe.execute()
+
+    @translated
     def restore_small_job(self, job: SmallJob) -> None:
         key = keys.JobStateKeys(job.job_id).job
         facts = {
@@ -199,6 +254,10 @@ class RedisOpenJobs:
             pipe.hset(key, mapping=facts)
             pipe.pexpire(key, FORGET_AFTER_MS)
             pipe.execute()
+
+    @translated
+    def forget_small_job(self, job_id: str) -> None:
+        self._redis.hdel(keys.JobStateKeys(job_id).job, "shards", "deadline_ms", "queue")
 
     @translated
     def rebuild_open_jobs(

@@ -7,7 +7,14 @@ from typing import Any
 import redis
 
 from fornada import keys
-from fornada.coordination.interface import Admission, Claim, ShardEnd
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_HELD_UP,
+    MOST_WHY_CHARACTERS,
+    Admission,
+    Claim,
+    ShardEnd,
+)
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.redis_server.client import translated
 
@@ -22,6 +29,7 @@ class RedisLeases:
         self._renew = script(client, "renew")
         self._forget_attempt = script(client, "forget_attempt")
         self._end_attempt = script(client, "end_attempt")
+        self._give_back = script(client, "give_back")
         self._mark_done = script(client, "mark_done")
 
     @translated
@@ -58,6 +66,20 @@ class RedisLeases:
         job = keys.JobStateKeys(claim.job_id)
         self._forget_attempt(keys=[job.job, job.attempts], args=[claim.shard, claim.attempt])
         self._end_attempt(keys=[job.leases], args=[claim.shard, claim.attempt])
+
+    @translated
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
+        self._give_back(
+            keys=flat((j.job, j.attempts, j.leases, j.enqueued, j.held_up) for j in jobs),
+            args=[
+                process,
+                why[:MOST_WHY_CHARACTERS],
+                round(HELD_UP_S * 1000),
+                MOST_HELD_UP,
+                *flat((c.shard, c.attempt) for c in claims),
+            ],
+        )
 
     @translated
     def note_failure(self, claim: Claim, error: str) -> None:

@@ -22,6 +22,7 @@ class KerasEngine:
     (ADR 0011), in the thread that makes it (ADR 0013).
     """
 
+    publishes = True
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0

@@ -14,7 +14,12 @@ from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
-from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
+from model_store.engines.refusals import (
+    check_output_shape,
+    memory_errors,
+    prediction_error,
+    tile_text,
+)
 
 #: What TensorFlow keeps of a dropped model's graph without its weights: 0.2 MB for a small CNN,
 #: 3 MB for a MobileNetV2.
@@ -77,8 +82,12 @@ def compile_predict(
 
     try:
         signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype(item_dtype))
-        compiled = tensorflow.function(forward, autograph=False).get_concrete_function(signature)
+        traced = tensorflow.function(forward, autograph=False)
+        with memory_errors():
+            compiled = traced.get_concrete_function(signature)
         shape = tuple(compiled.structured_outputs.shape)
+    except MemoryError:
+        raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
         raise ModelRefusedError(
@@ -124,10 +133,8 @@ def _guarded(predict: Predict, tensorflow: Any) -> Predict:
 
     def guarded(tile: Array) -> NDArray[np.float32]:
         try:
-            return predict(tile)
-        except tensorflow.errors.ResourceExhaustedError as exc:
-            # The device's allocator does not recover: the process must end.
-            raise MemoryError(error_line(exc)) from exc
+            with memory_errors():
+                return predict(tile)
         except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
             raise prediction_error(tile, exc) from exc
 

@@ -24,13 +24,15 @@ from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
+from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.testing import TEST_KEYS
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
-from worker import tasks
 from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
@@ -152,6 +154,13 @@ def test_examples_are_read_and_lose_nothing() -> None:
         assert example == {field: written[field] for field in example}
 
 
+def test_the_example_of_a_signature_is_right() -> None:
+    example = one_example("signature")
+
+    assert sha256_hex(b"{}") == example["sha256"]
+    assert TEST_KEYS.sign("manifest", "orders-0001", b"{}") == example["hmac"]
+
+
 def test_the_envelope_carries_the_message_of_the_page() -> None:
     # given
     envelope = one_example("envelope")
@@ -201,7 +210,7 @@ def test_the_example_submits_a_job_that_runs(
 
     # when
     ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
-    (message,) = tasks.decode(tuple(args), kwargs)
+    (message,) = messages_of(tuple(args), kwargs)
     ended = service.run(message)
     models.close()
 

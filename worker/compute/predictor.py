@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from model_store.engines.artifact.work import Work
@@ -89,14 +90,20 @@ class EnginePredictor:
         tile_items = self.rows_for(inputs.shape[1:])
         # Wrong weights show in any item, and all were compared when the model was published.
         compared = slice(model.work.golden_items(tile_items))
-        check_golden(
-            self._predict,
-            inputs=inputs[compared],
-            outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key)[compared],
-            tile_items=tile_items,
-            where=f"model {manifest} on {engine.name}",
-            tolerance=engine.tolerance,
-        )
+        outputs = from_npy(models.fetch(golden.outputs), where=golden.outputs.key)
+        try:
+            check_golden(
+                self._predict,
+                inputs=inputs[compared],
+                outputs=outputs[compared],
+                tile_items=tile_items,
+                where=f"model {manifest} on {engine.name}",
+                tolerance=engine.tolerance,
+            )
+        except ModelRefusedError as exc:
+            if engine.publishes:
+                raise ModelUnusableError(str(exc)) from exc
+            raise
 
     def rows_for(self, item_shape: Sequence[int]) -> int:
         """Rows of every call of items of this shape: a power of two, where sides are open.

@@ -14,7 +14,13 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import FornadaError, PredictionError
+from fornada.coordination.signed import SignedDecisions
+from fornada.errors import (
+    FornadaError,
+    JobRefusedError,
+    ModelDeclinedError,
+    PredictionError,
+)
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.items import Items, Predicted
@@ -24,16 +30,19 @@ from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.tensors import InputTensor
+from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.declined_models import faults_of_loading
 from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
 from worker.compute.together import call_sizes
+from worker.shards.job_check import check_says_what_its_model_says
 
 #: From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -79,10 +88,15 @@ class _Shard:
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
+        with faults_of_loading():
+            return self._load()
+
+    def _load(self) -> dict[str, Any]:
         manifest = self._models.verified_manifest(self._manifest.model)
         artifact = ArtifactCache(self._settings.cache_dir).get_or_fetch(
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
+        check_says_what_its_model_says(self._manifest, manifest)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
         self._predictor = EnginePredictor(
@@ -93,7 +107,10 @@ class _Shard:
             choose_tile=tile_chooser(
                 self._settings,
                 objects=self._objects,
-                decide=RedisCoordination.from_settings(self._settings).decide,
+                decide=SignedDecisions(
+                    RedisCoordination.from_settings(self._settings),
+                    deployment_keys=DeploymentKeys.from_settings(self._settings),
+                ).decide,
                 engine=engine,
             ),
         )
@@ -159,6 +176,10 @@ def _predict_rows(
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
+    except JobRefusedError as exc:
+        return {"failed": "job", "message": str(exc)}
+    except ModelDeclinedError as exc:
+        return {"failed": "declined", "message": str(exc)}
     except FornadaError as exc:
         return {"failed": exc.fault, "message": str(exc)}
     except OSError as exc:

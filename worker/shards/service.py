@@ -6,7 +6,13 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
-from fornada.errors import FornadaError, MessageError, ModelError
+from fornada.errors import (
+    FornadaError,
+    JobRefusedError,
+    MessageError,
+    ModelDeclinedError,
+    ModelError,
+)
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.outcome import ShardOutcome
@@ -14,8 +20,10 @@ from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
+from fornada.logs import shown
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.attempts import Attempts
@@ -45,10 +53,14 @@ class ShardService:
         endings: Endings,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: Executor | None = None,
     ) -> None:
         self._manifests = manifests
+        self._keys = deployment_keys
+        self._models = models
+        self._worker = worker
         self._leases = leases
         self._endings = endings
         self._lease_s = lease_s = settings.lease_s
@@ -89,8 +101,9 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
-        steps = Steps(leases=self._leases, events=self._events)
-        attempts = self._attempts.begin_all(self._find_all(messages, runs, steps), steps)
+        steps = Steps(leases=self._leases, worker=self._worker, events=self._events)
+        found = self._without_declined(self._find_all(messages, runs, steps), steps)
+        attempts = self._attempts.begin_all(found, steps)
         with self._renewed(attempts):
             computed = self._compute_all(attempts, steps)
             self._commits.commit_all(self._commits.commit_ends(computed, steps), steps)
@@ -102,12 +115,27 @@ class ShardService:
         found = []
         for message, run in zip(messages, runs, strict=True):
             with steps.attempt_step(run):
-                manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
+                carried = trusted_manifest(message, deployment_keys=self._keys)
+                manifest = carried or self._manifests.get(run.job_id)
                 if run.shard >= len(manifest.shards):
                     fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
                     raise MessageError(fact)
                 found.append(Found(run=run, manifest=manifest))
         return found
+
+    def _without_declined(self, found: Sequence[Found], steps: Steps) -> list[Found]:
+        """Give back shards of models that this process does not try to load now."""
+        declined: dict[str, list[Claim]] = {}
+        rest = []
+        for each in found:
+            why = self._models.why_declined(each.manifest.model)
+            if why is None:
+                rest.append(each)
+            else:
+                declined.setdefault(why, []).append(each.run)
+        for why, runs in declined.items():
+            steps.give_back(runs, why)
+        return rest
 
     def _compute_all(self, attempts: Sequence[Begun], steps: Steps) -> list[Computed]:
         together: Sequence[ShardOutcome | None] = self._compute_together(attempts) or [
@@ -131,8 +159,11 @@ class ShardService:
             return self._computation.run_together(attempts)
         except MemoryError:
             raise
+        except ModelDeclinedError:
+            # Each says so again, without another try.
+            return None
         except Exception as exc:  # noqa: BLE001 - computed alone, each shard says what is wrong with it
-            self._events.tell(BundleSplit(shard_count=len(attempts), why=str(exc)))
+            self._events.tell(BundleSplit(shard_count=len(attempts), why=shown(exc)))
             return None
 
     def _compute(self, attempt: Begun) -> ShardOutcome:
@@ -141,9 +172,16 @@ class ShardService:
             return self._computation.dead(attempt, "crash-loop", self._crash_detail(attempt))
         try:
             return self._computation.run(attempt)
+        except ModelDeclinedError as exc:
+            # It may be the isolated process that cannot load it.
+            self._models.decline(manifest.model, str(exc))
+            raise
         except ModelError as exc:
             # Every other shard would meet the same model.
             self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            raise Settled(ShardResult.FAILED) from exc
+        except JobRefusedError as exc:
+            self._endings.end(manifest, "FAILED", str(exc))
             raise Settled(ShardResult.FAILED) from exc
         except ProcessDiedError as exc:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"

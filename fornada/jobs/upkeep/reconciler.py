@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from fornada.coordination.interface import Recovery
-from fornada.errors import BrokerError, FornadaError, JobNotFoundError, StoreError
+from fornada.errors import FornadaError, JobNotFoundError, MessageError, StoreError
 from fornada.events import SILENT, Events, ShardsReenqueued
 from fornada.jobs.census import Census
 from fornada.jobs.ids import message_for
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.held_up_jobs import HeldUpJobs
 from fornada.jobs.upkeep.leadership import Leadership
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK, Looks, OpenJob
 from fornada.jobs.upkeep.manifest_cache import Manifests
@@ -21,7 +22,9 @@ from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
+from fornada.repeated import Repeated
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
 
@@ -50,6 +53,7 @@ class Reconciler:
         sender: Where lost shards are enqueued.
         settings: The deployment's.
         holder: The name under which this process leads.
+        deployment_keys: Sign the manifests that messages carry.
         events: Hears of shards enqueued again, and of jobs that ended.
         monotonic: This machine's clock, in seconds.
     """
@@ -63,6 +67,7 @@ class Reconciler:
         sender: Sender,
         settings: Settings,
         holder: str,
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +76,7 @@ class Reconciler:
         self._recovery = recovery
         self._sender = sender
         self._settings = settings
+        self._keys = deployment_keys
         self._events = events
         self._monotonic = monotonic
         self._leadership = Leadership(
@@ -95,6 +101,7 @@ class Reconciler:
         )
         self._looks = Looks(jobs=jobs, recovery=recovery, endings=endings, monotonic=monotonic)
         self._census = Census(jobs=jobs, manifests=manifests)
+        self._held_up = HeldUpJobs(recovery=recovery, process=holder, events=events)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._rounds = 0
@@ -128,27 +135,34 @@ class Reconciler:
     def _reconcile_all(self) -> None:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
+        self._held_up.begin_round(open_jobs)
         queued = self._recovery.queue_length(self._settings.queue)
         triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
-        self._others |= triage.others
+        others = triage.others
+        if self._rounds % _ROUNDS_PER_CENSUS:
+            self._others |= others
+        else:
+            # What Redis says of a job's queue may be anyone's word; its manifest is read instead.
+            others = frozenset()
         room = max(0, self._settings.enqueue_window - queued)
         # Of thousands of lost small jobs, read no more than there is room for.
         small = dict(itertools.islice(sorted(triage.lost.items()), room))
         waiting = open_jobs - triage.unclear - triage.others
-        unclear = triage.unclear | self._cancelled(waiting)
+        unclear = triage.unclear | (triage.others - others) | self._cancelled(waiting)
         lost: dict[str, list[int]] = {}
         for job_id in sorted(unclear | small.keys()):
             if self._stop.is_set():
                 return
+            if not self._held_up.may_look(job_id):
+                continue
             known = None if job_id in unclear else small[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
-            except Exception as exc:
-                if isinstance(exc, StoreError | BrokerError) and exc.fault != "item":
-                    raise
-                # One job's broken objects must not hold up the others.
-                log.error("job cannot be reconciled", job_id=job_id, error=str(exc))  # noqa: TRY400 - every round again
-        self._enqueue_fairly(lost, room=room)
+            except MemoryError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
+                self._held_up.leave(job_id, exc)
+        self._enqueue_fairly(self._held_up.paced(lost), room=room)
 
     def _patience_s(self, queued: int) -> float:
         """How long a message may wait before it counts as lost."""
@@ -158,11 +172,18 @@ class Reconciler:
         """Small jobs with a request to cancel, which is looked for now and then."""
         self._waited = {job_id: self._waited.get(job_id, 0) + 1 for job_id in waiting}
         due = [job_id for job_id, n in self._waited.items() if n % ROUNDS_PER_LOOK == 0]
-        requests = zip(due, in_parallel(self._jobs.cancel_request, due), strict=True)
-        return {job_id for job_id, request in requests if request is not None}
+        asked = zip(due, in_parallel(self._may_be_cancelled, due), strict=True)
+        return {job_id for job_id, may_be in asked if may_be}
+
+    def _may_be_cancelled(self, job_id: str) -> bool:
+        try:
+            return self._jobs.cancel_request(job_id) is not None
+        except (MessageError, StoreError):
+            # Reconciled alone, the job says what is wrong with it.
+            return True
 
     def _run(self) -> None:
-        beats = 0
+        beats, repeated = 0, Repeated()
         while not self._stop.wait(self._beat_s):
             beats += 1
             try:
@@ -171,9 +192,12 @@ class Reconciler:
                 else:
                     self.round()
             except FornadaError as exc:
-                log.warning("reconciler round failed, trying again", error=str(exc))
-            except Exception:
-                log.exception("reconciler round failed unexpectedly")
+                repeated.log(log.warning, "reconciler round failed, trying again", error=str(exc))
+            except MemoryError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - the next round may go better
+                what = type(exc).__name__
+                repeated.log(log.exception, "reconciler round failed unexpectedly", about=what)
 
     def _open_jobs(self) -> set[str]:
         """Open jobs that are not known to be another queue's."""
@@ -210,11 +234,12 @@ class Reconciler:
             # A producer in another language lists it as open, and no more.
             self._recovery.rebuild_open_jobs([], newest={job_id: job.manifest.created_at})
         self._first_missed.pop(job_id, None)
-        if lost is not None:
+        if lost is not None and not job.was_lost:
+            job.was_lost = True
             return list(lost)
         progress = self._recovery.progress(job_id)
         if self._looks.is_due(job, progress):
-            if self._looks.look(job):
+            if self._looks.look(job, progress):
                 return []
             progress = self._recovery.progress(job_id)
         if queued >= self._settings.enqueue_window:
@@ -243,7 +268,9 @@ class Reconciler:
             )
             self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
-            self._sender.enqueue(message_for(manifest, shard) for shard in shards)
+            self._sender.enqueue(
+                message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
+            )
 
     def _give_up_later(self, job_id: str) -> None:
         """Drop a job that was listed and never submitted, once the grace is over."""

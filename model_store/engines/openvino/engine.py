@@ -21,7 +21,12 @@ from model_store.engines.keras_setup import call_model, import_keras
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino.indices import with_index_check
 from model_store.engines.openvino.transposes import sink_transposes
-from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
+from model_store.engines.refusals import (
+    check_output_shape,
+    memory_errors,
+    prediction_error,
+    tile_text,
+)
 from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
@@ -73,11 +78,14 @@ def compile_predict(
     rows = None if None in item_shape else tile_items
     takes = tile_text(item_dtype, rows, item_shape)
     try:
-        graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
+        with memory_errors():
+            graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
         outputs = [
             dim.get_length() if dim.is_static else None
             for dim in graph.outputs[0].get_partial_shape()
         ]
+    except MemoryError:
+        raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
         raise ModelRefusedError(
@@ -153,14 +161,13 @@ def _guarded(compiled: Any) -> Predict:
                 request.set_input_tensor(items)
                 request.set_output_tensor(0, results)
                 # Otherwise it copies the outputs, to return them as well.
-                request.infer(share_outputs=True)
+                with memory_errors():
+                    request.infer(share_outputs=True)
                 if checks_indices:
                     _check_indices(request.get_output_tensor(1).data)
             finally:
                 idle.append(request)
         except (RuntimeError, ValueError, TypeError) as exc:
-            if "bad_alloc" in str(exc):
-                raise MemoryError(error_line(exc)) from exc
             raise prediction_error(tile, exc) from exc
         return outputs
 
@@ -206,6 +213,7 @@ class OpenVINOEngine:
         self.calls_ahead = threads
         self._precision = precision
         self.name = f"openvino {version('openvino')} {precision}"
+        self.publishes = False
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
     def forget(self) -> None:

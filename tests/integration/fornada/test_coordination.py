@@ -186,6 +186,50 @@ def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordi
     assert 3 == begin(coordination, "job", 0, "c").attempts
 
 
+def test_shards_given_back_are_free_uncounted_and_say_why(coordination: Coordination) -> None:
+    coordination.open_job("job", new=True)
+    coordination.mark_enqueued("job", [0, 1, 2])
+    begin(coordination, "job", 0, "a")
+    begin(coordination, "job", 1, "theirs")
+
+    # when a worker gives back a shard it began, one that another holds, and one it never began
+    claims = [Claim("job", shard, "a") for shard in (0, 1, 2)]
+    for _ in range(2):
+        coordination.give_back(claims, process="worker-1", why="no key")
+
+    # then the first is free, as if it had never been begun, and the other's is untouched
+    progress = coordination.progress("job")
+    assert ({1}, {}, 1) == (progress.running, dict(progress.enqueued), progress.attempts)
+    assert progress.counted
+    assert 1 == begin(coordination, "job", 0, "b").attempts
+    assert "leased" == begin(coordination, "job", 1, "c").status
+
+    # and all know why, of each of a few processes, until the job ends
+    coordination.hold_up("job", "worker-2", "no disk" * 1000)
+    for number in range(20):
+        coordination.give_back(claims[:1], process=f"w{number}", why="no key")
+    held_up = coordination.held_up(["other", "job"])
+    assert ["job"] == list(held_up)
+    assert dict(coordination.progress("job").held_up) == held_up["job"]
+    assert (16, "no key") == (len(held_up["job"]), held_up["job"]["worker-1"])
+    assert 500 == len(held_up["job"]["worker-2"])
+    coordination.end_jobs({"job": "EXPIRED"})
+    assert {} == coordination.held_up(["job"])
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_and_not_as_open(
+    coordination: Coordination,
+) -> None:
+    coordination.rebuild_open_jobs(["a", "b"])
+
+    assert [True, False] == [coordination.quarantine_job("a", "no manifest") for _ in range(2)]
+
+    assert {"b"} == coordination.open_jobs()
+    assert {"a": "no manifest"} == coordination.unreadable_jobs()
+    coordination.drop_jobs(["a"])
+    assert {} == coordination.unreadable_jobs()
+
+
 # Done and ended.
 
 
@@ -268,6 +312,35 @@ def test_outcomes_in_the_store_are_added_to_those_counted(
 
     assert {0, 3, 9, 17, 1000} == coordination.progress("job").done
     assert 6 == coordination.mark_done("job", [ShardEnd(4)])
+
+
+def test_marks_without_an_outcome_are_taken_back(coordination: Coordination) -> None:
+    ends = [ShardEnd(0), ShardEnd(3, dead=True), ShardEnd(1000, item_errors=2)]
+    coordination.mark_done("job", ends)
+
+    coordination.forget_done("job", [3, 1000])
+    coordination.forget_done("job", [])
+
+    assert Progress(done={0}) == coordination.progress("job")
+    assert 2 == coordination.mark_done("job", [ShardEnd(3)])
+
+
+def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_url: str) -> None:
+    # given a mark of a shard that no job can have, a lease for ever, and ends that are no text
+    coordination = _on_redis(redis_url)
+    job = keys.JobStateKeys("job")
+    begin(coordination, "job", 0, "a")
+    with redis.Redis.from_url(redis_url) as client:
+        client.setbit(job.done, 2**28, 1)
+        client.hset(job.leases, "0", f"nobody fornada 0 {10**15}")
+        client.hset(keys.redis_leader("fornada"), "clock_ms", 3600 * 1000)
+        client.lpush(job.end, "x")
+        client.set(keys.JobStateKeys("other").end, b"\xff\xfe")
+
+    progress = coordination.progress("job")
+    assert set() == progress.done == progress.leased
+    proposed = {"job": b"mine", "other": b"mine"}
+    assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
 
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:

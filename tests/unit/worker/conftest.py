@@ -13,7 +13,8 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.events import Event, Events
+from fornada.coordination.signed import SignedDecisions
+from fornada.events import Event, Events, log_event
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
@@ -28,7 +29,8 @@ from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
-from fornada.testing import HookedObjectStore, InMemoryCoordination
+from fornada.testing import TEST_KEYS, HookedObjectStore, InMemoryCoordination
+from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -120,33 +122,37 @@ class _World:
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
+        self.models = ModelStore(objects=self.objects)
+        self.engine = _Engine()
+        self.heard: list[Event] = []
+        self.events = Events(self.heard.append, log_event)
         # What the store that an old version wrote has, too.
         read = "s3://fornada/inputs/,s3://fornada/photos/,s3://fornada/ids/"
         self.settings = Settings(
             lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0, input_prefixes=read
         )
-        self.jobs = JobStore(
-            objects=self.objects,
-            decisions=self.coordination,
-            prefixes=InputPrefixes.from_settings(self.settings),
-        )
-        self.models = ModelStore(objects=self.objects)
-        self.engine = _Engine()
-        self.heard: list[Event] = []
-        self.events = Events(self.heard.append)
         self.cache = ModelCache(
             self.settings,
             models=self.models,
             build=self.engine.build,
             disk=ArtifactCache(folder),
             events=self.events,
+            clock=lambda: self.now_s,
         )
         #: The isolated process; by default it dies over every item.
         self.isolated: Any = _Isolated()
         self.isolate_over = lambda *deadly: setattr(self, "isolated", _Isolated(deadly))
-        self.service = self.new_service("worker-1")
         self.row_sums = row_sums
         self.lease_s = LEASE_S
+        self.use_keys(TEST_KEYS)
+
+    def use_keys(self, deployment_keys: DeploymentKeys) -> None:
+        """From now on, the deployment has these keys."""
+        self.deployment_keys = deployment_keys
+        decisions = SignedDecisions(self.coordination, deployment_keys=deployment_keys)
+        prefixes = InputPrefixes.from_settings(self.settings)
+        self.jobs = JobStore(objects=self.objects, decisions=decisions, prefixes=prefixes)
+        self.service = self.new_service("worker-1")
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
@@ -165,6 +171,7 @@ class _World:
             ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
+            deployment_keys=self.deployment_keys,
             events=self.events,
         )
 
@@ -177,6 +184,7 @@ class _World:
             sender=self.sender,
             settings=settings,
             holder=holder,
+            deployment_keys=self.deployment_keys,
             events=self.events,
             monotonic=lambda: self.monotonic_s,
         )

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import BrokerError, StoreUnavailableError
+from fornada.errors import BrokerError, StoreAccessError, StoreUnavailableError
+from fornada.events import JobHeldUp, JobUnreadable
 from fornada.jobs.upkeep import looks
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
 from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
@@ -306,6 +308,27 @@ def test_a_job_past_its_deadline_is_ended(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final("job").state
 
 
+def test_a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week(
+    world: Any,
+) -> None:
+    # given a job that was enqueued by the last of its queue's workers
+    world.submit([ONE])
+    world.new_reconciler("gone").round()
+    found = []
+    for hours in (1, 7 * 24):
+        world.now_s += 3600 * hours
+
+        # when others come, of which one leads as soon as it saw nobody lead
+        reconciler = world.new_reconciler(f"after {hours}")
+        for _ in range(4):
+            world.monotonic_s += 5
+            reconciler.round()
+        final = world.jobs.final("job")
+        found.append((_queued(world), final and final.state))
+
+    assert [([0], None), ([0], "EXPIRED")] == found
+
+
 def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     # given a producer that died after it wrote the end
     reconciler = world.new_reconciler()
@@ -430,3 +453,105 @@ def test_the_thread_does_rounds_until_it_is_stopped(world: Any, wait_until: Any)
     reconciler.stop()
 
     assert not reconciler._thread.is_alive()
+
+
+# Jobs that no process can go on with.
+
+
+def test_a_job_that_workers_give_back_is_tried_ever_more_rarely_until_one_takes_it(
+    world: Any,
+) -> None:
+    # given a job of many shards, and workers of its queue that cannot load its model
+    world.submit([np.ones((1, 3), np.float32)] * 200)
+    reconciler = world.new_reconciler()
+    sent: list[int] = []
+
+    def rounds(count: int, *, gives_back: bool) -> None:
+        for _ in range(count):
+            reconciler.round()
+            sent.append(len(world.queue))
+            for message in world.queue:
+                claim = Claim("job", message.shard, "x")
+                if gives_back:
+                    world.coordination.give_back([claim], process="w", why="no key")
+                else:
+                    world.coordination.begin([claim], lease_s=1e6)
+            world.queue.clear()
+            world.advance(1)
+
+    rounds(200, gives_back=True)
+
+    # then all are tried once, and then one after 1, 2, 4, 8, … rounds
+    assert 200 == sent[0]
+    tried = [number for number, count in enumerate(sent) if count]
+    assert [0, 1, 2, 4, 8, 16, 32, 64, 128, 192] == tried
+    assert 209 == sum(sent)
+    # and one event says so, with the reason
+    (event,) = [event for event in world.heard if isinstance(event, JobHeldUp)]
+    assert ("job", "w", "no key") == (event.job_id, event.processes, event.why)
+
+    # when a worker can, then it soon has as much as it takes
+    sent.clear()
+    rounds(64, gives_back=False)
+    taken = [count for count in sent if count]
+    assert [1, 4, 16, 64, 115] == taken
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_again(
+    world: Any,
+) -> None:
+    # given a manifest, an end and an outcome that somebody else wrote, and a sound job
+    for job_id in ("manifest", "end", "outcome", "sound"):
+        world.submit(job_id=job_id)
+    job = keys.JobKeys
+    for key in (job("manifest").manifest, job("end").final, job("outcome").outcome(0)):
+        world.objects.put(key, b"{}")
+    reconciler = world.new_reconciler()
+
+    # when the reconciler has looked at each
+    for _ in range(2):
+        reconciler.round()
+    broken = {"manifest", "end", "outcome"}
+    asked = world.requests(lambda: [reconciler.round() for _ in range(100)])
+
+    # then it did so once, said so once, and the sound one goes on
+    told = [event.job_id for event in world.heard if isinstance(event, JobUnreadable)]
+    assert sorted(broken) == sorted(told)
+    assert broken == world.coordination.unreadable_jobs().keys()
+    assert {"sound"} == world.coordination.open_jobs()
+    assert {"sound"} == {message.job_id for message in world.queue}
+    assert 0 == asked["get manifest.json"]
+
+    # and not even a census says it again
+    for _ in range(_ROUNDS_PER_CENSUS):
+        reconciler.round()
+    assert 3 == len([event for event in world.heard if isinstance(event, JobUnreadable)])
+
+
+def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
+    for job_id in ("a", "b", "c"):
+        world.submit(job_id=job_id)
+    refused: list[str] = []
+
+    def refuse(_operation: str, key: str) -> None:
+        if "/b/" in key:
+            refused.append(key)
+            raise StoreAccessError("not for you")
+
+    world.objects.before = refuse
+    reconciler = world.new_reconciler()
+
+    for _ in range(130):
+        reconciler.round()
+
+    # then the others are enqueued, and the one is looked at ever more rarely
+    assert {"a", "c"} == {message.job_id for message in world.queue}
+    assert 12 >= len(refused) >= 8
+    assert {"b": {"worker-1": "not for you"}} == world.coordination.held_up(["a", "b", "c"])
+    assert ["b"] == [event.job_id for event in world.heard if isinstance(event, JobHeldUp)]
+
+    # and it goes on once the store lets it
+    world.objects.before = lambda _operation, _key: None
+    for _ in range(64):
+        reconciler.round()
+    assert {"a", "b", "c"} == {message.job_id for message in world.queue}

@@ -1,6 +1,6 @@
 """Resuming a job, retrying what failed of it, and deleting old ones."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import InputNotAllowedError, JobNotFoundError, UsageError
 from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
@@ -22,6 +23,7 @@ from producer.inputs.interface import StoredImages
 from producer.job import Job
 from producer.testing import in_memory_client
 from producer.upkeep.retention import parse_age, purge
+from producer.upkeep.retry import retry_of
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -203,23 +205,30 @@ def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job
     assert [job.id, retry.id] == client.purge(timedelta(0))
 
 
-def test_the_first_job_stays_as_long_as_a_retry_of_its_retry(client: Client, job: Job) -> None:
-    job.cancel()
-    retry = client.retry_failed(job.id)
-    retry.cancel()
-    second = client.retry_failed(retry.id)
+def test_the_first_job_stays_as_long_as_a_retry_of_its_retry(job: Job) -> None:
+    # given a job, a retry of it, and one of the retry, which ends a day later
+    at_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    objects = InMemoryObjectStore(clock=lambda: at_s)
+    jobs, first = JobStore(objects=objects), job.manifest
+    retry = retry_of_ended(first, jobs)
+    second = retry_of_ended(retry, jobs)
+    jobs.create(second)
 
-    assert [retry.id] == client.purge(timedelta(0))
+    def purged(older_than: timedelta) -> list[str]:
+        return purge(jobs, InMemoryCoordination(), older_than=older_than)
 
-    # Ended too, but not for so long: its ids are those of the first job.
-    second.cancel()
-    jobs = _jobs(client)
-    final = jobs.final(job.id)
-    assert final is not None
-    old = final.model_copy(update={"ended_at": final.ended_at - timedelta(days=2)})
-    jobs.objects.put(keys.JobKeys(job.id).final, old.to_json())
-    assert [] == client.purge(timedelta(days=1))
-    assert [job.id, second.id] == client.purge(timedelta(0))
+    at_s += timedelta(days=1).total_seconds()
+    assert [retry.job_id] == purged(timedelta(0))
+    jobs.finish(second, "CANCELLED", "enough")
+    at_s += 60
+    assert [] == purged(timedelta(hours=1)), "its ids are those of the first job"
+    assert [first.job_id, second.job_id] == purged(timedelta(0))
+
+
+def retry_of_ended(manifest: JobManifest, jobs: JobStore) -> JobManifest:
+    jobs.create(manifest)
+    jobs.finish(manifest, "CANCELLED", "enough")
+    return retry_of(manifest, jobs=jobs)
 
 
 def test_a_retry_or_verification_of_what_jobs_may_not_read_now_is_refused(
@@ -244,6 +253,22 @@ def test_a_retry_or_verification_of_what_jobs_may_not_read_now_is_refused(
     assert [job.id] == [status.job_id for status in later.jobs()]
 
 
+def test_a_purge_goes_by_the_stores_clock_alone(job: Job) -> None:
+    # given a job that ended a moment ago by a store whose clock is years behind all others
+    at_s = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+    objects = InMemoryObjectStore(clock=lambda: at_s)
+    jobs = JobStore(objects=objects)
+    jobs.create(job.manifest)
+    jobs.finish(job.manifest, "CANCELLED", "enough")
+
+    purged = []
+    for minutes in (5, 1):
+        at_s += 60 * minutes
+        purged.append(purge(jobs, InMemoryCoordination(), older_than=timedelta(minutes=5)))
+
+    assert [[], [job.id]] == purged
+
+
 def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
     for last_put, older_than, goes in (
         (timedelta(hours=25), timedelta(0), True),
@@ -252,8 +277,9 @@ def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
         (timedelta(hours=49), timedelta(days=2), True),
     ):
         # given images, the last of them put at that time, and no manifest
-        put_at = iter([now() - timedelta(days=3), now() - last_put])
-        objects = InMemoryObjectStore(clock=lambda at=put_at: next(at).timestamp())
+        at = now()
+        times = iter([at - timedelta(days=3), at - last_put, at])
+        objects = InMemoryObjectStore(clock=lambda times=times: next(times).timestamp())
         objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
         objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
 
