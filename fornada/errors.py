@@ -81,6 +81,10 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 
 
+class InputNotAllowedError(InputError, fault="item", exit_code=2, http_status=403):
+    """A job names an object that it may not read."""
+
+
 class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several items
     """Some items of a call of `predict` have no result; it has the rows of the others."""
 

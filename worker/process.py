@@ -25,6 +25,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -122,7 +123,8 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
         coordination.refuse_cluster()
     deployment_keys = DeploymentKeys.from_settings(settings)
     decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
-    jobs = JobStore(objects=objects, decisions=decisions)
+    prefixes = InputPrefixes.from_settings(settings)
+    jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
     return _Shared(
         settings=settings,
         worker=worker_name(),

@@ -206,7 +206,11 @@ def live(
     forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveDeployment]:
     """A stack with one worker, and a trained model `digits`, also as `@prod`."""
-    environ = {**own_environ(), "FORNADA_RECONCILE_INTERVAL_S": "0.5"}
+    environ = {
+        **own_environ(),
+        "FORNADA_RECONCILE_INTERVAL_S": "0.5",
+        "FORNADA_INPUT_PREFIXES": "s3://camera/arrays/",
+    }
     data_dir = tmp_path_factory.mktemp("live")
     with Stack(data_dir=data_dir, workers=1, environ=environ) as stack:
         live = LiveDeployment(

@@ -31,6 +31,7 @@ from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.tensors import InputTensor
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
@@ -77,7 +78,7 @@ class _Shard:
 
     def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
         objects = open_store(settings)
-        self._jobs = JobStore(objects=objects)
+        self._jobs = JobStore(objects=objects, prefixes=InputPrefixes.from_settings(settings))
         self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
         self._settings = settings
         self._objects = objects

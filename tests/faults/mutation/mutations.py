@@ -30,6 +30,8 @@ _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
 _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
+_JOB_INPUTS = "tests/unit/fornada/jobs/test_job_inputs.py::test_"
+_PREFIXES = "tests/unit/fornada/trust/test_input_prefixes.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
@@ -904,6 +906,61 @@ MUTATIONS = (
         old="        return sorted(errors - unread)\n",
         new="        return sorted(errors)\n",
         tests=(f"{_UPKEEP}a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers",),
+    ),
+    # What a job may read.
+    Mutation(
+        name="foreign-prefix-read",
+        path="fornada/jobs/job_inputs.py",
+        old="        if ref.inline is None and not self._allow(manifest, ref):",
+        new="        if not self._allow(manifest, ref) and key_flaw(ref.key):",
+        tests=(
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+            f"{_JOB_INPUTS}without_prefixes_a_job_reads_its_own_objects_alone",
+        ),
+    ),
+    Mutation(
+        name="prefix-without-its-slash",
+        path="fornada/trust/input_prefixes.py",
+        old="        return key == self.key or key.startswith(self.folder)",
+        new="        return key.startswith(self.key)",
+        tests=(
+            f"{_PREFIXES}a_prefix_ends_at_a_slash_whether_it_is_given_or_not",
+            f"{_PREFIXES}what_is_allowed_lies_below_the_prefix_byte_by_byte",
+        ),
+    ),
+    Mutation(
+        name="own-models-read",
+        path="fornada/trust/input_prefixes.py",
+        old='removeprefix("/").startswith(keys.OWN_PREFIXES)',
+        new='removeprefix("/").startswith(keys.JOBS_PREFIX)',
+        tests=(
+            f"{_PREFIXES}no_prefix_opens_what_fornada_itself_writes",
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+        ),
+    ),
+    Mutation(
+        name="source-job-not-checked",
+        path="fornada/jobs/job_inputs.py",
+        old="            ref.key.startswith(keys.JobKeys(source).input_prefixes)",
+        new="            ref.key.startswith(keys.JOBS_PREFIX)",
+        tests=(
+            f"{_JOB_INPUTS}a_retry_reads_the_inputs_of_the_first_job_and_nothing_else_of_it",
+            f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",
+        ),
+    ),
+    Mutation(
+        name="source-owner-ignored",
+        path="fornada/jobs/job_inputs.py",
+        old="            if found.owner not in {None, manifest.owner}:",
+        new="            if found.owner == '':",
+        tests=(f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",),
+    ),
+    Mutation(
+        name="first-job-purged",
+        path="producer/upkeep/retention.py",
+        old="                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))",
+        new="                in_use.update([job_id.removesuffix('-retry')])",
+        tests=(f"{_UPKEEP}the_first_job_stays_as_long_as_a_retry_of_its_retry",),
     ),
     # What others wrote.
     Mutation(
