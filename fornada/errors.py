@@ -142,6 +142,10 @@ class ModelRefusedError(ModelError, ValueError, fault="model"):
     """The artifact is not safe to load, or is not what its manifest says."""
 
 
+class ModelWallError(ModelError, RuntimeError, fault="worker"):
+    """A model takes more time or memory to load than a process may take here, or ends it."""
+
+
 class GateNotMetError(ModelError, fault="model", http_status=409):
     """A metric is not good enough for the model to be promoted."""
 

@@ -151,6 +151,8 @@ def _outputs(model: Any, inputs: Sequence[_Found]) -> list[_Found]:
     try:
         taken = keras.KerasTensor(inputs[0].full_shape, dtype=inputs[0].dtype)
         return _named(model.compute_output_spec(taken), "outputs")
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - layers raise anything; the golden batch is the proof
         return unknown
 

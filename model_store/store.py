@@ -20,6 +20,10 @@ from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRe
 from model_store.safety.signing import ManifestSignature, PrivateKey
 from model_store.safety.trust import Trust
 from model_store.scratch import scratch_folder
+from model_store.wall.interface import OpenWall
+from model_store.wall.messages import Passed
+from model_store.wall.process import WallProcess
+from model_store.wall.verdict import Verdicts
 
 _REMEDY = "publish the model again"
 
@@ -27,10 +31,24 @@ _REMEDY = "publish the model again"
 class ModelStore:
     """Models in an object store: `models/<name>/<version>/…` and `models/<name>/aliases/…`."""
 
-    def __init__(self, *, objects: ObjectStore, trust: Trust | None = None) -> None:
-        """Models in `objects`, of which this process may load those that `trust` allows."""
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        trust: Trust | None = None,
+        open_wall: OpenWall = WallProcess,
+    ) -> None:
+        """Models in `objects`.
+
+        Args:
+            objects: The store.
+            trust: Which of its models this process may load.
+            open_wall: Loads models before they are published.
+        """
         self.objects = objects
         self.trust = trust or Trust()
+        self.open_wall = open_wall
+        self.verdicts = Verdicts(objects=objects, keys=self.trust.deployment_keys)
         self._aliases = Aliases(objects=objects)
 
     @classmethod
@@ -50,7 +68,7 @@ class ModelStore:
         golden_inputs: Array,
         golden_outputs: Array,
         files: Mapping[str, bytes] | None = None,
-        check: Callable[[Path], None],
+        check: Callable[[Path], Passed | None],
         sign_key: PrivateKey | None = None,
     ) -> ModelManifest:
         """Store a new version, which exists only once all of it is written and checked.
@@ -62,7 +80,8 @@ class ModelStore:
             golden_outputs: float32 [items, classes], the model's outputs for those inputs.
             files: Further files of the version, by name.
             check: Called with the file of the artifact as read back from the store; raises if the
-                model does not load or fails its golden batch, and then there is no version.
+                model does not load or fails its golden batch, and then there is no version. What it
+                returns becomes the version's verdict.
             sign_key: Signs the manifest before the version exists.
 
         Raises:
@@ -86,7 +105,9 @@ class ModelStore:
         )
         with scratch_folder() as folder:
             self.download(manifest.artifact, folder / "model.keras")
-            check(folder / "model.keras")
+            passed = check(folder / "model.keras")
+        if passed is not None:
+            self.verdicts.put(manifest, passed)
         if sign_key is not None:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
         self.objects.put(of_version.manifest, manifest.to_json())

@@ -29,6 +29,7 @@ from worker import app as celery_app
 from worker import tasks
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.direct_calls import PredictServer
+from worker.compute.first_load import FirstLoads
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
@@ -144,11 +145,13 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         concurrency.fit(manifest, predictor)
         return predictor
 
+    disk = ArtifactCache(settings.cache_dir)
     return ModelCache(
         settings,
         models=models,
         build=build,
-        disk=ArtifactCache(settings.cache_dir),
+        disk=disk,
+        first_load=FirstLoads(settings, models=models, disk=disk).check,
         forget=shared.engine.forget,
         events=events,
     )

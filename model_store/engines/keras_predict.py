@@ -14,7 +14,12 @@ from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
-from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
+from model_store.engines.refusals import (
+    check_memory,
+    check_output_shape,
+    prediction_error,
+    tile_text,
+)
 
 #: What TensorFlow keeps of a dropped model's graph without its weights: 0.2 MB for a small CNN,
 #: 3 MB for a MobileNetV2.
@@ -81,6 +86,7 @@ def compile_predict(
         shape = tuple(compiled.structured_outputs.shape)
     except Exception as exc:
         # Layers raise anything on input that does not fit.
+        check_memory(exc)
         raise ModelRefusedError(
             f"the model does not take {takes} ({error_line(exc)}); {_remedy(model, exc)}"
         ) from exc

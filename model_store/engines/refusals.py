@@ -34,6 +34,17 @@ def check_output_shape(shape: Sequence[int | None], *, tile_items: int | None, t
     raise ModelRefusedError(f"{fact}; it must give one row of numbers per item")
 
 
+def check_memory(exc: Exception) -> None:
+    """Raise MemoryError if `exc` says that memory ran out, which is not the model's fault.
+
+    Raises:
+        MemoryError: It does.
+    """
+    names = {kind.__name__ for kind in type(exc).__mro__}
+    if names & {"MemoryError", "ResourceExhaustedError"} or "bad_alloc" in str(exc):
+        raise MemoryError(error_line(exc)) from exc
+
+
 def prediction_error(tile: Array, exc: Exception) -> PredictionError:
     """The error for a predict call that failed with `exc`."""
     return PredictionError(

@@ -1,7 +1,8 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fornada
-from fornada.errors import ModelRefusedError, PredictionError, error_line
+from fornada.errors import ModelRefusedError, ModelWallError, PredictionError, error_line
 from fornada.formats.items import Array
+from fornada.formats.npy import to_npy
 from fornada.storage.interface import Content
 from model_store.engines.artifact.work import Work, estimate
-from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.golden import predict_items
 from model_store.engines.interface import Predict
-from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
+from model_store.engines.trial import trial_tile
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
+from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
+from model_store.wall.interface import Wall
+from model_store.wall.messages import Check, Passed
 
 #: Items of a golden batch by default.
 GOLDEN_ITEMS = 32
 _LEAST_GOLDEN_ITEMS = 4
+#: Computes golden batches.
+_ENGINE = "keras"
 
 
 def publish_checked(
@@ -34,6 +41,7 @@ def publish_checked(
     inputs: Array,
     outputs: NDArray[np.float32],
     models: ModelStore,
+    wall: Wall,
     where: str,
     files: Mapping[str, bytes] | None = None,
     sign_key: PrivateKey | None = None,
@@ -46,6 +54,7 @@ def publish_checked(
         inputs: The golden batch, item dtype [items, *item_shape].
         outputs: From `golden_outputs`.
         models: Where to publish.
+        wall: Loads what was stored.
         where: The model, for messages.
         files: Further files of the version, by name.
         sign_key: Signs the manifest.
@@ -55,18 +64,21 @@ def publish_checked(
         StoreError: The store cannot be reached or refuses.
     """
 
-    def check(stored: Path) -> None:
-        loaded = load_model(stored, where=where, allowed_objects=models.trust.allowed_objects)
-        work = _work(loaded, inputs)
-        compared = slice(work.golden_items(_tile_items(work)))
-        check_golden(
-            # As a worker does, with its open sides.
-            _compiled(loaded, draft.input.shape, draft.input.dtype, _tile_items(work)),
-            inputs=inputs[compared],
-            outputs=outputs[compared],
-            tile_items=_tile_items(work),
-            where=where,
-        )
+    def check(stored: Path) -> Passed:
+        with scratch_folder() as folder:
+            (folder / "inputs.npy").write_bytes(to_npy(inputs))
+            (folder / "outputs.npy").write_bytes(to_npy(outputs))
+            request = Check(
+                artifact=str(stored),
+                where=where,
+                allowed_objects=sorted(models.trust.allowed_objects),
+                engine=_ENGINE,
+                input=draft.input,
+                golden_inputs=str(folder / "inputs.npy"),
+                golden_outputs=str(folder / "outputs.npy"),
+            )
+            with the_models_fault():
+                return wall.check(request)
 
     return models.publish(
         draft,
@@ -77,6 +89,17 @@ def publish_checked(
         check=check,
         sign_key=sign_key,
     )
+
+
+@contextmanager
+def the_models_fault() -> Iterator[None]:
+    """Refuse a model that the wall cannot load: this machine is the first to try it."""
+    try:
+        yield
+    except ModelWallError as exc:
+        raise ModelRefusedError(
+            f"{exc}, and so it would in every worker; make it smaller, then publish it again"
+        ) from exc
 
 
 def outputs_of(model: Any, items: Array, *, tile_items: int) -> NDArray[np.float32]:
@@ -99,7 +122,7 @@ def golden_outputs(
             is not allowed.
     """
     try:
-        outputs = outputs_of(model, inputs, tile_items=_tile_items(_work(model, inputs)))
+        outputs = outputs_of(model, inputs, tile_items=trial_tile(_work(model, inputs)))
     except PredictionError as exc:
         raise ModelRefusedError(
             f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
@@ -120,11 +143,6 @@ def made_up_count(model: Any, items: Array) -> int:
 
 def _work(model: Any, items: Array) -> Work:
     return estimate(model, item_shape=items.shape[1:], item_dtype=items.dtype.name)
-
-
-def _tile_items(work: Work) -> int:
-    """Rows of a call over a golden batch: one, where it takes much memory on its way."""
-    return GOLDEN_ITEMS if work.is_light else 1
 
 
 def _compiled(

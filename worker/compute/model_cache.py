@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fornada.errors import (
     FornadaError,
@@ -29,6 +30,10 @@ from worker.compute.predictor import PredictorFactory
 log = get_logger(__name__)
 
 
+#: As `FirstLoads.check`.
+FirstLoad = Callable[[ModelManifest, Path], None]
+
+
 class LoadedModel:
     """A model ready to predict, with the batcher that owns it."""
 
@@ -51,6 +56,7 @@ class ModelCache:
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
+        first_load: Returns once a model may be loaded in this process, or raises.
         forget: Frees what the engine keeps of models that are gone.
         events: Hears of models loaded and dropped, and of each predict call.
     """
@@ -62,12 +68,14 @@ class ModelCache:
         models: ModelStore,
         build: PredictorFactory,
         disk: ArtifactCache,
+        first_load: FirstLoad = lambda _manifest, _artifact: None,
         forget: Callable[[], object] = lambda: None,
         events: Events = SILENT,
     ) -> None:
         self._models = models
         self._build = build
         self._disk = disk
+        self._first_load = first_load
         self._forget = forget
         self._events = events
         self._max_models = settings.max_loaded_models
@@ -82,7 +90,7 @@ class ModelCache:
         """The model of `pin`, kept in memory while the block runs.
 
         Raises:
-            ModelError: It does not exist, is refused, or is not what the pin says.
+            ModelError: It does not exist, is refused, is not what the pin says, or breaks the wall.
             StoreError: The store cannot be reached.
             LocalDiskError: The artifact cannot be written to the cache.
         """
@@ -152,6 +160,7 @@ class ModelCache:
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
+            self._first_load(manifest, artifact)
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)

@@ -75,7 +75,12 @@ class EnginePredictor:
         choose_tile: ChooseTile,
     ) -> None:
         self._takes = manifest.input
-        model = engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
+        model = engine.load(
+            artifact,
+            where=f"model {manifest}",
+            takes=manifest.input,
+            allowed_objects=models.trust.allowed_objects,
+        )
         self._compile_for = functools.cache(model.compile)
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead

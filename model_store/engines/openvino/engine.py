@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
-from fornada.tensors import array_dtype
+from fornada.tensors import InputTensor, array_dtype
 from model_store.engines import golden
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
@@ -21,8 +21,12 @@ from model_store.engines.keras_setup import call_model, import_keras
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino.indices import with_index_check
 from model_store.engines.openvino.transposes import sink_transposes
-from model_store.engines.refusals import check_output_shape, prediction_error, tile_text
-from model_store.manifest import ModelManifest
+from model_store.engines.refusals import (
+    check_memory,
+    check_output_shape,
+    prediction_error,
+    tile_text,
+)
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -80,6 +84,7 @@ def compile_predict(
         ]
     except Exception as exc:
         # Layers raise anything on input that does not fit.
+        check_memory(exc)
         raise ModelRefusedError(
             f"the model does not take {takes} on OpenVINO ({error_line(exc)}); publish it with the "
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
@@ -212,12 +217,17 @@ class OpenVINOEngine:
         """Nothing: OpenVINO keeps nothing."""
 
     def load(
-        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+        self,
+        artifact: Path,
+        *,
+        where: str,
+        takes: InputTensor,
+        allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one graph per size."""
         model = load_model(
             artifact,
-            where=f"model {manifest}",
+            where=where,
             allowed_objects=allowed_objects,
             backend="openvino",
         )
@@ -225,14 +235,14 @@ class OpenVINOEngine:
             compile=lambda tile_items: compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
                 streams=self.streams,
                 precision=self._precision,
             ),
             work=estimate(
                 model,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
             ),
         )
