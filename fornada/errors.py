@@ -114,12 +114,40 @@ class StoreUnavailableError(StoreError, ConnectionError, fault="transient"):
     """The object store cannot be reached, or fails for now."""
 
 
-class StoreAccessError(StoreError, PermissionError, fault="caller"):
+class StoreRefusedError(StoreError, fault="caller"):
+    """The object store refuses the request, and would refuse it again."""
+
+
+class StoreAccessError(StoreRefusedError, PermissionError, fault="caller"):
     """The object store refuses the credentials or the permission."""
 
 
-class BucketNotFoundError(StoreError, LookupError, fault="caller"):
+class StoreCredentialsError(StoreAccessError, fault="caller"):
+    """The credentials for the object store are missing, incomplete or expired."""
+
+
+class StoreAddressError(StoreRefusedError, fault="caller"):
+    """The endpoint is no S3 store, or its certificate, region or proxy is wrong."""
+
+
+class StoreClockError(StoreRefusedError, fault="caller"):
+    """This machine's clock differs too much from the object store's."""
+
+
+class StoreQuotaError(StoreRefusedError, fault="caller"):
+    """A quota of the object store is used up."""
+
+
+class BucketNotFoundError(StoreRefusedError, LookupError, fault="caller"):
     """The bucket does not exist."""
+
+
+class ObjectNameError(StoreRefusedError, fault="caller"):
+    """The object's key is not one that the object store takes."""
+
+
+class ObjectArchivedError(StoreRefusedError, fault="caller"):
+    """The object is archived, or its encryption key cannot be used."""
 
 
 class ObjectNotFoundError(StoreError, LookupError, fault="item", http_status=404):

@@ -9,6 +9,8 @@ from typing import Literal, cast
 
 import structlog
 
+from fornada.trust.printable import printable_lines
+
 
 def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> None:
     """Send all log lines, including those of libraries, to stderr in one format."""
@@ -16,15 +18,10 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # Rich's formatter shows the values of variables, which may be secrets.
             exception_formatter=structlog.dev.plain_traceback,
         )
         if console
         else structlog.processors.JSONRenderer()
-    )
-    # The console renderer formats exceptions itself.
-    exceptions: list[structlog.typing.Processor] = (
-        [] if console else [structlog.processors.format_exc_info]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -37,13 +34,25 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *exceptions,
+                # Without the values of variables, which may be secrets.
+                structlog.processors.format_exc_info,
+                *([_as_text] if console else []),
                 renderer,
             ],
         )
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level)
+
+
+def _as_text(
+    _logger: object, _method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What others wrote moves no cursor; the renderer shows what is no string by its `repr`."""
+    return {
+        name: printable_lines(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

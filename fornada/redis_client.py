@@ -1,4 +1,4 @@
-"""The connection to Redis or Valkey, and the translation of its errors."""
+"""The connection to Redis or Valkey, whose errors become ours."""
 
 import functools
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from fornada.errors import BrokerError
-from fornada.redis_server.url import parse_redis_url
+from fornada.redis_server.address import redis_address
+from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
 
 _P = ParamSpec("_P")
@@ -20,9 +20,9 @@ def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Re
     """A client of the server that the settings name; makes no contact yet.
 
     Raises:
-        ConfigError: FORNADA_REDIS_URL is not a URL, or has an unknown option.
+        ConfigError: As `redis_address`.
     """
-    pool = parse_redis_url(settings.redis_url.get_secret_value()).pool(
+    pool = redis_address(settings).pool(
         socket_timeout=5,
         socket_connect_timeout=5,
         # A few tries within a second; a caller that can wait longer loops. Timeouts are not
@@ -57,13 +57,3 @@ def translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
             raise translate_error(exc) from exc
 
     return call
-
-
-def translate_error(exc: Exception) -> BrokerError:
-    """Our error for one of Redis's, with a remedy; never with the URL, which holds the password."""
-    if isinstance(exc, redis.AuthenticationError | redis.exceptions.NoPermissionError):
-        return BrokerError(f"Redis refuses us ({exc}); check the password in FORNADA_REDIS_URL")
-    return BrokerError(
-        f"Redis cannot be reached or failed ({type(exc).__name__}: {exc}); check FORNADA_REDIS_URL "
-        "and that the server runs (`fornada up` starts one)"
-    )

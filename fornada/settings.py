@@ -28,6 +28,12 @@ class Settings(BaseModel):
         description="Redis or Valkey, 7.2 or newer: the queue, and counters that may be lost. "
         "A deployment needs a database to itself.",
     )
+    redis_credentials: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="`package.module:function`, which returns a `CredentialProvider` of redis-py: "
+        "user and password of each new connection, such as a cloud's tokens. Runs as code.",
+    )
     queue: str = Field(
         default="fornada",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",

@@ -17,7 +17,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 
-from .deployment import environ_of, own_environ, with_new_bucket
+from .deployment import environ_of, own_environ, unused_database, with_new_bucket
 from .scheduling import ByDeployment, longest_first
 
 
@@ -63,6 +63,21 @@ def redis_url(servers: Stack) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url
+
+
+@pytest.fixture
+def as_user(servers: Stack) -> Callable[[str], SecretStr]:
+    """`as_user(rules)`: a Redis user with these rules of `ACL SETUSER`; the URL of its database."""
+    url = servers.settings.redis_url.get_secret_value()
+    where = url.rpartition("@")[2].rpartition("/")[0]
+
+    def make(rules: str) -> SecretStr:
+        with redis.Redis.from_url(url) as client:
+            client.execute_command("ACL", "SETUSER", "app", "reset", "on", ">pw", *rules.split())
+        database = unused_database(servers.settings).get_secret_value().rpartition("/")[2]
+        return SecretStr(f"redis://app:pw@{where}/{database}")
+
+    return make
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The code keeps the shape that CONTRIBUTING.md describes: layers, light imports, sizes, names."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -27,7 +28,7 @@ _LIGHT_STEPS = (
     ("import producer.commands.jobs", _FRAMEWORKS),
     ("import producer.commands.compare", _FRAMEWORKS),
     ("import producer.testing", _FRAMEWORKS),
-    ("import fornada.commands.doctor", _FRAMEWORKS),
+    ("import fornada.commands.doctor.command", _FRAMEWORKS),
     ("import fornada.commands.local", _FRAMEWORKS),
     ("import model_store; dir(model_store)", _FRAMEWORKS),
     ("import model_store.store", _FRAMEWORKS),
@@ -87,6 +88,40 @@ def test_modules_say_what_they_are_for_and_fit_a_head() -> None:
         if len(text.splitlines()) > _MAX_LINES
     }
     assert set() == {"utils", "common", "helpers", "manager"} & {path.stem for path in _MODULES}
+
+
+def test_all_that_is_printed_passes_one_door() -> None:
+    """It shows control characters as escapes, and takes nothing for markup."""
+    door = _ROOT / "fornada" / "commands" / "output.py"
+    beside = {
+        f"{path.relative_to(_ROOT)}: {node.lineno}"
+        for path in _MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if path != door and _prints(node)
+    }
+
+    assert set() == beside
+
+
+def _prints(node: ast.AST) -> bool:
+    match node:
+        case ast.ImportFrom(module=str(module)):
+            # A bar of progress takes the door's console, and shows numbers and states.
+            return module.startswith("rich") and module != "rich.progress"
+        case ast.Import(names=names):
+            return any(name.name.startswith("rich") for name in names)
+        case ast.Call(func=ast.Name(id="print")):
+            return True
+        case ast.Attribute(
+            value=ast.Name(id="click"), attr="echo" | "secho" | "style" | "get_text_stream"
+        ):
+            return True
+        case ast.Attribute(
+            value=ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr"),
+            attr="write" | "writelines" | "buffer",
+        ):
+            return True
+    return False
 
 
 def test_folders_are_chapters() -> None:

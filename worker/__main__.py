@@ -7,6 +7,7 @@ import sys
 import threading
 
 from fornada import logs
+from fornada.commands.output import say_error
 from fornada.errors import FornadaError
 from fornada.settings import Settings
 from worker.process import run_process
@@ -25,7 +26,7 @@ def main() -> int:
         _stop_with_supervisor()
         return run_process(settings, threads=threads)
     except FornadaError as exc:
-        sys.stderr.write(f"error: {exc}\n")
+        say_error(exc)
         return exc.exit_code
 
 

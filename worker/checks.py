@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from fornada.commands.doctor import Finding
+from fornada.commands.doctor.finding import Finding
 from fornada.errors import MissingExtraError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fornada import logs
+from fornada.commands.output import say
 from fornada.errors import LocalDiskError, UsageError
 from fornada.events import LOGGED
 from fornada.files.private_folder import check_private, make_private
@@ -78,7 +79,7 @@ def _report_health(settings: Settings) -> int:
     for folder in (settings.cache_dir, settings.cache_dir / "workers"):
         check_private(folder, setting="FORNADA_CACHE_DIR")
     live, stale = live_and_stale(settings.cache_dir)
-    click.echo(f"{len(live)} workers show life, {len(stale)} do not")
+    say(f"{len(live)} workers show life, {len(stale)} do not")
     return 0 if live and not stale else 1
 
 

@@ -1,5 +1,6 @@
 """One worker process: assembled from its parts, and run."""
 
+import contextlib
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import FornadaError
+from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
@@ -113,6 +114,9 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     engine = open_engine(settings.engine, threads=threads)
     objects = ReportingStore(open_store(settings), events=events)
     coordination = RedisCoordination.from_settings(settings)
+    # One that cannot be reached yet is waited for, as at any time.
+    with contextlib.suppress(BrokerError):
+        coordination.refuse_cluster()
     jobs = JobStore(objects=objects, decisions=coordination)
     return _Shared(
         settings=settings,

@@ -3,12 +3,13 @@
 import os
 import shlex
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 
 from fornada import logs
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.local.credentials import write_private
 from fornada.local.demo import Demo
 from fornada.local.signals import signals_interrupt
@@ -52,7 +53,7 @@ def up(workers: int, data: Path) -> None:
                     time.sleep(_POLL_S)
         except KeyboardInterrupt:
             # The intended end of this command.
-            click.echo("stopped", err=True)
+            say("stopped", err=True)
 
 
 @click.command()
@@ -81,7 +82,7 @@ def demo(as_json: bool, data: Path, workers: int, dataset: str | None) -> None: 
     _configure_logs()
     _say_start(workers, data, err=as_json)
     with signals_interrupt(), Stack(data_dir=data, workers=workers, environ=os.environ) as stack:
-        report = Demo(stack=stack, folder=data, quiet=as_json).run(dataset=dataset)
+        report = Demo(stack=stack, folder=data, say=partial(say, err=as_json)).run(dataset=dataset)
     if as_json:
         print_json(report)
 
@@ -93,7 +94,7 @@ def _configure_logs() -> None:
 
 def _say_start(workers: int, data: Path, *, err: bool) -> None:
     processes = "1 worker process" if workers == 1 else f"{workers} worker processes"
-    click.echo(
+    say(
         f"starting Valkey, an S3 server and {processes}; "
         f"data is in {data}, logs are in {data / 'logs'}",
         err=err,
@@ -101,13 +102,10 @@ def _say_start(workers: int, data: Path, *, err: bool) -> None:
 
 
 def _announce(stack: Stack) -> None:
-    exports = "".join(
-        f"export {name}={shlex.quote(value)}\n" for name, value in stack.environ.items()
-    )
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in stack.environ.items()]
     env_path = stack.data_dir / "env"
-    write_private(env_path, exports.encode())
-    click.echo(exports, nl=False)
-    click.echo(
-        f"up; in another terminal: source {shlex.quote(str(env_path))}\nCtrl-C stops everything",
-        err=True,
-    )
+    write_private(env_path, "".join(f"{line}\n" for line in exports).encode())
+    for line in exports:
+        say(line)
+    say(f"up; in another terminal: source {shlex.quote(str(env_path))}", err=True)
+    say("Ctrl-C stops everything", err=True)

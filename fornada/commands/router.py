@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from fornada import __version__
+from fornada.commands.output import print_json, say_error, say_misuse
 from fornada.errors import FornadaError
 
 
@@ -41,7 +41,7 @@ _COMMANDS = {
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
     "doctor": _Target(
-        "fornada.commands.doctor", "doctor", "Check settings, broker, store and model."
+        "fornada.commands.doctor.command", "doctor", "Check settings, broker, store and model."
     ),
     "schemas": _Target(
         "fornada.commands.router", "schemas", "Print the JSON Schemas of all messages."
@@ -127,7 +127,7 @@ def schemas() -> None:
     """
     from fornada.commands.schemas import json_schemas  # noqa: PLC0415 - `--help` does not need pydantic
 
-    click.echo(json.dumps(json_schemas(), indent=2, sort_keys=True))
+    print_json(json_schemas(), indent=2)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except click.ClickException as exc:
-        exc.show()
+        say_misuse(exc)
         sys.exit(exc.exit_code)
     except FornadaError as exc:
         _fail(str(exc), exc.exit_code)
@@ -160,5 +160,5 @@ def _silence_stdout() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"error: {message}", err=True)
+    say_error(message)
     sys.exit(code)

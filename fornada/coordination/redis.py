@@ -9,8 +9,14 @@ from fornada import keys
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.logs import get_logger
 from fornada.redis_client import connected, translated
+from fornada.redis_server.address import redis_address
+from fornada.redis_server.facts import ServerFacts, missing_rights, read_facts, refuse_cluster
+from fornada.redis_server.url import UNVERIFIED
 from fornada.settings import Settings
+
+log = get_logger(__name__)
 
 #: Lifetime of a decision: longer than any write to the store takes; then the store has the answer.
 _DECIDED_MS = 5 * 60 * 1000
@@ -54,26 +60,37 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         """Coordination on the server that the settings name; connects on first use.
 
         Raises:
-            ConfigError: FORNADA_REDIS_URL is not a URL.
+            ConfigError: As `redis_address`.
         """
+        address = redis_address(settings)
+        if address.is_unverified:
+            log.warning(UNVERIFIED, server=address.label)
         return cls(client=connected(settings))
 
     @translated
-    def server_facts(self) -> dict[str, str]:
-        """The server's name, version and configuration; a hosted one may withhold some."""
-        info = self._redis.info()
-        policy = info.get("maxmemory_policy", "unknown")
-        persistence = "on" if info.get("aof_enabled") else "off"
-        # Valkey calls itself 7.2.4 for clients that ask for a Redis version.
-        name, version = "Redis", info.get("redis_version", "unknown")
-        if "valkey_version" in info:
-            name, version = "Valkey", info["valkey_version"]
-        return {
-            "name": name,
-            "version": str(version),
-            "maxmemory_policy": str(policy),
-            "append_only_file": persistence,
-        }
+    def refuse_cluster(self) -> None:
+        """Check that the server is no node of Redis Cluster.
+
+        Raises:
+            ConfigError: It is one.
+            BrokerError: It cannot be reached.
+        """
+        refuse_cluster(self._redis)
+
+    @translated
+    def missing_rights(self) -> list[str]:
+        """The rules of `ACL SETUSER` that our user lacks."""
+        return missing_rights(self._redis)
+
+    @translated
+    def server_facts(self) -> ServerFacts:
+        """What the server is and how it is configured.
+
+        Raises:
+            ConfigError: It is a node of Redis Cluster.
+            BrokerError: It cannot be reached, or refuses us.
+        """
+        return read_facts(self._redis)
 
     @translated
     def leader(self) -> str | None:

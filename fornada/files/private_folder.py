@@ -3,12 +3,14 @@
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from fornada.errors import LocalDiskError
 
 _PRIVATE = 0o700
+_BY_OTHERS, _WRITABLE_BY_OTHERS = 0o077, 0o022
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -43,6 +45,37 @@ def make_private(folder: Path, *, setting: str) -> None:
             f"{folder} cannot be made ({exc.strerror}); name another folder with {setting}"
         ) from exc
     _tighten(folder, setting)
+
+
+def claim_private(folder: Path, *, mark: str, setting: str) -> None:
+    """Make a folder that the user names private, as `make_private` does, if it is fit for that.
+
+    Args:
+        folder: The folder.
+        mark: A file that shows that the folder was used so before.
+        setting: What names another one, for the error message.
+
+    Raises:
+        LocalDiskError: As `make_private`; or it is open to others, and they may have put something
+            there, or it holds what was never meant to be private.
+    """
+    _refuse_link(folder, setting)
+    mode, is_empty = 0, True
+    # What keeps us from looking, `make_private` says.
+    with suppress(OSError):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        is_empty = not any(folder.iterdir())
+    if mode & _WRITABLE_BY_OTHERS and not is_empty:
+        raise LocalDiskError(
+            f"{folder} can be written by others (mode {mode:o}), and is not empty; name a new "
+            f"folder with {setting}, or chmod 700 it if you trust what it holds"
+        )
+    if mode & _BY_OTHERS and not is_empty and not (folder / mark).exists():
+        raise LocalDiskError(
+            f"{folder} is open to others (mode {mode:o}), and has other files; name a new folder "
+            f"with {setting}, or chmod 700 it"
+        )
+    make_private(folder, setting=setting)
 
 
 def check_private(folder: Path, *, setting: str) -> None:

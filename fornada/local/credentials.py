@@ -1,5 +1,6 @@
 """Credentials and ports of the embedded servers, generated once for each data folder."""
 
+import os
 import secrets
 from pathlib import Path
 
@@ -46,8 +47,10 @@ def write_private(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.unlink(missing_ok=True)
-        beside.touch(mode=0o600, exist_ok=False)
-        beside.write_bytes(data)
+        # Exclusive, which follows no link.
+        opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(opened, "wb") as file:
+            file.write(data)
         beside.replace(path)
     except OSError as exc:
         raise LocalDiskError(

@@ -2,10 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from fornada import keys
@@ -27,13 +27,13 @@ class Demo:
     Args:
         stack: The stack.
         folder: Receives images, probabilities, a picture and the report; as the user wrote it.
-        quiet: Print to stderr, which leaves stdout to one JSON object.
+        say: Prints a line, as `fornada.commands.output.say` does.
     """
 
-    def __init__(self, *, stack: Stack, folder: Path, quiet: bool) -> None:
+    def __init__(self, *, stack: Stack, folder: Path, say: Callable[..., None]) -> None:
         self._stack = stack
         self._folder = folder
-        self._quiet = quiet
+        self._say = say
 
     def run(self, *, dataset: str | None) -> dict[str, Any]:
         """Run the job; print and return the report.
@@ -72,7 +72,7 @@ class Demo:
         message = self._output_path(arguments).read_text(errors="replace").strip()
         # The last line is the error; its first clause is the fact.
         reason = message.rpartition("\n")[2].removeprefix("error: ").partition(";")[0]
-        self._say(f"{reason}; continuing with {_FALLBACK}", fg="yellow")
+        self._say(f"{reason}; continuing with {_FALLBACK}", colour="yellow")
         return self._fetch(_FALLBACK)
 
     def _submit(self, name: str) -> str:
@@ -142,10 +142,7 @@ class Demo:
         }
         self._say("")
         for label, value in rows.items():
-            self._say(click.style(f"{label:<14}", bold=True) + value)
-
-    def _say(self, text: str, **style: Any) -> None:
-        click.secho(text, err=self._quiet, **style)
+            self._say(value, label=f"{label:<14}", bold=True)
 
     def _call(self, *arguments: str) -> dict[str, Any]:
         """Run a command that prints one JSON object; return the object."""
@@ -159,7 +156,7 @@ class Demo:
             raise self._failure(arguments, code)
 
     def _begin(self, *arguments: str, share_stderr: bool) -> int:
-        self._say(f"$ fornada {shlex.join(arguments)}", fg="cyan", bold=True)
+        self._say(f"$ fornada {shlex.join(arguments)}", colour="cyan", bold=True)
         return self._stack.run_command(
             *arguments, output_path=self._output_path(arguments), share_stderr=share_stderr
         )

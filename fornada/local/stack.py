@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from fornada.errors import LocalDiskError, MissingExtraError, StackError
+from fornada.files.private_folder import claim_private
 from fornada.local.child import Child
 from fornada.local.children import Children
 from fornada.local.credentials import Credentials, load_credentials, write_private
@@ -19,6 +20,7 @@ from fornada.local.s3_server import start_s3_server
 from fornada.local.valkey import start_valkey
 from fornada.settings import PREFIX, Settings
 
+_CREDENTIALS = "credentials.json"
 _BUCKET = "fornada"
 _REGION = "us-east-1"
 _WORKER_GRACE_S = 15.0
@@ -48,7 +50,7 @@ class Stack:
     def __init__(
         self, *, data_dir: Path, workers: int = 0, environ: Mapping[str, str] = os.environ
     ) -> None:
-        self.data_dir = data_dir.resolve()
+        self.data_dir = data_dir.absolute()
         self.logs_dir = self.data_dir / "logs"
         self._cache_dir = self.data_dir / "cache"
         self._worker_count = workers
@@ -123,9 +125,9 @@ class Stack:
         return code
 
     def _make_folders(self) -> None:
+        # The folder holds secrets and users' images.
+        claim_private(self.data_dir, mark=_CREDENTIALS, setting="--data")
         try:
-            # The folder holds secrets and users' images.
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs_dir.mkdir(exist_ok=True)
         except OSError as exc:
             raise LocalDiskError(
@@ -133,7 +135,7 @@ class Stack:
             ) from exc
 
     def _start_servers(self) -> None:
-        path = self.data_dir / "credentials.json"
+        path = self.data_dir / _CREDENTIALS
         kept = load_credentials(path)
         write_private(path, kept.to_json())
 

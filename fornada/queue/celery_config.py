@@ -3,7 +3,7 @@
 from typing import Any
 
 from fornada.queue.redis_channel import ADDRESS, AddressedTransport
-from fornada.redis_server.url import parse_redis_url
+from fornada.redis_server.address import redis_address
 from fornada.settings import Settings
 
 #: When the message of a dead worker returns to the queue. It only tidies up: the reconciler gives
@@ -15,9 +15,9 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for `settings`.
 
     Raises:
-        ConfigError: FORNADA_REDIS_URL is not a URL, or has an unknown option.
+        ConfigError: As `redis_address`.
     """
-    address = parse_redis_url(settings.redis_url.get_secret_value())
+    address = redis_address(settings)
     return {
         # Only for logs; connections come from the address.
         "broker_url": address.label,

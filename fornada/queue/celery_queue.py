@@ -8,10 +8,11 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from fornada import keys
-from fornada.errors import BrokerError, MessageError
+from fornada.errors import MessageError
 from fornada.queue.celery_config import celery_config
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
+from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
 
 #: Shown in logs instead of the arguments, which may hold the caller's images. Celery shows the
@@ -42,7 +43,7 @@ class CelerySender:
                     argsrepr=_ARGUMENTS_SHOWN,
                 )
         except OperationalError as exc:
-            raise _unreachable(exc) from exc
+            raise translate_error(exc) from exc
 
     def reserved(self) -> set[ShardMessage]:
         """As `Sender`."""
@@ -52,7 +53,7 @@ class CelerySender:
                 channel = connection.default_channel
                 bodies = channel.client.hvals(channel.unacked_key)
         except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:
-            raise _unreachable(exc) from exc
+            raise translate_error(exc) from exc
         return {message for body in bodies for message in _messages_in(body)}
 
 
@@ -80,10 +81,3 @@ def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     except (LookupError, MessageError, TypeError, ValueError):
         # Not ours; a worker drops it.
         return []
-
-
-def _unreachable(exc: Exception) -> BrokerError:
-    return BrokerError(
-        f"the queue cannot be reached ({exc}); check FORNADA_REDIS_URL and that the server "
-        "runs (`fornada up` starts one)"
-    )

@@ -22,6 +22,11 @@ from fornada.settings import check_redis_scheme
 #: Commands block for a second; a shorter timeout would break each of them.
 MIN_SOCKET_TIMEOUT_S = 2.0
 
+UNVERIFIED = (
+    "Redis's certificate is not verified: whoever answers at its address is believed, and gets the "
+    "password; remove ssl_cert_reqs and ssl_check_hostname from FORNADA_REDIS_URL"
+)
+
 _SENTINEL_PORT = 26379
 _SCHEMES = {
     "redis": redis.Connection,
@@ -118,12 +123,11 @@ class RedisAddress:
         return issubclass(self.connection_class, redis.SSLConnection)
 
     @property
-    def verified(self) -> bool:
-        """Whether the server proves who it is, by a certificate for its host name."""
-        return (
-            self.tls
-            and self.options.get("ssl_cert_reqs") != "none"
-            and self.options.get("ssl_check_hostname", True)
+    def is_unverified(self) -> bool:
+        """Whether connections are encrypted, but to whoever answers."""
+        return self.tls and (
+            self.options.get("ssl_cert_reqs") == "none"
+            or not self.options.get("ssl_check_hostname", True)
         )
 
     def pool(

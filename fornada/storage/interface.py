@@ -49,6 +49,9 @@ class ObjectStore(Protocol):
     def conditional_writes(self) -> bool:
         """Whether the store itself decides `put_if_absent`."""
 
+    def server_time(self) -> datetime:
+        """The time by the store's clock, to the second or better."""
+
     def create_bucket(self) -> None:
         """Create the bucket; it may exist already."""
 

@@ -35,6 +35,10 @@ class InMemoryObjectStore:
     def conditional_writes(self) -> bool:
         return self._conditional_writes
 
+    def server_time(self) -> datetime:
+        """The time by `clock`."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
     def create_bucket(self) -> None:
         """Nothing: buckets need no creation here."""
 
@@ -97,7 +101,7 @@ class InMemoryObjectStore:
     def _write(self, where: tuple[str | None, str], data: bytes) -> None:
         with self._lock:
             self._objects[where] = bytes(data)
-            self._modified_at[where] = datetime.fromtimestamp(self._clock(), UTC)
+            self._modified_at[where] = self.server_time()
 
 
 def _etag(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from pathlib import Path
 
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, ObjectStore, StoredObject
@@ -27,6 +28,10 @@ class StoreWrapper:
     @property
     def conditional_writes(self) -> bool:
         return self.objects.conditional_writes
+
+    def server_time(self) -> datetime:
+        with self.around("server_time", ""):
+            return self.objects.server_time()
 
     def create_bucket(self) -> None:
         with self.around("create_bucket", ""):

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fornada import keys
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import UsageError
 from fornada.jobs.store import JobStore
 from model_store.commands.reading import store_from_env
@@ -94,7 +94,7 @@ def sign(model: str, key_file: Path, as_json: bool) -> None:  # noqa: FBT001 - c
     if as_json:
         print_json({"model": str(manifest), "key_id": key.key_id})
     else:
-        click.echo(f"signed {manifest} with the key {key.key_id}")
+        say(f"signed {manifest} with the key {key.key_id}")
 
 
 @click.command()
@@ -113,7 +113,7 @@ def delete(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fl
     if as_json:
         print_json({"model": str(manifest), "objects": count})
     else:
-        click.echo(f"deleted {manifest}, {count} objects")
+        say(f"deleted {manifest}, {count} objects")
 
 
 def _exactly(store: ModelStore, model: str) -> ModelManifest:
@@ -129,4 +129,4 @@ def _print_moved(manifest: ModelManifest, alias: str, before: int | None, *, as_
         print_json({"model": str(manifest), "alias": alias, "before": before})
         return
     was = "was nothing" if before is None else f"was {manifest.name}:{before}"
-    click.echo(f"{manifest.name}@{alias} is {manifest} now, {was}")
+    say(f"{manifest.name}@{alias} is {manifest} now, {was}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import UsageError
 from fornada.settings import Settings
 
@@ -37,4 +37,4 @@ def convert(old: Path, new: Path, as_json: bool) -> None:  # noqa: FBT001 - clic
     if as_json:
         print_json({"old": str(old), "new": str(new), "size_bytes": size_bytes})
         return
-    click.echo(f"wrote {new}, {size_bytes} bytes; next: fornada models publish {new} --name MODEL")
+    say(f"wrote {new}, {size_bytes} bytes; next: fornada models publish {new} --name MODEL")

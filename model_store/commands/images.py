@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from fornada import keys
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import UsageError
 from fornada.tensors import Interpolation, Resize
 from model_store.commands.reading import store_from_env, tensors_json
@@ -101,7 +101,7 @@ def set_image_command(model: str, promote: str | None, as_json: bool, **image: A
         answer = {"model": str(manifest), "of": str(before), "digest": manifest.digest}
         print_json({**answer, **tensors_json(manifest), "promoted": promote})
         return
-    click.echo(f"published {manifest}, with the files of {before}")
-    click.echo(f"images are {manifest.input.image}")
+    say(f"published {manifest}, with the files of {before}")
+    say(f"images are {manifest.input.image}")
     moved = "no alias" if promote is None else f"{manifest.name}@{promote}"
-    click.echo(f"{moved} points at it; jobs submitted before keep {before}")
+    say(f"{moved} points at it; jobs submitted before keep {before}")

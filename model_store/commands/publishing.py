@@ -5,7 +5,7 @@ from typing import Any, Literal, cast, get_args
 
 import click
 
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import UsageError
 from fornada.tensors import Kind
 from model_store.commands.images import given_image, image_options
@@ -130,11 +130,11 @@ def publish(  # noqa: PLR0917 - click passes options by name
             }
         )
         return
-    click.echo(f"published {manifest}, digest {manifest.digest}")
+    say(f"published {manifest}, digest {manifest.digest}")
     for given, stored in published.replaced_activations(artifact).items():
-        click.echo(f"its activation {given} is stored as Keras's {stored}, which gives the same")
+        say(f"its activation {given} is stored as Keras's {stored}, which gives the same")
     for line in _said(manifest):
-        click.echo(line)
+        say(line)
 
 
 def _kinds(texts: tuple[str, ...]) -> dict[str, Kind] | None:

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from fornada import logs
-from fornada.commands.output import JSON_OPTION, console, print_json
+from fornada.commands.output import JSON_OPTION, print_json, print_table, say
 from fornada.records import AliasMove
 from fornada.settings import Settings
 from model_store.difference import Difference, differences
@@ -39,16 +37,20 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
     if as_json:
         print_json({"models": [_line(*entry) for entry in found]})
         return
-    table = Table("model", "versions", "aliases", "quality", "published", box=None)
-    for newest, versions, aliases in found:
-        table.add_row(
-            str(newest),
-            str(len(versions)),
+    if not found:
+        say("no models yet; `fornada train` publishes one")
+        return
+    rows = (
+        (
+            newest,
+            len(versions),
             " ".join(f"@{alias}→{version}" for alias, version in sorted(aliases.items())),
             _quality(newest),
             f"{newest.created_at:%F %T}Z",
         )
-    console().print(table if found else "no models yet; `fornada train` publishes one")
+        for newest, versions, aliases in found
+    )
+    print_table(rows, header=("model", "versions", "aliases", "quality", "published"))
 
 
 @click.command()
@@ -77,13 +79,9 @@ def show(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flag
             }
         )
         return
-    table = Table(box=None, show_header=False)
     facts = _facts(manifest, aliases)
     facts |= {f"@{alias}": _history(moves) for alias, moves in history.items()}
-    for fact, value in facts.items():
-        # Text, so that names are not read as markup.
-        table.add_row(fact, Text(value))
-    console().print(table)
+    print_table(facts.items())
 
 
 @click.command()
@@ -104,10 +102,7 @@ def verify(model: str, as_json: bool) -> None:  # noqa: FBT001 - click passes fl
         files = [asdict(finding) for finding in findings]
         print_json({"model": str(manifest), "ok": not wrong, "files": files})
     else:
-        table = Table(box=None, show_header=False)
-        for finding in findings:
-            table.add_row(finding.status, Text(finding.file), Text(finding.detail))
-        console().print(table)
+        print_table((each.status, each.file, each.detail) for each in findings)
     sys.exit(1 if wrong else 0)
 
 
@@ -130,10 +125,11 @@ def diff(first: str, second: str, as_json: bool) -> None:  # noqa: FBT001 - clic
         names = [str(manifest) for manifest in manifests]
         print_json({"first": names[0], "second": names[1], "differences": facts})
         return
-    table = Table("fact", *map(str, manifests), "change", box=None)
-    for difference in found:
-        table.add_row(difference.fact, *_sides(difference))
-    console().print(table if found else f"{manifests[0]} and {manifests[1]} do not differ")
+    if not found:
+        say(f"{manifests[0]} and {manifests[1]} do not differ")
+        return
+    rows = ((difference.fact, *_sides(difference)) for difference in found)
+    print_table(rows, header=("fact", *manifests, "change"))
 
 
 @click.command()
@@ -158,7 +154,7 @@ def export(model: str, output: Path, as_json: bool) -> None:  # noqa: FBT001 - c
         print_json({"model": str(manifest), "files": [str(path) for path in paths]})
         return
     for path in paths:
-        click.echo(path)
+        say(path)
 
 
 def _quality(manifest: ModelManifest) -> str:
@@ -201,10 +197,10 @@ def _history(moves: Sequence[AliasMove]) -> str:
     )
 
 
-def _sides(difference: Difference) -> list[Text]:
+def _sides(difference: Difference) -> list[str]:
     change = difference.change
     sides = ["" if side is None else str(side) for side in (difference.first, difference.second)]
-    return [Text(text) for text in (*sides, "" if change is None else f"{change:+.6g}")]
+    return [*sides, "" if change is None else f"{change:+.6g}"]
 
 
 def _line(newest: ModelManifest, versions: list[int], aliases: dict[str, int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import LocalDiskError
 from model_store.commands.reading import store_from_env
 from model_store.export import export_report
@@ -51,9 +51,9 @@ def report(
         print_json({"model": str(manifest), "page": str(page), "files": files, "opened": opened})
         return
     for path in (page, *figures):
-        click.echo(path)
+        say(path)
     if shown and not opened:
-        click.echo(f"no browser found; open {page} yourself", err=True)
+        say(f"no browser found; open {page} yourself", err=True)
 
 
 def _temporary_folder() -> Path:

@@ -7,10 +7,8 @@ neither Keras nor the artifacts.
 from dataclasses import asdict
 
 import click
-from rich.table import Table
-from rich.text import Text
 
-from fornada.commands.output import JSON_OPTION, console, print_json
+from fornada.commands.output import JSON_OPTION, print_json, print_table, say
 from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
@@ -50,7 +48,7 @@ def compare(
     client = client_from_env()
     jobs = submit_both(client, lambda: inputs_of(inputs), first=first, second=second)
     for job in jobs:
-        click.echo(f"submitted job {job.id} on {job.manifest.model}", err=True)
+        say(f"submitted job {job.id} on {job.manifest.model}", err=True)
     for job in jobs:
         watch(job, timeout_s=timeout_s)
     found = compare_results(*(job.results() for job in jobs))
@@ -62,25 +60,25 @@ def compare(
 
 def _print(found: Comparison) -> None:
     if found.classes:
-        console().print(_class_table(found))
+        _print_classes(found)
     if found.values:
-        console().print(_value_table(found))
+        _print_values(found)
     left_out = f", {found.items_left_out} left out" if found.items_left_out else ""
-    click.echo(f"{found.items} items{left_out}")
+    say(f"{found.items} items{left_out}")
     if found.classes:
-        click.echo(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
+        say(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
     for flip in found.flips[:_FLIPS_SHOWN]:
-        click.echo(f"  {flip.item_id}: {_text(flip.first)} → {_text(flip.second)}")
-    click.echo(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
-    click.echo(f"mean change {found.mean_change:.6f}")
+        say(f"  {flip.item_id}: {_text(flip.first)} → {_text(flip.second)}")
+    say(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
+    say(f"mean change {found.mean_change:.6f}")
     if found.mean_divergence is not None:
-        click.echo(
+        say(
             f"KL divergence {found.mean_divergence:.6f} nats on average, "
             f"{found.largest_divergence:.6f} at most"
         )
     if found.cosine_distances is not None:
         distances = found.cosine_distances
-        click.echo(
+        say(
             f"cosine distance {distances.mean:.6f} on average, {distances.largest:.6f} at most, "
             f"of {distances.largest_item}"
         )
@@ -92,18 +90,19 @@ def _text(label: Label) -> str:
     return str(label)
 
 
-def _class_table(found: Comparison) -> Table:
-    table = Table("class", found.first, found.second, "lost", "gained", "largest change", box=None)
+def _print_classes(found: Comparison) -> None:
+    rows = []
     for each in found.classes:
         counts = (each.items_first, each.items_second, each.flips_from, each.flips_to)
-        table.add_row(Text(each.name), *map(str, counts), f"{each.largest_change:.6f}")
-    return table
+        rows.append((each.name, *counts, f"{each.largest_change:.6f}"))
+    models = (found.first, found.second)
+    print_table(rows, header=("class", *models, "lost", "gained", "largest change"))
 
 
-def _value_table(found: Comparison) -> Table:
-    means = (f"mean of {model}" for model in (found.first, found.second))
-    table = Table("value", *means, "mean change", "largest change", box=None)
+def _print_values(found: Comparison) -> None:
+    rows = []
     for each in found.values:
         numbers = (each.mean_first, each.mean_second, each.mean_change, each.largest_change)
-        table.add_row(Text(each.name), *(f"{number:.6g}" for number in numbers))
-    return table
+        rows.append((each.name, *(f"{number:.6g}" for number in numbers)))
+    means = (f"mean of {model}" for model in (found.first, found.second))
+    print_table(rows, header=("value", *means, "mean change", "largest change"))

@@ -1,22 +1,21 @@
 """`fornada jobs`."""
 
-import csv
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.table import Table
 
-from fornada.commands.output import JSON_OPTION, console, print_json
+from fornada.commands.output import JSON_OPTION, print_json, print_table, say, text_stdout
+from fornada.trust.printable import printable_json
 from producer.commands.opening import client_from_env
 from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
 from producer.exporting.catalog import FORMATS
-from producer.exporting.csv_file import spreadsheet_safe
+from producer.exporting.csv_file import csv_lines
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
+from producer.exporting.rows import encoded
 from producer.job import FailedItem
 from producer.upkeep.retention import parse_age
 
@@ -40,9 +39,11 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
     if as_json:
         print_json({"jobs": [plain(status) for status in statuses]})
         return
-    table = Table("job", "state", "model", "items", "shards", "submitted", box=None)
-    for status in statuses:
-        table.add_row(
+    if not statuses:
+        say("no jobs yet; `fornada submit` makes one")
+        return
+    rows = (
+        (
             status.job_id,
             status.state,
             status.model,
@@ -50,7 +51,9 @@ def list_jobs(limit: int, as_json: bool) -> None:  # noqa: FBT001 - click passes
             f"{status.shards_done}/{status.shards}",
             f"{status.created_at:%F %T}Z",
         )
-    console().print(table if statuses else "no jobs yet; `fornada submit` makes one")
+        for status in statuses
+    )
+    print_table(rows, header=("job", "state", "model", "items", "shards", "submitted"))
 
 
 @jobs.command()
@@ -78,11 +81,11 @@ def backlog(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     if as_json:
         print_json(asdict(found) | {"total": asdict(found.total)})
         return
-    table = Table("", "shards", "items", box=None)
-    for name in ("waiting", "queued", "reserved", "running", "total"):
-        count = getattr(found, name)
-        table.add_row(name, str(count.shards), str(count.items))
-    console().print(table)
+    counts = {
+        name: getattr(found, name) for name in ("waiting", "queued", "reserved", "running", "total")
+    }
+    rows = ((name, count.shards, count.items) for name, count in counts.items())
+    print_table(rows, header=("", "shards", "items"))
 
 
 @jobs.command()
@@ -142,7 +145,7 @@ def results(  # noqa: PLR0917 - click passes options by name
     if written:
         first, *beside = map(str, written)
         ids = "".join(f", and their ids to {path}" for path in beside)
-        click.echo(f"wrote {job.manifest.item_count} results to {first}{ids}", err=True)
+        say(f"wrote {job.manifest.item_count} results to {first}{ids}", err=True)
 
 
 @jobs.command()
@@ -157,14 +160,17 @@ def errors(job_id: str, fmt: str, raw: bool) -> None:  # noqa: FBT001 - click pa
     Example: fornada jobs errors 20261123T154100-9f2c1e07ab --format csv
     """
     failed = client_from_env().job(job_id).item_errors()
-    stream = click.open_file("-", "w", encoding="utf-8", errors="backslashreplace")
-    if fmt == "jsonl":
-        for item in failed:
-            stream.write(json.dumps(item._asdict(), ensure_ascii=False) + "\n")
-        return
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(FailedItem._fields)
-    rows.writerows(failed if raw else (map(spreadsheet_safe, item) for item in failed))
+    stream = text_stdout()
+    if fmt == "csv":
+        stream.write(csv_lines([FailedItem._fields], is_raw=raw))
+    for item in failed:
+        line = (
+            csv_lines([item], is_raw=raw)
+            if fmt == "csv"
+            else encoded(printable_json(item._asdict()) + "\n")
+        )
+        stream.write(line)
+    stream.flush()
 
 
 @jobs.command()
@@ -201,11 +207,11 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
     """
     client = client_from_env()
     job = client.retry_failed(job_id)
-    click.echo(f"submitted job {job.id}", err=True)
+    say(f"submitted job {job.id}", err=True)
     source = client.job(job_id).status()
     left_out = source.items - (source.items_ok or 0) - job.manifest.item_count
     if left_out > 0:
-        click.echo(
+        say(
             f"left out {left_out} item{'' if left_out == 1 else 's'} that could not be read at "
             f"submission; `fornada jobs errors {job_id}` lists them, to mend and submit",
             err=True,
@@ -235,7 +241,7 @@ def verify(job_id: str, sample: int, timeout_s: float | None, as_json: bool) -> 
         print_json({"same": found.same, **asdict(found)})
     elif found.same:
         shards = f"{found.shards} shard{'' if found.shards == 1 else 's'}"
-        click.echo(f"{found.items} items in {shards} are the same to the byte")
+        say(f"{found.items} items in {shards} are the same to the byte")
     require_same(found)
 
 
@@ -251,4 +257,4 @@ def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passe
     if as_json:
         print_json({"purged": purged})
     else:
-        click.echo(f"deleted {len(purged)} jobs")
+        say(f"deleted {len(purged)} jobs")

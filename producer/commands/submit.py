@@ -5,7 +5,7 @@ from typing import get_args
 
 import click
 
-from fornada.commands.output import JSON_OPTION
+from fornada.commands.output import JSON_OPTION, say
 from fornada.errors import UsageError
 from fornada.tensors import Resize
 from producer.commands.opening import client_from_env
@@ -83,7 +83,7 @@ def submit(  # noqa: PLR0917 - click passes options by name
     if not wait:
         print_status(job.status(), left_out=left_out, as_json=as_json)
         return
-    click.echo(f"submitted job {job.id}", err=True)
+    say(f"submitted job {job.id}", err=True)
     finish(job, watch(job, timeout_s=timeout_s), left_out=left_out, as_json=as_json)
 
 

@@ -6,12 +6,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
-from fornada.commands.output import console, print_json
+from fornada.commands.output import console, print_json, print_table
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.inputs.interface import LeftOut
@@ -36,7 +33,7 @@ def watch(job: Job, *, timeout_s: float | None) -> JobStatus:
         TextColumn("items  {task.fields[rate]}{task.fields[failed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console(err=True)) as progress:
         task = progress.add_task("QUEUED", total=job.manifest.item_count, rate="", failed="")
 
         def update(status: JobStatus) -> None:
@@ -116,19 +113,14 @@ def print_status(
         files = {} if left_out is None else {"left_out": asdict(left_out)}
         print_json(plain(status) | {"dead": [asdict(shard) for shard in dead]} | files)
         return
-    table = Table(show_header=False, box=None)
-    for name, value in _rows(status).items():
-        if value:
-            table.add_row(Text(name), Text(value))
+    rows = [(name, value) for name, value in _rows(status).items() if value]
     for shard in dead[:_DEAD_SHOWN]:
         last_item = shard.first_item + shard.item_count - 1
-        table.add_row(
-            f"dead shard {shard.shard}",
-            Text(f"items {shard.first_item} to {last_item}, {shard.reason}: {shard.detail}"),
-        )
+        where = f"items {shard.first_item} to {last_item}"
+        rows.append((f"dead shard {shard.shard}", f"{where}, {shard.reason}: {shard.detail}"))
     if len(dead) > _DEAD_SHOWN:
-        table.add_row("", f"and {len(dead) - _DEAD_SHOWN} more, see --json")
-    console().print(table)
+        rows.append(("", f"and {len(dead) - _DEAD_SHOWN} more, see --json"))
+    print_table(rows)
 
 
 def _rows(status: JobStatus) -> dict[str, str | None]:

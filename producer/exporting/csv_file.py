@@ -3,30 +3,34 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import IO
 
 from producer.exporting.interface import Export
 from producer.exporting.rows import encoded, records
 
-#: How a cell begins that a spreadsheet runs, perhaps after apostrophes that it was given here.
-_RUN_BY_SPREADSHEETS = re.compile(r"'*[=+\-@\t\r\n]")
+#: How a cell begins that a spreadsheet runs, perhaps after spaces, which some drop, or after
+#: apostrophes that it was given here. Full-width signs count as the others.
+_RUN_BY_SPREADSHEETS = re.compile(r"['\s]*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
 
 
 def write_csv(export: Export, file: IO[bytes]) -> None:
     """Write `.csv`."""
-    rows = export.rows
-
-    def lines(cells: Iterable[Sequence[object]]) -> bytes:
-        return _lines(cells if export.is_raw else (map(spreadsheet_safe, row) for row in cells))
-
-    file.write(lines([rows.flat_header()]))
+    rows, is_raw = export.rows, export.is_raw
+    file.write(csv_lines([rows.flat_header()], is_raw=is_raw))
     for part in export.parts:
         for block in records(rows, part):
-            file.write(lines(map(rows.flat_row, block)))
+            file.write(csv_lines(map(rows.flat_row, block), is_raw=is_raw))
 
 
-def spreadsheet_safe(cell: object) -> object:
+def csv_lines(rows: Iterable[Iterable[object]], *, is_raw: bool) -> bytes:
+    """Rows as CSV, UTF-8. Unless `is_raw`, no cell is one that a spreadsheet would run."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows if is_raw else (map(_spreadsheet_safe, row) for row in rows))
+    return encoded(text.getvalue())
+
+
+def _spreadsheet_safe(cell: object) -> object:
     """The cell; text that a spreadsheet would run as a formula gets `'` in front.
 
     What begins so already gets another one, so that dropping one gives the text back.
@@ -34,9 +38,3 @@ def spreadsheet_safe(cell: object) -> object:
     if isinstance(cell, str) and _RUN_BY_SPREADSHEETS.match(cell):
         return f"'{cell}"
     return cell
-
-
-def _lines(rows: Iterable[Iterable[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    return encoded(text.getvalue())

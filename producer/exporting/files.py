@@ -1,6 +1,5 @@
 """Write a job's results to a file or to standard output, shard by shard."""
 
-import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from fornada.commands.output import text_stdout
 from fornada.errors import FornadaError, LocalDiskError, UsageError
 from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
@@ -93,8 +93,9 @@ def _opened(path: Path | None, fmt: str) -> Iterator[IO[bytes]]:
             target = "standard output" if path is None else f"{path}, which is not a regular file"
             raise UsageError(f"{fmt} cannot be written to {target}; name a file with --output")
         if path is None:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            stream = text_stdout()
+            yield stream
+            stream.flush()
         else:
             with path.open("wb") as device:
                 yield device

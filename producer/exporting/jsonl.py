@@ -1,8 +1,8 @@
 """Results as JSON lines: an object for each item."""
 
-import json
 from typing import IO
 
+from fornada.trust.printable import printable_json
 from producer.exporting.interface import Export
 from producer.exporting.rows import encoded, records
 
@@ -11,5 +11,5 @@ def write_jsonl(export: Export, file: IO[bytes]) -> None:
     """Write `.jsonl`."""
     for part in export.parts:
         for block in records(export.rows, part):
-            lines = [json.dumps(record, ensure_ascii=False) for record in block]
+            lines = [printable_json(record) for record in block]
             file.write(encoded("".join(f"{line}\n" for line in lines)))

@@ -1,6 +1,5 @@
 """The rows of each kind of output."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -10,6 +9,7 @@ import numpy as np
 
 from fornada.errors import UsageError
 from fornada.tensors import OutputTensor
+from fornada.trust.printable import printable_json
 from producer.exporting.rows import Column, Record, Rows, short
 from producer.results import ShardResult
 
@@ -133,7 +133,7 @@ class MultilabelRows(Rows):
     def flat_row(self, record: Record) -> list[object]:
         """As `Rows`; the labels are a JSON array, since names may have any separator in them."""
         labels = record["labels"]
-        listed = None if labels is None else json.dumps(labels, ensure_ascii=False)
+        listed = None if labels is None else printable_json(labels)
         return [record["item_id"], listed, *record["probabilities"], *_last(record)]
 
 

@@ -320,7 +320,7 @@ def test_slow_down_without_end_is_store_unavailable(proxy: S3Proxy, open_store: 
     store = open_store(Limits(attempts=2))
     proxy.add(Refuse())
 
-    with pytest.raises(StoreUnavailableError, match=rf"{proxy.url} failed \(SlowDown"):
+    with pytest.raises(StoreUnavailableError, match=rf"{proxy.url} is overloaded \(SlowDown"):
         store.put("k", b"1")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from trainer.data.catalog import DATASET_NAMES, load_dataset
 from trainer.data.files import write_dataset
 
@@ -31,5 +31,5 @@ def dataset(name: str, split: str, output: Path, as_json: bool) -> None:  # noqa
         files = {path.stem: str(path) for path in paths}
         print_json({**answer, "item_shape": list(loaded.item_shape), "files": files})
         return
-    click.echo(f"wrote {len(items)} items to {paths[0]}")
-    click.echo(f"{paths[1].stem}: {paths[1]}, classes: {paths[2]}")
+    say(f"wrote {len(items)} items to {paths[0]}")
+    say(f"{paths[1].stem}: {paths[1]}, classes: {paths[2]}")

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
-from fornada.commands.output import JSON_OPTION, console, print_json
+from fornada.commands.output import JSON_OPTION, print_json, print_table, say
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
 from trainer.data.files import (
@@ -102,7 +100,7 @@ def evaluate(  # noqa: PLR0917 - click passes options by name
         return
     _print(evaluation)
     if picture is not None:
-        click.echo(f"picture: {picture}")
+        say(f"picture: {picture}")
 
 
 _Evaluation = Evaluation | BinaryEvaluation | LabelsEvaluation | dict[str, RegressionEvaluation]
@@ -210,7 +208,7 @@ def _print(evaluation: _Evaluation) -> None:
 
 
 def _print_right(evaluation: Evaluation | BinaryEvaluation) -> None:
-    click.echo(
+    say(
         f"accuracy {evaluation.accuracy:.4f}: {evaluation.right} of {evaluation.items} items right"
         + _failed(evaluation.failed)
     )
@@ -218,16 +216,16 @@ def _print_right(evaluation: Evaluation | BinaryEvaluation) -> None:
 
 def _print_classes(scores: list[ClassScore], *, with_f1: bool = False) -> None:
     rates = ("recall", "precision", "f1") if with_f1 else ("recall",)
-    table = Table("class", "items", "right", *rates, box=None)
+    rows = []
     for score in scores:
         found = [_rate(getattr(score, rate)) for rate in rates]
-        table.add_row(Text(score.name), str(score.items), str(score.right), *found)
-    console().print(table)
+        rows.append((score.name, score.items, score.right, *found))
+    print_table(rows, header=("class", "items", "right", *rates))
 
 
 def _print_binary(evaluation: BinaryEvaluation) -> None:
     _print_right(evaluation)
-    click.echo(f"{evaluation.positive} from a probability of {evaluation.threshold:g} on:")
+    say(f"{evaluation.positive} from a probability of {evaluation.threshold:g} on:")
     for name, rate in (
         ("precision", evaluation.precision),
         ("recall", evaluation.recall),
@@ -236,19 +234,17 @@ def _print_binary(evaluation: BinaryEvaluation) -> None:
         ("average precision", evaluation.average_precision),
         ("Brier score", evaluation.brier_score),
     ):
-        click.echo(f"  {name:<18} {_rate(rate)}")
-    table = Table("is", box=None)
-    for name in (f"predicted {evaluation.negative}", evaluation.positive):
-        table.add_column(Text(name))
-    negatives = (evaluation.true_negatives, evaluation.false_positives)
-    positives = (evaluation.false_negatives, evaluation.true_positives)
-    for name, counts in ((evaluation.negative, negatives), (evaluation.positive, positives)):
-        table.add_row(Text(name), *map(str, counts))
-    console().print(table)
+        say(f"  {name:<18} {_rate(rate)}")
+    no, yes = evaluation.negative, evaluation.positive
+    rows = (
+        (no, evaluation.true_negatives, evaluation.false_positives),
+        (yes, evaluation.false_negatives, evaluation.true_positives),
+    )
+    print_table(rows, header=("is", f"predicted {no}", yes))
 
 
 def _print_labels(evaluation: LabelsEvaluation) -> None:
-    click.echo(
+    say(
         f"all labels right for {evaluation.exact} of {evaluation.items} items"
         + _failed(evaluation.failed)
     )
@@ -256,19 +252,20 @@ def _print_labels(evaluation: LabelsEvaluation) -> None:
 
 
 def _print_value(name: str, evaluation: RegressionEvaluation) -> None:
-    click.echo(f"{name} of {evaluation.items} items" + _failed(evaluation.failed))
-    click.echo(f"mean absolute error      {evaluation.mean_absolute_error:.4f}")
-    click.echo(f"root mean squared error  {evaluation.root_mean_squared_error:.4f}")
+    say(f"{name} of {evaluation.items} items" + _failed(evaluation.failed))
+    say(f"mean absolute error      {evaluation.mean_absolute_error:.4f}")
+    say(f"root mean squared error  {evaluation.root_mean_squared_error:.4f}")
     if evaluation.r_squared is not None:
-        click.echo(f"R squared                {evaluation.r_squared:.4f}")
+        say(f"R squared                {evaluation.r_squared:.4f}")
 
 
 def _print_values(evaluations: dict[str, RegressionEvaluation]) -> None:
-    table = Table("value", "items", "failed", "mean absolute", "RMS", "R squared", box=None)
+    rows = []
     for name, found in evaluations.items():
         errors = (found.mean_absolute_error, found.root_mean_squared_error, found.r_squared)
-        table.add_row(Text(name), str(found.items), str(found.failed), *map(_rate, errors))
-    console().print(table)
+        rows.append((name, found.items, found.failed, *map(_rate, errors)))
+    header = ("value", "items", "failed", "mean absolute", "RMS", "R squared")
+    print_table(rows, header=header)
 
 
 def _rate(rate: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import click
 
 from fornada import keys, logs
-from fornada.commands.output import JSON_OPTION, print_json
+from fornada.commands.output import JSON_OPTION, print_json, say
 from fornada.errors import MissingExtraError, ModelNotFoundError, NotBetterError, UsageError
 from fornada.settings import Settings
 from model_store.gates import Gate
@@ -144,7 +144,7 @@ def train(  # noqa: PLR0917 - click passes options by name
         raise UsageError("give one of --dataset NAME and --data PATH")
     name = name or _name(dataset_name, data)
     if if_missing and (existing := _existing(models, name, promote)) is not None:
-        click.echo(f"{existing} exists; nothing to train", err=True)
+        say(f"{existing} exists; nothing to train", err=True)
         if as_json:
             print_json(_published(existing, settings, promote))
         return
@@ -154,7 +154,7 @@ def train(  # noqa: PLR0917 - click passes options by name
         )
     except NotBetterError as exc:
         # The caller asked for this; it is no failure.
-        click.echo(str(exc), err=True)
+        say(str(exc), err=True)
         if as_json:
             print_json({"model": None, "name": name, "reason": str(exc)})
         return
@@ -276,10 +276,10 @@ def _existing(models: ModelStore, name: str, alias: str | None) -> ModelManifest
 def _print_published(answer: dict[str, Any]) -> None:
     alias = f" (also {answer['name']}@{answer['alias']})" if answer["alias"] else ""
     metric = deciding_metric(answer["metrics"])
-    click.echo(f"published      {answer['model']}{alias}")
-    click.echo(f"digest         {answer['digest']}")
-    click.echo(f"{metric.replace('_', ' '):<14} {answer['metrics'][metric]:.4f}")
-    click.echo(f"trained in     {answer['duration_s']:.1f} s")
-    click.echo(f"report         fornada models report {answer['model']}")
+    say(f"published      {answer['model']}{alias}")
+    say(f"digest         {answer['digest']}")
+    say(f"{metric.replace('_', ' '):<14} {answer['metrics'][metric]:.4f}")
+    say(f"trained in     {answer['duration_s']:.1f} s")
+    say(f"report         fornada models report {answer['model']}")
     for key in (answer["artifact"], answer["manifest"], *answer["files"].values()):
-        click.echo(f"               {answer['bucket']}/{key}")
+        say(f"               {answer['bucket']}/{key}")

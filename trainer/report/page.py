@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fornada.errors import MissingExtraError
+from fornada.trust.printable import printable
 from trainer.figures.canvas import FIGURE_DPI
 
 _CSS_DPI = 96
@@ -89,6 +90,7 @@ def _templates() -> Any:
         loader=PackageLoader("trainer.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_as_text,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -103,6 +105,11 @@ def _templates() -> Any:
         "text": _text,
     }
     return templates
+
+
+def _as_text(value: object) -> object:
+    # Not what is HTML already, nor numbers.
+    return printable(value) if type(value) is str else value
 
 
 def _data_url(png: bytes) -> str:

@@ -1,5 +1,6 @@
 """boto3's client of a store, for every request that the fast client in `wire` leaves to it."""
 
+from http import HTTPStatus
 from typing import Any
 
 import botocore
@@ -10,9 +11,17 @@ from botocore.utils import is_valid_endpoint_url, validate_region_name
 import fornada
 from fornada.errors import ConfigError
 from fornada.settings import Settings
+from fornada.storage.s3.credentials import session_of
 from fornada.storage.s3.limits import Limits, pace_puts
+from fornada.storage.s3.unanswered import NotS3Error
 from fornada.storage.s3.wire import is_loopback
 
+_PAGE_BYTES = 256
+_PASSING = (408, 425, 429)
+_DONE = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_REGION_HEADER = "x-amz-bucket-region"
+_WITH_ETAG = {"GetObject", "PutObject", "UploadPart"}
 USER_AGENT = f"fornada/{fornada.__version__} botocore/{botocore.__version__}"
 
 
@@ -40,19 +49,41 @@ def connect(settings: Settings, limits: Limits) -> Any:
 
     Importing and creating it takes 250 ms of CPU.
     """
-    import boto3  # noqa: PLC0415 - 100 ms that many commands save
-
-    secret = settings.s3_secret_access_key
-    client = boto3.session.Session().client(
+    client = session_of(settings).client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=_config(settings, limits),
     )
     pace_puts(client, limits)
+    # boto3 has parsed the answer by now, and has not acted on it.
+    client.meta.events.register("response-received.s3", _refuse_other_servers)
     return client
+
+
+def _refuse_other_servers(response_dict: Any, **_: Any) -> None:
+    """Tell a web server from a store before its 404 is taken for a missing object.
+
+    Raises:
+        NotS3Error: It is no store.
+    """
+    if response_dict is None:
+        return
+    operation = response_dict["context"]["operation_name"]
+    status, body, headers = (response_dict[name] for name in ("status_code", "body", "headers"))
+    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return
+    beginning = body[:_PAGE_BYTES].lstrip().lower() if isinstance(body, bytes) else b""
+    if beginning.startswith((b"<!doctype html", b"<html")):
+        raise NotS3Error(f"a web page, status {status}")
+    if isinstance(body, bytes) and b"<Error" in body:
+        return
+    if status in _REDIRECTS and _REGION_HEADER not in headers:
+        raise NotS3Error(f"a redirect to {headers.get('location', '').partition('?')[0]}")
+    if status in _DONE and operation in _WITH_ETAG and "etag" not in headers:
+        if not isinstance(body, bytes):
+            body.close()
+        raise NotS3Error(f"no ETag, {headers.get('content-type', 'no content type')}")
 
 
 def _config(settings: Settings, limits: Limits) -> Config:

@@ -5,32 +5,39 @@ from typing import Any
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
+    HTTPClientError,
+    MetadataRetrievalError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
 )
 
 from fornada.errors import (
     BucketNotFoundError,
-    ObjectNotFoundError,
-    StoreAccessError,
+    StoreAddressError,
+    StoreCredentialsError,
     StoreError,
     StoreUnavailableError,
 )
+from fornada.storage.s3.answers import meaning_of
+from fornada.storage.s3.credentials import CredentialsUnusableError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
+from fornada.storage.s3.unanswered import NotS3Error, not_answered
 
 #: Everything that boto3 raises or lets through from the layers below.
-RAISED = (ClientError, BotoCoreError, TooSlowError, *BROKEN_OFF)
+RAISED = (
+    ClientError,
+    BotoCoreError,
+    CredentialsUnusableError,
+    NotS3Error,
+    TooSlowError,
+    *BROKEN_OFF,
+)
 
-_ABSENT = {"NoSuchKey", "404", "NotFound"}
-_REFUSED = {
-    "AccessDenied",
-    "403",
-    "Forbidden",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-}
+_MOST_CHARACTERS = 300
+_NOT_FOUND = {"NotFound", "404"}
 _EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _BEYOND = {"InvalidRange", "416"}
@@ -40,18 +47,15 @@ _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
     """Our error for one of boto3's about `bucket`, with a remedy."""
     where = f"object store {endpoint}"
-    if isinstance(exc, NoCredentialsError):
-        return StoreAccessError(
-            f"no credentials for {where}; set FORNADA_S3_ACCESS_KEY_ID and "
-            "FORNADA_S3_SECRET_ACCESS_KEY"
-        )
     # Our keys are valid, so the parameter that boto3 rejects is the bucket.
     if isinstance(exc, ParamValidationError):
         setting = "FORNADA_S3_BUCKET" if own_bucket else "the s3:// address"
         return BucketNotFoundError(f"{bucket!r} is not the name of a bucket; check {setting}")
     if isinstance(exc, ClientError):
         return _answered(exc, where, bucket=bucket, own_bucket=own_bucket)
-    return _unavailable(exc, where)
+    if isinstance(exc, CredentialsUnusableError):
+        return _no_credentials(exc.__cause__ or exc)
+    return not_answered(exc, where)
 
 
 def says_exists(exc: ClientError) -> bool:
@@ -74,44 +78,68 @@ def says_own_bucket(exc: ClientError) -> bool:
     return _code(exc) in _OWN_BUCKET
 
 
+def _no_credentials(exc: BaseException) -> StoreError:
+    if isinstance(exc, NoCredentialsError):
+        return StoreCredentialsError(
+            "no credentials for the object store; set FORNADA_S3_ACCESS_KEY_ID and "
+            "FORNADA_S3_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if _passes(exc):
+        return StoreUnavailableError(
+            f"the credentials for the object store cannot be renewed for now ({_line(exc)}); try "
+            "again, or check the service that gives them"
+        )
+    if isinstance(exc, ProfileNotFound):
+        remedy = "check AWS_PROFILE, and the profile in ~/.aws/config"
+    elif isinstance(exc, PartialCredentialsError):
+        remedy = "set both the access key and its secret"
+    elif isinstance(exc, OSError):
+        remedy = "check AWS_WEB_IDENTITY_TOKEN_FILE and the files in ~/.aws"
+    else:
+        remedy = "check the role, profile or web identity that gives them"
+    return StoreCredentialsError(
+        f"no usable credentials for the object store ({_line(exc)}); {remedy}"
+    )
+
+
+def _passes(exc: BaseException) -> bool:
+    """Whether the service that renews credentials may do so later."""
+    if isinstance(exc, ClientError):
+        return meaning_of(_code(exc), status=_status(exc)).error is StoreUnavailableError
+    return isinstance(exc, ConnectionClosedError | HTTPClientError | MetadataRetrievalError)
+
+
 def _answered(exc: ClientError, where: str, *, bucket: str, own_bucket: bool) -> StoreError:
-    code = _code(exc)
+    code, error = _code(exc), exc.response.get("Error", {})
+    if code in _NOT_FOUND and exc.operation_name != "GetObject":
+        # All that a HEAD, or an answer without a body, says of a bucket.
+        code = "NoSuchBucket"
+    meaning = meaning_of(code, status=_status(exc))
+    said, remedy = _line(error.get("Message", "")), meaning.remedy
     if code == "NoSuchBucket":
         remedy = (
             "create it (`fornada doctor --create-bucket`) or set FORNADA_S3_BUCKET"
             if own_bucket
             else "check the s3:// address"
         )
-        return BucketNotFoundError(f"bucket {bucket!r} does not exist on {where}; {remedy}")
-    if code in _ABSENT:
-        return ObjectNotFoundError(f"no such object in bucket {bucket!r} on {where}")
-    if code in _REFUSED:
-        return StoreAccessError(
-            f"{where} refuses the credentials or the permission ({code}); check "
-            "FORNADA_S3_ACCESS_KEY_ID, FORNADA_S3_SECRET_ACCESS_KEY and the bucket's policy"
-        )
-    return StoreUnavailableError(
-        f"{where} failed ({code}: {exc.response.get('Error', {}).get('Message', '')}); "
-        "try again, or check the store's log"
+    metadata: Any = exc.response.get("ResponseMetadata", {})
+    region = error.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    right = region or error.get("Endpoint")
+    if meaning.error is StoreAddressError and right:
+        remedy += f", which is {_line(right)}"
+    return meaning.error(
+        f"{where} {meaning.fact} ({f'{code}: {said}' if said else code}), bucket {bucket!r}; "
+        f"{remedy}"
     )
 
 
-def _unavailable(exc: Exception, where: str) -> StoreUnavailableError:
-    # boto3 wraps an error that it meets while it sends a body.
-    cause = getattr(exc, "kwargs", {}).get("error")
-    if isinstance(too_slow := cause or exc, TooSlowError):
-        return StoreUnavailableError(
-            f"{where} is too slow ({too_slow}); try again, or check the network"
-        )
-    if isinstance(exc, BROKEN_OFF):
-        return StoreUnavailableError(
-            f"{where} broke off its answers repeatedly ({type(exc).__name__}); try again, or check "
-            "the network"
-        )
-    return StoreUnavailableError(
-        f"{where} cannot be reached ({type(exc).__name__}); check FORNADA_S3_ENDPOINT_URL "
-        "and that the store runs (`fornada up` starts one)"
-    )
+def _line(said: object) -> str:
+    return " ".join(str(said).split())[:_MOST_CHARACTERS]
+
+
+def _status(exc: ClientError) -> int:
+    metadata: Any = exc.response.get("ResponseMetadata", {})
+    return int(metadata.get("HTTPStatusCode", 0))
 
 
 def _code(exc: ClientError) -> str:

@@ -3,6 +3,8 @@
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -10,7 +12,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from fornada import keys
-from fornada.errors import ObjectNotFoundError, StoreAccessError
+from fornada.errors import ObjectNotFoundError, StoreRefusedError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
 from fornada.storage.s3 import client, errors
@@ -153,7 +155,7 @@ class S3ObjectStore:
                 raise
             if "ContentRange" not in answer and first_byte:
                 answer["Body"].close()
-                raise StoreAccessError(
+                raise StoreRefusedError(
                     f"{self.endpoint} ignores the range of a request; submit local files instead"
                 )
             data = read_body(answer["Body"], max_bytes=size_bytes, pace=pace)
@@ -238,6 +240,17 @@ class S3ObjectStore:
     def delete(self, key: str) -> None:
         if self._wire is None or not self._wire.delete(self.bucket, key):
             self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    @_translated
+    def server_time(self) -> datetime:
+        """The time in the store's answer, to the second."""
+        answer = self._client.head_bucket(Bucket=self.bucket)
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        except (KeyError, ValueError) as exc:
+            raise StoreRefusedError(
+                f"{self.endpoint} states no Date in its answers; use a store that does"
+            ) from exc
 
     @_translated
     def create_bucket(self) -> None:

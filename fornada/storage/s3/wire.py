@@ -104,7 +104,7 @@ class FastHttpClient:
                     if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
                         raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
                 yield None, 0
-            elif answer is None or answer.status not in _WITH_A_BODY or answer.length is None:
+            elif answer is None or answer.length is None or not _is_object(answer):
                 yield None, 0
             else:
                 yield answer, answer.length if max_bytes is None else min(answer.length, max_bytes)
@@ -125,7 +125,7 @@ class FastHttpClient:
         with self._connections.answer(request, self._user_agent) as answer:
             is_part = (
                 answer is not None
-                and answer.status in _WITH_A_BODY
+                and _is_object(answer)
                 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {first_byte}-")
                 and answer.length is not None
                 and answer.length <= size_bytes
@@ -146,7 +146,7 @@ class FastHttpClient:
         with self._connections.answer(request, self._user_agent) as answer:
             if answer is None:
                 return None
-            if answer.status == HTTPStatus.OK:
+            if answer.status == HTTPStatus.OK and _is_of_s3(answer):
                 return True
             exists = only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED
             return False if exists else None
@@ -179,6 +179,15 @@ class FastHttpClient:
         request.context["client_config"] = _UNSIGNED_PAYLOAD
         self._auth.add_auth(request)
         return request
+
+
+def _is_object(answer: Answer) -> bool:
+    return answer.status in _WITH_A_BODY and _is_of_s3(answer)
+
+
+def _is_of_s3(answer: Answer) -> bool:
+    # Another web server answers with its page, which boto3 is to report.
+    return "ETag" in answer.headers
 
 
 def _range(max_bytes: int | None) -> dict[str, str]:

@@ -26,6 +26,8 @@ _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
 _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
+_KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
+_OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -656,6 +658,25 @@ MUTATIONS = (
         old="        return sorted(errors - unread)\n",
         new="        return sorted(errors)\n",
         tests=(f"{_UPKEEP}a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers",),
+    ),
+    # What others wrote.
+    Mutation(
+        name="markup-interpreted",
+        path="fornada/commands/output.py",
+        old="return [Text(printable(str(cell))) for cell in row]",
+        new="return [Text.from_markup(printable(str(cell))) for cell in row]",
+        tests=(f"{_KINDS_SHOWN}tags_and_reasons_are_shown_as_they_are",),
+        raises="rich.errors.MarkupError",
+    ),
+    Mutation(
+        name="control-characters-printed",
+        path="fornada/trust/printable.py",
+        old="return _UNPRINTABLE.sub(_escape, text)",
+        new="return text",
+        tests=(
+            f"{_KINDS_SHOWN}tags_and_reasons_are_shown_as_they_are",
+            f"{_OUTPUT}nothing_that_others_wrote_reaches_a_terminal_as_more_than_text",
+        ),
     ),
     # The bytes.
     Mutation(

@@ -1,14 +1,21 @@
 """`fornada doctor` as users run it, on good and on broken deployments."""
 
 import json
+import ssl
+from collections.abc import Callable
 
+import trustme
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 
-from fornada.commands.doctor import doctor as command
+from fornada.commands.doctor.command import doctor as command
 from fornada.coordination.redis import RedisCoordination
 from fornada.local.ports import free_port
+from fornada.redis_server.refusals import RIGHTS
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+
+from ...redis_proxy import RedisProxy
 
 
 def doctor(environ: dict[str, str], *options: str) -> Result:
@@ -63,6 +70,33 @@ def test_a_broker_that_is_down_or_refuses_us_fails_alone(environ: dict[str, str]
         assert ("fail", "ok") == (findings(done)["broker"], findings(done)["store"])
         assert fact in done.stdout
         assert "hunter2" not in done.output
+
+
+def test_the_right_that_a_user_of_redis_lacks_is_named_with_the_recipe(
+    environ: dict[str, str], as_user: Callable[[str], SecretStr]
+) -> None:
+    for lacking in ("+@scripting", "+time", "~fornada*", "&fornada*"):
+        url = as_user(RIGHTS.replace(lacking, "")).get_secret_value()
+
+        done = doctor({**environ, "FORNADA_REDIS_URL": url})
+
+        assert 1 == done.exit_code
+        assert f"lacks {lacking};" in done.stdout
+        assert RIGHTS in done.stdout
+
+
+def test_a_certificate_that_is_not_verified_is_told(
+    environ: dict[str, str], redis_url: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    secret, _, where = redis_url.removeprefix("redis://").partition("@")
+    port, _, database = where.partition(":")[2].partition("/")
+    with RedisProxy(int(port), tls=context) as proxy:
+        url = f"rediss://{secret}@localhost:{proxy.port}/{database}?ssl_cert_reqs=none"
+        done = doctor({**environ, "FORNADA_REDIS_URL": url}, "--json")
+
+    assert "warn" == findings(done)["broker certificate"]
 
 
 def test_a_store_that_is_down_or_refuses_us_fails_and_the_broker_does_not(

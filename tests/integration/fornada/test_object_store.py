@@ -25,6 +25,10 @@ from fornada.storage.s3.store import S3ObjectStore
 _RACERS = 8
 
 
+def test_the_store_tells_the_time(object_store: ObjectStore) -> None:
+    assert abs(datetime.now(UTC) - object_store.server_time()) < timedelta(minutes=1)
+
+
 def test_an_empty_object_is_an_object(object_store: ObjectStore) -> None:
     object_store.put("jobs/j/empty", b"")
 

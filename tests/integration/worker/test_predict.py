@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from fornada import keys
 from fornada.errors import InputError, ModelRefusedError, WaitTimeoutError
 from fornada.records import ModelPin
+from producer.client import Client
 
+from ...redis_proxy import RedisProxy
 from .conftest import ITEM_SHAPE
 
 Deploy = Callable[..., tuple[Any, Callable[[], subprocess.Popen[bytes]]]]
@@ -119,3 +122,22 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
         np.testing.assert_array_equal(deployment.model.predict(_images(4)), found)
     worker.terminate()
     assert 0 == worker.wait(30)
+
+
+def test_a_call_whose_sending_was_not_confirmed_is_answered_and_so_are_later_ones(
+    shared: Any,
+) -> None:
+    secret, _, where = shared.settings.redis_url.get_secret_value().partition("@")
+    port, _, database = where.partition(":")[2].partition("/")
+    with RedisProxy(int(port)) as proxy:
+        url = SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}")
+        client = Client.from_settings(shared.settings.model_copy(update={"redis_url": url}))
+        client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
+        proxy.lose_reply_to(keys.redis_predict_calls(shared.settings.queue).encode())
+
+        for _ in range(3):
+            found = client.predict(_images(3), model="m", timeout_s=_TIMEOUT_S)
+            np.testing.assert_array_equal(shared.model.predict(_images(3)), found)
+
+        assert proxy.lost.is_set()
+        client.close()

@@ -45,11 +45,14 @@ def test_every_command_and_subcommand_shows_an_example() -> None:
     assert [] == [each.name for each in found if "Example: fornada " not in str(each.help)]
 
 
-def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    code = _exit_code(["bake"])
+def test_an_unknown_command_or_option_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv, line in (
+        (["bake"], "Error: No such command 'bake'."),
+        (["schemas", "--\x1b[2J"], r"Error: No such option '--\x1b[2J'."),
+    ):
+        code = _exit_code(argv)
 
-    assert 2 == code
-    assert "No such command 'bake'" in capsys.readouterr().err
+        assert (2, line) == (code, capsys.readouterr().err.splitlines()[-1])
 
 
 def test_an_error_of_ours_and_an_interrupt_are_one_line_and_their_exit_code(

@@ -8,6 +8,7 @@ import pytest
 from fornada.errors import LocalDiskError
 from fornada.files.private_folder import (
     check_private,
+    claim_private,
     default_cache_dir,
     is_private_file,
     make_private,
@@ -55,6 +56,38 @@ def test_a_link_is_refused_with_the_setting(tmp_path: Path) -> None:
             with pytest.raises(LocalDiskError, match=rf"is a link.*{_SETTING}"):
                 prepare(link, setting=_SETTING)
     assert (0o40755, False) == (target.stat().st_mode, (tmp_path / "absent").exists())
+
+
+def test_a_folder_that_the_user_names_is_closed_unless_others_put_or_use_something_there(
+    tmp_path: Path,
+) -> None:
+    for mode, file, refusal in (
+        (None, None, None),
+        (0o777, None, None),
+        (0o755, "mark", None),
+        (0o775, "mark", "can be written by others (mode 775), and is not empty"),
+        (0o755, "theirs", "is open to others (mode 755), and has other files"),
+        (0o700, "theirs", None),
+    ):
+        # Given
+        folder = tmp_path / f"{mode}-{file}"
+        if mode is not None:
+            folder.mkdir()
+            folder.chmod(mode)
+        if file is not None:
+            (folder / file).touch()
+
+        # When
+        try:
+            claim_private(folder, mark="mark", setting=_SETTING)
+            said = None
+        except LocalDiskError as exc:
+            said = str(exc)
+
+        # Then
+        expected = refusal and f"{folder} {refusal}; name a new folder with {_SETTING}"
+        assert expected == (said and said.partition(", or chmod 700 it")[0])
+        assert (mode if refusal else 0o700) == folder.stat().st_mode & 0o777
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")

@@ -39,3 +39,15 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(LocalDiskError, match="--data"):
         write_private(tmp_path / "no-such-folder" / "file", b"1")
+
+
+def test_a_link_beside_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target, path = tmp_path / "target", tmp_path / "env"
+    target.write_bytes(b"mine")
+    for link in (path, tmp_path / ".env.new"):
+        link.symlink_to(target)
+
+    write_private(path, b"secret")
+
+    assert (b"mine", b"secret") == (target.read_bytes(), path.read_bytes())
+    assert (False, 0o600) == (path.is_symlink(), stat.S_IMODE(path.stat().st_mode))

@@ -44,10 +44,10 @@ def test_sentinels_and_their_service_are_found() -> None:
 
 
 def test_tls_is_verified_unless_the_url_says_otherwise() -> None:
-    assert parse_redis_url("rediss://h").verified
-    assert not parse_redis_url("redis://h").verified
+    assert not parse_redis_url("rediss://h").is_unverified
+    assert not parse_redis_url("redis://h").is_unverified
     for option in ("ssl_cert_reqs=none", "ssl_cert_reqs=CERT_NONE", "ssl_check_hostname=false"):
-        assert not parse_redis_url(f"rediss://h?{option}").verified
+        assert parse_redis_url(f"rediss://h?{option}").is_unverified
 
 
 def test_what_is_wrong_is_named_without_a_secret() -> None:

@@ -115,7 +115,7 @@ def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(
 ) -> None:
     # given ids that a spreadsheet would run, and an item that failed
     client = _client("binary", _Model([[0.25], [0.75], [float("nan")]]), ["no", "@yes"])
-    ids = ["=HYPERLINK(1)", "-1", "+2"]
+    ids = ["=HYPERLINK(1)", " \uff0d1", "+2"]
     job = client.submit(np.zeros((3, 2), np.float32), model="m:1", item_ids=ids)
     fornada = run(client)
 
@@ -130,7 +130,7 @@ def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(
     # then
     assert ["item_id", "label", "score", "error", "model"] == safe[0]
     assert ["'=HYPERLINK(1)", "no", "0.25", "", "m:1"] == safe[1]
-    assert ["'-1", "'@yes", "0.75", "", "m:1"] == safe[2]
+    assert ["' \uff0d1", "'@yes", "0.75", "", "m:1"] == safe[2]
     assert [*ids, "@yes"] == [*(row[0] for row in raw[1:]), raw[2][1]]
     assert ["item,item_id,reason", "2,'+2,the model gave NaN"] == errors
     # and an array has its ids beside
@@ -159,9 +159,15 @@ def test_a_retry_says_how_many_items_it_leaves_out(run: Callable[[Client], _Run]
 def test_tags_and_reasons_are_shown_as_they_are(run: Callable[[Client], _Run]) -> None:
     client = _client("values", _Model([[1], [1], [1]]), ["price"])
     job = client.submit(
-        np.zeros((3, 2), np.float32), model="m:1", tags={"see": "[/x] [link=http://x]here[/link]"}
+        np.zeros((3, 2), np.float32),
+        model="m:1",
+        tags={"see [/x]": "[link=http://x]here[/link]", "\x1b[2J": "\x9b2J\u202e"},
     )
 
     shown = run(client)(jobs_module.show, job.id)
 
-    assert (0, True) == (shown.exit_code, "[/x] [link=http://x]here[/link]" in shown.stdout)
+    tags = [line.split() for line in shown.stdout.splitlines() if line.strip().startswith("tag ")]
+    assert [
+        ["tag", "see", "[/x]", "[link=http://x]here[/link]"],
+        ["tag", r"\x1b[2J", r"\x9b2J\u202e"],
+    ] == tags

@@ -1,0 +1,1 @@
+"""`fornada doctor`: what each part of a deployment answers, and how to fix it."""

@@ -1,0 +1,71 @@
+"""`fornada doctor`: check everything that Fornada depends on, and say how to fix it."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import click
+
+from fornada.commands.doctor.broker import broker_findings
+from fornada.commands.doctor.finding import Finding
+from fornada.commands.doctor.store import store_findings
+from fornada.commands.output import JSON_OPTION, print_json, say
+from fornada.errors import FornadaError
+from fornada.settings import Settings
+from fornada.storage.opening import open_store
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
+#: Checks that roles contribute, as `module:function`, loaded by name because this layer knows no
+#: role. Each takes the settings and a model or `None`, and yields findings.
+_ROLE_CHECKS = ("worker.checks:model_checks",)
+
+
+@click.command()
+@click.option("--create-bucket", is_flag=True, help="Create the bucket first if it is missing.")
+@click.option(
+    "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
+)
+@JSON_OPTION
+def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+    """Check settings, broker, store and conditional writes, and predict once with a model.
+
+    Exits 0 if no check fails, else 1.
+
+    Example: fornada doctor --model fashion-mnist@prod
+    """
+    settings = Settings.from_env(os.environ)
+    findings: list[Finding] = []
+    for finding in examine(settings, create_bucket=create_bucket, model=model):
+        findings.append(finding)
+        if not as_json:
+            mark, colour = f"{finding.status:<4} ", _COLOURS[finding.status]
+            say(f"{finding.check}: {finding.detail}", label=mark, colour=colour)
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    sys.exit(1 if any(finding.status == "fail" for finding in findings) else 0)
+
+
+def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
+    """Run every check; one that fails does not stop the others."""
+    yield Finding(
+        "settings",
+        "ok",
+        f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
+        f"queue {settings.queue}",
+    )
+    objects = open_store(settings)
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("broker", lambda: broker_findings(settings)),
+        ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
+    ]
+    for target in _ROLE_CHECKS:
+        module, function = target.split(":")
+        role_check = getattr(importlib.import_module(module), function)
+        checks.append(("model", lambda check=role_check: check(settings, model)))  # type: ignore[misc]  # a default binds the loop's value
+    for name, check in checks:
+        try:
+            yield from check()
+        except FornadaError as exc:
+            yield Finding(name, "fail", str(exc))

@@ -1,0 +1,84 @@
+"""A proxy before a Redis server that speaks TLS, or loses a reply."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from types import TracebackType
+from typing import Self
+
+HOST = "127.0.0.1"
+
+
+class RedisProxy:
+    """Passes every connection on to the server on `port`; a context manager.
+
+    Args:
+        port: The server's, on loopback.
+        tls: Speaks TLS to clients with this; plain TCP without it.
+    """
+
+    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        self._server_port = port
+        self._tls = tls
+        self._listener = socket.create_server((HOST, 0))
+        self._open: list[socket.socket] = []
+        self._loses: bytes | None = None
+        self.port = self._listener.getsockname()[1]
+        #: Set once a reply was lost.
+        self.lost = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for each in (self._listener, *self._open):
+            _close(each)
+
+    def lose_reply_to(self, request: bytes) -> None:
+        """Pass on the next request that holds these bytes, and cut the connection then."""
+        self._loses = request
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                accepted, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
+
+    def _serve(self, accepted: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            client = (
+                accepted if self._tls is None else self._tls.wrap_socket(accepted, server_side=True)
+            )
+            server = socket.create_connection((HOST, self._server_port))
+            self._open += [client, server]
+            cut = threading.Event()
+            threading.Thread(target=self._replies, args=(server, client, cut), daemon=True).start()
+            while data := client.recv(65536):
+                if self._loses is not None and self._loses in data:
+                    self._loses = None
+                    cut.set()
+                server.sendall(data)
+            _close(server)
+
+    def _replies(self, server: socket.socket, client: socket.socket, cut: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if cut.is_set():
+                    # The server has answered, so it has done what was asked.
+                    self.lost.set()
+                    break
+                client.sendall(data)
+        _close(client)
+
+
+def _close(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
