@@ -65,8 +65,8 @@ class ModelStore:
         draft: ModelDraft,
         *,
         artifact: Content,
-        golden_inputs: Array,
-        golden_outputs: Array,
+        golden_inputs: Array | Path,
+        golden_outputs: Array | Path,
         files: Mapping[str, bytes] | None = None,
         check: Callable[[Path], Passed | None],
         sign_key: PrivateKey | None = None,
@@ -76,8 +76,9 @@ class ModelStore:
         Args:
             draft: What the publisher states about the model.
             artifact: The `.keras` file, or its bytes.
-            golden_inputs: item dtype [items, *item_shape].
-            golden_outputs: float32 [items, classes], the model's outputs for those inputs.
+            golden_inputs: item dtype [items, *item_shape], or a `.npy` file of it.
+            golden_outputs: float32 [items, classes], the model's outputs for those inputs; or a
+                `.npy` file of it.
             files: Further files of the version, by name.
             check: Called with the file of the artifact as read back from the store; raises if the
                 model does not load or fails its golden batch, and then there is no version. What it
@@ -98,8 +99,8 @@ class ModelStore:
             created_at=now(),
             artifact=self._put(of_version.artifact, artifact),
             golden=GoldenBatch(
-                inputs=self._put(f"{prefix}golden-inputs.npy", to_npy(golden_inputs)),
-                outputs=self._put(f"{prefix}golden-outputs.npy", to_npy(golden_outputs)),
+                inputs=self._put(f"{prefix}golden-inputs.npy", _npy(golden_inputs)),
+                outputs=self._put(f"{prefix}golden-outputs.npy", _npy(golden_outputs)),
             ),
             files={name: self._put(prefix + name, data) for name, data in (files or {}).items()},
         )
@@ -318,6 +319,10 @@ class ModelStore:
             return ModelNotFoundError(f"model {ref.name} has no alias {ref.alias!r}; {remedy}")
         known = ", ".join(str(version) for version in versions[-10:])
         return ModelNotFoundError(f"model {ref.name} has no version {ref.version}; it has: {known}")
+
+
+def _npy(array: Array | Path) -> Content:
+    return array if isinstance(array, Path) else to_npy(array)
 
 
 def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:

@@ -1,5 +1,6 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 import fornada
 from fornada.errors import ModelRefusedError, ModelWallError, PredictionError, error_line
 from fornada.formats.items import Array
-from fornada.formats.npy import to_npy
 from fornada.storage.interface import Content
 from model_store.engines.artifact.work import Work, estimate
 from model_store.engines.golden import predict_items
@@ -22,7 +22,6 @@ from model_store.engines.keras_setup import import_keras
 from model_store.engines.trial import trial_tile
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
-from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.interface import Wall
 from model_store.wall.messages import Check, Passed
@@ -30,6 +29,8 @@ from model_store.wall.messages import Check, Passed
 #: Items of a golden batch by default.
 GOLDEN_ITEMS = 32
 _LEAST_GOLDEN_ITEMS = 4
+#: 256 MiB in float32, which every load fetches.
+_MOST_GOLDEN_NUMBERS = 2**26
 #: Computes golden batches.
 _ENGINE = "keras"
 
@@ -38,8 +39,8 @@ def publish_checked(
     draft: ModelDraft,
     *,
     artifact: Content,
-    inputs: Array,
-    outputs: NDArray[np.float32],
+    inputs: Path,
+    outputs: Path,
     models: ModelStore,
     wall: Wall,
     where: str,
@@ -51,8 +52,8 @@ def publish_checked(
     Args:
         draft: What the publisher states about the model.
         artifact: The `.keras` file, or its bytes.
-        inputs: The golden batch, item dtype [items, *item_shape].
-        outputs: From `golden_outputs`.
+        inputs: `.npy` file of the golden batch, item dtype [items, *item_shape].
+        outputs: `.npy` file of its outputs, from `golden_outputs`.
         models: Where to publish.
         wall: Loads what was stored.
         where: The model, for messages.
@@ -65,20 +66,17 @@ def publish_checked(
     """
 
     def check(stored: Path) -> Passed:
-        with scratch_folder() as folder:
-            (folder / "inputs.npy").write_bytes(to_npy(inputs))
-            (folder / "outputs.npy").write_bytes(to_npy(outputs))
-            request = Check(
-                artifact=str(stored),
-                where=where,
-                allowed_objects=sorted(models.trust.allowed_objects),
-                engine=_ENGINE,
-                input=draft.input,
-                golden_inputs=str(folder / "inputs.npy"),
-                golden_outputs=str(folder / "outputs.npy"),
-            )
-            with the_models_fault():
-                return wall.check(request)
+        request = Check(
+            artifact=str(stored),
+            where=where,
+            allowed_objects=sorted(models.trust.allowed_objects),
+            engine=_ENGINE,
+            input=draft.input,
+            golden_inputs=str(inputs),
+            golden_outputs=str(outputs),
+        )
+        with the_models_fault():
+            return wall.check(request)
 
     return models.publish(
         draft,
@@ -136,9 +134,11 @@ def golden_outputs(
     return outputs
 
 
-def made_up_count(model: Any, items: Array) -> int:
-    """The number of generated items: fewer if predicting one takes long."""
-    return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, _work(model, items).golden_items(1)))
+def made_up_count(model: Any, item_shape: Sequence[int], item_dtype: str) -> int:
+    """The number of generated items: fewer if predicting one takes long, or it is large."""
+    work = estimate(model, item_shape=item_shape, item_dtype=item_dtype)
+    fitting = _MOST_GOLDEN_NUMBERS // max(1, math.prod(item_shape))
+    return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, work.golden_items(1)), max(1, fitting))
 
 
 def _work(model: Any, items: Array) -> Work:

@@ -93,8 +93,8 @@ def publish_file(
                 packages=found.packages,
             ),
             artifact=Path(found.artifact),
-            inputs=_read_npy(folder / GOLDEN_INPUTS),
-            outputs=_read_npy(folder / GOLDEN_OUTPUTS).astype(np.float32, copy=False),
+            inputs=folder / GOLDEN_INPUTS,
+            outputs=folder / GOLDEN_OUTPUTS,
             models=models,
             wall=wall,
             where=where,
@@ -114,10 +114,6 @@ def _golden_file(golden: Array, folder: Path) -> Path:
     path = folder / "given.npy"
     path.write_bytes(to_npy(golden))
     return path
-
-
-def _read_npy(path: Path) -> Array:
-    return from_npy(path.read_bytes(), where=path.name)
 
 
 def check_file(path: Path) -> Path:
