@@ -170,6 +170,14 @@ class ModelRefusedError(ModelError, ValueError, fault="model"):
     """The artifact is not safe to load, or is not what its manifest says."""
 
 
+class ModelUnusableError(ModelRefusedError, fault="model"):
+    """No worker can load the model: it is damaged or forbidden, or gives other outputs."""
+
+
+class ModelDeclinedError(ModelRefusedError, fault="worker"):
+    """This worker may not or cannot load the model; another one may."""
+
+
 class ModelWallError(ModelError, RuntimeError, fault="worker"):
     """A model takes more time or memory to load than a process may take here, or ends it."""
 

@@ -137,6 +137,24 @@ class MessageDropped(Event):
     shard: int | None = None
 
 
+class MessageQuarantined(Event):
+    """The queue held something that is no message; it is in the quarantine of the queue."""
+
+    text = "message quarantined"
+    level = logging.WARNING
+
+    queue: str
+    reason: str
+    size_bytes: int
+    #: How many since the last line, this one too. `None`: it has no line, others had one just now.
+    count: int | None = None
+
+    @property
+    def is_logged(self) -> bool:
+        """Not every one: they may come by the thousand."""
+        return self.count is not None
+
+
 class JobEnded(Event):
     """The job's end is stored."""
 
@@ -145,6 +163,28 @@ class JobEnded(Event):
     job_id: str
     state: str
     reason: str | None = None
+
+
+class JobUnreadable(Event):
+    """The job's manifest, its end or an outcome is none that this version can read."""
+
+    text = "job cannot be read"
+    level = logging.ERROR
+
+    job_id: str
+    why: str
+
+
+class JobHeldUp(Event):
+    """No process can go on with the job until an operator mends something."""
+
+    text = "job is held up"
+    level = logging.WARNING
+
+    job_id: str
+    processes: str
+    why: str
+    more_times_since: int | None = None
 
 
 class ShardsReenqueued(Event):
@@ -172,6 +212,17 @@ class ModelLoaded(Event):
     engine: str
     tile_items: int
     duration_s: float
+
+
+class ModelDeclined(Event):
+    """The process may not or cannot load a model, and leaves its jobs to other workers."""
+
+    text = "model declined"
+    level = logging.WARNING
+
+    model: ModelPin
+    why: str
+    retry_in_s: float
 
 
 class ModelDropped(Event):

@@ -238,7 +238,7 @@ class JobStateKeys:
     def job(self) -> str:
         """Hash: `counted` if nothing was lost since submission, attempts, start of work in ms.
 
-        Also the shard count and deadline of a small job.
+        Also the shard count, deadline and queue of a small job.
         """
         return f"fornada:job:{self.job_id}"
 
@@ -254,12 +254,18 @@ class JobStateKeys:
 
     @property
     def leases(self) -> str:
-        """Hash: shard → the attempt that holds its lease, and the lease's end in ms."""
+        """Hash: shard → its lease: attempt, queue, the queue's clock then and how long, in ms.
+
+        After these stands ` over` once the attempt has ended without an outcome.
+        """
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue of its message in ms; removed when work starts."""
+        """Sorted set: shard → last enqueue of its message, by its queue's clock in ms.
+
+        Removed when work starts.
+        """
         return f"fornada:enqueued:{self.job_id}"
 
     @property
@@ -278,6 +284,11 @@ class JobStateKeys:
         return f"fornada:end:{self.job_id}"
 
     @property
+    def held_up(self) -> str:
+        """Hash: process that cannot go on with the job → why."""
+        return f"fornada:held-up:{self.job_id}"
+
+    @property
     def counters(self) -> list[str]:
         """All of the above, which are useless once the job has ended."""
         return [
@@ -289,6 +300,7 @@ class JobStateKeys:
             self.done,
             self.failed,
             self.end,
+            self.held_up,
         ]
 
     @property
@@ -298,7 +310,7 @@ class JobStateKeys:
 
     @property
     def end_lease(self) -> str:
-        """String: the lease of the worker that sums up the job's outcomes."""
+        """String: the lease of the worker that sums up the job's outcomes, as one of a shard."""
         return f"fornada:end-lease:{self.job_id}"
 
 
@@ -307,8 +319,14 @@ def redis_decision(question: str) -> str:
     return f"fornada:decided:{question}"
 
 
+#: The queue of jobs that name none.
+DEFAULT_QUEUE = "fornada"
+
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
+
+#: Hash: job that cannot be read → why.
+REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
 
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
@@ -316,8 +334,22 @@ REDIS_NEWEST_JOBS = "fornada:newest-jobs"
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 
-#: String: the leading reconciler.
-REDIS_RECONCILER_LEASE = "fornada:reconciler"
+#: Begins the key of a queue's leader.
+REDIS_LEADER_PREFIX = "fornada:leader:"
+
+
+def redis_leader(queue: str) -> str:
+    """Hash: the reconciler that leads the queue.
+
+    `beat` is its name and a number that it raises, `at_ms` when that was by the server's clock, and
+    `clock_ms` the queue's clock, which it moves.
+    """
+    return f"{REDIS_LEADER_PREFIX}{queue}"
+
+
+def redis_quarantine(queue: str) -> str:
+    """List: what lay on the queue and is no message, newest first."""
+    return f"fornada:quarantine:{queue}"
 
 
 def redis_predict_calls(queue: str) -> str:

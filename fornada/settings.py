@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from fornada.errors import ConfigError
 from fornada.files.private_folder import default_cache_dir
+from fornada.keys import DEFAULT_QUEUE
 from fornada.records import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
@@ -35,7 +36,7 @@ class Settings(BaseModel):
         "user and password of each new connection, such as a cloud's tokens. Runs as code.",
     )
     queue: str = Field(
-        default="fornada",
+        default=DEFAULT_QUEUE,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         description="The queue between producers and workers.",
     )

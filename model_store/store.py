@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Self
 
 from fornada import keys
-from fornada.errors import ModelNotFoundError, ModelRefusedError, ObjectNotFoundError
+from fornada.errors import (
+    ModelNotFoundError,
+    ModelRefusedError,
+    ModelUnusableError,
+    ObjectNotFoundError,
+)
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.records import AliasMove, ModelPin, ObjectRef, now, sha256_of_file
@@ -160,8 +165,9 @@ class ModelStore:
         """The manifest of exactly `pin`, if this process may load it.
 
         Raises:
-            ModelRefusedError: The version has another digest, since the store was changed by
-                hand; or this process does not accept the name; or a valid signature is missing.
+            ModelUnusableError: The version has another digest, since the store was changed by hand.
+            ModelRefusedError: This process does not accept the name, or a valid signature is
+                missing.
             ModelNotFoundError: There is no such version.
         """
         self.trust.check_name(pin.name)
@@ -171,12 +177,12 @@ class ModelStore:
         manifest = _parsed(data, ref)
         if (manifest.name, manifest.version) != (pin.name, pin.version):
             # The signature is valid, but for another version.
-            raise ModelRefusedError(
+            raise ModelUnusableError(
                 f"model {pin} has the manifest of {manifest}; the store was changed by hand, "
                 "publish a new version"
             )
         if manifest.digest != pin.sha256:
-            raise ModelRefusedError(
+            raise ModelUnusableError(
                 f"model {pin} has digest {manifest.digest[:12]}…, and the job was submitted for "
                 f"{pin.sha256[:12]}…; the store was changed by hand, publish a new version"
             )

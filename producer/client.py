@@ -63,7 +63,7 @@ class Client(Jobs):
             objects=objects,
             models=self._models,
             resolver=resolver,
-            coordination=coordination,
+            clock=self._clock,
             creator=creator,
             settings=settings,
             as_job=self._as_job,

@@ -17,6 +17,8 @@ class JobStatus:
     ones are being computed, and `queued` are the rest. `items_ok`, `items_failed` and `shards_dead`
     are `None` while the job is open and Redis has lost its counts. `items_per_s` is the rate from
     submission to the last outcome, `eta_s` the time left at the rate since the first shard began.
+    `reason` says why a job ended as it did, why no worker takes one that is open, or what cannot be
+    read of one that is UNREADABLE.
     """
 
     job_id: str
@@ -89,7 +91,8 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
     items_failed = items_dead + progress.item_errors if progress.counted else None
     running = len(progress.running - done)
     started_at = progress.started_at or manifest.created_at
-    at = now()
+    # Without Redis there is no better clock than this machine's.
+    at = progress.at or now()
     rate = _rate(items_done, started_at, at) if items_done else None
     return JobStatus(
         job_id=manifest.job_id,
@@ -112,9 +115,48 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
         ended_at=None,
         items_per_s=_rate(items_done, manifest.created_at, at) if items_done else None,
         eta_s=(items - items_done) / rate if rate else None,
-        reason=None,
+        reason=None if running else _held_up(progress),
         tags=manifest.tags,
     )
+
+
+def unreadable_status(job_id: str, why: str, *, created_at: datetime) -> JobStatus:
+    """The status of a job that cannot be read; nothing is known of what it holds."""
+    return JobStatus(
+        job_id=job_id,
+        state=JobState.UNREADABLE,
+        model="",
+        model_sha256="",
+        items=0,
+        items_done=0,
+        items_ok=None,
+        items_failed=None,
+        shards=0,
+        shards_done=0,
+        shards_dead=None,
+        shards_running=0,
+        shards_queued=0,
+        attempts=None,
+        orientations_ignored=None,
+        created_at=created_at,
+        started_at=None,
+        ended_at=None,
+        items_per_s=None,
+        eta_s=None,
+        reason=why,
+        tags={},
+    )
+
+
+def _held_up(progress: Progress) -> str | None:
+    """Why no process goes on with a job."""
+    if not progress.held_up:
+        return None
+    processes: dict[str, list[str]] = {}
+    for process, why in sorted(progress.held_up.items()):
+        processes.setdefault(why, []).append(process)
+    facts = [f"{', '.join(some[:3])}: {why}" for why, some in processes.items()]
+    return f"no worker takes it; {'; '.join(facts[:3])}"
 
 
 def _rate(item_count: int, start: datetime, stop: datetime) -> float:

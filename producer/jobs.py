@@ -4,12 +4,13 @@ from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
+from fornada.coordination.server_clock import ServerClock
 from fornada.errors import JobNotFoundError, MessageError, UsageError
-from fornada.jobs.manifest import JobManifest
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
-from producer.job_status import JobStatus
+from producer.job_status import JobStatus, unreadable_status
 from producer.listing import list_jobs
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
@@ -34,6 +35,7 @@ class Jobs:
         self._coordination = coordination
         self._sender = sender
         self._creator = creator
+        self._clock = ServerClock(coordination)
 
     def job(self, job_id: str) -> Job:
         """The job with this id, from any producer.
@@ -89,7 +91,7 @@ class Jobs:
         if existing is not None and existing.tags.get(RETRY_OF) == job_id:
             # Perhaps of an older version, which would be written otherwise today.
             return self._as_job(existing)
-        manifest = retry_of(source, jobs=self._jobs)
+        manifest = self._new_now(retry_of(source, jobs=self._jobs))
         return self._as_job(self._creator.create_and_enqueue(manifest, new=existing is None))
 
     def verify(
@@ -115,7 +117,7 @@ class Jobs:
         if timeout_s is not None:
             check_seconds(timeout_s, "timeout_s")
         manifest = self.job(job_id).manifest
-        again = verification_of(manifest, jobs=self._jobs, sample=sample)
+        again = self._new_now(verification_of(manifest, jobs=self._jobs, sample=sample))
         job = self._as_job(self._creator.create_and_enqueue(again, new=True))
         job.wait(timeout_s)
         return compare(manifest, job.manifest, jobs=self._jobs)
@@ -133,11 +135,22 @@ class Jobs:
             raise UsageError(f"older_than is {older_than!r}; give a datetime.timedelta")
         return purge(self._jobs, self._coordination, older_than=older_than)
 
+    def _new_now(self, manifest: JobManifest) -> JobManifest:
+        """The manifest of a new job, with the times and the queue of one that begins now."""
+        at = self._clock.asked()
+        own = {"created_at": at, "deadline": at + DEFAULT_TIME_TO_END}
+        queue = manifest.queue or self._creator.settings.queue
+        return manifest.model_copy(update={**own, "queue": queue})
+
     def _status_of(self, job_id: str) -> JobStatus | None:
         try:
             return self._as_job(self._jobs.manifest(job_id)).status()
-        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
+        except JobNotFoundError:
+            # It was never submitted.
             return None
+        except MessageError as exc:
+            at = self._jobs.manifest_written_at(job_id)
+            return None if at is None else unreadable_status(job_id, str(exc), created_at=at)
 
     def _as_job(self, manifest: JobManifest) -> Job:
         return Job(manifest, jobs=self._jobs, coordination=self._coordination)

@@ -65,8 +65,12 @@ def _newest_ids(count: int, jobs: JobStore) -> list[str]:
     def submitted_s(job_id: str) -> float:
         try:
             return jobs.manifest(job_id).created_at.timestamp()
-        except (JobNotFoundError, MessageError):  # never submitted, or unreadable
+        except JobNotFoundError:
+            # It was never submitted.
             return 0.0
+        except MessageError:
+            at = jobs.manifest_written_at(job_id)
+            return at.timestamp() if at else 0.0
 
     times = zip(in_parallel(submitted_s, job_ids), job_ids, strict=True)
     return [job_id for at_s, job_id in heapq.nlargest(count, times) if at_s]

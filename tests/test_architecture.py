@@ -12,7 +12,7 @@ _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("fornada", "model_store", "producer", "trainer", "worker")
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
 #: Most modules of one folder, besides `__init__.py`.
-_MAX_MODULES = 13
+_MAX_MODULES = 14
 _MAX_LINES = 350
 
 _FRAMEWORKS = ("tensorflow", "keras", "PIL", "matplotlib", "sklearn", "pyarrow", "h5py")

@@ -1,7 +1,5 @@
 """Celery around the worker: the app, the heartbeat of its event loop, and the consumer."""
 
-import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +8,10 @@ from celery.apps.worker import Worker
 from celery.concurrency.thread import TaskPool
 from celery.worker.consumer import Consumer
 
-from fornada.events import SILENT, Events, MessageDropped
+from fornada.events import SILENT, Events
 from fornada.queue.celery_config import celery_config
+from fornada.queue.guard import GUARD, Guard, GuardedTransport
+from fornada.queue.quarantine import Quarantine
 from fornada.settings import Settings
 from worker.compute.thread_choice import Concurrency
 from worker.host.health import BEAT_INTERVAL_S
@@ -26,35 +26,14 @@ class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
         # The executor reads it whenever a task comes and no thread is idle.
         self.executor._max_workers = self.limit  # noqa: SLF001 - the only way to grow
 
+    def start(self) -> None:
+        """Start; at no level does the log show a task's arguments, as Celery's own would."""
+        super().start()
+        self._does_debug = False
 
-class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
-    """Drops messages that Celery cannot parse.
 
-    Celery lets their errors end the worker and requeues the message, which then ends the next
-    worker.
-    """
-
-    def __init__(
-        self, *args: Any, on_message: Callable[[], None], events: Events = SILENT, **kwargs: Any
-    ) -> None:
-        self._on_message = on_message
-        self._events = events
-        super().__init__(*args, **kwargs)
-
-    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """The function that handles each message."""
-        handle = super().create_task_handler(*args, **kwargs)
-
-        def handle_or_drop(message: Any) -> None:
-            self._on_message()
-            try:
-                handle(message)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as exc:
-                # Not on_decode_error, which itself fails on a message without a body.
-                self._events.tell(MessageDropped(error=f"{type(exc).__name__}: {exc}"))
-                message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
-
-        return handle_or_drop
+class GrowingConsumer(Consumer):  # type: ignore[misc]  # celery has no types
+    """A consumer that can take more messages at a time."""
 
     def resize(self, threads: int) -> None:
         """Handle at least `threads` messages at a time; callable from any thread."""
@@ -66,10 +45,28 @@ class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery has no types
             self.qos.increment_eventually(more)
 
 
-def create_app(settings: Settings) -> Celery:
-    """The Celery app of a worker; nothing is contacted yet."""
+def create_app(
+    settings: Settings,
+    *,
+    on_message: Callable[[], None] = lambda: None,
+    events: Events = SILENT,
+) -> Celery:
+    """The Celery app of a worker; nothing is contacted yet.
+
+    Args:
+        settings: Where the queue is.
+        on_message: Called for whatever is taken from the queue.
+        events: Hears what happens.
+    """
     app = Celery("fornada", set_as_current=False)
     app.conf.update(celery_config(settings))
+    app.conf.broker_transport = GuardedTransport
+    app.conf.broker_transport_options[GUARD] = Guard(
+        queue=settings.queue,
+        quarantine=Quarantine.from_settings(settings),
+        on_message=on_message,
+        events=events,
+    )
     return app
 
 
@@ -111,18 +108,13 @@ def consume(
     *,
     name: str,
     threads: int,
-    on_message: Callable[[], None],
-    events: Events = SILENT,
 ) -> int:
-    """Consume until a signal; return the exit code. SIGTERM finishes the shards at work.
-
-    `on_message` is called for every message, dropped ones too.
-    """
+    """Consume until a signal; return the exit code. SIGTERM finishes the shards at work."""
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
         pool=GrowingPool,
-        consumer_cls=functools.partial(TolerantConsumer, on_message=on_message, events=events),
+        consumer_cls=GrowingConsumer,
         concurrency=threads,
         loglevel=settings.log_level,
         quiet=True,

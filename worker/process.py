@@ -71,8 +71,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         settings, objects=shared.objects, streams=shared.engine.streams, events=events
     )
     models = _model_cache(shared, concurrency)
-    app = celery_app.create_app(settings)
     activity = Activity()
+    app = celery_app.create_app(settings, on_message=activity.take, events=events)
     decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
@@ -97,8 +97,6 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
             settings,
             name=worker,
             threads=concurrency.threads,
-            on_message=activity.take,
-            events=events,
         )
     finally:
         predict_server.stop()

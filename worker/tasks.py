@@ -10,7 +10,8 @@ from fornada import keys
 from fornada.errors import MessageError
 from fornada.events import SILENT, Events, MessageDropped
 from fornada.logs import get_logger
-from fornada.queue.message import MAX_BUNDLE, ShardMessage
+from fornada.queue.envelope import messages_of
+from fornada.queue.message import ShardMessage
 from worker.host.health import EXIT_RESTART
 from worker.host.watchdog import Activity
 
@@ -28,7 +29,7 @@ def register(
 
     def run_shard(*args: Any, **kwargs: Any) -> None:
         try:
-            messages = decode(args, kwargs)
+            messages = messages_of(args, kwargs)
         except MessageError as exc:
             # The shard is unknown; if it is open, the reconciler enqueues it again.
             events.tell(MessageDropped(error=str(exc)))
@@ -44,18 +45,7 @@ def register(
 
     # A shared task would be registered with every other Celery app of the process too.
     app.task(name=keys.TASK_RUN_SHARD, ignore_result=True, shared=False)(run_shard)
-
-
-def decode(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[ShardMessage]:
-    """The messages, of which each argument of the task is one.
-
-    Raises:
-        MessageError: There are none or too many, or one is malformed.
-    """
-    if not 1 <= len(args) <= MAX_BUNDLE or kwargs:
-        raise MessageError(
-            f"the task {keys.TASK_RUN_SHARD} got {len(args)} arguments and the keywords "
-            f"{sorted(kwargs)}; it takes 1 to {MAX_BUNDLE} JSON objects "
-            "(docs/reference/messages.md)"
-        )
-    return [ShardMessage.from_plain(argument, where="message") for argument in args]
+    # Celery's own tasks run any other one, any number of times.
+    app.finalize()
+    for name in set(app.tasks) - {keys.TASK_RUN_SHARD}:
+        app.tasks.unregister(name)

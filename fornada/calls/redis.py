@@ -7,7 +7,7 @@ import redis
 
 from fornada import keys
 from fornada.errors import BacklogFullError
-from fornada.redis_client import connected, milliseconds, translated
+from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.settings import Settings
 
 #: Most calls that wait for a worker, each of up to 1 MiB; further ones are refused.

@@ -40,6 +40,9 @@ _COMMANDS = {
     "worker": _Target("worker.cli", "worker", "Run workers that predict queued jobs."),
     "submit": _Target("producer.commands.submit", "submit", "Submit items as a job."),
     "jobs": _Target("producer.commands.jobs", "jobs", "List, show, cancel jobs; fetch results."),
+    "queue": _Target(
+        "fornada.commands.queue", "queue", "See what lay on the queue and is no message."
+    ),
     "doctor": _Target(
         "fornada.commands.doctor.command", "doctor", "Check settings, broker, store and model."
     ),

@@ -1,31 +1,80 @@
 """The counters of one open job, in memory."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
-from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_HELD_UP,
+    MOST_WHY_CHARACTERS,
+    Admission,
+    Claim,
+    Progress,
+    ShardEnd,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueClock:
+    """The clock of a queue, in seconds, and when it was last moved by the server's clock."""
+
+    queue: str
+    clock_s: float = 0.0
+    moved_at: float | None = None
+
+    def is_led(self, at: datetime, *, within_s: float) -> bool:
+        """Whether somebody moves it; the server's clock may have been set back since."""
+        return self.moved_at is None or abs(at.timestamp() - self.moved_at) < within_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """An attempt's claim on a shard, or a process's on the end of a job."""
+
+    holder: str
+    #: By the clock of its queue.
+    since_s: float
+    lease_s: float
+    queue: str
+    #: The attempt ended without an outcome, and its shard rests.
+    is_over: bool = False
+
+    def holds(self, clocks: Mapping[str, QueueClock]) -> bool:
+        """Whether it has not run out."""
+        # One from the future is of a clock that was lost.
+        return 0 <= clocks[self.queue].clock_s - self.since_s < self.lease_s
+
+
+def holder_of(lease: Lease | None, clocks: Mapping[str, QueueClock]) -> str | None:
+    """Who holds the lease."""
+    return lease.holder if lease is not None and lease.holds(clocks) else None
 
 
 @dataclass
 class JobCounters:
-    """Attempts, leases and outcomes of a job's shards; times are seconds by the server's clock."""
+    """Attempts, leases and outcomes of a job's shards."""
 
     counted_at: float | None = None
     attempt_count: int = 0
     started_at: datetime | None = None
     attempts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[int, str] = field(default_factory=dict)
-    leases: dict[int, tuple[str, float]] = field(default_factory=dict)
+    leases: dict[int, Lease] = field(default_factory=dict)
     enqueued: dict[int, float] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     dead: set[int] = field(default_factory=set)
     item_errors: dict[int, int] = field(default_factory=dict)
     end: bytes | None = None
+    #: Process that cannot go on with the job → why, and until when that is noted.
+    held_up_by: dict[str, str] = field(default_factory=dict)
+    held_up_until_s: float = 0.0
     shard_count: int | None = None
     deadline: datetime | None = None
+    #: Of a small job.
+    queue: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -37,18 +86,15 @@ class JobCounters:
         """Whether nothing was lost since submission."""
         return self.counted_at is not None
 
-    def holder(self, shard: int, now_s: float) -> str | None:
-        """The attempt that holds the shard's lease."""
-        attempt, until_s = self.leases.get(shard, (None, 0.0))
-        return attempt if until_s > now_s else None
-
-    def begin(self, claim: Claim, *, now_s: float, lease_s: float) -> Admission:
+    def begin(
+        self, claim: Claim, *, lease: Lease, at: datetime, clocks: Mapping[str, QueueClock]
+    ) -> Admission:
         """Count the attempt and take its lease, unless the shard is done or leased."""
-        shard, at = claim.shard, datetime.fromtimestamp(now_s, UTC)
+        shard = claim.shard
         status: Literal["begun", "done", "leased"] = "begun"
         if shard in self.done:
             status = "done"
-        elif self.holder(shard, now_s) not in {None, claim.attempt}:
+        elif holder_of(self.leases.get(shard), clocks) not in {None, claim.attempt}:
             status = "leased"
         if status != "begun":
             return Admission(status=status, attempts=0, at=at, counted=self.counted)
@@ -56,16 +102,48 @@ class JobCounters:
             self.attempts[shard].append(claim.attempt)
             self.attempt_count += 1
             self.started_at = self.started_at or at
-        self.leases[shard] = (claim.attempt, now_s + lease_s)
+        self.leases[shard] = lease
         self.enqueued.pop(shard, None)
         attempts = len(self.attempts[shard])
         return Admission(status="begun", attempts=attempts, at=at, counted=self.counted)
+
+    def renew(self, shard: int, lease: Lease, clocks: Mapping[str, QueueClock]) -> None:
+        """Extend the lease, or take it again, unless another attempt holds it or this one ended."""
+        held = self.leases.get(shard)
+        holder = holder_of(held, clocks)
+        if holder is None or (holder == lease.holder and held is not None and not held.is_over):
+            self.leases[shard] = lease
+
+    def end_attempt(self, claim: Claim) -> None:
+        """Let the shard rest until the attempt's lease runs out."""
+        held = self.leases.get(claim.shard)
+        if held is not None and held.holder == claim.attempt:
+            self.leases[claim.shard] = replace(held, is_over=True)
 
     def forget_attempt(self, claim: Claim) -> None:
         """Uncount an attempt."""
         if claim.attempt in self.attempts[claim.shard]:
             self.attempts[claim.shard].remove(claim.attempt)
             self.attempt_count -= 1
+
+    def give_back(self, claim: Claim) -> None:
+        """Uncount an attempt, and release its lease."""
+        self.forget_attempt(claim)
+        self.enqueued.pop(claim.shard, None)
+        held = self.leases.get(claim.shard)
+        if held is not None and held.holder == claim.attempt:
+            del self.leases[claim.shard]
+
+    def hold_up(self, process: str, why: str, *, now_s: float) -> None:
+        """Note why a process cannot go on with the job."""
+        self.held_up_by = self.held_up(now_s)
+        if process in self.held_up_by or len(self.held_up_by) < MOST_HELD_UP:
+            self.held_up_by[process] = why[:MOST_WHY_CHARACTERS]
+        self.held_up_until_s = now_s + HELD_UP_S
+
+    def held_up(self, now_s: float) -> dict[str, str]:
+        """Process that could not go on with the job of late → why."""
+        return dict(self.held_up_by) if now_s < self.held_up_until_s else {}
 
     def mark_done(self, ends: Sequence[ShardEnd]) -> int:
         """Count committed outcomes; return how many shards have one."""
@@ -79,24 +157,40 @@ class JobCounters:
                 self.item_errors[end.shard] = end.item_errors
         return len(self.done)
 
-    def progress(self, now_s: float) -> Progress:
+    def progress(self, *, at: datetime, queue: str, clocks: Mapping[str, QueueClock]) -> Progress:
         """The job's progress."""
+        held = {shard: lease for shard, lease in self.leases.items() if lease.holds(clocks)}
+        running = {
+            shard
+            for shard, lease in held.items()
+            if not lease.is_over and clocks[lease.queue].is_led(at, within_s=lease.lease_s)
+        }
+        clock_s = clocks[queue].clock_s
         return Progress(
             done=set(self.done),
-            running={shard for shard in self.leases if self.holder(shard, now_s)},
-            enqueued={shard: now_s - at_s for shard, at_s in self.enqueued.items()},
+            leased=held.keys(),
+            running=running,
+            enqueued={shard: clock_s - at_s for shard, at_s in self.enqueued.items()},
             dead=set(self.dead),
             item_errors=sum(self.item_errors.values()),
             attempts=self.attempt_count,
             started_at=self.started_at,
             counted=self.counted,
+            at=at,
+            held_up=self.held_up(at.timestamp()),
         )
 
-    def lost(self, now_s: float, *, patience_s: float) -> list[int] | None:
+    def lost(
+        self, *, at: datetime, queue: str, clocks: Mapping[str, QueueClock], patience_s: float
+    ) -> list[int] | None:
         """A small job's lost shards; `None` if it is over, or not known to be small."""
-        if self.shard_count is None or (self.deadline and now_s > self.deadline.timestamp()):
+        if self.shard_count is None or (self.deadline and at > self.deadline):
             return None
         left = [shard for shard in range(self.shard_count) if shard not in self.done]
-        waits = {shard for shard, at_s in self.enqueued.items() if at_s >= now_s - patience_s}
-        lost = [s for s in left if s not in waits and not self.holder(s, now_s)]
+        clock_s = clocks[queue].clock_s
+        # By another clock: it waits from now on.
+        self.enqueued = {shard: min(at_s, clock_s) for shard, at_s in self.enqueued.items()}
+        waits = {shard for shard, at_s in self.enqueued.items() if at_s >= clock_s - patience_s}
+        held = {shard for shard, lease in self.leases.items() if lease.holds(clocks)}
+        lost = [shard for shard in left if shard not in waits | held]
         return lost if left else None

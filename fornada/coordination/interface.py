@@ -8,6 +8,12 @@ from typing import Literal, Protocol
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
+#: Jobs that are listed as unreadable.
+MOST_UNREADABLE = 1000
+#: Processes of which a job notes why they cannot go on with it, and for how long it does.
+MOST_HELD_UP = 16
+HELD_UP_S = 600.0
+MOST_WHY_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,15 @@ class ShardEnd:
     item_errors: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life of the reconciler that leads a queue."""
+
+    holder: str
+    #: Raised with every beat, whoever leads.
+    number: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmallJob:
     """The facts of a small job that decide whether it needs attention."""
@@ -66,17 +81,21 @@ class Triage:
     lost: Mapping[str, Sequence[int]]
     #: Jobs that are over, or that Redis knows too little about.
     unclear: AbstractSet[str]
+    #: Jobs of other queues, as far as Redis knows.
+    others: AbstractSet[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """A snapshot of a job's progress; a shard in none of the first three sets is lost."""
+    """A snapshot of a job's progress; a shard that is not done, leased or enqueued is lost."""
 
     #: Shards that have an outcome.
     done: AbstractSet[int]
-    #: Shards under lease.
+    #: Shards that no other attempt may begin.
+    leased: AbstractSet[int] = frozenset()
+    #: Those of them that are being computed, in a queue whose workers live.
     running: AbstractSet[int] = frozenset()
-    #: Shards enqueued and not begun → seconds since then.
+    #: Shards enqueued and not begun → seconds since then by the queue's clock; negative by another.
     enqueued: Mapping[int, float] = field(default_factory=dict)
     #: Shards whose outcome is dead.
     dead: AbstractSet[int] = frozenset()
@@ -88,6 +107,10 @@ class Progress:
     started_at: datetime | None = None
     #: Nothing was lost since submission.
     counted: bool = False
+    #: When, by the server's clock.
+    at: datetime | None = field(default=None, compare=False)
+    #: Process that could not go on with the job of late → why.
+    held_up: Mapping[str, str] = field(default_factory=dict)
 
 
 class OpenJobs(Protocol):
@@ -133,6 +156,12 @@ class OpenJobs(Protocol):
             Fewer than `count`, even none, when Redis has forgotten or never kept the rest.
         """
 
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Jobs with which a process could not go on of late → process → why."""
+
+    def unreadable_jobs(self) -> dict[str, str]:
+        """Jobs that cannot be read → why."""
+
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         """Remove jobs that do not exist."""
 
@@ -148,13 +177,28 @@ class OpenJobs(Protocol):
 
 
 class Recovery(OpenJobs, Protocol):
-    """How the reconciler finds lost work, and restores what was forgotten."""
+    """How the reconciler of one queue finds lost work, and restores what was forgotten."""
 
-    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` is the leading reconciler for the next `lease_s`."""
+    def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
+        """Lead the queue, if its last beat is still `after`.
+
+        Args:
+            holder: Who leads from now on.
+            after: The last beat that the caller knows; `None` if there was none.
+            step_s: By how much to move the queue's clock, which leases and waits go by.
+
+        Returns:
+            The last beat: the caller's own, or another that came since.
+        """
+
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        """Note why this process cannot go on with the job."""
+
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        """List a job as unreadable, and as open no more; return whether it was not before."""
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        """Return jobs that need attention, with their lost shards.
+        """Return jobs that need attention, with their lost shards, and those of other queues.
 
         A registered small job before its deadline needs none while each shard that is not done
         is leased, or was enqueued within `patience_s`.
@@ -178,7 +222,11 @@ class Recovery(OpenJobs, Protocol):
 
 
 class Leases(Protocol):
-    """Attempts at shards, each under a lease. Workers ask."""
+    """Attempts at shards, each under a lease. Workers ask.
+
+    A lease ends when its queue's clock has moved by `lease_s` since it was last renewed. That clock
+    is moved by whoever leads the queue, so no clock of a server or a worker can end it early.
+    """
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
         """Count the attempts and take their leases, before input or model is read."""
@@ -187,10 +235,19 @@ class Leases(Protocol):
         """Extend leases, and take again those that were lost."""
 
     def forget_attempt(self, claim: Claim) -> None:
-        """Uncount an attempt that failed for no fault of the shard."""
+        """Uncount an attempt that failed for no fault of the shard, which rests under its lease."""
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        """Leave shards to other processes: uncount the attempts, and release their leases.
+
+        Args:
+            claims: The attempts; they need not have begun.
+            process: The process that cannot go on with the jobs.
+            why: What keeps it from that, for the operator.
+        """
 
     def note_failure(self, claim: Claim, error: str) -> None:
-        """Remember why an attempt ended without an outcome."""
+        """Remember why an attempt ended without an outcome; its shard rests under its lease."""
 
     def last_error(self, job_id: str, shard: int) -> str | None:
         """The error last noted for the shard."""

@@ -1,18 +1,65 @@
 """`Coordination` in memory, for tests (`fornada.testing`)."""
 
+import copy
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Self
 
-from fornada.coordination.counters import JobCounters
-from fornada.coordination.interface import Admission, Claim, Progress, ShardEnd, SmallJob, Triage
+from fornada.coordination.counters import JobCounters, Lease, QueueClock, holder_of
+from fornada.coordination.interface import (
+    MOST_UNREADABLE,
+    MOST_WHY_CHARACTERS,
+    Admission,
+    Beat,
+    Claim,
+    Progress,
+    ShardEnd,
+    SmallJob,
+    Triage,
+)
+from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.
 _DECIDED_S = 300.0
 #: How long an ended job is remembered, as in Redis.
 _ENDED_S = 600.0
+
+
+class _Clocks(dict[str, QueueClock]):
+    """The clocks of queues, which begin at zero."""
+
+    def __missing__(self, queue: str) -> QueueClock:
+        return QueueClock(queue=queue)
+
+
+class _Memory:
+    """What is remembered, of all queues."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.open_jobs: set[str] = set()
+        #: Job → why it cannot be read.
+        self.unreadable: dict[str, str] = {}
+        self.submitted_s: dict[str, float] = {}
+        self.complete = False
+        #: Job → its end state.
+        self.ended: dict[str, str] = {}
+        self.ended_until: dict[str, float] = {}
+        self.decided: dict[str, tuple[bytes, float]] = {}
+        self.jobs: dict[str, JobCounters] = defaultdict(JobCounters)
+        #: Job → who sums up its outcomes.
+        self.ends: dict[str, Lease] = {}
+        self.clocks = _Clocks()
+        #: Queue → the last beat of its leader.
+        self.beats: dict[str, Beat] = {}
 
 
 class InMemoryCoordination:
@@ -21,6 +68,7 @@ class InMemoryCoordination:
     Args:
         clock: Seconds since the epoch, by the server's clock.
         queue_length: Messages waiting in the queue.
+        queue: The queue whose work is coordinated.
     """
 
     def __init__(
@@ -28,24 +76,31 @@ class InMemoryCoordination:
         *,
         clock: Callable[[], float] = time.time,
         queue_length: Callable[[], int] = lambda: 0,
+        queue: str = DEFAULT_QUEUE,
     ) -> None:
         self._clock = clock
         self._queue_length = queue_length
-        self._lock = threading.RLock()
-        self.flush()
+        self._queue = queue
+        self._memory = _Memory()
+
+    def for_queue(self, queue: str, *, queue_length: Callable[[], int] | None = None) -> Self:
+        """The coordination of another queue on the same server."""
+        other = copy.copy(self)
+        other._queue = queue  # noqa: SLF001 - of this class
+        other._queue_length = queue_length or self._queue_length  # noqa: SLF001 - as above
+        return other
 
     def flush(self) -> None:
         """Forget everything, as a wiped Redis does."""
-        with self._lock:
-            self._open_jobs: set[str] = set()
-            self._submitted_s: dict[str, float] = {}
-            self._complete = False
-            self._ended: dict[str, str] = {}
-            self._ended_until: dict[str, float] = {}
-            self._decided: dict[str, tuple[bytes, float]] = {}
-            self._jobs: dict[str, JobCounters] = defaultdict(JobCounters)
-            #: Job whose outcomes are summed up, or `None` for the reconciler → holder, until when.
-            self._held: dict[str | None, tuple[str, float]] = {}
+        with self._memory.lock:
+            self._memory.clear()
+
+    def elapse(self, seconds: float) -> None:
+        """Move the queue's clock, as its leader does while time passes."""
+        with self._memory.lock:
+            clock = self._memory.clocks[self._queue]
+            moved = replace(clock, clock_s=clock.clock_s + seconds, moved_at=self._clock())
+            self._memory.clocks[self._queue] = moved
 
     def server_time(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -54,156 +109,213 @@ class InMemoryCoordination:
         return self._queue_length()
 
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        with self._lock:
-            self._open_jobs.add(job_id)
-            counters, now_s = self._jobs[job_id], self._clock()
+        with self._memory.lock:
+            self._memory.open_jobs.add(job_id)
+            counters, now_s = self._memory.jobs[job_id], self._clock()
             if new and counters.counted_at is not None and now_s - counters.counted_at < _ENDED_S:
                 return
             is_first = not counters.is_known and not self._has_ended(job_id)
-            self._ended.pop(job_id, None)
+            self._memory.ended.pop(job_id, None)
             if new:
-                self._submitted_s[job_id] = now_s
-                self._jobs[job_id] = JobCounters(counted_at=now_s if is_first else None)
+                self._memory.submitted_s[job_id] = now_s
+                self._memory.jobs[job_id] = JobCounters(counted_at=now_s if is_first else None)
 
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        with self._lock:
+        with self._memory.lock:
             room = self.queue_length(queue) < window
             for job in jobs:
-                self._open_jobs.add(job.job_id)
+                self._memory.open_jobs.add(job.job_id)
                 self.restore_small_job(job)
-                counters = self._jobs[job.job_id]
-                counters.counted_at = self._submitted_s[job.job_id] = self._clock()
+                counters = self._memory.jobs[job.job_id]
+                counters.queue = queue
+                counters.counted_at = self._memory.submitted_s[job.job_id] = self._clock()
                 if room:
-                    at = dict.fromkeys(range(job.shard_count), self._clock())
-                    counters.enqueued.update(at)
+                    clock_s = self._memory.clocks[queue].clock_s
+                    counters.enqueued.update(dict.fromkeys(range(job.shard_count), clock_s))
             return room
 
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        with self._lock:
-            self._open_jobs.add(job_id)
-            self._jobs[job_id].enqueued.update(dict.fromkeys(shards, self._clock()))
+        with self._memory.lock:
+            self._memory.open_jobs.add(job_id)
+            clock_s = self._memory.clocks[self._queue].clock_s
+            self._memory.jobs[job_id].enqueued.update(dict.fromkeys(shards, clock_s))
 
     def progress(self, job_id: str) -> Progress:
-        with self._lock:
-            return self._jobs[job_id].progress(self._clock())
+        with self._memory.lock:
+            return self._memory.jobs[job_id].progress(
+                at=self.server_time(), queue=self._queue, clocks=self._memory.clocks
+            )
 
     def open_jobs(self) -> set[str] | None:
-        with self._lock:
-            return set(self._open_jobs) if self._complete else None
+        with self._memory.lock:
+            return set(self._memory.open_jobs) if self._memory.complete else None
 
     def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
-        with self._lock:
-            found = sorted(self._submitted_s, key=lambda job_id: -self._submitted_s[job_id])
-            return found[skip : skip + count] if self._complete else []
+        with self._memory.lock:
+            times_s = self._memory.submitted_s
+            found = sorted(times_s, key=lambda job_id: -times_s[job_id])
+            return found[skip : skip + count] if self._memory.complete else []
+
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._memory.lock:
+            found = {job_id: self._memory.jobs[job_id].held_up(self._clock()) for job_id in job_ids}
+        return {job_id: why for job_id, why in found.items() if why}
+
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        with self._memory.lock:
+            self._memory.jobs[job_id].hold_up(process, why, now_s=self._clock())
+
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._memory.lock:
+            self._memory.open_jobs.discard(job_id)
+            if job_id in self._memory.unreadable or len(self._memory.unreadable) >= MOST_UNREADABLE:
+                return False
+            self._memory.unreadable[job_id] = why[:MOST_WHY_CHARACTERS]
+            return True
+
+    def unreadable_jobs(self) -> dict[str, str]:
+        with self._memory.lock:
+            return dict(self._memory.unreadable)
 
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        with self._lock:
+        with self._memory.lock:
             for job_id in job_ids:
-                self._open_jobs.discard(job_id)
-                self._submitted_s.pop(job_id, None)
+                self._memory.unreadable.pop(job_id, None)
+                self._memory.open_jobs.discard(job_id)
+                self._memory.submitted_s.pop(job_id, None)
 
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        with self._lock:
+        with self._memory.lock:
             for job_id, state in states.items():
-                self._ended[job_id] = state
-                self._ended_until[job_id] = self._clock() + _ENDED_S
-                self._open_jobs.discard(job_id)
-                self._jobs.pop(job_id, None)
+                self._memory.ended[job_id] = state
+                self._memory.ended_until[job_id] = self._clock() + _ENDED_S
+                self._memory.open_jobs.discard(job_id)
+                self._memory.jobs.pop(job_id, None)
 
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        return self._hold(job_id, holder, lease_s)
+        with self._memory.lock:
+            held = holder_of(self._memory.ends.get(job_id), self._memory.clocks)
+            if held not in {None, holder}:
+                return False
+            self._memory.ends[job_id] = self._lease(holder, lease_s)
+            return True
 
-    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        return self._hold(None, holder, lease_s)
+    def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
+        with self._memory.lock:
+            last = self._memory.beats.get(self._queue)
+            if last is not None and last != after:
+                return last
+            self.elapse(step_s)
+            beat = Beat(holder, 1 if last is None else last.number + 1)
+            self._memory.beats[self._queue] = beat
+            return beat
 
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
-        with self._lock:
-            now_s = self._clock()
-            found = {j: self._jobs[j].lost(now_s, patience_s=patience_s) for j in job_ids}
+        with self._memory.lock:
+            jobs = {job_id: self._memory.jobs[job_id] for job_id in job_ids}
+            others = {
+                job_id for job_id, job in jobs.items() if job.queue not in {None, self._queue}
+            }
+            found = {
+                job_id: jobs[job_id].lost(
+                    at=self.server_time(),
+                    queue=self._queue,
+                    clocks=self._memory.clocks,
+                    patience_s=patience_s,
+                )
+                for job_id in jobs.keys() - others
+            }
         return Triage(
             lost={job_id: shards for job_id, shards in found.items() if shards},
             unclear={job_id for job_id, shards in found.items() if shards is None},
+            others=others,
         )
 
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
-        with self._lock:
-            self._jobs[job_id].done.update(shards)
+        with self._memory.lock:
+            self._memory.jobs[job_id].done.update(shards)
 
     def restore_small_job(self, job: SmallJob) -> None:
-        with self._lock:
-            counters = self._jobs[job.job_id]
+        with self._memory.lock:
+            counters = self._memory.jobs[job.job_id]
             counters.shard_count, counters.deadline = job.shard_count, job.deadline
+            counters.queue = self._queue
 
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None
     ) -> None:
-        with self._lock:
-            self._open_jobs.update(job_ids)
+        with self._memory.lock:
+            self._memory.open_jobs.update(job_ids)
             for job_id, at in (newest or {}).items():
-                self._submitted_s.setdefault(job_id, at.timestamp())
-            self._complete = True
+                self._memory.submitted_s.setdefault(job_id, at.timestamp())
+            self._memory.complete = True
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
-        with self._lock:
+        with self._memory.lock:
             return [self._begin(claim, lease_s) for claim in claims]
 
     def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
-        with self._lock:
-            now_s = self._clock()
+        with self._memory.lock:
             for claim in claims:
-                job = self._jobs[claim.job_id]
-                if job.holder(claim.shard, now_s) in {None, claim.attempt}:
-                    job.leases[claim.shard] = (claim.attempt, now_s + lease_s)
+                lease = self._lease(claim.attempt, lease_s)
+                self._memory.jobs[claim.job_id].renew(claim.shard, lease, self._memory.clocks)
 
     def forget_attempt(self, claim: Claim) -> None:
-        with self._lock:
-            self._jobs[claim.job_id].forget_attempt(claim)
+        with self._memory.lock:
+            self._memory.jobs[claim.job_id].forget_attempt(claim)
+            self._memory.jobs[claim.job_id].end_attempt(claim)
+
+    def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
+        with self._memory.lock:
+            for claim in claims:
+                job = self._memory.jobs[claim.job_id]
+                job.give_back(claim)
+                job.hold_up(process, why, now_s=self._clock())
 
     def note_failure(self, claim: Claim, error: str) -> None:
-        with self._lock:
-            self._jobs[claim.job_id].errors[claim.shard] = error
+        with self._memory.lock:
+            self._memory.jobs[claim.job_id].errors[claim.shard] = error
+            self._memory.jobs[claim.job_id].end_attempt(claim)
 
     def last_error(self, job_id: str, shard: int) -> str | None:
-        with self._lock:
-            return self._jobs[job_id].errors.get(shard)
+        with self._memory.lock:
+            return self._memory.jobs[job_id].errors.get(shard)
 
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
-        with self._lock:
-            return self._jobs[job_id].mark_done(ends)
+        with self._memory.lock:
+            return self._memory.jobs[job_id].mark_done(ends)
 
     def decide(self, question: str, answer: bytes) -> bytes:
-        with self._lock:
-            first, until = self._decided.get(question, (answer, 0.0))
+        with self._memory.lock:
+            first, until = self._memory.decided.get(question, (answer, 0.0))
             if until > self._clock():
                 return first
-            self._decided[question] = (answer, self._clock() + _DECIDED_S)
+            self._memory.decided[question] = (answer, self._clock() + _DECIDED_S)
             return answer
 
     def decide_ends(
         self, ends: Mapping[str, bytes], *, only_counted: bool = False
     ) -> dict[str, bytes]:
-        with self._lock:
+        with self._memory.lock:
             decided: dict[str, bytes] = {}
             for job_id, end in ends.items():
-                job = self._jobs[job_id]
+                job = self._memory.jobs[job_id]
                 if only_counted and (self._has_ended(job_id) or not job.counted):
                     continue
                 decided[job_id] = job.end = job.end or end
             return decided
 
     def _begin(self, claim: Claim, lease_s: float) -> Admission:
+        job, at = self._memory.jobs[claim.job_id], self.server_time()
         if self._has_ended(claim.job_id):
-            counted = self._jobs[claim.job_id].counted
-            return Admission(status="ended", attempts=0, at=self.server_time(), counted=counted)
-        return self._jobs[claim.job_id].begin(claim, now_s=self._clock(), lease_s=lease_s)
+            return Admission(status="ended", attempts=0, at=at, counted=job.counted)
+        lease = self._lease(claim.attempt, lease_s)
+        return job.begin(claim, lease=lease, at=at, clocks=self._memory.clocks)
 
-    def _hold(self, what: str | None, holder: str, lease_s: float) -> bool:
-        with self._lock:
-            name, until = self._held.get(what, (holder, 0.0))
-            if name != holder and until > self._clock():
-                return False
-            self._held[what] = (holder, self._clock() + lease_s)
-            return True
+    def _lease(self, holder: str, lease_s: float) -> Lease:
+        since_s = self._memory.clocks[self._queue].clock_s
+        return Lease(holder=holder, since_s=since_s, lease_s=lease_s, queue=self._queue)
 
     def _has_ended(self, job_id: str) -> bool:
-        return job_id in self._ended and self._ended_until[job_id] > self._clock()
+        memory = self._memory
+        return job_id in memory.ended and memory.ended_until[job_id] > self._clock()

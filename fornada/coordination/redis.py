@@ -10,8 +10,8 @@ from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.logs import get_logger
-from fornada.redis_client import connected, translated
 from fornada.redis_server.address import redis_address
+from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.redis_server.facts import ServerFacts, missing_rights, read_facts, refuse_cluster
 from fornada.redis_server.url import UNVERIFIED
 from fornada.settings import Settings
@@ -20,6 +20,8 @@ log = get_logger(__name__)
 
 #: Lifetime of a decision: longer than any write to the store takes; then the store has the answer.
 _DECIDED_MS = 5 * 60 * 1000
+#: A leader that was not seen for this long is gone, for those who only ask who leads.
+_SEEN_MS = 60 * 1000
 
 
 class RedisDecisions:
@@ -50,9 +52,10 @@ class RedisDecisions:
 class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
     """`Coordination` in Redis or Valkey."""
 
-    def __init__(self, *, client: "redis.Redis") -> None:
-        RedisOpenJobs.__init__(self, client=client)
-        RedisLeases.__init__(self, client=client)
+    def __init__(self, *, client: "redis.Redis", queue: str) -> None:
+        """Coordinate the work of `queue` on the server that `client` speaks to."""
+        RedisOpenJobs.__init__(self, client=client, queue=queue)
+        RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
 
     @classmethod
@@ -65,7 +68,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(settings))
+        return cls(client=connected(settings), queue=settings.queue)
 
     @translated
     def refuse_cluster(self) -> None:
@@ -94,6 +97,13 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
 
     @translated
     def leader(self) -> str | None:
-        """The holder of the reconciler's lease; `None` when no worker runs."""
-        holder: str | None = self._redis.get(keys.REDIS_RECONCILER_LEASE)
+        """The reconciler that leads the queue; `None` if none did in the last minute."""
+        with self._redis.pipeline() as pipe:
+            pipe.time()
+            pipe.hmget(keys.redis_leader(self._queue), "beat", "at_ms")
+            time, (beat, at_ms) = pipe.execute()
+        # The server's clock may have been set back since.
+        if beat is None or abs(milliseconds(time) - int(at_ms)) > _SEEN_MS:
+            return None
+        holder: str = beat.rpartition(" ")[0]
         return holder

@@ -8,9 +8,18 @@ import numpy as np
 import redis
 
 from fornada import keys
-from fornada.coordination.interface import NEWEST_JOBS, Progress, SmallJob, Triage
+from fornada.coordination.interface import (
+    HELD_UP_S,
+    MOST_UNREADABLE,
+    MOST_WHY_CHARACTERS,
+    NEWEST_JOBS,
+    Beat,
+    Progress,
+    SmallJob,
+    Triage,
+)
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.redis_client import milliseconds, translated
+from fornada.redis_server.client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
 _ENDED_MS = 10 * 60 * 1000
@@ -21,8 +30,13 @@ _JOBS_PER_CALL = 500
 class RedisOpenJobs:
     """`Recovery` in Redis or Valkey; every write may be repeated."""
 
-    def __init__(self, *, client: "redis.Redis") -> None:
+    def __init__(self, *, client: "redis.Redis", queue: str) -> None:
         self._redis: Any = client
+        self._queue = queue
+        self._beat = script(client, "beat")
+        self._hold = script(client, "hold")
+        self._mark_enqueued = script(client, "mark_enqueued")
+        self._progress = script(client, "progress")
         self._open_new = script(client, "open_new")
         self._register_small_jobs = script(client, "register_small_jobs")
         self._triage = script(client, "triage")
@@ -66,38 +80,34 @@ class RedisOpenJobs:
 
     @translated
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
-        enqueued, at_ms = keys.JobStateKeys(job_id).enqueued, milliseconds(self._redis.time())
-        with self._redis.pipeline() as pipe:
-            pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
-            for shard in shards:
-                pipe.zadd(enqueued, {str(shard): at_ms})
-            pipe.pexpire(enqueued, FORGET_AFTER_MS)
-            pipe.execute()
+        self._mark_enqueued(
+            keys=[keys.REDIS_OPEN_JOBS, keys.JobStateKeys(job_id).enqueued],
+            args=[job_id, self._queue, FORGET_AFTER_MS, *shards],
+        )
 
     @translated
     def progress(self, job_id: str) -> Progress:
         state = keys.JobStateKeys(job_id)
-        # One transaction: a shard that moves on meanwhile is seen in one place.
-        with self._redis.pipeline() as pipe:
-            pipe.time()
-            pipe.get(state.done)
-            pipe.hgetall(state.leases)
-            pipe.zrange(state.enqueued, 0, -1, withscores=True)
-            pipe.hgetall(state.failed)
-            pipe.hgetall(state.job)
-            time, done, leases, enqueued, failed, job = pipe.execute()
-        now_ms = milliseconds(time)
-        bits = np.frombuffer((done or "").encode(errors="surrogateescape"), np.uint8)
+        # One step: a shard that moves on meanwhile is seen in one place.
+        now_ms, clock_ms, done, leased, running, *tables = self._progress(
+            keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
+            args=[self._queue],
+        )
+        enqueued, failed, job, held_up = (dict(zip(t[::2], t[1::2], strict=True)) for t in tables)
+        bits = np.frombuffer(done.encode(errors="surrogateescape"), np.uint8)
         started_ms = job.get("started_ms")
         return Progress(
             done=set(np.flatnonzero(np.unpackbits(bits)).tolist()),
-            running={int(s) for s, lease in leases.items() if int(lease.split()[1]) > now_ms},
-            enqueued={int(shard): (now_ms - at_ms) / 1e3 for shard, at_ms in enqueued},
+            leased={int(shard) for shard in leased},
+            running={int(shard) for shard in running},
+            enqueued={int(shard): (clock_ms - float(at)) / 1e3 for shard, at in enqueued.items()},
             dead={int(shard) for shard, what in failed.items() if what == "dead"},
             item_errors=sum(int(what) for what in failed.values() if what != "dead"),
             attempts=int(job.get("attempts", 0)),
             started_at=started_ms and datetime.fromtimestamp(int(started_ms) / 1e3, UTC),
             counted="counted" in job,
+            at=datetime.fromtimestamp(now_ms / 1e3, UTC),
+            held_up=held_up,
         )
 
     @translated
@@ -117,11 +127,46 @@ class RedisOpenJobs:
         return cast("list[str]", job_ids) if complete else []
 
     @translated
+    def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(keys.JobStateKeys(job_id).held_up)
+            return {j: why for j, why in zip(job_ids, pipe.execute(), strict=True) if why}
+
+    @translated
+    def hold_up(self, job_id: str, process: str, why: str) -> None:
+        held_up = keys.JobStateKeys(job_id).held_up
+        with self._redis.pipeline() as pipe:
+            pipe.hset(held_up, process, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(held_up, round(HELD_UP_S * 1000))
+            pipe.execute()
+
+    @translated
+    def quarantine_job(self, job_id: str, why: str) -> bool:
+        with self._redis.pipeline() as pipe:
+            pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
+            pipe.hexists(keys.REDIS_UNREADABLE_JOBS, job_id)
+            pipe.hlen(keys.REDIS_UNREADABLE_JOBS)
+            _, known, count = pipe.execute()
+        if known or count >= MOST_UNREADABLE:
+            return False
+        with self._redis.pipeline() as pipe:
+            pipe.hset(keys.REDIS_UNREADABLE_JOBS, job_id, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(keys.REDIS_UNREADABLE_JOBS, FORGET_AFTER_MS)
+            new, _ = pipe.execute()
+        return bool(new)
+
+    @translated
+    def unreadable_jobs(self) -> dict[str, str]:
+        return cast("dict[str, str]", self._redis.hgetall(keys.REDIS_UNREADABLE_JOBS))
+
+    @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
                 pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
                 pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
+                pipe.hdel(keys.REDIS_UNREADABLE_JOBS, job_id)
             pipe.execute()
 
     @translated
@@ -137,26 +182,39 @@ class RedisOpenJobs:
 
     @translated
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        return self._hold(keys.JobStateKeys(job_id).end_lease, holder, lease_s)
+        held = self._hold(
+            keys=[keys.JobStateKeys(job_id).end_lease],
+            args=[holder, self._queue, round(lease_s * 1000)],
+        )
+        return bool(held)
 
     @translated
-    def hold_reconciler_lease(self, holder: str, *, lease_s: float) -> bool:
-        return self._hold(keys.REDIS_RECONCILER_LEASE, holder, lease_s)
+    def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
+        known = "" if after is None else f"{after.holder} {after.number}"
+        last: str = self._beat(
+            keys=[keys.redis_leader(self._queue)],
+            args=[holder, known, round(step_s * 1000), FORGET_AFTER_MS],
+        )
+        name, _, number = last.rpartition(" ")
+        return Beat(name, int(number))
 
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:
         lost: dict[str, Sequence[int]] = {}
-        unclear: set[str] = set()
+        states: dict[str, set[str]] = {"unclear": set(), "other": set()}
         for start in range(0, len(job_ids), _JOBS_PER_CALL):
             some = job_ids[start : start + _JOBS_PER_CALL]
             jobs = [keys.JobStateKeys(job_id) for job_id in some]
             found = self._triage(
                 keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
-                args=[round(patience_s * 1000)],
+                args=[self._queue, round(patience_s * 1000)],
             )
-            lost |= {some[place]: shards for place, shards in found if shards}
-            unclear.update(some[place] for place, shards in found if not shards)
-        return Triage(lost=lost, unclear=unclear)
+            for place, state, shards in found:
+                if state == "lost":
+                    lost[some[place]] = shards
+                else:
+                    states[state].add(some[place])
+        return Triage(lost=lost, unclear=states["unclear"], others=states["other"])
 
     @translated
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
@@ -177,7 +235,11 @@ class RedisOpenJobs:
     @translated
     def restore_small_job(self, job: SmallJob) -> None:
         key = keys.JobStateKeys(job.job_id).job
-        facts = {"shards": job.shard_count, "deadline_ms": _deadline_ms(job.deadline)}
+        facts = {
+            "shards": job.shard_count,
+            "deadline_ms": _deadline_ms(job.deadline),
+            "queue": self._queue,
+        }
         with self._redis.pipeline() as pipe:
             pipe.hset(key, mapping=facts)
             pipe.pexpire(key, FORGET_AFTER_MS)
@@ -197,15 +259,6 @@ class RedisOpenJobs:
                 pipe.zremrangebyrank(keys.REDIS_NEWEST_JOBS, 0, -NEWEST_JOBS - 1)
             pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
             pipe.execute()
-
-    def _hold(self, key: str, holder: str, lease_s: float) -> bool:
-        ttl_ms = round(lease_s * 1000)
-        if self._redis.set(key, holder, nx=True, px=ttl_ms):
-            return True
-        if self._redis.get(key) != holder:
-            return False
-        self._redis.pexpire(key, ttl_ms)
-        return True
 
 
 def _deadline_ms(deadline: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""The Lua scripts beside this module: steps that Redis takes as one, by its own clock."""
+"""The Lua scripts beside this module: steps that Redis takes as one."""
 
 import itertools
 from collections.abc import Iterable
@@ -6,6 +6,8 @@ from importlib.resources import files
 from typing import Any
 
 import redis
+
+from fornada import keys
 
 #: Counters of a job are dropped after 30 days without a change.
 FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
@@ -15,7 +17,8 @@ def script(client: "redis.Redis", name: str) -> Any:
     """`lua/<name>.lua`, to be called with `keys` and `args`."""
     # Any: redis-py types keys and arguments more narrowly than it takes them.
     texts = (files("fornada.coordination").joinpath(f"lua/{part}.lua") for part in ("clock", name))
-    return client.register_script("".join(text.read_text() for text in texts))
+    names = f"local LEADER = '{keys.REDIS_LEADER_PREFIX}'\n"
+    return client.register_script(names + "".join(text.read_text() for text in texts))
 
 
 def flat(rows: Iterable[Iterable[Any]]) -> list[Any]:

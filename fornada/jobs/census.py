@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fornada.coordination.interface import NEWEST_JOBS
-from fornada.errors import JobNotFoundError, MessageError
+from fornada.errors import JobNotFoundError, MessageError, StoreError
 from fornada.jobs.ids import submitted_at
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
+from fornada.repeated import Repeated
 
 log = get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Census:
         self._jobs = jobs
         self._manifests = manifests
         self._found: dict[str, _Job] = {}
+        self._repeated = Repeated()
 
     def take(self) -> None:
         """Look at every job that had not ended at the last census.
@@ -63,8 +65,14 @@ class Census:
         try:
             return self._jobs.final(job_id) is not None
         except MessageError as exc:
-            log.error("job's end cannot be read", job_id=job_id, error=str(exc))  # noqa: TRY400 - ours to explain, a stack says no more
+            what = "job's end cannot be read"
+            self._repeated.log(log.error, what, about=job_id, job_id=job_id, error=str(exc))
             return True
+        except StoreError as exc:
+            if exc.fault == "transient":
+                raise
+            # The store refuses this job's objects: it is open, until somebody sees more of it.
+            return False
 
     def _submitted_at(self, job_id: str, *, ended: bool) -> datetime | None:
         at = submitted_at(job_id)
@@ -74,5 +82,11 @@ class Census:
         read = self._jobs.manifest if ended else self._manifests.get
         try:
             return read(job_id).created_at
-        except (JobNotFoundError, MessageError):
+        except JobNotFoundError:
+            return None
+        except MessageError:
+            return self._jobs.manifest_written_at(job_id)
+        except StoreError as exc:
+            if exc.fault == "transient":
+                raise
             return None

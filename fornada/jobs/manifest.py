@@ -3,6 +3,7 @@
 import itertools
 from array import array
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, overload
@@ -18,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
 from fornada.errors import MessageError
+from fornada.keys import DEFAULT_QUEUE
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
     INLINE_VERSION,
@@ -40,6 +42,8 @@ MaxFailed = (
     | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
 )
 
+#: How long a job may take that was given no deadline.
+DEFAULT_TIME_TO_END = timedelta(days=7)
 #: The most inputs, and the most outputs, of a job.
 _MAX_TENSORS = 64
 
@@ -299,9 +303,21 @@ class JobManifest(Record):
             return int(Fraction(self.max_failed.removesuffix("%")) * self.item_count / 100)
         return self.max_failed
 
+    @property
+    def queue_name(self) -> str:
+        """The queue whose workers run it; one that names none belongs to the default queue."""
+        return self.queue or DEFAULT_QUEUE
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the job ends EXPIRED; from version 3 on, every job does."""
+        if self.deadline is None and self.schema_version >= JOB_VERSION:
+            return self.created_at + DEFAULT_TIME_TO_END
+        return self.deadline
+
     def small_job(self) -> SmallJob:
         """What Redis records of the job."""
-        return SmallJob(job_id=self.job_id, shard_count=len(self.shards), deadline=self.deadline)
+        return SmallJob(job_id=self.job_id, shard_count=len(self.shards), deadline=self.expires_at)
 
     def to_json(self) -> bytes:
         """The manifest as UTF-8 JSON."""

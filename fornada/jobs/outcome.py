@@ -85,6 +85,8 @@ class JobState(StrEnum):
     QUEUED = "QUEUED"
     #: Some shards have outcomes.
     RUNNING = "RUNNING"
+    #: Its manifest or its end is none that this version can read.
+    UNREADABLE = "UNREADABLE"
     #: Every item has a result.
     SUCCEEDED = "SUCCEEDED"
     #: Some items have a reason instead of a result.

@@ -1,6 +1,7 @@
 """The objects of jobs: manifests, requests to cancel, outcomes and ends."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from fornada import keys
 from fornada.coordination.interface import Decisions
@@ -70,6 +71,11 @@ class JobStore(OutcomeStore):
         if manifest is None:
             raise JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
         return manifest
+
+    def manifest_written_at(self, job_id: str) -> datetime | None:
+        """When the job's manifest was written, by the store's clock, if there is one."""
+        key = keys.JobKeys(job_id).manifest
+        return next((info.modified_at for info in self.objects.list(key) if info.key == key), None)
 
     def job_ids(self) -> list[str]:
         """The ids of all jobs, sorted."""

@@ -1,23 +1,19 @@
 """The queue as Celery keeps it in Redis."""
 
-import base64
-import json
 from collections.abc import Iterable, Iterator
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from fornada import keys
 from fornada.errors import MessageError
 from fornada.queue.celery_config import celery_config
+from fornada.queue.envelope import ARGUMENTS_SHOWN, open_held
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES
 from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
-
-#: Shown in logs instead of the arguments, which may hold the caller's images. Celery shows the
-#: arguments themselves where this is empty.
-_ARGUMENTS_SHOWN = "(not shown)"
 
 
 class CelerySender:
@@ -40,7 +36,7 @@ class CelerySender:
                 self._app.send_task(
                     keys.TASK_RUN_SHARD,
                     args=[message.model_dump(mode="json", exclude_none=True) for message in bundle],
-                    argsrepr=_ARGUMENTS_SHOWN,
+                    argsrepr=ARGUMENTS_SHOWN,
                 )
         except OperationalError as exc:
             raise translate_error(exc) from exc
@@ -51,10 +47,11 @@ class CelerySender:
             with self._app.connection_for_read() as connection:
                 connection.ensure_connection(**self._app.conf.task_publish_retry_policy)
                 channel = connection.default_channel
-                bodies = channel.client.hvals(channel.unacked_key)
-        except (OperationalError, *self._app.connection_for_read().connection_errors) as exc:
+                # By and by: others can file any number.
+                held = channel.client.hscan_iter(channel.unacked_key, count=100)
+                return {message for _tag, body in held for message in _messages_in(body)}
+        except (OperationalError, OSError, RedisError) as exc:
             raise translate_error(exc) from exc
-        return {message for body in bodies for message in _messages_in(body)}
 
 
 def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[list[ShardMessage]]:
@@ -75,9 +72,8 @@ def bundles_of(messages: Iterable[ShardMessage], *, together: int) -> Iterator[l
 def _messages_in(unacknowledged: bytes) -> list[ShardMessage]:
     """Our messages in an entry of kombu's hash of unacknowledged messages."""
     try:
-        message, _exchange, _routing_key = json.loads(unacknowledged)
-        arguments = json.loads(base64.b64decode(message["body"]))[0]
-        return [ShardMessage.from_plain(argument, where="message") for argument in arguments]
-    except (LookupError, MessageError, TypeError, ValueError):
-        # Not ours; a worker drops it.
+        _queue, messages = open_held(unacknowledged)
+    except MessageError:
+        # A worker quarantines it.
         return []
+    return messages

@@ -40,6 +40,10 @@ class Engine(Protocol):
         """Largest accepted difference from a golden batch; see `check_golden`."""
 
     @property
+    def publishes(self) -> bool:
+        """Whether golden batches are computed on it; other outputs are then the model's fault."""
+
+    @property
     def streams(self) -> int:
         """Calls to compute side by side, each made by a thread of its own."""
 

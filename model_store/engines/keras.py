@@ -27,6 +27,7 @@ class KerasEngine:
         constants: Make constants of the weights of small models (ADR 0015).
     """
 
+    publishes = True
     tolerance = golden.GOLDEN_TOLERANCE
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0

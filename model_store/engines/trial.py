@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.npy import from_npy
 from model_store.engines.artifact.work import Work
 from model_store.engines.golden import check_golden
@@ -45,7 +46,8 @@ def check(request: Check, engine: Engine) -> Passed:
             compared
         ],
         tile_items=tile_items,
-        where=request.where,
+        where=f"{request.where} on {engine.name}",
         tolerance=engine.tolerance,
+        error=ModelUnusableError if engine.publishes else ModelRefusedError,
     )
     return Passed(engine=engine.name, peak_bytes=peak_bytes())

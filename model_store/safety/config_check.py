@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fornada.errors import ModelRefusedError, error_line
+from fornada.errors import ModelRefusedError, ModelUnusableError, error_line
 from model_store.safety.allowed_objects import AllowedObjects
 from model_store.safety.denied_objects import DENIED, DENIED_VALUES
 
@@ -53,8 +53,11 @@ class _Findings:
     facts: list[str] = field(default_factory=list)
     own_code: list[str] = field(default_factory=list)
     used: dict[str, str] = field(default_factory=dict)
+    #: Something that no setting and no release allows.
+    has_denied: bool = False
 
-    def add(self, fact: str) -> None:
+    def add(self, fact: str, *, denied: bool = False) -> None:
+        self.has_denied |= denied
         if fact not in self.facts:
             self.facts.append(fact)
 
@@ -93,17 +96,19 @@ def check_config(
         if isinstance(node, dict) and "class_name" in node:
             _check_object(node, found, in_compile=in_compile)
         elif _is_bare_lambda(node):
-            found.add(_refused_value("__lambda__"))
+            found.add(_refused_value("__lambda__"), denied=True)
         elif isinstance(node, str):
             found.used.update(found.allowed.called(node))
     if found.facts or found.own_code:
-        raise ModelRefusedError(f"{where} {_refusal_text(found)}")
+        # Another worker may allow the code, or have a release that knows the object.
+        error = ModelUnusableError if found.has_denied else ModelRefusedError
+        raise error(f"{where} {_refusal_text(found)}")
     return found.used
 
 
-def refusal(where: str, fact: str) -> ModelRefusedError:
+def refusal(where: str, fact: str) -> ModelUnusableError:
     """The error for a file that is not a plain `.keras` file, from what is wrong with it."""
-    return ModelRefusedError(
+    return ModelUnusableError(
         f"{where} {fact}; save the model again with model.save('model.keras'), and publish it again"
     )
 
@@ -179,7 +184,7 @@ def _check_keras_object(node: dict[str, Any], full_name: str, found: _Findings) 
             f"uses the custom object {str(registered)[:120]!r} under the name of {full_name[:120]}"
         )
     elif full_name in DENIED:
-        found.add(f"uses {full_name}, which is refused: {DENIED[full_name]}")
+        found.add(f"uses {full_name}, which is refused: {DENIED[full_name]}", denied=True)
     elif full_name not in keras_objects():
         found.add(f"uses {full_name[:200]}, which is not on the list of what a model may name")
     elif node["class_name"] in _LOOKUPS:
@@ -227,7 +232,7 @@ def _check_function(node: dict[str, Any], found: _Findings) -> None:
     full_name = f"{module}.{name}"
     if isinstance(name, str) and _is_keras(module):
         if full_name in DENIED:
-            found.add(f"uses {full_name}(), which is refused: {DENIED[full_name]}")
+            found.add(f"uses {full_name}(), which is refused: {DENIED[full_name]}", denied=True)
             return
         if f"{full_name}()" in keras_objects() and node.get("registered_name") in (None, name):
             return
@@ -246,7 +251,7 @@ def _add_foreign(found: _Findings, node: dict[str, Any], *, in_compile: bool) ->
     module, name = node.get("module"), node["class_name"]
     root = (module or "").partition(".")[0]
     if module is None and name in DENIED_VALUES:
-        found.add(_refused_value(name))
+        found.add(_refused_value(name), denied=True)
     elif root in sys.stdlib_module_names or (module is None and _registered_alone(node) is None):
         found.add(f"uses {module}.{name}"[:240] + ", which is not on the list of Keras's objects")
     elif not in_compile:

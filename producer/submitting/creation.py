@@ -62,6 +62,9 @@ class JobCreator:
     def enqueue(self, manifest: JobManifest, shards: Sequence[int]) -> None:
         """Enqueue as many shards as the window has room for; the reconciler enqueues the rest."""
         job_id = manifest.job_id
+        if manifest.queue_name != self.settings.queue:
+            # Its own queue's reconciler has it on its list.
+            return
         try:
             queued = self.coordination.queue_length(self.settings.queue)
             first = shards[: max(0, self.settings.enqueue_window - queued)]

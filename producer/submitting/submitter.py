@@ -3,13 +3,14 @@
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fornada.coordination.interface import OpenJobs
+from fornada.coordination.server_clock import ServerClock
 from fornada.errors import FornadaError, PartlySubmittedError
 from fornada.jobs.ids import random_id, with_content_id
-from fornada.jobs.manifest import JobManifest, Shards
-from fornada.records import JOB_VERSION, now
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, Shards
+from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, manifest_fields
@@ -29,6 +30,14 @@ _UPLOADING_JOBS = 4
 _Results = dict[int, JobManifest | FornadaError]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Times:
+    """When a job is created, and when it ends at the latest, by the server's clock."""
+
+    created_at: datetime
+    deadline: datetime
+
+
 class Submitter:
     """Submits: prepares all submissions, then creates a job of each."""
 
@@ -38,7 +47,7 @@ class Submitter:
         objects: ObjectStore,
         models: ModelStore,
         resolver: Resolver,
-        coordination: OpenJobs,
+        clock: ServerClock,
         creator: JobCreator,
         settings: Settings,
         as_job: Callable[[JobManifest], Job],
@@ -48,8 +57,9 @@ class Submitter:
         )
         self._creator = creator
         self._objects = objects
-        self._coordination = coordination
+        self._clock = clock
         self._max_attempts = settings.max_attempts
+        self._queue = settings.queue
         self._as_job = as_job
 
     def submit_many(
@@ -57,29 +67,27 @@ class Submitter:
     ) -> list[Job]:
         """The job of each submission, in order; as `Client.submit_many`."""
         prepared = self._preparation.prepare(submissions, options)
-        deadline = self._deadline(prepared, options)
-        results = self._create_small(prepared, deadline) | self._create_others(prepared, deadline)
+        if not prepared:
+            return []
+        times = self._times(prepared, options)
+        results = self._create_small(prepared, times) | self._create_others(prepared, times)
         return self._jobs_of([results[number] for number in range(len(prepared))])
 
-    def _deadline(
-        self, prepared: Sequence[PreparedSubmission], options: Options
-    ) -> datetime | None:
-        """When `deadline_s` from now is, by the broker's clock."""
+    def _times(self, prepared: Sequence[PreparedSubmission], options: Options) -> _Times:
+        """Now, and when `deadline_s` from now is."""
         delay_s = options.deadline_s
         # Without a broker there is no point in uploading, so it is asked then too.
-        if not prepared or (delay_s is None and all(one.inputs is not None for one in prepared)):
-            return None
-        at = self._coordination.server_time()
-        return None if delay_s is None else at + timedelta(seconds=float(delay_s))
+        uploads = any(one.inputs is None for one in prepared)
+        at = self._clock.asked() if delay_s is not None or uploads else self._clock.now()
+        given = DEFAULT_TIME_TO_END if delay_s is None else timedelta(seconds=float(delay_s))
+        return _Times(created_at=at, deadline=at + given)
 
-    def _create_small(
-        self, prepared: Sequence[PreparedSubmission], deadline: datetime | None
-    ) -> _Results:
+    def _create_small(self, prepared: Sequence[PreparedSubmission], times: _Times) -> _Results:
         """Create the jobs whose inputs are inline and whose ids are derived from their content."""
         small = {
             number: with_content_id(
                 self._manifest(
-                    one, one.inputs, job_id="new", deadline=deadline, nonce=secrets.token_hex(8)
+                    one, one.inputs, job_id="new", times=times, nonce=secrets.token_hex(8)
                 )
             )
             for number, one in enumerate(prepared)
@@ -88,12 +96,10 @@ class Submitter:
         failed = self._creator.create_and_enqueue_small(list(small.values()))
         return {n: failed.get(job.manifest.job_id, job.manifest) for n, job in small.items()}
 
-    def _create_others(
-        self, prepared: Sequence[PreparedSubmission], deadline: datetime | None
-    ) -> _Results:
+    def _create_others(self, prepared: Sequence[PreparedSubmission], times: _Times) -> _Results:
         def create(number: int) -> JobManifest | FornadaError:
             try:
-                return self._upload_and_create(prepared[number], deadline)
+                return self._upload_and_create(prepared[number], times)
             except FornadaError as exc:
                 return exc
 
@@ -104,13 +110,13 @@ class Submitter:
         with ThreadPoolExecutor(_UPLOADING_JOBS) as pool:
             return dict(zip(others, pool.map(create, others), strict=True))
 
-    def _upload_and_create(self, one: PreparedSubmission, deadline: datetime | None) -> JobManifest:
+    def _upload_and_create(self, one: PreparedSubmission, times: _Times) -> JobManifest:
         job_id = one.submission.idempotency_key or random_id()
         new = one.existing is None
         inputs = one.inputs
         if inputs is None:
             inputs = Shards(upload(one.shards, job_id=job_id, objects=self._objects, store=new))
-        manifest = self._manifest(one, inputs, job_id=job_id, deadline=deadline)
+        manifest = self._manifest(one, inputs, job_id=job_id, times=times)
         return self._creator.create_and_enqueue(manifest, new=new)
 
     def _manifest(
@@ -119,7 +125,7 @@ class Submitter:
         inputs: Shards,
         *,
         job_id: str,
-        deadline: datetime | None,
+        times: _Times,
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
@@ -133,12 +139,18 @@ class Submitter:
             **manifest_fields(version, _taken(one), one.model.output),
             shards=inputs,
             max_attempts=self._max_attempts,
-            created_at=now(),
-            deadline=deadline,
+            created_at=times.created_at,
+            deadline=times.deadline,
             tags=dict(one.submission.tags or {}),
             nonce=nonce,
             max_failed=one.max_failed,
+            queue=self._queue_of(one, version),
         )
+
+    def _queue_of(self, one: PreparedSubmission, version: int) -> str | None:
+        # One that was written without belongs to the default queue, and is compared with this.
+        unnamed = one.existing is not None and one.existing.queue is None
+        return None if version < JOB_VERSION or unnamed else self._queue
 
     def _jobs_of(self, results: Sequence[JobManifest | FornadaError]) -> list[Job]:
         errors = {n: each for n, each in enumerate(results) if isinstance(each, FornadaError)}

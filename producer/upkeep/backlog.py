@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fornada.coordination.interface import OpenJobs
-from fornada.errors import JobNotFoundError
+from fornada.errors import JobNotFoundError, MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.parallel import in_parallel
@@ -64,12 +64,21 @@ def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManif
     if job_ids is None:
         # Redis was emptied, and no reconciler has listed the store yet.
         known = jobs.job_ids()
-        finals = in_parallel(jobs.final, known)
-        job_ids = {j for j, final in zip(known, finals, strict=True) if final is None}
+        ends = in_parallel(lambda job_id: _has_end(jobs, job_id), known)
+        job_ids = {job_id for job_id, has_end in zip(known, ends, strict=True) if not has_end}
     for job_id in sorted(job_ids):
-        # A job is listed before its manifest is written.
-        with contextlib.suppress(JobNotFoundError):
+        # A job is listed before its manifest is written. Nobody does the work of one that cannot
+        # be read.
+        with contextlib.suppress(JobNotFoundError, MessageError):
             yield jobs.manifest(job_id)
+
+
+def _has_end(jobs: JobStore, job_id: str) -> bool:
+    try:
+        return jobs.final(job_id) is not None
+    except MessageError:
+        # It ended, however.
+        return True
 
 
 def _of_job(

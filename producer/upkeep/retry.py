@@ -18,7 +18,7 @@ RETRY_OF = "retry_of"
 
 
 def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordination) -> list[int]:
-    """The shards of an open job that have no outcome and are neither running nor enqueued.
+    """The shards of an open job that have no outcome and are neither leased nor enqueued.
 
     Raises:
         UsageError: The job has ended.
@@ -34,7 +34,7 @@ def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordina
     coordination.open_job(job_id)
     missing = jobs.missing_shards(manifest)
     progress = coordination.progress(job_id)
-    return [s for s in missing if s not in progress.running and s not in progress.enqueued]
+    return [s for s in missing if s not in progress.leased and s not in progress.enqueued]
 
 
 def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:

@@ -24,13 +24,13 @@ from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
-from worker import tasks
 from worker.app import create_app
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.model_cache import ModelCache
@@ -201,7 +201,7 @@ def test_the_example_submits_a_job_that_runs(
 
     # when
     ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
-    (message,) = tasks.decode(tuple(args), kwargs)
+    (message,) = messages_of(tuple(args), kwargs)
     ended = service.run(message)
     models.close()
 

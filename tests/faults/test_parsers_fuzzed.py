@@ -23,13 +23,13 @@ from fornada.jobs.ids import message_for, trusted_manifest, with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
+from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
 from fornada.records import ItemError, ModelPin, ObjectRef, Record
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
 from model_store.manifest import GoldenBatch, ModelManifest
 from model_store.safety.artifact_check import check_artifact
-from worker import tasks
 
 from .rig.fuzzing import EDITS, FUZZED, Edit, edited, little_memory, obeyed
 
@@ -253,7 +253,7 @@ def test_a_model_of_version_1_with_other_values_is_upgraded_or_refused(
 def test_any_arguments_are_a_message_or_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    messages = obeyed(lambda: tasks.decode(args, kwargs), MessageError)
+    messages = obeyed(lambda: messages_of(args, kwargs), MessageError)
 
     assert all(isinstance(message, ShardMessage) for message in messages or ())
 
@@ -270,7 +270,7 @@ def test_any_arguments_are_a_message_or_refused(
 )
 @FUZZED
 def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) -> None:
-    for read in obeyed(lambda: tasks.decode((message,), {}), MessageError) or ():
+    for read in obeyed(lambda: messages_of((message,), {}), MessageError) or ():
         assert (message["job_id"], message["shard"]) == (read.job_id, read.shard)
 
 

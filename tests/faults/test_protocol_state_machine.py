@@ -72,6 +72,8 @@ JOBS = ("a", "b", "c")
 #: Until this many are accepted, jobs of one image each are added.
 MOST_JOBS = 8
 WORKERS = ("worker-1", "worker-2")
+#: The default queue and another, each with workers and a reconciler of its own.
+QUEUES = ("fornada", "gpu")
 BUCKET = "photos"
 #: Images in an array, files in tars, stored files, and stored files within a tar.
 WAYS = ("array", "files", "objects", "ranges")
@@ -139,8 +141,11 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         super().__init__()
-        self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-        self.queue: list[Sequence[ShardMessage]] = []
+        #: Redis's clock, which may be set, and the latest that it showed.
+        self.now_s = self.latest_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+        #: The time that passes.
+        self.passed_s = 0.0
+        self.queues: dict[str, list[Sequence[ShardMessage]]] = {queue: [] for queue in QUEUES}
         self.unacknowledged: list[Sequence[ShardMessage]] = []
         _nonces.append(itertools.count())
         #: Whether inputs are inlined in manifests, so that jobs are small.
@@ -150,13 +155,15 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.store_is_down = self.broker_is_down = False
         self.store = InMemoryObjectStore(conditional_writes=conditional_writes)
         self.history = OutcomeHistory(self.store)
-        self.coordination = InMemoryCoordination(
-            clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
-        )
+        first = InMemoryCoordination(clock=lambda: self.now_s)
+        self.coordination = {
+            queue: first.for_queue(queue, queue_length=messages.__len__)
+            for queue, messages in self.queues.items()
+        }
         self.jobs = JobStore(objects=self.history)
         self.models = self._new_models(folder)
         self.activities: list[Activity] = []
-        self.reconcilers: dict[str, tuple[Port, Reconciler]] = {}
+        self.reconcilers: dict[tuple[str, str], tuple[Port, Reconciler]] = {}
         self.submissions: dict[str, dict[str, Any]] = {}
         self.begun: Counter[tuple[str, int]] = Counter()
         self.damaged: set[str] = set()
@@ -180,6 +187,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             items=items,
             items_per_shard=items_per_shard,
             deadline_s=None,
+            queue=QUEUES[0],
             steps=None,
             fault=None,
         )
@@ -189,6 +197,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         items=st.integers(1, 7),
         items_per_shard=st.integers(1, 2),
         deadline_s=st.none() | st.none() | st.just(DEADLINE_S),
+        queue=st.sampled_from([QUEUES[0], *QUEUES]),
         steps=_STEPS,
         fault=_FAULTS,
     )
@@ -199,14 +208,21 @@ class ProtocolMachine(RuleBasedStateMachine):
         items: int,
         items_per_shard: int,
         deadline_s: float | None,
+        queue: str,
         steps: int | None,
         fault: Fault | None,
     ) -> None:
         """Submit a job, or the same again where the key was used before."""
         options = self.submissions.setdefault(
-            job, {"items": items, "items_per_shard": items_per_shard, "deadline_s": deadline_s}
+            job,
+            {
+                "items": items,
+                "items_per_shard": items_per_shard,
+                "deadline_s": deadline_s,
+                "queue": queue,
+            },
         )
-        client, port = self._new_client()
+        client, port = self._new_client(options["queue"])
         inputs = self._inputs(job, options["items"])
         self._start(
             port,
@@ -222,12 +238,18 @@ class ProtocolMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.inline and len(self._accepted()) < MOST_JOBS)
-    @rule(count=st.integers(1, 4), expires=st.booleans(), steps=_STEPS, fault=_FAULTS)
+    @rule(
+        count=st.integers(1, 4),
+        expires=st.booleans(),
+        queue=st.sampled_from([QUEUES[0], *QUEUES]),
+        steps=_STEPS,
+        fault=_FAULTS,
+    )
     def submit_many(
-        self, *, count: int, expires: bool, steps: int | None, fault: Fault | None
+        self, *, count: int, expires: bool, queue: str, steps: int | None, fault: Fault | None
     ) -> None:
         """Submit jobs of one image each, with content ids."""
-        client, port = self._new_client()
+        client, port = self._new_client(queue)
         inputs = self._inputs(JOBS[0], count)
         self._start(
             port,
@@ -240,33 +262,37 @@ class ProtocolMachine(RuleBasedStateMachine):
             fault,
         )
 
-    @precondition(lambda self: self.queue)
+    @precondition(lambda self: self._queued())
     @rule(position=st.integers(0, 20), steps=_STEPS, fault=_FAULTS)
     def deliver(self, position: int, steps: int | None, fault: Fault | None) -> None:
-        """A worker takes a message, in any order."""
-        bundle = self.queue.pop(position % len(self.queue))
-        port = self._new_port()
+        """A worker of its queue takes a message, in any order."""
+        queued = self._queued()
+        queue, bundle = queued[position % len(queued)]
+        self.queues[queue].remove(bundle)
+        port = self._new_port(queue)
         service = self._new_service(port)
         self._start(port, lambda: service.run_bundle(bundle), steps, fault, bundle=bundle)
 
-    @precondition(lambda self: self.queue)
+    @precondition(lambda self: self._queued())
     @rule(fault=_FAULTS)
     def deliver_all(self, fault: Fault | None) -> None:
-        """Workers run the whole queue, each message with the same fault."""
-        for _ in range(len(self.queue)):
+        """Workers run all that is queued, each message with the same fault."""
+        for _ in self._queued():
             self.deliver(0, None, fault)
 
-    @precondition(lambda self: self.queue)
+    @precondition(lambda self: self._queued())
     @rule(position=st.integers(0, 20), steps=st.integers(2, 7), damage=st.booleans())
     def overtake(self, position: int, steps: int, *, damage: bool) -> None:
         """An attempt stalls until its lease ends, and another does the work."""
-        bundle = self.queue[position % len(self.queue)]
+        queued = self._queued()
+        queue, bundle = queued[position % len(queued)]
         self.deliver(position, steps, None)
-        self.now_s += LEASE_S + 1
+        self._pass(LEASE_S + 1)
+        self.coordination[queue].elapse(LEASE_S + 1)
         if damage:
             self._damage(self.jobs.manifest(bundle[0].job_id), bundle[0].shard)
-        self.queue.append(bundle)
-        self.deliver(len(self.queue) - 1, None, None)
+        self.queues[queue].append(bundle)
+        self.deliver(self._queued().index((queue, bundle)), None, None)
 
     @precondition(lambda self: self.activities)
     @rule(which=st.integers(0, MOST_ACTIVITIES), steps=_STEPS)
@@ -282,7 +308,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         activity.kill()
         self._advance(activity, None)
 
-    @precondition(lambda self: self.queue or self.unacknowledged or self.activities)
+    @precondition(lambda self: self._queued() or self.unacknowledged or self.activities)
     @rule(
         what=st.sampled_from(["lose", "repeat", "restore", "restore", "renew"]),
         position=st.integers(0, 20),
@@ -293,15 +319,22 @@ class ProtocolMachine(RuleBasedStateMachine):
             self._restore()
         elif what == "renew":
             self._renew_leases()
-        elif self.queue and what == "lose":
-            del self.queue[position % len(self.queue)]
-        elif self.queue:
-            self.queue += [self.queue[position % len(self.queue)]] * 2
+        elif queued := self._queued():
+            queue, bundle = queued[position % len(queued)]
+            if what == "lose":
+                self.queues[queue].remove(bundle)
+            else:
+                self.queues[queue] += [bundle] * 2
 
-    @rule(holder=st.sampled_from(WORKERS), steps=_STEPS, fault=_FAULTS)
-    def reconcile(self, holder: str, steps: int | None, fault: Fault | None) -> None:
+    @rule(
+        holder=st.sampled_from(WORKERS),
+        queue=st.sampled_from([QUEUES[0], *QUEUES]),
+        steps=_STEPS,
+        fault=_FAULTS,
+    )
+    def reconcile(self, holder: str, queue: str, steps: int | None, fault: Fault | None) -> None:
         """A worker's reconciler begins a round, or continues one."""
-        port, reconciler = self._reconciler(holder)
+        port, reconciler = self._reconciler(queue, holder)
         if port.activity is not None and not port.activity.ended:
             self._advance(port.activity, steps)
         else:
@@ -310,8 +343,14 @@ class ProtocolMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 16, 31, 61, 700]))
     def wait(self, seconds: int) -> None:
         """Time passes, and servers that were down are up again."""
-        self.now_s += seconds
+        self._pass(seconds)
         self.store_is_down = self.broker_is_down = False
+
+    @rule(by_s=st.sampled_from([-3600, 3600]))
+    def set_clock(self, by_s: int) -> None:
+        """Redis's clock is set forward or back, or another server takes over whose clock is off."""
+        self.now_s += by_s
+        self.latest_s = max(self.latest_s, self.now_s)
 
     @precondition(lambda self: self._accepted())
     @rule(
@@ -343,8 +382,9 @@ class ProtocolMachine(RuleBasedStateMachine):
                 # One of them may have decided the end in Redis, and not written it yet.
                 open_jobs = {job.job_id for job in accepted if self.jobs.final(job.job_id) is None}
                 self.history.may_end_twice |= open_jobs
-            self.coordination.flush()
-            self.queue.clear()
+            self.coordination[QUEUES[0]].flush()
+            for messages in self.queues.values():
+                messages.clear()
             self.unacknowledged.clear()
         elif what == "store down":
             self.store_is_down = True
@@ -398,8 +438,14 @@ class ProtocolMachine(RuleBasedStateMachine):
                 assert manifest.job_id in self.cancelled
             else:
                 assert manifest.deadline is not None
-                assert self.now_s > manifest.deadline.timestamp()
+                assert self.latest_s > manifest.deadline.timestamp()
         self.sound = True
+
+    @invariant()
+    def queues_keep_their_jobs(self) -> None:
+        """No reconciler enqueues another queue's job."""
+        for queue, bundle in self._queued():
+            assert queue == self._queue_of(bundle)
 
     def teardown(self) -> None:
         """Without further faults, every accepted job ends, and ends right."""
@@ -421,10 +467,11 @@ class ProtocolMachine(RuleBasedStateMachine):
             rounds += 1
             assert rounds <= FAIR_ROUNDS, "a job does not end"
             self._restore()
-            while self.queue:
+            while self._queued():
                 self.deliver(0, None, None)
-            self.reconcile(WORKERS[0], None, None)
-            self.now_s += 20
+            for queue in {manifest.queue_name for manifest in self._accepted()}:
+                self.reconcile(WORKERS[0], queue, None, None)
+            self._pass(20)
         self.nothing_committed_changes()
         self.outcomes_are_right()
         self.ends_are_earned()
@@ -461,24 +508,25 @@ class ProtocolMachine(RuleBasedStateMachine):
             disk=ArtifactCache(folder),
         )
 
-    def _new_port(self) -> Port:
+    def _new_port(self, queue: str) -> Port:
         port = Port(
             objects=self.history,
-            coordination=self.coordination,
-            queue=self.queue,
+            coordination=self.coordination[queue],
+            queue=self.queues[queue],
             on_begin=lambda *begun: self._on_begin(port, *begun),
         )
         port.store_is_down = lambda: self.store_is_down
         port.broker_is_down = lambda: self.broker_is_down
         return port
 
-    def _new_client(self) -> tuple[Client, Port]:
-        port = self._new_port()
+    def _new_client(self, queue: str) -> tuple[Client, Port]:
+        port = self._new_port(queue)
         client = Client(
             objects=port.objects,
             coordination=port.coordination,
             sender=port,
             settings=Settings(
+                queue=queue,
                 enqueue_window=WINDOW,
                 max_attempts=MAX_ATTEMPTS,
                 max_inline_bytes=MAX_INLINE_BYTES if self.inline else 0,
@@ -507,22 +555,27 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _isolate(self, job_id: str, shard: int) -> Any:
         return _Isolated(self._expected(self.jobs.manifest(job_id), shard))
 
-    def _reconciler(self, holder: str) -> tuple[Port, Reconciler]:
-        port, reconciler = self.reconcilers.get(holder, (None, None))
+    def _reconciler(self, queue: str, holder: str) -> tuple[Port, Reconciler]:
+        port, reconciler = self.reconcilers.get((queue, holder), (None, None))
         if port is not None and reconciler is not None:
             crashed = port.activity is not None and port.activity.crashed
             if not crashed:
                 return port, reconciler
-        port = self._new_port()
+        port = self._new_port(queue)
+        # The clocks of two machines show different times.
+        skew_s = 1e6 * WORKERS.index(holder)
         reconciler = Reconciler(
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             recovery=port.coordination,
             sender=port,
-            settings=Settings(reconcile_interval_s=5.0, enqueue_window=WINDOW, lease_s=LEASE_S),
+            settings=Settings(
+                queue=queue, reconcile_interval_s=5.0, enqueue_window=WINDOW, lease_s=LEASE_S
+            ),
             holder=holder,
+            monotonic=lambda: self.passed_s + skew_s,
         )
-        self.reconcilers[holder] = (port, reconciler)
+        self.reconcilers[queue, holder] = (port, reconciler)
         return port, reconciler
 
     def _start(
@@ -554,7 +607,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             raise activity.error
 
     def _cancel(self, job_id: str, steps: int | None, fault: Fault | None) -> None:
-        client, port = self._new_client()
+        client, port = self._new_client(self.jobs.manifest(job_id).queue_name)
         self.cancelled.add(job_id)
         self._start(port, lambda: client.job(job_id).cancel(), steps, fault)
 
@@ -574,13 +627,27 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _restore(self) -> None:
         """The visibility timeout passes, even for messages in progress."""
         at_work = [activity.bundle for activity in self.activities if activity.bundle]
-        self.queue += self.unacknowledged + at_work
+        for bundle in self.unacknowledged + at_work:
+            self.queues[self._queue_of(bundle)].append(bundle)
         self.unacknowledged.clear()
 
     def _renew_leases(self) -> None:
         for activity in self.activities:
             for (job_id, shard), attempt in activity.attempts.items():
-                self.coordination.renew([Claim(job_id, shard, attempt)], lease_s=LEASE_S)
+                queue = self.jobs.manifest(job_id).queue_name
+                claim = Claim(job_id, shard, attempt)
+                self.coordination[queue].renew([claim], lease_s=LEASE_S)
+
+    def _pass(self, seconds: float) -> None:
+        self.passed_s += seconds
+        self.set_clock(seconds)
+
+    def _queued(self) -> list[tuple[str, Sequence[ShardMessage]]]:
+        """What is queued, each with its queue."""
+        return [(queue, bundle) for queue, some in self.queues.items() for bundle in some]
+
+    def _queue_of(self, bundle: Sequence[ShardMessage]) -> str:
+        return self.jobs.manifest(bundle[0].job_id).queue_name
 
     def _activity(self, which: int) -> Activity:
         return self.activities[which % len(self.activities)]
@@ -705,8 +772,6 @@ def run_machine(
     monkeypatch.setattr("fornada.parallel.ThreadPoolExecutor", _InOrder)
     for module in ("upload", "creation", "submitter"):
         monkeypatch.setattr(f"producer.submitting.{module}.ThreadPoolExecutor", _InOrder)
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    monkeypatch.setattr("producer.submitting.submitter.now", lambda: at)
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: f"{next(_nonces[-1]):016x}")
     profile = os.environ.get("HYPOTHESIS_PROFILE")
 

@@ -7,16 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fornada.errors import (
-    FornadaError,
-    InputError,
-    IntegrityError,
-    MessageError,
-    ModelRefusedError,
-    ObjectNotFoundError,
-    UsageError,
-)
-from fornada.events import SILENT, Events, ModelDropped, ModelLoaded, TileComputed
+from fornada.errors import FornadaError, ModelDeclinedError
+from fornada.events import SILENT, Events, ModelDeclined, ModelDropped, ModelLoaded, TileComputed
 from fornada.logs import get_logger
 from fornada.memory import release_memory
 from fornada.records import ModelPin
@@ -25,6 +17,7 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.batcher import Batcher
+from worker.compute.declined_models import DeclinedModels, faults_of_loading
 from worker.compute.predictor import PredictorFactory
 
 log = get_logger(__name__)
@@ -71,6 +64,7 @@ class ModelCache:
         first_load: FirstLoad = lambda _manifest, _artifact: None,
         forget: Callable[[], object] = lambda: None,
         events: Events = SILENT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = models
         self._build = build
@@ -84,15 +78,16 @@ class ModelCache:
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._declined = DeclinedModels(clock=clock)
 
     @contextmanager
     def use(self, pin: ModelPin) -> Iterator[LoadedModel]:
         """The model of `pin`, kept in memory while the block runs.
 
         Raises:
-            ModelError: It does not exist, is refused, is not what the pin says, or breaks the wall.
+            ModelUnusableError, ModelNotFoundError: No worker can load it.
+            ModelDeclinedError: This one may not or cannot, or could not a moment ago.
             StoreError: The store cannot be reached.
-            LocalDiskError: The artifact cannot be written to the cache.
         """
         model = self._acquire(pin)
         try:
@@ -101,6 +96,16 @@ class ModelCache:
             with self._lock:
                 model.users -= 1
             self._make_room()
+
+    def why_declined(self, pin: ModelPin) -> str | None:
+        """Why this process does not try to load the model now."""
+        return self._declined.why(pin)
+
+    def decline(self, pin: ModelPin, why: str) -> None:
+        """Do not try to load the model for a while."""
+        if self._declined.why(pin) is None:
+            wait_s = self._declined.note(pin, why)
+            self._events.tell(ModelDeclined(model=pin, why=why, retry_in_s=wait_s))
 
     def warm(self, refs: Iterable[str]) -> None:
         """Load models before they are needed; those that fail are logged.
@@ -130,13 +135,21 @@ class ModelCache:
             known = self._take(pin, is_checked=False)
             if known is not None:
                 return known
-            with _faults_of_the_model():
+            why = self._declined.why(pin)
+            if why is not None:
+                raise ModelDeclinedError(why)
+            try:
                 # Even if the artifact is loaded: this version of it may be refused.
-                manifest = self._models.verified_manifest(pin)
-            known = self._take(pin, is_checked=True)
-            if known is not None:
-                return known
-            model = self._load(manifest)
+                with faults_of_loading():
+                    manifest = self._models.verified_manifest(pin)
+                known = self._take(pin, is_checked=True)
+                if known is not None:
+                    return known
+                model = self._load(manifest)
+            except ModelDeclinedError as exc:
+                self.decline(pin, str(exc))
+                raise
+            self._declined.forget(pin)
             with self._lock:
                 self._loaded[pin.sha256] = model
                 model.pins.add(pin)
@@ -156,7 +169,7 @@ class ModelCache:
 
     def _load(self, manifest: ModelManifest) -> LoadedModel:
         began_s = time.monotonic()
-        with _faults_of_the_model():
+        with faults_of_loading():
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
@@ -216,12 +229,3 @@ class ModelCache:
         return (
             len(loaded) + count <= self._max_models and taken_bytes + size_bytes <= self._max_bytes
         )
-
-
-@contextmanager
-def _faults_of_the_model() -> Iterator[None]:
-    """Turn errors that elsewhere blame the shard into faults of the model."""
-    try:
-        yield
-    except (ObjectNotFoundError, IntegrityError, MessageError, InputError, UsageError) as exc:
-        raise ModelRefusedError(str(exc)) from exc

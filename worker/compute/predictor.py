@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from model_store.engines.artifact.work import Work
@@ -94,13 +95,15 @@ class EnginePredictor:
         tile_items = self.rows_for(inputs.shape[1:])
         # Wrong weights show in any item, and all were compared when the model was published.
         compared = slice(model.work.golden_items(tile_items))
+        outputs = from_npy(models.fetch(golden.outputs), where=golden.outputs.key)
         check_golden(
             self._predict,
             inputs=inputs[compared],
-            outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key)[compared],
+            outputs=outputs[compared],
             tile_items=tile_items,
             where=f"model {manifest} on {engine.name}",
             tolerance=engine.tolerance,
+            error=ModelUnusableError if engine.publishes else ModelRefusedError,
         )
 
     def rows_for(self, item_shape: Sequence[int]) -> int:

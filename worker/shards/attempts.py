@@ -56,7 +56,7 @@ class Attempts:
         if not admission.counted:
             found = self._confirm(found)
         manifest = found.manifest
-        if manifest.deadline is not None and admission.at > manifest.deadline:
+        if manifest.expires_at is not None and admission.at > manifest.expires_at:
             self._endings.expire(manifest)
             raise Settled(ShardResult.EXPIRED)
         # A second submitter of a caller's key may have made Redis count a finished job anew.

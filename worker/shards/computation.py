@@ -65,6 +65,7 @@ class Computation:
 
         Raises:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
+            ModelDeclinedError: This worker may not or cannot load the model.
             ModelError: The model is at fault.
             ProcessDiedError: The shard killed isolated processes too.
             FornadaError: Another attempt may succeed.

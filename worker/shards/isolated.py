@@ -14,7 +14,7 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import FornadaError, PredictionError
+from fornada.errors import FornadaError, ModelDeclinedError, PredictionError
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.items import Items, Predicted
@@ -29,6 +29,7 @@ from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.declined_models import faults_of_loading
 from worker.compute.first_load import FirstLoads
 from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
@@ -79,6 +80,10 @@ class _Shard:
 
     def load(self) -> dict[str, Any]:
         """Load the model."""
+        with faults_of_loading():
+            return self._load()
+
+    def _load(self) -> dict[str, Any]:
         manifest = self._models.verified_manifest(self._manifest.model)
         disk = ArtifactCache(self._settings.cache_dir)
         artifact = disk.get_or_fetch(
@@ -161,6 +166,8 @@ def _predict_rows(
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
+    except ModelDeclinedError as exc:
+        return {"failed": "declined", "message": str(exc)}
     except FornadaError as exc:
         return {"failed": exc.fault, "message": str(exc)}
     except OSError as exc:

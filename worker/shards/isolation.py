@@ -12,7 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from fornada.errors import FornadaError, InputError, ModelRefusedError, StoreUnavailableError
+from fornada.errors import (
+    FornadaError,
+    InputError,
+    ModelDeclinedError,
+    ModelUnusableError,
+    StoreUnavailableError,
+)
 from fornada.files.scratch import scratch_folder
 from fornada.formats.npy import from_npy
 from fornada.logs import get_logger
@@ -110,7 +116,8 @@ class IsolatedProcess:
         Raises:
             ProcessDiedError: The process died over them.
             InputError: The shard cannot be read.
-            ModelRefusedError: The model cannot be used, or the process dies while it loads it.
+            ModelUnusableError: No worker can load the model.
+            ModelDeclinedError: It is not loaded here, or the process dies while it loads it.
             StoreUnavailableError: Another attempt may succeed.
         """
         process = self._process or self._start()
@@ -152,7 +159,7 @@ class IsolatedProcess:
         """Start the process and wait until it has loaded the model.
 
         Raises:
-            ModelRefusedError: It dies over that.
+            ModelDeclinedError: It dies over that.
         """
         for _ in range(_DEATHS_AT_LOAD):
             self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -167,7 +174,10 @@ class IsolatedProcess:
                 _raise_failure(answer)
                 self.engine = answer["engine"]
                 return self._process
-        raise ModelRefusedError("the process that loads it dies; try it with `fornada doctor`")
+        raise ModelDeclinedError(
+            "the process that loads it dies; try it with `fornada doctor`, and give workers more "
+            "memory"
+        )
 
     def _how_it_ended(self) -> str:
         code = self._end()
@@ -206,6 +216,10 @@ def isolated_command(job_id: str, shard: int) -> list[str]:
 
 def _raise_failure(answer: dict[str, Any]) -> None:
     # After any other fault, another attempt may succeed.
-    kinds: dict[str, type[FornadaError]] = {"item": InputError, "model": ModelRefusedError}
+    kinds: dict[str, type[FornadaError]] = {
+        "item": InputError,
+        "model": ModelUnusableError,
+        "declined": ModelDeclinedError,
+    }
     if "failed" in answer:
         raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])

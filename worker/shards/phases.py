@@ -27,6 +27,8 @@ class ShardResult(StrEnum):
     FAILED = "failed"
     #: The shard is left to the reconciler.
     DEFERRED = "deferred"
+    #: The same, without a lease: this worker cannot go on with the job, others may.
+    GIVEN_BACK = "given back"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
-from fornada.errors import FornadaError, MessageError, ModelError
+from fornada.errors import FornadaError, MessageError, ModelDeclinedError, ModelError
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.outcome import ShardOutcome
@@ -49,6 +49,8 @@ class ShardService:
         decoders: Executor | None = None,
     ) -> None:
         self._manifests = manifests
+        self._models = models
+        self._worker = worker
         self._leases = leases
         self._endings = endings
         self._lease_s = lease_s = settings.lease_s
@@ -89,8 +91,9 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
-        steps = Steps(leases=self._leases, events=self._events)
-        attempts = self._attempts.begin_all(self._find_all(messages, runs, steps), steps)
+        steps = Steps(leases=self._leases, worker=self._worker, events=self._events)
+        found = self._without_declined(self._find_all(messages, runs, steps), steps)
+        attempts = self._attempts.begin_all(found, steps)
         with self._renewed(attempts):
             computed = self._compute_all(attempts, steps)
             self._commits.commit_all(self._commits.commit_ends(computed, steps), steps)
@@ -108,6 +111,20 @@ class ShardService:
                     raise MessageError(fact)
                 found.append(Found(run=run, manifest=manifest))
         return found
+
+    def _without_declined(self, found: Sequence[Found], steps: Steps) -> list[Found]:
+        """Give back shards of models that this process does not try to load now."""
+        declined: dict[str, list[Claim]] = {}
+        rest = []
+        for each in found:
+            why = self._models.why_declined(each.manifest.model)
+            if why is None:
+                rest.append(each)
+            else:
+                declined.setdefault(why, []).append(each.run)
+        for why, runs in declined.items():
+            steps.give_back(runs, why)
+        return rest
 
     def _compute_all(self, attempts: Sequence[Begun], steps: Steps) -> list[Computed]:
         together: Sequence[ShardOutcome | None] = self._compute_together(attempts) or [
@@ -131,6 +148,9 @@ class ShardService:
             return self._computation.run_together(attempts)
         except MemoryError:
             raise
+        except ModelDeclinedError:
+            # Each says so again, without another try.
+            return None
         except Exception as exc:  # noqa: BLE001 - computed alone, each shard says what is wrong with it
             self._events.tell(BundleSplit(shard_count=len(attempts), why=str(exc)))
             return None
@@ -141,6 +161,10 @@ class ShardService:
             return self._computation.dead(attempt, "crash-loop", self._crash_detail(attempt))
         try:
             return self._computation.run(attempt)
+        except ModelDeclinedError as exc:
+            # It may be the isolated process that cannot load it.
+            self._models.decline(manifest.model, str(exc))
+            raise
         except ModelError as exc:
             # Every other shard would meet the same model.
             self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")

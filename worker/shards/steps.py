@@ -1,10 +1,16 @@
 """Guards the steps of a bundle's shards, so that a failure ends no more than its own shard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fornada.coordination.interface import Claim, Leases
-from fornada.errors import FornadaError, JobNotFoundError, MessageError
+from fornada.errors import (
+    FornadaError,
+    JobNotFoundError,
+    MessageError,
+    ModelDeclinedError,
+    StoreError,
+)
 from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger
 from worker.shards.phases import ShardResult
@@ -23,8 +29,9 @@ class Settled(Exception):  # noqa: N818 - no error: the shard needs no further s
 class Steps:
     """The results of one bundle."""
 
-    def __init__(self, *, leases: Leases, events: Events) -> None:
+    def __init__(self, *, leases: Leases, worker: str, events: Events) -> None:
         self._leases = leases
+        self._worker = worker
         self._events = events
         self._results: dict[str, ShardResult] = {}
 
@@ -52,9 +59,7 @@ class Steps:
             for run in runs:
                 self.drop(run, str(exc))
         except (FornadaError, OSError) as exc:
-            # The store, Redis or the disk fails for now, which is no fault of the shard.
-            for run in runs:
-                self.defer(run, exc, counted=False)
+            self._leave(runs, exc)
         except MemoryError:
             raise
         except Exception as exc:
@@ -62,10 +67,27 @@ class Steps:
             for run in runs:
                 self.defer(run, exc, counted=True)
 
+    def _leave(self, runs: Sequence[Claim], exc: FornadaError | OSError) -> None:
+        if _is_of_this_worker(exc):
+            self.give_back(runs, str(exc))
+            return
+        # The store, Redis or the disk fails for now, which is no fault of the shard.
+        for run in runs:
+            self.defer(run, exc, counted=False)
+
     def drop(self, run: Claim, error: str) -> None:
         """Settle a shard that does not exist."""
         self.settle(run, ShardResult.ENDED)
         self._events.tell(MessageDropped(error=error, job_id=run.job_id, shard=run.shard))
+
+    def give_back(self, runs: Sequence[Claim], why: str) -> None:
+        """Leave shards to other workers; this one says why it cannot go on with their jobs."""
+        for run in runs:
+            self.settle(run, ShardResult.GIVEN_BACK)
+        try:
+            self._leases.give_back(runs, process=self._worker, why=why)
+        except FornadaError as redis_error:
+            log.warning("shards not given back", job_id=runs[0].job_id, error=str(redis_error))
 
     def defer(self, run: Claim, exc: Exception, *, counted: bool) -> None:
         """Leave the shard to the reconciler; `counted` if this was an attempt at it."""
@@ -81,3 +103,11 @@ class Steps:
                 self._leases.forget_attempt(run)
         except FornadaError as redis_error:
             log.warning("attempt not recorded", job_id=run.job_id, error=str(redis_error))
+
+
+def _is_of_this_worker(exc: Exception) -> bool:
+    """Whether trying again here is of no use, and the shard is not at fault."""
+    if isinstance(exc, StoreError):
+        # The store refuses this worker, for good: what an operator has to mend.
+        return exc.fault not in {"item", "transient"}
+    return isinstance(exc, ModelDeclinedError)

@@ -1,7 +1,7 @@
 -- Count attempts and take leases. Attempts are counted by id, so a client's retry counts once.
 -- KEYS: of each attempt: counters, attempts, leases, done, ended, enqueued.
--- ARGV: lease in ms, how long to keep counters in ms, then of each attempt: shard, id.
-local lease_ms, forget_ms = ARGV[1], ARGV[2]
+-- ARGV: queue, lease in ms, how long to keep counters in ms, then of each attempt: shard, id.
+local queue, lease_ms, forget_ms = ARGV[1], ARGV[2], ARGV[3]
 local function begin(job, attempts, leases, done, ended, enqueued, shard, attempt)
   if redis.call('EXISTS', ended) == 1 then return 'ended', 0 end
   if redis.call('GETBIT', done, shard) == 1 then return 'done', 0 end
@@ -14,7 +14,7 @@ local function begin(job, attempts, leases, done, ended, enqueued, shard, attemp
     redis.call('HINCRBY', job, 'attempts', 1)
     redis.call('HSETNX', job, 'started_ms', string.format('%.0f', now_ms))
   end
-  redis.call('HSET', leases, shard, string.format('%s %.0f', attempt, now_ms + lease_ms))
+  redis.call('HSET', leases, shard, new_lease(attempt, queue, lease_ms))
   redis.call('ZREM', enqueued, shard)
   for _, key in ipairs({job, attempts, leases}) do redis.call('PEXPIRE', key, forget_ms) end
   local _, count = string.gsub(ids, ' ', '')
@@ -23,7 +23,7 @@ end
 local begun = {now_ms}
 for i = 0, #KEYS / 6 - 1 do
   local job, attempts, leases, done, ended, enqueued = unpack(KEYS, 6 * i + 1, 6 * i + 6)
-  local shard, attempt = unpack(ARGV, 2 * i + 3, 2 * i + 4)
+  local shard, attempt = unpack(ARGV, 2 * i + 4, 2 * i + 5)
   local status, count = begin(job, attempts, leases, done, ended, enqueued, shard, attempt)
   begun[#begun + 1] = status
   begun[#begun + 1] = count

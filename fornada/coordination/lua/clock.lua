@@ -1,9 +1,22 @@
--- Prepended to every script: the server's clock, and who holds a lease by it.
-local clock = redis.call('TIME')
-local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+-- Prepended to every script. Deadlines go by the server's clock. Leases and waits go by the clock
+-- of a queue, which moves only while a reconciler leads the queue (beat.lua).
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local clocks = {}
+local function queue_ms(queue)
+  clocks[queue] = clocks[queue] or tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0
+  return clocks[queue]
+end
+local function new_lease(attempt, queue, lease_ms)
+  return string.format('%s %s %.0f %s', attempt, queue, queue_ms(queue), lease_ms)
+end
+-- The attempt that holds a lease, then its queue, the lease in ms, and whether the attempt is over.
+-- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease.
 local function holder_of(lease)
-  if not lease then return false end
-  local attempt, until_ms = string.match(lease, '^(%S+) (%d+)$')
-  if tonumber(until_ms) > now_ms then return attempt end
-  return false
+  local attempt, queue, since_ms, lease_ms, rest =
+    string.match(lease or '', '^(%S+) (%S+) (%d+) (%d+)(.*)$')
+  if not attempt then return false end
+  local age_ms = queue_ms(queue) - since_ms
+  if age_ms < 0 or age_ms >= tonumber(lease_ms) then return false end
+  return attempt, queue, tonumber(lease_ms), rest ~= ''
 end

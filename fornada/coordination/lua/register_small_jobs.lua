@@ -10,9 +10,11 @@ for i = 0, (#KEYS - 3) / 2 - 1 do
   redis.call('SADD', KEYS[1], id)
   redis.call('ZADD', KEYS[2], now_ms, id)
   redis.call('HSET', job, 'counted', at, 'shards', shards, 'deadline_ms', deadline_ms)
+  redis.call('HSET', job, 'queue', KEYS[3])
   redis.call('PEXPIRE', job, ARGV[2])
   if room then
-    for shard = 0, shards - 1 do redis.call('ZADD', enqueued, at, shard) end
+    local enqueued_at = string.format('%.0f', queue_ms(KEYS[3]))
+    for shard = 0, shards - 1 do redis.call('ZADD', enqueued, enqueued_at, shard) end
     redis.call('PEXPIRE', enqueued, ARGV[2])
   end
 end

@@ -1,9 +1,10 @@
--- Extend leases, and take those that were lost; leases of other attempts stay.
--- KEYS: of each attempt: leases. ARGV: lease in ms, then of each attempt: shard, id.
+-- Extend leases, and take those that were lost; those of other attempts stay, as do those of
+-- attempts that are over. KEYS: of each attempt: leases.
+-- ARGV: queue, lease in ms, then of each attempt: shard, id.
 for i = 1, #KEYS do
-  local leases, shard, attempt = KEYS[i], ARGV[2 * i], ARGV[2 * i + 1]
-  local holder = holder_of(redis.call('HGET', leases, shard))
-  if not holder or holder == attempt then
-    redis.call('HSET', leases, shard, string.format('%s %.0f', attempt, now_ms + ARGV[1]))
+  local leases, shard, attempt = KEYS[i], ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local holder, _, _, is_over = holder_of(redis.call('HGET', leases, shard))
+  if not holder or (holder == attempt and not is_over) then
+    redis.call('HSET', leases, shard, new_lease(attempt, ARGV[1], ARGV[2]))
   end
 end

@@ -1,25 +1,37 @@
--- Find jobs that need attention: their positions, and their lost shards, or none if unclear.
--- KEYS: of each job: counters, done, leases, enqueued. ARGV: how long a message may wait in ms.
-local oldest_ms = now_ms - ARGV[1]
-local function lost_of(job, done, leases, enqueued)
-  local shards, deadline_ms = unpack(redis.call('HMGET', job, 'shards', 'deadline_ms'))
-  if not shards then return nil end
-  if deadline_ms ~= '' and now_ms > tonumber(deadline_ms) then return nil end
+-- Find jobs that need attention, or are another queue's: their positions, `lost`, `unclear` or
+-- `other`, and the lost shards.
+-- KEYS: of each job: counters, done, leases, enqueued. ARGV: queue, how long a message may wait in
+-- ms.
+local clock_ms = queue_ms(ARGV[1])
+local oldest_ms = clock_ms - ARGV[2]
+local function is_enqueued(enqueued, shard)
+  local since_ms = tonumber(redis.call('ZSCORE', enqueued, shard))
+  if since_ms and since_ms > clock_ms then
+    -- By another clock: it waits from now on.
+    redis.call('ZADD', enqueued, string.format('%.0f', clock_ms), shard)
+    return true
+  end
+  return since_ms and since_ms >= oldest_ms
+end
+local function state_of(job, done, leases, enqueued)
+  local facts = redis.call('HMGET', job, 'shards', 'deadline_ms', 'queue')
+  local shards, deadline_ms, queue = tonumber(facts[1]), tonumber(facts[2]), facts[3]
+  if queue and queue ~= ARGV[1] then return 'other', {} end
+  if not shards or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
   local lost, done_count = {}, 0
   for shard = 0, shards - 1 do
     if redis.call('GETBIT', done, shard) == 1 then
       done_count = done_count + 1
-    elseif not holder_of(redis.call('HGET', leases, shard)) then
-      local since_ms = redis.call('ZSCORE', enqueued, shard)
-      if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end
+    elseif not holder_of(redis.call('HGET', leases, shard)) and not is_enqueued(enqueued, shard) then
+      lost[#lost + 1] = shard
     end
   end
-  if done_count == tonumber(shards) then return nil end
-  return lost
+  if done_count == shards then return 'unclear', {} end
+  return #lost > 0 and 'lost' or 'fine', lost
 end
 local found = {}
 for i = 0, #KEYS / 4 - 1 do
-  local lost = lost_of(unpack(KEYS, 4 * i + 1, 4 * i + 4))
-  if not lost or #lost > 0 then found[#found + 1] = {i, lost or {}} end
+  local state, lost = state_of(unpack(KEYS, 4 * i + 1, 4 * i + 4))
+  if state ~= 'fine' then found[#found + 1] = {i, state, lost} end
 end
 return found

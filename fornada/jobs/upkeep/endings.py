@@ -54,7 +54,7 @@ class Endings:
 
     def expire(self, manifest: JobManifest) -> JobFinal | None:
         """End a job whose deadline passed."""
-        return self.end(manifest, "EXPIRED", f"the deadline {manifest.deadline:%FT%TZ} passed")
+        return self.end(manifest, "EXPIRED", f"the deadline {manifest.expires_at:%FT%TZ} passed")
 
     def forget(self, job_id: str, state: str) -> None:
         """Tell Redis that the job is over; the store knows."""

@@ -1,8 +1,10 @@
 """Manifests of the jobs that a process works on, each read and held once."""
 
 import threading
+import time
 from collections import OrderedDict
 
+from fornada.errors import MessageError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 
@@ -10,6 +12,9 @@ from fornada.jobs.store import JobStore
 _KEPT_JOBS = 32
 #: Most shards held, over all jobs; about 200 bytes each.
 _KEPT_SHARDS = 1_000_000
+#: How long a manifest that cannot be read is not read again, and most of them remembered.
+_UNREADABLE_S = 60.0
+_KEPT_UNREADABLE = 1024
 
 
 class Manifests:
@@ -20,6 +25,8 @@ class Manifests:
         self._kept: OrderedDict[str, JobManifest] = OrderedDict()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
+        #: Job whose manifest cannot be read → why, and until when that holds.
+        self._unreadable: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def get(self, job_id: str) -> JobManifest:
         """The job's manifest.
@@ -30,21 +37,42 @@ class Manifests:
             StoreError: The store cannot be reached.
         """
         with self._lock:
+            known = self._known(job_id)
+            if known is not None:
+                return known
             reading = self._reading.setdefault(job_id, threading.Lock())
         # If every thread read a large one, it would be in memory as many times.
         with reading:
             with self._lock:
-                if job_id in self._kept:
-                    self._kept.move_to_end(job_id)
-                    return self._kept[job_id]
+                known = self._known(job_id)
+            if known is not None:
+                return known
             try:
                 manifest = self._jobs.manifest(job_id)
+            except MessageError as exc:
+                with self._lock:
+                    self._remember_unreadable(job_id, str(exc))
+                raise
             finally:
                 with self._lock:
                     self._reading.pop(job_id, None)
             with self._lock:
                 self._keep(manifest)
             return manifest
+
+    def _known(self, job_id: str) -> JobManifest | None:
+        if job_id in self._kept:
+            self._kept.move_to_end(job_id)
+            return self._kept[job_id]
+        why, until_s = self._unreadable.get(job_id, ("", 0.0))
+        if time.monotonic() < until_s:
+            raise MessageError(why)
+        return None
+
+    def _remember_unreadable(self, job_id: str, why: str) -> None:
+        self._unreadable[job_id] = why, time.monotonic() + _UNREADABLE_S
+        if len(self._unreadable) > _KEPT_UNREADABLE:
+            self._unreadable.popitem(last=False)
 
     def _keep(self, manifest: JobManifest) -> None:
         self._kept[manifest.job_id] = manifest

@@ -211,6 +211,7 @@ class OpenVINOEngine:
         self.calls_ahead = threads
         self._precision = precision
         self.name = f"openvino {version('openvino')} {precision}"
+        self.publishes = False
         self.tolerance = golden.GOLDEN_TOLERANCE if precision == "float32" else BFLOAT16_TOLERANCE
 
     def forget(self) -> None:

@@ -262,11 +262,54 @@ MUTATIONS = (
     Mutation(
         name="lease-ignored-in-memory",
         path="fornada/coordination/counters.py",
-        old="elif self.holder(shard, now_s) not in {None, claim.attempt}:",
+        old="elif holder_of(self.leases.get(shard), clocks) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
             f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life[conditional]",
+        ),
+    ),
+    # Clocks and queues.
+    Mutation(
+        name="lease-by-server-clock",
+        path="fornada/coordination/lua/clock.lua",
+        old="tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0",
+        new="now_ms",
+        tests=(f"{_COORDINATION}a_begun_shard_whose_lease_ran_out_is_lost[redis]",),
+    ),
+    Mutation(
+        name="clock-step-uncapped",
+        path="fornada/jobs/upkeep/leadership.py",
+        old="step_s=min(unmoved_s, self._most_step_s),",
+        new="step_s=unmoved_s,",
+        tests=(
+            f"{_RECONCILER}leases_run_out_as_the_leader_watches_and_not_by_redis_clock[conditional]",
+        ),
+    ),
+    Mutation(
+        name="leader-without-watching",
+        path="fornada/jobs/upkeep/leadership.py",
+        old="after=self._last if led or unmoved_s >= self._lead_s else None,",
+        new="after=self._last,",
+        tests=(
+            f"{_RECONCILER}only_the_leader_enqueues_and_another_leads_once_it_shows_no_life[conditional]",
+        ),
+    ),
+    Mutation(
+        name="beat-of-another-overtaken",
+        path="fornada/coordination/lua/beat.lua",
+        old="if number and last ~= ARGV[2] then return last end\n",
+        new="if number and ARGV[2] == '' then return last end\n",
+        tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
+    ),
+    Mutation(
+        name="job-of-another-queue-taken",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="if job.manifest.queue_name != self._settings.queue:",
+        new="if False:",
+        tests=(
+            f"{_RECONCILER}a_job_of_another_queue_is_left_alone_however_it_stands[conditional]",
+            _MACHINE,
         ),
     ),
     Mutation(
@@ -330,7 +373,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="done-not-restored-after-a-flush",
-        path="fornada/jobs/upkeep/reconciler.py",
+        path="fornada/jobs/upkeep/looks.py",
         old="        self._recovery.restore_done(job_id, done)\n",
         new="",
         tests=(
@@ -339,7 +382,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="cancel-request-ignored",
-        path="fornada/jobs/upkeep/reconciler.py",
+        path="fornada/jobs/upkeep/looks.py",
         old="request = self._jobs.cancel_request(manifest.job_id)",
         new="request = None",
         tests=(f"{_RECONCILER}an_interrupted_cancel_is_finished_with_its_reason[conditional]",),
@@ -432,8 +475,8 @@ MUTATIONS = (
     Mutation(
         name="lost-small-jobs-not-seen-by-redis",
         path="fornada/coordination/lua/triage.lua",
-        old="if not since_ms or tonumber(since_ms) < oldest_ms then lost[#lost + 1] = shard end",
-        new="if not since_ms then lost[#lost + 1] = shard end",
+        old="return since_ms and since_ms >= oldest_ms",
+        new="return since_ms",
         tests=(f"{_REDIS_SMALL}shards_whose_lease_or_message_ran_out_are_lost[redis]",),
     ),
     Mutation(
@@ -460,8 +503,8 @@ MUTATIONS = (
     Mutation(
         name="cancelled-small-jobs-not-looked-at",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="return {job_id for job_id, request in requests if request is not None}",
-        new="return {job_id for job_id, request in requests if request is None and False}",
+        old="return {job_id for job_id, may_be in asked if may_be}",
+        new="return {job_id for job_id, may_be in asked if may_be and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
     ),
     Mutation(

@@ -1,8 +1,6 @@
 """Steps that tests of coordination share."""
 
-import time
-
-from fornada.coordination.interface import Admission, Claim, Leases
+from fornada.coordination.interface import Admission, Claim, Leases, Recovery
 
 #: A lease that outlasts its test.
 LONG_S = 60.0
@@ -15,8 +13,7 @@ def begin(
     return leases.begin([Claim(job_id, shard, attempt)], lease_s=lease_s)[0]
 
 
-def let_pass(seconds: float) -> None:
-    """Let the server's clock advance; there is nothing else to wait for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        pass
+def let_pass(coordination: Recovery, seconds: float) -> None:
+    """Move the queue's clock, as its leader does while time passes."""
+    last = coordination.beat("leader", after=None, step_s=0)
+    coordination.beat(last.holder, after=last, step_s=seconds)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from fornada import keys
 from fornada.coordination import redis_jobs
-from fornada.coordination.interface import Claim, Coordination, Progress, ShardEnd, SmallJob
+from fornada.coordination.interface import Beat, Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError
 from fornada.local.ports import free_port
@@ -75,11 +75,14 @@ def test_ended_and_dropped_jobs_are_not_open(coordination: Coordination) -> None
 # Newest jobs.
 
 
-def test_submitted_jobs_are_listed_newest_first(coordination: Coordination) -> None:
+def test_submitted_jobs_are_listed_newest_first(
+    coordination: Coordination, wait_until: Callable[..., None]
+) -> None:
     coordination.rebuild_open_jobs([])
     for job_id in ("b", "a", "c"):
+        before = coordination.server_time()
         coordination.open_job(job_id, new=True)
-        let_pass(0.002)
+        wait_until(lambda at=before: coordination.server_time() - at > timedelta(milliseconds=2))
     coordination.register_small_jobs([SMALL], queue="fornada", window=1)
     # Neither is a submission.
     coordination.open_job("a")
@@ -112,7 +115,7 @@ def test_attempts_are_counted(coordination: Coordination) -> None:
     for attempt in ("a", "b", "c"):
         begun = begin(coordination, "job", 7, attempt, lease_s=0.001)
         counts.append((begun.status, begun.attempts))
-        let_pass(0.01)
+        let_pass(coordination, 0.01)
 
     assert [("begun", 1), ("begun", 2), ("begun", 3)] == counts
 
@@ -138,7 +141,7 @@ def test_a_renewed_lease_holds(coordination: Coordination) -> None:
     begin(coordination, "job", 0, "a", lease_s=SHORT_S)
 
     coordination.renew([Claim("job", 0, "a")], lease_s=LONG_S)
-    let_pass(2 * SHORT_S)
+    let_pass(coordination, 2 * SHORT_S)
 
     assert "leased" == begin(coordination, "job", 0, "b").status
 
@@ -161,7 +164,7 @@ def test_renewing_does_not_take_a_lease_from_another(coordination: Coordination)
 def test_the_last_error_is_remembered_beside_the_count(coordination: Coordination) -> None:
     for attempt in ("a", "b", "c"):
         begin(coordination, "job", 0, attempt, lease_s=0.001)
-        let_pass(0.01)
+        let_pass(coordination, 0.01)
     assert coordination.last_error("job", 0) is None
     coordination.note_failure(Claim("job", 0, "a"), "ValueError: no")
     coordination.note_failure(Claim("job", 0, "a"), "KeyError: ü")
@@ -173,7 +176,7 @@ def test_the_last_error_is_remembered_beside_the_count(coordination: Coordinatio
 def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordination) -> None:
     for attempt in ("aa", "a", "ba"):
         begun = begin(coordination, "job", 0, attempt, lease_s=0.001)
-        let_pass(0.01)
+        let_pass(coordination, 0.01)
     assert 3 == begun.attempts
 
     coordination.forget_attempt(Claim("job", 0, "a"))
@@ -181,6 +184,50 @@ def test_an_attempt_whose_id_is_part_of_anothers_counts_too(coordination: Coordi
 
     assert 3 == begin(coordination, "job", 0, "c").attempts
     assert 3 == begin(coordination, "job", 0, "c").attempts
+
+
+def test_shards_given_back_are_free_uncounted_and_say_why(coordination: Coordination) -> None:
+    coordination.open_job("job", new=True)
+    coordination.mark_enqueued("job", [0, 1, 2])
+    begin(coordination, "job", 0, "a")
+    begin(coordination, "job", 1, "theirs")
+
+    # when a worker gives back a shard it began, one that another holds, and one it never began
+    claims = [Claim("job", shard, "a") for shard in (0, 1, 2)]
+    for _ in range(2):
+        coordination.give_back(claims, process="worker-1", why="no key")
+
+    # then the first is free, as if it had never been begun, and the other's is untouched
+    progress = coordination.progress("job")
+    assert ({1}, {}, 1) == (progress.running, dict(progress.enqueued), progress.attempts)
+    assert progress.counted
+    assert 1 == begin(coordination, "job", 0, "b").attempts
+    assert "leased" == begin(coordination, "job", 1, "c").status
+
+    # and all know why, of each of a few processes, until the job ends
+    coordination.hold_up("job", "worker-2", "no disk" * 1000)
+    for number in range(20):
+        coordination.give_back(claims[:1], process=f"w{number}", why="no key")
+    held_up = coordination.held_up(["other", "job"])
+    assert ["job"] == list(held_up)
+    assert dict(coordination.progress("job").held_up) == held_up["job"]
+    assert (16, "no key") == (len(held_up["job"]), held_up["job"]["worker-1"])
+    assert 500 == len(held_up["job"]["worker-2"])
+    coordination.end_jobs({"job": "EXPIRED"})
+    assert {} == coordination.held_up(["job"])
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_and_not_as_open(
+    coordination: Coordination,
+) -> None:
+    coordination.rebuild_open_jobs(["a", "b"])
+
+    assert [True, False] == [coordination.quarantine_job("a", "no manifest") for _ in range(2)]
+
+    assert {"b"} == coordination.open_jobs()
+    assert {"a": "no manifest"} == coordination.unreadable_jobs()
+    coordination.drop_jobs(["a"])
+    assert {} == coordination.unreadable_jobs()
 
 
 # Done and ended.
@@ -269,17 +316,12 @@ def test_outcomes_in_the_store_are_added_to_those_counted(
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 5])
-    let_pass(0.1)
-    before = coordination.server_time()
+    let_pass(coordination, 0.1)
+    # Enqueueing again restarts the age.
     coordination.mark_enqueued("job", [0])
+    let_pass(coordination, 10)
 
-    enqueued = coordination.progress("job").enqueued
-
-    passed_s = (coordination.server_time() - before).total_seconds()
-    assert {0, 5} == set(enqueued)
-    # Enqueueing again restarts the age. Redis counts in milliseconds.
-    assert enqueued[0] <= passed_s + 0.002
-    assert 0.09 <= enqueued[5]
+    assert {0: 10, 5: 10.1} == coordination.progress("job").enqueued
 
 
 def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordination) -> None:
@@ -292,15 +334,58 @@ def test_a_job_is_open_once_something_of_it_is_enqueued(coordination: Coordinati
     assert {} == coordination.progress("job").enqueued
 
 
-def test_a_begun_shard_whose_lease_ran_out_is_lost(
-    coordination: Coordination, wait_until: Callable[..., None]
-) -> None:
+def test_a_begun_shard_whose_lease_ran_out_is_lost(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0])
-    begin(coordination, "job", 0, "a", lease_s=SHORT_S)
+    begin(coordination, "job", 0, "a", lease_s=30)
+    for passed_s, leased in ((29.9, {0}), (0.1, set())):
+        let_pass(coordination, passed_s)
 
-    wait_until(lambda: set() == coordination.progress("job").running)
+        progress = coordination.progress("job")
+        assert (leased, {}) == (progress.leased, progress.enqueued)
 
-    assert {} == coordination.progress("job").enqueued
+
+def test_a_lease_from_a_clock_that_was_lost_is_nobodys(redis_url: str) -> None:
+    coordination = _on_redis(redis_url)
+    let_pass(coordination, 1000)
+    begin(coordination, "job", 0, "a")
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(keys.redis_leader("fornada"))
+        # Nor is what is no lease.
+        client.hset(keys.JobStateKeys("job").leases, mapping={"1": "x", "2": "a b c d"})
+        client.hset(keys.redis_leader("fornada"), mapping={"beat": "\xff", "clock_ms": "x"})
+
+    assert ["begun"] * 3 == [begin(coordination, "job", n, "b").status for n in range(3)]
+    let_pass(coordination, 1)
+    assert {0, 1, 2} == coordination.progress("job").leased
+
+
+def test_a_shard_whose_attempt_failed_rests_and_does_not_run(coordination: Coordination) -> None:
+    for shard in range(3):
+        begin(coordination, "job", shard, "a", lease_s=30)
+    let_pass(coordination, 20)
+    coordination.note_failure(Claim("job", 0, "a"), "ValueError: no")
+    coordination.forget_attempt(Claim("job", 1, "a"))
+    # Both are still renewed with the rest of their bundle.
+    coordination.renew([Claim("job", shard, "a") for shard in range(3)], lease_s=30)
+
+    for passed_s, leased in ((0, {0, 1, 2}), (15, {2})):
+        let_pass(coordination, passed_s)
+        progress = coordination.progress("job")
+        assert (leased, {2}) == (progress.leased, progress.running)
+
+
+def test_nothing_runs_where_nobody_leads(redis_url: str) -> None:
+    coordination = _on_redis(redis_url)
+    begin(coordination, "job", 0, "a", lease_s=30)
+    for ago_ms, running in ((1000, {0}), (31_000, set()), (-31_000, set())):
+        let_pass(coordination, 0)
+        with redis.Redis.from_url(redis_url) as client:
+            # When it was last seen, by a clock that was perhaps set back since.
+            at_ms = round(coordination.server_time().timestamp() * 1000) - ago_ms
+            client.hset(keys.redis_leader("fornada"), "at_ms", at_ms)
+
+        progress = coordination.progress("job")
+        assert ({0}, running) == (progress.leased, progress.running)
 
 
 def test_attempts_and_the_first_beginning_are_counted_for_the_job(
@@ -379,34 +464,40 @@ def test_a_job_of_an_id_that_just_ended_begins_and_is_not_fully_counted(
 # Leading.
 
 
-def test_one_reconciler_leads_and_stays_the_leader(coordination: Coordination) -> None:
-    told = [
-        coordination.hold_reconciler_lease(holder, lease_s=LONG_S)
-        for holder in ("a", "b", "a", "b")
-    ]
+def test_who_knows_the_last_beat_leads(coordination: Coordination) -> None:
+    first = coordination.beat("a", after=None, step_s=0)
+    assert Beat("a", 1) == first
+    assert first == coordination.beat("b", after=None, step_s=0)
 
-    assert [True, False, True, False] == told
+    # when the leader beats, then who saw the beat before does not succeed it
+    second = coordination.beat("a", after=first, step_s=1)
+    assert Beat("a", 2) == second
+    assert second == coordination.beat("b", after=first, step_s=1)
 
-
-def test_another_leads_when_the_lease_runs_out(
-    coordination: Coordination, wait_until: Callable[..., None]
-) -> None:
-    coordination.hold_reconciler_lease("a", lease_s=SHORT_S)
-
-    wait_until(lambda: coordination.hold_reconciler_lease("b", lease_s=LONG_S))
-
-    assert not coordination.hold_reconciler_lease("a", lease_s=LONG_S)
+    # and who saw that one does
+    third = coordination.beat("b", after=second, step_s=1)
+    assert Beat("b", 3) == third
+    assert third == coordination.beat("a", after=second, step_s=1)
 
 
-def test_each_jobs_end_has_a_leader_of_its_own(coordination: Coordination) -> None:
-    coordination.hold_reconciler_lease("a", lease_s=LONG_S)
+def test_the_queues_clock_moves_with_its_leader_alone(coordination: Coordination) -> None:
+    coordination.mark_enqueued("job", [0])
+    first = coordination.beat("a", after=None, step_s=5)
+    for holder, after, age_s in (("b", None, 5), ("a", first, 10), ("a", first, 10)):
+        coordination.beat(holder, after=after, step_s=5)
 
+        assert {0: age_s} == coordination.progress("job").enqueued
+
+
+def test_each_jobs_end_is_summed_up_by_one(coordination: Coordination) -> None:
     told = [
         coordination.hold_end_lease(job_id, holder, lease_s=LONG_S)
         for job_id, holder in (("job", "b"), ("job", "c"), ("job", "b"), ("other", "c"))
     ]
-
     assert [True, False, True, True] == told
+
+    let_pass(coordination, LONG_S)
+    assert coordination.hold_end_lease("job", "c", lease_s=LONG_S)
 
 
 # Redis alone.
@@ -437,7 +528,7 @@ def test_every_key_expires_except_the_lists_of_jobs(redis_url: str) -> None:
     coordination.decide_ends({"small": b"{}"})
     coordination.restore_small_job(SmallJob(job_id="known", shard_count=2))
     coordination.end_jobs({"over": "FAILED"})
-    coordination.hold_reconciler_lease("a", lease_s=LONG_S)
+    coordination.beat("a", after=None, step_s=0)
 
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for_ever = {key for key in client.scan_iter() if client.ttl(key) < 0}
@@ -472,7 +563,7 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
     assert coordination.leader() is None
 
-    coordination.hold_reconciler_lease("worker-1", lease_s=LONG_S)
+    coordination.beat("worker-1", after=None, step_s=0)
 
     facts = coordination.server_facts()
     assert ("Valkey", "noeviction", True) == (

@@ -30,7 +30,7 @@ def findings(done: Result) -> dict[str, str]:
 def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
     environ: dict[str, str], settings: Settings
 ) -> None:
-    RedisCoordination.from_settings(settings).hold_reconciler_lease("worker-1", lease_s=60)
+    RedisCoordination.from_settings(settings).beat("worker-1", after=None, step_s=0)
 
     done = doctor(environ, "--json")
 

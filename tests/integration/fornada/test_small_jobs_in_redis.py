@@ -1,9 +1,15 @@
 """Small jobs, many at a time, on a real Valkey and in memory: both pass the same tests."""
 
-from collections.abc import Callable
+import time
 from datetime import timedelta
 
+import redis
+from pydantic import SecretStr
+
+from fornada import keys
 from fornada.coordination.interface import Claim, Coordination, ShardEnd, SmallJob, Triage
+from fornada.coordination.redis import RedisCoordination
+from fornada.settings import Settings
 
 from .coordinating import LONG_S, begin, let_pass
 
@@ -66,7 +72,7 @@ def test_attempts_at_several_shards_are_admitted_one_by_one(coordination: Coordi
 def test_a_second_attempt_is_not_the_first(coordination: Coordination) -> None:
     register(coordination, job())
     begin(coordination, "job", 0, "a", lease_s=0.001)
-    let_pass(0.01)
+    let_pass(coordination, 0.01)
 
     begun = begin(coordination, "job", 0, "b")
 
@@ -131,18 +137,37 @@ def test_jobs_that_are_enqueued_or_leased_need_no_attention(
     assert Triage(lost={}, unclear=set()) == triage(coordination, "waits", "works", "both")
 
 
-def test_shards_whose_lease_or_message_ran_out_are_lost(
-    coordination: Coordination, wait_until: Callable[..., None]
-) -> None:
+def test_shards_whose_lease_or_message_ran_out_are_lost(coordination: Coordination) -> None:
     register(coordination, job("died"), job("waits", shards=2))
     begin(coordination, "died", 0, "a", lease_s=SHORT_S)
     coordination.mark_done("waits", [ShardEnd(0)])
+    let_pass(coordination, 2 * SHORT_S)
 
-    wait_until(
-        lambda: (
-            triage(coordination, "died", "waits", patience_s=SHORT_S)
-            == Triage(lost={"died": [0], "waits": [1]}, unclear=set())
-        )
+    assert Triage(lost={"died": [0], "waits": [1]}, unclear=set()) == triage(
+        coordination, "died", "waits", patience_s=SHORT_S
+    )
+
+
+def test_a_message_by_another_clock_waits_from_the_first_look(redis_url: str) -> None:
+    coordination = RedisCoordination.from_settings(Settings(redis_url=SecretStr(redis_url)))
+    coordination.restore_small_job(job())
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(keys.JobStateKeys("job").enqueued, {"0": time.time() * 1000})
+
+    lost = []
+    for passed_s in (0, SHORT_S, SHORT_S):
+        let_pass(coordination, passed_s)
+        lost.append(triage(coordination, "job", patience_s=SHORT_S).lost)
+
+    assert [{}, {}, {"job": [0]}] == lost
+
+
+def test_jobs_of_other_queues_are_told_apart(coordination: Coordination) -> None:
+    coordination.register_small_jobs([job("gpu"), job("done")], queue="gpu", window=0)
+    coordination.mark_done("done", [ShardEnd(0)])
+
+    assert Triage(lost={}, unclear=set(), others={"gpu", "done"}) == triage(
+        coordination, "gpu", "done"
     )
 
 

@@ -1,13 +1,11 @@
 """Real workers on real servers: right to the byte, and nothing lost when they are stopped."""
 
-import base64
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
+from fornada.queue.quarantine import Quarantine
 from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
@@ -31,6 +30,7 @@ from producer.client import Client
 from worker.compute.tile_choice import Calibration
 from worker.host.hardware import granted_cores
 
+from ...junk import EXAMPLES, envelope
 from .conftest import ITEM_SHAPE, START_S
 from .programs.held_worker import GO_ON, HELD_AT
 
@@ -39,40 +39,6 @@ Wait = Callable[..., None]
 AtWork = Callable[..., tuple[Any, ...]]
 #: A killed worker's shards are tried again after a second.
 SOON = {"lease_s": 1.0, "reconcile_interval_s": 0.5, "requeue_after_s": 1.0}
-
-
-def _push(deployment: Any, body: bytes, **changes: object) -> None:
-    """Enqueue as a producer in another language does: one LPUSH."""
-    task_id = str(uuid.uuid4())
-    queue = deployment.settings.queue
-    envelope = {
-        "body": base64.b64encode(body).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {
-            "lang": "js",
-            "task": keys.TASK_RUN_SHARD,
-            "id": task_id,
-            "root_id": task_id,
-            "argsrepr": "",
-            "kwargsrepr": "",
-        },
-        "properties": {
-            "correlation_id": task_id,
-            "delivery_mode": 2,
-            "delivery_tag": str(uuid.uuid4()),
-            "body_encoding": "base64",
-            "delivery_info": {"exchange": "", "routing_key": queue},
-            "priority": 0,
-        },
-        **changes,
-    }
-    with deployment.redis() as client:
-        client.lpush(queue, json.dumps(envelope))
-
-
-def _body(*args: object, **kwargs: object) -> bytes:
-    return json.dumps([list(args), kwargs, {}]).encode()
 
 
 def test_exact_on_another_engine_is_wrong_usage(deploy: Deploy) -> None:
@@ -159,65 +125,34 @@ def test_a_message_pushed_with_one_raw_command_is_run(shared: Any, images: np.nd
     raw = ready.manifest.model_copy(update={"job_id": "from-node"})
     JobStore(objects=shared.objects).create(raw)
 
-    _push(shared, _body({"schema_version": 1, "job_id": "from-node", "shard": 0}))
+    with shared.redis() as client:
+        message = {"schema_version": 1, "job_id": "from-node", "shard": 0}
+        client.lpush(shared.settings.queue, json.dumps(envelope(message)))
 
     job = shared.client.job("from-node")
     assert shared.is_right(job, images[:10])
 
 
-def test_bad_messages_are_dropped_and_the_next_job_runs(
-    shared: Any, images: np.ndarray, wait_until: Wait
+def test_junk_of_every_kind_goes_to_the_quarantine_and_the_next_job_runs(
+    shared: Any, images: np.ndarray
 ) -> None:
-    # given a worker that is up, and messages of every wrong kind
+    # given a worker that is up, and elements of the queue that are no messages
     shared.client.submit(images[:3], model="m").wait(timeout_s=START_S)
     (pid,) = shared.worker_pids()
-    good = {"schema_version": 1, "job_id": "nobody", "shard": 0}
-    for body in (
-        _body(good),
-        _body({**good, "more": 1}),
-        _body({**good, "schema_version": 2}),
-        _body({**good, "shard": -1}),
-        _body(good, good),
-        _body(**good),
-        _body(),
-        b"[]",
-        b"{",
-        b"\xff\xfe",
-        b"7",
-    ):
-        _push(shared, body)
-    _push(shared, _body(good), headers={})
-    _push(shared, _body(good), headers={"task": keys.TASK_RUN_SHARD})
-    _push(shared, _body(good), headers={"task": keys.TASK_RUN_SHARD, "id": "1", "eta": "later"})
-    _push(shared, _body(good), headers={"task": [keys.TASK_RUN_SHARD], "id": "1"})
-    _push(shared, _body(good), headers={"task": "other.task", "id": "1"})
-    _push(shared, b"gASVCgAAAAAAAACMBnBvc2l4", **{"content-type": "application/x-python-serialize"})
+    with shared.redis() as client:
+        client.lpush(shared.settings.queue, *EXAMPLES.values())
 
-    # when a good one follows
+    # when a job follows
     job = shared.client.submit(images, model="m", items_per_shard=50)
 
-    # then it is run by the same process, and the bad ones are gone
+    # then it is run by the same process, and the log has a line about them
     assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, shared.log()
     assert [pid] == shared.worker_pids()
-    with shared.redis() as client:
-        wait_until(lambda: 0 == client.llen(shared.settings.queue))
-    assert "Traceback" not in "".join(
-        line for line in shared.log().splitlines() if '"logger": "worker' in line
-    )
-
-
-def test_an_element_that_is_no_envelope_does_not_stop_the_worker(
-    deploy: Deploy, images: np.ndarray
-) -> None:
-    deployment, start = deploy()
-    start()
-    deployment.client.submit(images[:3], model="m").wait(timeout_s=START_S)
-    with deployment.redis() as client:
-        client.lpush(deployment.settings.queue, "no envelope")
-
-    job = deployment.client.submit(images[:9], model="m", items_per_shard=3)
-
-    assert JobState.SUCCEEDED == job.wait(timeout_s=START_S).state, deployment.log()
+    assert len(EXAMPLES) == len(Quarantine.from_settings(shared.settings).entries())
+    lines = [json.loads(line) for line in shared.log().splitlines() if line.startswith("{")]
+    told = [line for line in lines if "quarantin" in line["event"]]
+    assert ["message quarantined"] == [line["event"] for line in told]
+    assert [] == [line for line in lines if "exception" in line or "onnection" in line["event"]]
 
 
 def test_the_health_check_sees_the_worker(shared: Any, images: np.ndarray) -> None:

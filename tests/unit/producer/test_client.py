@@ -228,7 +228,7 @@ def test_a_broker_lost_after_the_manifest_still_leaves_the_job_accepted(large: A
 
     assert JobState.QUEUED == job.status().state
     assert [] == large.sender.messages
-    assert job.id in large.coordination._open_jobs
+    assert job.id in large.coordination._memory.open_jobs
 
 
 def test_a_sender_that_fails_still_leaves_the_job_accepted(either: Any) -> None:
@@ -337,7 +337,7 @@ def test_wrong_images_are_refused_and_no_job_is_left(world: Any) -> None:
 
     assert [] == world.client.jobs()
     assert [] == world.sender.messages
-    assert set() == world.coordination._open_jobs
+    assert set() == world.coordination._memory.open_jobs
 
 
 def test_items_with_nan_or_null_are_accepted_unless_strict(world: Any) -> None:
@@ -451,7 +451,7 @@ def test_a_store_that_fails_leaves_no_job(large: Any) -> None:
     with pytest.raises(StoreUnavailableError):
         large.client.submit(IMAGES, model="m")
 
-    assert set() == large.coordination._open_jobs
+    assert set() == large.coordination._memory.open_jobs
 
 
 # Finding jobs.

@@ -124,3 +124,23 @@ def test_jobs_that_are_gone_are_passed_over(world: _World) -> None:
     assert rest[:10] == world.listed(10)
     # Of the one that went, Redis cannot know.
     assert 11 == len(world.read)
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+def test_a_job_that_cannot_be_read_is_listed_as_such(world: _World, limit: int | None) -> None:
+    world.client._jobs.objects.put(keys.JobKeys("broken").manifest, b"{}")
+    world.client._jobs.objects.put(keys.JobKeys(world.ids[0]).final, b"{}")
+    world.coordination.flush()
+    for is_known in (False, True):
+        # The reconciler finds it, and lists it by the time at which it was written.
+        if is_known:
+            world.reconcile()
+
+        found = {status.job_id: status for status in world.client.jobs(limit=limit)}
+
+        assert "UNREADABLE" == found["broken"].state
+        assert "not a valid JobManifest" in str(found["broken"].reason)
+        assert "UNREADABLE" == found[world.ids[0]].state
+        assert "not a valid JobFinal" in str(found[world.ids[0]].reason)
+        assert "QUEUED" == found[world.ids[1]].state
+        assert not found["broken"].ended

@@ -111,6 +111,8 @@ class _World:
 
     def __init__(self, *, conditional_writes: bool, folder: Path) -> None:
         self.now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+        #: What reconcilers see pass; queues' clocks are moved by `advance`.
+        self.monotonic_s = 0.0
         self.sender = RecordingSender()
         self.queue = self.sender.messages
         self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
@@ -129,6 +131,7 @@ class _World:
             build=self.engine.build,
             disk=ArtifactCache(folder),
             events=self.events,
+            clock=lambda: self.now_s,
         )
         #: The isolated process; by default it dies over every item.
         self.isolated: Any = _Isolated()
@@ -157,19 +160,23 @@ class _World:
             events=self.events,
         )
 
-    def new_reconciler(self, holder: str = "worker-1", **options: float) -> Reconciler:
+    def new_reconciler(self, holder: str = "worker-1", **options: Any) -> Reconciler:
+        settings = Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options})
         return Reconciler(
             jobs=self.jobs,
             manifests=Manifests(jobs=self.jobs),
-            recovery=self.coordination,
+            recovery=self.coordination.for_queue(settings.queue),
             sender=self.sender,
-            settings=Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options}),
+            settings=settings,
             holder=holder,
             events=self.events,
+            monotonic=lambda: self.monotonic_s,
         )
 
     def advance(self, seconds: float) -> None:
+        """Time passes by the server's clock, and by that of the queue."""
         self.now_s += seconds
+        self.coordination.elapse(seconds)
 
     def publish(
         self,
@@ -236,7 +243,7 @@ class _World:
         made = {"job_id": "new", "nonce": uuid.uuid4().hex, "shards": shards}
         job = with_content_id(self._manifest(**made | changes))
         self.coordination.register_small_jobs(
-            [job.manifest.small_job()], queue="fornada", window=1000
+            [job.manifest.small_job()], queue=job.manifest.queue_name, window=1000
         )
         self.jobs.create_named(job)
         return job.manifest
@@ -299,18 +306,20 @@ class _World:
         self.advance(1)
         return begun.attempts - 1
 
-    def commit(self, shard: int = 0, *, status: str = "ok", attempt: str = "other") -> ShardOutcome:
+    def commit(
+        self, shard: int = 0, *, status: str = "ok", attempt: str = "other", job_id: str = "job"
+    ) -> ShardOutcome:
         """Commit an outcome of another worker, with NaN as probabilities."""
-        manifest = self.jobs.manifest("job")
+        manifest = self.jobs.manifest(job_id)
         items = manifest.shards[shard].item_count
         data = None
         if status == "ok":
             array = np.full((items, len(CLASSES)), np.nan, np.float32)
-            data = self.stored(keys.JobKeys("job").data(shard, attempt), to_npy(array))
+            data = self.stored(keys.JobKeys(job_id).data(shard, attempt), to_npy(array))
         return self.jobs.commit(
             ShardOutcome(
                 schema_version=manifest.schema_version,
-                job_id="job",
+                job_id=job_id,
                 shard=shard,
                 status=status,
                 attempt=attempt,

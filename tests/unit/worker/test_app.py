@@ -1,57 +1,22 @@
-"""Celery's consumer as a worker has it: every message counts, and none ends the worker."""
+"""Celery's pool and consumer as a worker has them: they grow."""
 
 import threading
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from celery import Celery
 from kombu.common import QoS
 
-from worker.app import GrowingPool, TolerantConsumer
+from worker.app import GrowingConsumer, GrowingPool
 
 
-class _Message:
-    """A message from kombu that records what became of it."""
-
-    content_type = content_encoding = "utf-8"
-    body = b""
-    payload: Any = None
-
-    def __init__(self, headers: object) -> None:
-        self.headers = headers
-        self.delivery_info: dict[str, str] = {}
-        self.fates: list[str] = []
-
-    def ack_log_error(self, *_: object) -> None:
-        self.fates.append("acknowledged")
-
-    def reject_log_error(self, *_: object) -> None:
-        self.fates.append("rejected")
-
-
-def _consumer(**options: Any) -> TolerantConsumer:
-    return TolerantConsumer(
+def _consumer(**options: Any) -> GrowingConsumer:
+    return GrowingConsumer(
         lambda _request: None,
         app=Celery("test", set_as_current=False, broker="memory://"),
         controller=SimpleNamespace(use_eventloop=False),
         **options,
     )
-
-
-@pytest.mark.parametrize(
-    ("headers", "fate"),
-    [(None, "rejected"), ({"task": ["a", "list"]}, "acknowledged")],
-    ids=["of another kind", "not to be taken apart"],
-)
-def test_a_message_that_is_dropped_is_one_that_was_taken(headers: object, fate: str) -> None:
-    taken: list[int] = []
-    message = _Message(headers)
-
-    consumer = _consumer(on_message=lambda: taken.append(1))
-    consumer.create_task_handler()(message)
-
-    assert ([1], [fate]) == (taken, message.fates)
 
 
 def test_a_pool_that_has_grown_works_on_more_at_a_time() -> None:
@@ -72,7 +37,7 @@ def test_a_pool_that_has_grown_works_on_more_at_a_time() -> None:
 
 def test_a_consumer_takes_more_messages_and_never_fewer() -> None:
     pool = GrowingPool(4)
-    consumer = _consumer(on_message=lambda: None, pool=pool, initial_prefetch_count=4)
+    consumer = _consumer(pool=pool, initial_prefetch_count=4)
     told: list[int] = []
     consumer.qos = QoS(lambda *, prefetch_count: told.append(prefetch_count), 4)
 

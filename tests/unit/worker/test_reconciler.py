@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import BrokerError, StoreUnavailableError
-from fornada.jobs.upkeep import reconciler as reconciler_module
-from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS, _ROUNDS_PER_LOOK
+from fornada.errors import BrokerError, StoreAccessError, StoreUnavailableError
+from fornada.events import JobHeldUp, JobUnreadable
+from fornada.jobs.upkeep import looks
+from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
 from fornada.queue.message import ShardMessage
 
 ONE = np.ones((1, 3), np.float32)
@@ -121,19 +124,48 @@ def test_shards_with_an_outcome_are_not_enqueued(world: Any) -> None:
 # Who leads.
 
 
-def test_only_the_leader_enqueues_and_another_leads_when_its_lease_runs_out(world: Any) -> None:
+def test_only_the_leader_enqueues_and_another_leads_once_it_shows_no_life(world: Any) -> None:
+    # given a leader, which goes round five times, and a watcher whose machine slept meanwhile
+    leader, other = world.new_reconciler("leader"), world.new_reconciler("other")
+    leader.round()
+    other.round()
+    for _ in range(5):
+        world.monotonic_s += 5
+        leader.round()
     world.submit([ONE] * 2)
-    world.new_reconciler("leader").round()
-    _take_all(world)
-    other = world.new_reconciler("other", requeue_after_s=1)
-
-    world.advance(5)
     other.round()
     assert [] == _queued(world)
 
-    world.advance(11)
-    other.round()
-    assert [0, 1] == _queued(world)
+    # when the leader is gone, then the watcher waits for 15 s by its own clock, whatever Redis's is
+    for seconds, expected in ((14.9, []), (0.2, [0, 1])):
+        world.now_s += 3600
+        world.monotonic_s += seconds
+        other.round()
+        assert expected == _queued(world)
+
+
+def test_leases_run_out_as_the_leader_watches_and_not_by_redis_clock(world: Any) -> None:
+    world.submit([ONE])
+    world.coordination.begin([Claim("job", 0, "attempt")], lease_s=world.lease_s)
+    reconciler = world.new_reconciler()
+    reconciler.round()
+
+    # when Redis's clock is set forward, and the leader sleeps for an hour
+    world.now_s += 3600
+    world.monotonic_s += 3600
+    reconciler.round()
+
+    # then the lease ends no sooner than one third of it is left for a worker to renew it
+    assert [] == _queued(world)
+
+    # and Redis's clock may be set back
+    world.now_s -= 7200
+    watched_s = world.lease_s / 4
+    while not _queued(world):
+        world.monotonic_s += 1
+        watched_s += 1
+        reconciler.round()
+    assert world.lease_s == pytest.approx(watched_s, abs=1)
 
 
 def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
@@ -141,9 +173,38 @@ def test_two_leaders_enqueue_a_shard_once(world: Any) -> None:
     world.submit([ONE] * 2)
     for holder in ("one", "other"):
         world.new_reconciler(holder).round()
-        world.coordination._held.clear()
+        world.coordination._memory.beats.clear()
 
     assert [0, 1] == _queued(world)
+
+
+def test_a_job_of_another_queue_is_left_alone_however_it_stands(world: Any) -> None:
+    # given jobs of another queue: lost, small and lost, expired, complete, and cancelled
+    for job_id in ("lost", "expired", "complete", "cancelled"):
+        deadline_s = -1 if job_id == "expired" else 1000
+        world.submit([ONE], job_id=job_id, queue="gpu", deadline_s=deadline_s)
+    small = world.submit_small([ONE], queue="gpu")
+    world.commit(0, job_id="complete")
+    world.jobs.request_cancel("cancelled", "enough")
+    job_ids = {"lost", "expired", "complete", "cancelled", small.job_id}
+
+    # when the default queue's reconciler goes round, also after Redis was wiped
+    reconciler = world.new_reconciler(requeue_after_s=1)
+    for disturb in (lambda: None, lambda: world.advance(100), world.coordination.flush):
+        disturb()
+        reconciler.round()
+
+        # then it touches none, and reads each once
+        assert [] == world.queue
+        assert [None] * 5 == [world.jobs.final(job_id) for job_id in job_ids]
+        assert {} == world.requests(reconciler.round)
+
+    # and their own ends them
+    world.new_reconciler(queue="gpu").round()
+    assert {"lost", small.job_id} == {message.job_id for message in world.queue}
+    assert ["EXPIRED", "SUCCEEDED", "CANCELLED"] == [
+        world.jobs.final(job_id).state for job_id in ("expired", "complete", "cancelled")
+    ]
 
 
 # What Redis forgot.
@@ -269,12 +330,13 @@ def test_a_job_that_is_not_submitted_within_an_hour_is_forgotten(world: Any) -> 
         world.coordination.open_job(job_id)
     reconciler.round()
 
-    world.advance(3600)
+    world.now_s += 7200
+    world.monotonic_s += 3600
     reconciler.round()
     assert {"ghost", "job"} == world.coordination.open_jobs()
 
     world.submit([ONE])
-    world.advance(1)
+    world.monotonic_s += 1
     reconciler.round()
     assert {"job"} == world.coordination.open_jobs()
     assert [0] == _queued(world)
@@ -333,7 +395,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine a look takes long; the next one is due by rounds nevertheless.
-    monkeypatch.setattr(reconciler_module, "_LOOKING_SHARE", math.inf)
+    monkeypatch.setattr(looks, "_LOOKING_SHARE", math.inf)
     # given a job with shards that are done, leased and enqueued
     world.submit([ONE] * 4)
     reconciler = world.new_reconciler()
@@ -343,7 +405,7 @@ def test_a_round_asks_the_store_nothing_while_redis_knows(
     reads: list[str] = []
     world.objects.before = lambda operation, key: reads.append(f"{operation} {key}")
 
-    for _ in range(_ROUNDS_PER_LOOK):
+    for _ in range(ROUNDS_PER_LOOK):
         reconciler.round()
     assert [] == reads
 
@@ -370,3 +432,105 @@ def test_the_thread_does_rounds_until_it_is_stopped(world: Any, wait_until: Any)
     reconciler.stop()
 
     assert not reconciler._thread.is_alive()
+
+
+# Jobs that no process can go on with.
+
+
+def test_a_job_that_workers_give_back_is_tried_ever_more_rarely_until_one_takes_it(
+    world: Any,
+) -> None:
+    # given a job of many shards, and workers of its queue that cannot load its model
+    world.submit([np.ones((1, 3), np.float32)] * 200)
+    reconciler = world.new_reconciler()
+    sent: list[int] = []
+
+    def rounds(count: int, *, gives_back: bool) -> None:
+        for _ in range(count):
+            reconciler.round()
+            sent.append(len(world.queue))
+            for message in world.queue:
+                claim = Claim("job", message.shard, "x")
+                if gives_back:
+                    world.coordination.give_back([claim], process="w", why="no key")
+                else:
+                    world.coordination.begin([claim], lease_s=1e6)
+            world.queue.clear()
+            world.advance(1)
+
+    rounds(200, gives_back=True)
+
+    # then all are tried once, and then one after 1, 2, 4, 8, … rounds
+    assert 200 == sent[0]
+    tried = [number for number, count in enumerate(sent) if count]
+    assert [0, 1, 2, 4, 8, 16, 32, 64, 128, 192] == tried
+    assert 209 == sum(sent)
+    # and one event says so, with the reason
+    (event,) = [event for event in world.heard if isinstance(event, JobHeldUp)]
+    assert ("job", "w", "no key") == (event.job_id, event.processes, event.why)
+
+    # when a worker can, then it soon has as much as it takes
+    sent.clear()
+    rounds(64, gives_back=False)
+    taken = [count for count in sent if count]
+    assert [1, 4, 16, 64, 115] == taken
+
+
+def test_a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_again(
+    world: Any,
+) -> None:
+    # given a manifest, an end and an outcome that somebody else wrote, and a sound job
+    for job_id in ("manifest", "end", "outcome", "sound"):
+        world.submit(job_id=job_id)
+    job = keys.JobKeys
+    for key in (job("manifest").manifest, job("end").final, job("outcome").outcome(0)):
+        world.objects.put(key, b"{}")
+    reconciler = world.new_reconciler()
+
+    # when the reconciler has looked at each
+    for _ in range(2):
+        reconciler.round()
+    broken = {"manifest", "end", "outcome"}
+    asked = world.requests(lambda: [reconciler.round() for _ in range(100)])
+
+    # then it did so once, said so once, and the sound one goes on
+    told = [event.job_id for event in world.heard if isinstance(event, JobUnreadable)]
+    assert sorted(broken) == sorted(told)
+    assert broken == world.coordination.unreadable_jobs().keys()
+    assert {"sound"} == world.coordination.open_jobs()
+    assert {"sound"} == {message.job_id for message in world.queue}
+    assert 0 == asked["get manifest.json"]
+
+    # and not even a census says it again
+    for _ in range(_ROUNDS_PER_CENSUS):
+        reconciler.round()
+    assert 3 == len([event for event in world.heard if isinstance(event, JobUnreadable)])
+
+
+def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
+    for job_id in ("a", "b", "c"):
+        world.submit(job_id=job_id)
+    refused: list[str] = []
+
+    def refuse(_operation: str, key: str) -> None:
+        if "/b/" in key:
+            refused.append(key)
+            raise StoreAccessError("not for you")
+
+    world.objects.before = refuse
+    reconciler = world.new_reconciler()
+
+    for _ in range(130):
+        reconciler.round()
+
+    # then the others are enqueued, and the one is looked at ever more rarely
+    assert {"a", "c"} == {message.job_id for message in world.queue}
+    assert 12 >= len(refused) >= 8
+    assert {"b": {"worker-1": "not for you"}} == world.coordination.held_up(["a", "b", "c"])
+    assert ["b"] == [event.job_id for event in world.heard if isinstance(event, JobHeldUp)]
+
+    # and it goes on once the store lets it
+    world.objects.before = lambda _operation, _key: None
+    for _ in range(64):
+        reconciler.round()
+    assert {"a", "b", "c"} == {message.job_id for message in world.queue}

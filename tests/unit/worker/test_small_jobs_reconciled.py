@@ -48,7 +48,7 @@ def test_small_jobs_without_room_in_the_queue_are_enqueued_as_it_drains(world: A
     reconciler.round()
     jobs = [world.submit_small([ONE]) for _ in range(5)]
     for job in jobs:
-        world.coordination._jobs[job.job_id].enqueued.clear()
+        world.coordination._memory.jobs[job.job_id].enqueued.clear()
 
     reconciler.round()
     assert 3 == len(world.queue)
@@ -67,6 +67,7 @@ def test_a_small_job_that_was_never_written_is_given_up(world: Any, reconciler: 
 
     for _ in range(3):
         world.advance(3000)
+        world.monotonic_s += 3000
         reconciler.round()
 
     assert [] == world.queue

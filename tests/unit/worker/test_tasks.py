@@ -8,6 +8,7 @@ from celery import Celery
 
 from fornada import keys
 from fornada.errors import MessageError
+from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
 from worker import tasks
 from worker.host.watchdog import Activity
@@ -19,8 +20,8 @@ def test_messages_are_decoded_in_order_with_or_without_a_schema_version() -> Non
     carrying = {"schema_version": 2, "job_id": "other", "shard": 0, "manifest": "{}"}
     first = ShardMessage(job_id="job", shard=3)
 
-    assert [first, ShardMessage(**carrying)] == tasks.decode((GOOD, carrying), {})
-    assert [first] == tasks.decode(({"job_id": "job", "shard": 3},), {})
+    assert [first, ShardMessage(**carrying)] == messages_of((GOOD, carrying), {})
+    assert [first] == messages_of(({"job_id": "job", "shard": 3},), {})
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,8 @@ def test_messages_are_decoded_in_order_with_or_without_a_schema_version() -> Non
         ((), {}, "0 arguments"),
         ((GOOD,) * 33, {}, "33 arguments"),
         ((GOOD, {**GOOD, "shard": -1}), {}, "shard"),
-        ((), GOOD, r"\['job_id', 'schema_version', 'shard'\]"),
-        ((GOOD,), {"x": 1}, r"\['x'\]"),
+        ((), GOOD, "no keywords"),
+        ((GOOD,), {"x": 1}, "no keywords"),
         ((None,), {}, "body"),
         (("job",), {}, "body"),
         (([GOOD],), {}, "body"),
@@ -53,7 +54,7 @@ def test_what_is_no_message_is_refused_and_says_where(
     args: tuple[Any, ...], kwargs: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(MessageError, match=why):
-        tasks.decode(args, kwargs)
+        messages_of(args, kwargs)
 
 
 def _task(run: Callable[[Sequence[ShardMessage]], object], activity: Activity | None = None) -> Any:

@@ -17,10 +17,12 @@ from fornada import keys
 from fornada.errors import (
     LocalDiskError,
     MissingExtraError,
+    ModelDeclinedError,
     ModelNotFoundError,
     ModelRefusedError,
     StoreUnavailableError,
 )
+from fornada.events import ModelDeclined
 from fornada.records import ModelPin, sha256_hex
 from fornada.settings import Settings
 from model_store.safety.trust import Trust
@@ -273,6 +275,8 @@ def test_a_model_that_is_not_what_its_pin_says_is_refused(world: Any) -> None:
     ):
         stored = world.objects.get(key).data
         world.objects.delete(key) if data is None else world.objects.put(key, data)
+        # A process tries again only now and then.
+        world.advance(300)
         with pytest.raises(ModelRefusedError, match=why), world.cache.use(manifest.pin):
             pass
         world.objects.put(key, stored)
@@ -289,12 +293,24 @@ def test_an_unknown_model_is_not_found(world: Any) -> None:
         pass
 
 
-def test_a_failed_load_is_tried_again_at_the_next_use(world: Any) -> None:
+def test_a_model_that_cannot_be_loaded_here_is_tried_again_later_and_later(world: Any) -> None:
     pin = world.publish().pin
     world.engine.build_error = MissingExtraError("no engine")
-    with pytest.raises(MissingExtraError), world.cache.use(pin):
-        pass
+    began_s, tries = world.now_s, []
+    while world.now_s < began_s + 1000:
+        count = len(world.engine.builds)
+        with pytest.raises(ModelDeclinedError, match="no engine"), world.cache.use(pin):
+            pass
+        if len(world.engine.builds) > count:
+            tries.append(world.now_s - began_s)
+        world.advance(5)
+    assert [0, 5, 15, 35, 75, 155, 315, 615, 915] == tries
+    waits_s = [event.retry_in_s for event in world.heard if isinstance(event, ModelDeclined)]
+    assert [5, 10, 20, 40, 80, 160, 300, 300, 300] == waits_s
+
+    # when what was missing is there
     world.engine.build_error = None
+    world.advance(300)
 
     with world.cache.use(pin) as model:
         outputs = model.batcher.predict(ROWS).outputs

@@ -52,7 +52,7 @@ def is_ended(world: Any, job: JobManifest) -> bool:
     assert ("SUCCEEDED", 1, 0) == (final.state, final.shards_ok, final.shards_missing)
     items = np.frombuffer(data[-12:], np.float32).reshape(1, 3)
     np.testing.assert_array_equal(world.row_sums(items), probabilities(world, job))
-    return world.coordination._ended.get(job.job_id) == "SUCCEEDED"
+    return world.coordination._memory.ended.get(job.job_id) == "SUCCEEDED"
 
 
 # One by one.
@@ -352,7 +352,7 @@ def test_a_carried_manifest_is_trusted_only_for_a_job_that_redis_knows(
 
     assert [] == list(world.objects.list(keys.JobKeys(job.job_id).prefix))
     # and Redis keeps nothing of it
-    assert job.job_id not in world.coordination._jobs
+    assert job.job_id not in world.coordination._memory.jobs
 
 
 def test_after_redis_was_wiped_the_store_is_asked(world: Any) -> None:
@@ -397,7 +397,7 @@ def test_a_cancel_that_comes_first_stands(world: Any) -> None:
     # then, if both may write, both write the end that was decided first
     state = "CANCELLED" if world.objects.conditional_writes else "SUCCEEDED"
     assert state == world.jobs.final(job.job_id).state
-    assert state == world.coordination._ended[job.job_id]
+    assert state == world.coordination._memory.ended[job.job_id]
 
 
 @UNCONDITIONAL
@@ -547,7 +547,7 @@ def test_a_broker_that_is_lost_before_it_hears_of_the_end_changes_nothing(world:
     assert "done" == world.service.run(message_for(job, 0))
     assert (final, "SUCCEEDED") == (
         world.jobs.final(job.job_id),
-        world.coordination._ended[job.job_id],
+        world.coordination._memory.ended[job.job_id],
     )
     assert [] == list(world.objects.list(keys.JobKeys(job.job_id).outcomes_prefix))
 

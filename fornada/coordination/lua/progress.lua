@@ -1,0 +1,20 @@
+-- A snapshot of a job: the time, its queue's clock, and what is done, leased, running, enqueued,
+-- failed, counted and held up.
+-- KEYS: done, leases, enqueued, failed, counters, held up. ARGV: queue.
+local leased, running = {}, {}
+local leases = redis.call('HGETALL', KEYS[2])
+for i = 1, #leases, 2 do
+  local holder, queue, lease_ms, is_over = holder_of(leases[i + 1])
+  if holder then
+    leased[#leased + 1] = leases[i]
+    -- The clock of a queue without workers stands still, and its leases with it.
+    local seen_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms')) or now_ms
+    local is_led = math.abs(now_ms - seen_ms) < lease_ms
+    if is_led and not is_over then running[#running + 1] = leases[i] end
+  end
+end
+return {
+  now_ms, queue_ms(ARGV[1]), redis.call('GET', KEYS[1]) or '', leased, running,
+  redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
+  redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]), redis.call('HGETALL', KEYS[6]),
+}

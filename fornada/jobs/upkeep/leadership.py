@@ -1,0 +1,61 @@
+"""Which reconciler leads a queue, judged by each observer's own clock."""
+
+import time
+from collections.abc import Callable
+
+from fornada.coordination.interface import Beat, Recovery
+
+
+class Leadership:
+    """Leads a queue, or watches who does and succeeds a leader that shows no life.
+
+    The leader raises a number in Redis. Whoever saw it unmoved for `lead_s` by the monotonic clock
+    of its own machine takes over, unless the number has moved since. No clock is compared with
+    another, so Redis's may be set forward or back.
+
+    The leader also moves its queue's clock, by the time since its last beat. A step is cut at
+    `most_step_s`: a leader that slept must not end the leases of workers that slept too.
+
+    Args:
+        recovery: Redis, for one queue.
+        holder: The name under which this process leads.
+        lead_s: How long a leader may show no life.
+        most_step_s: The most that one beat moves the queue's clock.
+        monotonic: This machine's clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        recovery: Recovery,
+        holder: str,
+        lead_s: float,
+        most_step_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._recovery = recovery
+        self._holder = holder
+        self._lead_s = lead_s
+        self._most_step_s = most_step_s
+        self._monotonic = monotonic
+        self._last: Beat | None = None
+        #: When the last beat was first seen.
+        self._seen_at = monotonic()
+
+    def leads(self) -> bool:
+        """Beat if this process leads or may take over; return whether it leads.
+
+        Raises:
+            BrokerError: Redis cannot be reached.
+        """
+        unmoved_s = self._monotonic() - self._seen_at
+        led = self._last is not None and self._last.holder == self._holder
+        last = self._recovery.beat(
+            self._holder,
+            after=self._last if led or unmoved_s >= self._lead_s else None,
+            step_s=min(unmoved_s, self._most_step_s),
+        )
+        if last != self._last:
+            # After the call: nothing shows that it had moved before.
+            self._last, self._seen_at = last, self._monotonic()
+        return last.holder == self._holder

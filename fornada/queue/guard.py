@@ -1,0 +1,204 @@
+"""Where a worker reads the queue: whatever lies there, only messages come through.
+
+kombu and Celery end a process over what they cannot decode, so the guard stands before them, where
+the bytes come from Redis. They get an envelope written anew.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import redis
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+
+from fornada.errors import BrokerError, MessageError
+from fornada.events import SILENT, Events, MessageQuarantined
+from fornada.logs import get_logger
+from fornada.queue.envelope import new_envelope, open_envelope, open_held
+from fornada.queue.quarantine import Quarantine
+from fornada.queue.redis_channel import AddressedChannel, AddressedTransport
+
+log = get_logger(__name__)
+
+#: The transport option that carries the `Guard`.
+GUARD = "guard"
+#: Between two log lines about the same.
+_LINE_EVERY_S = 10.0
+
+
+class Guard:
+    """Tells messages from anything else, which goes to the quarantine."""
+
+    def __init__(
+        self,
+        *,
+        queue: str,
+        quarantine: Quarantine,
+        on_message: Callable[[], None] = lambda: None,
+        events: Events = SILENT,
+    ) -> None:
+        """`on_message` is called for whatever is taken from the queue."""
+        self._queue = queue
+        self._quarantine = quarantine
+        self._on_message = on_message
+        self._events = events
+        self._quarantined = _Seldom()
+        self._failed = _Seldom()
+
+    def admit(self, raw: bytes) -> bytes | None:
+        """A new envelope with the messages of `raw`, which came from the queue; else `None`."""
+        self._on_message()
+        try:
+            return new_envelope(open_envelope(raw), queue=self._queue)
+        except MessageError as exc:
+            self.refuse(raw, str(exc))
+            return None
+
+    def refuse(self, raw: bytes, reason: str) -> None:
+        """Put `raw` into the quarantine."""
+        try:
+            self._quarantine.add(raw, reason=reason)
+        except BrokerError as exc:
+            self.report("quarantine not written", exc)
+        self._events.tell(
+            MessageQuarantined(
+                queue=self._queue,
+                reason=reason,
+                size_bytes=len(raw),
+                count=self._quarantined.count(),
+            )
+        )
+
+    def report(self, failure: str, exc: Exception) -> None:
+        """Log what the worker does without."""
+        count = self._failed.count()
+        if count is not None:
+            log.warning(failure, error=str(exc), count=count)
+
+    @contextmanager
+    def whatever_the_keys_hold(self) -> Iterator[None]:
+        """Go on where a key of kombu's holds another type than its own."""
+        try:
+            yield
+        except redis.ResponseError as exc:
+            if "WRONGTYPE" not in str(exc):
+                raise
+            self.report("taken messages not kept track of; the reconciler finds lost shards", exc)
+
+
+class _Seldom:
+    """Counts what repeats, for a line now and then."""
+
+    def __init__(self) -> None:
+        self._line_at_s = -_LINE_EVERY_S
+        self._count = 0
+
+    def count(self) -> int | None:
+        """How often since the last line, this time too; `None` if that was just now."""
+        self._count += 1
+        now_s = time.monotonic()
+        if now_s - self._line_at_s < _LINE_EVERY_S:
+            return None
+        count, self._count, self._line_at_s = self._count, 0, now_s
+        return count
+
+
+class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
+    """Taken messages, which Redis keeps until they are acknowledged, and others can write too."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """As kombu's."""
+        with self.channel.guard.whatever_the_keys_hold():
+            super().append(message, delivery_tag)
+            return
+        virtual.QoS.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """As kombu's."""
+        with self.channel.guard.whatever_the_keys_hold():
+            self._remove_from_indices(delivery_tag).execute()
+        virtual.QoS.ack(self, delivery_tag)
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """As kombu's."""
+        with self.channel.guard.whatever_the_keys_hold():
+            super().restore_visible(*args, **kwargs)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own
+        """Return what is filed under `tag` to its queue if it is a message, else quarantine it."""
+        refused: list[tuple[bytes, str]] = []
+
+        def restore(pipe: Any) -> None:
+            # Runs again if another worker wrote meanwhile.
+            refused.clear()
+            raw = pipe.hget(self.unacked_key, tag)
+            pipe.multi()
+            self._remove_from_indices(tag, pipe)
+            if raw is None:
+                return
+            try:
+                queue, messages = open_held(raw)
+            except MessageError as exc:
+                refused.append((raw, str(exc)))
+                return
+            push = pipe.lpush if leftmost else pipe.rpush
+            push(queue, new_envelope(messages, queue=queue))
+
+        guard: Guard = self.channel.guard
+        with guard.whatever_the_keys_hold(), self.channel.conn_or_acquire(client) as connected:
+            connected.transaction(restore, self.unacked_key)
+        for raw, reason in refused:
+            guard.refuse(raw, reason)
+
+
+class GuardedClient(redis.Redis):
+    """A client whose pops return messages only."""
+
+    def __init__(self, *, guard: Guard, **kwargs: Any) -> None:
+        self._guard = guard
+        super().__init__(**kwargs)
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        """As redis-py's. To kombu, a queue with anything else is an empty one, which it polls."""
+        response = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        if command_name != "BRPOP" or not response:
+            return response
+        key, raw = response
+        admitted = self._guard.admit(raw)
+        return None if admitted is None else (key, admitted)
+
+    def rpop(self, name: Any, count: int | None = None) -> Any:  # noqa: ARG002 - kombu pops one
+        """As redis-py's, for one element."""
+        while (raw := super().rpop(name)) is not None:
+            admitted = self._guard.admit(cast("bytes", raw))
+            if admitted is not None:
+                return admitted
+        return None
+
+
+class GuardedChannel(AddressedChannel):
+    """A channel that reads messages only."""
+
+    QoS = GuardedQoS
+    #: The rest is restored at the next sweep: others can file any number.
+    unacked_restore_limit = 100
+
+    #: Set by kombu from the transport options.
+    guard: Guard
+
+    from_transport_options = (*AddressedChannel.from_transport_options, GUARD)
+
+    def _get_client(self) -> Callable[..., GuardedClient]:
+        return partial(GuardedClient, guard=self.guard)
+
+    def _restore(self, message: Any, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own
+        self.qos.restore_by_tag(message.delivery_tag, leftmost=leftmost)
+
+
+class GuardedTransport(AddressedTransport):
+    """The transport of `GuardedChannel`."""
+
+    Channel = GuardedChannel
