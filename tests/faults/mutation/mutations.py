@@ -28,6 +28,9 @@ _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
+_FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_WALL = "tests/unit/model_store/wall/test_process.py::test_"
+_CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -720,6 +723,39 @@ MUTATIONS = (
             f"{_KINDS_SHOWN}tags_and_reasons_are_shown_as_they_are",
             f"{_OUTPUT}nothing_that_others_wrote_reaches_a_terminal_as_more_than_text",
         ),
+    ),
+    # Models.
+    Mutation(
+        name="verdict-not-verified",
+        path="model_store/wall/verdict.py",
+        old="return verdict if verdict.is_valid(manifest, self._keys) else None",
+        new="return verdict",
+        tests=(
+            f"{_FIRST_LOAD}no_other_verdict_is_believed[a key of others]",
+            f"{_FIRST_LOAD}the_verdict_on_one_golden_batch_is_none_on_another",
+        ),
+    ),
+    Mutation(
+        name="wall-without-limit",
+        path="model_store/wall/limits.py",
+        old="        resource.setrlimit(kind, (own, own))\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_memory_than_the_limit",),
+    ),
+    Mutation(
+        name="wall-without-end",
+        path="model_store/wall/process.py",
+        old="        timer.start()\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
+        raises="Failed: Timeout",
+    ),
+    Mutation(
+        name="wall-skipped",
+        path="worker/compute/model_cache.py",
+        old="            self._first_load(manifest, artifact)\n",
+        new="",
+        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
     ),
     # The bytes.
     Mutation(

@@ -89,7 +89,9 @@ def test_a_verdict_signed_with_a_key_of_the_deployment_is_believed(machine: _Mac
 
 
 @pytest.mark.parametrize(
-    ("signed", "trusted"), [(_OTHERS, _KEYS), (DeploymentKeys(), _KEYS), (_KEYS, DeploymentKeys())]
+    ("signed", "trusted"),
+    [(_OTHERS, _KEYS), (DeploymentKeys(), _KEYS), (_KEYS, DeploymentKeys())],
+    ids=["a key of others", "no verdict", "no key here"],
 )
 def test_no_other_verdict_is_believed(
     machine: _Machine, signed: DeploymentKeys, trusted: DeploymentKeys
