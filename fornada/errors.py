@@ -106,6 +106,10 @@ class BacklogFullError(BrokerError, fault="transient", http_status=429):
     """Too many calls of `predict` wait for a worker; the same call may pass later."""
 
 
+class AnswerNotTrustedError(FornadaError, fault="worker"):
+    """A call of `predict`, or its answer, is not signed with a key that the other side has."""
+
+
 class StoreError(FornadaError, fault="worker"):
     """Base of the object store's errors."""
 
@@ -208,6 +212,10 @@ class JobNotFoundError(JobError, LookupError, fault="caller", http_status=404):
 
 class JobConflictError(JobError, ValueError, fault="caller", http_status=409):
     """A job with this id exists, with other content."""
+
+
+class JobRefusedError(JobError, ValueError, fault="caller", exit_code=1, http_status=422):
+    """A job's manifest says something else of its items or results than the model's."""
 
 
 class PartlySubmittedError(JobError, fault="caller", exit_code=1):

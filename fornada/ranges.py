@@ -1,5 +1,6 @@
 """Sets of shards, or of items, as ascending inclusive ranges."""
 
+import bisect
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -38,3 +39,9 @@ def to_ranges(numbers: Iterable[int]) -> list[list[int]]:
 def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
     """The numbers of inclusive ranges: [[0, 2], [5, 5]] → 0, 1, 2, 5."""
     return [number for first, last in ranges for number in range(first, last + 1)]
+
+
+def in_ranges(number: int, ranges: Sequence[Sequence[int]]) -> bool:
+    """Whether ascending inclusive ranges have the number."""
+    after = bisect.bisect_right(ranges, number, key=lambda limits: limits[0])
+    return after > 0 and number <= ranges[after - 1][1]

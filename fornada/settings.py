@@ -167,6 +167,7 @@ class Settings(BaseModel):
     lease_s: float = Field(
         default=30.0,
         ge=1,
+        le=3600,
         description="A shard whose worker shows no life for this long goes to another worker.",
     )
     reconcile_interval_s: float = Field(

@@ -7,8 +7,11 @@ from fornada.coordination.memory import InMemoryCoordination
 from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
+from fornada.trust.deployment_keys import KEY_BYTES, DeploymentKeys
 
-__all__ = ["HookedObjectStore", "InMemoryCoordination", "InMemoryObjectStore"]
+__all__ = ["TEST_KEYS", "HookedObjectStore", "InMemoryCoordination", "InMemoryObjectStore"]
+
+TEST_KEYS = DeploymentKeys([bytes(KEY_BYTES)])
 
 
 class HookedObjectStore(StoreWrapper):

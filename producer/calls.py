@@ -19,6 +19,7 @@ from fornada import errors
 from fornada.calls.frames import MAX_CALL_BYTES, AnswerFrame, PredictRequest, request_frame
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
+    AnswerNotTrustedError,
     BrokerError,
     FornadaError,
     MessageError,
@@ -30,6 +31,7 @@ from fornada.formats.items import Array
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
 from fornada.tensors import OutputTensor
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.options import check_seconds
 
 log = get_logger(__name__)
@@ -55,11 +57,15 @@ class PredictCalls:
     Args:
         channel: Carries calls to the workers.
         queue: The workers' queue.
+        deployment_keys: Sign calls and verify answers.
     """
 
-    def __init__(self, *, channel: CallChannel, queue: str) -> None:
+    def __init__(
+        self, *, channel: CallChannel, queue: str, deployment_keys: DeploymentKeys = NO_KEYS
+    ) -> None:
         self._channel = channel
         self._queue = queue
+        self._keys = deployment_keys
         self._begin()
 
     def predict_all(
@@ -85,6 +91,7 @@ class PredictCalls:
             UsageError: The call is too large, `timeout_s` is out of range, or this is closed.
             WaitTimeoutError: No answer came in time.
             BacklogFullError, BrokerError: The call may not have been sent.
+            AnswerNotTrustedError: The answer is not signed with the client's key.
             InputError, ModelError: The worker refused the items or the model.
         """
         if items.nbytes > MAX_CALL_BYTES:
@@ -105,7 +112,8 @@ class PredictCalls:
             if self._closed:
                 raise UsageError("the client is closed; create another one")
             self._waiting[call_id] = future
-            self._outbox.append((call_id, request_frame(header, items)))
+            frame = request_frame(header, items, deployment_keys=self._keys)
+            self._outbox.append((call_id, frame))
             self._ensure_reader()
         try:
             self._send()
@@ -222,13 +230,17 @@ class PredictCalls:
 
     def _complete(self, frame: bytes) -> None:
         try:
-            answer = AnswerFrame.parse(frame)
+            answer = AnswerFrame.parse(frame, deployment_keys=self._keys)
         except MessageError as exc:
             log.error("answer dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
             return
         future = self._take_waiting(answer.header.id)
         if future is None:
             # The answer is late, or a duplicate.
+            return
+        distrusted = self._distrusted(answer)
+        if distrusted is not None:
+            future.set_exception(distrusted)
             return
         if answer.header.error is None:
             future.set_result(answer)
@@ -237,6 +249,20 @@ class PredictCalls:
         if not (isinstance(kind, type) and issubclass(kind, FornadaError)):
             kind = FornadaError
         future.set_exception(kind(answer.header.detail or kind.__name__))
+
+    def _distrusted(self, answer: AnswerFrame) -> FornadaError | None:
+        """Why the answer is not believed, if it is not."""
+        if answer.seal == "known" or not (self._keys or answer.seal == "unknown"):
+            return None
+        if not self._keys:
+            fact = "the answer is signed, and this client has no key to verify it with"
+        elif answer.header.error == AnswerNotTrustedError.__name__:
+            fact = "no key of the workers signed the call"
+        else:
+            fact = "no key of this client signed the answer"
+        return AnswerNotTrustedError(
+            f"{fact}; give clients and workers the same FORNADA_DEPLOYMENT_KEYS"
+        )
 
     def _late(self, timeout_s: float) -> str:
         fact = f"no answer came within {timeout_s:g} s"

@@ -8,6 +8,7 @@ from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import UsageError
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
@@ -16,6 +17,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.tensors import Resize
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -50,11 +52,21 @@ class Client(Jobs):
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
-        jobs = JobStore(objects=objects, decisions=coordination)
-        creator = JobCreator(jobs=jobs, coordination=coordination, sender=sender, settings=settings)
+        deployment_keys = DeploymentKeys.from_settings(settings)
+        decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
+        jobs = JobStore(objects=objects, decisions=decisions)
+        creator = JobCreator(
+            jobs=jobs,
+            coordination=coordination,
+            sender=sender,
+            settings=settings,
+            deployment_keys=deployment_keys,
+        )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
-            channel=channel or RedisCallChannel.from_settings(settings), queue=settings.queue
+            channel=channel or RedisCallChannel.from_settings(settings),
+            queue=settings.queue,
+            deployment_keys=deployment_keys,
         )
         self._models = ModelStore(objects=objects)
         resolver = Resolver(models=self._models)

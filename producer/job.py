@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fornada.errors import (
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
+from fornada.jobs.summary import OutcomesDigest
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
@@ -28,6 +29,8 @@ from producer.options import check_seconds
 from producer.results import Results, ShardResult, missing_outputs, stored_outputs
 
 log = get_logger(__name__)
+
+_T = TypeVar("_T")
 
 #: Time between two polls of the store while waiting: grows from the first to the last.
 _FIRST_POLL_S = 0.05
@@ -131,8 +134,8 @@ class Job:
         Raises:
             JobNotFinishedError: The job has not ended, and `partial` is false.
             JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
-            IntegrityError: Stored bytes differ from those that were committed, or their shape from
-                that of the model's output.
+            IntegrityError: Stored bytes differ from those that were committed, outcomes from those
+                that the job ended with, or the shape from that of the model's output.
         """
         parts = list(self.shard_results(partial=partial))
         output = self.manifest.output
@@ -151,22 +154,23 @@ class Job:
     def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
         """The results shard by shard, in the order of submission, for jobs larger than memory.
 
+        The last shard comes only if all outcomes are those that the job ended with.
+
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
         final = self._jobs.final(self.id)
         shards, why_missing = self._readable_shards(final, partial=partial)
-        dead = set(from_ranges(final.dead_ranges)) if final else set()
         starts = self.manifest.shards.starts
 
-        def read(shard: int) -> ShardResult:
+        def read(shard: int) -> tuple[ShardOutcome | None, ShardResult]:
             if shard not in shards:
-                return self._shard_result(shard, starts[shard], None, why_missing)
-            outcome = final.outcome if final else None
-            outcome = outcome or self._jobs.outcome(self.id, shard, dead=shard in dead)
-            return self._shard_result(shard, starts[shard], outcome, "its outcome is gone")
+                return None, self._shard_result(shard, starts[shard], None, why_missing)
+            outcome = self._outcome(shard, final)
+            why = "its outcome is gone"
+            return outcome, self._shard_result(shard, starts[shard], outcome, why)
 
-        return in_parallel(read, range(len(self.manifest.shards)))
+        return _verified(in_parallel(read, range(len(self.manifest.shards))), final)
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; finished shards stay readable. An ended job stays as it is.
@@ -190,23 +194,23 @@ class Job:
 
         Raises:
             StoreError: The store cannot be reached.
-            IntegrityError: Stored ids differ from those that were submitted.
+            IntegrityError: Stored ids differ from those that were submitted, or outcomes from those
+                that the job ended with.
         """
         final = self._jobs.final(self.id)
         shards, _ = self._readable_shards(final, partial=True)
-        dead = set(from_ranges(final.dead_ranges)) if final else set()
         starts = self.manifest.shards.starts
 
-        def failed(shard: int) -> list[FailedItem]:
-            outcome = final.outcome if final else None
-            outcome = outcome or self._jobs.outcome(self.id, shard, dead=shard in dead)
+        def failed(shard: int) -> tuple[ShardOutcome | None, list[FailedItem]]:
+            outcome = self._outcome(shard, final)
             errors = _errors_of(outcome, self.manifest.shards.item_counts[shard])
             if not errors:
-                return []
+                return outcome, []
             ids, first = self._item_ids(shard, starts[shard]), starts[shard]
-            return [FailedItem(first + n, ids[n], why) for n, why in sorted(errors.items())]
+            items = [FailedItem(first + n, ids[n], why) for n, why in sorted(errors.items())]
+            return outcome, items
 
-        for items in in_parallel(failed, sorted(shards)):
+        for items in _verified(in_parallel(failed, sorted(shards)), final):
             yield from items
 
     def dead_shards(self) -> Iterator[DeadShard]:
@@ -218,7 +222,7 @@ class Job:
         final = self._jobs.final(self.id)
         shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
         starts = self.manifest.shards.starts
-        for outcome in in_parallel(lambda s: self._jobs.outcome(self.id, s, dead=True), shards):
+        for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
             if outcome is not None and outcome.status == "dead":
                 yield DeadShard(
                     shard=outcome.shard,
@@ -227,6 +231,11 @@ class Job:
                     reason=outcome.reason or "",
                     detail=outcome.detail or "",
                 )
+
+    def _outcome(self, shard: int, final: JobFinal | None) -> ShardOutcome | None:
+        if final is None:
+            return self._jobs.outcome(self.id, shard)
+        return self._jobs.counted_outcome(final, shard)
 
     def _progress(self) -> Progress:
         """The open job's progress: as counted by Redis, otherwise from a listing of the store."""
@@ -288,6 +297,21 @@ class Job:
             return [spec.objects[position].key for position in spec.positions]
         first_number = first_item if spec.first_item is None else spec.first_item
         return [str(first_number + position) for position in spec.positions]
+
+
+def _verified(
+    found: Iterable[tuple[ShardOutcome | None, _T]], final: JobFinal | None
+) -> Iterator[_T]:
+    """What was read with each outcome, the last of it once the outcomes are those of the end."""
+    digest, held_back = OutcomesDigest(), list[_T]()
+    for outcome, read in found:
+        if outcome is not None:
+            digest.add(outcome)
+        yield from held_back
+        held_back = [read]
+    if final is not None:
+        digest.check(final)
+    yield from held_back
 
 
 def _errors_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
 from fornada.jobs.store import JobStore
@@ -21,6 +22,7 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -52,6 +54,8 @@ class _Shared:
     engine: Engine
     objects: ObjectStore
     coordination: RedisCoordination
+    decisions: SignedDecisions
+    deployment_keys: DeploymentKeys
     jobs: JobStore
     manifests: Manifests
     deadlines: Deadlines
@@ -115,7 +119,9 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
     # One that cannot be reached yet is waited for, as at any time.
     with contextlib.suppress(BrokerError):
         coordination.refuse_cluster()
-    jobs = JobStore(objects=objects, decisions=coordination)
+    deployment_keys = DeploymentKeys.from_settings(settings)
+    decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
+    jobs = JobStore(objects=objects, decisions=decisions)
     return _Shared(
         settings=settings,
         worker=worker_name(),
@@ -123,6 +129,8 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
         engine=engine,
         objects=objects,
         coordination=coordination,
+        decisions=decisions,
+        deployment_keys=deployment_keys,
         jobs=jobs,
         manifests=Manifests(jobs=jobs),
         deadlines=Deadlines(),
@@ -135,7 +143,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     choose_tile = tile_chooser(
         settings,
         objects=shared.objects,
-        decide=shared.coordination.decide,
+        decide=shared.decisions.decide,
         engine=shared.engine,
         events=events,
     )
@@ -179,6 +187,7 @@ def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardSe
         isolate=lambda job_id, shard: IsolatedProcess(
             isolated_command(job_id, shard), timeout_s=deadline_s
         ),
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
         decoders=decoders,
     )
@@ -192,6 +201,7 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         sender=sender,
         settings=shared.settings,
         holder=shared.worker,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
 
@@ -204,6 +214,7 @@ def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
         deadlines=shared.deadlines,
         deadline_s=shared.settings.shard_deadline_s,
         end_process=_end_process,
+        deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
 

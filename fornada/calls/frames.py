@@ -1,6 +1,7 @@
 """The wire format of calls and answers: a line of JSON, then the bytes of an array."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
@@ -21,6 +22,7 @@ from fornada.records import (
     refuse_before,
 )
 from fornada.tensors import Dtype
+from fornada.trust.deployment_keys import HMAC_DIGITS, NO_KEYS, DeploymentKeys, Kind
 
 #: Most bytes of items in one call; more is a job.
 MAX_CALL_BYTES = 1024 * 1024
@@ -31,6 +33,10 @@ _MAX_ANSWER_HEADER_BYTES = 16 * 1024 * 1024
 _MAX_REASONS = 50
 _MAX_AXES = 8
 _MAX_ITEMS = MAX_CALL_BYTES
+
+#: Of an answer: not signed, signed by a key of the deployment, or by another.
+Seal = Literal["none", "known", "unknown"]
+_SIGNED = re.compile(rb"[0-9a-f]{64}\n")
 
 _R = TypeVar("_R", bound=Record)
 
@@ -95,14 +101,23 @@ def failed_rows(errors: Iterable[ItemError]) -> dict[str, list[list[int]]]:
     return {why: to_ranges(numbers) for why, numbers in rows.items()}
 
 
-def request_frame(header: PredictRequest, items: Array) -> bytes:
-    """The frame of a call."""
-    return header.to_json() + b"\n" + np.ascontiguousarray(items).tobytes()
+def request_frame(
+    header: PredictRequest, items: Array, *, deployment_keys: DeploymentKeys = NO_KEYS
+) -> bytes:
+    """The frame of a call, after a line with its signature if there is a key."""
+    frame = header.to_json() + b"\n" + np.ascontiguousarray(items).tobytes()
+    return _sealed("call", header.id, frame, deployment_keys)
 
 
-def answer_frame(header: PredictAnswer, outputs: NDArray[np.float32] | None = None) -> bytes:
-    """The frame of an answer."""
-    return header.to_json() + b"\n" + (b"" if outputs is None else outputs.tobytes())
+def answer_frame(
+    header: PredictAnswer,
+    outputs: NDArray[np.float32] | None = None,
+    *,
+    deployment_keys: DeploymentKeys = NO_KEYS,
+) -> bytes:
+    """The frame of an answer, after a line with its signature if there is a key."""
+    frame = header.to_json() + b"\n" + (b"" if outputs is None else outputs.tobytes())
+    return _sealed("answer", header.id, frame, deployment_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +127,22 @@ class RequestFrame:
     header: PredictRequest
     #: Item dtype [items, *item_shape], read-only.
     items: Array
+    #: Whether its signature is one of the deployment's, which any call is without a key.
+    is_trusted: bool = True
 
     @classmethod
-    def parse(cls, frame: bytes) -> Self:
-        """Parse a frame, without a copy.
+    def parse(cls, frame: bytes, *, deployment_keys: DeploymentKeys = NO_KEYS) -> Self:
+        """Parse a frame.
 
         Raises:
             MessageError: It is not a call, or its length is not what it claims.
         """
+        signature, frame = _opened(frame)
         header, data = _split(frame, PredictRequest, _MAX_REQUEST_HEADER_BYTES)
         shape = (header.item_count, *header.item_shape)
-        return cls(header, _array(data, shape, np.dtype(header.item_dtype)))
+        items = _array(data, shape, np.dtype(header.item_dtype))
+        trusted = not deployment_keys or deployment_keys.verify("call", header.id, frame, signature)
+        return cls(header, items, trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +152,36 @@ class AnswerFrame:
     header: PredictAnswer
     #: float32 [items, outputs], read-only; [0, 0] with an error.
     outputs: NDArray[np.float32]
+    #: Whether it is signed, and by whom.
+    seal: Seal = "none"
 
     @classmethod
-    def parse(cls, frame: bytes) -> Self:
-        """Parse a frame, without a copy.
+    def parse(cls, frame: bytes, *, deployment_keys: DeploymentKeys = NO_KEYS) -> Self:
+        """Parse a frame.
 
         Raises:
             MessageError: It is not an answer, or its length is not what it claims.
         """
+        signature, frame = _opened(frame)
         header, data = _split(frame, PredictAnswer, _MAX_ANSWER_HEADER_BYTES)
         shape = (header.item_count, header.output_count)
-        return cls(header, np.asarray(_array(data, shape, np.dtype(np.float32)), np.float32))
+        outputs = np.asarray(_array(data, shape, np.dtype(np.float32)), np.float32)
+        if signature is None:
+            return cls(header, outputs)
+        known = deployment_keys.verify("answer", header.id, frame, signature)
+        return cls(header, outputs, "known" if known else "unknown")
+
+
+def _sealed(kind: Kind, call_id: str, frame: bytes, deployment_keys: DeploymentKeys) -> bytes:
+    signature = deployment_keys.sign(kind, call_id, frame)
+    return frame if signature is None else signature.encode() + b"\n" + frame
+
+
+def _opened(frame: bytes) -> tuple[str | None, bytes]:
+    """The signature in the frame's first line, if it has one, and what follows."""
+    if _SIGNED.match(frame) is None:
+        return None, frame
+    return frame[:HMAC_DIGITS].decode(), frame[HMAC_DIGITS + 1 :]
 
 
 def _split(frame: bytes, kind: type[_R], max_bytes: int) -> tuple[_R, memoryview]:

@@ -207,8 +207,14 @@ class Recovery(OpenJobs, Protocol):
     def restore_done(self, job_id: str, shards: Iterable[int]) -> None:
         """Mark shards as done that have an outcome in the store."""
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        """Unmark shards that are marked as done and have no outcome in the store."""
+
     def restore_small_job(self, job: SmallJob) -> None:
         """Restore the facts of a small job; its counters remain incomplete."""
+
+    def forget_small_job(self, job_id: str) -> None:
+        """Forget the facts of a small job, of one that is none."""
 
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None

@@ -235,11 +235,24 @@ class InMemoryCoordination:
         with self._memory.lock:
             self._memory.jobs[job_id].done.update(shards)
 
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        with self._memory.lock:
+            counters = self._memory.jobs[job_id]
+            for shard in shards:
+                counters.done.discard(shard)
+                counters.dead.discard(shard)
+                counters.item_errors.pop(shard, None)
+
     def restore_small_job(self, job: SmallJob) -> None:
         with self._memory.lock:
             counters = self._memory.jobs[job.job_id]
             counters.shard_count, counters.deadline = job.shard_count, job.deadline
             counters.queue = self._queue
+
+    def forget_small_job(self, job_id: str) -> None:
+        with self._memory.lock:
+            counters = self._memory.jobs[job_id]
+            counters.shard_count = counters.deadline = counters.queue = None
 
     def rebuild_open_jobs(
         self, job_ids: Iterable[str], *, newest: Mapping[str, datetime] | None = None

@@ -35,7 +35,7 @@ class RedisDecisions:
     def decide(self, question: str, answer: bytes) -> bytes:
         key = keys.redis_decision(question)
         first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
-        return answer if first is None else first.encode()
+        return answer if first is None else first.encode(errors="surrogateescape")
 
     @translated
     def decide_ends(
@@ -46,7 +46,9 @@ class RedisDecisions:
             keys=flat((job.job, job.ended, job.end) for job in jobs),
             args=[FORGET_AFTER_MS, int(only_counted), *ends.values()],
         )
-        return {job_id: end.encode() for job_id, end in zip(ends, decided, strict=True) if end}
+        # Anyone may have put bytes there that are no text.
+        found = zip(ends, decided, strict=True)
+        return {job_id: end.encode(errors="surrogateescape") for job_id, end in found if end}
 
 
 class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):

@@ -19,6 +19,7 @@ from fornada.coordination.interface import (
     Triage,
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.records import MAX_SHARDS
 from fornada.redis_server.client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
@@ -91,7 +92,7 @@ class RedisOpenJobs:
         # One step: a shard that moves on meanwhile is seen in one place.
         now_ms, clock_ms, done, leased, running, *tables = self._progress(
             keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
-            args=[self._queue],
+            args=[self._queue, MAX_SHARDS // 8 - 1],
         )
         enqueued, failed, job, held_up = (dict(zip(t[::2], t[1::2], strict=True)) for t in tables)
         bits = np.frombuffer(done.encode(errors="surrogateescape"), np.uint8)
@@ -233,6 +234,15 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
+    def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
+        job = keys.JobStateKeys(job_id)
+        with self._redis.pipeline() as pipe:
+            for shard in shards:
+                pipe.setbit(job.done, shard, 0)
+                pipe.hdel(job.failed, str(shard))
+            pipe.execute()
+
+    @translated
     def restore_small_job(self, job: SmallJob) -> None:
         key = keys.JobStateKeys(job.job_id).job
         facts = {
@@ -244,6 +254,10 @@ class RedisOpenJobs:
             pipe.hset(key, mapping=facts)
             pipe.pexpire(key, FORGET_AFTER_MS)
             pipe.execute()
+
+    @translated
+    def forget_small_job(self, job_id: str) -> None:
+        self._redis.hdel(keys.JobStateKeys(job_id).job, "shards", "deadline_ms", "queue")
 
     @translated
     def rebuild_open_jobs(

@@ -1,15 +1,20 @@
 """Whether two manifests ask for the same work, and which of them holds."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime
 
 from fornada.errors import JobConflictError
 from fornada.jobs.manifest import JobManifest
+from fornada.logs import get_logger
 from fornada.records import Record, Sha256, sha256_hex
 
+log = get_logger(__name__)
+
 _NO_TIME = datetime.fromtimestamp(0, UTC)
+#: Between creators of one job, at most: longer than Redis keeps a decision.
+_SAME_CREATION = timedelta(minutes=10)
 
 
 class _Created(Record):
@@ -39,6 +44,10 @@ def first_created(manifest: JobManifest, *, decide: Callable[[str, bytes], bytes
     decided = decide(f"manifest of {job_id}", proposed.to_json())
     first = _Created.from_json(decided, where=f"decision on {job_id}")
     if first == proposed:
+        return manifest
+    if abs(first.created_at - proposed.created_at) > _SAME_CREATION:
+        # Of an earlier job of this id, and put back into Redis.
+        log.warning("old decision in Redis not believed", job_id=job_id, of=first.created_at)
         return manifest
     if first.work_sha256 != proposed.work_sha256:
         raise conflict(manifest)

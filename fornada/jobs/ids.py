@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 
 from fornada.errors import MessageError
 from fornada.jobs.manifest import JobManifest
+from fornada.logs import get_logger
 from fornada.queue.message import ShardMessage
 from fornada.records import INLINE_VERSION, JOB_VERSION, MAX_MESSAGE_BYTES, now, sha256_hex
+from fornada.trust.deployment_keys import DeploymentKeys
+
+log = get_logger(__name__)
 
 _TIME_FORMAT = "%Y%m%dT%H%M%S"
 #: Time of submission, and 128 bits of the sha256 of what follows the id in the manifest.
@@ -65,24 +69,43 @@ def with_content_id(manifest: JobManifest) -> ContentAddressedManifest:
     )
 
 
-def message_for(manifest: JobManifest, shard: int) -> ShardMessage:
-    """The message for a shard; a small job of one shard travels in it whole."""
+def message_for(
+    manifest: JobManifest, shard: int, *, deployment_keys: DeploymentKeys
+) -> ShardMessage:
+    """The message for a shard; with a key, a small job of one shard travels in it whole.
+
+    A worker reads the manifest from the store unless a key signed it, so others do not travel.
+    """
     job_id = manifest.job_id
-    if manifest.can_end_with_its_outcome and is_content_id(job_id):
+    if deployment_keys and manifest.can_end_with_its_outcome and is_content_id(job_id):
         text = manifest.to_json()
         if len(text) <= MAX_MESSAGE_BYTES:
             return ShardMessage(
-                schema_version=INLINE_VERSION, job_id=job_id, shard=shard, manifest=text.decode()
+                schema_version=JOB_VERSION,
+                job_id=job_id,
+                shard=shard,
+                manifest=text.decode(),
+                hmac=deployment_keys.sign("manifest", job_id, text),
             )
     return ShardMessage(job_id=job_id, shard=shard)
 
 
-def trusted_manifest(message: ShardMessage) -> JobManifest | None:
-    """The manifest that the message carries, if the job's id is the digest of it."""
+def trusted_manifest(
+    message: ShardMessage, *, deployment_keys: DeploymentKeys
+) -> JobManifest | None:
+    """The manifest that the message carries, if a key signed it and the job's id is its digest.
+
+    `None`: read it from the store. A wrong signature is logged; none at all is an older producer's.
+    """
     form = _CONTENT_ID.fullmatch(message.job_id)
     if form is None or message.manifest is None:
         return None
     text = message.manifest.encode(errors="surrogatepass")
+    if not deployment_keys.verify("manifest", message.job_id, text, message.hmac):
+        if deployment_keys:
+            why = "not signed" if message.hmac is None else "signed by no key of this deployment"
+            log.warning("carried manifest not believed", job_id=message.job_id, why=why)
+        return None
     heads = [_head(version, message.job_id) for version in (INLINE_VERSION, JOB_VERSION)]
     head = next((head for head in heads if text.startswith(head)), None)
     if head is None or _digest(text.removeprefix(head)) != form["digest"]:

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from fornada import keys
-from fornada.errors import IntegrityError, ObjectNotFoundError
+from fornada.errors import IntegrityError, MessageError, ObjectNotFoundError
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
+from fornada.jobs.summary import OutcomesDigest
 from fornada.parallel import in_parallel
-from fornada.records import MAX_INLINE_BYTES, ObjectRef, Record
+from fornada.ranges import from_ranges, in_ranges
+from fornada.records import MAX_INLINE_BYTES, ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
 
-_RecordT = TypeVar("_RecordT", bound=Record)
+_RecordT = TypeVar("_RecordT", JobManifest, ShardOutcome, JobFinal)
 
 
 class OutcomeStore:
@@ -43,35 +45,46 @@ class OutcomeStore:
         Args:
             outcome: The outcome.
             no_other_writer: This is the shard's first attempt, under a lease that still holds, so
-                no other outcome is looked for where the store ignores conditions.
+                what is written is not read back where the store ignores conditions.
         """
         job_id, shard = outcome.job_id, outcome.shard
+        key, data = keys.JobKeys(job_id).outcome(shard), outcome.to_json()
         if outcome.status == "dead" and not self.objects.conditional_writes:
-            self.objects.put_if_absent(keys.JobKeys(job_id).dead(shard), outcome.to_json())
-        elif self._put_if_absent(
-            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), no_other_writer=no_other_writer
-        ):
+            self.objects.put_if_absent(keys.JobKeys(job_id).dead(shard), data)
+        elif no_other_writer and not self.objects.conditional_writes:
+            # Redis counts attempts, and anyone may have written there that this is the first.
+            if not self._exists(key):
+                self.objects.put(key, data)
+                return outcome
+        elif self.objects.put_if_absent(key, data):
             return outcome
         return self.outcome(job_id, shard) or outcome
 
-    def outcome(self, job_id: str, shard: int, *, dead: bool = False) -> ShardOutcome | None:
-        """The shard's outcome, if it has one.
-
-        Args:
-            job_id: The job.
-            shard: The shard.
-            dead: The job ended with this shard dead, so an `ok` that came later does not count.
-        """
-        where = [keys.JobKeys(job_id).outcome(shard)]
-        if not self.objects.conditional_writes:
-            where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))
-        found = (self._record(key, ShardOutcome) for key in where)
-        outcome = next((outcome for outcome in found if outcome is not None), None)
-        if shard == 0 and (outcome is None or outcome.status == "dead"):
-            # A job may have ended with an outcome inside its end, beside a stored one that is dead.
+    def outcome(self, job_id: str, shard: int) -> ShardOutcome | None:
+        """The shard's outcome, if it has one; of an ended job, `counted_outcome` is the one."""
+        if shard == 0:
+            # A job may have ended with an outcome inside its end, and others came later.
             final = self.final(job_id)
-            return outcome if final is None else final.outcome or outcome
-        return outcome
+            if final is not None and final.outcome is not None:
+                return final.outcome
+        return self._stored_outcome(job_id, shard, dead_first=False)
+
+    def counted_outcome(self, final: JobFinal, shard: int) -> ShardOutcome | None:
+        """The outcome of the shard that the job's end counts; later ones do not count."""
+        if final.outcome is not None:
+            return final.outcome if shard == final.outcome.shard else None
+        is_dead = in_ranges(shard, final.dead_ranges)
+        return self._stored_outcome(final.job_id, shard, dead_first=is_dead)
+
+    def check_outcomes(self, final: JobFinal) -> None:
+        """Read the outcomes that the job ended with.
+
+        Raises:
+            IntegrityError: One is gone or was changed since.
+        """
+        shards = from_ranges(final.outcome_ranges)
+        found = in_parallel(lambda shard: self.counted_outcome(final, shard), shards)
+        OutcomesDigest(outcome for outcome in found if outcome is not None).check(final)
 
     def outcomes(self, job_id: str, shards: Iterable[int]) -> Iterator[ShardOutcome]:
         """The outcomes of `shards`, in that order, without shards that have none."""
@@ -98,7 +111,7 @@ class OutcomeStore:
 
     def final(self, job_id: str) -> JobFinal | None:
         """How the job ended, if it has."""
-        return self._record(keys.JobKeys(job_id).final, JobFinal)
+        return self._record(keys.JobKeys(job_id).final, JobFinal, job_id)
 
     def data(self, outcome: ShardOutcome) -> Array:
         """The probabilities of an ok outcome: float32 [items, classes].
@@ -106,10 +119,10 @@ class OutcomeStore:
         Raises:
             IntegrityError: The bytes are not those that were committed.
         """
-        if outcome.data is None:
+        if outcome.data is None or outcome.data.sha256 is None:
             raise IntegrityError(
                 f"shard {outcome.shard} of job {outcome.job_id} is {outcome.status} and has no "
-                "data; read its reason"
+                f"{'data' if outcome.data is None else 'sha256 of its data'}; read its reason"
             )
         return from_npy(self.read_checked(outcome.data), where=outcome.data.key)
 
@@ -122,19 +135,34 @@ class OutcomeStore:
         """
         return read_checked(self.objects, ref, remedy="submit it again")
 
-    def _put_if_absent(self, key: str, data: bytes, *, no_other_writer: bool) -> bool:
-        """Write, and return whether `key` was free; `no_other_writer`: it certainly is.
+    def _stored_outcome(self, job_id: str, shard: int, *, dead_first: bool) -> ShardOutcome | None:
+        where = [keys.JobKeys(job_id).outcome(shard)]
+        if not self.objects.conditional_writes:
+            where.insert(0 if dead_first else 1, keys.JobKeys(job_id).dead(shard))
+        found = (self._record(key, ShardOutcome, job_id) for key in where)
+        outcome = next((outcome for outcome in found if outcome is not None), None)
+        if outcome is not None and outcome.shard != shard:
+            raise MessageError(f"the outcome under {where} is of shard {outcome.shard}; remove it")
+        return outcome
 
-        A store that honours conditions is asked anyway, at no cost.
+    def _exists(self, key: str) -> bool:
+        try:
+            self.objects.get(key, max_bytes=1)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def _record(self, key: str, record: type[_RecordT], job_id: str) -> _RecordT | None:
+        """The record under the key, if there is one.
+
+        Raises:
+            MessageError: It is no such record, or that of another job.
         """
-        if no_other_writer and not self.objects.conditional_writes:
-            self.objects.put(key, data)
-            return True
-        return self.objects.put_if_absent(key, data)
-
-    def _record(self, key: str, record: type[_RecordT]) -> _RecordT | None:
         try:
             data = self.objects.get(key).data
         except ObjectNotFoundError:
             return None
-        return record.from_json(data, where=key)
+        found = record.from_json(data, where=key)
+        if found.job_id != job_id:
+            raise MessageError(f"{key} is of job {found.job_id!r}, not {job_id!r}; remove it")
+        return found

@@ -5,16 +5,19 @@ from datetime import datetime
 
 from fornada import keys
 from fornada.coordination.interface import Decisions
-from fornada.errors import JobNotFoundError
+from fornada.errors import JobConflictError, JobNotFoundError, MessageError, ObjectNotFoundError
 from fornada.jobs.creation import conflict, first_created, work_of
 from fornada.jobs.ids import ContentAddressedManifest, is_generated_id
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
 from fornada.jobs.summary import summarise
+from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import now
 from fornada.storage.interface import ObjectStore
+
+log = get_logger(__name__)
 
 #: Ends decided in one step: few, so that each is written soon after the time that it states.
 _ENDS_PER_STEP = 8
@@ -41,10 +44,10 @@ class JobStore(OutcomeStore):
             JobConflictError: The id is taken by a job with other content.
         """
         key = keys.JobKeys(manifest.job_id).manifest
-        no_other_writer = is_generated_id(manifest.job_id)
-        if not (no_other_writer or self._decisions is None or self.objects.conditional_writes):
+        is_new = is_generated_id(manifest.job_id)
+        if not (is_new or self._decisions is None or self.objects.conditional_writes):
             manifest = first_created(manifest, decide=self._decisions.decide)
-        if self._put_if_absent(key, manifest.to_json(), no_other_writer=no_other_writer):
+        if self._put_new(key, manifest.to_json(), is_new=is_new):
             return manifest
         existing = self.manifest(manifest.job_id)
         if work_of(existing) != work_of(manifest):
@@ -57,8 +60,8 @@ class JobStore(OutcomeStore):
         Raises:
             JobConflictError: The id is taken after all.
         """
-        job_id = named.manifest.job_id
-        if not self._put_if_absent(keys.JobKeys(job_id).manifest, named.text, no_other_writer=True):
+        key = keys.JobKeys(named.manifest.job_id).manifest
+        if not self._put_new(key, named.text, is_new=True):
             raise conflict(named.manifest)
 
     def manifest(self, job_id: str) -> JobManifest:
@@ -66,11 +69,21 @@ class JobStore(OutcomeStore):
 
         Raises:
             JobNotFoundError: No job has this id.
+            MessageError: The object is no manifest, or another job's.
         """
-        manifest = self._record(keys.JobKeys(job_id).manifest, JobManifest)
+        manifest = self._record(keys.JobKeys(job_id).manifest, JobManifest, job_id)
         if manifest is None:
-            raise JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
+            raise _not_found(job_id)
         return manifest
+
+    def require(self, job_id: str) -> None:
+        """Check that the job exists, without reading its manifest.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        if not self._exists(keys.JobKeys(job_id).manifest):
+            raise _not_found(job_id)
 
     def manifest_written_at(self, job_id: str) -> datetime | None:
         """When the job's manifest was written, by the store's clock, if there is one."""
@@ -93,7 +106,11 @@ class JobStore(OutcomeStore):
 
     def cancel_request(self, job_id: str) -> CancelRequest | None:
         """The request to cancel, if there is one."""
-        return self._record(keys.JobKeys(job_id).control, CancelRequest)
+        key = keys.JobKeys(job_id).control
+        try:
+            return CancelRequest.from_json(self.objects.get(key).data, where=key)
+        except ObjectNotFoundError:
+            return None
 
     def finish_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome; return its end, if it has one."""
@@ -114,6 +131,10 @@ class JobStore(OutcomeStore):
             manifest: The job's manifest.
             state: `None` for SUCCEEDED, PARTIAL or FAILED, as the outcomes say.
             reason: Why, unless it is SUCCEEDED.
+
+        Raises:
+            JobNotFoundError: The store has no such job.
+            JobConflictError: The store has another job of this id.
         """
         known = self.final(manifest.job_id)
         if known is not None:
@@ -122,28 +143,51 @@ class JobStore(OutcomeStore):
 
     def commit_ends(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
-    ) -> Iterator[JobFinal | None]:
+    ) -> Iterator[JobFinal | JobNotFoundError | None]:
         """Commit the outcomes of jobs of one shard each, each as part of its job's end.
 
         Args:
             computed: By first attempts, as Redis knew when they began.
 
         Yields:
-            How each job ended, perhaps by another process; `None` where Redis has forgotten the
-            job meanwhile, so that its outcome is to be committed like any other.
+            How each job ended, perhaps by another process; the error of a job that the store does
+            not have; `None` where Redis has forgotten the job meanwhile, so that its outcome is to
+            be committed like any other.
         """
         for start in range(0, len(computed), _ENDS_PER_STEP):
             some = computed[start : start + _ENDS_PER_STEP]
-            finals = [_end_with(manifest, outcome) for manifest, outcome in some]
+            # Whatever Redis says of these jobs, and whoever signed their manifests.
+            known = list(in_parallel(self._known_end, [manifest.job_id for manifest, _ in some]))
+            open_ones = [each for each, end in zip(some, known, strict=True) if end is None]
+            ended = iter(self._commit_open(open_ones))
+            yield from (next(ended) if end is None else end for end in known)
+
+    def _known_end(self, job_id: str) -> JobFinal | JobNotFoundError | None:
+        """What keeps a job from being ended, as the store says."""
+        try:
+            self.require(job_id)
+        except JobNotFoundError as exc:
+            return exc
+        # A store that decides also finds an earlier end when the new one is written.
+        return None if self.objects.conditional_writes else self.final(job_id)
+
+    def _commit_open(
+        self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
+    ) -> Iterator[JobFinal | None]:
+        finals = [_end_with(manifest, outcome) for manifest, outcome in computed]
+        decided = {final.job_id: final for final in finals}
+        if self._decisions is not None and not self.objects.conditional_writes:
+            # While a job is open and counted, each of its ends is decided there.
             proposed = {final.job_id: final.to_json() for final in finals}
-            decided = proposed
-            if self._decisions is not None and not self.objects.conditional_writes:
-                # While a job is open and counted, each of its ends is decided there.
-                decided = self._decisions.decide_ends(proposed, only_counted=True)
-            for final in finals:
-                data = decided.get(final.job_id)
-                is_ours = data == proposed[final.job_id]
-                yield None if data is None else self._put_end(final, data, is_ours=is_ours)
+            answers = self._decisions.decide_ends(proposed, only_counted=True)
+            decided = {
+                final.job_id: end
+                for (manifest, _), final in zip(computed, finals, strict=True)
+                if (end := _decided_end(answers.get(final.job_id), manifest, final)) is not None
+            }
+        for final in finals:
+            end = decided.get(final.job_id)
+            yield None if end is None else self._put_end(end)
 
     def delete(self, job_id: str) -> None:
         """Delete everything of the job; after an interruption, call again."""
@@ -162,20 +206,66 @@ class JobStore(OutcomeStore):
         self, manifest: JobManifest, state: EndState | None, reason: str | None, shards: set[int]
     ) -> JobFinal:
         job_id, key = manifest.job_id, keys.JobKeys(manifest.job_id).final
+        if self.manifest(job_id) != manifest:
+            raise JobConflictError(
+                f"job {job_id!r} was purged and submitted again with other content; look it up anew"
+            )
         final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
-            decided = self._decisions.decide_ends({job_id: final.to_json()})
-            final = JobFinal.from_json(decided[job_id], where=key)
+            answers = self._decisions.decide_ends({job_id: final.to_json()})
+            final = _decided_end(answers.get(job_id), manifest, final) or final
         if self.objects.put_if_absent(key, final.to_json()):
             return final
         return self.final(job_id) or final
 
-    def _put_end(self, final: JobFinal, data: bytes, *, is_ours: bool) -> JobFinal | None:
+    def _put_end(self, final: JobFinal) -> JobFinal | None:
         key = keys.JobKeys(final.job_id).final
-        if not self._put_if_absent(key, data, no_other_writer=True):
-            return self.final(final.job_id)
-        return final if is_ours else JobFinal.from_json(data, where=key)
+        if self._put_new(key, final.to_json(), is_new=True):
+            return final
+        return self.final(final.job_id)
+
+    def _put_new(self, key: str, data: bytes, *, is_new: bool) -> bool:
+        """Write, and return whether `key` was free; `is_new`: it certainly is.
+
+        A store that honours conditions is asked anyway, at no cost.
+        """
+        if is_new and not self.objects.conditional_writes:
+            self.objects.put(key, data)
+            return True
+        return self.objects.put_if_absent(key, data)
+
+
+def _not_found(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
+
+
+def _decided_end(
+    answer: bytes | None, manifest: JobManifest, proposed: JobFinal
+) -> JobFinal | None:
+    """The end in `answer`, unless it cannot be this job's; then `None`.
+
+    A job that was purged may be submitted again under its id. Whoever kept the signed end of the
+    first can put it back into Redis.
+    """
+    if answer is None:
+        return None
+    if answer == proposed.to_json():
+        return proposed
+    try:
+        end = JobFinal.from_json(answer, where=f"end of job {manifest.job_id} in Redis")
+    except MessageError as exc:
+        log.warning("end in Redis not believed", job_id=manifest.job_id, why=str(exc))
+        return None
+    shard_count = end.shards_ok + end.shards_dead + end.shards_missing
+    if end.job_id == manifest.job_id and shard_count == len(manifest.shards):
+        if end.ended_at >= manifest.created_at:
+            return end
+        why = f"it ended {end.ended_at:%FT%TZ}, before it was submitted"
+    else:
+        why = f"it is of job {end.job_id} with {shard_count} shards"
+    log.warning("end in Redis not believed", job_id=manifest.job_id, why=why)
+    return None
 
 
 def _end_with(manifest: JobManifest, outcome: ShardOutcome) -> JobFinal:

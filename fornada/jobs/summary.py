@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fornada.errors import IntegrityError
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
 from fornada.ranges import to_ranges
@@ -19,8 +20,10 @@ def summarise(
     reason: str | None,
 ) -> JobFinal:
     """The end of a job with these outcomes, in shard order, consumed one at a time."""
-    tally = _Tally()
-    digest = outcomes_digest(map(tally.count, outcomes))
+    tally, digest = _Tally(), OutcomesDigest()
+    for outcome in outcomes:
+        tally.count(outcome)
+        digest.add(outcome)
     if state is None:
         state, reason = _end_of(manifest, tally)
     return JobFinal(
@@ -40,7 +43,7 @@ def summarise(
         orientations_ignored=tally.orientations_ignored or None,
         outcome_ranges=to_ranges(tally.shards),
         dead_ranges=to_ranges(tally.dead),
-        outcomes_sha256=digest,
+        outcomes_sha256=digest.sha256,
     )
 
 
@@ -87,7 +90,7 @@ class _Tally:
     began_at: datetime | None = None
     last_outcome_at: datetime | None = None
 
-    def count(self, outcome: ShardOutcome) -> ShardOutcome:
+    def count(self, outcome: ShardOutcome) -> None:
         self.shards.append(outcome.shard)
         is_dead = outcome.status == "dead"
         if is_dead:
@@ -103,22 +106,44 @@ class _Tally:
         began, committed = outcome.began_at, outcome.committed_at
         self.began_at = min(self.began_at or began, began)
         self.last_outcome_at = max(self.last_outcome_at or committed, committed)
-        return outcome
 
 
-def outcomes_digest(outcomes: Iterable[ShardOutcome]) -> str:
-    """sha256 over a line per outcome, in the given order.
+class OutcomesDigest:
+    """sha256 over a line per outcome, in the order added: `outcomes_sha256` of a job's end.
 
     `shard status data-sha256`; in version 3 also the digest of the items' ids, and the ranges of
     failed items as JSON.
     """
-    digest = hashlib.sha256()
-    for outcome in outcomes:
+
+    def __init__(self, outcomes: Iterable[ShardOutcome] = ()) -> None:
+        self._digest = hashlib.sha256()
+        for outcome in outcomes:
+            self.add(outcome)
+
+    def add(self, outcome: ShardOutcome) -> None:
+        """Add the line of the next outcome."""
         data = outcome.data.sha256 if outcome.data else "-"
         line = f"{outcome.shard} {outcome.status} {data}"
         if outcome.schema_version >= JOB_VERSION:
             failed = to_ranges(sorted(error.index for error in outcome.item_errors))
             written = json.dumps(failed, separators=(",", ":"))
             line += f" {outcome.item_ids_sha256 or '-'} {written}"
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
+        self._digest.update(f"{line}\n".encode())
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was added so far."""
+        return self._digest.hexdigest()
+
+    def check(self, final: JobFinal) -> None:
+        """Check that the outcomes added are those that the job ended with.
+
+        Raises:
+            IntegrityError: They are not.
+        """
+        if self.sha256 != final.outcomes_sha256:
+            raise IntegrityError(
+                f"the outcomes of job {final.job_id} are not those that it ended with "
+                f"(sha256 {self.sha256}, and {final.outcomes_sha256} in its end); they were "
+                "changed, submit it again"
+            )

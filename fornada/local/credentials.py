@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fornada.errors import LocalDiskError
 from fornada.records import Record
+from fornada.trust.deployment_keys import new_key
 
 
 class Credentials(Record):
@@ -14,6 +15,8 @@ class Credentials(Record):
     redis_password: str
     s3_access_key_id: str
     s3_secret_access_key: str
+    #: Comma-separated; the first signs. Absent in folders from before there were keys.
+    deployment_keys: str | None = None
     redis_port: int | None = None
     s3_port: int | None = None
 
@@ -24,18 +27,20 @@ def new_credentials() -> Credentials:
         redis_password=secrets.token_urlsafe(24),
         s3_access_key_id=secrets.token_hex(10).upper(),
         s3_secret_access_key=secrets.token_urlsafe(30),
+        deployment_keys=new_key(),
     )
 
 
 def load_credentials(path: Path) -> Credentials:
-    """The credentials in the file, or new ones if there is no file.
+    """The credentials in the file, with a key; new ones if there is no file.
 
     Raises:
         MessageError: The file does not hold credentials.
     """
     if not path.exists():
         return new_credentials()
-    return Credentials.from_json(path.read_bytes(), where=str(path))
+    kept = Credentials.from_json(path.read_bytes(), where=str(path))
+    return kept.model_copy(update={"deployment_keys": kept.deployment_keys or new_key()})
 
 
 def write_private(path: Path, data: bytes) -> None:

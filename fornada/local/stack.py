@@ -196,6 +196,7 @@ class Stack:
             "s3_region": _REGION,
             "s3_access_key_id": kept.s3_access_key_id,
             "s3_secret_access_key": kept.s3_secret_access_key,
+            "deployment_keys": kept.deployment_keys or "",
         }
         return {PREFIX + name.upper(): value for name, value in values.items()}
 

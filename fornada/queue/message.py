@@ -13,6 +13,7 @@ from fornada.records import (
     Record,
     refuse_before,
 )
+from fornada.trust.deployment_keys import Hmac
 
 #: Shards in one message of the queue, at most. Less than a tile, whose cost is the same when half
 #: empty.
@@ -29,9 +30,11 @@ class ShardMessage(Record):
     manifest: str | None = Field(max_length=MAX_MESSAGE_BYTES, default=None)
     #: The queue of the job. Version 3; reserved.
     queue: Name | None = None
+    #: Signature of `manifest` by one of the deployment's keys. Version 3.
+    hmac: Hmac | None = None
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
         refuse_before(INLINE_VERSION, self, ["manifest"])
-        refuse_before(JOB_VERSION, self, ["queue"])
+        refuse_before(JOB_VERSION, self, ["queue", "hmac"])
         return self

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from fornada import keys
 from fornada.errors import MessageError
 from fornada.records import Record, now
-from fornada.redis_client import connected, translated
+from fornada.redis_server.client import connected, translated
 from fornada.settings import Settings
 
 #: Most entries of a queue's list; older ones are dropped.

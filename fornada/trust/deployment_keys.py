@@ -20,6 +20,8 @@ Kind = Literal["manifest", "call", "answer", "decision", "end", "verdict"]
 Hmac = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 KEY_BYTES = 32
+#: Length of a signature.
+HMAC_DIGITS = 64
 
 
 class DeploymentKeys:
@@ -58,8 +60,16 @@ class DeploymentKeys:
     def verify(self, kind: Kind, name: str, data: bytes, signature: str | None) -> bool:
         """Whether one of the keys signed these bytes; without a key, nothing is signed."""
         return signature is not None and any(
-            hmac.compare_digest(_hmac(key, kind, name, data), signature) for key in self._keys
+            # As bytes: text that is not ASCII cannot be compared, and anyone may have sent it.
+            hmac.compare_digest(
+                _hmac(key, kind, name, data).encode(), signature.encode(errors="replace")
+            )
+            for key in self._keys
         )
+
+
+#: Of a deployment without keys.
+NO_KEYS = DeploymentKeys()
 
 
 def new_key() -> str:

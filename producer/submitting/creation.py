@@ -13,6 +13,7 @@ from fornada.logs import get_logger
 from fornada.queue.interface import Sender
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
 
@@ -35,6 +36,7 @@ class JobCreator:
     coordination: OpenJobs
     sender: Sender
     settings: Settings
+    deployment_keys: DeploymentKeys = NO_KEYS
 
     def existing(self, job_id: str) -> JobManifest | None:
         """The manifest of the job with this id, if there is one."""
@@ -125,7 +127,7 @@ class JobCreator:
 
     def _enqueue_small(self, created: Sequence[ContentAddressedManifest]) -> None:
         messages = (
-            message_for(job.manifest, shard)
+            message_for(job.manifest, shard, deployment_keys=self.deployment_keys)
             for job in created
             for shard in range(len(job.manifest.shards))
         )

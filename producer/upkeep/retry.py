@@ -80,7 +80,7 @@ def _failed_items(
     """Shard -> its failed items, without those that the submitter could not read."""
 
     def failed(shard: int) -> list[int]:
-        outcome = final.outcome or jobs.outcome(manifest.job_id, shard)
+        outcome = jobs.counted_outcome(final, shard)
         errors = {error.index for error in outcome.item_errors} if outcome else set()
         if not errors:
             return []

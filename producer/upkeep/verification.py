@@ -60,6 +60,7 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
 
     Raises:
         UsageError: The job has not ended, has no such shard, or `sample` is less than 1.
+        IntegrityError: Its outcomes are not those that it ended with.
     """
     if sample < 1:
         raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
@@ -67,10 +68,11 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     final = jobs.final(job_id)
     if final is None:
         raise UsageError(f"job {job_id} has not ended; wait for it first")
+    jobs.check_outcomes(final)
     ok = sorted(set(from_ranges(final.outcome_ranges)) - set(from_ranges(final.dead_ranges)))
     # Seeded: the same shards each time.
     random.Random(job_id).shuffle(ok)  # noqa: S311
-    outcomes = (jobs.outcome(job_id, shard) for shard in ok)
+    outcomes = (jobs.counted_outcome(final, shard) for shard in ok)
     chosen = islice((o.shard for o in outcomes if o is not None and not o.isolated), sample)
     shards = sorted(chosen)
     if not shards:

@@ -26,8 +26,10 @@ from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.queue.envelope import messages_of
 from fornada.queue.message import ShardMessage
+from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.testing import TEST_KEYS
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
@@ -150,6 +152,13 @@ def test_examples_are_read_and_lose_nothing() -> None:
 
         written = json.loads(record.to_json())
         assert example == {field: written[field] for field in example}
+
+
+def test_the_example_of_a_signature_is_right() -> None:
+    example = one_example("signature")
+
+    assert sha256_hex(b"{}") == example["sha256"]
+    assert TEST_KEYS.sign("manifest", "orders-0001", b"{}") == example["hmac"]
 
 
 def test_the_envelope_carries_the_message_of_the_page() -> None:

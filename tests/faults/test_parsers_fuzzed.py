@@ -28,6 +28,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import ItemError, ModelPin, ObjectRef, Record
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor, OutputTensor
+from fornada.testing import TEST_KEYS
 from model_store.manifest import GoldenBatch, ModelManifest
 from model_store.safety.artifact_check import check_artifact
 
@@ -280,11 +281,13 @@ def test_what_looks_like_a_message_is_one_or_refused(message: dict[str, Any]) ->
 @given(edits=EDITS)
 @FUZZED
 def test_a_damaged_manifest_of_a_message_is_none(edits: list[Edit]) -> None:
-    message = message_for(with_content_id(_SMALL).manifest, 0)
+    message = message_for(with_content_id(_SMALL).manifest, 0, deployment_keys=TEST_KEYS)
     text = (message.manifest or "").encode()
     damaged = edited(text, edits).decode(errors="replace")
 
-    taken = trusted_manifest(message.model_copy(update={"manifest": damaged}))
+    taken = trusted_manifest(
+        message.model_copy(update={"manifest": damaged}), deployment_keys=TEST_KEYS
+    )
 
     assert taken is None or damaged.encode() == text
 

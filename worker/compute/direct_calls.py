@@ -8,6 +8,7 @@ from itertools import groupby
 from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
+    AnswerNotTrustedError,
     BrokerError,
     FornadaError,
     InputError,
@@ -19,6 +20,7 @@ from fornada.jobs.items import Items, Predicted
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
 from fornada.tensors import OutputTensor
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import LoadedModel, ModelCache
 from worker.compute.together import predict_together
 from worker.host.deadlines import Deadlines
@@ -30,6 +32,12 @@ _THREADS = 2
 #: How long a thread blocks for a call before it checks whether to stop.
 _TAKE_WITHIN_S = 1.0
 _WAIT_AFTER_ERROR_S = 1.0
+#: Time between two log lines about refused calls.
+_LOG_AGAIN_AFTER_S = 60.0
+_NOT_SIGNED = AnswerNotTrustedError(
+    "no key of the workers signed the call; give clients and workers the same "
+    "FORNADA_DEPLOYMENT_KEYS"
+)
 #: Calls that one thread takes at once: a burst, but few enough that other workers do not idle.
 _CALLS_AT_A_TIME = 256
 
@@ -43,6 +51,7 @@ class PredictServer:
         models: Loads models by the same rules as for shards.
         deadlines: Ends the process if a model hangs.
         deadline_s: When a model counts as hung.
+        deployment_keys: With any, calls that none of them signed are refused, and answers signed.
         end_process: Called when the device is out of memory, which only a restart cures.
     """
 
@@ -55,6 +64,7 @@ class PredictServer:
         deadlines: Deadlines,
         deadline_s: float,
         end_process: Callable[[], None],
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
     ) -> None:
         self._channel = channel
@@ -63,6 +73,8 @@ class PredictServer:
         self._deadlines = deadlines
         self._deadline_s = deadline_s
         self._end_process = end_process
+        self._keys = deployment_keys
+        self._refusals = _Refusals()
         self._events = events
         self._stop = threading.Event()
         self._threads = [
@@ -100,8 +112,14 @@ class PredictServer:
                 log.exception("predict calls failed unexpectedly")
 
     def _serve(self, frames: Sequence[bytes], now_ms: int) -> None:
-        calls = sorted(_wanted(frames, now_ms), key=_by_model)
+        wanted = _wanted(frames, now_ms, self._keys)
+        calls = sorted((call for call in wanted if call.is_trusted), key=_by_model)
         answers: dict[str, list[bytes]] = {}
+        refused = [call for call in wanted if not call.is_trusted]
+        self._refusals.count(len(refused))
+        for call in refused:
+            # Not signed either: anyone may have asked, in the name of a call that is.
+            answers.setdefault(call.header.client, []).append(_refusal(call, _NOT_SIGNED, NO_KEYS))
         with self._deadlines.within(self._deadline_s):
             for _, group in groupby(calls, key=_by_model):
                 for call, answer in self._predict(list(group)):
@@ -113,9 +131,9 @@ class PredictServer:
         """Each call with its answer; all calls are for one model."""
         try:
             with self._models.use(calls[0].header.model) as model:
-                fitting, others = _parted(calls, model)
+                fitting, others = _parted(calls, model, self._keys)
                 began_s = time.monotonic()
-                answered = _answered(fitting, model)
+                answered = _answered(fitting, model, self._keys)
                 self._events.tell(
                     CallsAnswered(
                         model=calls[0].header.model,
@@ -126,7 +144,7 @@ class PredictServer:
                 )
                 return [*answered, *others]
         except FornadaError as exc:
-            return [(call, _refusal(call, exc)) for call in calls]
+            return [(call, _refusal(call, exc, self._keys)) for call in calls]
 
 
 def _by_model(call: RequestFrame) -> tuple[str, int, str]:
@@ -134,11 +152,13 @@ def _by_model(call: RequestFrame) -> tuple[str, int, str]:
     return pin.name, pin.version, pin.sha256
 
 
-def _wanted(frames: Iterable[bytes], now_ms: int) -> list[RequestFrame]:
+def _wanted(
+    frames: Iterable[bytes], now_ms: int, deployment_keys: DeploymentKeys
+) -> list[RequestFrame]:
     wanted = []
     for frame in frames:
         try:
-            call = RequestFrame.parse(frame)
+            call = RequestFrame.parse(frame, deployment_keys=deployment_keys)
         except MessageError as exc:
             log.error("predict call dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
             continue
@@ -148,7 +168,7 @@ def _wanted(frames: Iterable[bytes], now_ms: int) -> list[RequestFrame]:
 
 
 def _parted(
-    calls: Sequence[RequestFrame], model: LoadedModel
+    calls: Sequence[RequestFrame], model: LoadedModel, deployment_keys: DeploymentKeys
 ) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
     """The calls that fit the model, and the others with their refusals."""
     manifest, takes = model.manifest, model.manifest.input
@@ -160,14 +180,14 @@ def _parted(
                 f"model {manifest} takes {takes}, and the call "
                 f"has {header.item_dtype} {header.item_shape}; send what it takes"
             )
-            others.append((call, _refusal(call, InputError(fact))))
+            others.append((call, _refusal(call, InputError(fact), deployment_keys)))
         else:
             fitting.append(call)
     return fitting, others
 
 
 def _answered(
-    calls: Sequence[RequestFrame], model: LoadedModel
+    calls: Sequence[RequestFrame], model: LoadedModel, deployment_keys: DeploymentKeys
 ) -> list[tuple[RequestFrame, bytes]]:
     """Predict all together; if that fails, each alone, so that none fails for another's rows."""
     if not calls:
@@ -177,23 +197,28 @@ def _answered(
         given = [Items.of_array(call.items, tensor=tensor) for call in calls]
         predicted = predict_together(model.batcher.predict_groups, given)
         return [
-            (call, _answer(call, items, outputs, output))
+            (call, _answer(call, items, outputs, output, deployment_keys))
             for call, items, outputs in zip(calls, given, predicted, strict=True)
         ]
     except ModelError as exc:
         if len(calls) == 1:
-            return [(calls[0], _refusal(calls[0], exc))]
-        return [pair for call in calls for pair in _answered([call], model)]
+            return [(calls[0], _refusal(calls[0], exc, deployment_keys))]
+        return [pair for call in calls for pair in _answered([call], model, deployment_keys)]
 
 
 def _answer(
-    call: RequestFrame, items: Items, predicted: Sequence[Predicted], output: OutputTensor
+    call: RequestFrame,
+    items: Items,
+    predicted: Sequence[Predicted],
+    output: OutputTensor,
+    deployment_keys: DeploymentKeys,
 ) -> bytes:
     asked = call.header
     rows, errors = items.placed(predicted, output=output, item_count=asked.item_count)
     if errors and asked.schema_version < JOB_VERSION:
         # It knows of no failed rows.
-        return _refusal(call, InputError(f"item {errors[0].index}: {errors[0].reason}"))
+        error = InputError(f"item {errors[0].index}: {errors[0].reason}")
+        return _refusal(call, error, deployment_keys)
     header = PredictAnswer(
         schema_version=asked.schema_version,
         id=asked.id,
@@ -201,10 +226,10 @@ def _answer(
         output_count=rows.shape[1],
         failed=failed_rows(errors) if errors else None,
     )
-    return answer_frame(header, rows)
+    return answer_frame(header, rows, deployment_keys=deployment_keys)
 
 
-def _refusal(call: RequestFrame, exc: FornadaError) -> bytes:
+def _refusal(call: RequestFrame, exc: FornadaError, deployment_keys: DeploymentKeys) -> bytes:
     header = PredictAnswer(
         id=call.header.id,
         item_count=0,
@@ -212,4 +237,22 @@ def _refusal(call: RequestFrame, exc: FornadaError) -> bytes:
         error=type(exc).__name__,
         detail=str(exc)[:2000],
     )
-    return answer_frame(header)
+    return answer_frame(header, deployment_keys=deployment_keys)
+
+
+class _Refusals:
+    """Counts refused calls, and logs the count now and then: anyone may send thousands."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._due_at = 0.0
+
+    def count(self, refused: int) -> None:
+        """Add `refused` calls."""
+        with self._lock:
+            self._count += refused
+            if not refused or time.monotonic() < self._due_at:
+                return
+            log.warning("predict calls refused, not signed", calls_so_far=self._count)
+            self._due_at = time.monotonic() + _LOG_AGAIN_AFTER_S

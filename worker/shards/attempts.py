@@ -86,11 +86,13 @@ class Attempts:
         """
         job_id = found.run.job_id
         try:
-            # A manifest that came with its message may never have been stored.
+            # The manifest that came with the message may never have been stored, and that of a
+            # purged job may still be kept here.
+            self._jobs.require(job_id)
             manifest = self._manifests.get(job_id)
         except JobNotFoundError:
             # Otherwise Redis would keep what it just noted of this job for a month.
-            self._endings.forget(job_id, "unknown")
+            self._endings.forget(job_id)
             raise
         # In other jobs the shard's own outcome says as much, at no extra cost.
         final = self._jobs.final(job_id) if manifest.can_end_with_its_outcome else None

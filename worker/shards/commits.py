@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from fornada.coordination.interface import Leases, ShardEnd
 from fornada.errors import StoreUnavailableError
 from fornada.events import Events, ShardFinished, Stage, StageEnded
+from fornada.jobs.ids import is_generated_id
 from fornada.jobs.store import JobStore
-from fornada.jobs.upkeep.endings import Endings
+from fornada.jobs.upkeep.endings import UNKNOWN, Endings
 from fornada.records import now
 from worker.shards.phases import Committed, Computed, ShardResult
 from worker.shards.steps import Steps
@@ -38,7 +39,7 @@ class Commits:
             run = each.attempt.run
             state = states.get(run.job_id)
             if state is not None:
-                ok = state not in {"CANCELLED", "EXPIRED"}
+                ok = state not in {"CANCELLED", "EXPIRED", UNKNOWN}
                 steps.settle(run, ShardResult.OK if ok else ShardResult.ENDED)
             elif error is not None:
                 steps.defer(run, error, counted=False)
@@ -70,6 +71,10 @@ class Commits:
 
     def _commit(self, computed: Computed) -> Committed:
         attempt = computed.attempt
+        if not is_generated_id(attempt.run.job_id):
+            # Its manifest may be one that this process kept, and the job purged: an outcome that
+            # stayed would count in a later job of the same id.
+            self._jobs.require(attempt.run.job_id)
         began_s = time.monotonic()
         # Others of its bundle were committed since this one was computed.
         stamped = computed.outcome.model_copy(update={"committed_at": now()})

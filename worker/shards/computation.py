@@ -5,22 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from fornada.errors import ModelRefusedError
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
 from fornada.formats.npy import to_npy
-from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_files import Decoded, ImageFiles
 from fornada.jobs.shard_items import decode_items, fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
-from model_store.manifest import ModelManifest
 from worker.compute.halving import Probabilities
 from worker.compute.model_cache import ModelCache
 from worker.compute.together import call_sizes, predict_together
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import IsolatedProcess, bisect
+from worker.shards.job_check import check_says_what_its_model_says
 from worker.shards.phases import Begun
 
 
@@ -67,6 +65,7 @@ class Computation:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
             ModelDeclinedError: This worker may not or cannot load the model.
             ModelError: The model is at fault.
+            JobRefusedError: The job's manifest is at fault.
             ProcessDiedError: The shard killed isolated processes too.
             FornadaError: Another attempt may succeed.
         """
@@ -86,7 +85,7 @@ class Computation:
             self._models.use(attempts[0].manifest.model) as model,
         ):
             for attempt in attempts:
-                _check_signature(attempt.manifest, model.manifest)
+                check_says_what_its_model_says(attempt.manifest, model.manifest)
             clock = _Stopwatch(self._events, attempts)
             decoded, times = self._read(attempts, clock)
             read = [each.items for each in decoded]
@@ -181,13 +180,6 @@ class Computation:
             committed_at=now(),
             **attempt.identity(self._worker),
         )
-
-
-def _check_signature(manifest: JobManifest, model: ModelManifest) -> None:
-    # Any producer may have written the job's manifest, and NumPy would broadcast wrong items.
-    have, want = manifest.input, model.input
-    if (have.dtype, have.shape) != (want.dtype, want.shape):
-        raise ModelRefusedError(f"it takes items of {want}, and the job has {have}; submit it anew")
 
 
 def _recorded(

@@ -14,7 +14,13 @@ import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
-from fornada.errors import FornadaError, ModelDeclinedError, PredictionError
+from fornada.coordination.signed import SignedDecisions
+from fornada.errors import (
+    FornadaError,
+    JobRefusedError,
+    ModelDeclinedError,
+    PredictionError,
+)
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.jobs.items import Items, Predicted
@@ -24,6 +30,7 @@ from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.tensors import InputTensor
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
@@ -35,6 +42,7 @@ from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
 from worker.compute.together import call_sizes
+from worker.shards.job_check import check_says_what_its_model_says
 
 #: From <linux/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -89,6 +97,7 @@ class _Shard:
         artifact = disk.get_or_fetch(
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
+        check_says_what_its_model_says(self._manifest, manifest)
         FirstLoads(self._settings, models=self._models, disk=disk).check(manifest, artifact)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
@@ -100,7 +109,10 @@ class _Shard:
             choose_tile=tile_chooser(
                 self._settings,
                 objects=self._objects,
-                decide=RedisCoordination.from_settings(self._settings).decide,
+                decide=SignedDecisions(
+                    RedisCoordination.from_settings(self._settings),
+                    deployment_keys=DeploymentKeys.from_settings(self._settings),
+                ).decide,
                 engine=engine,
             ),
         )
@@ -166,6 +178,8 @@ def _predict_rows(
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     try:
         return work(*arguments)
+    except JobRefusedError as exc:
+        return {"failed": "job", "message": str(exc)}
     except ModelDeclinedError as exc:
         return {"failed": "declined", "message": str(exc)}
     except FornadaError as exc:

@@ -15,6 +15,7 @@ import numpy as np
 from fornada.errors import (
     FornadaError,
     InputError,
+    JobRefusedError,
     ModelDeclinedError,
     ModelUnusableError,
     StoreUnavailableError,
@@ -116,6 +117,7 @@ class IsolatedProcess:
         Raises:
             ProcessDiedError: The process died over them.
             InputError: The shard cannot be read.
+            JobRefusedError: The job's manifest does not fit the model's.
             ModelUnusableError: No worker can load the model.
             ModelDeclinedError: It is not loaded here, or the process dies while it loads it.
             StoreUnavailableError: Another attempt may succeed.
@@ -218,6 +220,7 @@ def _raise_failure(answer: dict[str, Any]) -> None:
     # After any other fault, another attempt may succeed.
     kinds: dict[str, type[FornadaError]] = {
         "item": InputError,
+        "job": JobRefusedError,
         "model": ModelUnusableError,
         "declined": ModelDeclinedError,
     }

@@ -6,7 +6,13 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
-from fornada.errors import FornadaError, MessageError, ModelDeclinedError, ModelError
+from fornada.errors import (
+    FornadaError,
+    JobRefusedError,
+    MessageError,
+    ModelDeclinedError,
+    ModelError,
+)
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.outcome import ShardOutcome
@@ -16,6 +22,7 @@ from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.attempts import Attempts
@@ -45,10 +52,12 @@ class ShardService:
         endings: Endings,
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: Executor | None = None,
     ) -> None:
         self._manifests = manifests
+        self._keys = deployment_keys
         self._models = models
         self._worker = worker
         self._leases = leases
@@ -105,7 +114,8 @@ class ShardService:
         found = []
         for message, run in zip(messages, runs, strict=True):
             with steps.attempt_step(run):
-                manifest = trusted_manifest(message) or self._manifests.get(run.job_id)
+                carried = trusted_manifest(message, deployment_keys=self._keys)
+                manifest = carried or self._manifests.get(run.job_id)
                 if run.shard >= len(manifest.shards):
                     fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
                     raise MessageError(fact)
@@ -168,6 +178,9 @@ class ShardService:
         except ModelError as exc:
             # Every other shard would meet the same model.
             self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            raise Settled(ShardResult.FAILED) from exc
+        except JobRefusedError as exc:
+            self._endings.end(manifest, "FAILED", str(exc))
             raise Settled(ShardResult.FAILED) from exc
         except ProcessDiedError as exc:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"

@@ -3,6 +3,8 @@
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local clocks = {}
+-- As FORNADA_LEASE_S: a longer one is not a worker's.
+local MOST_LEASE_MS = 3600 * 1000
 local function queue_ms(queue)
   clocks[queue] = clocks[queue] or tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0
   return clocks[queue]
@@ -17,6 +19,6 @@ local function holder_of(lease)
     string.match(lease or '', '^(%S+) (%S+) (%d+) (%d+)(.*)$')
   if not attempt then return false end
   local age_ms = queue_ms(queue) - since_ms
-  if age_ms < 0 or age_ms >= tonumber(lease_ms) then return false end
+  if age_ms < 0 or age_ms >= math.min(lease_ms, MOST_LEASE_MS) then return false end
   return attempt, queue, tonumber(lease_ms), rest ~= ''
 end

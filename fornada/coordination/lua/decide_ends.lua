@@ -9,8 +9,12 @@ for i = 1, #KEYS / 3 do
   if ARGV[2] == '1' and left_out then
     first[i] = ''
   else
-    redis.call('SET', key, ARGV[i + 2], 'NX', 'PX', ARGV[1])
-    first[i] = redis.call('GET', key)
+    first[i] = redis.pcall('GET', key)
+    -- False if there is none; a table, the error, if anyone put another type there.
+    if type(first[i]) ~= 'string' then
+      first[i] = ARGV[i + 2]
+      redis.call('SET', key, first[i], 'PX', ARGV[1])
+    end
   end
 end
 return first

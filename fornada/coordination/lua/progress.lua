@@ -1,6 +1,7 @@
 -- A snapshot of a job: the time, its queue's clock, and what is done, leased, running, enqueued,
 -- failed, counted and held up.
--- KEYS: done, leases, enqueued, failed, counters, held up. ARGV: queue.
+-- KEYS: done, leases, enqueued, failed, counters, held up.
+-- ARGV: queue, the last byte that a job's marks can have: anyone may have set one far out.
 local leased, running = {}, {}
 local leases = redis.call('HGETALL', KEYS[2])
 for i = 1, #leases, 2 do
@@ -14,7 +15,7 @@ for i = 1, #leases, 2 do
   end
 end
 return {
-  now_ms, queue_ms(ARGV[1]), redis.call('GET', KEYS[1]) or '', leased, running,
+  now_ms, queue_ms(ARGV[1]), redis.call('GETRANGE', KEYS[1], 0, ARGV[2]), leased, running,
   redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
   redis.call('HGETALL', KEYS[4]), redis.call('HGETALL', KEYS[5]), redis.call('HGETALL', KEYS[6]),
 }

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from fornada.coordination.interface import OpenJobs
-from fornada.errors import FornadaError
-from fornada.events import SILENT, Events, JobEnded
+from fornada.errors import FornadaError, JobNotFoundError
+from fornada.events import SILENT, Events, JobEnded, MessageDropped
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import EndState, JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
@@ -12,6 +12,9 @@ from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 
 log = get_logger(__name__)
+
+#: The state that Redis notes of a job that the store does not have.
+UNKNOWN = "unknown"
 
 
 class Endings:
@@ -56,8 +59,8 @@ class Endings:
         """End a job whose deadline passed."""
         return self.end(manifest, "EXPIRED", f"the deadline {manifest.expires_at:%FT%TZ} passed")
 
-    def forget(self, job_id: str, state: str) -> None:
-        """Tell Redis that the job is over; the store knows."""
+    def forget(self, job_id: str, state: str = UNKNOWN) -> None:
+        """Tell Redis that the job is over, as the store says."""
         self._open_jobs.end_jobs({job_id: state})
 
     def commit_all(
@@ -69,16 +72,23 @@ class Endings:
             computed: As for `JobStore.commit_ends`.
 
         Returns:
-            Job → the state it ended in, and the error that kept the rest from ending. Without an
-            error, outcomes of the rest are to be committed like any other.
+            Job → the state it ended in, UNKNOWN if the store has no such job; and the error that
+            kept the rest from ending. Without an error, outcomes of the rest are to be committed
+            like any other.
         """
         states: dict[str, str] = {}
         error: FornadaError | OSError | None = None
         try:
-            for final in self._jobs.commit_ends(computed):
-                if final is not None:
-                    states[final.job_id] = final.state
-                    self._events.tell(JobEnded(job_id=final.job_id, state=final.state))
+            ends = self._jobs.commit_ends(computed)
+            for (manifest, outcome), end in zip(computed, ends, strict=True):
+                if isinstance(end, JobNotFoundError):
+                    states[manifest.job_id] = UNKNOWN
+                    self._events.tell(MessageDropped(error=str(end), job_id=manifest.job_id))
+                elif end is not None:
+                    states[end.job_id] = end.state
+                    if end.outcome is None or end.outcome.attempt != outcome.attempt:
+                        log.warning("job had ended, whatever Redis said", job_id=end.job_id)
+                    self._events.tell(JobEnded(job_id=end.job_id, state=end.state))
         except (FornadaError, OSError) as exc:
             error = exc
         try:

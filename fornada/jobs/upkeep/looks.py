@@ -8,6 +8,9 @@ from fornada.coordination.interface import Progress, Recovery
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
+from fornada.logs import get_logger
+
+log = get_logger(__name__)
 
 #: Rounds between two looks at a job in the store; in between, Redis tells of its progress.
 ROUNDS_PER_LOOK = 30
@@ -22,6 +25,8 @@ class OpenJob:
     manifest: JobManifest
     rounds_to_look: int = 0
     look_due_at: float = 0.0
+    #: Its lost shards were enqueued before, without a look at the store.
+    was_lost: bool = False
 
 
 class Looks:
@@ -47,8 +52,8 @@ class Looks:
             return True
         return job.rounds_to_look < 0 and self._monotonic() >= job.look_due_at
 
-    def look(self, job: OpenJob) -> bool:
-        """Read the job's progress from the store, and restore it in Redis.
+    def look(self, job: OpenJob, progress: Progress) -> bool:
+        """Read the job's progress from the store, and correct `progress`, that in Redis.
 
         Returns:
             Whether the job is over: ended, or being ended by another process.
@@ -61,8 +66,17 @@ class Looks:
             return True
         done = self._jobs.outcome_shards(job_id, shard_count=len(manifest.shards))
         self._recovery.restore_done(job_id, done)
+        # Outcomes come first, so what Redis said before this look was not said by a worker.
+        invented = progress.done - done
+        if invented:
+            log.warning("shards without outcome were marked done", job_id=job_id, n=len(invented))
+            self._recovery.forget_done(job_id, sorted(invented))
+        # It may be noted there as ended, too.
+        self._recovery.open_job(job_id)
         if manifest.is_small:
             self._recovery.restore_small_job(manifest.small_job())
+        else:
+            self._recovery.forget_small_job(job_id)
         is_over = self._end_if_over(manifest, done)
         job.rounds_to_look = ROUNDS_PER_LOOK
         job.look_due_at = began_at + (self._monotonic() - began_at) / _LOOKING_SHARE

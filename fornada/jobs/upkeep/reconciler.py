@@ -24,6 +24,7 @@ from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
 from fornada.repeated import Repeated
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 log = get_logger(__name__)
 
@@ -52,6 +53,7 @@ class Reconciler:
         sender: Where lost shards are enqueued.
         settings: The deployment's.
         holder: The name under which this process leads.
+        deployment_keys: Sign the manifests that messages carry.
         events: Hears of shards enqueued again, and of jobs that ended.
         monotonic: This machine's clock, in seconds.
     """
@@ -65,6 +67,7 @@ class Reconciler:
         sender: Sender,
         settings: Settings,
         holder: str,
+        deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,6 +76,7 @@ class Reconciler:
         self._recovery = recovery
         self._sender = sender
         self._settings = settings
+        self._keys = deployment_keys
         self._events = events
         self._monotonic = monotonic
         self._leadership = Leadership(
@@ -134,12 +138,17 @@ class Reconciler:
         self._held_up.begin_round(open_jobs)
         queued = self._recovery.queue_length(self._settings.queue)
         triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
-        self._others |= triage.others
+        others = triage.others
+        if self._rounds % _ROUNDS_PER_CENSUS:
+            self._others |= others
+        else:
+            # What Redis says of a job's queue may be anyone's word; its manifest is read instead.
+            others = frozenset()
         room = max(0, self._settings.enqueue_window - queued)
         # Of thousands of lost small jobs, read no more than there is room for.
         small = dict(itertools.islice(sorted(triage.lost.items()), room))
         waiting = open_jobs - triage.unclear - triage.others
-        unclear = triage.unclear | self._cancelled(waiting)
+        unclear = triage.unclear | (triage.others - others) | self._cancelled(waiting)
         lost: dict[str, list[int]] = {}
         for job_id in sorted(unclear | small.keys()):
             if self._stop.is_set():
@@ -221,11 +230,12 @@ class Reconciler:
             # A producer in another language lists it as open, and no more.
             self._recovery.rebuild_open_jobs([], newest={job_id: job.manifest.created_at})
         self._first_missed.pop(job_id, None)
-        if lost is not None:
+        if lost is not None and not job.was_lost:
+            job.was_lost = True
             return list(lost)
         progress = self._recovery.progress(job_id)
         if self._looks.is_due(job, progress):
-            if self._looks.look(job):
+            if self._looks.look(job, progress):
                 return []
             progress = self._recovery.progress(job_id)
         if queued >= self._settings.enqueue_window:
@@ -254,7 +264,9 @@ class Reconciler:
             )
             self._recovery.mark_enqueued(job_id, shards)
             manifest = self._open[job_id].manifest
-            self._sender.enqueue(message_for(manifest, shard) for shard in shards)
+            self._sender.enqueue(
+                message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
+            )
 
     def _give_up_later(self, job_id: str) -> None:
         """Drop a job that was listed and never submitted, once the grace is over."""

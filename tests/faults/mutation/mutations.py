@@ -15,6 +15,7 @@ _CLIENT = "tests/unit/producer/test_client.py::test_"
 _SMALL = "tests/unit/worker/shards/test_small_jobs.py::test_"
 _SMALL_RECONCILED = "tests/unit/worker/test_small_jobs_reconciled.py::test_"
 _SUBMITTED = "tests/unit/producer/submitting/test_small_jobs.py::test_"
+_FORGED = "tests/unit/worker/test_forged_in_redis.py::test_"
 _CONTENT_IDS = "tests/unit/fornada/jobs/test_ids.py::test_"
 _REDIS_SMALL = "tests/integration/fornada/test_small_jobs_in_redis.py::test_"
 _BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
@@ -63,11 +64,8 @@ MUTATIONS = (
     Mutation(
         name="commit-overwrites",
         path="fornada/jobs/outcome_store.py",
-        old="elif self._put_if_absent("
-        "\n            keys.JobKeys(job_id).outcome(shard), outcome.to_json(), "
-        "no_other_writer=no_other_writer\n        ):",
-        new="else:\n"
-        "            self.objects.put(keys.JobKeys(job_id).outcome(shard), outcome.to_json())",
+        old="elif self.objects.put_if_absent(key, data):",
+        new="else:\n            self.objects.put(key, data)",
         tests=(
             f"{_SERVICE}the_outcome_of_the_attempt_that_came_first_holds[conditional]",
             f"{_JOB_STORE}the_first_outcome_holds[rclone]",
@@ -118,7 +116,7 @@ MUTATIONS = (
     Mutation(
         name="dead-beats-ok",
         path="fornada/jobs/outcome_store.py",
-        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        old="where.insert(0 if dead_first else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(0, keys.JobKeys(job_id).dead(shard))",
         tests=(
             f"{_SERVICE}dead_and_ok_at_once_leave_one_end[unconditional-True]",
@@ -126,21 +124,150 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        name="dead-beats-the-end",
+        name="later-outcome-wins",
         path="fornada/jobs/outcome_store.py",
-        old='if shard == 0 and (outcome is None or outcome.status == "dead"):',
-        new="if shard == 0 and outcome is None:",
+        old="if final is not None and final.outcome is not None:",
+        new="if False:",
         tests=(
-            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[rclone]",
-            f"{_JOB_STORE}an_ok_that_the_job_ended_with_beats_a_dead_beside_it[memory]",
+            f"{_JOB_STORE}the_outcome_that_the_job_ended_with_beats_others[rclone-ok]",
+            f"{_JOB_STORE}the_outcome_that_the_job_ended_with_beats_others[memory-dead]",
         ),
     ),
     Mutation(
         name="late-ok-beats-the-end",
         path="fornada/jobs/outcome_store.py",
-        old="where.insert(0 if dead else 1, keys.JobKeys(job_id).dead(shard))",
+        old="where.insert(0 if dead_first else 1, keys.JobKeys(job_id).dead(shard))",
         new="where.insert(1, keys.JobKeys(job_id).dead(shard))",
-        tests=(f"{_JOB}an_ok_that_comes_after_the_end_does_not_count",),
+        tests=(f"{_JOB_STORE}a_dead_shard_stays_dead_whatever_comes_after_the_end[rclone]",),
+    ),
+    # What anyone may have put into Redis, or changed in the store.
+    Mutation(
+        name="unsigned-manifest-believed",
+        path="fornada/jobs/ids.py",
+        old='if not deployment_keys.verify("manifest", message.job_id, text, message.hmac):',
+        new="if False:",
+        tests=(
+            f"{_FORGED}counters_in_redis_make_no_job_of_a_message[no key-conditional-unsigned]",
+            f"{_FORGED}counters_in_redis_make_no_job_of_a_message[key-unconditional-other]",
+            f"{_CONTENT_IDS}a_manifest_that_no_key_signed_is_read_from_the_store[none]",
+        ),
+    ),
+    Mutation(
+        name="signature-not-checked",
+        path="fornada/coordination/signed.py",
+        old="if self._keys.verify(kind, name, answer, text):",
+        new="if True:",
+        tests=(
+            (
+                f"{_FORGED}an_end_that_was_put_into_redis_first_is_not_the_jobs"
+                "[key-unconditional-other key-own]"
+            ),
+            (
+                f"{_FORGED}an_end_that_was_put_into_redis_first_is_not_the_jobs"
+                "[no key-unconditional-other job-generated]"
+            ),
+        ),
+    ),
+    Mutation(
+        name="replayed-end-believed",
+        path="fornada/jobs/store.py",
+        old="if end.ended_at >= manifest.created_at:",
+        new="if True:",
+        tests=(
+            (
+                f"{_FORGED}the_signed_end_of_an_earlier_job_of_the_id_is_not_that_of_a_later_one"
+                "[key-unconditional]"
+            ),
+        ),
+    ),
+    Mutation(
+        name="replayed-decision-believed",
+        path="fornada/jobs/creation.py",
+        old="if abs(first.created_at - proposed.created_at) > _SAME_CREATION:",
+        new="if False:",
+        tests=(
+            f"{_FORGED}a_decision_about_a_new_job_does_not_set_its_deadline[key-unconditional-old]",
+        ),
+    ),
+    Mutation(
+        name="purged-job-ended",
+        path="fornada/jobs/store.py",
+        old="            self.require(job_id)\n        except JobNotFoundError as exc:",
+        new="            pass\n        except JobNotFoundError as exc:",
+        tests=(
+            (
+                f"{_FORGED}a_message_that_is_sent_again_changes_no_job_that_was_over"
+                "[key-conditional-purged]"
+            ),
+        ),
+    ),
+    Mutation(
+        name="earlier-end-not-looked-for",
+        path="fornada/jobs/store.py",
+        old="return None if self.objects.conditional_writes else self.final(job_id)",
+        new="return None",
+        tests=(
+            (
+                f"{_FORGED}a_message_that_is_sent_again_changes_no_job_that_was_over"
+                "[key-unconditional-cancelled]"
+            ),
+        ),
+    ),
+    Mutation(
+        name="invented-bits-kept",
+        path="fornada/jobs/upkeep/looks.py",
+        old="self._recovery.forget_done(job_id, sorted(invented))",
+        new="pass",
+        tests=(
+            f"{_FORGED}shards_that_redis_calls_done_are_done[key-conditional-small-all and more]",
+        ),
+    ),
+    Mutation(
+        name="note-of-an-end-kept",
+        path="fornada/jobs/upkeep/looks.py",
+        old="self._recovery.open_job(job_id)",
+        new="pass",
+        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-large]",),
+    ),
+    Mutation(
+        name="small-jobs-lost-twice-not-looked-at",
+        path="fornada/jobs/upkeep/reconciler.py",
+        old="if lost is not None and not job.was_lost:",
+        new="if lost is not None:",
+        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-small]",),
+    ),
+    Mutation(
+        name="first-attempt-does-not-look",
+        path="fornada/jobs/outcome_store.py",
+        old="if not self._exists(key):",
+        new="if True:",
+        tests=(f"{_FORGED}an_outcome_that_redis_forgot_is_not_replaced[key-unconditional]",),
+    ),
+    Mutation(
+        name="digest-not-verified",
+        path="fornada/jobs/summary.py",
+        old="if self.sha256 != final.outcomes_sha256:",
+        new="if False:",
+        tests=(
+            f"{_JOB}outcomes_that_are_not_those_of_the_end_are_refused[data-complete]",
+            f"{_JOB}outcomes_that_are_not_those_of_the_end_are_refused[gone-cancelled]",
+        ),
+    ),
+    Mutation(
+        name="last-shard-not-held-back",
+        path="producer/job.py",
+        old="        yield from held_back\n        held_back = [read]",
+        new="        yield read",
+        tests=(f"{_JOB}outcomes_that_are_not_those_of_the_end_are_refused[data-complete]",),
+    ),
+    Mutation(
+        name="other-classes-accepted",
+        path="worker/shards/job_check.py",
+        old="return tensor.model_dump()\n    # Manifests",
+        new="return {}\n    # Manifests",
+        tests=(
+            f"{_SERVICE}a_job_that_names_other_classes_than_its_model_fails[conditional-3-small]",
+        ),
     ),
     # The end of a job.
     Mutation(
@@ -343,7 +470,7 @@ MUTATIONS = (
     Mutation(
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
-        old="self._sender.enqueue(message_for(manifest, shard) for shard in shards)",
+        old="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards",
         new="pass",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
@@ -445,8 +572,8 @@ MUTATIONS = (
     Mutation(
         name="small-end-not-decided",
         path="fornada/jobs/store.py",
-        old="decided = self._decisions.decide_ends(proposed, only_counted=True)",
-        new="pass",
+        old="answers = self._decisions.decide_ends(proposed, only_counted=True)",
+        new="answers = proposed",
         tests=(
             f"{_SMALL}an_end_that_was_decided_before_is_the_one_that_is_written[unconditional]",
         ),
@@ -454,8 +581,8 @@ MUTATIONS = (
     Mutation(
         name="small-end-overwrites",
         path="fornada/jobs/store.py",
-        old="if not self._put_if_absent(key, data, no_other_writer=True):",
-        new="self.objects.put(key, data)\n        if False:",
+        old="if self._put_new(key, final.to_json(), is_new=True):",
+        new="self.objects.put(key, final.to_json())\n        if True:",
         tests=(f"{_SMALL}a_cancel_that_comes_first_stands[conditional]",),
     ),
     Mutation(
@@ -485,8 +612,8 @@ MUTATIONS = (
     Mutation(
         name="redis-decides-small-ends-for-the-last",
         path="fornada/coordination/lua/decide_ends.lua",
-        old="redis.call('SET', key, ARGV[i + 2], 'NX', 'PX', ARGV[1])",
-        new="redis.call('SET', key, ARGV[i + 2], 'PX', ARGV[1])",
+        old="if type(first[i]) ~= 'string' then",
+        new="if true then",
         tests=(f"{_REDIS_SMALL}several_ends_are_decided_at_once[redis]",),
     ),
     Mutation(

@@ -11,7 +11,7 @@ from fornada import keys
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import outcomes_digest
+from fornada.jobs.summary import OutcomesDigest
 from fornada.ranges import from_ranges
 from fornada.storage.interface import ObjectStore
 from fornada.storage.wrapper import StoreWrapper
@@ -123,7 +123,7 @@ def _check_final(
     """Counts and digest are those of the outcomes that count."""
     counted, died = from_ranges(final.outcome_ranges), set(from_ranges(final.dead_ranges))
     held = [_held_at_end(jobs, final, outcomes[shard], dead=shard in died) for shard in counted]
-    assert outcomes_digest(held) == final.outcomes_sha256
+    assert OutcomesDigest(held).sha256 == final.outcomes_sha256
     ok = [outcome for outcome in held if outcome.status == "ok"]
     item_errors = sum(len(outcome.item_errors) for outcome in ok)
     items_dead = sum(outcome.item_count for outcome in held if outcome.status == "dead")
@@ -147,7 +147,7 @@ def _held_at_end(
         # Another attempt that Redis, wiped in between, knew nothing of came to the same.
         assert _end(final.outcome) == _end(outcome)
         return final.outcome
-    held = jobs.outcome(outcome.job_id, outcome.shard, dead=dead)
+    held = jobs.counted_outcome(final, outcome.shard)
     assert held is not None
     assert ("dead" if dead else "ok") == held.status
     return held

@@ -314,6 +314,35 @@ def test_outcomes_in_the_store_are_added_to_those_counted(
     assert 6 == coordination.mark_done("job", [ShardEnd(4)])
 
 
+def test_marks_without_an_outcome_are_taken_back(coordination: Coordination) -> None:
+    ends = [ShardEnd(0), ShardEnd(3, dead=True), ShardEnd(1000, item_errors=2)]
+    coordination.mark_done("job", ends)
+
+    coordination.forget_done("job", [3, 1000])
+    coordination.forget_done("job", [])
+
+    assert Progress(done={0}) == coordination.progress("job")
+    assert 2 == coordination.mark_done("job", [ShardEnd(3)])
+
+
+def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_url: str) -> None:
+    # given a mark of a shard that no job can have, a lease for ever, and ends that are no text
+    coordination = _on_redis(redis_url)
+    job = keys.JobStateKeys("job")
+    begin(coordination, "job", 0, "a")
+    with redis.Redis.from_url(redis_url) as client:
+        client.setbit(job.done, 2**28, 1)
+        client.hset(job.leases, "0", f"nobody fornada 0 {10**15}")
+        client.hset(keys.redis_leader("fornada"), "clock_ms", 3600 * 1000)
+        client.lpush(job.end, "x")
+        client.set(keys.JobStateKeys("other").end, b"\xff\xfe")
+
+    progress = coordination.progress("job")
+    assert set() == progress.done == progress.leased
+    proposed = {"job": b"mine", "other": b"mine"}
+    assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
+
+
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 5])
     let_pass(coordination, 0.1)

@@ -16,9 +16,9 @@ from fornada.errors import (
 )
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.outcome import ShardOutcome
+from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import outcomes_digest
+from fornada.jobs.summary import OutcomesDigest
 from fornada.records import ModelPin, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
@@ -136,16 +136,31 @@ def test_dead_and_ok_leave_the_same_end_for_every_reader(jobs: JobStore, order: 
     assert {0} == jobs.outcome_shards("job")
 
 
-def test_an_ok_that_the_job_ended_with_beats_a_dead_beside_it(jobs: JobStore) -> None:
-    # given an attempt that stood still before it ended its job, and others that died meanwhile
-    jobs.commit(outcome(jobs, 0, status="dead"))
-    (final,) = jobs.commit_ends([(manifest(1, schema_version=2), outcome(jobs, 0, attempt="ok"))])
+@pytest.mark.parametrize("late", ["dead", "ok"])
+def test_the_outcome_that_the_job_ended_with_beats_others(jobs: JobStore, late: str) -> None:
+    # given an attempt that stood still before it ended its job, and others meanwhile
+    job = jobs.create(manifest(1, schema_version=2))
+    jobs.commit(outcome(jobs, 0, status=late))
+    (final,) = jobs.commit_ends([(job, outcome(jobs, 0, attempt="ok"))])
 
     # then what the end says holds for every reader
-    assert final is not None
+    assert isinstance(final, JobFinal)
     assert "SUCCEEDED" == final.state
-    assert final.outcome == jobs.outcome("job", 0)
+    assert final.outcome == jobs.outcome("job", 0) == jobs.counted_outcome(final, 0)
     assert final.outcome == jobs.commit(outcome(jobs, 0, status="dead", attempt="late"))
+    assert [final.outcome] == list(jobs.outcomes("job", [0]))
+
+
+def test_a_dead_shard_stays_dead_whatever_comes_after_the_end(jobs: JobStore) -> None:
+    job = jobs.create(manifest(2))
+    for shard, status in enumerate(["ok", "dead"]):
+        jobs.commit(outcome(jobs, shard, status=status))
+    final = jobs.finish_if_complete(job)
+
+    jobs.commit(outcome(jobs, 1, attempt="late"))
+
+    assert "dead" == jobs.counted_outcome(final, 1).status
+    jobs.check_outcomes(final)
 
 
 @in_memory
@@ -199,7 +214,7 @@ def test_the_end_has_counts_and_digest_over_the_outcomes(jobs: JobStore) -> None
     assert (2, 1, 1) == (final.shards_ok, final.shards_dead, final.shards_missing)
     assert (6, 3) == (final.items_ok, final.items_failed)
     assert ([[0, 0], [2, 3]], [[2, 2]]) == (final.outcome_ranges, final.dead_ranges)
-    assert outcomes_digest(committed) == final.outcomes_sha256
+    assert OutcomesDigest(committed).sha256 == final.outcomes_sha256
 
 
 def test_a_job_ends_once(jobs: JobStore) -> None:

@@ -91,7 +91,7 @@ def _up(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Settings]]:
     ) as process:
         try:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(6)]
+            lines = [process.stdout.readline() for _ in range(7)]
             assert all(line.startswith("export FORNADA_") for line in lines), lines
             words = [shlex.split(line)[1].split("=", 1) for line in lines]
             yield process, Settings.from_env(dict(words))

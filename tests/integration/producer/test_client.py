@@ -29,6 +29,7 @@ from fornada.records import MAX_INLINE_BYTES
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.testing import TEST_KEYS
 from producer.client import Client
 from producer.inputs.interface import StoredImages
 from producer.upkeep.backlog import Backlog, WorkCount
@@ -46,6 +47,14 @@ def publish(objects: ObjectStore) -> None:
 def client(settings: Settings, rclone_objects: S3ObjectStore) -> Client:
     publish(rclone_objects)
     return Client.from_settings(settings)
+
+
+@pytest.fixture
+def signing(settings: Settings, rclone_objects: S3ObjectStore) -> Client:
+    """A client with a key, whose small jobs travel in their messages."""
+    publish(rclone_objects)
+    key = SecretStr("00" * 32)
+    return Client.from_settings(settings.model_copy(update={"deployment_keys": key}))
 
 
 @pytest.fixture
@@ -96,9 +105,9 @@ def test_messages_are_ids_in_json_under_a_name_for_every_language(
 
 
 def test_small_jobs_travel_in_messages_of_bounded_size(
-    client: Client, broker: redis.Redis, rclone_objects: S3ObjectStore
+    signing: Client, broker: redis.Redis, rclone_objects: S3ObjectStore
 ) -> None:
-    job = client.submit(IMAGES, model="m")
+    job = signing.submit(IMAGES, model="m")
 
     (envelope,) = queued(broker)
     (message,) = arguments(envelope)
@@ -108,12 +117,13 @@ def test_small_jobs_travel_in_messages_of_bounded_size(
         message["shard"],
         message["manifest"],
     )
-    assert trusted_manifest(ShardMessage.from_plain(message, where="here")) == job.manifest
+    read = ShardMessage.from_plain(message, where="here")
+    assert job.manifest == trusted_manifest(read, deployment_keys=TEST_KEYS)
     # and Celery's own headers do not show the images once more
     assert len(json.dumps(envelope["headers"])) < 1024
 
     broker.delete("fornada")
-    jobs = client.submit_many([IMAGES[:1]] * 70, model="m")
+    jobs = signing.submit_many([IMAGES[:1]] * 70, model="m")
     envelopes = queued(broker)
     carried = [message["job_id"] for envelope in envelopes for message in arguments(envelope)]
     assert [job.id for job in jobs] == carried

@@ -358,6 +358,47 @@ def test_changed_data_is_noticed(world: _World) -> None:
         world.job.results()
 
 
+@pytest.mark.parametrize("state", [None, "CANCELLED"], ids=["complete", "cancelled"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: {"data": ObjectRef.of("x", to_npy(np.ones((4, 2), np.float32)))},
+        lambda _: {"item_errors": [ItemError(index=0, reason="none such")]},
+        lambda _: {"item_errors": []},
+        lambda _: {"status": "dead", "data": None, "reason": "input"},
+        lambda _: {"item_ids_sha256": "0" * 64},
+        None,
+    ],
+    ids=["data", "more failed", "fewer failed", "dead", "ids", "gone"],
+)
+def test_outcomes_that_are_not_those_of_the_end_are_refused(
+    world: _World, change: Callable[[ShardOutcome], dict[str, object]] | None, state: str | None
+) -> None:
+    # given an ended job, and the outcome of a shard that was changed since, with its data
+    world.jobs.objects.put("x", to_npy(np.ones((4, 2), np.float32)))
+    for shard in (0, 1) if state else (0, 1, 2):
+        world.commit(shard, bad=(3,) if shard == 1 else ())
+    world.finish(state, "enough")
+    key = keys.JobKeys(world.job.id).outcome(1)
+    changed = world.jobs.outcome(world.job.id, 1)
+    if change is None:
+        world.jobs.objects.delete(key)
+    else:
+        world.jobs.objects.put(key, changed.model_copy(update=change(changed)).to_json())
+
+    # then who reads all of them is told, and a stream breaks off before its last shard
+    streamed = []
+    for read in (
+        lambda: world.job.results(partial=True),
+        lambda: streamed.extend(part.shard for part in world.job.shard_results(partial=True)),
+        lambda: list(world.job.item_errors()),
+        lambda: world.client.verify(world.job.id),
+    ):
+        with pytest.raises(IntegrityError, match="not those that it ended with"):
+            read()
+    assert 2 not in streamed
+
+
 def test_a_result_of_another_shape_than_the_output_s_is_refused(world: _World) -> None:
     # given outcomes whose digests are right
     outcome = world.commit(0)

@@ -13,7 +13,8 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.events import Event, Events
+from fornada.coordination.signed import SignedDecisions
+from fornada.events import Event, Events, log_event
 from fornada.formats.npy import to_npy
 from fornada.jobs.ids import with_content_id
 from fornada.jobs.manifest import JobManifest, ShardInput
@@ -28,7 +29,8 @@ from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
-from fornada.testing import HookedObjectStore, InMemoryCoordination
+from fornada.testing import TEST_KEYS, HookedObjectStore, InMemoryCoordination
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -119,11 +121,10 @@ class _World:
         self.coordination = InMemoryCoordination(
             clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
         )
-        self.jobs = JobStore(objects=self.objects, decisions=self.coordination)
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()
         self.heard: list[Event] = []
-        self.events = Events(self.heard.append)
+        self.events = Events(self.heard.append, log_event)
         self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
         self.cache = ModelCache(
             self.settings,
@@ -136,9 +137,16 @@ class _World:
         #: The isolated process; by default it dies over every item.
         self.isolated: Any = _Isolated()
         self.isolate_over = lambda *deadly: setattr(self, "isolated", _Isolated(deadly))
-        self.service = self.new_service("worker-1")
         self.row_sums = row_sums
         self.lease_s = LEASE_S
+        self.use_keys(TEST_KEYS)
+
+    def use_keys(self, deployment_keys: DeploymentKeys) -> None:
+        """From now on, the deployment has these keys."""
+        self.deployment_keys = deployment_keys
+        decisions = SignedDecisions(self.coordination, deployment_keys=deployment_keys)
+        self.jobs = JobStore(objects=self.objects, decisions=decisions)
+        self.service = self.new_service("worker-1")
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
         return ShardService(
@@ -157,6 +165,7 @@ class _World:
             ),
             deadlines=Deadlines(),
             isolate=lambda _job_id, _shard: self.isolated,
+            deployment_keys=self.deployment_keys,
             events=self.events,
         )
 
@@ -169,6 +178,7 @@ class _World:
             sender=self.sender,
             settings=settings,
             holder=holder,
+            deployment_keys=self.deployment_keys,
             events=self.events,
             monotonic=lambda: self.monotonic_s,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.jobs.summary import outcomes_digest
+from fornada.jobs.summary import OutcomesDigest
 from fornada.queue.message import ShardMessage
 from fornada.ranges import from_ranges
 from fornada.settings import Settings
@@ -80,7 +80,7 @@ def test_finished_jobs_are_read_as_they_ended(old: _OldStore) -> None:
             final.outcome or old.world.jobs.outcome(job.id, shard)
             for shard in from_ranges(final.outcome_ranges)
         ]
-        assert final.outcomes_sha256 == outcomes_digest(held), name
+        assert final.outcomes_sha256 == OutcomesDigest(held).sha256, name
     assert [f"row {n}" for n in range(10)] == old.job("large").results().item_ids
     assert ["row 5"] == [item.item_id for item in old.job("large").item_errors()]
 

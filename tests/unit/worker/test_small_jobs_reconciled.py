@@ -8,6 +8,7 @@ import pytest
 
 from fornada.jobs.ids import message_for
 from fornada.jobs.upkeep.reconciler import Reconciler
+from fornada.testing import TEST_KEYS
 
 ONE = np.ones((1, 3), np.float32)
 
@@ -37,7 +38,7 @@ def test_a_small_job_whose_message_was_lost_is_enqueued_whole(
     reconciler.round()
     reconciler.round()
 
-    assert [message_for(job, 0)] == world.queue
+    assert [message_for(job, 0, deployment_keys=TEST_KEYS)] == world.queue
     assert "ok" == world.service.run(world.queue.pop())
     assert "SUCCEEDED" == world.jobs.final(job.job_id).state
 

@@ -1,5 +1,6 @@
 """Ids that prove a manifest: other content is refused, from any producer."""
 
+import functools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,8 @@ from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, sha256_hex
 from fornada.tensors import manifest_fields, unnamed_tensors
+from fornada.testing import TEST_KEYS
+from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -45,8 +48,13 @@ def manifest(data: bytes = b"pixels", *, count: int = 1, **changes: object) -> J
     )
 
 
+message_of = functools.partial(message_for, deployment_keys=TEST_KEYS)
+taken_from = functools.partial(trusted_manifest, deployment_keys=TEST_KEYS)
+
+
 def carried(job_id: str, text: str) -> ShardMessage:
-    return ShardMessage(schema_version=2, job_id=job_id, shard=0, manifest=text)
+    signature = TEST_KEYS.sign("manifest", job_id, text.encode())
+    return ShardMessage(schema_version=3, job_id=job_id, shard=0, manifest=text, hmac=signature)
 
 
 def own(content: bytes) -> tuple[str, str]:
@@ -69,7 +77,7 @@ def test_a_small_job_of_either_version_is_vouched_for(version: int) -> None:
     job = with_content_id(manifest(schema_version=version))
 
     assert version == job.manifest.schema_version
-    assert job.manifest == trusted_manifest(message_for(job.manifest, 0))
+    assert job.manifest == taken_from(message_of(job.manifest, 0))
 
 
 @pytest.mark.parametrize(
@@ -101,17 +109,17 @@ def test_the_same_content_has_the_same_id() -> None:
 def test_what_a_message_carries_is_proved_by_its_id() -> None:
     job = with_content_id(manifest())
 
-    message = message_for(job.manifest, 0)
+    message = message_of(job.manifest, 0)
 
     assert job.text.decode() == message.manifest
-    assert job.manifest == trusted_manifest(message)
+    assert job.manifest == taken_from(message)
 
 
 def test_a_manifest_that_was_read_from_the_store_is_carried_alike() -> None:
     job = with_content_id(manifest())
     read = JobManifest.from_json(job.text, where="here")
 
-    assert message_for(job.manifest, 0) == message_for(read, 0)
+    assert message_of(job.manifest, 0) == message_of(read, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +141,12 @@ def test_a_manifest_that_was_read_from_the_store_is_carried_alike() -> None:
     ids=["several shards", "own id", "long", "objects"],
 )
 def test_other_jobs_messages_carry_ids_alone(other: JobManifest) -> None:
-    assert ShardMessage(job_id=other.job_id, shard=0) == message_for(other, 0)
+    assert ShardMessage(job_id=other.job_id, shard=0) == message_of(other, 0)
 
 
 def test_a_message_without_a_manifest_has_none() -> None:
     assert (
-        trusted_manifest(ShardMessage(job_id=with_content_id(manifest()).manifest.job_id, shard=0))
+        taken_from(ShardMessage(job_id=with_content_id(manifest()).manifest.job_id, shard=0))
         is None
     )
 
@@ -146,7 +154,7 @@ def test_a_message_without_a_manifest_has_none() -> None:
 def test_another_jobs_manifest_is_not_taken() -> None:
     mine, other = with_content_id(manifest()), with_content_id(manifest(b"other"))
 
-    assert trusted_manifest(carried(mine.manifest.job_id, other.text.decode())) is None
+    assert taken_from(carried(mine.manifest.job_id, other.text.decode())) is None
 
 
 def test_content_that_was_changed_under_the_same_id_is_not_taken() -> None:
@@ -154,13 +162,13 @@ def test_content_that_was_changed_under_the_same_id_is_not_taken() -> None:
     changed = job.text.decode().replace('"max_attempts":5', '"max_attempts":4')
 
     assert changed != job.text.decode()
-    assert trusted_manifest(carried(job.manifest.job_id, changed)) is None
+    assert taken_from(carried(job.manifest.job_id, changed)) is None
 
 
 def test_an_id_of_the_callers_proves_nothing() -> None:
     text = manifest(job_id="orders-1").to_json().decode()
 
-    assert trusted_manifest(carried("orders-1", text)) is None
+    assert taken_from(carried("orders-1", text)) is None
 
 
 def test_a_second_job_id_further_on_does_not_make_it_anothers() -> None:
@@ -171,14 +179,14 @@ def test_a_second_job_id_further_on_does_not_make_it_anothers() -> None:
     assert victim == json.loads(text)["job_id"]
 
     # then it is taken for neither
-    assert trusted_manifest(carried(job_id, text)) is None
-    assert trusted_manifest(carried(victim, text)) is None
+    assert taken_from(carried(job_id, text)) is None
+    assert taken_from(carried(victim, text)) is None
 
 
 def test_what_is_no_manifest_is_not_taken_though_its_id_proves_it() -> None:
     job_id, text = own(b'"shards":"none"}')
 
-    assert trusted_manifest(carried(job_id, text)) is None
+    assert taken_from(carried(job_id, text)) is None
 
 
 @given(
@@ -186,7 +194,7 @@ def test_what_is_no_manifest_is_not_taken_though_its_id_proves_it() -> None:
     job_id=st.just("job") | st.just(with_content_id(manifest()).manifest.job_id),
 )
 def test_any_text_is_refused_quietly(text: str, job_id: str) -> None:
-    assert trusted_manifest(carried(job_id, text)) is None
+    assert taken_from(carried(job_id, text)) is None
 
 
 @given(
@@ -197,14 +205,14 @@ def test_no_changed_character_passes(at: int, byte: str) -> None:
     text = job.text.decode()
     changed = text[:at] + byte + text[at + 1 :]
 
-    taken = trusted_manifest(carried(job.manifest.job_id, changed))
+    taken = taken_from(carried(job.manifest.job_id, changed))
 
     assert taken == (job.manifest if changed == text else None)
 
 
 def test_a_message_may_be_no_longer_than_its_limit() -> None:
     assert MAX_MESSAGE_BYTES >= len(
-        message_for(with_content_id(manifest()).manifest, 0).manifest or ""
+        message_of(with_content_id(manifest()).manifest, 0).manifest or ""
     )
 
 
@@ -220,3 +228,33 @@ def test_an_id_that_fornada_gave_is_known_from_a_callers_key() -> None:
     keys = ["orders-1", f"{random_id()}-retry", "20260102T030405-9f2c1e07a"]
 
     assert given == [job_id for job_id in [*given, *keys] if is_generated_id(job_id)]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        None,
+        "0" * 64,
+        DeploymentKeys([b"x" * 32]).sign(
+            "manifest",
+            with_content_id(manifest()).manifest.job_id,
+            with_content_id(manifest()).text,
+        ),
+        TEST_KEYS.sign(
+            "end", with_content_id(manifest()).manifest.job_id, with_content_id(manifest()).text
+        ),
+    ],
+    ids=["none", "zeros", "another key", "another kind"],
+)
+def test_a_manifest_that_no_key_signed_is_read_from_the_store(signature: str | None) -> None:
+    job = with_content_id(manifest())
+    message = message_of(job.manifest, 0).model_copy(update={"hmac": signature})
+
+    assert taken_from(message) is None
+
+
+def test_without_a_key_nothing_that_is_carried_is_believed() -> None:
+    job = with_content_id(manifest())
+
+    assert trusted_manifest(message_of(job.manifest, 0), deployment_keys=NO_KEYS) is None
+    assert message_for(job.manifest, 0, deployment_keys=NO_KEYS).manifest is None

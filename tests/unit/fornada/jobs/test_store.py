@@ -15,7 +15,7 @@ from fornada.jobs.creation import work_of
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.jobs.summary import outcomes_digest, summarise
+from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges, to_ranges
 from fornada.records import ItemError, ModelPin, ObjectRef
@@ -78,8 +78,9 @@ def test_ranges_are_inclusive() -> None:
 def test_the_digest_is_what_the_manual_says() -> None:
     text = f"0 ok {0:064x}\n1 dead -\n"
 
-    assert hashlib.sha256(text.encode()).hexdigest() == outcomes_digest(
-        [outcome(0, 1), outcome(1, 1, dead=True)]
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()
+        == OutcomesDigest([outcome(0, 1), outcome(1, 1, dead=True)]).sha256
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
-from fornada.jobs.summary import outcomes_digest, summarise
+from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.records import ItemError, ModelPin, ObjectRef, now
 from fornada.tensors import manifest_fields, unnamed_tensors
 
@@ -107,8 +107,8 @@ def test_the_digest_covers_ids_and_failed_items_from_version_3_on() -> None:
     held[0] = held[0].model_copy(update={"item_ids_sha256": SHA})
     lines = f"0 ok {SHA} {SHA} []\n1 ok {SHA} - [[0,1]]\n2 dead - - []\n"
 
-    assert hashlib.sha256(lines.encode()).hexdigest() == outcomes_digest(held)
+    assert hashlib.sha256(lines.encode()).hexdigest() == OutcomesDigest(held).sha256
 
     older = f"0 ok {SHA}\n1 ok {SHA}\n2 dead -\n"
     expected = hashlib.sha256(older.encode()).hexdigest()
-    assert expected == outcomes_digest(outcomes(0, 2, None, version=1))
+    assert expected == OutcomesDigest(outcomes(0, 2, None, version=1)).sha256

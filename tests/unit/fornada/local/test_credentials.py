@@ -7,6 +7,7 @@ import pytest
 
 from fornada.errors import LocalDiskError, MessageError
 from fornada.local.credentials import load_credentials, new_credentials, write_private
+from fornada.trust.deployment_keys import KEY_BYTES
 
 
 def test_no_two_are_alike() -> None:
@@ -15,6 +16,18 @@ def test_no_two_are_alike() -> None:
     assert one.redis_password != other.redis_password
     assert one.s3_access_key_id != other.s3_access_key_id
     assert one.s3_secret_access_key != other.s3_secret_access_key
+    assert one.deployment_keys != other.deployment_keys
+
+
+def test_a_folder_from_before_there_were_keys_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.json"
+    old = new_credentials().model_copy(update={"deployment_keys": None})
+    path.write_bytes(old.to_json())
+
+    read = load_credentials(path)
+
+    assert 2 * KEY_BYTES == len(read.deployment_keys or "")
+    assert old == read.model_copy(update={"deployment_keys": None})
 
 
 def test_only_the_owner_may_read_the_file_also_if_it_was_open_to_all(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fornada.errors import (
 )
 from fornada.jobs.ids import is_content_id, trusted_manifest
 from fornada.records import MAX_INLINE_BYTES
+from fornada.testing import TEST_KEYS
 from producer import Submission
 from producer.submitting.shards import ArrayShard
 from producer.submitting.upload import try_inline
@@ -82,12 +83,15 @@ def test_a_large_shard_is_not_copied_to_be_looked_at() -> None:
     assert next(shards).images is images
 
 
-def test_two_jobs_of_the_same_images_are_two_and_travel_in_their_messages(world: Any) -> None:
+def test_two_jobs_of_the_same_images_are_two_and_travel_in_their_messages(new_world: Any) -> None:
+    world = new_world(deployment_keys="00" * 32)
     one, other = (world.client.submit(IMAGES, model="m") for _ in range(2))
 
     assert one.id != other.id
     assert one.manifest.shards == other.manifest.shards
-    assert [one.manifest, other.manifest] == [trusted_manifest(m) for m in world.sender.messages]
+    assert [one.manifest, other.manifest] == [
+        trusted_manifest(m, deployment_keys=TEST_KEYS) for m in world.sender.messages
+    ]
 
 
 def test_a_generated_id_is_no_key(world: Any) -> None:

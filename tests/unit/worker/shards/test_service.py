@@ -28,7 +28,7 @@ from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileCompu
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef, now
-from fornada.tensors import InputTensor
+from fornada.tensors import ImagePreprocessing, InputTensor
 
 ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)
 
@@ -679,9 +679,15 @@ def test_a_model_with_other_outputs_than_classes_ends_the_job(world: Any) -> Non
         assert "(4, 3) for 4 items" in world.jobs.final(job_id).reason
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [([1], "float32"), ([3], "uint8")])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "why"),
+    [
+        ([1], "float32", "the job's input has shape [1], and that of model m:1 has [3]; submit it"),
+        ([3], "uint8", "the job's input has dtype 'uint8', and that of model m:1 has 'float32'; "),
+    ],
+)
 def test_a_job_whose_items_do_not_fit_the_model_fails(
-    world: Any, shape: list[int], dtype: str
+    world: Any, shape: list[int], dtype: str, why: str
 ) -> None:
     # given another producer's manifest, and input that fits it
     taken = InputTensor(name="inputs", dtype=dtype, shape=shape)
@@ -691,7 +697,39 @@ def test_a_job_whose_items_do_not_fit_the_model_fails(
 
     assert "failed" == world.run()
 
-    assert "it takes items of float32 [3]" in world.jobs.final("job").reason
+    assert world.jobs.final("job").reason.startswith(why)
+
+
+@pytest.mark.parametrize("inline", [True, False], ids=["small", "in objects"])
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_job_that_names_other_classes_than_its_model_fails(
+    world: Any, version: int, *, inline: bool
+) -> None:
+    # given results that would be read under other names
+    if version < (2 if inline else 1):
+        return
+    changes: dict[str, Any] = {"schema_version": version, "classes": ["b", "a"]}
+    if version == 3:
+        (given,) = world.publish().outputs
+        changes = {"outputs": [given.model_copy(update={"classes": ["b", "a"]})]}
+    if inline:
+        job = world.submit_small([ITEMS[:1]], **changes)
+    else:
+        job = world.submit([ITEMS[:1]], **changes)
+
+    assert "failed" == world.run(job_id=job.job_id)
+
+    final = world.jobs.final(job.job_id)
+    assert ("FAILED", 0) == (final.state, final.items_ok)
+    assert final.reason.startswith("the job's output has classes ['b', 'a'], and that of model m:1")
+    assert [] == world.engine.tiles
+
+
+def test_a_jobs_way_to_resize_images_may_differ_from_its_models(world: Any) -> None:
+    (taken,) = world.publish().inputs
+    world.submit(inputs=[taken.model_copy(update={"image": ImagePreprocessing(resize="pad")})])
+
+    assert "ok" == world.run()
 
 
 # Races.
@@ -873,12 +911,13 @@ def test_a_lease_is_renewed_while_the_shard_runs(
     assert count == len(renewed)
 
 
-def test_manifests_are_read_once_for_many_shards(world: Any) -> None:
+def test_manifests_are_read_once_for_many_shards_and_once_for_the_end(world: Any) -> None:
     world.submit([ITEMS] * 5)
     reads: list[str] = []
-    world.objects.before = lambda _operation, key: reads.append(key)
+    read = world.jobs.manifest
+    world.jobs.manifest = lambda job_id: reads.append(job_id) or read(job_id)
 
     for shard in range(5):
         world.run(shard)
 
-    assert 1 == sum("jobs/job/manifest.json" in key for key in reads)
+    assert ["job", "job"] == reads

@@ -1,0 +1,65 @@
+"""Answers that Redis keeps, believed only if one of the deployment's keys signed them."""
+
+from collections.abc import Mapping
+
+from fornada.coordination.interface import Decisions
+from fornada.logs import get_logger
+from fornada.trust.deployment_keys import HMAC_DIGITS, DeploymentKeys, Kind
+
+log = get_logger(__name__)
+
+
+class SignedDecisions:
+    """`Decisions` whose answers carry a signature: 64 hex digits, a line feed, the answer.
+
+    Whoever can write to Redis can put an answer there first. One that no key signed is a hint at
+    most: the proposed answer holds instead, which the caller made from what the store says.
+
+    Args:
+        decisions: Where the answers are kept.
+        deployment_keys: Sign and verify; without any, no answer of another process is believed.
+    """
+
+    def __init__(self, decisions: Decisions, *, deployment_keys: DeploymentKeys) -> None:
+        self._decisions = decisions
+        self._keys = deployment_keys
+
+    def decide(self, question: str, answer: bytes) -> bytes:
+        """As `Decisions`; `answer`, if the first one is not signed."""
+        proposed = self._sealed("decision", question, answer)
+        first = self._decisions.decide(question, proposed)
+        opened = answer if first == proposed else self._opened("decision", question, first)
+        return answer if opened is None else opened
+
+    def decide_ends(
+        self, ends: Mapping[str, bytes], *, only_counted: bool = False
+    ) -> dict[str, bytes]:
+        """As `Decisions`; the proposed end, if the first one is not signed.
+
+        With `only_counted`, a job whose first end is not signed is left out too.
+        """
+        proposed = {job_id: self._sealed("end", job_id, end) for job_id, end in ends.items()}
+        decided: dict[str, bytes] = {}
+        for job_id, first in self._decisions.decide_ends(
+            proposed, only_counted=only_counted
+        ).items():
+            own = first == proposed[job_id]
+            end = ends[job_id] if own else self._opened("end", job_id, first)
+            if end is not None:
+                decided[job_id] = end
+            elif not only_counted:
+                decided[job_id] = ends[job_id]
+        return decided
+
+    def _sealed(self, kind: Kind, name: str, answer: bytes) -> bytes:
+        signature = self._keys.sign(kind, name, answer)
+        return answer if signature is None else signature.encode() + b"\n" + answer
+
+    def _opened(self, kind: Kind, name: str, kept: bytes) -> bytes | None:
+        signature, answer = kept[:HMAC_DIGITS], kept[HMAC_DIGITS + 1 :]
+        text = signature.decode("ascii", "replace")
+        if self._keys.verify(kind, name, answer, text):
+            return answer
+        why = "no key signed it" if self._keys else "FORNADA_DEPLOYMENT_KEYS is not set"
+        log.warning("answer in Redis not believed", kind=kind, of=name, why=why)
+        return None

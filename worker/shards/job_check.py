@@ -1,0 +1,56 @@
+"""Whether a job says of its items and results what its model says."""
+
+from typing import Any
+
+from fornada.errors import JobRefusedError
+from fornada.jobs.manifest import JobManifest
+from fornada.records import JOB_VERSION
+from fornada.tensors import InputTensor, OutputTensor
+from model_store.manifest import ModelManifest
+
+_MOST_CHARACTERS = 100
+
+
+def check_says_what_its_model_says(job: JobManifest, model: ModelManifest) -> None:
+    """Check the job's input and output against the model's; only image preprocessing may differ.
+
+    Any producer may have written the manifest. NumPy would broadcast items of a wrong shape, and
+    every reader would name the results by wrong classes.
+
+    Raises:
+        JobRefusedError: They differ.
+    """
+    named = job.schema_version >= JOB_VERSION
+    pairs = (
+        ("input", _input_facts(job.input, named=named), _input_facts(model.input, named=named)),
+        (
+            "output",
+            _output_facts(job.output, named=named),
+            _output_facts(model.output, named=named),
+        ),
+    )
+    for what, says, wanted in pairs:
+        for fact, value in wanted.items():
+            if says[fact] != value:
+                raise JobRefusedError(
+                    f"the job's {what} has {fact} {_short(says[fact])}, and that of model {model} "
+                    f"has {_short(value)}; submit it with the {what}s of the model's manifest"
+                )
+
+
+def _input_facts(tensor: InputTensor, *, named: bool) -> dict[str, Any]:
+    if named:
+        return tensor.model_dump(exclude={"image"})
+    return {"dtype": tensor.dtype, "shape": tensor.shape}
+
+
+def _output_facts(tensor: OutputTensor, *, named: bool) -> dict[str, Any]:
+    if named:
+        return tensor.model_dump()
+    # Manifests from before tensors had names say no more.
+    return {"classes": tensor.columns, "task": tensor.task}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
