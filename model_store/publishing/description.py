@@ -7,6 +7,7 @@ from fornada.memory import release_memory
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
+from model_store.engines.keras_predict import forget_dropped_models
 from model_store.publishing.checked import golden_outputs, packages
 from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
 from model_store.publishing.kinds import Loss
@@ -53,6 +54,7 @@ def describe(request: Describe) -> Described:
     (folder / GOLDEN_OUTPUTS).write_bytes(to_npy(outputs))
     # It would be in memory together with the one that is read back.
     del model
+    forget_dropped_models()
     release_memory(dropped=True)
     # Keras could not load TensorFlow's activations again; the golden batch compares what the
     # model gives with both.
