@@ -190,6 +190,10 @@ class ModelDeclinedError(ModelRefusedError, fault="worker"):
     """This worker may not or cannot load the model; another one may."""
 
 
+class ModelWallError(ModelError, RuntimeError, fault="worker"):
+    """A model takes more time or memory to load than a process may take here, or ends it."""
+
+
 class GateNotMetError(ModelError, fault="model", http_status=409):
     """A metric is not good enough for the model to be promoted."""
 

@@ -110,6 +110,11 @@ class VersionKeys:
         """The `.keras` file."""
         return f"{self.prefix}model.keras"
 
+    @property
+    def verdict(self) -> str:
+        """What the wall found when the version was published."""
+        return f"{self.prefix}verdict.json"
+
     def signature(self, key_id: str) -> str:
         """The signature of the manifest by the key with that id."""
         return f"{self.prefix}signatures/{key_id}.json"

@@ -29,6 +29,7 @@ from ..deployment import (
     unused_database,
     with_new_bucket,
 )
+from ..walls import no_wall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +229,7 @@ def live(
         job.train(
             load_dataset("digits"),
             name="digits",
-            models=ModelStore(objects=live.objects),
+            models=ModelStore(objects=live.objects, open_wall=no_wall),
             plan=TrainingPlan(epochs=1),
             promote="prod",
         )

@@ -38,6 +38,9 @@ _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
+_FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_WALL = "tests/unit/model_store/wall/test_process.py::test_"
+_CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -1085,6 +1088,39 @@ MUTATIONS = (
         old="    return type(exc).__name__\n",
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
+    ),
+    # Models.
+    Mutation(
+        name="verdict-not-verified",
+        path="model_store/wall/verdict.py",
+        old="return verdict if verdict.is_valid(manifest, self._keys) else None",
+        new="return verdict",
+        tests=(
+            f"{_FIRST_LOAD}no_other_verdict_is_believed[a key of others]",
+            f"{_FIRST_LOAD}the_verdict_on_one_golden_batch_is_none_on_another",
+        ),
+    ),
+    Mutation(
+        name="wall-without-limit",
+        path="model_store/wall/limits.py",
+        old="        resource.setrlimit(kind, (own, own))\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_memory_than_the_limit",),
+    ),
+    Mutation(
+        name="wall-without-end",
+        path="model_store/wall/process.py",
+        old="        timer.start()\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
+        raises="Failed: Timeout",
+    ),
+    Mutation(
+        name="wall-skipped",
+        path="worker/compute/model_cache.py",
+        old="            self._first_load(manifest, artifact)\n",
+        new="",
+        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
     ),
     # The bytes.
     Mutation(
