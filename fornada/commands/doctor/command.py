@@ -59,13 +59,13 @@ def doctor(create_bucket: bool, model: str | None, store_report: bool, as_json: 
 
 def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
+    objects = open_store(settings)
     yield Finding(
         "settings",
         "ok",
         f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
-    objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
