@@ -72,13 +72,13 @@ def examine(
     settings: Settings, *, create_bucket: bool, adopt: bool = False, model: str | None
 ) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
+    objects = open_store(settings)
     yield Finding(
         "settings",
         "ok",
         f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
-    objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("inputs", lambda: _input_findings(settings)),
         ("broker", lambda: broker_findings(settings)),
