@@ -61,6 +61,10 @@ class ConfigError(FornadaError, ValueError, fault="caller"):
     """A `FORNADA_` setting is missing, wrong or unknown."""
 
 
+class ForeignBucketError(ConfigError, fault="caller"):
+    """Redis belongs to the jobs of another bucket."""
+
+
 class MissingExtraError(FornadaError, ImportError, fault="caller"):
     """An optional package is needed and not installed."""
 
@@ -184,6 +188,10 @@ class ModelUnusableError(ModelRefusedError, fault="model"):
 
 class ModelDeclinedError(ModelRefusedError, fault="worker"):
     """This worker may not or cannot load the model; another one may."""
+
+
+class ModelWallError(ModelError, RuntimeError, fault="worker"):
+    """A model takes more time or memory to load than a process may take here, or ends it."""
 
 
 class GateNotMetError(ModelError, fault="model", http_status=409):

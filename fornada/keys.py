@@ -12,6 +12,8 @@ TASK_RUN_SHARD = "fornada.run_shard"
 
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
+#: The bucket's id, where every process of a deployment may read.
+BUCKET_ID = "jobs/bucket-id.json"
 #: Where callers put what jobs read in place, unless the operator names other prefixes.
 INPUTS_PREFIX = "inputs/"
 _CALIBRATIONS_PREFIX = "calibrations/"
@@ -107,6 +109,11 @@ class VersionKeys:
     def artifact(self) -> str:
         """The `.keras` file."""
         return f"{self.prefix}model.keras"
+
+    @property
+    def verdict(self) -> str:
+        """What the wall found when the version was published."""
+        return f"{self.prefix}verdict.json"
 
     def signature(self, key_id: str) -> str:
         """The signature of the manifest by the key with that id."""
@@ -252,10 +259,7 @@ class JobStateKeys:
 
     @property
     def job(self) -> str:
-        """Hash: `counted` if nothing was lost since submission, attempts, start of work in ms.
-
-        Also the shard count, deadline and queue of a small job.
-        """
+        """Hash: `counted` if nothing was lost, attempts, start; facts of a small job."""
         return f"fornada:job:{self.job_id}"
 
     @property
@@ -334,16 +338,14 @@ DEFAULT_QUEUE = "fornada"
 
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
-
 #: Hash: job that cannot be read → why.
 REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
-
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
-
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
-
+#: String: the id of the bucket whose jobs these are.
+REDIS_BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.
 REDIS_LEADER_PREFIX = "fornada:leader:"
 

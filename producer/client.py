@@ -10,6 +10,7 @@ from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import UsageError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
@@ -63,6 +64,7 @@ class Client(Jobs):
             sender=sender,
             settings=settings,
             deployment_keys=deployment_keys,
+            bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
@@ -142,6 +144,7 @@ class Client(Jobs):
             InputError: The inputs do not fit the model.
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
+            ForeignBucketError: Redis belongs to another bucket.
             JobConflictError: The idempotency key was used for other work.
             BrokerError, StoreError: The job may run nevertheless; with an idempotency key, submit
                 again.
