@@ -5,7 +5,7 @@ import threading
 import uuid
 from typing import Literal, Protocol, Self
 
-from fornada import keys
+from fornada import keys, redis_keys
 from fornada.coordination.interface import Decisions, OpenJobs
 from fornada.errors import ForeignBucketError, MessageError, ObjectNotFoundError, StoreRefusedError
 from fornada.logs import get_logger
@@ -86,7 +86,7 @@ class BucketCheck:
 
     def _compare(self, ours: BucketId, stamp: bytes) -> None:
         try:
-            theirs = BucketId.from_json(stamp, where=f"Redis key {keys.REDIS_BUCKET}")
+            theirs = BucketId.from_json(stamp, where=f"Redis key {redis_keys.BUCKET}")
         except MessageError as exc:
             raise ForeignBucketError(f"{exc}; or {_ADOPT}") from exc
         if theirs.id != ours.id:

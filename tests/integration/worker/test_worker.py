@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import redis
 
-from fornada import keys
+from fornada import keys, redis_keys
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import JobState
@@ -320,7 +320,7 @@ def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(
 
         # when
         job = lost.submit(images[3:5], model="m")
-        client.delete(keys.JobStateKeys(job.id).enqueued)
+        client.delete(redis_keys.JobStateKeys(job.id).enqueued)
 
         # then
         wait_until(lambda: JobState.SUCCEEDED == job.status().state, 30)
