@@ -12,9 +12,6 @@ TASK_RUN_SHARD = "fornada.run_shard"
 #: The queue of jobs that name none.
 DEFAULT_QUEUE = "fornada"
 
-#: The queue of jobs that name none.
-DEFAULT_QUEUE = "fornada"
-
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
 #: The bucket's id, where every process of a deployment may read.

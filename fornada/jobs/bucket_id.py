@@ -5,7 +5,7 @@ import threading
 import uuid
 from typing import Literal, Protocol, Self
 
-from fornada import keys, redis_keys
+from fornada import keys
 from fornada.coordination.interface import Decisions, OpenJobs
 from fornada.errors import ForeignBucketError, MessageError, ObjectNotFoundError, StoreRefusedError
 from fornada.logs import get_logger

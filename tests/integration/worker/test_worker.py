@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import redis
 
-from fornada import keys, redis_keys
+from fornada import keys
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import JobState

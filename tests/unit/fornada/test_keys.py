@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fornada import keys, redis_keys
+from fornada import keys
 from fornada.errors import UsageError
 from fornada.redis_server import keys as redis_keys
 
