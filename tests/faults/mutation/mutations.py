@@ -119,6 +119,15 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="credentials-not-renewed",
+        path="fornada/storage/s3/fast/wire.py",
+        old="        return self._credentials.get_frozen_credentials()\n",
+        new="        self._first = getattr(self, '_first', None)\n"
+        "        self._first = self._first or self._credentials.get_frozen_credentials()\n"
+        "        return self._first\n",
+        tests=(f"{_STORE_OVER_TLS}credentials_of_a_web_identity_are_renewed_while_a_job_runs",),
+    ),
+    Mutation(
         name="condition-not-raced",
         path="fornada/storage/s3/conditions.py",
         old="honoured=honoured and winners <= 1,",
