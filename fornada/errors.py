@@ -61,6 +61,10 @@ class ConfigError(FornadaError, ValueError, fault="caller"):
     """A `FORNADA_` setting is missing, wrong or unknown."""
 
 
+class ForeignBucketError(ConfigError, fault="caller"):
+    """Redis belongs to the jobs of another bucket."""
+
+
 class MissingExtraError(FornadaError, ImportError, fault="caller"):
     """An optional package is needed and not installed."""
 

@@ -12,6 +12,8 @@ TASK_RUN_SHARD = "fornada.run_shard"
 
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
+#: The bucket's id, where every process of a deployment may read.
+BUCKET_ID = "jobs/bucket-id.json"
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
@@ -137,6 +139,11 @@ def probe() -> str:
     return f"probe/{uuid.uuid4().hex}"
 
 
+def conditions(endpoint: str) -> str:
+    """Whether the store honours conditions, as found through one endpoint."""
+    return f"conditions/{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class JobKeys:
     """The keys of one job."""
@@ -231,10 +238,7 @@ class JobStateKeys:
 
     @property
     def job(self) -> str:
-        """Hash: `counted` if nothing was lost since submission, attempts, start of work in ms.
-
-        Also the shard count, deadline and queue of a small job.
-        """
+        """Hash: `counted` if nothing was lost, attempts, start; facts of a small job."""
         return f"fornada:job:{self.job_id}"
 
     @property
@@ -249,18 +253,12 @@ class JobStateKeys:
 
     @property
     def leases(self) -> str:
-        """Hash: shard → its lease: attempt, queue, the queue's clock then and how long, in ms.
-
-        After these stands ` over` once the attempt has ended without an outcome.
-        """
+        """Hash: shard → its lease, by its queue's clock (`clock.lua`)."""
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue of its message, by its queue's clock in ms.
-
-        Removed when work starts.
-        """
+        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when begun."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
@@ -319,26 +317,20 @@ DEFAULT_QUEUE = "fornada"
 
 #: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
 REDIS_OPEN_JOBS = "fornada:open-jobs"
-
 #: Hash: job that cannot be read → why.
 REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
-
 #: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
 REDIS_NEWEST_JOBS = "fornada:newest-jobs"
-
 #: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
 REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
-
+#: String: the id of the bucket whose jobs these are.
+REDIS_BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.
 REDIS_LEADER_PREFIX = "fornada:leader:"
 
 
 def redis_leader(queue: str) -> str:
-    """Hash: the reconciler that leads the queue.
-
-    `beat` is its name and a number that it raises, `at_ms` when that was by the server's clock, and
-    `clock_ms` the queue's clock, which it moves.
-    """
+    """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{REDIS_LEADER_PREFIX}{queue}"
 
 

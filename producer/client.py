@@ -10,6 +10,7 @@ from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import UsageError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
@@ -61,6 +62,7 @@ class Client(Jobs):
             sender=sender,
             settings=settings,
             deployment_keys=deployment_keys,
+            bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
@@ -127,7 +129,8 @@ class Client(Jobs):
             item_ids: A distinct id for each item; by default items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
-            deadline_s: Seconds from now after which no shard is begun.
+            deadline_s: Seconds from now after which no shard is begun, and the job ends EXPIRED; 7
+                days by default.
             max_failed: If more items than this fail, a count or per cent of all as `"5%"`, the job
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
@@ -139,6 +142,7 @@ class Client(Jobs):
             InputError: The inputs do not fit the model.
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
+            ForeignBucketError: Redis belongs to another bucket.
             JobConflictError: The idempotency key was used for other work.
             BrokerError, StoreError: The job may run nevertheless; with an idempotency key, submit
                 again.

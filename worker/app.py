@@ -26,11 +26,6 @@ class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
         # The executor reads it whenever a task comes and no thread is idle.
         self.executor._max_workers = self.limit  # noqa: SLF001 - the only way to grow
 
-    def start(self) -> None:
-        """Start; at no level does the log show a task's arguments, as Celery's own would."""
-        super().start()
-        self._does_debug = False
-
 
 class GrowingConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """A consumer that can take more messages at a time."""
@@ -104,19 +99,19 @@ def add_growth(app: Celery, concurrency: Concurrency) -> None:
 
 def consume(
     app: Celery,
-    settings: Settings,
     *,
     name: str,
     threads: int,
 ) -> int:
     """Consume until a signal; return the exit code. SIGTERM finishes the shards at work."""
+    # Celery would set the root's level.
+    signals.setup_logging.connect(_logging_is_set_up, weak=False)
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
         pool=GrowingPool,
         consumer_cls=GrowingConsumer,
         concurrency=threads,
-        loglevel=settings.log_level,
         quiet=True,
         # Workers do not talk to each other.
         without_gossip=True,
@@ -125,3 +120,7 @@ def consume(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _logging_is_set_up(**_: Any) -> None:
+    """To Celery: it is."""

@@ -13,6 +13,7 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
@@ -99,7 +100,6 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     try:
         return celery_app.consume(
             app,
-            settings,
             name=worker,
             threads=concurrency.threads,
         )
@@ -198,6 +198,9 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         manifests=shared.manifests,
         recovery=shared.coordination,
         sender=sender,
+        check_bucket=BucketCheck.from_settings(
+            shared.settings, objects=shared.objects, coordination=shared.coordination
+        ).check,
         settings=shared.settings,
         holder=shared.worker,
         deployment_keys=shared.deployment_keys,

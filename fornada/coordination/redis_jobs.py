@@ -51,6 +51,18 @@ class RedisOpenJobs:
         return int(self._redis.llen(queue))
 
     @translated
+    def stamped(self) -> bytes | None:
+        bucket_id: str | None = self._redis.get(keys.REDIS_BUCKET)
+        return None if bucket_id is None else bucket_id.encode(errors="surrogateescape")
+
+    @translated
+    def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
+        first: str | None = self._redis.set(
+            keys.REDIS_BUCKET, bucket_id, nx=not replace, get=not replace
+        )
+        return bucket_id if replace or first is None else first.encode(errors="surrogateescape")
+
+    @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         job = keys.JobStateKeys(job_id)
         if new:

@@ -67,6 +67,8 @@ class Submitter:
     ) -> list[Job]:
         """The job of each submission, in order; as `Client.submit_many`."""
         prepared = self._preparation.prepare(submissions, options)
+        if prepared:
+            self._creator.bucket.check_once()
         if not prepared:
             return []
         times = self._times(prepared, options)

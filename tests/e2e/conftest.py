@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from fornada import keys
 from fornada.local.stack import Stack
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
@@ -81,7 +82,9 @@ class Deployment:
     def _traces(self, folder: Path | None) -> list[object]:
         """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
-            values = {key: client.dump(key) for key in client.scan_iter()}
+            # But for the beats of the worker whose reconciler leads.
+            beats = keys.redis_leader(self.settings.queue).encode()
+            values = {key: client.dump(key) for key in client.scan_iter() if key != beats}
         files = [] if folder is None else sorted(folder.rglob("*"))
         return [list(self.objects.list("")), values, files]
 

@@ -20,6 +20,7 @@ from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
+from fornada.logs import shown
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
@@ -103,7 +104,7 @@ class ShardService:
         steps = Steps(leases=self._leases, worker=self._worker, events=self._events)
         found = self._without_declined(self._find_all(messages, runs, steps), steps)
         attempts = self._attempts.begin_all(found, steps)
-        with self._renewed(attempts):
+        with self._renewed(attempts, steps):
             computed = self._compute_all(attempts, steps)
             self._commits.commit_all(self._commits.commit_ends(computed, steps), steps)
         return [steps.result(run) for run in runs]
@@ -162,7 +163,7 @@ class ShardService:
             # Each says so again, without another try.
             return None
         except Exception as exc:  # noqa: BLE001 - computed alone, each shard says what is wrong with it
-            self._events.tell(BundleSplit(shard_count=len(attempts), why=str(exc)))
+            self._events.tell(BundleSplit(shard_count=len(attempts), why=shown(exc)))
             return None
 
     def _compute(self, attempt: Begun) -> ShardOutcome:
@@ -196,9 +197,12 @@ class ShardService:
         seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempt.number - 1} times without an outcome; {seen}"
 
-    def _renewed(self, attempts: Sequence[Begun]) -> AbstractContextManager[None]:
-        """Renew the leases while the block runs."""
-        claims = [attempt.run for attempt in attempts]
-        return self._renewals.renewed(
-            lambda: self._leases.renew(claims, lease_s=self._lease_s), lease="shards"
-        )
+    def _renewed(self, attempts: Sequence[Begun], steps: Steps) -> AbstractContextManager[None]:
+        """Renew the leases of shards that are not settled while the block runs."""
+
+        def renew() -> None:
+            # A lease that was released would be taken again.
+            claims = [attempt.run for attempt in attempts if not steps.is_settled(attempt.run)]
+            self._leases.renew(claims, lease_s=self._lease_s)
+
+        return self._renewals.renewed(renew, lease="shards")

@@ -8,6 +8,9 @@ _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
+_STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
+_STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
+_KINDS_OF_BUCKETS = "tests/integration/fornada/test_kinds_of_buckets.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
 _PREDICT = "tests/unit/producer/test_predict.py::test_"
@@ -29,6 +32,10 @@ _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
+_GUARD = "tests/integration/fornada/test_guard.py::test_"
+_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
+_LOGS = "tests/unit/fornada/test_logs.py::test_"
+_PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -71,17 +78,47 @@ MUTATIONS = (
     ),
     Mutation(
         name="condition-not-sent",
-        path="fornada/storage/s3/wire.py",
+        path="fornada/storage/s3/fast/wire.py",
         old='{"If-None-Match": "*"} if only_if_absent else {}',
         new="{}",
         tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
     ),
     Mutation(
         name="condition-not-sent-by-boto3",
-        path="fornada/storage/s3/store.py",
-        old='Key=key, Body=data, IfNoneMatch="*")',
-        new="Key=key, Body=data)",
+        path="fornada/storage/s3/puts.py",
+        old='Key=key, Body=data, IfNoneMatch="*", **given',
+        new="Key=key, Body=data, **given",
         tests=(f"{_OBJECT_STORE}boto3_alone_sends_the_condition_too",),
+    ),
+    Mutation(
+        name="forbidden-is-transient",
+        path="fornada/storage/s3/answers.py",
+        old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
+        new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="slowdown-is-permanent",
+        path="fornada/storage/s3/answers.py",
+        old="_BUSY = Meaning(StoreUnavailableError,",
+        new="_BUSY = Meaning(StoreRefusedError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="certificate-not-verified",
+        path="fornada/storage/s3/address.py",
+        old="    context.load_verify_locations(ca_bundle(session))\n",
+        new="    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n",
+        tests=(
+            f"{_STORE_OVER_TLS}a_certificate_that_is_not_trusted_or_for_another_host_is_refused",
+        ),
+    ),
+    Mutation(
+        name="condition-not-raced",
+        path="fornada/storage/s3/conditions.py",
+        old="honoured=honoured and winners <= 1,",
+        new="honoured=honoured,",
+        tests=(f"{_KINDS_OF_BUCKETS}a_store_that_checks_before_it_writes_is_found_out_by_a_race",),
     ),
     Mutation(
         name="refused-commit-not-read-back",
@@ -168,7 +205,7 @@ MUTATIONS = (
     Mutation(
         name="replayed-end-believed",
         path="fornada/jobs/store.py",
-        old="if end.ended_at >= manifest.created_at:",
+        old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
             (
@@ -288,7 +325,7 @@ MUTATIONS = (
         "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
-            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[unconditional]",
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[alike-unconditional]",
         ),
     ),
     Mutation(
@@ -438,6 +475,45 @@ MUTATIONS = (
             f"{_RECONCILER}a_job_of_another_queue_is_left_alone_however_it_stands[conditional]",
             _MACHINE,
         ),
+    ),
+    Mutation(
+        name="failed-attempt-runs",
+        path="fornada/coordination/lua/end_attempt.lua",
+        old="lease .. ' over'",
+        new="lease",
+        tests=(f"{_COORDINATION}a_shard_whose_attempt_failed_rests_and_does_not_run[redis]",),
+    ),
+    Mutation(
+        name="shards-run-without-workers",
+        path="fornada/coordination/lua/progress.lua",
+        old="unseen_ms[queue] < lease_ms and not is_over",
+        new="not is_over",
+        tests=(f"{_COORDINATION}nothing_runs_where_nobody_leads",),
+    ),
+    Mutation(
+        name="no-deadline-unless-given",
+        path="fornada/jobs/manifest.py",
+        old="if self.deadline is None and self.schema_version >= JOB_VERSION:",
+        new="if False:",
+        tests=(
+            f"{_RECONCILER}a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week[conditional]",
+        ),
+    ),
+    Mutation(
+        name="end-compared-by-clocks",
+        path="fornada/jobs/store.py",
+        old="if submission == manifest.created_at.isoformat().encode():",
+        new="if end.ended_at >= manifest.created_at:",
+        tests=(
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[ahead-unconditional]",
+        ),
+    ),
+    Mutation(
+        name="purge-by-own-clock",
+        path="producer/upkeep/retention.py",
+        old="    at = jobs.objects.server_time()\n",
+        new="    from fornada.records import now\n\n    at = now()\n",
+        tests=(f"{_UPKEEP}a_purge_goes_by_the_stores_clock_alone",),
     ),
     Mutation(
         name="input-not-checked",
@@ -858,6 +934,100 @@ MUTATIONS = (
             "tests/test_architecture.py::test_no_handler_of_everything_swallows_a_memory_error",
         ),
         raises="fornada.errors.InputError",
+    ),
+    # What lies on the queue, and what stands in logs.
+    Mutation(
+        name="guard-lets-junk-through",
+        path="fornada/queue/guard.py",
+        old='        if command_name != "BRPOP" or not response:\n',
+        new="        if True:\n",
+        tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
+        raises="json.decoder.JSONDecodeError",
+    ),
+    Mutation(
+        name="guard-lets-compression-through",
+        path="fornada/queue/envelope.py",
+        old="    compression: None = None\n",
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-later-messages-through",
+        path="fornada/queue/envelope.py",
+        old="    eta: None = None\n",
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-chains-through",
+        path="fornada/queue/envelope.py",
+        old='    EmbeddedTasks.from_plain(embedded, where="the body\'s third part")\n',
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-any-size-through",
+        path="fornada/queue/envelope.py",
+        old="    if len(raw) > most_bytes:\n",
+        new="    if len(raw) > 100 * most_bytes:\n",
+        tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
+    ),
+    Mutation(
+        name="guard-passes-envelopes-on",
+        path="fornada/queue/guard.py",
+        old="            return new_envelope(open_envelope(raw), queue=self._queue)\n",
+        new="            open_envelope(raw)\n            return raw\n",
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="guard-lets-restored-junk-through",
+        path="fornada/queue/guard.py",
+        old="    def restore_by_tag(self,",
+        new="    def restored_by_tag(self,",
+        tests=(f"{_GUARD}taken_messages_return_to_their_queue_and_what_is_none_to_the_quarantine",),
+        raises="redis.exceptions.DataError",
+    ),
+    Mutation(
+        name="junk-is-not-counted",
+        path="fornada/queue/guard.py",
+        old="        self._on_message()\n",
+        new="",
+        tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
+    ),
+    Mutation(
+        name="quarantine-not-bounded",
+        path="fornada/queue/quarantine.py",
+        old="            pipe.ltrim(self._key, 0, MAX_ENTRIES - 1)\n",
+        new="",
+        tests=(f"{_GUARD}the_quarantine_is_bounded_and_tells_who_wrote",),
+    ),
+    Mutation(
+        name="celerys-own-tasks-registered",
+        path="worker/tasks.py",
+        old="        app.tasks.unregister(name)\n",
+        new="        app.tasks[name].ignore_result = True\n",
+        tests=("tests/unit/worker/test_tasks.py::test_the_worker_has_no_task_but_ours",),
+    ),
+    Mutation(
+        name="libraries-log-at-debug",
+        path="fornada/logs.py",
+        old="    logging.root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))\n",
+        new="    logging.root.setLevel(level)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
+    ),
+    Mutation(
+        name="celery-sets-the-level",
+        path="worker/app.py",
+        old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
+        new="    app.conf.worker_hijack_root_logger = False\n",
+        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+    ),
+    Mutation(
+        name="errors-quote-data",
+        path="fornada/logs.py",
+        old="    return type(exc).__name__\n",
+        new="    return str(exc)\n",
+        tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
     ),
     # The bytes.
     Mutation(

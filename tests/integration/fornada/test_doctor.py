@@ -8,12 +8,16 @@ import trustme
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
+from fornada import keys
 from fornada.commands.doctor.command import doctor as command
 from fornada.coordination.redis import RedisCoordination
+from fornada.errors import ForeignBucketError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.local.ports import free_port
 from fornada.redis_server.refusals import RIGHTS
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+from worker.cli import worker as worker_command
 
 from ...redis_proxy import RedisProxy
 
@@ -41,10 +45,41 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
         "workers": "ok",
         "store": "ok",
         "conditional writes": "ok",
+        "bucket": "ok",
+        "clocks": "ok",
         "cores": "ok",
         "model": "skip",
     } == findings(done)
-    assert [] == list(open_store(settings).list(""))
+    left = [info.key for info in open_store(settings).list("")]
+    assert [keys.conditions(str(settings.s3_endpoint_url))] == left
+
+
+def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
+    environ: dict[str, str], settings: Settings
+) -> None:
+    coordination = RedisCoordination.from_settings(settings)
+    other = {**environ, "FORNADA_S3_BUCKET": f"{settings.s3_bucket}-moved"}
+    BucketCheck.from_settings(
+        settings, objects=open_store(settings), coordination=coordination
+    ).check()
+    coordination.rebuild_open_jobs(["stuck"])
+    coordination.hold_up("stuck", "worker-1", "no key")
+    coordination.quarantine_job("broken", "no manifest")
+
+    refused = doctor(other, "--create-bucket", "--json")
+    worker = CliRunner().invoke(
+        worker_command, [], env={**other, "FORNADA_ENGINE": "test"}, catch_exceptions=True
+    )
+    adopted = doctor(other, "--adopt", "--json")
+
+    # then doctor and worker say so, until the bucket is adopted
+    assert (1, "fail") == (refused.exit_code, findings(refused)["jobs"])
+    assert f"Redis belongs to bucket '{settings.s3_bucket}' at" in refused.stdout
+    assert isinstance(worker.exception, ForeignBucketError)
+    assert (0, "ok") == (adopted.exit_code, findings(adopted)["bucket"])
+    # and jobs that cannot go on are named
+    assert "no process goes on with job stuck: no key" in adopted.stdout
+    assert "job broken cannot be read: no manifest" in adopted.stdout
 
 
 def test_for_people_there_is_a_line_for_each_check(environ: dict[str, str]) -> None:
@@ -136,3 +171,31 @@ def test_a_store_that_honours_conditions_is_told_from_one_that_does_not(
 
     assert "If-None-Match: * is ignored" in doctor(environ).stdout
     assert "If-None-Match: * is honoured" in doctor(on_moto).stdout
+
+
+def test_the_report_on_a_store_says_what_it_does(
+    environ: dict[str, str], moto_settings: Settings
+) -> None:
+    on_moto = {
+        **environ,
+        "FORNADA_S3_ENDPOINT_URL": str(moto_settings.s3_endpoint_url),
+        "FORNADA_S3_BUCKET": moto_settings.s3_bucket,
+    }
+    for each, second, raced, decides in (
+        (environ, "taken", "not tried", "Redis, and reading back"),
+        (on_moto, "refused", "1 of 32 created the object", "the store"),
+    ):
+        done = doctor(each, "--store-report", "--json")
+
+        assert 0 == done.exit_code, done.output
+        found = {one["name"]: one["answer"] for one in json.loads(done.stdout)["properties"]}
+        expected = {
+            "reads after writes": "yes",
+            "listing": "in key order",
+            "ranges": "honoured",
+            "a second conditional put": second,
+            "conditional puts at once": raced,
+            "outcomes are decided by": decides,
+        }
+        assert expected == {name: found[name] for name in expected}
+    assert "outcomes are decided by" in doctor(environ, "--store-report").stdout

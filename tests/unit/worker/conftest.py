@@ -169,7 +169,13 @@ class _World:
             events=self.events,
         )
 
-    def new_reconciler(self, holder: str = "worker-1", **options: Any) -> Reconciler:
+    def new_reconciler(
+        self,
+        holder: str = "worker-1",
+        *,
+        check_bucket: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> Reconciler:
         settings = Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options})
         return Reconciler(
             jobs=self.jobs,
@@ -179,6 +185,7 @@ class _World:
             settings=settings,
             holder=holder,
             deployment_keys=self.deployment_keys,
+            check_bucket=check_bucket,
             events=self.events,
             monotonic=lambda: self.monotonic_s,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import BrokerError, StoreAccessError, StoreUnavailableError
+from fornada.errors import BrokerError, ForeignBucketError, StoreAccessError, StoreUnavailableError
 from fornada.events import JobHeldUp, JobUnreadable
 from fornada.jobs.upkeep import looks
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
@@ -308,6 +308,27 @@ def test_a_job_past_its_deadline_is_ended(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final("job").state
 
 
+def test_a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week(
+    world: Any,
+) -> None:
+    # given a job that was enqueued by the last of its queue's workers
+    world.submit([ONE])
+    world.new_reconciler("gone").round()
+    found = []
+    for hours in (1, 7 * 24):
+        world.now_s += 3600 * hours
+
+        # when others come, of which one leads as soon as it saw nobody lead
+        reconciler = world.new_reconciler(f"after {hours}")
+        for _ in range(4):
+            world.monotonic_s += 5
+            reconciler.round()
+        final = world.jobs.final("job")
+        found.append((_queued(world), final and final.state))
+
+    assert [([0], None), ([0], "EXPIRED")] == found
+
+
 def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     # given a producer that died after it wrote the end
     reconciler = world.new_reconciler()
@@ -534,3 +555,30 @@ def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
     for _ in range(64):
         reconciler.round()
     assert {"a", "b", "c"} == {message.job_id for message in world.queue}
+
+
+def test_a_reconciler_of_another_bucket_does_nothing_even_after_redis_has_forgotten(
+    world: Any,
+) -> None:
+    world.submit()
+    asked: list[int] = []
+
+    def foreign() -> None:
+        asked.append(1)
+        raise ForeignBucketError("another's")
+
+    reconciler = world.new_reconciler(check_bucket=foreign)
+    for _ in range(2):
+        with pytest.raises(ForeignBucketError):
+            reconciler.round()
+    assert [] == world.queue
+
+    # when the bucket is the right one, then it is asked once, and again once Redis has forgotten
+    reconciler = world.new_reconciler(check_bucket=lambda: asked.append(1))
+    asked.clear()
+    for count in (1, 2):
+        for _ in range(3):
+            reconciler.round()
+        assert count == len(asked)
+        world.coordination.flush()
+    assert {"job"} == {message.job_id for message in world.queue}
