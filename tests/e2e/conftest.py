@@ -29,6 +29,7 @@ from ..deployment import (
     unused_database,
     with_new_bucket,
 )
+from ..walls import no_wall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +207,11 @@ def live(
     forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveDeployment]:
     """A stack with one worker, and a trained model `digits`, also as `@prod`."""
-    environ = {**own_environ(), "FORNADA_RECONCILE_INTERVAL_S": "0.5"}
+    environ = {
+        **own_environ(),
+        "FORNADA_RECONCILE_INTERVAL_S": "0.5",
+        "FORNADA_INPUT_PREFIXES": "s3://camera/arrays/",
+    }
     data_dir = tmp_path_factory.mktemp("live")
     with Stack(data_dir=data_dir, workers=1, environ=environ) as stack:
         live = LiveDeployment(
@@ -224,7 +229,7 @@ def live(
         job.train(
             load_dataset("digits"),
             name="digits",
-            models=ModelStore(objects=live.objects),
+            models=ModelStore(objects=live.objects, open_wall=no_wall),
             plan=TrainingPlan(epochs=1),
             promote="prod",
         )

@@ -84,10 +84,10 @@ class S3ObjectStore:
             limits: Time limits; `None` for the defaults.
 
         Raises:
-            ConfigError: The endpoint is not a URL, or the region is not a name.
+            ConfigError: Endpoint, region or bucket cannot be used.
         """
         limits = limits or Limits()
-        client.check_endpoint(settings)
+        client.check_address(settings)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
         boto = client.Boto(settings, limits)
         return cls(
