@@ -35,7 +35,6 @@ _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
-_PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -939,8 +938,8 @@ MUTATIONS = (
     Mutation(
         name="guard-lets-junk-through",
         path="fornada/queue/guard.py",
-        old='        if command_name != "BRPOP" or not response:\n',
-        new="        if True:\n",
+        old='        if command_name != "BRPOP":\n            return read()\n',
+        new="        if True:\n            return read()\n",
         tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
         raises="json.decoder.JSONDecodeError",
     ),
@@ -1016,11 +1015,25 @@ MUTATIONS = (
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
-        name="celery-sets-the-level",
+        name="celery-sets-up-logging",
         path="worker/app.py",
         old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
-        new="    app.conf.worker_hijack_root_logger = False\n",
-        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+        new="",
+        tests=(f"{_WORKER}junk_of_every_kind_goes_to_the_quarantine_and_the_next_job_runs",),
+    ),
+    Mutation(
+        name="arguments-shown",
+        path="fornada/queue/envelope.py",
+        old='                "argsrepr": ARGUMENTS_SHOWN,\n',
+        new='                "argsrepr": "",\n',
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="celery-tells-of-every-message",
+        path="fornada/logs.py",
+        old="        logging.getLogger(name).setLevel(logging.WARNING)\n",
+        new="        logging.getLogger(name).setLevel(logging.INFO)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
         name="errors-quote-data",
