@@ -972,6 +972,13 @@ MUTATIONS = (
         tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
     ),
     Mutation(
+        name="large-elements-read-whole",
+        path="fornada/queue/guard.py",
+        old="                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)\n",
+        new="                bound_reads(self, most_bytes=100 * MAX_ENVELOPE_BYTES)\n",
+        tests=(f"{_GUARD}of_an_element_that_is_too_large_the_beginning_is_held",),
+    ),
+    Mutation(
         name="guard-passes-envelopes-on",
         path="fornada/queue/guard.py",
         old="            return new_envelope(open_envelope(raw), queue=self._queue)\n",
