@@ -1008,8 +1008,8 @@ MUTATIONS = (
     Mutation(
         name="guard-lets-junk-through",
         path="fornada/queue/guard.py",
-        old='        if command_name != "BRPOP" or not response:\n',
-        new="        if True:\n",
+        old='        if command_name != "BRPOP":\n            return read()\n',
+        new="        if True:\n            return read()\n",
         tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
         raises="json.decoder.JSONDecodeError",
     ),
@@ -1040,6 +1040,13 @@ MUTATIONS = (
         old="    if len(raw) > most_bytes:\n",
         new="    if len(raw) > 100 * most_bytes:\n",
         tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
+    ),
+    Mutation(
+        name="large-elements-read-whole",
+        path="fornada/queue/guard.py",
+        old="                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)\n",
+        new="                bound_reads(self, most_bytes=100 * MAX_ENVELOPE_BYTES)\n",
+        tests=(f"{_GUARD}of_an_element_that_is_too_large_the_beginning_is_held",),
     ),
     Mutation(
         name="guard-passes-envelopes-on",
@@ -1085,11 +1092,25 @@ MUTATIONS = (
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
-        name="celery-sets-the-level",
+        name="celery-sets-up-logging",
         path="worker/app.py",
         old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
-        new="    app.conf.worker_hijack_root_logger = False\n",
-        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+        new="",
+        tests=(f"{_WORKER}junk_of_every_kind_goes_to_the_quarantine_and_the_next_job_runs",),
+    ),
+    Mutation(
+        name="arguments-shown",
+        path="fornada/queue/envelope.py",
+        old='                "argsrepr": ARGUMENTS_SHOWN,\n',
+        new='                "argsrepr": "",\n',
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="celery-tells-of-every-message",
+        path="fornada/logs.py",
+        old="        logging.getLogger(name).setLevel(logging.WARNING)\n",
+        new="        logging.getLogger(name).setLevel(logging.INFO)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
         name="errors-quote-data",
