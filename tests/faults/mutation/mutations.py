@@ -476,8 +476,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[2] then return last end\n",
-        new="if number and ARGV[2] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return last end\n",
+        new="if number and ARGV[3] == '' then return last end\n",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
