@@ -81,6 +81,10 @@ class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 
 
+class InputNotAllowedError(InputError, fault="item", exit_code=2, http_status=403):
+    """A job names an object that it may not read."""
+
+
 class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several items
     """Some items of a call of `predict` have no result; it has the rows of the others."""
 
@@ -184,6 +188,10 @@ class ModelUnusableError(ModelRefusedError, fault="model"):
 
 class ModelDeclinedError(ModelRefusedError, fault="worker"):
     """This worker may not or cannot load the model; another one may."""
+
+
+class ModelWallError(ModelError, RuntimeError, fault="worker"):
+    """A model takes more time or memory to load than a process may take here, or ends it."""
 
 
 class GateNotMetError(ModelError, fault="model", http_status=409):

@@ -14,6 +14,12 @@ MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
 #: The bucket's id, where every process of a deployment may read.
 BUCKET_ID = "jobs/bucket-id.json"
+#: Where callers put what jobs read in place, unless the operator names other prefixes.
+INPUTS_PREFIX = "inputs/"
+_CALIBRATIONS_PREFIX = "calibrations/"
+_PROBE_PREFIX = "probe/"
+#: All that Fornada itself writes.
+OWN_PREFIXES = (MODELS_PREFIX, JOBS_PREFIX, _CALIBRATIONS_PREFIX, _PROBE_PREFIX)
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
@@ -31,12 +37,17 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         UsageError: It is not 1 to 128 letters, digits, `.`, `_` or `-`, a letter or digit first.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise UsageError(
             f"{kind} {name!r} is not a valid name; use 1 to 128 letters, digits, '.', '_' or '-', "
             "and begin with a letter or digit"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` may be part of a key."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,11 @@ class VersionKeys:
         """The `.keras` file."""
         return f"{self.prefix}model.keras"
 
+    @property
+    def verdict(self) -> str:
+        """What the wall found when the version was published."""
+        return f"{self.prefix}verdict.json"
+
     def signature(self, key_id: str) -> str:
         """The signature of the manifest by the key with that id."""
         return f"{self.prefix}signatures/{key_id}.json"
@@ -131,12 +147,12 @@ def ticket_number(ticket: str) -> int:
 
 def model_calibration(sha256: str, where: str) -> str:
     """The measured tile of an artifact on one engine and kind of machine."""
-    return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+    return f"{_CALIBRATIONS_PREFIX}{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 
 def probe() -> str:
     """A throwaway object that probes the store."""
-    return f"probe/{uuid.uuid4().hex}"
+    return f"{_PROBE_PREFIX}{uuid.uuid4().hex}"
 
 
 def conditions(endpoint: str) -> str:
@@ -154,6 +170,11 @@ class JobKeys:
     def prefix(self) -> str:
         """Prefix of all objects of the job."""
         return f"{JOBS_PREFIX}{self.job_id}/"
+
+    @property
+    def input_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of what its shards read: inputs, indexes and item ids."""
+        return tuple(f"{self.prefix}{part}/" for part in ("input", "index", "ids"))
 
     @property
     def manifest(self) -> str:

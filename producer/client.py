@@ -19,6 +19,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.tensors import Resize
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -53,9 +54,10 @@ class Client(Jobs):
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
+        prefixes = InputPrefixes.from_settings(settings)
         deployment_keys = DeploymentKeys.from_settings(settings)
         decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
-        jobs = JobStore(objects=objects, decisions=decisions)
+        jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
         creator = JobCreator(
             jobs=jobs,
             coordination=coordination,

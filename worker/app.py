@@ -26,11 +26,6 @@ class GrowingPool(TaskPool):  # type: ignore[misc]  # celery has no types
         # The executor reads it whenever a task comes and no thread is idle.
         self.executor._max_workers = self.limit  # noqa: SLF001 - the only way to grow
 
-    def start(self) -> None:
-        """Start; at no level does the log show a task's arguments, as Celery's own would."""
-        super().start()
-        self._does_debug = False
-
 
 class GrowingConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """A consumer that can take more messages at a time."""

@@ -18,6 +18,7 @@ from fornada.jobs.bucket_id import BucketCheck
 from fornada.logs import get_logger
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
 from worker.host.health import live_and_stale
@@ -55,6 +56,8 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     if exact:
         settings = _exact(settings)
     engine = require_engine(settings.engine)
+    # An unusable one is told here, once, and not by each process.
+    InputPrefixes.from_settings(settings)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     _require_own_bucket(settings)

@@ -8,6 +8,7 @@ from fornada.coordination.interface import Decisions
 from fornada.errors import JobConflictError, JobNotFoundError, MessageError, ObjectNotFoundError
 from fornada.jobs.creation import conflict, first_created, work_of
 from fornada.jobs.ids import ContentAddressedManifest, is_generated_id
+from fornada.jobs.job_inputs import JobInputs
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
@@ -16,6 +17,7 @@ from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import now
 from fornada.storage.interface import ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 
 log = get_logger(__name__)
 
@@ -26,16 +28,25 @@ _ENDS_PER_STEP = 8
 class JobStore(OutcomeStore):
     """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
 
-    def __init__(self, *, objects: ObjectStore, decisions: Decisions | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        decisions: Decisions | None = None,
+        prefixes: InputPrefixes | None = None,
+    ) -> None:
         """Read and write through `objects`.
 
         Args:
             objects: The store.
             decisions: Needed to create or end jobs: a store that ignores conditions
                 cannot tell which of two writers came first.
+            prefixes: Where jobs may read what Fornada did not store; without any, nowhere.
         """
         super().__init__(objects=objects)
         self._decisions = decisions
+        #: Reads what manifests name.
+        self.inputs = JobInputs(objects=objects, prefixes=prefixes, manifest_of=self.manifest)
 
     def create(self, manifest: JobManifest) -> JobManifest:
         """Write the manifest if its id is new; otherwise return the existing one.

@@ -4,7 +4,6 @@ kombu and Celery end a process over what they cannot decode, so the guard stands
 the bytes come from Redis. They get an envelope written anew.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,13 +19,12 @@ from fornada.logs import get_logger
 from fornada.queue.envelope import new_envelope, open_envelope, open_held
 from fornada.queue.quarantine import Quarantine
 from fornada.queue.redis_channel import AddressedChannel, AddressedTransport
+from fornada.repeated import Repeated
 
 log = get_logger(__name__)
 
 #: The transport option that carries the `Guard`.
 GUARD = "guard"
-#: Between two log lines about the same.
-_LINE_EVERY_S = 10.0
 
 
 class Guard:
@@ -45,8 +43,7 @@ class Guard:
         self._quarantine = quarantine
         self._on_message = on_message
         self._events = events
-        self._quarantined = _Seldom()
-        self._failed = _Seldom()
+        self._repeated = Repeated()
 
     def admit(self, raw: bytes) -> bytes | None:
         """A new envelope with the messages of `raw`, which came from the queue; else `None`."""
@@ -62,21 +59,19 @@ class Guard:
         try:
             self._quarantine.add(raw, reason=reason)
         except BrokerError as exc:
-            self.report("quarantine not written", exc)
+            self._log("quarantine not written", exc)
+        more_count = self._repeated.meet("quarantined")
         self._events.tell(
             MessageQuarantined(
                 queue=self._queue,
                 reason=reason,
                 size_bytes=len(raw),
-                count=self._quarantined.count(),
+                count=None if more_count is None else more_count + 1,
             )
         )
 
-    def report(self, failure: str, exc: Exception) -> None:
-        """Log what the worker does without."""
-        count = self._failed.count()
-        if count is not None:
-            log.warning(failure, error=str(exc), count=count)
+    def _log(self, failure: str, exc: Exception) -> None:
+        self._repeated.log(log.warning, failure, error=str(exc))
 
     @contextmanager
     def whatever_the_keys_hold(self) -> Iterator[None]:
@@ -86,24 +81,7 @@ class Guard:
         except redis.ResponseError as exc:
             if "WRONGTYPE" not in str(exc):
                 raise
-            self.report("taken messages not kept track of; the reconciler finds lost shards", exc)
-
-
-class _Seldom:
-    """Counts what repeats, for a line now and then."""
-
-    def __init__(self) -> None:
-        self._line_at_s = -_LINE_EVERY_S
-        self._count = 0
-
-    def count(self) -> int | None:
-        """How often since the last line, this time too; `None` if that was just now."""
-        self._count += 1
-        now_s = time.monotonic()
-        if now_s - self._line_at_s < _LINE_EVERY_S:
-            return None
-        count, self._count, self._line_at_s = self._count, 0, now_s
-        return count
+            self._log("taken messages not kept track of; the reconciler finds lost shards", exc)
 
 
 class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types

@@ -14,6 +14,7 @@ from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, manifest_fields
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.store import ModelStore
 from producer.inputs.interface import Inputs
 from producer.job import Job
@@ -53,7 +54,12 @@ class Submitter:
         as_job: Callable[[JobManifest], Job],
     ) -> None:
         self._preparation = Preparation(
-            objects=objects, creator=creator, models=models, resolver=resolver, settings=settings
+            objects=objects,
+            prefixes=InputPrefixes.from_settings(settings),
+            creator=creator,
+            models=models,
+            resolver=resolver,
+            settings=settings,
         )
         self._creator = creator
         self._objects = objects

@@ -81,6 +81,14 @@ def test_anything_else_is_refused_with_a_reason_that_shows_no_value() -> None:
         assert "no-such-job" not in reason, name
 
 
+def test_an_element_beyond_the_size_is_not_parsed() -> None:
+    whole = json.dumps(envelope())
+
+    assert [MESSAGE] == open_envelope(whole.ljust(MAX_ENVELOPE_BYTES).encode())
+    with pytest.raises(MessageError, match=f"at most {MAX_ENVELOPE_BYTES}"):
+        open_envelope(whole.ljust(MAX_ENVELOPE_BYTES + 1).encode())
+
+
 @given(raw=ELEMENTS)
 @FUZZED
 def test_whatever_lies_on_the_queue_is_messages_or_refused(raw: bytes) -> None:

@@ -20,6 +20,7 @@ from fornada.errors import FornadaError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
 #: Checks that roles contribute, as `module:function`, loaded by name because this layer knows no
@@ -71,14 +72,15 @@ def examine(
     settings: Settings, *, create_bucket: bool, adopt: bool = False, model: str | None
 ) -> Iterator[Finding]:
     """Run every check; one that fails does not stop the others."""
+    objects = open_store(settings)
     yield Finding(
         "settings",
         "ok",
         f"store {settings.s3_endpoint_url or 'AWS'}, bucket {settings.s3_bucket}, "
         f"queue {settings.queue}",
     )
-    objects = open_store(settings)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("inputs", lambda: _input_findings(settings)),
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
         ("jobs", lambda: job_findings(settings, objects, adopt=adopt)),
@@ -93,6 +95,12 @@ def examine(
             yield from check()
         except FornadaError as exc:
             yield Finding(name, "fail", str(exc))
+
+
+def _input_findings(settings: Settings) -> Iterator[Finding]:
+    prefixes = InputPrefixes.from_settings(settings)
+    detail = f"jobs read {prefixes}, and what was submitted; FORNADA_INPUT_PREFIXES says where"
+    yield Finding("inputs", "ok", detail)
 
 
 def _servers(settings: Settings, objects: ObjectStore) -> dict[str, Server]:

@@ -30,9 +30,18 @@ _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
 _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
+_JOB_INPUTS = "tests/unit/fornada/jobs/test_job_inputs.py::test_"
+_PREFIXES = "tests/unit/fornada/trust/test_input_prefixes.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
 _BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
+_GUARD = "tests/integration/fornada/test_guard.py::test_"
+_QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
+_LOGS = "tests/unit/fornada/test_logs.py::test_"
+_PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
+_FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_WALL = "tests/unit/model_store/wall/test_process.py::test_"
+_CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -202,7 +211,7 @@ MUTATIONS = (
     Mutation(
         name="replayed-end-believed",
         path="fornada/jobs/store.py",
-        old="if end.ended_at >= manifest.created_at:",
+        old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
             (
@@ -902,6 +911,61 @@ MUTATIONS = (
         new="        return sorted(errors)\n",
         tests=(f"{_UPKEEP}a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers",),
     ),
+    # What a job may read.
+    Mutation(
+        name="foreign-prefix-read",
+        path="fornada/jobs/job_inputs.py",
+        old="        if ref.inline is None and not self._allow(manifest, ref):",
+        new="        if not self._allow(manifest, ref) and key_flaw(ref.key):",
+        tests=(
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+            f"{_JOB_INPUTS}without_prefixes_a_job_reads_its_own_objects_alone",
+        ),
+    ),
+    Mutation(
+        name="prefix-without-its-slash",
+        path="fornada/trust/input_prefixes.py",
+        old="        return key == self.key or key.startswith(self.folder)",
+        new="        return key.startswith(self.key)",
+        tests=(
+            f"{_PREFIXES}a_prefix_ends_at_a_slash_whether_it_is_given_or_not",
+            f"{_PREFIXES}what_is_allowed_lies_below_the_prefix_byte_by_byte",
+        ),
+    ),
+    Mutation(
+        name="own-models-read",
+        path="fornada/trust/input_prefixes.py",
+        old='removeprefix("/").startswith(keys.OWN_PREFIXES)',
+        new='removeprefix("/").startswith(keys.JOBS_PREFIX)',
+        tests=(
+            f"{_PREFIXES}no_prefix_opens_what_fornada_itself_writes",
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+        ),
+    ),
+    Mutation(
+        name="source-job-not-checked",
+        path="fornada/jobs/job_inputs.py",
+        old="            ref.key.startswith(keys.JobKeys(source).input_prefixes)",
+        new="            ref.key.startswith(keys.JOBS_PREFIX)",
+        tests=(
+            f"{_JOB_INPUTS}a_retry_reads_the_inputs_of_the_first_job_and_nothing_else_of_it",
+            f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",
+        ),
+    ),
+    Mutation(
+        name="source-owner-ignored",
+        path="fornada/jobs/job_inputs.py",
+        old="            if found.owner not in {None, manifest.owner}:",
+        new="            if found.owner == '':",
+        tests=(f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",),
+    ),
+    Mutation(
+        name="first-job-purged",
+        path="producer/upkeep/retention.py",
+        old="                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))",
+        new="                in_use.update([job_id.removesuffix('-retry')])",
+        tests=(f"{_UPKEEP}the_first_job_stays_as_long_as_a_retry_of_its_retry",),
+    ),
     # What others wrote.
     Mutation(
         name="markup-interpreted",
@@ -931,6 +995,133 @@ MUTATIONS = (
             "tests/test_architecture.py::test_no_handler_of_everything_swallows_a_memory_error",
         ),
         raises="fornada.errors.InputError",
+    ),
+    # What lies on the queue, and what stands in logs.
+    Mutation(
+        name="guard-lets-junk-through",
+        path="fornada/queue/guard.py",
+        old='        if command_name != "BRPOP" or not response:\n',
+        new="        if True:\n",
+        tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
+        raises="json.decoder.JSONDecodeError",
+    ),
+    Mutation(
+        name="guard-lets-compression-through",
+        path="fornada/queue/envelope.py",
+        old="    compression: None = None\n",
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-later-messages-through",
+        path="fornada/queue/envelope.py",
+        old="    eta: None = None\n",
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-chains-through",
+        path="fornada/queue/envelope.py",
+        old='    EmbeddedTasks.from_plain(embedded, where="the body\'s third part")\n',
+        new="",
+        tests=(f"{_QUEUE}anything_else_is_refused_with_a_reason_that_shows_no_value",),
+    ),
+    Mutation(
+        name="guard-lets-any-size-through",
+        path="fornada/queue/envelope.py",
+        old="    if len(raw) > most_bytes:\n",
+        new="    if len(raw) > 100 * most_bytes:\n",
+        tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
+    ),
+    Mutation(
+        name="guard-passes-envelopes-on",
+        path="fornada/queue/guard.py",
+        old="            return new_envelope(open_envelope(raw), queue=self._queue)\n",
+        new="            open_envelope(raw)\n            return raw\n",
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="guard-lets-restored-junk-through",
+        path="fornada/queue/guard.py",
+        old="    def restore_by_tag(self,",
+        new="    def restored_by_tag(self,",
+        tests=(f"{_GUARD}taken_messages_return_to_their_queue_and_what_is_none_to_the_quarantine",),
+        raises="redis.exceptions.DataError",
+    ),
+    Mutation(
+        name="junk-is-not-counted",
+        path="fornada/queue/guard.py",
+        old="        self._on_message()\n",
+        new="",
+        tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
+    ),
+    Mutation(
+        name="quarantine-not-bounded",
+        path="fornada/queue/quarantine.py",
+        old="            pipe.ltrim(self._key, 0, MAX_ENTRIES - 1)\n",
+        new="",
+        tests=(f"{_GUARD}the_quarantine_is_bounded_and_tells_who_wrote",),
+    ),
+    Mutation(
+        name="celerys-own-tasks-registered",
+        path="worker/tasks.py",
+        old="        app.tasks.unregister(name)\n",
+        new="        app.tasks[name].ignore_result = True\n",
+        tests=("tests/unit/worker/test_tasks.py::test_the_worker_has_no_task_but_ours",),
+    ),
+    Mutation(
+        name="libraries-log-at-debug",
+        path="fornada/logs.py",
+        old="    logging.root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))\n",
+        new="    logging.root.setLevel(level)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
+    ),
+    Mutation(
+        name="celery-sets-the-level",
+        path="worker/app.py",
+        old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
+        new="    app.conf.worker_hijack_root_logger = False\n",
+        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+    ),
+    Mutation(
+        name="errors-quote-data",
+        path="fornada/logs.py",
+        old="    return type(exc).__name__\n",
+        new="    return str(exc)\n",
+        tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
+    ),
+    # Models.
+    Mutation(
+        name="verdict-not-verified",
+        path="model_store/wall/verdict.py",
+        old="return verdict if verdict.is_valid(manifest, self._keys) else None",
+        new="return verdict",
+        tests=(
+            f"{_FIRST_LOAD}no_other_verdict_is_believed[a key of others]",
+            f"{_FIRST_LOAD}the_verdict_on_one_golden_batch_is_none_on_another",
+        ),
+    ),
+    Mutation(
+        name="wall-without-limit",
+        path="model_store/wall/limits.py",
+        old="        resource.setrlimit(kind, (own, own))\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_memory_than_the_limit",),
+    ),
+    Mutation(
+        name="wall-without-end",
+        path="model_store/wall/process.py",
+        old="        timer.start()\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
+        raises="Failed: Timeout",
+    ),
+    Mutation(
+        name="wall-skipped",
+        path="worker/compute/model_cache.py",
+        old="            self._first_load(manifest, artifact)\n",
+        new="",
+        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
     ),
     # The bytes.
     Mutation(

@@ -41,6 +41,7 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
     assert 0 == done.exit_code
     assert {
         "settings": "ok",
+        "inputs": "ok",
         "broker": "ok",
         "workers": "ok",
         "store": "ok",
@@ -88,6 +89,8 @@ def test_for_people_there_is_a_line_for_each_check(environ: dict[str, str]) -> N
     assert 0 == done.exit_code
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("ok   broker: Valkey")]
+    bucket = environ["FORNADA_S3_BUCKET"]
+    assert [line for line in lines if line.startswith(f"ok   inputs: jobs read s3://{bucket}/")]
     assert "warn workers: no worker has been seen; start one with `fornada worker`" in lines
     assert [line for line in lines if line.startswith("ok   store: http://127.0.0.1")]
 

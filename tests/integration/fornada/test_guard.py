@@ -92,6 +92,22 @@ def test_messages_come_through_whatever_lies_between_them(
     assert (0, 0, 0) == (client.llen(settings.queue), client.hlen(UNACKED), client.zcard(INDEX))
 
 
+def test_nothing_of_a_strangers_envelope_reaches_celery(
+    consumer: Consumer, client: "redis.Redis", settings: Settings
+) -> None:
+    stranger = envelope(
+        headers={"id": "theirs", "argsrepr": "theirs", "x": "theirs"},
+        properties={"delivery_tag": "theirs", "reply_to": "theirs", "priority": 9},
+    )
+    client.lpush(settings.queue, json.dumps(stranger))
+
+    consumer.take(1)
+
+    (message,) = consumer.messages
+    assert "(not shown)" == message.headers["argsrepr"]
+    assert "theirs" not in repr((message.headers, message.properties, message.delivery_tag))
+
+
 def test_a_message_that_is_popped_is_guarded_as_well(
     consumer: Consumer, client: "redis.Redis", settings: Settings
 ) -> None:
@@ -163,8 +179,8 @@ def test_keys_of_another_type_stop_no_consumer(
 
     assert [GOOD] * 3 == taken
     assert consumer.channel.qos.can_consume()
-    # One line, however often.
-    assert 1 == len([record for record in caplog.records if record.levelno >= logging.WARNING])
+    # One line each, however often.
+    assert 2 == len([record for record in caplog.records if record.levelno >= logging.WARNING])
 
 
 def test_the_quarantine_is_bounded_and_tells_who_wrote(

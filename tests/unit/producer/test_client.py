@@ -140,7 +140,8 @@ def test_item_ids_are_kept_with_their_items(either: Any) -> None:
     assert [["p0", "p1"], ["p2"]] == [p.item_ids for p in streamed.shard_results(partial=True)]
 
 
-def test_stored_images_are_read_in_place(world: Any) -> None:
+def test_stored_images_are_read_in_place(new_world: Any) -> None:
+    world = new_world(input_prefixes="s3://theirs/in/")
     for number in range(3):
         world.objects.put(f"in/{number}.npy", to_npy(IMAGES), bucket="theirs")
     world.objects.puts.clear()

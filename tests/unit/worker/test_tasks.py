@@ -74,6 +74,13 @@ def test_the_task_has_the_name_that_producers_know_and_drops_bad_messages() -> N
     assert [ShardMessage(job_id="job", shard=3)] == ran
 
 
+def test_the_worker_has_no_task_but_ours() -> None:
+    app = Celery("test", set_as_current=False)
+    tasks.register(app, run=lambda _messages: None, activity=Activity())
+
+    assert [keys.TASK_RUN_SHARD] == list(app.tasks)
+
+
 def test_no_exception_leaves_the_task() -> None:
     # and the shard is at work while it runs, however it ends
     activity = Activity()
