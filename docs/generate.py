@@ -34,6 +34,9 @@ settings file.
 - An unknown variable that begins with `FORNADA_` is an error, so that typing errors do not go
   unnoticed. The message names the closest one that exists.
 - An empty value counts as unset.
+- A secret may be in a file, such as one of Docker or Kubernetes. `FORNADA_REDIS_URL_FILE`,
+  `FORNADA_S3_SECRET_ACCESS_KEY_FILE` and `FORNADA_DEPLOYMENT_KEYS_FILE` name it. Space around
+  the secret is dropped.
 - An invalid value is an error that names the variable; the exit code is 2.
 - `FORNADA_REDIS_URL` begins with `redis://`, `rediss://` or `unix://`,
   `FORNADA_S3_ENDPOINT_URL` with `http://` or `https://`.

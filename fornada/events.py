@@ -344,6 +344,8 @@ class Events:
         for listener in self._listeners:
             try:
                 listener(event)
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("listener failed", told=type(event).__name__)
 

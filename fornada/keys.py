@@ -142,6 +142,11 @@ def probe() -> str:
     return f"probe/{uuid.uuid4().hex}"
 
 
+def conditions(endpoint: str) -> str:
+    """Whether the store honours conditions, as found through one endpoint."""
+    return f"conditions/{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
+
+
 @dataclass(frozen=True, slots=True)
 class JobKeys:
     """The keys of one job."""
@@ -254,18 +259,12 @@ class JobStateKeys:
 
     @property
     def leases(self) -> str:
-        """Hash: shard → its lease: attempt, queue, the queue's clock then and how long, in ms.
-
-        After these stands ` over` once the attempt has ended without an outcome.
-        """
+        """Hash: shard → its lease, by its queue's clock (`clock.lua`)."""
         return f"fornada:leases:{self.job_id}"
 
     @property
     def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue of its message, by its queue's clock in ms.
-
-        Removed when work starts.
-        """
+        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when begun."""
         return f"fornada:enqueued:{self.job_id}"
 
     @property
@@ -339,11 +338,7 @@ REDIS_LEADER_PREFIX = "fornada:leader:"
 
 
 def redis_leader(queue: str) -> str:
-    """Hash: the reconciler that leads the queue.
-
-    `beat` is its name and a number that it raises, `at_ms` when that was by the server's clock, and
-    `clock_ms` the queue's clock, which it moves.
-    """
+    """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{REDIS_LEADER_PREFIX}{queue}"
 
 

@@ -1,15 +1,35 @@
 """Structured logs through Python's logging, so that an application that embeds us controls them.
 
-Our own processes call `configure`: lines are readable on a terminal, and JSON elsewhere.
+Our own processes call `configure`: lines are readable on a terminal, and JSON elsewhere. No line,
+at any level, shows what callers submit.
 """
 
 import logging
 import sys
+import traceback
 from typing import Literal, cast
 
 import structlog
 
+from fornada.errors import FornadaError, PredictionError
 from fornada.trust.printable import printable_lines
+
+#: What DEBUG is about. Libraries log from INFO on: below it, botocore shows the objects that it
+#: stores, and Pillow what photographs say of themselves.
+_OURS = ("fornada", "gateway", "model_store", "producer", "trainer", "worker")
+#: What Celery says of every message. We have a line of our own, and its may show the arguments.
+_SAID_BY_US = ("celery.app.trace", "celery.worker.strategy")
+#: Errors whose texts quote no data. A ValueError may, as in "could not convert string to float".
+_QUOTE_NOTHING = (
+    FornadaError,
+    OSError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+)
 
 
 def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> None:
@@ -35,14 +55,40 @@ def configure(*, level: str, log_format: Literal["auto", "console", "json"]) -> 
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 # Without the values of variables, which may be secrets.
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_traceback),
                 *([_as_text] if console else []),
                 renderer,
             ],
         )
     )
     logging.root.handlers = [handler]
-    logging.root.setLevel(level)
+    logging.root.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
+    for name in _SAID_BY_US:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def shown(exc: BaseException) -> str:
+    """What a log says of an error: its text, or its class alone if the text may quote data."""
+    # A prediction's error has the engine's words.
+    if isinstance(exc, _QUOTE_NOTHING) and not isinstance(exc, PredictionError):
+        return str(exc) or type(exc).__name__
+    return type(exc).__name__
+
+
+def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
+    """An error and what led to it, as Python prints them, with `shown` for their texts."""
+    parts: list[str] = []
+    exc: BaseException | None = exc_info[1]
+    while exc is not None:
+        kind, text = type(exc), shown(exc)
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        stack = "".join(traceback.format_tb(exc.__traceback__))
+        last = name if text == kind.__name__ else f"{name}: {text}"
+        parts.append(f"Traceback (most recent call last):\n{stack}{last}")
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+    return "\n\nThis led to:\n\n".join(reversed(parts))
 
 
 def _as_text(

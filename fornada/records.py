@@ -35,6 +35,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 Task = Literal["classification", "regression"]
 #: Most bytes of a JSON object: more than any caller needs, yet it fits into memory.
 MAX_JSON_BYTES = 512 * 1024 * 1024
+#: Most characters of a field's name that is shown.
+_NAME_CHARACTERS = 32
 #: Most shards of a job; the manifest of more would exceed MAX_JSON_BYTES.
 MAX_SHARDS = 4_000_000
 
@@ -82,13 +84,19 @@ class Record(BaseModel):
 
 def _message_error(record: type[Record], exc: ValidationError, where: str) -> MessageError:
     problems = "; ".join(
-        f"{'.'.join(str(part) for part in error['loc'])[:200] or 'body'}: {error['msg'][:200]}"
+        f"{'.'.join(map(_named, error['loc']))[:200] or 'body'}: {error['msg'][:200]}"
         for error in exc.errors(include_url=False, include_input=False)[:3]
     )
     return MessageError(
         f"{where} is not a valid {record.__name__} of a known schema version: {problems}; "
         "write it as docs/reference/messages.md says, or upgrade the older side"
     )
+
+
+def _named(part: int | str) -> str:
+    # Where fields may have any name, one may carry data.
+    is_name = len(str(part)) <= _NAME_CHARACTERS and str(part).replace("-", "_").isidentifier()
+    return str(part) if isinstance(part, int) or is_name else "(a name)"
 
 
 def refuse_before(version: int, record: Record, names: Iterable[str]) -> None:

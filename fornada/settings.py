@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -14,6 +14,7 @@ from fornada.records import MAX_INLINE_BYTES
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
+_MAX_SECRET_CHARACTERS = 65_536
 #: Most threads that a worker chooses itself; beyond, they wait for the GIL, not for the store.
 MAX_CHOSEN_THREADS = 32
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://", "sentinels://")
@@ -201,6 +202,7 @@ class Settings(BaseModel):
             for name, value in environ.items()
             if name.startswith(PREFIX)
         }
+        given = _with_secrets_read(given, cls._secrets())
         for name in given:
             if name not in cls.model_fields:
                 raise ConfigError(_unknown(name, list(cls.model_fields)))
@@ -215,6 +217,14 @@ class Settings(BaseModel):
             ) from exc
         settings.check()
         return settings
+
+    @classmethod
+    def _secrets(cls) -> list[str]:
+        return [
+            name
+            for name, field in cls.model_fields.items()
+            if SecretStr in {field.annotation, *get_args(field.annotation)}
+        ]
 
     @property
     def most_threads(self) -> int:
@@ -251,6 +261,35 @@ def check_redis_scheme(url: str) -> None:
         raise ConfigError(
             "FORNADA_REDIS_URL is not a Redis URL; begin it with " + ", ".join(_REDIS_SCHEMES)
         )
+
+
+def _with_secrets_read(given: dict[str, str], secrets: list[str]) -> dict[str, str]:
+    """Those of `secrets` that are given as `<name>_file` replaced by what the file holds."""
+    read = dict(given)
+    for name in secrets:
+        path = read.pop(f"{name}_file", "")
+        if not path:
+            continue
+        variable = PREFIX + name.upper()
+        if read.get(name):
+            raise ConfigError(f"{variable} and {variable}_FILE are both set; unset one")
+        read[name] = _secret_in(path, f"{variable}_FILE")
+    return read
+
+
+def _secret_in(path: str, variable: str) -> str:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(_MAX_SECRET_CHARACTERS).strip()
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise ConfigError(
+            f"{variable} names {path!r}, which cannot be read ({why}); name a file with the secret "
+            "alone"
+        ) from exc
+    if not text:
+        raise ConfigError(f"{variable} names {path!r}, which is empty; put the secret there")
+    return text
 
 
 def _without_empty(given: dict[str, str]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def convert(old: Path, new: Path, *, allowed_objects: Collection[str] = ()) -> N
     with keras.saving.custom_object_scope(_by_all_names(allowed_objects)):
         try:
             model = load(old)
-        except ModelRefusedError:
+        except (ModelRefusedError, MemoryError):
             raise
         except Exception as exc:
             # Layers raise anything.

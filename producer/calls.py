@@ -220,6 +220,8 @@ class PredictCalls:
             except BrokerError as exc:
                 log.warning("answers not read", error=str(exc))
                 self._pause()
+            except MemoryError:
+                raise
             except Exception:
                 log.exception("answers not read")
                 self._pause()

@@ -127,7 +127,8 @@ class Client(Jobs):
             item_ids: A distinct id for each item; by default items are numbered.
             idempotency_key: Becomes the job's id. Submitting the same again returns the same job.
             items_per_shard: Items in one message; FORNADA_ITEMS_PER_SHARD by default.
-            deadline_s: Seconds from now after which no shard is begun.
+            deadline_s: Seconds from now after which no shard is begun, and the job ends EXPIRED; 7
+                days by default.
             max_failed: If more items than this fail, a count or per cent of all as `"5%"`, the job
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.

@@ -1,9 +1,11 @@
 """The code keeps the shape that CONTRIBUTING.md describes: layers, light imports, sizes, names."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import producer
@@ -14,6 +16,8 @@ _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rg
 #: Most modules of one folder, besides `__init__.py`.
 _MAX_MODULES = 14
 _MAX_LINES = 350
+
+_ALL_ERRORS = {"Exception", "BaseException"}
 
 _FRAMEWORKS = ("tensorflow", "keras", "PIL", "matplotlib", "sklearn", "pyarrow", "h5py")
 #: Imports of one process, in order, and what none of them may load by itself.
@@ -90,13 +94,25 @@ def test_modules_say_what_they_are_for_and_fit_a_head() -> None:
     assert set() == {"utils", "common", "helpers", "manager"} & {path.stem for path in _MODULES}
 
 
+@functools.cache
+def _nodes() -> list[tuple[Path, ast.AST]]:
+    """The statements and calls of all modules that the tests below look at."""
+    kinds = (ast.Call, ast.Attribute, ast.Import, ast.ImportFrom, ast.Try)
+    trees = {path: ast.parse(path.read_text()) for path in _MODULES}
+    return [
+        (path, node)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, kinds)
+    ]
+
+
 def test_all_that_is_printed_passes_one_door() -> None:
     """It shows control characters as escapes, and takes nothing for markup."""
     door = _ROOT / "fornada" / "commands" / "output.py"
     beside = {
         f"{path.relative_to(_ROOT)}: {node.lineno}"
-        for path in _MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for path, node in _nodes()
         if path != door and _prints(node)
     }
 
@@ -122,6 +138,34 @@ def _prints(node: ast.AST) -> bool:
         ):
             return True
     return False
+
+
+def test_no_handler_of_everything_swallows_a_memory_error() -> None:
+    """It is the machine's, not that of the item, model or job at hand: only a restart cures it."""
+    swallowing = {
+        f"{path.relative_to(_ROOT)}: {line}"
+        for path, node in _nodes()
+        for line in _swallowing(node)
+    }
+
+    assert set() == swallowing
+
+
+def _swallowing(node: ast.AST) -> Iterator[int]:
+    match node:
+        case ast.Try(handlers=handlers):
+            kept = False
+            for handler in handlers:
+                names = {n.id for n in ast.walk(handler.type or node) if isinstance(n, ast.Name)}
+                raises_again = isinstance(handler.body[-1], ast.Raise) and not handler.body[-1].exc
+                takes_all = handler.type is None or names & _ALL_ERRORS
+                kept = kept or "MemoryError" in names
+                if takes_all and not kept and not raises_again:
+                    yield handler.lineno
+        case ast.Call(
+            func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=classes
+        ) if any(isinstance(each, ast.Name) and each.id in _ALL_ERRORS for each in classes):
+            yield node.lineno
 
 
 def test_folders_are_chapters() -> None:

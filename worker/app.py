@@ -104,19 +104,19 @@ def add_growth(app: Celery, concurrency: Concurrency) -> None:
 
 def consume(
     app: Celery,
-    settings: Settings,
     *,
     name: str,
     threads: int,
 ) -> int:
     """Consume until a signal; return the exit code. SIGTERM finishes the shards at work."""
+    # Celery would set the root's level.
+    signals.setup_logging.connect(_logging_is_set_up, weak=False)
     worker = Worker(
         app=app,
         hostname=f"fornada@{name}",
         pool=GrowingPool,
         consumer_cls=GrowingConsumer,
         concurrency=threads,
-        loglevel=settings.log_level,
         quiet=True,
         # Workers do not talk to each other.
         without_gossip=True,
@@ -125,3 +125,7 @@ def consume(
     )
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _logging_is_set_up(**_: Any) -> None:
+    """To Celery: it is."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -71,6 +72,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         threads: Cores that predict may use.
         events: Hears what happens.
     """
+    threading.excepthook = _end_for_want_of_memory
     shared = _open(settings, threads=threads, events=events)
     worker = shared.worker
     concurrency = Concurrency(
@@ -102,7 +104,6 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     try:
         return celery_app.consume(
             app,
-            settings,
             name=worker,
             threads=concurrency.threads,
         )
@@ -221,6 +222,13 @@ def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
         deployment_keys=shared.deployment_keys,
         events=shared.events,
     )
+
+
+def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
+    """End the process with a thread that died of a lack of memory, which only a restart cures."""
+    threading.__excepthook__(died)
+    if isinstance(died.exc_value, MemoryError):
+        _end_process()
 
 
 def _end_process() -> None:

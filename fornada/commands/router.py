@@ -145,6 +145,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(exc.exit_code)
     except FornadaError as exc:
         _fail(str(exc), exc.exit_code)
+    except MemoryError as exc:
+        _fail(f"out of memory ({exc or 'no more is known'}); take fewer items, or more memory", 1)
     except BrokenPipeError:
         # The reader, such as `head`, has all it wanted.
         _silence_stdout()

@@ -178,7 +178,10 @@ class JobStore(OutcomeStore):
         decided = {final.job_id: final for final in finals}
         if self._decisions is not None and not self.objects.conditional_writes:
             # While a job is open and counted, each of its ends is decided there.
-            proposed = {final.job_id: final.to_json() for final in finals}
+            proposed = {
+                final.job_id: _proposal(manifest, final)
+                for (manifest, _), final in zip(computed, finals, strict=True)
+            }
             answers = self._decisions.decide_ends(proposed, only_counted=True)
             decided = {
                 final.job_id: end
@@ -213,7 +216,7 @@ class JobStore(OutcomeStore):
         final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
-            answers = self._decisions.decide_ends({job_id: final.to_json()})
+            answers = self._decisions.decide_ends({job_id: _proposal(manifest, final)})
             final = _decided_end(answers.get(job_id), manifest, final) or final
         if self.objects.put_if_absent(key, final.to_json()):
             return final
@@ -240,6 +243,11 @@ def _not_found(job_id: str) -> JobNotFoundError:
     return JobNotFoundError(f"no job {job_id!r}; `fornada jobs list` shows those that exist")
 
 
+def _proposal(manifest: JobManifest, final: JobFinal) -> bytes:
+    """What is proposed to Redis: a line that names the submission, and the end."""
+    return manifest.created_at.isoformat().encode() + b"\n" + final.to_json()
+
+
 def _decided_end(
     answer: bytes | None, manifest: JobManifest, proposed: JobFinal
 ) -> JobFinal | None:
@@ -250,18 +258,20 @@ def _decided_end(
     """
     if answer is None:
         return None
-    if answer == proposed.to_json():
+    if answer == _proposal(manifest, proposed):
         return proposed
+    submission, _, text = answer.partition(b"\n")
     try:
-        end = JobFinal.from_json(answer, where=f"end of job {manifest.job_id} in Redis")
+        end = JobFinal.from_json(text, where=f"end of job {manifest.job_id} in Redis")
     except MessageError as exc:
         log.warning("end in Redis not believed", job_id=manifest.job_id, why=str(exc))
         return None
     shard_count = end.shards_ok + end.shards_dead + end.shards_missing
     if end.job_id == manifest.job_id and shard_count == len(manifest.shards):
-        if end.ended_at >= manifest.created_at:
+        # No time is compared: those of the end are a worker's, which may be wrong.
+        if submission == manifest.created_at.isoformat().encode():
             return end
-        why = f"it ended {end.ended_at:%FT%TZ}, before it was submitted"
+        why = f"it is of another submission of the id, ended {end.ended_at:%FT%TZ}"
     else:
         why = f"it is of job {end.job_id} with {shard_count} shards"
     log.warning("end in Redis not believed", job_id=manifest.job_id, why=why)

@@ -201,7 +201,13 @@ class Stack:
         return {PREFIX + name.upper(): value for name, value in values.items()}
 
     def _child_environ(self) -> dict[str, str]:
-        return {**self._base_environ, **self._variables}
+        # Where the user's own secrets are in files, ours would be set twice.
+        others = {
+            name: value
+            for name, value in self._base_environ.items()
+            if name.removesuffix("_FILE") not in self._variables
+        }
+        return {**others, **self._variables}
 
     def _worker_environ(self) -> dict[str, str]:
         # Only for the stack's workers: whatever shows life in this folder counts as one.

@@ -11,6 +11,9 @@ from fornada.local.children import Children
 from fornada.local.ports import HOST, raise_if_taken
 
 _START_TIMEOUT_S = 30.0
+#: Most bytes of one value: more than an answer to a call of `predict` takes, whose outputs may be
+#: many times its items.
+MAX_VALUE_BYTES = 64 * 1024 * 1024
 
 
 def valkey_binary() -> str:
@@ -102,6 +105,7 @@ def _config(*, port: int, password: str, data_dir: Path) -> bytes:
         "appendonly": "yes",
         "save": '""',
         "maxmemory-policy": "noeviction",
+        "proto-max-bulk-len": f"{MAX_VALUE_BYTES}",
         "daemonize": "no",
     }
     return "".join(f"{name} {value}\n" for name, value in lines.items()).encode()

@@ -45,8 +45,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": False,
         # A lost connection returns no message to Redis; cancelling would waste the work.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Logs keep Fornada's format.
-        "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         # A worker may start before its broker and outlives any outage.
         "broker_connection_retry_on_startup": True,

@@ -36,6 +36,8 @@ def _made_by(target: str) -> CredentialProvider:
     module, _, name = target.partition(":")
     try:
         made: Any = getattr(importlib.import_module(module), name)()
+    except MemoryError:
+        raise
     except Exception as exc:
         raise ConfigError(
             f"FORNADA_REDIS_CREDENTIALS is {target!r}, which fails ({type(exc).__name__}: {exc}); "

@@ -38,6 +38,14 @@ class Downloaded:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoreProperty:
+    """One thing that a store does, and how."""
+
+    name: str
+    answer: str
+
+
 class ObjectStore(Protocol):
     """A bucket of objects. Keys are UTF-8, and a write replaces the whole object."""
 

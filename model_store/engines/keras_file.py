@@ -13,7 +13,7 @@ from model_store.engines.artifact import activations, building
 from model_store.engines.artifact.archive import without_nested_compile_configs, write_normalised
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
-from model_store.engines.refusals import check_memory
+from model_store.engines.refusals import memory_errors
 from model_store.safety.artifact_check import WEIGHTS, CheckedArtifact, unpacked
 from model_store.scratch import scratch_folder
 
@@ -111,11 +111,11 @@ def _loaded(keras: Any, checked: CheckedArtifact, config: Any, where: str) -> An
 @contextlib.contextmanager
 def _layers_raise_anything(keras: Any, where: str, backend: Backend) -> Iterator[None]:
     try:
-        yield
-    except ModelRefusedError:
+        with memory_errors():
+            yield
+    except (ModelRefusedError, MemoryError):
         raise
     except Exception as exc:
-        check_memory(exc)
         other = "" if backend == "tensorflow" else ", or predict it with FORNADA_ENGINE=keras"
         raise ModelRefusedError(
             f"{where} cannot be loaded by Keras {keras.__version__} on {backend}: "

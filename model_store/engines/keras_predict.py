@@ -15,8 +15,8 @@ from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import (
-    check_memory,
     check_output_shape,
+    memory_errors,
     prediction_error,
     tile_text,
 )
@@ -82,11 +82,14 @@ def compile_predict(
 
     try:
         signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype(item_dtype))
-        compiled = tensorflow.function(forward, autograph=False).get_concrete_function(signature)
+        traced = tensorflow.function(forward, autograph=False)
+        with memory_errors():
+            compiled = traced.get_concrete_function(signature)
         shape = tuple(compiled.structured_outputs.shape)
+    except MemoryError:
+        raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
-        check_memory(exc)
         raise ModelRefusedError(
             f"the model does not take {takes} ({error_line(exc)}); {_remedy(model, exc)}"
         ) from exc
@@ -130,10 +133,8 @@ def _guarded(predict: Predict, tensorflow: Any) -> Predict:
 
     def guarded(tile: Array) -> NDArray[np.float32]:
         try:
-            return predict(tile)
-        except tensorflow.errors.ResourceExhaustedError as exc:
-            # The device's allocator does not recover: the process must end.
-            raise MemoryError(error_line(exc)) from exc
+            with memory_errors():
+                return predict(tile)
         except (tensorflow.errors.OpError, ValueError, TypeError) as exc:
             raise prediction_error(tile, exc) from exc
 

@@ -28,6 +28,8 @@ def with_checked_sizes(predict: Predict, model: Any, *, item_dtype: str) -> Pred
     def fault(shape: tuple[int, ...]) -> str | None:
         try:
             model.compute_output_spec(keras.KerasTensor(shape, dtype=item_dtype))
+        except MemoryError:
+            raise
         except Exception as exc:  # noqa: BLE001 - layers raise anything on input that does not fit
             return error_line(exc)
         return None

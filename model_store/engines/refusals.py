@@ -1,6 +1,7 @@
 """What every engine refuses alike: outputs of the wrong shape, and calls that fail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from fornada.errors import ModelRefusedError, PredictionError, error_line
 from fornada.formats.items import Array
@@ -34,15 +35,18 @@ def check_output_shape(shape: Sequence[int | None], *, tile_items: int | None, t
     raise ModelRefusedError(f"{fact}; it must give one row of numbers per item")
 
 
-def check_memory(exc: Exception) -> None:
-    """Raise MemoryError if `exc` says that memory ran out, which is not the model's fault.
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise what a framework raises where memory runs out as `MemoryError`.
 
-    Raises:
-        MemoryError: It does.
+    The allocators of devices do not recover: the process must end.
     """
-    names = {kind.__name__ for kind in type(exc).__mro__}
-    if names & {"MemoryError", "ResourceExhaustedError"} or "bad_alloc" in str(exc):
-        raise MemoryError(error_line(exc)) from exc
+    try:
+        yield
+    except Exception as exc:
+        if type(exc).__name__ == "ResourceExhaustedError" or "bad_alloc" in str(exc):
+            raise MemoryError(error_line(exc)) from exc
+        raise
 
 
 def prediction_error(tile: Array, exc: Exception) -> PredictionError:

@@ -1,6 +1,5 @@
 """`model_store.publish`: one line in one's own training script or notebook."""
 
-import contextlib
 import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -267,6 +266,8 @@ def _pair(test: Any) -> tuple[Array, Array]:
 def _array(value: Any, argument: str) -> Array:
     try:
         return np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as exc:
         # `__array__` raises anything.
         raise InputError(
@@ -303,10 +304,12 @@ def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str
 
 def _loss(model: Any, targets: Array | None) -> Loss:
     """What a model was compiled for; nothing, where it was not or does not say."""
-    loss = Loss()
-    with contextlib.suppress(Exception):
-        # Losses and metrics of one's own raise anything.
+    try:
         loss = Loss.of(model.get_compile_config())
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - losses and metrics of one's own raise anything
+        loss = Loss()
     if targets is not None and np.isin(targets, (0, 1)).all():
         loss = replace(loss, of_classes=True)
     return loss

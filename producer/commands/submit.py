@@ -21,7 +21,11 @@ from producer.inputs.interface import Selection
 @click.option("--items-per-shard", type=click.IntRange(1), help="Items in a shard.")
 @click.option("--idempotency-key", metavar="KEY", help="The job's id; makes repeating safe.")
 @click.option(
-    "--deadline", "deadline_s", type=float, metavar="SECONDS", help="Begin no shard after this."
+    "--deadline",
+    "deadline_s",
+    type=float,
+    metavar="SECONDS",
+    help="Begin no shard after this; 7 days by default.",
 )
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Kept with the job; repeatable."

@@ -8,7 +8,6 @@ from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from fornada.records import now
 from producer.upkeep.retry import RETRY_OF
 from producer.upkeep.verification import VERIFIES
 
@@ -34,22 +33,24 @@ def parse_age(text: str) -> timedelta:
 def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list[str]:
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-    Open jobs are never deleted, nor a job whose items an open retry or verification reads. Uploads
-    that never became a job are deleted too.
+    Only the store's clock counts, for now and for when a job's end was written: those of the caller
+    and of workers may be wrong. Open jobs are never deleted, nor a job whose items an open retry or
+    verification reads. Uploads that never became a job are deleted too.
     """
-    limit = now() - older_than
+    at = jobs.objects.server_time()
+    limit = at - older_than
     old: list[str] = []
     in_use: set[str] = set()
     for job_id in jobs.job_ids():
         try:
-            final = jobs.final(job_id)
-            if final is None:
+            ended_at = _ended_at(jobs, job_id)
+            if ended_at is None:
                 tags = jobs.manifest(job_id).tags
                 in_use.update(tags[name] for name in (RETRY_OF, VERIFIES) if name in tags)
-            elif final.ended_at < limit:
+            elif ended_at < limit and jobs.final(job_id) is not None:
                 old.append(job_id)
         except JobNotFoundError:
-            if _is_abandoned(jobs, job_id, limit=min(limit, now() - _ABANDONED_AFTER)):
+            if _is_abandoned(jobs, job_id, limit=min(limit, at - _ABANDONED_AFTER)):
                 old.append(job_id)
         except MessageError:  # not readable by this version
             continue
@@ -61,6 +62,12 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     except BrokerError as exc:
         log.warning("jobs deleted, Redis not told", jobs=len(purged), error=str(exc))
     return purged
+
+
+def _ended_at(jobs: JobStore, job_id: str) -> datetime | None:
+    """When the job's end was written, by the store's clock; `None` while it is open."""
+    key = keys.JobKeys(job_id).final
+    return next((i.modified_at for i in jobs.objects.list(key) if i.key == key), None)
 
 
 def _is_abandoned(jobs: JobStore, job_id: str, *, limit: datetime) -> bool:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 
 from fornada import keys
+
+from ..junk import FUTURE, envelope
 
 
 def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -> None:
@@ -46,51 +47,39 @@ def test_an_artifact_that_is_not_what_its_digest_says(live: Any, folder: Path) -
         live.objects.delete(info.key)
 
 
-_REFUSED_MESSAGES = [
-    ({"schema_version": 1, "job_id": "x", "shard": 0, "colour": "red"}, "colour: Extra"),
-    ({"schema_version": 4, "job_id": "x", "shard": 0}, "schema_version: Input should be 1, 2 or 3"),
-    ({"schema_version": 1, "job_id": "../x", "shard": 0}, "job_id: String should match"),
-    ({"schema_version": 1, "job_id": "x", "shard": "0"}, "shard: Input should be a valid"),
-    ({"schema_version": 1, "job_id": "no-such-job", "shard": 0}, "no job 'no-such-job'"),
-    (["x", 0], "body: Input should be"),
-]
+def test_a_message_for_a_job_that_does_not_exist_is_dropped(
+    live: Any, wait_until: Callable[..., None]
+) -> None:
+    before = live.worker_log.stat().st_size
+
+    _push(live, json.dumps(envelope()))
+
+    wait_until(lambda: "no job 'no-such-job'" in _log_since(live, before), timeout_s=60)
+    assert "message dropped" in _log_since(live, before)
 
 
-def test_messages_that_cannot_be_obeyed(live: Any, wait_until: Callable[..., None]) -> None:
-    for message, complaint in _REFUSED_MESSAGES:
-        before = live.worker_log.stat().st_size
-
-        _push(live, _envelope([[message], {}, {}]))
-
-        wait_until(lambda: complaint in _log_since(live, before), timeout_s=60)  # noqa: B023 - called before the next
-        assert "message dropped" in _log_since(live, before)
-    wait_until(lambda: _nothing_in_queue(live), timeout_s=60)
-
-
-_DAMAGED_ENVELOPES: list[dict[str, Any]] = [
-    {"task": "fornada.no_such_task"},
-    {"content_type": "application/x-python-serialize"},
-    {"body": [[], {}, {}]},
-    {"body": {"not": "a list"}},
-    {"body": None},
-    {"message_id": None},
-    {"without": "body"},
-    {"without": "content-type"},
-]
-
-
-def test_envelopes_that_celery_cannot_open(
+def test_what_is_no_message_is_listed_with_its_reason_until_it_is_dropped(
     live: Any, folder: Path, wait_until: Callable[..., None]
 ) -> None:
-    try:
-        for damage in _DAMAGED_ENVELOPES:
-            _push(live, _envelope(**{"body": [[{"shard": 0}], {}, {}], **damage}))
-            wait_until(lambda: _nothing_in_queue(live), timeout_s=60)
-        _check_worker_goes_on(live, folder)
-    finally:
-        # One that stays in the queue would stay for the other tests.
-        with live.redis() as client:
-            client.delete(live.settings.queue, "fornada:unacked", "fornada:unacked-index")
+    # given what no Celery can open, and what a terminal would obey
+    _push(live, b"\x1b]0;title\x07[red]x[/red]", json.dumps(envelope(headers={"eta": FUTURE})))
+    wait_until(lambda: 2 == len(_quarantined(live)), timeout_s=60)
+
+    # when
+    listed = live.run("queue", "quarantine", "list")
+
+    # then
+    newest, oldest = _quarantined(live)
+    assert "headers.eta: Input should be null" in newest["reason"]
+    assert b"\x1b]0;title" in base64.b64decode(oldest["start"])
+    assert 0 == listed.returncode, listed.stderr
+    assert "headers.eta: Input should be null" in listed.stdout
+    assert "\\x1b]0;title\\x07[red]x[/red]" in listed.stdout
+    assert "\x1b" not in listed.stdout
+    # And it is forgotten, and the worker continues.
+    assert 2 == live.answer("queue", "quarantine", "drop")["dropped"]
+    assert "nothing in quarantine\n" == live.run("queue", "quarantine", "list").stdout
+    _check_worker_goes_on(live, folder)
 
 
 def _check_worker_goes_on(live: Any, folder: Path) -> None:
@@ -109,41 +98,15 @@ def _log_since(live: Any, offset: int) -> str:
         return str(file.read().decode())
 
 
-def _push(live: Any, envelope: dict[str, Any]) -> None:
+def _push(live: Any, *elements: bytes | str) -> None:
     with live.redis() as client:
-        client.lpush(live.settings.queue, json.dumps(envelope))
+        client.lpush(live.settings.queue, *elements)
 
 
-def _nothing_in_queue(live: Any) -> bool:
-    with live.redis() as client:
-        return not client.llen(live.settings.queue) and not client.hlen("fornada:unacked")
-
-
-def _envelope(
-    body: object,
-    *,
-    task: str = keys.TASK_RUN_SHARD,
-    content_type: str = "application/json",
-    message_id: str | None = "6f4c1a5e-3f0b-4c2e-9d53-0a6a3f1f6c1d",
-    without: str | None = None,
-) -> dict[str, Any]:
-    """One element of the queue, as docs/reference/messages.md says, or with a part left out."""
-    ids = {} if message_id is None else {"id": message_id, "root_id": message_id}
-    envelope = {
-        "body": base64.b64encode(json.dumps(body).encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": content_type,
-        "headers": {"lang": "sh", "task": task, **ids},
-        "properties": {
-            "correlation_id": message_id,
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": "fornada"},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        },
-    }
-    return {part: value for part, value in envelope.items() if part != without}
+def _quarantined(live: Any) -> list[dict[str, Any]]:
+    found = live.answer("queue", "quarantine", "list")["quarantined"]
+    assert isinstance(found, list)
+    return found
 
 
 def _submit(model: str) -> list[str]:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import hypothesis.strategies as st
 import numpy as np
@@ -42,7 +42,7 @@ from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
 from fornada.queue.message import ShardMessage
-from fornada.records import MAX_INLINE_BYTES, ItemError
+from fornada.records import MAX_INLINE_BYTES, ItemError, ModelPin
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing
@@ -136,6 +136,13 @@ class _Isolated:
         return part, [ItemError(index=int(index), reason="it is bad") for index in failed]
 
 
+class _DecliningModels:
+    """The models of a worker that may load none, for want of a key or a package."""
+
+    def why_declined(self, _model: ModelPin) -> str:
+        return "no key"
+
+
 class ProtocolMachine(RuleBasedStateMachine):
     """Producers, workers and reconcilers on one store and one Redis, one step at a time."""
 
@@ -153,6 +160,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         #: How all jobs' images come.
         self.way = "array"
         self.store_is_down = self.broker_is_down = False
+        #: Queues whose workers may not load the model for now.
+        self.declining: set[str] = set()
         self.store = InMemoryObjectStore(conditional_writes=conditional_writes)
         self.history = OutcomeHistory(self.store)
         first = InMemoryCoordination(clock=lambda: self.now_s)
@@ -270,7 +279,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         queue, bundle = queued[position % len(queued)]
         self.queues[queue].remove(bundle)
         port = self._new_port(queue)
-        service = self._new_service(port)
+        service = self._new_service(port, declines=queue in self.declining)
         self._start(port, lambda: service.run_bundle(bundle), steps, fault, bundle=bundle)
 
     @precondition(lambda self: self._queued())
@@ -342,9 +351,10 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 16, 31, 61, 700]))
     def wait(self, seconds: int) -> None:
-        """Time passes, and servers that were down are up again."""
+        """Time passes, and servers that were down are up again, and workers set up."""
         self._pass(seconds)
         self.store_is_down = self.broker_is_down = False
+        self.declining.clear()
 
     @rule(by_s=st.sampled_from([-3600, 3600]))
     def set_clock(self, by_s: int) -> None:
@@ -359,6 +369,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 "flush",
                 "store down",
                 "broker down",
+                "model declined",
                 "cancel",
                 "damage",
                 "deadly",
@@ -390,6 +401,8 @@ class ProtocolMachine(RuleBasedStateMachine):
             self.store_is_down = True
         elif what == "broker down":
             self.broker_is_down = True
+        elif what == "model declined":
+            self.declining.add(manifest.queue_name)
         elif what == "cancel":
             self._cancel(manifest.job_id, steps, fault)
         elif what == "damage":
@@ -459,6 +472,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _end_fairly(self) -> None:
         self.store_is_down = self.broker_is_down = False
+        self.declining.clear()
         for activity in list(self.activities):
             activity.fault = None
             self._advance(activity, None)
@@ -534,13 +548,13 @@ class ProtocolMachine(RuleBasedStateMachine):
         )
         return client, port
 
-    def _new_service(self, port: Port) -> ShardService:
+    def _new_service(self, port: Port, *, declines: bool) -> ShardService:
         return ShardService(
             Settings(lease_s=LEASE_S),
             worker="worker",
             jobs=JobStore(objects=port.objects, decisions=port.coordination),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
-            models=self.models,
+            models=cast("ModelCache", _DecliningModels()) if declines else self.models,
             leases=port.coordination,
             endings=Endings(
                 jobs=JobStore(objects=port.objects, decisions=port.coordination),

@@ -256,7 +256,7 @@ def test_two_refusals_in_a_row_pass_unnoticed(
     assert store.put_if_absent("claim", b"mine")
 
     assert [2] * 5 == [rule.count for rule in rules]
-    assert ["claim"] == [info.key for info in direct.list("")]
+    assert ["claim"] == [info.key for info in direct.list("claim")]
 
 
 def test_a_burst_of_slow_down_passes_unnoticed(
@@ -408,7 +408,7 @@ def test_an_answer_that_is_lost_while_probing_changes_nothing(
 
     assert direct.conditional_writes == honours
     assert times == rule.count
-    assert [] == list(direct.list(""))
+    assert [] == list(direct.list("probe/"))
 
 
 @_both_stores

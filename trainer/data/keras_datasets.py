@@ -42,6 +42,8 @@ def load(source: KerasSource) -> Dataset:
     try:
         with download_timeout(), contextlib.redirect_stdout(sys.stderr):
             dataset = source.read(keras)
+    except MemoryError:
+        raise
     except Exception as exc:
         # Keras raises a bare Exception for a failed download.
         raise source.files.error(exc) from exc

@@ -105,6 +105,8 @@ def _imported(name: str) -> Any:
     import_keras()
     try:
         function = getattr(importlib.import_module(module_name), attribute)
+    except MemoryError:
+        raise
     except Exception as exc:
         # The module is the caller's code.
         raise UsageError(
@@ -132,6 +134,8 @@ def _called(name: str, function: Any, values: dict[str, Any]) -> Any:
         )
     try:
         model = function(**{each: value for each, value in values.items() if each in taken})
+    except MemoryError:
+        raise
     except Exception as exc:
         raise UsageError(
             f"recipe {name} failed ({type(exc).__name__}: {error_line(exc)}); fix it"

@@ -128,6 +128,8 @@ def metric_names(plan: TrainingPlan) -> set[str]:
 def _check_known(what: str, name: str, module: Any) -> None:
     try:
         module.get(name)
+    except MemoryError:
+        raise
     except Exception as exc:
         # ValueError, or TypeError for a class that needs arguments.
         known: Mapping[str, Any] = {

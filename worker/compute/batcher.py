@@ -117,6 +117,11 @@ class Batcher:
     def _serve(self, parts: list[Part]) -> None:
         try:
             outputs = self._call([part.rows for part in parts])
+        except MemoryError as exc:
+            # Smaller calls would not help: only a restart does.
+            for part in parts:
+                self._fail(part.request, exc)
+            return
         except Exception as exc:  # noqa: BLE001 - raised in the caller
             if len(parts) == 1:
                 self._serve_halves(parts[0], exc)
@@ -143,7 +148,7 @@ class Batcher:
                 output_count=self._output_count,
                 shape_is_open=self._is_open,
             )
-        except Exception as found:  # noqa: BLE001 - raised in the caller
+        except (Exception, MemoryError) as found:  # noqa: BLE001 - raised in the caller
             self._fail(part.request, found)
             return
         self._deliver(part, predicted)

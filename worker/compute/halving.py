@@ -46,7 +46,8 @@ def predict_halves(
         predict(np.zeros_like(rows[:1]))
     except PredictionError:
         if not shape_is_open:
-            raise error from None
+            # Its text, which ends the job and is logged, quotes no row of the caller's.
+            raise
         found.errors.update(dict.fromkeys(range(len(rows)), _reason(error)))
         return found
     calls_left = 2 * len(rows).bit_length()

@@ -20,6 +20,7 @@ from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
+from fornada.logs import shown
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
@@ -162,7 +163,7 @@ class ShardService:
             # Each says so again, without another try.
             return None
         except Exception as exc:  # noqa: BLE001 - computed alone, each shard says what is wrong with it
-            self._events.tell(BundleSplit(shard_count=len(attempts), why=str(exc)))
+            self._events.tell(BundleSplit(shard_count=len(attempts), why=shown(exc)))
             return None
 
     def _compute(self, attempt: Begun) -> ShardOutcome:

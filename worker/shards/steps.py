@@ -12,7 +12,7 @@ from fornada.errors import (
     StoreError,
 )
 from fornada.events import Events, MessageDropped, ShardDeferred
-from fornada.logs import get_logger
+from fornada.logs import get_logger, shown
 from worker.shards.phases import ShardResult
 
 log = get_logger(__name__)
@@ -94,7 +94,7 @@ class Steps:
         # The lease is kept: the shard is tried again when it runs out.
         self.settle(run, ShardResult.DEFERRED)
         self._events.tell(
-            ShardDeferred(job_id=run.job_id, shard=run.shard, error=str(exc), counted=counted)
+            ShardDeferred(job_id=run.job_id, shard=run.shard, error=shown(exc), counted=counted)
         )
         try:
             if counted:

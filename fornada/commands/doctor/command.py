@@ -9,11 +9,15 @@ from dataclasses import asdict
 import click
 
 from fornada.commands.doctor.broker import broker_findings
+from fornada.commands.doctor.clocks import clock_findings
 from fornada.commands.doctor.finding import Finding
-from fornada.commands.doctor.store import store_findings
+from fornada.commands.doctor.store import show_store, store_findings
 from fornada.commands.output import JSON_OPTION, print_json, say
+from fornada.coordination.redis import RedisCoordination
+from fornada.coordination.server_clock import Server
 from fornada.errors import FornadaError
 from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": None}
@@ -27,8 +31,11 @@ _ROLE_CHECKS = ("worker.checks:model_checks",)
 @click.option(
     "--model", metavar="NAME[:VERSION|@ALIAS]", help="The model to load and predict with."
 )
+@click.option(
+    "--store-report", is_flag=True, help="Try all that the store can do, and show it as a table."
+)
 @JSON_OPTION
-def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
+def doctor(create_bucket: bool, model: str | None, store_report: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Check settings, broker, store and conditional writes, and predict once with a model.
 
     Exits 0 if no check fails, else 1.
@@ -36,6 +43,9 @@ def doctor(create_bucket: bool, model: str | None, as_json: bool) -> None:  # no
     Example: fornada doctor --model fashion-mnist@prod
     """
     settings = Settings.from_env(os.environ)
+    if store_report:
+        show_store(settings, as_json=as_json)
+        return
     findings: list[Finding] = []
     for finding in examine(settings, create_bucket=create_bucket, model=model):
         findings.append(finding)
@@ -59,6 +69,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("broker", lambda: broker_findings(settings)),
         ("store", lambda: store_findings(objects, create_bucket=create_bucket)),
+        ("clocks", lambda: clock_findings(_servers(settings, objects))),
     ]
     for target in _ROLE_CHECKS:
         module, function = target.split(":")
@@ -69,3 +80,7 @@ def examine(settings: Settings, *, create_bucket: bool, model: str | None) -> It
             yield from check()
         except FornadaError as exc:
             yield Finding(name, "fail", str(exc))
+
+
+def _servers(settings: Settings, objects: ObjectStore) -> dict[str, Server]:
+    return {"Redis": RedisCoordination.from_settings(settings), "store": objects}

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from fornada import keys
 from fornada.commands.doctor.finding import Finding
+from fornada.commands.output import print_json, print_table
+from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import report_on_store
 
 
 def store_findings(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Finding]:
@@ -36,3 +40,13 @@ def store_findings(objects: ObjectStore, *, create_bucket: bool) -> Iterator[Fin
     else:
         detail = "If-None-Match: * is ignored; outcomes are settled by reading back"
     yield Finding("conditional writes", "ok", detail)
+
+
+def show_store(settings: Settings, *, as_json: bool) -> None:
+    """Print what the store can do, as a table or as JSON."""
+    found = list(report_on_store(settings))
+    if as_json:
+        bucket = {"endpoint": settings.s3_endpoint_url, "bucket": settings.s3_bucket}
+        print_json({**bucket, "properties": [asdict(one) for one in found]})
+    else:
+        print_table([(one.name, one.answer) for one in found], header=("store", "answer"))

@@ -9,10 +9,12 @@ local function queue_ms(queue)
   clocks[queue] = clocks[queue] or tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0
   return clocks[queue]
 end
+-- A lease is the attempt, its queue, that one's clock and for how long, in ms, and ` over` once the
+-- attempt has ended without an outcome.
 local function new_lease(attempt, queue, lease_ms)
   return string.format('%s %s %.0f %s', attempt, queue, queue_ms(queue), lease_ms)
 end
--- The attempt that holds a lease, then its queue, the lease in ms, and whether the attempt is over.
+-- The attempt that holds a lease, its queue, for how long, and whether the attempt is over.
 -- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease.
 local function holder_of(lease)
   local attempt, queue, since_ms, lease_ms, rest =

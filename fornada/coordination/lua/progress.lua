@@ -2,16 +2,19 @@
 -- failed, counted and held up.
 -- KEYS: done, leases, enqueued, failed, counters, held up.
 -- ARGV: queue, the last byte that a job's marks can have: anyone may have set one far out.
-local leased, running = {}, {}
+local leased, running, unseen_ms = {}, {}, {}
+local function unseen_for(queue)
+  local seen_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms')) or now_ms
+  return math.abs(now_ms - seen_ms)
+end
 local leases = redis.call('HGETALL', KEYS[2])
 for i = 1, #leases, 2 do
   local holder, queue, lease_ms, is_over = holder_of(leases[i + 1])
   if holder then
     leased[#leased + 1] = leases[i]
     -- The clock of a queue without workers stands still, and its leases with it.
-    local seen_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms')) or now_ms
-    local is_led = math.abs(now_ms - seen_ms) < lease_ms
-    if is_led and not is_over then running[#running + 1] = leases[i] end
+    unseen_ms[queue] = unseen_ms[queue] or unseen_for(queue)
+    if unseen_ms[queue] < lease_ms and not is_over then running[#running + 1] = leases[i] end
   end
 end
 return {

@@ -3,7 +3,8 @@
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -96,12 +97,26 @@ def open_image(data: bytes, kind: ImageKind, *, where: str) -> "ImageFile":
         MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
     plugin = _plugin(kind, where=where)
-    try:
+    with decoding(where=where):
         image = plugin(_Source(data, kind))
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     check_size(*image.size, where=where)
     return image
+
+
+@contextmanager
+def decoding(*, where: str) -> Iterator[None]:
+    """Whatever a decoder raises on bytes that it cannot decode is one line.
+
+    Raises:
+        InputError: The block failed.
+        MemoryError: There is too little memory, which is no fault of the file.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as exc:
+        raise broken(exc, where=where) from exc
 
 
 def broken(why: Exception | str, *, where: str) -> InputError:

@@ -1,6 +1,5 @@
 """EXIF orientation: which way up a photograph was taken."""
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from fornada.errors import InputError, MissingExtraError
@@ -33,11 +32,14 @@ def orientation(image: "Image") -> int:
     """The EXIF orientation, 1 to 8; damaged EXIF data are common, and mean upright (1)."""
     from PIL.Image import Image as AnyImage  # noqa: PLC0415 - optional package
 
-    with contextlib.suppress(Exception):
+    try:
         # Not the override for PNG, which decodes the pixels to look for EXIF data behind them.
         value = int(AnyImage.getexif(image).get(_EXIF_ORIENTATION, 1))
-        return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - see above
-    return 1
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - readers of EXIF raise anything
+        return 1
+    return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - see above
 
 
 def upright_size(image: "Image") -> tuple[int, int]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fornada.formats.images.framing import Size, check_unresized, inner_frame
 from fornada.formats.images.kinds import ImageKind
-from fornada.formats.images.opening import broken, check_png, check_scans, open_image, sniff
+from fornada.formats.images.opening import check_png, check_scans, decoding, open_image, sniff
 from fornada.formats.images.orientation import turn_upright, upright_size
 from fornada.formats.items import Array
 from fornada.tensors import ImagePreprocessing
@@ -36,12 +36,10 @@ def load_img(
         MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
     opened = _loaded(data, kind, where=where)
-    try:
+    with decoding(where=where):
         if image.exif:
             turn_upright(opened)
         converted = _as_load_img(opened, channels)
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     height, width = size[0] or converted.height, size[1] or converted.width
     if image.resize == "none":
         check_unresized(converted.size, (size[1], size[0]), where=where)
@@ -55,12 +53,10 @@ def _loaded(data: bytes, kind: ImageKind, *, where: str) -> "Image":
     image = open_image(data, kind, where=where)
     if kind == "JPEG":
         check_scans(data, *image.size, where=where)
-    try:
+    with decoding(where=where):
         if kind == "PNG":
             check_png(data)
         image.load()
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     return image
 
 
@@ -84,7 +80,7 @@ def _resized(
 ) -> "Image":
     from PIL.Image import new  # noqa: PLC0415 - optional package
 
-    try:
+    with decoding(where=where):
         if how.resize != "pad":
             box = _middle(image, width, height) if how.resize == "crop" else None
             return image.resize((width, height), _resampling(how), box=box)
@@ -93,8 +89,6 @@ def _resized(
         padded = new(image.mode, (width, height))
         content = image.resize((inner.width, inner.height), _resampling(how))
         padded.paste(content, (inner.left, inner.top))
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     return padded
 
 
@@ -132,12 +126,10 @@ def pillow_pixels(
         MissingExtraError: Pillow is not installed.
     """
     image = _loaded(data, kind, where=where)
-    try:
+    with decoding(where=where):
         if exif:
             turn_upright(image)
         pixels = _pixels(image, _MODES[channels])
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     return pixels.reshape(image.height, image.width, channels)
 
 

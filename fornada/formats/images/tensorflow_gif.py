@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 
-from fornada.formats.images.opening import Pixels, broken, check_size, open_image
+from fornada.formats.images.opening import Pixels, check_size, decoding, open_image
 
 _FRAME = 0x2C
 _EXTENSION = 0x21
@@ -25,15 +25,13 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
     sizes = _frame_sizes(data) or [image.size]
     width, height = (max(sides) for sides in zip(*sizes, strict=True))
     check_size(width, height, where=where)
-    try:
+    with decoding(where=where):
         left, top, right, bottom = image.tile[0].extents or (0, 0, *image.size)
         image.load()
         transparent = image.info.pop("transparency", None)
         frame = np.array(image.convert("RGB"))[top:bottom, left:right]
         if transparent is not None:
             frame[np.asarray(image)[top:bottom, left:right] == transparent] = 0
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
     pixels = np.zeros((height, width, 3), np.uint8)
     inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
     inside[:] = frame[: inside.shape[0], : inside.shape[1]]

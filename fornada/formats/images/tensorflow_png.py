@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.formats.images.opening import Pixels, broken, check_png, open_image
+from fornada.formats.images.opening import Pixels, check_png, decoding, open_image
 from fornada.formats.images.pillow_pixels import in_mode
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def png_pixels(data: bytes, channels: int, *, where: str) -> Pixels:
         MissingExtraError: Pillow is not installed.
     """
     image = open_image(data, "PNG", where=where)
-    try:
+    with decoding(where=where):
         check_png(data)
         image.load()
         # Kept, it would make Pillow warn.
@@ -43,8 +43,6 @@ def png_pixels(data: bytes, channels: int, *, where: str) -> Pixels:
         if channels == 3:  # noqa: PLR2004 - RGB
             return _rgb(image)
         return np.dstack([_rgb(image), _alpha(image, transparency, depth=data[_BIT_DEPTH_AT])])
-    except Exception as exc:
-        raise broken(exc, where=where) from exc
 
 
 def _rgb(image: "Image") -> Pixels:

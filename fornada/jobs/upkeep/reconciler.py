@@ -158,6 +158,8 @@ class Reconciler:
             known = None if job_id in unclear else small[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
+            except MemoryError:
+                raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
                 self._held_up.leave(job_id, exc)
         self._enqueue_fairly(self._held_up.paced(lost), room=room)
@@ -191,6 +193,8 @@ class Reconciler:
                     self.round()
             except FornadaError as exc:
                 repeated.log(log.warning, "reconciler round failed, trying again", error=str(exc))
+            except MemoryError:
+                raise
             except Exception as exc:  # noqa: BLE001 - the next round may go better
                 what = type(exc).__name__
                 repeated.log(log.exception, "reconciler round failed unexpectedly", about=what)

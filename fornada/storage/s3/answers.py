@@ -199,6 +199,7 @@ MEANINGS = {
     "EntityTooLarge": _TOO_LARGE,
     "InvalidRequest": _LOCKED,
     "MissingContentMD5": _LOCKED,
+    "MissingUploadObjectWithObjectLockHeaders": _LOCKED,
     "ObjectLockConfigurationNotFoundError": _LOCKED,
     "NotImplemented": _UNKNOWN_OPERATION,
     **dict.fromkeys(

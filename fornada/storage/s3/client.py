@@ -1,5 +1,6 @@
 """boto3's client of a store, for every request that the fast client in `wire` leaves to it."""
 
+import functools
 from http import HTTPStatus
 from typing import Any
 
@@ -11,10 +12,12 @@ from botocore.utils import is_valid_endpoint_url, validate_region_name
 import fornada
 from fornada.errors import ConfigError
 from fornada.settings import Settings
-from fornada.storage.s3.credentials import session_of
+from fornada.storage.s3 import address
+from fornada.storage.s3.credentials import CredentialSource, keys_of, session_of
+from fornada.storage.s3.fast.connections import Connections
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, pace_puts
 from fornada.storage.s3.unanswered import NotS3Error
-from fornada.storage.s3.wire import is_loopback
 
 _PAGE_BYTES = 256
 _PASSING = (408, 425, 429)
@@ -44,21 +47,65 @@ def check_endpoint(settings: Settings) -> None:
         ) from exc
 
 
-def connect(settings: Settings, limits: Limits) -> Any:
-    """A client of the store that the settings name; makes no contact yet.
+class Boto:
+    """boto3's session and client of one store, each created on first use.
 
-    Importing and creating it takes 250 ms of CPU.
+    Many processes need only the fast client, and boto3 takes 250 ms of CPU to import and create.
     """
-    client = session_of(settings).client(
-        "s3",
-        endpoint_url=settings.s3_endpoint_url,
-        region_name=settings.s3_region,
-        config=_config(settings, limits),
-    )
-    pace_puts(client, limits)
-    # boto3 has parsed the answer by now, and has not acted on it.
-    client.meta.events.register("response-received.s3", _refuse_other_servers)
-    return client
+
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+
+    @functools.cached_property
+    def session(self) -> Any:
+        """Botocore's session, for both clients."""
+        return session_of(self._settings)
+
+    @functools.cached_property
+    def client(self) -> Any:
+        """boto3's client; it makes no contact yet."""
+        import boto3  # noqa: PLC0415 - 100 ms, as above
+
+        settings = self._settings
+        if not (settings.s3_endpoint_url or "").startswith("http://"):
+            # boto3 would name the wrong file only as a failed connection.
+            address.ca_bundle(self.session)
+        client = boto3.session.Session(botocore_session=self.session).client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.s3_region,
+            config=_config(settings, self._limits),
+        )
+        pace_puts(client, self._limits)
+        # boto3 has parsed the answer by now, and has not acted on it.
+        client.meta.events.register("response-received.s3", _refuse_other_servers)
+        return client
+
+    def wire(self) -> FastHttpClient:
+        """The fast client of the same store, with the same credentials and certificates."""
+        connections = Connections(
+            limits=self._limits,
+            most_idle=self._settings.most_threads + 16,
+            tls=lambda: address.tls_context(self.session),
+        )
+        return FastHttpClient(
+            connections=connections,
+            find_url=self._find_url,
+            find_credentials=self._find_credentials,
+            region=self._settings.s3_region,
+            limits=self._limits,
+            user_agent=USER_AGENT,
+        )
+
+    def _find_url(self, bucket: str) -> str | None:
+        own = address.own_url(self._settings)
+        url = f"{own}/{bucket}" if own else address.bucket_url(self.client, bucket)
+        return None if address.is_behind_a_proxy(url) else url
+
+    def _find_credentials(self) -> CredentialSource:
+        found: CredentialSource = keys_of(self._settings) or self.session.get_credentials()
+        return found
 
 
 def _refuse_other_servers(response_dict: Any, **_: Any) -> None:
@@ -99,11 +146,11 @@ def _config(settings: Settings, limits: Limits) -> Config:
         tcp_keepalive=True,
         signature_version="s3v4",
         # A proxy from the environment cannot reach this machine's loopback.
-        proxies={} if is_loopback(settings.s3_endpoint_url or "") else None,
+        proxies={} if address.is_loopback(settings.s3_endpoint_url or "") else None,
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         s3={
-            "addressing_style": "path" if own_endpoint else "auto",
+            "addressing_style": "path" if own_endpoint else "virtual",
             "payload_signing_enabled": not plain_http,
         },
         # Complete: boto3 would rebuild it for each call, a fifth of its own time.

@@ -1,5 +1,6 @@
 """Translation of boto3's errors into ours, each with the store's address and a remedy."""
 
+from ssl import SSLCertVerificationError
 from typing import Any
 
 from botocore.exceptions import (
@@ -21,6 +22,7 @@ from fornada.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fornada.storage.s3.address import CaBundleError
 from fornada.storage.s3.answers import meaning_of
 from fornada.storage.s3.credentials import CredentialsUnusableError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
@@ -30,7 +32,9 @@ from fornada.storage.s3.unanswered import NotS3Error, not_answered
 RAISED = (
     ClientError,
     BotoCoreError,
+    CaBundleError,
     CredentialsUnusableError,
+    SSLCertVerificationError,
     NotS3Error,
     TooSlowError,
     *BROKEN_OFF,
@@ -38,7 +42,10 @@ RAISED = (
 
 _MOST_CHARACTERS = 300
 _NOT_FOUND = {"NotFound", "404"}
-_EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+_EXISTS = {"PreconditionFailed", "412"}
+_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
+_NO_CHECKSUM = {"MissingContentMD5", "MissingUploadObjectWithObjectLockHeaders"}
+_NEEDS_MORE = {"InvalidRequest", "InvalidArgument", "400"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
 _BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
@@ -61,6 +68,18 @@ def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: b
 def says_exists(exc: ClientError) -> bool:
     """Whether the store refused a conditional put because the key exists."""
     return _code(exc) in _EXISTS
+
+
+def says_conflict(exc: ClientError) -> bool:
+    """Whether the store could not yet say who created the object."""
+    return _code(exc) in _CONFLICT
+
+
+def says_checksum_is_missing(exc: ClientError) -> bool:
+    """Whether the store refused a put for want of a checksum, as under Object Lock."""
+    said = str(exc.response.get("Error", {}).get("Message", "")).lower()
+    is_about = "content-md5" in said or "checksum" in said
+    return _code(exc) in _NO_CHECKSUM or (_code(exc) in _NEEDS_MORE and is_about)
 
 
 def says_unknown_condition(exc: ClientError) -> bool:

@@ -2,28 +2,32 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from botocore.exceptions import ClientError
-from botocore.parsers import ResponseParserError
 
-from fornada import keys
-from fornada.errors import ObjectNotFoundError, StoreRefusedError
+from fornada.errors import ObjectNotFoundError, StoreError, StoreRefusedError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
-from fornada.storage.s3 import client, errors
+from fornada.storage.s3 import client, conditions, errors, listing
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
-from fornada.storage.s3.wire import FastHttpClient, wire_to
-
-#: Larger files are sent in parts, so that a connection that breaks costs one part.
-_PART_BYTES = 64 * 1024 * 1024
+from fornada.storage.s3.puts import Puts
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+
+def _our_error(exc: Exception, store: "S3ObjectStore", bucket: Any) -> StoreError:
+    bucket = bucket or store.bucket
+    return errors.translate_error(
+        exc, endpoint=store.endpoint, bucket=bucket, own_bucket=bucket == store.bucket
+    )
 
 
 def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -35,10 +39,7 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
             return method(*args, **kwargs)
         except errors.RAISED as exc:
             store: Any = args[0]
-            bucket: Any = kwargs.get("bucket") or store.bucket
-            raise errors.translate_error(
-                exc, endpoint=store.endpoint, bucket=bucket, own_bucket=bucket == store.bucket
-            ) from exc
+            raise _our_error(exc, store, kwargs.get("bucket")) from exc
 
     return call
 
@@ -46,7 +47,7 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
 class S3ObjectStore:
     """Any S3-compatible store: a fast client for common requests, boto3 for the rest.
 
-    Over plain HTTP payloads are not signed: hashing them twice triples the cost of a put, and the
+    The fast client does not sign payloads: hashing them twice triples the cost of a put, and the
     job protocol verifies the sha256 of everything that it reads.
     """
 
@@ -66,6 +67,9 @@ class S3ObjectStore:
         self._wire = wire
         self._limits = limits
         self._conditional_writes: bool | None = None
+        self._puts = Puts(
+            client=lambda: self._client, wire=lambda: self._wire, bucket=bucket, limits=limits
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings, *, limits: Limits | None = None) -> "S3ObjectStore":
@@ -81,9 +85,10 @@ class S3ObjectStore:
         limits = limits or Limits()
         client.check_endpoint(settings)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
+        boto = client.Boto(settings, limits)
         return cls(
-            connect=functools.partial(client.connect, settings, limits),
-            wire=wire_to(settings, limits, user_agent=client.USER_AGENT),
+            connect=lambda: boto.client,
+            wire=boto.wire(),
             bucket=settings.s3_bucket,
             endpoint=endpoint,
             limits=limits,
@@ -96,10 +101,28 @@ class S3ObjectStore:
 
     @property
     def conditional_writes(self) -> bool:
-        """Whether the store honours `If-None-Match: *`; probed on first use."""
+        """Whether the store lets one writer create an object; looked up or probed on first use."""
         if self._conditional_writes is None:
-            self._conditional_writes = self._probe()
+            found = conditions.kept(self) or self.probe()
+            self._conditional_writes = found.honoured
         return self._conditional_writes
+
+    @_translated
+    def probe(self) -> conditions.Probe:
+        """Find anew whether the store honours conditions, and keep it for all processes."""
+
+        def put_new(key: str, data: bytes) -> bool:
+            try:
+                return self._puts.put_new(key, data)
+            except ClientError as exc:
+                if errors.says_unknown_condition(exc):
+                    # As if there were no condition.
+                    return True
+                raise
+
+        found = conditions.probe(self, put_new)
+        conditions.keep(self, found)
+        return found
 
     @_translated
     def get(
@@ -191,10 +214,7 @@ class S3ObjectStore:
 
     @_translated
     def put(self, key: str, data: Content) -> None:
-        if isinstance(data, Path):
-            self._put_file(key, data)
-        elif self._wire is None or not self._wire.put(self.bucket, key, data, only_if_absent=False):
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=data)
+        self._puts.put(key, data)
 
     @_translated
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -205,7 +225,7 @@ class S3ObjectStore:
         writers at the same moment may both be told yes, and the last one's bytes stay.
         """
         if self.conditional_writes:
-            if self._put_new(key, data):
+            if self._puts.put_new(key, data):
                 return True
         elif self._read(key) is None:
             self.put(key, data)
@@ -213,27 +233,32 @@ class S3ObjectStore:
 
     @_translated
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        return iter(
-            [
+        """All objects whose keys begin with `prefix`, in key order, a page in memory at a time."""
+        bucket = bucket or self.bucket
+        return self._begun(
+            (
                 ObjectInfo(
                     key=entry["Key"],
                     size_bytes=entry["Size"],
                     etag=_bare(entry.get("ETag", "")),
                     modified_at=entry["LastModified"],
                 )
-                for page in self._pages(Bucket=bucket or self.bucket, Prefix=prefix)
+                for page in self._pages(Bucket=bucket, Prefix=prefix)
                 for entry in page.get("Contents", ())
-            ]
+            ),
+            bucket=bucket,
         )
 
     @_translated
     def list_folders(self, prefix: str) -> Iterator[str]:
-        return iter(
-            [
+        """The names directly below `prefix`, which ends in `/`, a page in memory at a time."""
+        return self._begun(
+            (
                 entry["Prefix"].removeprefix(prefix).rstrip("/")
                 for page in self._pages(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
                 for entry in page.get("CommonPrefixes", ())
-            ]
+            ),
+            bucket=self.bucket,
         )
 
     @_translated
@@ -260,59 +285,26 @@ class S3ObjectStore:
             if not errors.says_own_bucket(exc):
                 raise
 
-    def _put_file(self, key: str, path: Path) -> None:
-        from boto3.exceptions import S3UploadFailedError  # noqa: PLC0415 - 100 ms, as in `client`
-        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - as above
+    def _pages(self, **asked: str) -> Iterator[dict[str, Any]]:
+        return listing.pages(self._client, limits=self._limits, **asked)
 
-        parts = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
-        try:
-            self._client.upload_file(str(path), self.bucket, key, Config=parts)
-        except S3UploadFailedError as exc:
-            # It wraps the error that says why.
-            raise exc.__cause__ or exc.__context__ or exc from exc
+    def _begun(self, items: Iterator[_R], *, bucket: str) -> Iterator[_R]:
+        """`items`, of which the first is asked for at once, and whose errors are translated."""
 
-    def _pages(self, **asked: str) -> Sequence[dict[str, Any]]:
-        def read() -> Sequence[dict[str, Any]]:
-            # Read to the end: errors of a lazy iterator would escape the translation.
-            pages = list(self._client.get_paginator("list_objects_v2").paginate(**asked))
-            if not all("IsTruncated" in page for page in pages):
-                # boto3 takes an answer that broke off before its first byte for an empty listing.
-                raise ResponseParserError("the answer is not a listing")
-            return pages
+        def each() -> Iterator[_R]:
+            try:
+                yield from items
+            except errors.RAISED as exc:
+                raise _our_error(exc, self, bucket) from exc
 
-        return read_whole(read, self._limits)
+        # Until here `@_translated` is around.
+        return itertools.chain(list(itertools.islice(items, 1)), each())
 
     def _read(self, key: str) -> bytes | None:
         try:
             return self.get(key).data
         except ObjectNotFoundError:
             return None
-
-    def _put_new(self, key: str, data: bytes) -> bool:
-        if self._wire is not None:
-            written = self._wire.put(self.bucket, key, data, only_if_absent=True)
-            if written is not None:
-                return written
-        try:
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as exc:
-            if errors.says_exists(exc):
-                return False
-            raise
-        return True
-
-    @_translated
-    def _probe(self) -> bool:
-        key = keys.probe()
-        try:
-            # The first is refused if its answer was lost and boto3's retry met its own object.
-            return not (self._put_new(key, b"1") and self._put_new(key, b"2"))
-        except ClientError as exc:
-            if errors.says_unknown_condition(exc):
-                return False
-            raise
-        finally:
-            self.delete(key)
 
 
 class _File:

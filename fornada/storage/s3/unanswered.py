@@ -1,5 +1,7 @@
 """Why a request got no answer of S3: name, connection, certificate, proxy, or another server."""
 
+from ssl import SSLCertVerificationError
+
 from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -10,6 +12,7 @@ from botocore.exceptions import (
 )
 
 from fornada.errors import StoreAddressError, StoreError, StoreUnavailableError
+from fornada.storage.s3.address import CaBundleError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
 
 _ENDPOINT = "check FORNADA_S3_ENDPOINT_URL"
@@ -34,7 +37,7 @@ def not_answered(exc: Exception, where: str) -> StoreError:
         return StoreAddressError(
             f"{where} does not answer as S3 does ({exc}); {_ENDPOINT}, and any proxy before it"
         )
-    if isinstance(exc, SSLError):
+    if isinstance(exc, CaBundleError | SSLError | SSLCertVerificationError):
         return _untrusted(exc, where)
     if isinstance(exc, InvalidProxiesConfigError | ProxyConnectionError):
         kind = StoreUnavailableError if isinstance(exc, ProxyConnectionError) else StoreAddressError
@@ -50,9 +53,13 @@ def not_answered(exc: Exception, where: str) -> StoreError:
     )
 
 
-def _untrusted(exc: SSLError, where: str) -> StoreError:
+def _untrusted(exc: Exception, where: str) -> StoreError:
+    if isinstance(exc, CaBundleError):
+        return StoreAddressError(
+            f"the certificates to trust cannot be read ({exc}); check AWS_CA_BUNDLE"
+        )
     said = _said(exc)
-    if "CERTIFICATE_VERIFY_FAILED" in said:
+    if "CERTIFICATE_VERIFY_FAILED" in said or "doesn't match" in said:
         return StoreAddressError(
             f"the certificate of {where} is not trusted ({said}); set AWS_CA_BUNDLE to the file of "
             "the authority that signed it, and use the host name that it is for"

@@ -22,8 +22,8 @@ from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino.indices import with_index_check
 from model_store.engines.openvino.transposes import sink_transposes
 from model_store.engines.refusals import (
-    check_memory,
     check_output_shape,
+    memory_errors,
     prediction_error,
     tile_text,
 )
@@ -77,14 +77,16 @@ def compile_predict(
     rows = None if None in item_shape else tile_items
     takes = tile_text(item_dtype, rows, item_shape)
     try:
-        graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
+        with memory_errors():
+            graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
         outputs = [
             dim.get_length() if dim.is_static else None
             for dim in graph.outputs[0].get_partial_shape()
         ]
+    except MemoryError:
+        raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
-        check_memory(exc)
         raise ModelRefusedError(
             f"the model does not take {takes} on OpenVINO ({error_line(exc)}); publish it with the "
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
@@ -158,14 +160,13 @@ def _guarded(compiled: Any) -> Predict:
                 request.set_input_tensor(items)
                 request.set_output_tensor(0, results)
                 # Otherwise it copies the outputs, to return them as well.
-                request.infer(share_outputs=True)
+                with memory_errors():
+                    request.infer(share_outputs=True)
                 if checks_indices:
                     _check_indices(request.get_output_tensor(1).data)
             finally:
                 idle.append(request)
         except (RuntimeError, ValueError, TypeError) as exc:
-            if "bad_alloc" in str(exc):
-                raise MemoryError(error_line(exc)) from exc
             raise prediction_error(tile, exc) from exc
         return outputs
 

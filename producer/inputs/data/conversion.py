@@ -81,6 +81,8 @@ def as_array(value: object, *, where: str) -> Array:
     """
     try:
         found = _converted(value)
+    except MemoryError:
+        raise
     except Exception as exc:
         if isinstance(value, list | tuple):
             return in_cells(value)
@@ -101,6 +103,8 @@ def stored_shape(value: Any, *, where: str) -> tuple[int, ...]:
     """
     try:
         return tuple(map(int, value.shape))
+    except MemoryError:
+        raise
     except Exception as exc:
         raise _no_array(value, exc, where=where) from exc
 
@@ -113,6 +117,8 @@ def rows_of(value: Any, first: int, count: int, *, where: str) -> Array:
     """
     try:
         return np.asarray(value[first : first + count])
+    except MemoryError:
+        raise
     except Exception as exc:
         raise _no_array(value, exc, where=where) from exc
 
@@ -147,6 +153,8 @@ def unfolded(cells: Array) -> Array | None:
         null = np.full(shape, None).tolist()
         filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
         return np.asarray(filled).reshape(*cells.shape, *shape)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - NumPy raises what an object raises
         return None
 

@@ -32,6 +32,8 @@ def is_frame(value: Any) -> bool:
 
     try:
         found = nw.from_native(value, allow_series=True, pass_through=True)
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - `frame_of` says why
         return True
     return isinstance(found, nw.DataFrame | nw.Series | nw.LazyFrame)
@@ -156,7 +158,7 @@ def _reading(value: object, where: str) -> Iterator[None]:
     """Turn whatever a package of frames raises into one line."""
     try:
         yield
-    except FornadaError:
+    except (FornadaError, MemoryError):
         raise
     except Exception as exc:
         fact = (str(exc).splitlines() or [""])[0][:200]

@@ -50,6 +50,8 @@ def image_file(value: Any, *, where: str) -> ImageFile:
             exif=value.getexif(),
             **({"compress_level": _LEVEL} if kind == "PNG" else {}),
         )
+    except MemoryError:
+        raise
     except Exception as exc:
         fact = (str(exc).splitlines() or [type(exc).__name__])[0][:200]
         raise InputError(f"{where} is an image that Pillow cannot write ({fact})") from exc

@@ -215,6 +215,8 @@ def _iterator(inputs: Any, *, where: str) -> Iterator[Any]:
             return iter(inputs)
         if hasattr(type(inputs), "__getitem__"):
             return _numbered(inputs, len(inputs), where=where)
+    except MemoryError:
+        raise
     except Exception as exc:
         fact = (str(exc).splitlines() or [""])[0][:200]
         raise InputError(

@@ -8,6 +8,9 @@ _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
+_STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
+_STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
+_KINDS_OF_BUCKETS = "tests/integration/fornada/test_kinds_of_buckets.py::test_"
 _OBJECT_STORE = "tests/integration/fornada/test_object_store.py::test_"
 _JOB = "tests/unit/producer/test_job.py::test_"
 _PREDICT = "tests/unit/producer/test_predict.py::test_"
@@ -74,17 +77,47 @@ MUTATIONS = (
     ),
     Mutation(
         name="condition-not-sent",
-        path="fornada/storage/s3/wire.py",
+        path="fornada/storage/s3/fast/wire.py",
         old='{"If-None-Match": "*"} if only_if_absent else {}',
         new="{}",
         tests=(f"{_OBJECT_STORE}stores_tell_whether_they_honour_conditions",),
     ),
     Mutation(
         name="condition-not-sent-by-boto3",
-        path="fornada/storage/s3/store.py",
-        old='Key=key, Body=data, IfNoneMatch="*")',
-        new="Key=key, Body=data)",
+        path="fornada/storage/s3/puts.py",
+        old='Key=key, Body=data, IfNoneMatch="*", **given',
+        new="Key=key, Body=data, **given",
         tests=(f"{_OBJECT_STORE}boto3_alone_sends_the_condition_too",),
+    ),
+    Mutation(
+        name="forbidden-is-transient",
+        path="fornada/storage/s3/answers.py",
+        old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
+        new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="slowdown-is-permanent",
+        path="fornada/storage/s3/answers.py",
+        old="_BUSY = Meaning(StoreUnavailableError,",
+        new="_BUSY = Meaning(StoreRefusedError,",
+        tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
+    ),
+    Mutation(
+        name="certificate-not-verified",
+        path="fornada/storage/s3/address.py",
+        old="    context.load_verify_locations(ca_bundle(session))\n",
+        new="    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n",
+        tests=(
+            f"{_STORE_OVER_TLS}a_certificate_that_is_not_trusted_or_for_another_host_is_refused",
+        ),
+    ),
+    Mutation(
+        name="condition-not-raced",
+        path="fornada/storage/s3/conditions.py",
+        old="honoured=honoured and winners <= 1,",
+        new="honoured=honoured,",
+        tests=(f"{_KINDS_OF_BUCKETS}a_store_that_checks_before_it_writes_is_found_out_by_a_race",),
     ),
     Mutation(
         name="refused-commit-not-read-back",
@@ -291,7 +324,7 @@ MUTATIONS = (
         "            # Every writer from now on writes the same.",
         new="if False:",
         tests=(
-            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[unconditional]",
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[alike-unconditional]",
         ),
     ),
     Mutation(
@@ -441,6 +474,45 @@ MUTATIONS = (
             f"{_RECONCILER}a_job_of_another_queue_is_left_alone_however_it_stands[conditional]",
             _MACHINE,
         ),
+    ),
+    Mutation(
+        name="failed-attempt-runs",
+        path="fornada/coordination/lua/end_attempt.lua",
+        old="lease .. ' over'",
+        new="lease",
+        tests=(f"{_COORDINATION}a_shard_whose_attempt_failed_rests_and_does_not_run[redis]",),
+    ),
+    Mutation(
+        name="shards-run-without-workers",
+        path="fornada/coordination/lua/progress.lua",
+        old="unseen_ms[queue] < lease_ms and not is_over",
+        new="not is_over",
+        tests=(f"{_COORDINATION}nothing_runs_where_nobody_leads",),
+    ),
+    Mutation(
+        name="no-deadline-unless-given",
+        path="fornada/jobs/manifest.py",
+        old="if self.deadline is None and self.schema_version >= JOB_VERSION:",
+        new="if False:",
+        tests=(
+            f"{_RECONCILER}a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week[conditional]",
+        ),
+    ),
+    Mutation(
+        name="end-compared-by-clocks",
+        path="fornada/jobs/store.py",
+        old="if submission == manifest.created_at.isoformat().encode():",
+        new="if end.ended_at >= manifest.created_at:",
+        tests=(
+            f"{_SERVICE}two_ends_of_a_job_at_once_are_the_same_without_conditions[ahead-unconditional]",
+        ),
+    ),
+    Mutation(
+        name="purge-by-own-clock",
+        path="producer/upkeep/retention.py",
+        old="    at = jobs.objects.server_time()\n",
+        new="    from fornada.records import now\n\n    at = now()\n",
+        tests=(f"{_UPKEEP}a_purge_goes_by_the_stores_clock_alone",),
     ),
     Mutation(
         name="input-not-checked",
@@ -883,6 +955,17 @@ MUTATIONS = (
         old="            self._first_load(manifest, artifact)\n",
         new="",
         tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
+    ),
+    Mutation(
+        name="memory-error-swallowed",
+        path="fornada/formats/images/opening.py",
+        old="    except MemoryError:\n        raise\n    except Exception as exc:\n",
+        new="    except Exception as exc:\n",
+        tests=(
+            f"{_ITEMS_OF_IMAGES}too_little_memory_is_no_fault_of_the_file",
+            "tests/test_architecture.py::test_no_handler_of_everything_swallows_a_memory_error",
+        ),
+        raises="fornada.errors.InputError",
     ),
     # The bytes.
     Mutation(

@@ -8,6 +8,7 @@ import trustme
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
+from fornada import keys
 from fornada.commands.doctor.command import doctor as command
 from fornada.coordination.redis import RedisCoordination
 from fornada.local.ports import free_port
@@ -41,10 +42,12 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
         "workers": "ok",
         "store": "ok",
         "conditional writes": "ok",
+        "clocks": "ok",
         "cores": "ok",
         "model": "skip",
     } == findings(done)
-    assert [] == list(open_store(settings).list(""))
+    left = [info.key for info in open_store(settings).list("")]
+    assert [keys.conditions(str(settings.s3_endpoint_url))] == left
 
 
 def test_for_people_there_is_a_line_for_each_check(environ: dict[str, str]) -> None:
@@ -136,3 +139,31 @@ def test_a_store_that_honours_conditions_is_told_from_one_that_does_not(
 
     assert "If-None-Match: * is ignored" in doctor(environ).stdout
     assert "If-None-Match: * is honoured" in doctor(on_moto).stdout
+
+
+def test_the_report_on_a_store_says_what_it_does(
+    environ: dict[str, str], moto_settings: Settings
+) -> None:
+    on_moto = {
+        **environ,
+        "FORNADA_S3_ENDPOINT_URL": str(moto_settings.s3_endpoint_url),
+        "FORNADA_S3_BUCKET": moto_settings.s3_bucket,
+    }
+    for each, second, raced, decides in (
+        (environ, "taken", "not tried", "Redis, and reading back"),
+        (on_moto, "refused", "1 of 32 created the object", "the store"),
+    ):
+        done = doctor(each, "--store-report", "--json")
+
+        assert 0 == done.exit_code, done.output
+        found = {one["name"]: one["answer"] for one in json.loads(done.stdout)["properties"]}
+        expected = {
+            "reads after writes": "yes",
+            "listing": "in key order",
+            "ranges": "honoured",
+            "a second conditional put": second,
+            "conditional puts at once": raced,
+            "outcomes are decided by": decides,
+        }
+        assert expected == {name: found[name] for name in expected}
+    assert "outcomes are decided by" in doctor(environ, "--store-report").stdout

@@ -100,6 +100,25 @@ def test_each_code_of_the_table_is_its_error_whatever_the_status(
             assert ("eu-west-3" in str(error)) == (meaning.error is StoreAddressError)
 
 
+def test_a_permanent_answer_is_not_one_that_passes(
+    server: _Answering, stores: list[S3ObjectStore]
+) -> None:
+    for status, code, passes in (
+        (403, "AccessDenied", False),
+        (403, "RequestTimeTooSkewed", False),
+        (400, "ExpiredToken", False),
+        (403, "QuotaExceeded", False),
+        (507, "InsufficientStorage", False),
+        (503, "SlowDown", True),
+        (429, "TooManyRequests", True),
+        (400, "RequestTimeout", True),
+        (409, "ConditionalRequestConflict", True),
+        (500, "InternalError", True),
+    ):
+        server.status, server.body = status, _XML.format(code).encode()
+        assert [(code, passes)] * 2 == [(code, _error_of(s).may_pass_later) for s in stores]
+
+
 def test_an_unknown_code_is_permanent_with_4xx_and_passes_with_5xx(
     server: _Answering, stores: list[S3ObjectStore]
 ) -> None:

@@ -1,12 +1,19 @@
 """The rules that docker-compose.yml and deploy/Dockerfile keep; no container is started."""
 
+import itertools
 import re
+import shutil
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from fornada.local.valkey import MAX_VALUE_BYTES
 from fornada.settings import PREFIX, Settings
+from fornada.trust.deployment_keys import DeploymentKeys
 
 _ROOT = Path(__file__).parents[3]
 _TEXT = (_ROOT / "docker-compose.yml").read_text()
@@ -28,17 +35,74 @@ def _stage(target: str) -> str:
     return dict(stages)[target]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout after `deploy/prepare.sh`."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(_ROOT / "deploy", folder / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    subprocess.run(["sh", folder / "deploy" / "prepare.sh"], check=True)
+    return folder
+
+
 def test_services_listen_on_this_machine_alone_and_gain_no_privileges() -> None:
     for name, service in _SERVICES.items():
         ports = service.get("ports", [])
         assert [] == [port for port in ports if not port.startswith("127.0.0.1:")], name
         assert ["no-new-privileges:true"] == service["security_opt"], name
+        assert (True, ["ALL"]) == (service["read_only"], service["cap_drop"]), name
+        assert "user" in service or name in _OURS, name
+    # One changes the owner of the store's folder, without a network, and ends.
+    assert ["s3-folder"] == [name for name, each in _SERVICES.items() if "cap_add" in each]
+    assert ["s3-folder"] == [name for name, each in _SERVICES.items() if each.get("user") == "0:0"]
 
 
-def test_our_services_have_no_capability_and_write_to_volumes_and_tmp_alone() -> None:
-    for name, service in _OURS.items():
-        found = service["read_only"], service["tmpfs"], service["cap_drop"]
-        assert (True, ["/tmp"], ["ALL"]) == found, name
+def test_memory_is_limited_and_what_is_in_tmp_is_part_of_it() -> None:
+    for name, service in _SERVICES.items():
+        (tmp,) = service["tmpfs"]
+        size = re.fullmatch(r"/tmp:size=(\d+[mg])", _with_defaults(tmp))
+        assert size is not None, name
+        assert _bytes(size[1]) < _bytes(_with_defaults(service["mem_limit"])), name
+
+
+def test_redis_takes_no_value_larger_than_the_embedded_one() -> None:
+    options = dict(itertools.pairwise(_SERVICES["redis"]["command"]))
+
+    assert MAX_VALUE_BYTES == _bytes(options["--proto-max-bulk-len"])
+    assert _bytes(options["--maxmemory"]) * 2 <= _bytes(_SERVICES["redis"]["mem_limit"])
+
+
+def test_no_secret_stands_in_a_variable_or_on_a_command_line(prepared: Path) -> None:
+    # Given
+    asked = {path.name for path in (prepared / "deploy" / "secrets").iterdir()}
+    given = yaml.safe_load(_TEXT)["secrets"]
+    named = [name for service in _SERVICES.values() for name in service.get("environment", {})]
+
+    # Then
+    assert set(given) == asked - {"redis_password"}
+    secret = re.compile(r".*(PASSWORD|SECRET|KEYS|REDIS_URL).*(?<!_FILE)")
+    assert [] == [name for name in named if secret.fullmatch(name)]
+    assert "requirepass" not in _TEXT
+    for name, service in _SERVICES.items():
+        read = set(re.findall(r"/run/secrets/(\w+)", str(service)))
+        assert read == set(service.get("secrets", [])), name
+
+
+def test_secrets_are_made_once_for_the_containers_alone(prepared: Path) -> None:
+    # Given
+    folder = prepared / "deploy" / "secrets"
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+
+    # When
+    subprocess.run(["sh", prepared / "deploy" / "prepare.sh"], check=True)
+
+    # Then
+    assert before == {path.name: path.read_text() for path in folder.iterdir()}
+    assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+    # The users of containers, whatever their number, read what is mounted for them.
+    assert {0o444} == {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert 0o600 == stat.S_IMODE((prepared / ".env").stat().st_mode)
+    assert before["redis_password"].strip() in before["redis_url"]
+    assert f"requirepass {before['redis_password']}" == before["redis_conf"]
 
 
 def test_image_tags_name_one_release() -> None:
@@ -47,25 +111,42 @@ def test_image_tags_name_one_release() -> None:
         assert re.fullmatch(r"dev|[\d.]+-\w+|RELEASE\.\d{4}-\d\d-\d\dT[\d-]+Z", tag)
 
 
-def test_our_services_have_valid_settings_for_the_servers_of_the_file() -> None:
-    for service in _OURS.values():
+def test_our_services_have_valid_settings_for_the_servers_of_the_file(prepared: Path) -> None:
+    for name in set(_OURS) - {"s3-folder"}:
         # Given
-        environ = {name: _with_defaults(value) for name, value in service["environment"].items()}
-        assert [] == [name for name in environ if not name.startswith(PREFIX)]
+        environ = {
+            variable: _with_defaults(value).replace("/run", f"{prepared}/deploy")
+            for variable, value in _OURS[name]["environment"].items()
+        }
+        assert [] == [variable for variable in environ if not variable.startswith(PREFIX)]
 
         # When: an unknown setting, or a wrong value, is an error
         settings = Settings.from_env(environ)
 
         # Then
-        assert "redis://redis:6379/0" == settings.redis_url.get_secret_value()
+        assert "@redis:6379/0" in settings.redis_url.get_secret_value()
         assert "http://s3:9000" == settings.s3_endpoint_url
+        assert DeploymentKeys.from_settings(settings)
+
+
+def test_every_setting_of_the_environment_file_reaches_our_containers() -> None:
+    for name in set(_OURS) - {"s3-folder"}:
+        # Given: a variable of the service goes before the file
+        fixed = [
+            variable
+            for variable, value in _OURS[name]["environment"].items()
+            if not variable.endswith("_FILE") and f"${{{variable}:-" not in str(value)
+        ]
+
+        # Then
+        assert ([".env"], []) == (_OURS[name]["env_file"], fixed), name
 
 
 def test_the_store_has_the_credentials_of_its_clients() -> None:
     store, client = _SERVICES["s3"]["environment"], _SERVICES["worker"]["environment"]
 
     assert store["MINIO_ROOT_USER"] == client["FORNADA_S3_ACCESS_KEY_ID"]
-    assert store["MINIO_ROOT_PASSWORD"] == client["FORNADA_S3_SECRET_ACCESS_KEY"]
+    assert store["MINIO_ROOT_PASSWORD_FILE"] == client["FORNADA_S3_SECRET_ACCESS_KEY_FILE"]
 
 
 def test_a_worker_has_time_to_finish_its_shards_when_it_is_stopped() -> None:
@@ -112,9 +193,14 @@ def test_every_install_is_held_to_the_lock() -> None:
     assert [] == [line for line in installs if not any(flag in line for flag in held)]
 
 
-def test_variables_of_the_compose_file_are_explained() -> None:
+def test_variables_of_the_compose_file_are_explained_and_are_no_settings_by_mistake() -> None:
     example = (_ROOT / "deploy" / ".env.example").read_text()
+    used = set(re.findall(r"\$\{(\w+)", _TEXT))
 
-    assert set(re.findall(r"\$\{(\w+)", _TEXT)) == set(
-        re.findall(r"^#(\w+)=", example, re.MULTILINE)
-    )
+    assert used == set(re.findall(r"^#?(\w+)=", example, re.MULTILINE))
+    # Whatever is in `.env` reaches the containers, where an unknown setting is an error.
+    Settings.from_env(dict.fromkeys(used, ""))
+
+
+def _bytes(size: str) -> int:
+    return int(size.removesuffix("b")[:-1]) * {"m": 2**20, "g": 2**30}[size.removesuffix("b")[-1]]

@@ -11,11 +11,16 @@ logs.configure(level={level!r}, log_format={log_format!r})
 log = logs.get_logger("worker.shards.service")
 log.debug("hardly", shard=1)
 log.info("shard finished", shard=3, duration_s=0.41)
+logging.getLogger("botocore").debug("body %s", b"pixels")
 logging.getLogger("botocore").warning("retry %d", 2)
+logging.getLogger("celery.app.trace").info("succeeded")
 secret_key = "hunter" + "2"
 try:
-    raise ValueError("who knows")
-except ValueError:
+    try:
+        float("pix" + "els")
+    except ValueError as exc:
+        raise OSError("who knows") from exc
+except OSError:
     log.exception("failed")
 """
 
@@ -36,7 +41,9 @@ def test_off_a_terminal_each_line_is_one_json_object() -> None:
     )
     assert lines[0]["timestamp"].endswith("Z")
     assert ("botocore", "warning") == (lines[1]["logger"], lines[1]["level"])
-    assert "ValueError: who knows" in lines[2]["exception"]
+    # An error whose text may quote data is named.
+    assert "line 14, in <module>\nValueError\n\nThis led to:\n\n" in lines[2]["exception"]
+    assert lines[2]["exception"].endswith("line 16, in <module>\nOSError: who knows")
     assert "" == done.stdout
 
 
@@ -49,8 +56,9 @@ def test_for_people_a_line_begins_with_the_time_and_is_not_json() -> None:
     assert "\x1b" not in done.stderr
     assert "" == done.stdout
     # A traceback does not show what variables hold.
-    assert "ValueError: who knows" in done.stderr
+    assert "OSError: who knows" in done.stderr
     assert "hunter2" not in done.stderr
+    assert "pixels" not in done.stderr
 
 
 def test_less_than_the_level_is_not_logged() -> None:
@@ -72,3 +80,11 @@ def test_in_another_application_lines_go_where_its_logging_sends_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert ("", "producer.client enqueued later 3\n") == (done.stdout, done.stderr)
+
+
+def test_at_debug_our_own_code_tells_more_and_libraries_do_not() -> None:
+    done = _run("DEBUG", "json")
+
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert ["hardly", "shard finished", "retry 2", "failed"] == events
+    assert "pixels" not in done.stderr

@@ -1,5 +1,6 @@
 """Settings: read from `FORNADA_*` only, with wrong ones named and secrets hidden."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,25 @@ def test_a_wrong_redis_url_is_refused_without_showing_it() -> None:
 def test_every_setting_says_what_it_is() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    url, empty = tmp_path / "url", tmp_path / "empty"
+    url.write_text("redis://:pw@cache:6380/1\n")
+    empty.touch()
+
+    settings = Settings.from_env({"FORNADA_REDIS_URL_FILE": str(url)})
+
+    assert "redis://:pw@cache:6380/1" == settings.redis_url.get_secret_value()
+    for environ, fact in (
+        (
+            {"FORNADA_REDIS_URL_FILE": str(url), "FORNADA_REDIS_URL": "redis://"},
+            "FORNADA_REDIS_URL and FORNADA_REDIS_URL_FILE are both set",
+        ),
+        ({"FORNADA_REDIS_URL_FILE": "/absent"}, "cannot be read (No such file or directory)"),
+        ({"FORNADA_DEPLOYMENT_KEYS_FILE": str(empty)}, "FORNADA_DEPLOYMENT_KEYS_FILE names"),
+        # Others have none.
+        ({"FORNADA_QUEUE_FILE": str(url)}, "FORNADA_QUEUE_FILE is not a setting"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(fact)):
+            Settings.from_env(environ)

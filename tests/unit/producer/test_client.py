@@ -3,13 +3,14 @@
 import threading
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada import keys
+from fornada.coordination.interface import ShardEnd
 from fornada.errors import (
     BrokerError,
     InputError,
@@ -151,14 +152,55 @@ def test_stored_images_are_read_in_place(world: Any) -> None:
     assert [] == world.objects.puts
 
 
-def test_a_deadline_counts_from_the_brokers_clock(either: Any) -> None:
-    before = either.coordination.server_time()
+def test_a_jobs_times_are_the_brokers_and_it_ends_after_a_week_at_the_latest(either: Any) -> None:
+    # given a broker whose clock is years behind this machine's
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    passed_s = 0.0
+    either.coordination._clock = lambda: at.timestamp() + passed_s
 
-    job = either.client.submit(IMAGES, model="m", deadline_s=60)
+    job = either.client.submit(IMAGES, model="m", items_per_shard=5)
+    given = either.client.submit(IMAGES, model="m", deadline_s=60)
+    given.cancel()
+    retry = either.client.retry_failed(given.id)
 
-    assert (
-        before <= job.manifest.deadline - timedelta(seconds=60) <= either.coordination.server_time()
-    )
+    assert [(at, timedelta(days=7)), (at, timedelta(minutes=1)), (at, timedelta(days=7))] == [
+        (j.manifest.created_at, j.manifest.deadline - at) for j in (job, given, retry)
+    ]
+
+    # and its rate is, too
+    either.coordination.mark_done(job.id, [ShardEnd(0)])
+    passed_s = 10.0
+    assert 0.5 == job.status().items_per_s
+
+
+def test_a_job_belongs_to_the_queue_of_its_client_or_of_the_job_that_it_retries(
+    new_world: Any,
+) -> None:
+    # given two clients of one deployment
+    world = new_world()
+    other = world.new_client(queue="gpu")
+    jobs = [client.submit(IMAGES, model="m") for client in (world.client, other)]
+    world.sender.messages.clear()
+
+    # when each retries the other's
+    for job in jobs:
+        job.cancel()
+    jobs += [other.retry_failed(jobs[0].id), world.client.retry_failed(jobs[1].id)]
+
+    assert ["fornada", "gpu", "fornada", "gpu"] == [job.manifest.queue for job in jobs]
+    # Their queues' reconcilers enqueue them.
+    assert [] == world.sender.messages
+
+
+def test_a_key_of_a_job_that_names_no_queue_finds_it_again(large: Any) -> None:
+    # given a job as a producer in another language writes it
+    job = large.client.submit(IMAGES, model="m", idempotency_key="job")
+    unnamed = job.manifest.model_copy(update={"queue": None})
+    large.objects.put(keys.JobKeys("job").manifest, unnamed.to_json())
+
+    again = large.client.submit(IMAGES, model="m", idempotency_key="job")
+
+    assert unnamed == again.manifest
 
 
 def test_attempts_and_the_size_of_shards_come_from_the_settings(new_world: Any) -> None:

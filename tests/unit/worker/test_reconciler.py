@@ -308,6 +308,27 @@ def test_a_job_past_its_deadline_is_ended(world: Any) -> None:
     assert "EXPIRED" == world.jobs.final("job").state
 
 
+def test_a_job_of_a_queue_without_workers_is_whole_after_an_hour_and_over_after_a_week(
+    world: Any,
+) -> None:
+    # given a job that was enqueued by the last of its queue's workers
+    world.submit([ONE])
+    world.new_reconciler("gone").round()
+    found = []
+    for hours in (1, 7 * 24):
+        world.now_s += 3600 * hours
+
+        # when others come, of which one leads as soon as it saw nobody lead
+        reconciler = world.new_reconciler(f"after {hours}")
+        for _ in range(4):
+            world.monotonic_s += 5
+            reconciler.round()
+        final = world.jobs.final("job")
+        found.append((_queued(world), final and final.state))
+
+    assert [([0], None), ([0], "EXPIRED")] == found
+
+
 def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     # given a producer that died after it wrote the end
     reconciler = world.new_reconciler()

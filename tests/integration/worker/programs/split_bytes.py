@@ -256,6 +256,7 @@ class _Deployment:
                 if all(self._jobs.final(job.id) for job in jobs):
                     break
                 self._now_s += 2 * _LEASE_S
+                self._coordination.elapse(2 * _LEASE_S)
                 # Its thread continues with the next round, too.
                 with suppress(StoreUnavailableError):
                     self._reconciler.round()

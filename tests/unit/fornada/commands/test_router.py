@@ -62,6 +62,7 @@ def test_an_error_of_ours_and_an_interrupt_are_one_line_and_their_exit_code(
         (JobFailedError("job j ended FAILED"), 1, "job j ended FAILED"),
         (ConfigError("FORNADA_X is not a setting"), 2, "FORNADA_X is not a setting"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError("2 GiB"), 1, "out of memory (2 GiB); take fewer items, or more memory"),
     ):
 
         def fail(error: BaseException = error) -> None:

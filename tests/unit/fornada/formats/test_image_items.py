@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images import (
@@ -320,3 +320,13 @@ def test_all_modes_go_into_all_colours_by_every_loader() -> None:
             # TensorFlow's opaque is 1 where an image has 1 bit.
             if mode != "1":
                 assert mode.endswith("A") == (rgba[..., 3].min() < 255), f"{mode} {like}"
+
+
+def test_too_little_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+
+    with pytest.raises(MemoryError):
+        item(PNG, [20, 30, 1])

@@ -1,23 +1,31 @@
 """The short way to a store: when it is taken, and what is left to boto3."""
 
+from datetime import UTC, datetime
+
 import pytest
+from botocore.credentials import Credentials
 from pydantic import SecretStr
 
 from fornada.settings import Settings
+from fornada.storage.s3.address import is_loopback
+from fornada.storage.s3.client import Boto
+from fornada.storage.s3.fast.google import put_if_absent
+from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits
-from fornada.storage.s3.wire import FastHttpClient, is_loopback, wire_to
 
 
-def _settings(endpoint: str | None, *, with_keys: bool = True) -> Settings:
-    return Settings(
+def _wire(endpoint: str | None, **changed: str) -> FastHttpClient:
+    settings = Settings(
         s3_endpoint_url=endpoint,
-        s3_access_key_id="id" if with_keys else None,
-        s3_secret_access_key=SecretStr("secret") if with_keys else None,
-    )
+        s3_access_key_id="id",
+        s3_secret_access_key=SecretStr("secret"),
+    ).model_copy(update=changed)
+    return Boto(settings, Limits()).wire()
 
 
-def _wire(endpoint: str | None, *, with_keys: bool = True) -> FastHttpClient | None:
-    return wire_to(_settings(endpoint, with_keys=with_keys), Limits(), user_agent="test")
+def _goes_to(wire: FastHttpClient, bucket: str = "bucket") -> str | None:
+    request = wire._signed("GET", bucket, "a/key")
+    return None if request is None else request.url
 
 
 @pytest.fixture(autouse=True)
@@ -27,28 +35,30 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def test_it_is_taken_over_http_with_keys_of_our_own_and_no_path() -> None:
-    for endpoint in ("http://127.0.0.1:9000", "http://minio:9000/"):
-        assert _wire(endpoint) is not None
-    for elsewhere in (None, "https://minio:9000", "http://gateway/s3"):
-        assert _wire(elsewhere) is None
-    assert _wire("http://minio:9000", with_keys=False) is None
+def test_it_asks_where_boto3_would() -> None:
+    for endpoint in ("http://127.0.0.1:9000", "https://minio:9000/", "https://gateway/s3"):
+        assert f"{endpoint.rstrip('/')}/bucket/a/key" == _goes_to(_wire(endpoint))
+    amazon = _wire(None, s3_region="eu-west-1")
+    assert "https://bucket.s3.eu-west-1.amazonaws.com/a/key" == _goes_to(amazon)
+    # Certificates of Amazon's do not cover such hosts.
+    assert "https://s3.eu-west-1.amazonaws.com/my.bucket/a/key" == _goes_to(amazon, "my.bucket")
+    # These take sessions of their own, or are no names.
+    for bucket in ("bucket--use1-az5--x-s3", "arn:aws:s3:eu-west-1:123456789012:accesspoint/a"):
+        assert _goes_to(amazon, bucket) is None
 
 
 def test_it_is_not_taken_where_a_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
 
-    assert _wire("http://minio:9000") is None
+    assert _goes_to(_wire("http://minio:9000")) is None
     # A proxy cannot reach this machine's loopback.
-    assert _wire("http://127.0.0.1:9000") is not None
+    assert _goes_to(_wire("http://127.0.0.1:9000")) is not None
 
 
 @pytest.fixture
 def wire() -> FastHttpClient:
     """To a store that is away."""
-    found = _wire("http://127.0.0.1:1")
-    assert found is not None
-    return found
+    return _wire("http://127.0.0.1:1")
 
 
 def test_a_key_that_may_be_written_otherwise_on_the_way_is_left_to_boto3(
@@ -61,8 +71,9 @@ def test_a_key_that_may_be_written_otherwise_on_the_way_is_left_to_boto3(
 
 def test_a_large_object_and_a_store_that_is_away_are_left_to_boto3(wire: FastHttpClient) -> None:
     assert wire.get("bucket", "key", max_bytes=None) is None
-    assert wire.put("bucket", "key", b"1", only_if_absent=True) is None
-    assert wire.put("bucket", "key", bytes(1024 * 1024 + 1), only_if_absent=False) is None
+    assert wire.put("bucket", "key", b"1", only_if_absent=True, with_checksum=False) is None
+    large = bytes(1024 * 1024 + 1)
+    assert wire.put("bucket", "key", large, only_if_absent=False, with_checksum=False) is None
 
 
 def test_a_body_is_not_hashed_and_the_condition_is_signed(wire: FastHttpClient) -> None:
@@ -83,4 +94,37 @@ def test_loopback_is_this_machine() -> None:
 
     assert own == [
         url for url in (*own, "http://10.0.0.1", "http://minio:9000", "") if is_loopback(url)
+    ]
+
+
+def test_google_is_given_its_own_condition_without_a_header_of_amazons() -> None:
+    key = Credentials("GOOG1EXAMPLE", "secret")
+    now = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
+
+    request = put_if_absent("https://storage.googleapis.com/b/a/k", b"1", key, now=now)
+
+    headers = dict(request.headers)
+    signature = headers.pop("Authorization").rpartition("Signature=")
+    assert {
+        "x-goog-content-sha256": "UNSIGNED-PAYLOAD",
+        "x-goog-date": "20261129T080000Z",
+        "x-goog-if-generation-match": "0",
+    } == headers
+    assert (
+        "GOOG4-HMAC-SHA256 Credential=GOOG1EXAMPLE/20261129/auto/storage/goog4_request, "
+        "SignedHeaders=host;x-goog-content-sha256;x-goog-date;x-goog-if-generation-match, "
+        "Signature="
+    ) == signature[0] + signature[1]
+    assert 64 == len(signature[2])
+    other = put_if_absent("https://storage.googleapis.com/b/a/l", b"1", key, now=now)
+    assert other.headers["Authorization"] != request.headers["Authorization"]
+
+
+def test_only_google_is_google() -> None:
+    googles = ["https://storage.googleapis.com", "https://storage.us-east1.rep.googleapis.com"]
+
+    others = ["https://storage.googleapis.com.example.org", "https://s3.amazonaws.com"]
+
+    assert googles == [
+        url for url in (*googles, *others) if _wire(url).alone_sends_conditions("bucket")
     ]

@@ -1,6 +1,6 @@
 """Resuming a job, retrying what failed of it, and deleting old ones."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -197,6 +197,22 @@ def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job
     assert [job.id, retry.id] == client.purge(timedelta(0))
 
 
+def test_a_purge_goes_by_the_stores_clock_alone(job: Job) -> None:
+    # given a job that ended a moment ago by a store whose clock is years behind all others
+    at_s = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
+    objects = InMemoryObjectStore(clock=lambda: at_s)
+    jobs = JobStore(objects=objects)
+    jobs.create(job.manifest)
+    jobs.finish(job.manifest, "CANCELLED", "enough")
+
+    purged = []
+    for minutes in (5, 1):
+        at_s += 60 * minutes
+        purged.append(purge(jobs, InMemoryCoordination(), older_than=timedelta(minutes=5)))
+
+    assert [[], [job.id]] == purged
+
+
 def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
     for last_put, older_than, goes in (
         (timedelta(hours=25), timedelta(0), True),
@@ -205,8 +221,9 @@ def test_an_upload_that_became_no_job_is_purged_after_a_day() -> None:
         (timedelta(hours=49), timedelta(days=2), True),
     ):
         # given images, the last of them put at that time, and no manifest
-        put_at = iter([now() - timedelta(days=3), now() - last_put])
-        objects = InMemoryObjectStore(clock=lambda at=put_at: next(at).timestamp())
+        at = now()
+        times = iter([at - timedelta(days=3), at - last_put, at])
+        objects = InMemoryObjectStore(clock=lambda times=times: next(times).timestamp())
         objects.put(keys.JobKeys("broken").input(0, "a" * 64), b"1")
         objects.put(keys.JobKeys("broken").input(1, "a" * 64), b"1")
 

@@ -189,9 +189,9 @@ def test_an_error_reaches_only_the_caller_of_the_failing_rows(
         # when that tile fails, and the rows of one of them fail alone too
         model.may_go.set()
 
-        # then that caller gets the error, and the others their rows
+        # then that caller gets the error of the zeros, and the others their rows
         assert 2 == len(first.result(timeout=60)[0])
-        with pytest.raises(PredictionError, match="out of order, alone"):
+        with pytest.raises(PredictionError, match="again"):
             few.result(timeout=60)
         np.testing.assert_array_equal(answers(numbered(0, 3 * TILE)), many.result(timeout=60))
     np.testing.assert_array_equal(answers(numbered(7, 8)), batcher.predict(numbered(7, 8)))
@@ -204,7 +204,7 @@ def test_after_an_error_the_rest_of_the_request_is_not_predicted(
     # The call of zeros fails too, so it is the model.
     model.errors |= {1: PredictionError("out of order"), 2: PredictionError("again")}
 
-    with pytest.raises(PredictionError, match="out of order"):
+    with pytest.raises(PredictionError, match="again"):
         batcher.predict(numbered(0, 10 * TILE))
     batcher.predict(numbered(0, 1))
 
@@ -233,13 +233,27 @@ def test_rows_that_the_model_fails_on_fail_alone(
     np.testing.assert_array_equal(answers(rows)[good], found.outputs[good])
 
 
-def test_memory_errors_reach_the_caller_as_they_are(
+def test_memory_errors_reach_all_callers_as_they_are_and_nothing_is_tried_again(
     model: _Model, new_batcher: Callable[..., Batcher]
 ) -> None:
-    model.errors[1] = MemoryError("device")
+    # Given a tile with rows of two callers, behind another
+    batcher = new_batcher(max_latency_s=0.05)
+    model.errors[2] = MemoryError("device")
+    model.may_go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(batcher.predict, numbered(0, TILE))
+        assert model.entered.acquire(timeout=60)
+        two = [pool.submit(batcher.predict, numbered(0, 2)) for _ in range(2)]
+        batcher.until_asked(2)
 
-    with pytest.raises(MemoryError):
-        new_batcher().predict(numbered(0, 1))
+        # When
+        model.may_go.set()
+
+        # Then
+        for call in two:
+            with pytest.raises(MemoryError):
+                call.result(timeout=60)
+    assert 2 == len(model.tiles)
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_many_bad_rows_cost_one_small_call_a_row_at_most(bad: set[int]) -> None:
     assert model.single_calls <= 1024
 
 
-def test_a_model_that_fails_on_zeros_is_at_fault_itself() -> None:
-    with pytest.raises(PredictionError, match="together"):
+def test_a_model_that_fails_on_zeros_is_at_fault_itself_and_the_error_is_of_the_zeros() -> None:
+    with pytest.raises(PredictionError, match="not in the table"):
         _halved(_Model({-1, 3}), 8)
 
 

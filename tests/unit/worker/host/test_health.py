@@ -297,7 +297,7 @@ def test_the_thread_checks_until_it_is_stopped(
 
 
 def test_a_process_rests_once_after_each_time_of_work(world: _World) -> None:
-    # given a look at each of these: nothing yet, a message, a shard at work, and three times nothing
+    # given looks at nothing yet, a message, a shard at work, and three times nothing
     world.watchdog.rest()
     world.activity.take()
     world.watchdog.rest()

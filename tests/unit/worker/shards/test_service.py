@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -811,9 +812,13 @@ def test_two_ends_of_a_job_at_once_leave_the_first(world: Any) -> None:
 
 
 @pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
-def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(world: Any) -> None:
-    # given a store on which two that look at the same time both write
-    manifest = world.submit([ITEMS])
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1)], ids=["alike", "ahead"])
+def test_two_ends_of_a_job_at_once_are_the_same_without_conditions(
+    world: Any, ahead: timedelta
+) -> None:
+    # given a store on which two that look at the same time both write, and a Redis whose clock may
+    # be ahead of theirs
+    manifest = world.submit([ITEMS], created_at=now() + ahead)
     written: list[bytes] = []
 
     def write(key: str, data: bytes) -> bool:

@@ -1,26 +1,31 @@
-"""Plain gets, puts and deletes over HTTP at a third of boto3's cost; boto3 does the rest."""
+"""Plain gets, puts and deletes at a third of boto3's cost; boto3 does the rest."""
 
-import ipaddress
+import base64
+import hashlib
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException
+from typing import Any
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from botocore.utils import get_environ_proxies
 
-from fornada.settings import Settings
-from fornada.storage.s3.connections import Answer, Connections
+from fornada.records import now
+from fornada.storage.s3 import errors
+from fornada.storage.s3.credentials import CredentialSource
+from fornada.storage.s3.fast.connections import Answer, Connections
+from fornada.storage.s3.fast.google import is_google, put_if_absent
 from fornada.storage.s3.limits import Limits, ThroughputGuard
 
 #: Keys that need no escaping anywhere; all of Fornada's own match.
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_PLAIN_BUCKET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+#: Directory buckets, which take credentials of their own.
+_OWN_SESSIONS = "--x-s3"
 #: The longest beginning of an object that is requested as a range; for a longer one the server has
 #: sent as much before the connection can be closed.
 _MOST_OF_A_RANGE_BYTES = 64 * 1024
@@ -31,7 +36,7 @@ _WITH_A_BODY = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 #: The most that is allocated because a header says so; more than a shard.
 _MOST_AT_ONCE_BYTES = 1024 * 1024 * 1024
 _MOST_OF_AN_ERROR_BYTES = 64 * 1024
-_NO_SUCH_KEY = b"<Code>NoSuchKey</Code>"
+_CODE, _MESSAGE = re.compile(b"<Code>([^<]*)"), re.compile(b"<Message>([^<]*)")
 _UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
 
 
@@ -42,27 +47,43 @@ class FastHttpClient:
     parsers that a get or put of one object does not need.
     """
 
-    def __init__(self, settings: Settings, limits: Limits, *, user_agent: str) -> None:
-        secret = settings.s3_secret_access_key
-        self._endpoint = (settings.s3_endpoint_url or "").rstrip("/")
-        self._user_agent = user_agent
-        self._auth = S3SigV4Auth(
-            Credentials(settings.s3_access_key_id, secret.get_secret_value() if secret else None),
-            "s3",
-            settings.s3_region,
-        )
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        find_url: Callable[[str], str | None],
+        find_credentials: Callable[[], CredentialSource],
+        region: str,
+        limits: Limits,
+        user_agent: str,
+    ) -> None:
+        """Make no contact yet.
+
+        Args:
+            connections: To any server.
+            find_url: The URL of a bucket, without a slash at its end; `None` if boto3 alone can
+                reach it.
+            find_credentials: Asked once, at the first request.
+            region: To sign requests for.
+            limits: The lowest throughput of a body.
+            user_agent: What servers log.
+        """
+        self._connections = connections
+        self._find_url = find_url
+        self._urls: dict[str, str | None] = {}
+        self._find_credentials = find_credentials
+        self._credentials: CredentialSource | None = None
+        self._region = region
         self._limits = limits
-        self._connections = Connections(
-            urllib.parse.urlsplit(self._endpoint).netloc,
-            limits=limits,
-            most_idle=settings.most_threads + 16,
-        )
+        self._user_agent = user_agent
 
     def get(self, bucket: str, key: str, *, max_bytes: int | None) -> tuple[bytes, str] | None:
         """The object and its ETag; `None` if boto3 must make the request.
 
         Raises:
+            CaBundleError, ssl.SSLCertVerificationError: As `Connections.answer`.
             ClientError: As boto3's: there is no such object.
+            CredentialsUnusableError: There are none.
             TooSlowError: The throughput is too low.
         """
         with self._body(bucket, key, max_bytes) as (answer, size_bytes):
@@ -77,7 +98,7 @@ class FastHttpClient:
         """Pass the object to `write`; its ETag, or `None` if boto3 must make the request.
 
         Raises:
-            ClientError, TooSlowError: As `get`.
+            Exception: As `get`.
         """
         with self._body(bucket, key, max_bytes) as (answer, size_bytes):
             if answer is None:
@@ -100,9 +121,9 @@ class FastHttpClient:
             if answer is not None and answer.status == HTTPStatus.NOT_FOUND:
                 # Common, since others poll for objects; a missing bucket, and an answer that breaks
                 # off, are left to boto3.
-                with suppress(HTTPException, OSError):
-                    if _NO_SUCH_KEY in answer.read(_MOST_OF_AN_ERROR_BYTES):
-                        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+                error = _error_of(answer, "GetObject")
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    raise error
                 yield None, 0
             elif answer is None or answer.length is None or not _is_object(answer):
                 yield None, 0
@@ -135,12 +156,32 @@ class FastHttpClient:
             data = answer.read_paced(answer.length, pace=ThroughputGuard(self._limits))
             return None if data is None else (data, answer.headers.get("ETag", ""))
 
-    def put(self, bucket: str, key: str, data: bytes, *, only_if_absent: bool) -> bool | None:
-        """Whether the object was written or exists already; `None` if boto3 must put it."""
-        if len(data) > _MOST_SENT_BYTES:
+    def alone_sends_conditions(self, bucket: str) -> bool:
+        """Whether boto3 cannot put with a condition, since the store has one of its own."""
+        return is_google(self.url_of(bucket) or "")
+
+    def put(
+        self, bucket: str, key: str, data: bytes, *, only_if_absent: bool, with_checksum: bool
+    ) -> bool | None:
+        """Whether the object was written or exists already; `None` if boto3 must put it.
+
+        Raises:
+            ClientError: As boto3's: the bucket wants a checksum, or refuses a put that boto3 cannot
+                make.
+            Exception: As `get`.
+        """
+        alone = only_if_absent and self.alone_sends_conditions(bucket)
+        if len(data) > _MOST_SENT_BYTES and not alone:
             return None
-        condition = {"If-None-Match": "*"} if only_if_absent else {}
-        request = self._signed("PUT", bucket, key, data=data, headers=condition)
+        headers = {"If-None-Match": "*"} if only_if_absent else {}
+        if with_checksum:
+            headers["Content-MD5"] = md5_base64(data)
+        if alone:
+            request: AWSRequest | None = put_if_absent(
+                f"{self.url_of(bucket)}/{key}", data, self._keys(), now=now()
+            )
+        else:
+            request = self._signed("PUT", bucket, key, data=data, headers=headers)
         if request is None:
             return None
         with self._connections.answer(request, self._user_agent) as answer:
@@ -148,8 +189,13 @@ class FastHttpClient:
                 return None
             if answer.status == HTTPStatus.OK and _is_of_s3(answer):
                 return True
-            exists = only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED
-            return False if exists else None
+            if only_if_absent and answer.status == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            if alone or answer.status == HTTPStatus.BAD_REQUEST:
+                error = _error_of(answer, "PutObject")
+                if alone or errors.says_checksum_is_missing(error):
+                    raise error
+            return None
 
     def delete(self, bucket: str, key: str) -> bool:
         """Whether the object is gone; if not, boto3 must delete it."""
@@ -168,17 +214,46 @@ class FastHttpClient:
         data: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> AWSRequest | None:
-        if _PLAIN_KEY.fullmatch(key) is None or _PLAIN_KEY.fullmatch(bucket) is None:
+        url = self.url_of(bucket) if _PLAIN_KEY.fullmatch(key) else None
+        if url is None:
             return None
-        request = AWSRequest(
-            method=method,
-            url=f"{self._endpoint}/{bucket}/{key}",
-            data=data,
-            headers=headers,
-        )
+        request = AWSRequest(method=method, url=f"{url}/{key}", data=data, headers=headers)
         request.context["client_config"] = _UNSIGNED_PAYLOAD
-        self._auth.add_auth(request)
+        S3SigV4Auth(self._keys(), "s3", self._region).add_auth(request)
         return request
+
+    def _keys(self) -> Any:
+        if self._credentials is None:
+            self._credentials = self._find_credentials()
+        # Asked each time: they may have been renewed.
+        return self._credentials.get_frozen_credentials()
+
+    def url_of(self, bucket: str) -> str | None:
+        """Where requests for the bucket go; `None` if boto3 makes them all."""
+        if bucket not in self._urls:
+            plain = _PLAIN_BUCKET.fullmatch(bucket) and not bucket.endswith(_OWN_SESSIONS)
+            self._urls[bucket] = self._find_url(bucket) if plain else None
+        return self._urls[bucket]
+
+
+def _error_of(answer: Answer, operation: str) -> ClientError:
+    body = b""
+    with suppress(HTTPException, OSError):
+        body = answer.read(_MOST_OF_AN_ERROR_BYTES)
+    code, message = (
+        found[1].decode(errors="replace") if (found := pattern.search(body)) else ""
+        for pattern in (_CODE, _MESSAGE)
+    )
+    error: Any = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": answer.status},
+    }
+    return ClientError(error, operation)
+
+
+def md5_base64(data: bytes) -> str:
+    """The value of `Content-MD5`, the checksum that every S3 server knows."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _is_object(answer: Answer) -> bool:
@@ -198,24 +273,3 @@ def _range(max_bytes: int | None) -> dict[str, str]:
     if not max_bytes or max_bytes > _MOST_OF_A_RANGE_BYTES:
         return {}
     return {"Range": f"bytes=0-{max_bytes - 1}"}
-
-
-def wire_to(settings: Settings, limits: Limits, *, user_agent: str) -> FastHttpClient | None:
-    """The fast client of the store that the settings name; `None` unless HTTP, keys, no proxy."""
-    endpoint = settings.s3_endpoint_url or ""
-    if not endpoint.startswith("http://") or settings.s3_access_key_id is None:
-        return None
-    if urllib.parse.urlsplit(endpoint).path.strip("/"):
-        return None
-    if not is_loopback(endpoint) and get_environ_proxies(endpoint):
-        return None
-    return FastHttpClient(settings, limits, user_agent=user_agent)
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether the endpoint is on this machine, which no proxy reaches."""
-    host = urllib.parse.urlsplit(endpoint).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

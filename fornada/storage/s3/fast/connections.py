@@ -1,13 +1,15 @@
-"""Connections to an S3 server over plain HTTP, kept for reuse."""
+"""Connections to S3 servers, over TLS or plain HTTP, kept for reuse."""
 
 import contextlib
 import io
+import select
 import socket
+import ssl
 import urllib.parse
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.awsrequest import AWSRequest
@@ -24,21 +26,42 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class Connections:
-    """Connections to one server, each kept for reuse if its answer was read to the end."""
+    """Connections to servers, each kept for reuse if its answer was read to the end."""
 
-    def __init__(self, netloc: str, *, limits: Limits, most_idle: int) -> None:
-        self._netloc = netloc
+    def __init__(
+        self, *, limits: Limits, most_idle: int, tls: Callable[[], ssl.SSLContext]
+    ) -> None:
+        """Make no connection yet.
+
+        Args:
+            limits: How long a connection and each packet may take.
+            most_idle: The most connections that are kept for each server.
+            tls: Makes the context that verifies certificates, once the first is met.
+        """
         self._limits = limits
-        self._idle: deque[_Connection] = deque()
         self._most_idle = most_idle
+        self._make_tls = tls
+        self._tls: ssl.SSLContext | None = None
+        #: By scheme, host and port.
+        self._idle: dict[tuple[str, str], deque[_Connection]] = defaultdict(deque)
         weakref.finalize(self, _close_all, self._idle)
 
     @contextlib.contextmanager
     def answer(self, request: AWSRequest, user_agent: str) -> Iterator["Answer | None"]:
-        """The server's answer to the request; `None` if the connection breaks."""
-        connection = self._borrow()
+        """The server's answer to the request; `None` if the connection breaks.
+
+        Raises:
+            CaBundleError: The file of certificates cannot be read.
+            ssl.SSLCertVerificationError: The server's certificate is not trusted.
+        """
+        url = urllib.parse.urlsplit(request.url)
+        idle = self._idle[url.scheme, url.netloc]
+        connection = self._borrow(idle, url)
         try:
             answer = self._ask(connection, request, user_agent)
+        except ssl.SSLCertVerificationError:
+            connection.close()
+            raise
         except (HTTPException, OSError):
             connection.close()
             yield None
@@ -51,15 +74,22 @@ class Connections:
             connection.close()
         finally:
             whole = answer.isclosed() and not answer.will_close
-            if whole and len(self._idle) < self._most_idle:
-                self._idle.append(connection)
+            if whole and len(idle) < self._most_idle:
+                idle.append(connection)
             else:
                 connection.close()
 
-    def _borrow(self) -> "_Connection":
+    def _borrow(self, idle: deque["_Connection"], url: urllib.parse.SplitResult) -> "_Connection":
         with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        return _Connection(self._netloc, timeout=self._limits.connect_timeout_s)
+            while True:
+                connection = idle.pop()
+                if connection.is_open():
+                    return connection
+                connection.close()
+        if url.scheme == "https" and self._tls is None:
+            self._tls = self._make_tls()
+        tls = self._tls if url.scheme == "https" else None
+        return _Connection(url.netloc, timeout=self._limits.connect_timeout_s, tls=tls)
 
     def _ask(self, connection: "_Connection", request: AWSRequest, user_agent: str) -> "Answer":
         if connection.sock is None:
@@ -72,9 +102,10 @@ class Connections:
         return cast(Answer, connection.getresponse())
 
 
-def _close_all(connections: Iterable[HTTPConnection]) -> None:
-    for connection in connections:
-        connection.close()
+def _close_all(idle: dict[tuple[str, str], deque["_Connection"]]) -> None:
+    for connections in idle.values():
+        for connection in connections:
+            connection.close()
 
 
 class Answer(HTTPResponse):
@@ -150,3 +181,22 @@ class _Packets(io.RawIOBase):
 
 class _Connection(HTTPConnection):
     response_class = Answer
+
+    def __init__(self, netloc: str, *, timeout: float, tls: ssl.SSLContext | None) -> None:
+        if tls is not None:
+            self.default_port = HTTPS_PORT
+        super().__init__(netloc, timeout=timeout)
+        self._tls = tls
+
+    def connect(self) -> None:
+        super().connect()
+        if self._tls is not None:
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
+
+    def is_open(self) -> bool:
+        """Whether the server has kept it open; one that sends unasked is of no use either."""
+        if self.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)

@@ -1,0 +1,1 @@
+"""The fast client: common requests over HTTP or TLS, without boto3."""

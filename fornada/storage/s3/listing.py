@@ -1,0 +1,41 @@
+"""Listings of any length, a page in memory at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.parsers import ResponseParserError
+
+from fornada.storage.s3.limits import Limits, read_whole
+from fornada.storage.s3.unanswered import NotS3Error
+
+
+def pages(client: Any, *, limits: Limits, **asked: str) -> Iterator[dict[str, Any]]:
+    """The pages of a listing, each read whole before it is passed on.
+
+    Raises:
+        NotS3Error: The server does not continue it, or lists in no order.
+        ResponseParserError: An answer breaks off each time.
+    """
+    following: dict[str, str] = {}
+    last_key = ""
+
+    def read() -> dict[str, Any]:
+        page: dict[str, Any] = client.list_objects_v2(**asked, **following)
+        if "IsTruncated" not in page:
+            # boto3 takes an answer that broke off before its first byte for an empty listing.
+            raise ResponseParserError("the answer is not a listing")
+        return page
+
+    while True:
+        page = read_whole(read, limits)
+        for entry in page.get("Contents", ()):
+            if entry["Key"] <= last_key:
+                raise NotS3Error("it lists objects in no order, or twice")
+            last_key = entry["Key"]
+        yield page
+        if not page["IsTruncated"]:
+            return
+        token = page.get("NextContinuationToken")
+        if not token or token == following.get("ContinuationToken"):
+            raise NotS3Error("it does not continue a listing")
+        following = {"ContinuationToken": token}
