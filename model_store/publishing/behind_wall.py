@@ -50,7 +50,7 @@ def answered(request: Request) -> Answer:
             message=f"the temporary folder cannot take a model ({exc.strerror or exc}); free space "
             "there or set TMPDIR",
         )
-    except (Exception, MemoryError) as exc:  # noqa: BLE001 - whoever asked says what it means
+    except Exception as exc:  # noqa: BLE001 - whoever asked says what it means
         return Failed(error=type(exc).__name__, message=error_line(exc))
 
 

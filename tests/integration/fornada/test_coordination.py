@@ -538,7 +538,7 @@ def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> N
         ("x 1 1", "nan"),
     ):
         with redis.Redis.from_url(redis_url) as client:
-            client.hset(keys.redis_leader("fornada"), mapping={"beat": beat, "clock_ms": clock_ms})
+            client.hset(redis_keys.leader("fornada"), mapping={"beat": beat, "clock_ms": clock_ms})
         begin(coordination, "job", 0, beat.replace(" ", "-"), lease_s=30)
 
         first = coordination.beat("a", after=None, step_s=10)
