@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import redis
 
-from fornada import keys
 from fornada.local.stack import Stack
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
@@ -84,7 +84,7 @@ class Deployment:
         """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
             # But for the beats of the worker whose reconciler leads.
-            beats = keys.redis_leader(self.settings.queue).encode()
+            beats = redis_keys.leader(self.settings.queue).encode()
             values = {key: client.dump(key) for key in client.scan_iter() if key != beats}
         files = [] if folder is None else sorted(folder.rglob("*"))
         return [list(self.objects.list("")), values, files]
