@@ -105,7 +105,8 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
             pipe.hmget(redis_keys.leader(self._queue), "beat", "at_ms")
             time, (beat, at_ms) = pipe.execute()
         # The server's clock may have been set back since.
-        if beat is None or abs(milliseconds(time) - int(at_ms)) > _SEEN_MS:
+        seen_ms = int(at_ms) if at_ms and at_ms.isdigit() else 0
+        if beat is None or abs(milliseconds(time) - seen_ms) > _SEEN_MS:
             return None
         holder: str = beat.rpartition(" ")[0]
         return holder

@@ -208,7 +208,7 @@ class RedisOpenJobs:
         known = "" if after is None else f"{after.holder} {after.number}"
         last: str = self._beat(
             keys=[redis_keys.leader(self._queue)],
-            args=[holder, known, round(step_s * 1000), FORGET_AFTER_MS],
+            args=[self._queue, holder, known, round(step_s * 1000), FORGET_AFTER_MS],
         )
         name, _, number = last.rpartition(" ")
         return Beat(name, int(number))

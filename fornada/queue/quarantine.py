@@ -25,6 +25,7 @@ class QuarantinedMessage(Record):
 
     at: AwareDatetime
     reason: str = Field(max_length=_REASON_CHARACTERS)
+    #: Of one that is too large, what was read.
     size_bytes: int = Field(ge=0)
     #: In base64.
     start: str = Field(max_length=4 * -(-KEPT_BYTES // 3))

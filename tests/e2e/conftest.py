@@ -20,6 +20,7 @@ from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
+from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 
 from ..deployment import (
@@ -229,7 +230,9 @@ def live(
         job.train(
             load_dataset("digits"),
             name="digits",
-            models=ModelStore(objects=live.objects, open_wall=no_wall),
+            models=ModelStore(
+                objects=live.objects, trust=Trust.from_settings(live.settings), open_wall=no_wall
+            ),
             plan=TrainingPlan(epochs=1),
             promote="prod",
         )

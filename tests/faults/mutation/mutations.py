@@ -120,6 +120,15 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="credentials-not-renewed",
+        path="fornada/storage/s3/fast/wire.py",
+        old="        return self._credentials.get_frozen_credentials()\n",
+        new="        self._first = getattr(self, '_first', None)\n"
+        "        self._first = self._first or self._credentials.get_frozen_credentials()\n"
+        "        return self._first\n",
+        tests=(f"{_STORE_OVER_TLS}credentials_of_a_web_identity_are_renewed_while_a_job_runs",),
+    ),
+    Mutation(
         name="condition-not-raced",
         path="fornada/storage/s3/conditions.py",
         old="honoured=honoured and winners <= 1,",
@@ -468,8 +477,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[2] then return last end\n",
-        new="if number and ARGV[2] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return last end\n",
+        new="if number and ARGV[3] == '' then return last end\n",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
@@ -1000,8 +1009,8 @@ MUTATIONS = (
     Mutation(
         name="guard-lets-junk-through",
         path="fornada/queue/guard.py",
-        old='        if command_name != "BRPOP" or not response:\n',
-        new="        if True:\n",
+        old='        if command_name != "BRPOP":\n            return read()\n',
+        new="        if True:\n            return read()\n",
         tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
         raises="json.decoder.JSONDecodeError",
     ),
@@ -1032,6 +1041,13 @@ MUTATIONS = (
         old="    if len(raw) > most_bytes:\n",
         new="    if len(raw) > 100 * most_bytes:\n",
         tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
+    ),
+    Mutation(
+        name="large-elements-read-whole",
+        path="fornada/queue/guard.py",
+        old="                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)\n",
+        new="                bound_reads(self, most_bytes=100 * MAX_ENVELOPE_BYTES)\n",
+        tests=(f"{_GUARD}of_an_element_that_is_too_large_the_beginning_is_held",),
     ),
     Mutation(
         name="guard-passes-envelopes-on",
@@ -1077,11 +1093,25 @@ MUTATIONS = (
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
-        name="celery-sets-the-level",
+        name="celery-sets-up-logging",
         path="worker/app.py",
         old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
-        new="    app.conf.worker_hijack_root_logger = False\n",
-        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+        new="",
+        tests=(f"{_WORKER}junk_of_every_kind_goes_to_the_quarantine_and_the_next_job_runs",),
+    ),
+    Mutation(
+        name="arguments-shown",
+        path="fornada/queue/envelope.py",
+        old='                "argsrepr": ARGUMENTS_SHOWN,\n',
+        new='                "argsrepr": "",\n',
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="celery-tells-of-every-message",
+        path="fornada/logs.py",
+        old="        logging.getLogger(name).setLevel(logging.WARNING)\n",
+        new="        logging.getLogger(name).setLevel(logging.INFO)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
         name="errors-quote-data",

@@ -529,6 +529,25 @@ def test_each_jobs_end_is_summed_up_by_one(coordination: Coordination) -> None:
     assert coordination.hold_end_lease("job", "c", lease_s=LONG_S)
 
 
+def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> None:
+    coordination = _on_redis(redis_url)
+    for beat, clock_ms in (
+        ("x", "x"),
+        ("x -1", "-1"),
+        ("x " + "9" * 30, "1e300"),
+        ("x 1 1", "nan"),
+    ):
+        with redis.Redis.from_url(redis_url) as client:
+            client.hset(redis_keys.leader("fornada"), mapping={"beat": beat, "clock_ms": clock_ms})
+        begin(coordination, "job", 0, beat.replace(" ", "-"), lease_s=30)
+
+        first = coordination.beat("a", after=None, step_s=10)
+        second = coordination.beat("a", after=first, step_s=20)
+
+        assert (Beat("a", 1), Beat("a", 2)) == (first, second)
+        assert set() == coordination.progress("job").leased
+
+
 # Redis alone.
 
 
