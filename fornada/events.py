@@ -98,6 +98,13 @@ class ShardDeferred(Event, text="shard deferred", level=logging.WARNING):
     error: str
     #: Whether this counts as one of the shard's attempts.
     counted: bool
+    #: How often the job's shards were deferred alike since the last line, which `None` has not.
+    count: int | None = 1
+
+    @property
+    def is_logged(self) -> bool:
+        """Not every one: while a server is down, all shards are deferred, again and again."""
+        return self.count is not None
 
 
 class ShardIsolated(Event, text="shard isolated", level=logging.WARNING):

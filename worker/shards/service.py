@@ -22,6 +22,7 @@ from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import shown
 from fornada.queue.message import ShardMessage
+from fornada.repeated import Repeated
 from fornada.settings import Settings
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.model_cache import ModelCache
@@ -65,6 +66,7 @@ class ShardService:
         self._endings = endings
         self._lease_s = lease_s = settings.lease_s
         self._events = events
+        self._repeated = Repeated()
         self._renewals = Renewals(interval_s=lease_s / 3)
         self._commits = Commits(jobs=jobs, leases=leases, endings=endings, events=events)
         self._attempts = Attempts(
@@ -101,7 +103,9 @@ class ShardService:
         A shard that fails, or was begun before, continues alone.
         """
         runs = [Claim(m.job_id, m.shard, uuid.uuid4().hex) for m in messages]
-        steps = Steps(leases=self._leases, worker=self._worker, events=self._events)
+        steps = Steps(
+            leases=self._leases, worker=self._worker, events=self._events, repeated=self._repeated
+        )
         found = self._without_declined(self._find_all(messages, runs, steps), steps)
         attempts = self._attempts.begin_all(found, steps)
         with self._renewed(attempts, steps):

@@ -13,6 +13,7 @@ from fornada.errors import (
 )
 from fornada.events import Events, MessageDropped, ShardDeferred
 from fornada.logs import get_logger, shown
+from fornada.repeated import Repeated
 from worker.shards.phases import ShardResult
 
 log = get_logger(__name__)
@@ -29,8 +30,9 @@ class Settled(Exception):  # noqa: N818 - no error: the shard needs no further s
 class Steps:
     """The results of one bundle."""
 
-    def __init__(self, *, leases: Leases, worker: str, events: Events) -> None:
+    def __init__(self, *, leases: Leases, worker: str, events: Events, repeated: Repeated) -> None:
         self._leases = leases
+        self._repeated = repeated
         self._worker = worker
         self._events = events
         self._results: dict[str, ShardResult] = {}
@@ -66,8 +68,14 @@ class Steps:
             self.leave(runs, exc)
         except MemoryError:
             raise
-        except Exception as exc:
-            log.exception("shard failed unexpectedly", job_id=runs[0].job_id, shard=runs[0].shard)
+        except Exception as exc:  # noqa: BLE001 - it is logged, and ends no more than its shard
+            self._repeated.log(
+                log.exception,
+                "shard failed unexpectedly",
+                about=(runs[0].job_id, type(exc).__name__),
+                job_id=runs[0].job_id,
+                shard=runs[0].shard,
+            )
             for run in runs:
                 self.defer(run, exc, counted=True)
 
@@ -98,8 +106,15 @@ class Steps:
         """Leave the shard to the reconciler; `counted` if this was an attempt at it."""
         # The lease is kept: the shard is tried again when it runs out.
         self.settle(run, ShardResult.DEFERRED)
+        more_count = self._repeated.meet("shard deferred", run.job_id, type(exc).__name__)
         self._events.tell(
-            ShardDeferred(job_id=run.job_id, shard=run.shard, error=shown(exc), counted=counted)
+            ShardDeferred(
+                job_id=run.job_id,
+                shard=run.shard,
+                error=shown(exc),
+                counted=counted,
+                count=None if more_count is None else more_count + 1,
+            )
         )
         try:
             if counted:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fornada.coordination.interface import Recovery
 from fornada.errors import FornadaError, MessageError
 from fornada.events import Events, JobHeldUp, JobUnreadable
+from fornada.logs import shown
 from fornada.repeated import Repeated
 
 #: Rounds between two tries at a job; double up to this many.
@@ -105,7 +106,7 @@ class HeldUpJobs:
                 self._events.tell(JobUnreadable(job_id=job_id, why=str(exc)))
             return
         self._left.setdefault(job_id, _Pace()).wait(self._round)
-        why = str(exc) if isinstance(exc, FornadaError) else f"{type(exc).__name__}: {exc}"
+        why = str(exc) if isinstance(exc, FornadaError) else shown(exc)
         self._tell(job_id, {self._process: why})
         self._recovery.hold_up(job_id, self._process, why)
 

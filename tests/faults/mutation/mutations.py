@@ -1226,7 +1226,7 @@ MUTATIONS = (
         old='if isinstance(exc, FornadaError) and exc.fault == "transient":',
         new="if isinstance(exc, FornadaError):",
         tests=(f"{_RECONCILER}a_store_that_refuses_one_job_holds_up_no_other[conditional]",),
-        raises="StoreAccessError",
+        raises="fornada.errors.StoreAccessError",
     ),
     Mutation(
         name="held-up-jobs-not-paced",

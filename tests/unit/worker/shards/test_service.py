@@ -25,7 +25,7 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileComputed
+from fornada.events import Event, Events, JobEnded, ShardDeferred, Stage, StageEnded, TileComputed
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.queue.message import ShardMessage
@@ -915,6 +915,18 @@ def test_a_lease_is_renewed_while_the_shard_runs(
     count = len(renewed)
     assert "ended" == world.run()
     assert count == len(renewed)
+
+
+def test_shards_that_are_deferred_again_and_again_have_one_line(world: Any) -> None:
+    world.submit([ITEMS] * 5)
+    world.objects.before = _when("put", "/data/", StoreUnavailableError("away"))
+
+    for shard in range(5):
+        assert "deferred" == world.run(shard)
+
+    deferred = [event for event in world.heard if isinstance(event, ShardDeferred)]
+    assert [1, None, None, None, None] == [event.count for event in deferred]
+    assert [True, False] == [event.is_logged for event in deferred[:2]]
 
 
 def test_a_lease_that_was_given_back_is_not_renewed(
