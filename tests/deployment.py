@@ -22,6 +22,7 @@ from fornada.tensors import Dtype, ImagePreprocessing
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
+from model_store.wall.messages import Passed
 
 CLASSES = ["a", "b", "c"]
 TILE_ITEMS = 64
@@ -121,11 +122,11 @@ class TinyModel:
         )
 
     def publish(
-        self, objects: ObjectStore, name: str, *, image: ImagePreprocessing | None = None
+        self, models: ModelStore, name: str, *, image: ImagePreprocessing | None = None
     ) -> None:
         """Publish it as version 1 of `name`, which makes items of image files so."""
         inputs = np.zeros((2, *self.item_shape), np.uint8)
-        ModelStore(objects=objects).publish(
+        models.publish(
             draft_for_test(
                 name=name,
                 item_shape=self.item_shape,
@@ -136,7 +137,8 @@ class TinyModel:
             artifact=self.artifact,
             golden_inputs=inputs,
             golden_outputs=self.predict(inputs),
-            check=lambda _artifact: None,
+            # A worker with the deployment's key needs no wall of its own, which takes seconds.
+            check=lambda _artifact: Passed(engine="this process", peak_bytes=0),
         )
 
 

@@ -10,6 +10,7 @@ from fornada.coordination.interface import Decisions, OpenJobs
 from fornada.errors import ForeignBucketError, MessageError, ObjectNotFoundError, StoreRefusedError
 from fornada.logs import get_logger
 from fornada.records import SCHEMA_VERSION, Record
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 
@@ -86,7 +87,7 @@ class BucketCheck:
 
     def _compare(self, ours: BucketId, stamp: bytes) -> None:
         try:
-            theirs = BucketId.from_json(stamp, where=f"Redis key {keys.REDIS_BUCKET}")
+            theirs = BucketId.from_json(stamp, where=f"Redis key {redis_keys.BUCKET}")
         except MessageError as exc:
             raise ForeignBucketError(f"{exc}; or {_ADOPT}") from exc
         if theirs.id != ours.id:

@@ -87,14 +87,24 @@ class JobStore(OutcomeStore):
             raise _not_found(job_id)
         return manifest
 
+    def manifest_etag(self, job_id: str) -> str:
+        """The store's name for the bytes of the job's manifest, which is not read.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        try:
+            return self.objects.get(keys.JobKeys(job_id).manifest, max_bytes=1).etag
+        except ObjectNotFoundError as exc:
+            raise _not_found(job_id) from exc
+
     def require(self, job_id: str) -> None:
         """Check that the job exists, without reading its manifest.
 
         Raises:
             JobNotFoundError: No job has this id.
         """
-        if not self._exists(keys.JobKeys(job_id).manifest):
-            raise _not_found(job_id)
+        self.manifest_etag(job_id)
 
     def manifest_written_at(self, job_id: str) -> datetime | None:
         """When the job's manifest was written, by the store's clock, if there is one."""

@@ -168,7 +168,7 @@ def _messages_in(envelope: Envelope) -> list[ShardMessage]:
 
 def _check_size(raw: bytes, most_bytes: int) -> None:
     if len(raw) > most_bytes:
-        raise MessageError(f"{len(raw)} bytes; a message has at most {most_bytes}")
+        raise MessageError(f"it has more than {most_bytes} bytes, and a message has no more")
 
 
 def _plain(data: str | bytes, *, where: str) -> Any:

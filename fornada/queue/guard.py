@@ -4,6 +4,7 @@ kombu and Celery end a process over what they cannot decode, so the guard stands
 the bytes come from Redis. They get an envelope written anew.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,8 @@ from kombu.transport import virtual
 from fornada.errors import BrokerError, MessageError
 from fornada.events import SILENT, Events, MessageQuarantined
 from fornada.logs import get_logger
-from fornada.queue.envelope import new_envelope, open_envelope, open_held
+from fornada.queue.bounded_reads import bound_reads
+from fornada.queue.envelope import MAX_ENVELOPE_BYTES, new_envelope, open_envelope, open_held
 from fornada.queue.quarantine import Quarantine
 from fornada.queue.redis_channel import AddressedChannel, AddressedTransport
 from fornada.repeated import Repeated
@@ -25,6 +27,9 @@ log = get_logger(__name__)
 
 #: The transport option that carries the `Guard`.
 GUARD = "guard"
+_NOT_TRACKED = "taken messages not kept track of; the reconciler finds lost shards"
+#: Between two looks at a queue that is no list.
+_PAUSE_S = 1.0
 
 
 class Guard:
@@ -74,14 +79,14 @@ class Guard:
         self._repeated.log(log.warning, failure, error=str(exc))
 
     @contextmanager
-    def whatever_the_keys_hold(self) -> Iterator[None]:
-        """Go on where a key of kombu's holds another type than its own."""
+    def whatever_the_keys_hold(self, consequence: str = _NOT_TRACKED) -> Iterator[None]:
+        """Go on where a key of kombu's holds another type than its own, which has a consequence."""
         try:
             yield
         except redis.ResponseError as exc:
             if "WRONGTYPE" not in str(exc):
                 raise
-            self._log("taken messages not kept track of; the reconciler finds lost shards", exc)
+            self._log(consequence, exc)
 
 
 class GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]  # kombu has no types
@@ -141,12 +146,19 @@ class GuardedClient(redis.Redis):
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         """As redis-py's. To kombu, a queue with anything else is an empty one, which it polls."""
-        response = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
-        if command_name != "BRPOP" or not response:
-            return response
-        key, raw = response
-        admitted = self._guard.admit(raw)
-        return None if admitted is None else (key, admitted)
+        read = partial(super().parse_response, connection, command_name, **options)
+        if command_name != "BRPOP":
+            return read()
+        with self._guard.whatever_the_keys_hold("queue not read; delete its key, which is no list"):
+            response = read()
+            if not response:
+                return None
+            key, raw = response
+            admitted = self._guard.admit(raw)
+            return None if admitted is None else (key, admitted)
+        # It answers at once, not after a second as an empty one.
+        time.sleep(_PAUSE_S)
+        return None
 
     def rpop(self, name: Any, count: int | None = None) -> Any:  # noqa: ARG002 - kombu pops one
         """As redis-py's, for one element."""
@@ -171,6 +183,18 @@ class GuardedChannel(AddressedChannel):
 
     def _get_client(self) -> Callable[..., GuardedClient]:
         return partial(GuardedClient, guard=self.guard)
+
+    def _told_when_cut(self, connection_class: type[Any]) -> type:
+        told_when_cut: type[Any] = super()._told_when_cut(connection_class)
+
+        class Bounded(told_when_cut):  # type: ignore[misc]  # any of redis-py's classes
+            """A connection that reads no more of an element than a message may have."""
+
+            def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+                super().on_connect_check_health(*args, **kwargs)
+                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)
+
+        return Bounded
 
     def _restore(self, message: Any, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own
         self.qos.restore_by_tag(message.delivery_tag, leftmost=leftmost)

@@ -15,13 +15,13 @@ class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has 
     """A channel whose connections come from a `RedisAddress`, like those of redis-py."""
 
     # One ACL rule, ~fornada*, covers these and our own.
-    keyprefix_queue = "fornada:kombu:binding.%s"
-    keyprefix_binding_deadlines = "fornada:kombu:binding_deadlines"
-    keyprefix_binding_permanent = "fornada:kombu:binding_permanent.%s"
     keyprefix_fanout = "fornada:kombu:fanout:{db}."
     unacked_key = "fornada:unacked"
     unacked_index_key = "fornada:unacked-index"
     unacked_mutex_key = "fornada:unacked-mutex"
+
+    #: One list a queue.
+    priority_steps = (0,)
 
     #: Set by kombu from the transport options.
     address: RedisAddress
@@ -37,6 +37,9 @@ class AddressedChannel(kombu_redis.Channel):  # type: ignore[misc]  # kombu has 
             socket_keepalive=self.socket_keepalive,
             health_check_interval=self.health_check_interval,
         )
+
+    def _queue_bind(self, *_: object) -> None:
+        """Nothing: messages go to the list of the queue's name."""
 
     def _told_when_cut(self, connection_class: type[Any]) -> type:
         channel = self

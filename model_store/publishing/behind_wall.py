@@ -42,6 +42,8 @@ def answered(request: Request) -> Answer:
         return describe(request)
     except FornadaError as exc:
         return Failed(error=type(exc).__name__, message=str(exc))
+    except MemoryError as exc:
+        return Failed(error=MemoryError.__name__, message=error_line(exc))
     except OSError as exc:
         return Failed(
             error="LocalDiskError",

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import redis
 
-from fornada import keys
 from fornada.local.stack import Stack
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
+from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 
 from ..deployment import (
@@ -84,7 +85,7 @@ class Deployment:
         """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
             # But for the beats of the worker whose reconciler leads.
-            beats = keys.redis_leader(self.settings.queue).encode()
+            beats = redis_keys.leader(self.settings.queue).encode()
             values = {key: client.dump(key) for key in client.scan_iter() if key != beats}
         files = [] if folder is None else sorted(folder.rglob("*"))
         return [list(self.objects.list("")), values, files]
@@ -229,7 +230,9 @@ def live(
         job.train(
             load_dataset("digits"),
             name="digits",
-            models=ModelStore(objects=live.objects, open_wall=no_wall),
+            models=ModelStore(
+                objects=live.objects, trust=Trust.from_settings(live.settings), open_wall=no_wall
+            ),
             plan=TrainingPlan(epochs=1),
             promote="prod",
         )

@@ -13,6 +13,7 @@ from fornada.tensors import Kind
 from model_store.engines import keras_file, keras_setup
 from model_store.publishing.file import publish_file
 from model_store.publishing.stated import Stated
+from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.networks import adapt
@@ -69,7 +70,9 @@ def _publish(live: LiveDeployment, name: str, items: Array, *, seed: int) -> Arr
         keras_file.dump_model(model),
         where=name,
         name=name,
-        models=ModelStore(objects=live.objects, open_wall=no_wall),
+        models=ModelStore(
+            objects=live.objects, trust=Trust.from_settings(live.settings), open_wall=no_wall
+        ),
         stated=Stated(classes=classes),
         metrics={"test_mean_absolute_error": 0.5} if kind == "values" else None,
     )

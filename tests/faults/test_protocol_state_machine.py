@@ -27,11 +27,15 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 from PIL import Image
 
+from fornada import keys
 from fornada.coordination.interface import Claim
 from fornada.errors import (
     BrokerError,
     JobNotFoundError,
+    MessageError,
+    ModelDeclinedError,
     PartlySubmittedError,
+    StoreAccessError,
     StoreUnavailableError,
 )
 from fornada.jobs.ids import with_content_id
@@ -83,7 +87,7 @@ WAYS = ("array", "files", "objects", "ranges")
 STORED = ("objects", "ranges")
 #: The first bad image of a job; every fourth from there on is bad, too.
 BAD = 2
-_OUTAGES = (BrokerError, PartlySubmittedError, StoreUnavailableError)
+_OUTAGES = (BrokerError, PartlySubmittedError, StoreAccessError, StoreUnavailableError)
 
 _STEPS = st.none() | st.integers(1, 8)
 _FAULTS = st.none() | st.builds(
@@ -142,8 +146,17 @@ class _Isolated:
 class _DecliningModels:
     """The models of a worker that may load none, for want of a key or a package."""
 
-    def why_declined(self, _model: ModelPin) -> str:
-        return "no key"
+    def __init__(self, *, at_load: bool) -> None:
+        self._at_load = at_load
+
+    def why_declined(self, _model: ModelPin) -> str | None:
+        return None if self._at_load else "no key"
+
+    def use(self, _model: ModelPin) -> Any:
+        raise ModelDeclinedError("no key")
+
+    def decline(self, _model: ModelPin, _why: str) -> None:
+        """Nothing: its service runs one bundle."""
 
 
 class ProtocolMachine(RuleBasedStateMachine):
@@ -165,6 +178,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.store_is_down = self.broker_is_down = False
         #: Queues whose workers may not load the model for now.
         self.declining: set[str] = set()
+        #: Jobs whose objects the store refuses for now.
+        self.refused: set[str] = set()
         self.store = InMemoryObjectStore(conditional_writes=conditional_writes)
         self.history = OutcomeHistory(self.store)
         first = InMemoryCoordination(clock=lambda: self.now_s)
@@ -358,6 +373,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self._pass(seconds)
         self.store_is_down = self.broker_is_down = False
         self.declining.clear()
+        self.refused.clear()
 
     @rule(by_s=st.sampled_from([-3600, 3600]))
     def set_clock(self, by_s: int) -> None:
@@ -373,6 +389,8 @@ class ProtocolMachine(RuleBasedStateMachine):
                 "store down",
                 "broker down",
                 "model declined",
+                "store refuses",
+                "unreadable",
                 "cancel",
                 "damage",
                 "deadly",
@@ -392,20 +410,19 @@ class ProtocolMachine(RuleBasedStateMachine):
         manifest = accepted[which % len(accepted)]
         shard %= len(manifest.shards)
         if what == "flush":
-            if any(not activity.ended for activity in self.activities):
-                # One of them may have decided the end in Redis, and not written it yet.
-                open_jobs = {job.job_id for job in accepted if self.jobs.final(job.job_id) is None}
-                self.history.may_end_twice |= open_jobs
-            self.coordination[QUEUES[0]].flush()
-            for messages in self.queues.values():
-                messages.clear()
-            self.unacknowledged.clear()
+            self._flush(accepted)
         elif what == "store down":
             self.store_is_down = True
         elif what == "broker down":
             self.broker_is_down = True
         elif what == "model declined":
             self.declining.add(manifest.queue_name)
+        elif what == "store refuses":
+            self.refused.add(manifest.job_id)
+        elif what == "unreadable":
+            # Somebody writes what is no manifest, and lists it as a job.
+            self.store.put(keys.JobKeys("unreadable").manifest, b"{}")
+            self.coordination[QUEUES[shard % 2]].open_job("unreadable")
         elif what == "cancel":
             self._cancel(manifest.job_id, steps, fault)
         elif what == "damage":
@@ -476,6 +493,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _end_fairly(self) -> None:
         self.store_is_down = self.broker_is_down = False
         self.declining.clear()
+        self.refused.clear()
         for activity in list(self.activities):
             activity.fault = None
             self._advance(activity, None)
@@ -534,6 +552,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         )
         port.store_is_down = lambda: self.store_is_down
         port.broker_is_down = lambda: self.broker_is_down
+        port.refuses = lambda key: any(f"jobs/{job_id}/" in key for job_id in self.refused)
         return port
 
     def _new_client(self, queue: str) -> tuple[Client, Port]:
@@ -562,7 +581,9 @@ class ProtocolMachine(RuleBasedStateMachine):
                 prefixes=InputPrefixes.from_settings(Settings(input_prefixes=_READ)),
             ),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
-            models=cast("ModelCache", _DecliningModels()) if declines else self.models,
+            models=cast("ModelCache", _DecliningModels(at_load=len(self.activities) % 2 == 0))
+            if declines
+            else self.models,
             leases=port.coordination,
             endings=Endings(
                 jobs=JobStore(objects=port.objects, decisions=port.coordination),
@@ -646,6 +667,16 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.history.put(ref.key, b"damaged")
         self.damaged.add(manifest.job_id)
 
+    def _flush(self, accepted: Sequence[JobManifest]) -> None:
+        if any(not activity.ended for activity in self.activities):
+            # One of them may have decided the end in Redis, and not written it yet.
+            open_jobs = {job.job_id for job in accepted if self.jobs.final(job.job_id) is None}
+            self.history.may_end_twice |= open_jobs
+        self.coordination[QUEUES[0]].flush()
+        for messages in self.queues.values():
+            messages.clear()
+        self.unacknowledged.clear()
+
     def _restore(self) -> None:
         """The visibility timeout passes, even for messages in progress."""
         at_work = [activity.bundle for activity in self.activities if activity.bundle]
@@ -688,7 +719,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         for job_id in self.jobs.job_ids():
             try:
                 manifests.append(self.jobs.manifest(job_id))
-            except JobNotFoundError:
+            except (JobNotFoundError, MessageError):
                 continue
         return manifests
 

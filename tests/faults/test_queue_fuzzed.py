@@ -85,7 +85,7 @@ def test_an_element_beyond_the_size_is_not_parsed() -> None:
     whole = json.dumps(envelope())
 
     assert [MESSAGE] == open_envelope(whole.ljust(MAX_ENVELOPE_BYTES).encode())
-    with pytest.raises(MessageError, match=f"at most {MAX_ENVELOPE_BYTES}"):
+    with pytest.raises(MessageError, match=f"more than {MAX_ENVELOPE_BYTES}"):
         open_envelope(whole.ljust(MAX_ENVELOPE_BYTES + 1).encode())
 
 

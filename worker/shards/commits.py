@@ -42,7 +42,7 @@ class Commits:
                 ok = state not in {"CANCELLED", "EXPIRED", UNKNOWN}
                 steps.settle(run, ShardResult.OK if ok else ShardResult.ENDED)
             elif error is not None:
-                steps.defer(run, error, counted=False)
+                steps.leave([run], error)
             else:
                 continue
             settled.add(run.attempt)

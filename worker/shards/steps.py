@@ -63,7 +63,7 @@ class Steps:
             for run in runs:
                 self.drop(run, str(exc))
         except (FornadaError, OSError) as exc:
-            self._leave(runs, exc)
+            self.leave(runs, exc)
         except MemoryError:
             raise
         except Exception as exc:
@@ -71,7 +71,8 @@ class Steps:
             for run in runs:
                 self.defer(run, exc, counted=True)
 
-    def _leave(self, runs: Sequence[Claim], exc: FornadaError | OSError) -> None:
+    def leave(self, runs: Sequence[Claim], exc: FornadaError | OSError) -> None:
+        """Leave shards that are not at fault to the reconciler."""
         if _is_of_this_worker(exc):
             self.give_back(runs, str(exc))
             return

@@ -166,6 +166,8 @@ class Reconciler:
             except MemoryError:
                 raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
+                # Its manifest may be another one by now.
+                self._open.pop(job_id, None)
                 self._held_up.leave(job_id, exc)
         self._enqueue_fairly(self._held_up.paced(lost), room=room)
 

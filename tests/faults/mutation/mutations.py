@@ -34,6 +34,7 @@ _JOB_INPUTS = "tests/unit/fornada/jobs/test_job_inputs.py::test_"
 _PREFIXES = "tests/unit/fornada/trust/test_input_prefixes.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
+_BUCKET_ID = "tests/unit/fornada/jobs/test_bucket_id.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
@@ -476,8 +477,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[2] then return last end\n",
-        new="if number and ARGV[2] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return last end\n",
+        new="if number and ARGV[3] == '' then return last end\n",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
@@ -1008,8 +1009,8 @@ MUTATIONS = (
     Mutation(
         name="guard-lets-junk-through",
         path="fornada/queue/guard.py",
-        old='        if command_name != "BRPOP" or not response:\n',
-        new="        if True:\n",
+        old='        if command_name != "BRPOP":\n            return read()\n',
+        new="        if True:\n            return read()\n",
         tests=(f"{_GUARD}messages_come_through_whatever_lies_between_them",),
         raises="json.decoder.JSONDecodeError",
     ),
@@ -1040,6 +1041,13 @@ MUTATIONS = (
         old="    if len(raw) > most_bytes:\n",
         new="    if len(raw) > 100 * most_bytes:\n",
         tests=(f"{_QUEUE}an_element_beyond_the_size_is_not_parsed",),
+    ),
+    Mutation(
+        name="large-elements-read-whole",
+        path="fornada/queue/guard.py",
+        old="                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)\n",
+        new="                bound_reads(self, most_bytes=100 * MAX_ENVELOPE_BYTES)\n",
+        tests=(f"{_GUARD}of_an_element_that_is_too_large_the_beginning_is_held",),
     ),
     Mutation(
         name="guard-passes-envelopes-on",
@@ -1085,11 +1093,25 @@ MUTATIONS = (
         tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
-        name="celery-sets-the-level",
+        name="celery-sets-up-logging",
         path="worker/app.py",
         old="    signals.setup_logging.connect(_logging_is_set_up, weak=False)\n",
-        new="    app.conf.worker_hijack_root_logger = False\n",
-        tests=(f"{_PRIVATE}no_log_shows_what_was_submitted",),
+        new="",
+        tests=(f"{_WORKER}junk_of_every_kind_goes_to_the_quarantine_and_the_next_job_runs",),
+    ),
+    Mutation(
+        name="arguments-shown",
+        path="fornada/queue/envelope.py",
+        old='                "argsrepr": ARGUMENTS_SHOWN,\n',
+        new='                "argsrepr": "",\n',
+        tests=(f"{_GUARD}nothing_of_a_strangers_envelope_reaches_celery",),
+    ),
+    Mutation(
+        name="celery-tells-of-every-message",
+        path="fornada/logs.py",
+        old="        logging.getLogger(name).setLevel(logging.WARNING)\n",
+        new="        logging.getLogger(name).setLevel(logging.INFO)\n",
+        tests=(f"{_LOGS}at_debug_our_own_code_tells_more_and_libraries_do_not",),
     ),
     Mutation(
         name="errors-quote-data",
@@ -1142,5 +1164,88 @@ MUTATIONS = (
         "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
         "        self._predict = bare\n",
         tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),
+    ),
+    # Models that a worker declines, jobs that cannot be read, and buckets.
+    Mutation(
+        name="refusal-ends-the-job",
+        path="worker/compute/declined_models.py",
+        old="raise ModelDeclinedError(str(exc)) from exc",
+        new="raise ModelUnusableError(str(exc)) from exc",
+        tests=(
+            f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-ModelRefusedError]",
+        ),
+    ),
+    Mutation(
+        name="decline-ends-the-job",
+        path="worker/shards/service.py",
+        old="            self._models.decline(manifest.model, str(exc))\n            raise\n",
+        new='            self._endings.end(manifest, "FAILED", str(exc))\n'
+        "            raise Settled(ShardResult.FAILED) from exc\n",
+        tests=(
+            f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-ConfigError]",
+            _MACHINE,
+        ),
+    ),
+    Mutation(
+        name="refusal-counts-an-attempt",
+        path="fornada/coordination/lua/give_back.lua",
+        old="  if first then\n",
+        new="  if false then\n",
+        tests=(f"{_COORDINATION}shards_given_back_are_free_uncounted_and_say_why[redis]",),
+    ),
+    Mutation(
+        name="refusal-keeps-the-lease",
+        path="worker/shards/steps.py",
+        old="self._leases.give_back(runs, process=self._worker, why=why)",
+        new="[self._leases.forget_attempt(run) for run in runs]",
+        tests=(
+            f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-LocalDiskError]",
+        ),
+    ),
+    Mutation(
+        name="given-back-lease-taken-again",
+        path="worker/shards/service.py",
+        old="if not steps.is_settled(attempt.run)]",
+        new="]",
+        tests=(f"{_SERVICE}a_lease_that_was_given_back_is_not_renewed[conditional]",),
+    ),
+    Mutation(
+        name="unreadable-looked-at-again",
+        path="fornada/coordination/memory.py",
+        old="            self._memory.open_jobs.discard(job_id)\n"
+        "            if job_id in self._memory.unreadable",
+        new="            if job_id in self._memory.unreadable",
+        tests=(
+            f"{_RECONCILER}a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_again[conditional]",
+            f"{_COORDINATION}a_job_that_cannot_be_read_is_listed_as_such_and_not_as_open[memory]",
+        ),
+    ),
+    Mutation(
+        name="permanent-refusal-stops-the-round",
+        path="fornada/jobs/upkeep/held_up_jobs.py",
+        old='if isinstance(exc, FornadaError) and exc.fault == "transient":',
+        new="if isinstance(exc, FornadaError):",
+        tests=(f"{_RECONCILER}a_store_that_refuses_one_job_holds_up_no_other[conditional]",),
+        raises="StoreAccessError",
+    ),
+    Mutation(
+        name="held-up-jobs-not-paced",
+        path="fornada/jobs/upkeep/held_up_jobs.py",
+        old="elif self._round < pace.due_round:",
+        new="elif False:",
+        tests=(
+            f"{_RECONCILER}a_job_that_workers_give_back_is_tried_ever_more_rarely_until_one_takes_it[conditional]",
+        ),
+    ),
+    Mutation(
+        name="foreign-bucket-accepted",
+        path="fornada/jobs/bucket_id.py",
+        old="if theirs.id != ours.id:",
+        new="if False:",
+        tests=(
+            f"{_BUCKET_ID}a_second_bucket_on_one_redis_is_refused_until_it_is_adopted[True]",
+            f"{_BUCKET_ID}a_client_of_another_bucket_submits_nothing",
+        ),
+        raises="Failed",
     ),
 )

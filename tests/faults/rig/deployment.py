@@ -26,6 +26,8 @@ from fornada.queue.interface import Sender
 from fornada.queue.message import ShardMessage
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.tensors import ImagePreprocessing
+from model_store.safety.trust import Trust
+from model_store.store import ModelStore
 from producer.client import Client
 from producer.job import Job
 
@@ -215,7 +217,8 @@ class Deployment:
     def publish(self, name: str, *, seed: int, image: ImagePreprocessing | None = None) -> Predict:
         """Publish a new model; return its predict: uint8 [items, …] -> float32 [items, 3]."""
         model = TinyModel.build(seed=seed, item_shape=ITEM_SHAPE, tile_items=_TILE_ITEMS)
-        model.publish(self.objects, name, image=image)
+        trust = Trust.from_settings(self.settings)
+        model.publish(ModelStore(objects=self.objects, trust=trust), name, image=image)
         return model.predict
 
 

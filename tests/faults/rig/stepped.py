@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fornada.coordination.interface import Admission, Claim
-from fornada.errors import BrokerError, FornadaError, ObjectNotFoundError, StoreUnavailableError
+from fornada.errors import (
+    BrokerError,
+    FornadaError,
+    ObjectNotFoundError,
+    StoreAccessError,
+    StoreUnavailableError,
+)
 from fornada.queue.celery_queue import bundles_of
 from fornada.queue.message import ShardMessage
 from fornada.storage.interface import ObjectStore
@@ -121,6 +127,8 @@ class Port:
         self.activity: Activity | None = None
         self.store_is_down: Callable[[], bool] = lambda: False
         self.broker_is_down: Callable[[], bool] = lambda: False
+        #: Whether the store refuses an object, for good as far as anybody knows.
+        self.refuses: Callable[[str], bool] = lambda _key: False
         self.objects: Any = _SteppedObjects(self, objects)
         self.coordination: Any = _SteppedCoordination(self, coordination, on_begin)
         self._queue = queue
@@ -136,10 +144,12 @@ class Port:
         return set()
 
     @contextmanager
-    def store_step(self) -> Iterator[None]:
+    def store_step(self, key: str) -> Iterator[None]:
         """A step that needs the store."""
         assert self.activity is not None
         with self.activity.step(StoreUnavailableError, is_down=self.store_is_down()):
+            if self.refuses(key):
+                raise StoreAccessError("refused by the test, for good")
             yield
 
     @contextmanager
@@ -158,7 +168,7 @@ class _SteppedObjects(StoreWrapper):
         self._port = port
 
     def around(self, operation: str, key: str) -> AbstractContextManager[object]:
-        return self._port.store_step()
+        return self._port.store_step(key)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         if self.conditional_writes:

@@ -1,7 +1,9 @@
 """The guard where kombu reads the queue, on a real server: messages come through, junk is kept."""
 
+import base64
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +11,12 @@ import pytest
 import redis
 from kombu import Queue
 
-from fornada import keys
 from fornada.events import Event, Events, MessageQuarantined
 from fornada.queue import quarantine as quarantine_module
-from fornada.queue.envelope import new_envelope
+from fornada.queue.envelope import MAX_ENVELOPE_BYTES, new_envelope
 from fornada.queue.message import ShardMessage
 from fornada.queue.quarantine import Quarantine
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from worker.app import create_app
 
@@ -79,7 +81,8 @@ def test_messages_come_through_whatever_lies_between_them(
 
     assert good == taken
     kept = consumer.quarantine.entries()
-    assert [len(raw) for raw in EXAMPLES.values()] == [e.size_bytes for e in reversed(kept)]
+    sizes = [min(len(raw), MAX_ENVELOPE_BYTES + 1) for raw in EXAMPLES.values()]
+    assert sizes == [entry.size_bytes for entry in reversed(kept)]
     assert len(EXAMPLES) + 3 == consumer.taken_count
     # None of it costs a connection, but for the first of the quarantine's own and of kombu's pool.
     assert client.info("stats")["total_connections_received"] <= connections + 2
@@ -106,6 +109,25 @@ def test_nothing_of_a_strangers_envelope_reaches_celery(
     (message,) = consumer.messages
     assert "(not shown)" == message.headers["argsrepr"]
     assert "theirs" not in repr((message.headers, message.properties, message.delivery_tag))
+
+
+def test_of_an_element_that_is_too_large_the_beginning_is_held(
+    consumer: Consumer, client: "redis.Redis", settings: Settings
+) -> None:
+    # Not a multiple of any size of a read
+    huge = bytes(range(251)) * 200_001
+    client.lpush(settings.queue, json.dumps(envelope()), huge, json.dumps(envelope()))
+
+    tracemalloc.start()
+    taken = consumer.take(2)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [GOOD, GOOD] == taken
+    assert peak_bytes < len(huge) / 5
+    (entry,) = consumer.quarantine.entries()
+    assert MAX_ENVELOPE_BYTES + 1 == entry.size_bytes
+    assert huge[:1024] == base64.b64decode(entry.start)
 
 
 def test_a_message_that_is_popped_is_guarded_as_well(
@@ -168,7 +190,7 @@ def test_keys_of_another_type_stop_no_consumer(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for key in (UNACKED, INDEX, keys.redis_quarantine(settings.queue)):
+    for key in (UNACKED, INDEX, redis_keys.quarantine(settings.queue)):
         client.set(key, "x")
     client.lpush(settings.queue, b"x", *[json.dumps(envelope()) for _ in range(3)])
 
@@ -191,7 +213,7 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
 
     for number in range(5):
         quarantine.add(b"\x1b[31m%d" % number + b"x" * 10_000, reason="r" * 10_000)
-    client.lpush(keys.redis_quarantine(settings.queue), b"of somebody else")
+    client.lpush(redis_keys.quarantine(settings.queue), b"of somebody else")
 
     newest, *_ = kept = quarantine.entries()
     assert 2 == len(kept)
@@ -201,6 +223,6 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
         len(newest.text),
         len(newest.reason),
     )
-    assert client.strlen(keys.redis_quarantine("other")) == 0
+    assert client.strlen(redis_keys.quarantine("other")) == 0
     assert 4 == quarantine.drop()
     assert [] == quarantine.entries()

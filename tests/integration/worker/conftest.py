@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fornada.jobs.outcome import JobState
 from fornada.local.stack import Stack
-from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
+from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from model_store.testing import publish_for_test
 from producer.client import Client
@@ -32,6 +32,7 @@ from ...deployment import (
     with_new_bucket,
     worker_pids,
 )
+from ...walls import no_wall
 
 ITEM_SHAPE = [6, 6]
 #: A worker's start and a job, on a busy machine.
@@ -52,7 +53,7 @@ def keras_model() -> TinyModel:
 class _Model(Protocol):
     """A model to publish, and what it predicts in this process."""
 
-    def publish(self, objects: ObjectStore, name: str) -> None:
+    def publish(self, models: ModelStore, name: str) -> None:
         """Publish it."""
 
     def predict(self, items: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -65,9 +66,9 @@ class _FastModel:
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self._delay_s = delay_s
 
-    def publish(self, objects: ObjectStore, name: str) -> None:
+    def publish(self, models: ModelStore, name: str) -> None:
         self.predict = publish_for_test(
-            ModelStore(objects=objects),
+            models,
             name=name,
             item_shape=ITEM_SHAPE,
             classes=CLASSES,
@@ -93,7 +94,9 @@ class _Deployment:
         self.objects = S3ObjectStore.from_settings(self.settings)
         self.client = Client.from_settings(self.settings)
         self.folder = folder
-        model.publish(self.objects, "m")
+        trust = Trust.from_settings(self.settings)
+        self.models = ModelStore(objects=self.objects, trust=trust, open_wall=no_wall)
+        model.publish(self.models, "m")
 
     @property
     def environ(self) -> dict[str, str]:

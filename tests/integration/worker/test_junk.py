@@ -134,3 +134,26 @@ def peak_bytes(pid: int) -> int:
     """The most memory that the process has held."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def test_a_queue_that_is_no_list_for_a_while_ends_no_process(
+    deployment: Any, wait_until: Callable[..., None]
+) -> None:
+    pids = deployment.worker_pids()
+    images = np.zeros((3, *ITEM_SHAPE), np.uint8)
+
+    # When every key that kombu uses is something else
+    with deployment.redis() as client:
+        queue = deployment.settings.queue
+        for key in (queue, "fornada:unacked", "fornada:unacked-index", "fornada:unacked-mutex"):
+            client.delete(key)
+            client.set(key, "x")
+        wait_until(lambda: "queue not read" in deployment.log())
+        client.delete(queue)
+        assert [] == list(client.scan_iter("*kombu*"))
+
+    # Then the worker goes on once the queue can be one again.
+    job = deployment.client.submit(images, model="m")
+    assert deployment.is_right(job, images)
+    assert pids == deployment.worker_pids()
+    assert "Connection to broker lost" not in deployment.log()

@@ -10,11 +10,9 @@ import pytest
 from fornada.errors import InputError
 from fornada.formats.images import decode_item
 from fornada.tensors import InputTensor
-from model_store.store import ModelStore
 from producer import LocalFiles
 
 from ...photos import add_litter, make_photos
-from ...walls import no_wall
 from .conftest import START_S
 
 pytestmark = pytest.mark.slow
@@ -66,7 +64,7 @@ def test_each_photograph_gives_what_keras_gives(
         name="photos",
         golden=golden,
         image=how,
-        store=ModelStore(objects=deployment.objects, open_wall=no_wall),
+        store=deployment.models,
     )
     start()
     files = LocalFiles(paths=[folder])

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from fornada.errors import (
 from fornada.events import Event, Events, JobEnded, Stage, StageEnded, TileComputed
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
+from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.tensors import ImagePreprocessing, InputTensor
 
@@ -914,6 +915,41 @@ def test_a_lease_is_renewed_while_the_shard_runs(
     count = len(renewed)
     assert "ended" == world.run()
     assert count == len(renewed)
+
+
+def test_a_lease_that_was_given_back_is_not_renewed(
+    world: Any, wait_until: Callable[..., None]
+) -> None:
+    # given a bundle whose first shard is given back, while the second takes long
+    world.service = world.new_service("worker-1", lease_s=0.05)
+    world.submit([ITEMS], job_id="declined")
+    world.submit([ITEMS], job_id="fine", model=world.publish("other", b"other weights").pin)
+    renewed: list[str] = []
+    real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
+
+    def renew(claims: Sequence[Claim], *, lease_s: float) -> None:
+        real_renew(claims, lease_s=lease_s)
+        renewed.extend(claim.job_id for claim in claims)
+
+    def predict(tile: np.ndarray) -> np.ndarray:
+        renewed.clear()
+        wait_until(lambda: len(renewed) >= 2)
+        return real_predict(tile)
+
+    def decline() -> None:
+        world.engine.on_build = lambda: None
+        raise ModelRefusedError("not here")
+
+    world.coordination.renew, world.engine.predict_tile = renew, predict
+    world.engine.on_build = decline
+
+    results = world.service.run_bundle(
+        [ShardMessage(job_id=job_id, shard=0) for job_id in ("declined", "fine")]
+    )
+
+    assert ["given back", "ok"] == results
+    assert {"fine"} == set(renewed)
+    assert set() == world.coordination.progress("declined").leased
 
 
 def test_manifests_are_read_once_for_many_shards_and_once_for_the_end(world: Any) -> None:
