@@ -97,7 +97,7 @@ def session_of(settings: Settings) -> Any:
     if settings.s3_access_key_id is not None:
         session.set_credentials(*_keys(settings))
     else:
-        _without_tracebacks()
+        _quieten_renewals()
         chain = session.get_component("credential_provider")
         session.register_component("credential_provider", _Provider(chain))
     return session
@@ -121,11 +121,12 @@ def _named() -> Iterator[None]:
         raise CredentialsUnusableError from exc
 
 
-def _without_tracebacks() -> None:
-    """Keep boto3 from logging a traceback for each failed renewal, and where it found keys."""
-    logger = logging.getLogger("botocore.credentials")
-    if _is_for_people not in logger.filters:
-        logger.addFilter(_is_for_people)
+def _quieten_renewals() -> None:
+    """Keep boto3 from a traceback for each failed renewal, and lines about each that succeeds."""
+    for name in ("botocore.configprovider", "botocore.credentials"):
+        logger = logging.getLogger(name)
+        if _is_for_people not in logger.filters:
+            logger.addFilter(_is_for_people)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:

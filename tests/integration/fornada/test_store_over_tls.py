@@ -3,6 +3,7 @@
 import http.server
 import itertools
 import json
+import logging
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -207,6 +208,7 @@ def test_credentials_of_a_web_identity_are_renewed_while_a_job_runs(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     (tmp_path / "token").write_text("a signed token")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{identities.server_port}")
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/worker")
@@ -236,6 +238,7 @@ def test_credentials_of_a_web_identity_are_renewed_while_a_job_runs(
         with pytest.raises(StoreCredentialsError):
             store.get("b/0")
     assert tries == len(identities.given)
+    assert [] == [record for record in caplog.records if record.name.startswith("botocore")]
     said = " ".join(record.getMessage() + str(record.exc_text) for record in caplog.records)
     assert [] == [secret for _, secret in _KEYS if secret in said]
     assert "Traceback" not in said
