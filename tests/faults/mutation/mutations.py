@@ -1151,7 +1151,7 @@ MUTATIONS = (
         path="worker/compute/model_cache.py",
         old="            self._first_load(manifest, artifact)\n",
         new="",
-        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
+        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed[conditional]",),
     ),
     # The bytes.
     Mutation(
