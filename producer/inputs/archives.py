@@ -47,7 +47,9 @@ class Archive:
             for file in self._zip_files() if self.is_zip else self._tar_files():
                 is_empty = False
                 yield file
-        if is_empty:
+        if is_empty and self.selection.include:
+            self.left_out.add(f"{self.where} has no image file that is included")
+        elif is_empty:
             raise InputError(f"{self.where} has no image file; give an archive of images")
 
     def _tar_files(self) -> Iterator[ImageFile]:

@@ -75,6 +75,17 @@ class _Reader:
     def blocks(
         self, files: Sequence[FoundFile], arrays: Mapping[FoundFile, list[FileArray]]
     ) -> Iterator[Block]:
+        is_empty = True
+        for block in self._each_block(files, arrays):
+            is_empty = False
+            yield block
+        if is_empty and self.given.left_out.reasons:
+            raise InputError(self.given.left_out.reasons[0])
+        self.given.left_out.log()
+
+    def _each_block(
+        self, files: Sequence[FoundFile], arrays: Mapping[FoundFile, list[FileArray]]
+    ) -> Iterator[Block]:
         for kind, run in groupby(files, key=lambda file: file.kind):
             if kind == "image":
                 yield from self._images(run)
@@ -84,7 +95,6 @@ class _Reader:
                     yield from self._members(file)
                 for array in arrays.get(file, ()):
                     yield from self._rows(array, file)
-        self.given.left_out.log()
 
     def _rows(self, array: FileArray, file: FoundFile) -> Iterator[ItemBlock]:
         ids, first_row = None, 0

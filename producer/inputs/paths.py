@@ -128,6 +128,8 @@ class _Finder:
             if not match.is_dir():
                 if self.selection.takes(relative.as_posix()):
                     found += self._checked(str(match), base=str(base))
+                else:
+                    found += self._archive(str(match), base=str(base), relative=str(relative))
             elif "**" not in rest and not any(map(is_litter, relative.parts)):
                 # `**` itself finds what is in a folder.
                 found += self._folder(str(match), base=str(base))
@@ -146,13 +148,25 @@ class _Finder:
             return []
         return [FoundFile(path=path, base=base, kind=kind)]
 
+    def _archive(self, path: str, *, base: str, relative: str) -> list[FoundFile]:
+        """The file if it is an archive, which may hold files that `include` names."""
+        if has_image_suffix(path) or not self.selection.takes_archive(relative):
+            return []
+        try:
+            kind = kind_of(Path(path), where=printable(path))
+        except InputError:
+            return []
+        return [FoundFile(path=path, base=base, kind=kind)] if kind in {"tar", "zip"} else []
+
     def _folder(self, folder: str, *, base: str) -> list[FoundFile]:
         """The images in `folder` and below, sorted by name; without any, what else can be read."""
         images: list[FoundFile] = []
         others: list[FoundFile] = []
         left_out = LeftOut()
         for path in self._walk(folder, left_out):
-            if not self.selection.takes(os.path.relpath(path, base)):
+            relative = os.path.relpath(path, base)
+            if not self.selection.takes(relative):
+                others += self._archive(path, base=base, relative=relative)
                 continue
             if has_image_suffix(path) and os.path.isfile(path):  # noqa: PTH113 - text
                 images.append(FoundFile(path=path, base=base, kind="image"))

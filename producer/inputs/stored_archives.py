@@ -31,9 +31,10 @@ def stored_members(
     where = archive.where
     stream: Any = _ObjectStream(archive, objects=objects)
     is_empty = True
+    selection = stored.selection.within(archive.info.key.rpartition("/")[2])
     for member in tar_members(stream, where=where):
         name = member.name.removeprefix("./")
-        if not stored.selection.takes(name):
+        if not selection.takes(name):
             continue
         if not has_image_suffix(name):
             stream.seek(member.span.first_byte)
@@ -42,7 +43,9 @@ def stored_members(
                 continue
         is_empty = False
         yield replace(member, name=name)
-    if is_empty:
+    if is_empty and selection.include:
+        stored.left_out.add(f"{where} has no image file that is included")
+    elif is_empty:
         raise InputError(f"{where} has no image file; give an archive of images")
 
 

@@ -17,7 +17,7 @@ from fornada.storage.interface import ObjectInfo, ObjectStore
 from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.file_kinds import has_image_suffix
-from producer.inputs.interface import StoredImages, listed
+from producer.inputs.interface import Selection, StoredImages, listed
 
 _T = TypeVar("_T")
 
@@ -71,7 +71,7 @@ def find_objects(
         for info in objects.list(stored.prefix, bucket=stored.bucket)
         # Consoles show a folder by means of an empty object.
         if not (info.key.endswith("/") and info.size_bytes == 0)
-        and stored.selection.takes(info.key.removeprefix(folder).lstrip("/"))
+        and _is_meant(info.key.removeprefix(folder).lstrip("/"), stored.selection)
     ]
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
@@ -152,6 +152,11 @@ def _check_names(
             f"{stored} has objects that no job can read: {listed(refused)}; rename or exclude "
             "them, or give a prefix without them"
         )
+
+
+def _is_meant(path: str, selection: Selection) -> bool:
+    # The files in an archive may be meant where it is not.
+    return selection.takes(path) or (_kind_by_name(path) == "tar" and selection.takes_archive(path))
 
 
 def _kind_by_name(key: str) -> Literal["npy", "tar", "image"] | None:

@@ -77,9 +77,18 @@ def cut_stored(
                 for file in run:
                     members = stored_members(file, stored, objects=objects)
                     yield from _archive_shards(file, members, limits)
-        stored.left_out.log()
 
-    return shards()
+    return _at_least_one(shards(), stored)
+
+
+def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Shard]:
+    is_empty = True
+    for shard in shards:
+        is_empty = False
+        yield shard
+    if is_empty:
+        raise InputError(f"{stored} has no file that is included; check --include, --exclude")
+    stored.left_out.log()
 
 
 def _checked_items(header: ArrayHeader, signature: Signature) -> int:

@@ -155,8 +155,9 @@ def test_doctor_finds_nothing_to_mend(live: Any) -> None:
     findings = live.answer("doctor", "--model", "digits@prod")["findings"]
 
     assert {"ok"} == {finding["status"] for finding in findings}, findings
-    checks = ["settings", "broker", "workers", "store", "conditional writes", "cores", "model"]
-    assert [*checks, "threads"] == [finding["check"] for finding in findings]
+    found = [finding["check"] for finding in findings]
+    assert ["settings", "inputs", "broker", "workers", "store", "conditional writes"] == found[:6]
+    assert ["cores", "model", "threads"] == found[-3:]
     assert "digits:1 loads and predicts" in findings[-2]["detail"]
 
 
@@ -167,7 +168,7 @@ def test_doctor_creates_a_bucket_and_says_what_is_missing(live: Any) -> None:
     after = live.run("doctor", "--create-bucket", **changed)
 
     assert 1 == before.returncode
-    assert "fail store: bucket 'brand-new' does not exist" in before.stdout
+    assert "bucket 'brand-new'; create it (`fornada doctor --create-bucket`)" in before.stdout
     assert "Traceback" not in before.stderr
     assert 0 == after.returncode, after.stdout
     assert "skip model: none is published; `fornada train` publishes one" in after.stdout

@@ -491,6 +491,12 @@ def test_patterns_choose_among_the_files_of_an_archive(tmp_path: Path) -> None:
     assert ["d/1.png"] == ids("one.zip", include=["d/*"])
     assert ["e/2.png"] == ids("one.zip", exclude=["d/*"])
     assert ["d/1.png", "e/2.png"] == ids("one.zip", include=["*.zip"])
+    # In archives of a folder, or of a glob, too.
+    (tmp_path / "a.png").unlink()
+    for path in ("", "*.zip"):
+        assert ["one.zip/d/1.png", "two.zip/d/1.png"] == ids(path, include=["d/*"])
+        with pytest.raises(InputError, match=r"one\.zip has no image file that is included"):
+            ids(path, include=["f/*"])
     with pytest.raises(InputError, match=r"one\.zip has no file that is included"):
         ids("one.zip", exclude=["*.zip"])
 

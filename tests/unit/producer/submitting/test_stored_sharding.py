@@ -181,6 +181,25 @@ def test_what_cannot_be_used_is_refused() -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_include_chooses_files_in_archives_too() -> None:
+    some = archive({"raw/a.png": b"a", "web/b.png": b"b"})
+    none = archive({"raw/c.png": b"c"})
+    objects = store_with({"photos/a.tar": some, "photos/b.tar": none, "photos/web/d.png": b"d"})
+    stored = StoredImages(bucket=BUCKET, prefix="photos/", selection=Selection(include=["web/*"]))
+
+    in_archive, alone = shards(objects, stored=stored)
+
+    assert {"photos/a.tar/web/b.png": b"b"} == contents_of(in_archive, objects)
+    assert [["photos/web/d.png"]] == keys_of([alone])
+    assert ["s3://lake/photos/b.tar has no image file that is included"] == stored.left_out.reasons
+    # An archive that is named itself is meant whole.
+    whole = StoredImages(bucket=BUCKET, prefix="photos/", selection=Selection(include=["a.tar"]))
+    assert 2 == len(contents_of(shards(objects, stored=whole)[0], objects))
+    nothing = StoredImages(bucket=BUCKET, prefix="photos/", selection=Selection(include=["*.gif"]))
+    with pytest.raises(InputError, match="no file that is included; check --include"):
+        shards(objects, stored=nothing)
+
+
 def test_what_no_job_may_read_is_refused_with_the_list() -> None:
     some = InputPrefixes.from_settings(
         Settings(s3_bucket=BUCKET, input_prefixes=f"s3://{BUCKET}/photos/2026")
