@@ -61,6 +61,10 @@ class ConfigError(FornadaError, ValueError, fault="caller"):
     """A `FORNADA_` setting is missing, wrong or unknown."""
 
 
+class ForeignBucketError(ConfigError, fault="caller"):
+    """Redis belongs to the jobs of another bucket."""
+
+
 class MissingExtraError(FornadaError, ImportError, fault="caller"):
     """An optional package is needed and not installed."""
 
@@ -75,6 +79,10 @@ class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
 
 class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
+
+
+class InputNotAllowedError(InputError, fault="item", exit_code=2, http_status=403):
+    """A job names an object that it may not read."""
 
 
 class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several items
@@ -180,6 +188,10 @@ class ModelUnusableError(ModelRefusedError, fault="model"):
 
 class ModelDeclinedError(ModelRefusedError, fault="worker"):
     """This worker may not or cannot load the model; another one may."""
+
+
+class ModelWallError(ModelError, RuntimeError, fault="worker"):
+    """A model takes more time or memory to load than a process may take here, or ends it."""
 
 
 class GateNotMetError(ModelError, fault="model", http_status=409):

@@ -40,7 +40,8 @@ class Event:
     text: ClassVar[str | None] = None
     level: ClassVar[int] = logging.INFO
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, text: str | None = None, level: int | None = None) -> None:
+        cls.text, cls.level = text or cls.text, level or cls.level
         dataclass(frozen=True, kw_only=True)(cls)
 
     @property
@@ -61,10 +62,8 @@ class StageEnded(Event):
     item_count: int
 
 
-class ShardFinished(Event):
+class ShardFinished(Event, text="shard finished"):
     """The shard has its outcome."""
-
-    text = "shard finished"
 
     job_id: str
     shard: int
@@ -82,11 +81,8 @@ class ShardFinished(Event):
         return not self.ends_job
 
 
-class ShardDied(Event):
+class ShardDied(Event, text="shard is dead", level=logging.ERROR):
     """The shard will not be tried again."""
-
-    text = "shard is dead"
-    level = logging.ERROR
 
     job_id: str
     shard: int
@@ -94,11 +90,8 @@ class ShardDied(Event):
     why: str
 
 
-class ShardDeferred(Event):
+class ShardDeferred(Event, text="shard deferred", level=logging.WARNING):
     """The attempt failed; the reconciler enqueues the shard again."""
-
-    text = "shard deferred"
-    level = logging.WARNING
 
     job_id: str
     shard: int
@@ -107,41 +100,30 @@ class ShardDeferred(Event):
     counted: bool
 
 
-class ShardIsolated(Event):
+class ShardIsolated(Event, text="shard isolated", level=logging.WARNING):
     """The shard may have killed workers, and is predicted in a process of its own."""
-
-    text = "shard isolated"
-    level = logging.WARNING
 
     job_id: str
     shard: int
 
 
-class BundleSplit(Event):
+class BundleSplit(Event, text="bundle split"):
     """Small shards could not be computed together, and are computed one by one."""
-
-    text = "bundle split"
 
     shard_count: int
     why: str
 
 
-class MessageDropped(Event):
+class MessageDropped(Event, text="message dropped", level=logging.ERROR):
     """A message asks for nothing that exists."""
-
-    text = "message dropped"
-    level = logging.ERROR
 
     error: str
     job_id: str | None = None
     shard: int | None = None
 
 
-class MessageQuarantined(Event):
+class MessageQuarantined(Event, text="message quarantined", level=logging.WARNING):
     """The queue held something that is no message; it is in the quarantine of the queue."""
-
-    text = "message quarantined"
-    level = logging.WARNING
 
     queue: str
     reason: str
@@ -155,31 +137,23 @@ class MessageQuarantined(Event):
         return self.count is not None
 
 
-class JobEnded(Event):
+class JobEnded(Event, text="job ended"):
     """The job's end is stored."""
-
-    text = "job ended"
 
     job_id: str
     state: str
     reason: str | None = None
 
 
-class JobUnreadable(Event):
+class JobUnreadable(Event, text="job cannot be read", level=logging.ERROR):
     """The job's manifest, its end or an outcome is none that this version can read."""
-
-    text = "job cannot be read"
-    level = logging.ERROR
 
     job_id: str
     why: str
 
 
-class JobHeldUp(Event):
+class JobHeldUp(Event, text="job is held up", level=logging.WARNING):
     """No process can go on with the job until an operator mends something."""
-
-    text = "job is held up"
-    level = logging.WARNING
 
     job_id: str
     processes: str
@@ -187,10 +161,8 @@ class JobHeldUp(Event):
     more_times_since: int | None = None
 
 
-class ShardsReenqueued(Event):
+class ShardsReenqueued(Event, text="enqueueing shards"):
     """The reconciler enqueues shards that were lost, or waited for room in the queue."""
-
-    text = "enqueueing shards"
 
     job_id: str
     shard_count: int
@@ -201,10 +173,8 @@ class ShardsReenqueued(Event):
 # Models and predict calls.
 
 
-class ModelLoaded(Event):
+class ModelLoaded(Event, text="model loaded"):
     """The process loaded a model."""
-
-    text = "model loaded"
 
     model: ModelPin
     #: The start of the artifact's digest.
@@ -214,29 +184,22 @@ class ModelLoaded(Event):
     duration_s: float
 
 
-class ModelDeclined(Event):
+class ModelDeclined(Event, text="model declined", level=logging.WARNING):
     """The process may not or cannot load a model, and leaves its jobs to other workers."""
-
-    text = "model declined"
-    level = logging.WARNING
 
     model: ModelPin
     why: str
     retry_in_s: float
 
 
-class ModelDropped(Event):
+class ModelDropped(Event, text="model dropped"):
     """The process dropped a model to make room for another."""
-
-    text = "model dropped"
 
     model: ModelPin
 
 
-class ModelCalibrated(Event):
+class ModelCalibrated(Event, text="model calibrated"):
     """The rows of the model's predict calls were measured, for this kind of machine."""
-
-    text = "model calibrated"
 
     model: ModelPin
     tile_items: int
@@ -244,10 +207,8 @@ class ModelCalibrated(Event):
     duration_s: float
 
 
-class ThreadsRaised(Event):
+class ThreadsRaised(Event, text="more shards at a time"):
     """The process takes more shards at a time."""
-
-    text = "more shards at a time"
 
     model: ModelPin
     threads: int
@@ -289,40 +250,30 @@ class StoreRequested(Event):
 # Worker processes.
 
 
-class WorkerStarted(Event):
+class WorkerStarted(Event, text="worker starts"):
     """The process is about to consume."""
-
-    text = "worker starts"
 
     worker: str
     threads: int
     engine: str
 
 
-class WorkerStopped(Event):
+class WorkerStopped(Event, text="worker stopped"):
     """The process has finished what it held."""
-
-    text = "worker stopped"
 
     worker: str
 
 
-class WorkerEnded(Event):
+class WorkerEnded(Event, text="worker ended, starting another", level=logging.WARNING):
     """The supervisor saw a process end, and starts another."""
-
-    text = "worker ended, starting another"
-    level = logging.WARNING
 
     slot: int
     code: int
     lived_s: float
 
 
-class WorkerKilled(Event):
+class WorkerKilled(Event, text="worker shows no life, killing it", level=logging.ERROR):
     """The supervisor kills a process that shows no life."""
-
-    text = "worker shows no life, killing it"
-    level = logging.ERROR
 
     slot: int
     pid: int

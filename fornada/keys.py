@@ -1,4 +1,4 @@
-"""The names of all objects, Redis keys, queues and tasks, and the rules for names."""
+"""The names of all objects, the queue and the task, and the rules for names."""
 
 import hashlib
 import re
@@ -9,9 +9,19 @@ from fornada.errors import UsageError
 
 #: The only Celery task; producers in any language address it by this name.
 TASK_RUN_SHARD = "fornada.run_shard"
+#: The queue of jobs that name none.
+DEFAULT_QUEUE = "fornada"
 
 MODELS_PREFIX = "models/"
 JOBS_PREFIX = "jobs/"
+#: The bucket's id, where every process of a deployment may read.
+BUCKET_ID = "jobs/bucket-id.json"
+#: Where callers put what jobs read in place, unless the operator names other prefixes.
+INPUTS_PREFIX = "inputs/"
+_CALIBRATIONS_PREFIX = "calibrations/"
+_PROBE_PREFIX = "probe/"
+#: All that Fornada itself writes.
+OWN_PREFIXES = (MODELS_PREFIX, JOBS_PREFIX, _CALIBRATIONS_PREFIX, _PROBE_PREFIX)
 #: The training report, beside the artifact.
 REPORT_PAGE = "report.html"
 
@@ -29,12 +39,17 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         UsageError: It is not 1 to 128 letters, digits, `.`, `_` or `-`, a letter or digit first.
     """
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise UsageError(
             f"{kind} {name!r} is not a valid name; use 1 to 128 letters, digits, '.', '_' or '-', "
             "and begin with a letter or digit"
         )
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` may be part of a key."""
+    return _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,11 @@ class VersionKeys:
         """The `.keras` file."""
         return f"{self.prefix}model.keras"
 
+    @property
+    def verdict(self) -> str:
+        """What the wall found when the version was published."""
+        return f"{self.prefix}verdict.json"
+
     def signature(self, key_id: str) -> str:
         """The signature of the manifest by the key with that id."""
         return f"{self.prefix}signatures/{key_id}.json"
@@ -129,12 +149,12 @@ def ticket_number(ticket: str) -> int:
 
 def model_calibration(sha256: str, where: str) -> str:
     """The measured tile of an artifact on one engine and kind of machine."""
-    return f"calibrations/{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+    return f"{_CALIBRATIONS_PREFIX}{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
 
 
 def probe() -> str:
     """A throwaway object that probes the store."""
-    return f"probe/{uuid.uuid4().hex}"
+    return f"{_PROBE_PREFIX}{uuid.uuid4().hex}"
 
 
 def conditions(endpoint: str) -> str:
@@ -152,6 +172,11 @@ class JobKeys:
     def prefix(self) -> str:
         """Prefix of all objects of the job."""
         return f"{JOBS_PREFIX}{self.job_id}/"
+
+    @property
+    def input_prefixes(self) -> tuple[str, ...]:
+        """Prefixes of what its shards read: inputs, indexes and item ids."""
+        return tuple(f"{self.prefix}{part}/" for part in ("input", "index", "ids"))
 
     @property
     def manifest(self) -> str:
@@ -226,127 +251,3 @@ def inline_item_ids(shard: int, sha256: str) -> str:
 def shard_of(outcome_key: str) -> int:
     """The shard that an outcome's or dead end's key belongs to."""
     return int(outcome_key.rsplit("/", 1)[-1].removesuffix(".json"))
-
-
-@dataclass(frozen=True, slots=True)
-class JobStateKeys:
-    """The Redis keys of one job; all may be lost."""
-
-    job_id: str
-
-    @property
-    def job(self) -> str:
-        """Hash: `counted` if nothing was lost since submission, attempts, start of work in ms.
-
-        Also the shard count, deadline and queue of a small job.
-        """
-        return f"fornada:job:{self.job_id}"
-
-    @property
-    def attempts(self) -> str:
-        """Hash: shard without an outcome → ids of its attempts, separated by spaces."""
-        return f"fornada:attempts:{self.job_id}"
-
-    @property
-    def errors(self) -> str:
-        """Hash: shard without an outcome → the last error of a failed attempt."""
-        return f"fornada:errors:{self.job_id}"
-
-    @property
-    def leases(self) -> str:
-        """Hash: shard → its lease, by its queue's clock (`clock.lua`)."""
-        return f"fornada:leases:{self.job_id}"
-
-    @property
-    def enqueued(self) -> str:
-        """Sorted set: shard → last enqueue, by its queue's clock in ms; removed when begun."""
-        return f"fornada:enqueued:{self.job_id}"
-
-    @property
-    def done(self) -> str:
-        """Bitmap: shards with an outcome."""
-        return f"fornada:done:{self.job_id}"
-
-    @property
-    def failed(self) -> str:
-        """Hash: dead shard → `dead`; shard with failed items → their count."""
-        return f"fornada:failed:{self.job_id}"
-
-    @property
-    def end(self) -> str:
-        """String: the first proposed end of the job, if the store cannot decide."""
-        return f"fornada:end:{self.job_id}"
-
-    @property
-    def held_up(self) -> str:
-        """Hash: process that cannot go on with the job → why."""
-        return f"fornada:held-up:{self.job_id}"
-
-    @property
-    def counters(self) -> list[str]:
-        """All of the above, which are useless once the job has ended."""
-        return [
-            self.job,
-            self.attempts,
-            self.errors,
-            self.leases,
-            self.enqueued,
-            self.done,
-            self.failed,
-            self.end,
-            self.held_up,
-        ]
-
-    @property
-    def ended(self) -> str:
-        """String: the job's end state, kept for a while so that late messages cost nothing."""
-        return f"fornada:ended:{self.job_id}"
-
-    @property
-    def end_lease(self) -> str:
-        """String: the lease of the worker that sums up the job's outcomes, as one of a shard."""
-        return f"fornada:end-lease:{self.job_id}"
-
-
-def redis_decision(question: str) -> str:
-    """String: the first answer to a question that the store cannot decide."""
-    return f"fornada:decided:{question}"
-
-
-#: The queue of jobs that name none.
-DEFAULT_QUEUE = "fornada"
-
-#: Set: ids of jobs that have not ended; a cache that the reconciler rebuilds from the store.
-REDIS_OPEN_JOBS = "fornada:open-jobs"
-
-#: Hash: job that cannot be read → why.
-REDIS_UNREADABLE_JOBS = "fornada:unreadable-jobs"
-
-#: Sorted set: the newest jobs by time of submission in ms. A cache, rebuilt with the open jobs.
-REDIS_NEWEST_JOBS = "fornada:newest-jobs"
-
-#: String: present while REDIS_OPEN_JOBS and REDIS_NEWEST_JOBS are known to be complete.
-REDIS_OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
-
-#: Begins the key of a queue's leader.
-REDIS_LEADER_PREFIX = "fornada:leader:"
-
-
-def redis_leader(queue: str) -> str:
-    """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
-    return f"{REDIS_LEADER_PREFIX}{queue}"
-
-
-def redis_quarantine(queue: str) -> str:
-    """List: what lay on the queue and is no message, newest first."""
-    return f"fornada:quarantine:{queue}"
-
-
-def redis_predict_calls(queue: str) -> str:
-    """List: calls of `client.predict` that no worker has taken yet."""
-    return f"fornada:predict:{queue}"
-
-
-def redis_predict_answers(client: str) -> str:
-    """List: answers for one client, which collects them."""
-    return f"fornada:predicted:{client}"

@@ -96,9 +96,18 @@ def _as_text(
 ) -> structlog.typing.EventDict:
     """What others wrote moves no cursor; the renderer shows what is no string by its `repr`."""
     return {
-        name: printable_lines(value) if isinstance(value, str) else value
+        name: _Text(printable_lines(value)) if isinstance(value, str) else value
         for name, value in fields.items()
     }
+
+
+class _Text(str):
+    """Text whose escapes the renderer does not escape again, where it puts quotes around it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"'{self}'"
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

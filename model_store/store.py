@@ -25,6 +25,10 @@ from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRe
 from model_store.safety.signing import ManifestSignature, PrivateKey
 from model_store.safety.trust import Trust
 from model_store.scratch import scratch_folder
+from model_store.wall.interface import OpenWall
+from model_store.wall.messages import Passed
+from model_store.wall.process import WallProcess
+from model_store.wall.verdict import Verdicts
 
 _REMEDY = "publish the model again"
 
@@ -32,10 +36,24 @@ _REMEDY = "publish the model again"
 class ModelStore:
     """Models in an object store: `models/<name>/<version>/…` and `models/<name>/aliases/…`."""
 
-    def __init__(self, *, objects: ObjectStore, trust: Trust | None = None) -> None:
-        """Models in `objects`, of which this process may load those that `trust` allows."""
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        trust: Trust | None = None,
+        open_wall: OpenWall = WallProcess,
+    ) -> None:
+        """Models in `objects`.
+
+        Args:
+            objects: The store.
+            trust: Which of its models this process may load.
+            open_wall: Loads models before they are published.
+        """
         self.objects = objects
         self.trust = trust or Trust()
+        self.open_wall = open_wall
+        self.verdicts = Verdicts(objects=objects, keys=self.trust.deployment_keys)
         self._aliases = Aliases(objects=objects)
 
     @classmethod
@@ -52,10 +70,10 @@ class ModelStore:
         draft: ModelDraft,
         *,
         artifact: Content,
-        golden_inputs: Array,
-        golden_outputs: Array,
+        golden_inputs: Array | Path,
+        golden_outputs: Array | Path,
         files: Mapping[str, bytes] | None = None,
-        check: Callable[[Path], None],
+        check: Callable[[Path], Passed | None],
         sign_key: PrivateKey | None = None,
     ) -> ModelManifest:
         """Store a new version, which exists only once all of it is written and checked.
@@ -63,11 +81,13 @@ class ModelStore:
         Args:
             draft: What the publisher states about the model.
             artifact: The `.keras` file, or its bytes.
-            golden_inputs: item dtype [items, *item_shape].
-            golden_outputs: float32 [items, classes], the model's outputs for those inputs.
+            golden_inputs: item dtype [items, *item_shape], or a `.npy` file of it.
+            golden_outputs: float32 [items, classes], the model's outputs for those inputs; or a
+                `.npy` file of it.
             files: Further files of the version, by name.
             check: Called with the file of the artifact as read back from the store; raises if the
-                model does not load or fails its golden batch, and then there is no version.
+                model does not load or fails its golden batch, and then there is no version. What it
+                returns becomes the version's verdict.
             sign_key: Signs the manifest before the version exists.
 
         Raises:
@@ -84,14 +104,16 @@ class ModelStore:
             created_at=now(),
             artifact=self._put(of_version.artifact, artifact),
             golden=GoldenBatch(
-                inputs=self._put(f"{prefix}golden-inputs.npy", to_npy(golden_inputs)),
-                outputs=self._put(f"{prefix}golden-outputs.npy", to_npy(golden_outputs)),
+                inputs=self._put(f"{prefix}golden-inputs.npy", _npy(golden_inputs)),
+                outputs=self._put(f"{prefix}golden-outputs.npy", _npy(golden_outputs)),
             ),
             files={name: self._put(prefix + name, data) for name, data in (files or {}).items()},
         )
         with scratch_folder() as folder:
             self.download(manifest.artifact, folder / "model.keras")
-            check(folder / "model.keras")
+            passed = check(folder / "model.keras")
+        if passed is not None:
+            self.verdicts.put(manifest, passed)
         if sign_key is not None:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
         self.objects.put(of_version.manifest, manifest.to_json())
@@ -303,6 +325,10 @@ class ModelStore:
             return ModelNotFoundError(f"model {ref.name} has no alias {ref.alias!r}; {remedy}")
         known = ", ".join(str(version) for version in versions[-10:])
         return ModelNotFoundError(f"model {ref.name} has no version {ref.version}; it has: {known}")
+
+
+def _npy(array: Array | Path) -> Content:
+    return array if isinstance(array, Path) else to_npy(array)
 
 
 def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:

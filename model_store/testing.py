@@ -10,7 +10,7 @@ from fornada.formats.items import Array
 from fornada.records import Task
 from fornada.tensors import Dtype, ImagePreprocessing, unnamed_tensors
 from model_store.engines.arithmetic import ArithmeticModel, arithmetic
-from model_store.manifest import ModelDraft, ModelManifest
+from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 
 _GOLDEN_ITEMS = 4
@@ -73,8 +73,7 @@ def publish_for_test(
         output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on, nan_on=nan_on
     )
     undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None})
-    manifest = ModelManifest.model_construct(**dict(draft), version=1)
-    compile_for = arithmetic(undisturbed, manifest).compile
+    compile_for = arithmetic(undisturbed, draft.input).compile
 
     def predict(items: Array) -> NDArray[np.float32]:
         return compile_for(len(items))(items)

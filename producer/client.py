@@ -10,6 +10,7 @@ from fornada.coordination.interface import Coordination
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import UsageError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
@@ -18,6 +19,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.tensors import Resize
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -52,15 +54,17 @@ class Client(Jobs):
         settings: Settings,
         channel: CallChannel | None = None,
     ) -> None:
+        prefixes = InputPrefixes.from_settings(settings)
         deployment_keys = DeploymentKeys.from_settings(settings)
         decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
-        jobs = JobStore(objects=objects, decisions=decisions)
+        jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
         creator = JobCreator(
             jobs=jobs,
             coordination=coordination,
             sender=sender,
             settings=settings,
             deployment_keys=deployment_keys,
+            bucket=BucketCheck.from_settings(settings, objects=objects, coordination=coordination),
         )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
@@ -140,6 +144,7 @@ class Client(Jobs):
             InputError: The inputs do not fit the model.
             UsageError: An option makes no sense, or `model` is not a model reference.
             ModelNotFoundError: There is no such model, version or alias.
+            ForeignBucketError: Redis belongs to another bucket.
             JobConflictError: The idempotency key was used for other work.
             BrokerError, StoreError: The job may run nevertheless; with an idempotency key, submit
                 again.

@@ -288,7 +288,7 @@ class Job:
         spec = self.manifest.shards[shard]
         if spec.item_ids is not None:
             return _parse_ids(
-                self._jobs.read_checked(spec.item_ids),
+                self._jobs.inputs.read(self.manifest, spec.item_ids),
                 positions=spec.positions,
                 are_all=spec.selected is None,
                 where=spec.item_ids.key,

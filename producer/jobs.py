@@ -6,6 +6,7 @@ from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.coordination.server_clock import ServerClock
 from fornada.errors import JobNotFoundError, MessageError, UsageError
+from fornada.jobs.job_inputs import RETRY_OF
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
@@ -16,7 +17,7 @@ from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of
 from producer.upkeep.retention import purge
-from producer.upkeep.retry import RETRY_OF, lost_shards, retry_id, retry_of
+from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
 
 
@@ -125,8 +126,9 @@ class Jobs:
     def purge(self, older_than: timedelta) -> list[str]:
         """Delete jobs that ended longer ago than `older_than`; return their ids.
 
-        Open jobs are never deleted, nor a job whose images an open retry reads. Uploads that never
-        became a job are deleted too, after a day at the earliest. If it fails, call it again.
+        Open jobs are never deleted, nor a job that an open verification reads, or a retry that is
+        kept. Uploads that never became a job are deleted too, after a day at the earliest. If it
+        fails, call it again.
 
         Raises:
             UsageError: `older_than` is no `timedelta`.

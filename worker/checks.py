@@ -15,6 +15,8 @@ from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
+from worker.compute.artifact_cache import ArtifactCache
+from worker.compute.first_load import FirstLoads
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import shard_cost
 from worker.compute.tile_choice import Calibrations, calibrations
@@ -74,6 +76,8 @@ def _load_and_predict(
     # Loading predicts the golden batch, and refuses the model if its outputs differ.
     with scratch_folder() as folder:
         models.download(manifest.artifact, folder / "model.keras")
+        disk = ArtifactCache(settings.cache_dir)
+        FirstLoads(settings, models=models, disk=disk).check(manifest, folder / "model.keras")
         predictor = EnginePredictor(
             manifest,
             folder / "model.keras",

@@ -9,15 +9,22 @@ import click
 
 from fornada import logs
 from fornada.commands.output import say
-from fornada.errors import LocalDiskError, UsageError
+from fornada.coordination.redis import RedisCoordination
+from fornada.errors import FornadaError, LocalDiskError, UsageError
 from fornada.events import LOGGED
 from fornada.files.private_folder import check_private, make_private
 from fornada.files.scratch import remove_leftovers, scratch_folder
+from fornada.jobs.bucket_id import BucketCheck
+from fornada.logs import get_logger
 from fornada.settings import Settings
+from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import find_engine, require_engine
 from worker.host.hardware import gpu_of_each, granted_cores, visible_gpus
 from worker.host.health import live_and_stale
 from worker.host.supervisor import Supervisor, worker_command
+
+log = get_logger(__name__)
 
 
 @click.command()
@@ -49,8 +56,11 @@ def worker(processes: int | None, exact: bool, health: bool) -> None:  # noqa: F
     if exact:
         settings = _exact(settings)
     engine = require_engine(settings.engine)
+    # An unusable one is told here, once, and not by each process.
+    InputPrefixes.from_settings(settings)
     _require_folder(settings.cache_dir)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
+    _require_own_bucket(settings)
     gpus = visible_gpus(os.environ) if engine.uses_gpu else []
     environs = [
         {**gpu, "FORNADA_ENGINE": engine.name}
@@ -81,6 +91,20 @@ def _report_health(settings: Settings) -> int:
     live, stale = live_and_stale(settings.cache_dir)
     say(f"{len(live)} workers show life, {len(stale)} do not")
     return 0 if live and not stale else 1
+
+
+def _require_own_bucket(settings: Settings) -> None:
+    """Check that Redis belongs to the bucket, unless one of them is away: workers wait for it."""
+    try:
+        BucketCheck.from_settings(
+            settings,
+            objects=open_store(settings),
+            coordination=RedisCoordination.from_settings(settings),
+        ).check()
+    except FornadaError as exc:
+        if exc.fault != "transient":
+            raise
+        log.warning("bucket not compared with Redis yet", error=str(exc))
 
 
 def _require_folder(folder: Path) -> None:

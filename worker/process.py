@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fornada.calls.redis import RedisCallChannel
@@ -13,10 +14,12 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.reconciler import Reconciler
+from fornada.memory import release_memory
 from fornada.queue.celery_queue import CelerySender
 from fornada.queue.interface import Sender
 from fornada.settings import Settings
@@ -24,6 +27,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.storage.reporting import ReportingStore
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.interface import Engine
 from model_store.manifest import ModelManifest
@@ -33,6 +37,7 @@ from worker import app as celery_app
 from worker import tasks
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.direct_calls import PredictServer
+from worker.compute.first_load import FirstLoads
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
@@ -86,6 +91,8 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         activity=activity,
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
+        # What calls took would be kept for the next ones: 150 MB of a MobileNet.
+        on_idle=partial(release_memory, dropped=False),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)
@@ -121,7 +128,8 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
         coordination.refuse_cluster()
     deployment_keys = DeploymentKeys.from_settings(settings)
     decisions = SignedDecisions(coordination, deployment_keys=deployment_keys)
-    jobs = JobStore(objects=objects, decisions=decisions)
+    prefixes = InputPrefixes.from_settings(settings)
+    jobs = JobStore(objects=objects, decisions=decisions, prefixes=prefixes)
     return _Shared(
         settings=settings,
         worker=worker_name(),
@@ -155,11 +163,13 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         concurrency.fit(manifest, predictor)
         return predictor
 
+    disk = ArtifactCache(settings.cache_dir)
     return ModelCache(
         settings,
         models=models,
         build=build,
-        disk=ArtifactCache(settings.cache_dir),
+        disk=disk,
+        first_load=FirstLoads(settings, models=models, disk=disk).check,
         forget=shared.engine.forget,
         events=events,
     )
@@ -197,6 +207,9 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
         manifests=shared.manifests,
         recovery=shared.coordination,
         sender=sender,
+        check_bucket=BucketCheck.from_settings(
+            shared.settings, objects=shared.objects, coordination=shared.coordination
+        ).check,
         settings=shared.settings,
         holder=shared.worker,
         deployment_keys=shared.deployment_keys,

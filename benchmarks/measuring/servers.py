@@ -103,6 +103,7 @@ class Servers:
         return {
             **self.stack.environ,
             "FORNADA_S3_BUCKET": bucket,
+            "FORNADA_INPUT_PREFIXES": f"s3://{BUCKET}/",
             "FORNADA_CACHE_DIR": str(folder / bucket),
             "FORNADA_LOG_LEVEL": "WARNING",
         }

@@ -26,6 +26,8 @@ from fornada.trust.deployment_keys import HMAC_DIGITS, NO_KEYS, DeploymentKeys, 
 
 #: Most bytes of items in one call; more is a job.
 MAX_CALL_BYTES = 1024 * 1024
+#: Most bytes of outputs in its answer, which Redis takes as one value with the header.
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_REQUEST_HEADER_BYTES = 4096
 #: Ranges of failed rows can be many.
 _MAX_ANSWER_HEADER_BYTES = 16 * 1024 * 1024

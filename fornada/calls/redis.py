@@ -5,8 +5,8 @@ from typing import Any
 
 import redis
 
-from fornada import keys
 from fornada.errors import BacklogFullError
+from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.settings import Settings
 
@@ -44,7 +44,7 @@ class RedisCallChannel:
     @translated
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:
         waiting = self._ask(
-            keys=[keys.redis_predict_calls(queue)], args=[MAX_WAITING, _FORGET_S, *frames]
+            keys=[redis_keys.predict_calls(queue)], args=[MAX_WAITING, _FORGET_S, *frames]
         )
         if waiting < 0:
             raise BacklogFullError(
@@ -56,7 +56,7 @@ class RedisCallChannel:
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.blmpop(
-                timeout_s, 1, keys.redis_predict_calls(queue), direction="LEFT", count=count
+                timeout_s, 1, redis_keys.predict_calls(queue), direction="LEFT", count=count
             )
             pipe.time()
             taken, time = pipe.execute()
@@ -66,20 +66,20 @@ class RedisCallChannel:
     def answer(self, frames: Mapping[str, Sequence[bytes]]) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
             for client, answers in frames.items():
-                key = keys.redis_predict_answers(client)
+                key = redis_keys.predict_answers(client)
                 pipe.rpush(key, *answers)
                 pipe.expire(key, _FORGET_S)
             pipe.execute()
 
     @translated
     def collect(self, client: str, *, count: int, timeout_s: float) -> list[bytes]:
-        key = keys.redis_predict_answers(client)
+        key = redis_keys.predict_answers(client)
         taken = self._redis.blmpop(timeout_s, 1, key, direction="LEFT", count=count)
         return list(taken[1]) if taken else []
 
     @translated
     def waiting(self, queue: str) -> int:
-        return int(self._redis.llen(keys.redis_predict_calls(queue)))
+        return int(self._redis.llen(redis_keys.predict_calls(queue)))
 
     @translated
     def time_ms(self) -> int:

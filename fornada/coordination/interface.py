@@ -122,6 +122,12 @@ class OpenJobs(Protocol):
     def queue_length(self, queue: str) -> int:
         """Messages waiting in the queue."""
 
+    def stamped(self) -> bytes | None:
+        """Whose jobs these are, if that is known."""
+
+    def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
+        """Note whose jobs these are, if nobody did or to `replace` it; return what is noted."""
+
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         """List the job as open, even if a job of that id has ended.
 

@@ -45,6 +45,7 @@ class _Memory:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.bucket_id: bytes | None = None
         self.open_jobs: set[str] = set()
         #: Job → why it cannot be read.
         self.unreadable: dict[str, str] = {}
@@ -107,6 +108,16 @@ class InMemoryCoordination:
 
     def queue_length(self, queue: str) -> int:  # noqa: ARG002 - there is one queue here
         return self._queue_length()
+
+    def stamped(self) -> bytes | None:
+        with self._memory.lock:
+            return self._memory.bucket_id
+
+    def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
+        with self._memory.lock:
+            if replace or self._memory.bucket_id is None:
+                self._memory.bucket_id = bucket_id
+            return self._memory.bucket_id
 
     def open_job(self, job_id: str, *, new: bool = False) -> None:
         with self._memory.lock:

@@ -5,11 +5,11 @@ from typing import Any
 
 import redis
 
-from fornada import keys
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.logs import get_logger
+from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.address import redis_address
 from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.redis_server.facts import ServerFacts, missing_rights, read_facts, refuse_cluster
@@ -33,7 +33,7 @@ class RedisDecisions:
 
     @translated
     def decide(self, question: str, answer: bytes) -> bytes:
-        key = keys.redis_decision(question)
+        key = redis_keys.decision(question)
         first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
         return answer if first is None else first.encode(errors="surrogateescape")
 
@@ -41,7 +41,7 @@ class RedisDecisions:
     def decide_ends(
         self, ends: Mapping[str, bytes], *, only_counted: bool = False
     ) -> dict[str, bytes]:
-        jobs = [keys.JobStateKeys(job_id) for job_id in ends]
+        jobs = [redis_keys.JobStateKeys(job_id) for job_id in ends]
         decided: list[str] = self._decide_ends(
             keys=flat((job.job, job.ended, job.end) for job in jobs),
             args=[FORGET_AFTER_MS, int(only_counted), *ends.values()],
@@ -102,7 +102,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         """The reconciler that leads the queue; `None` if none did in the last minute."""
         with self._redis.pipeline() as pipe:
             pipe.time()
-            pipe.hmget(keys.redis_leader(self._queue), "beat", "at_ms")
+            pipe.hmget(redis_keys.leader(self._queue), "beat", "at_ms")
             time, (beat, at_ms) = pipe.execute()
         # The server's clock may have been set back since.
         if beat is None or abs(milliseconds(time) - int(at_ms)) > _SEEN_MS:

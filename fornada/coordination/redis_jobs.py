@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import redis
 
-from fornada import keys
 from fornada.coordination.interface import (
     HELD_UP_S,
     MOST_UNREADABLE,
@@ -20,6 +19,7 @@ from fornada.coordination.interface import (
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.records import MAX_SHARDS
+from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import milliseconds, translated
 
 #: How long an ended job is remembered; later messages ask the store. 300,000 keys at 500 jobs/s.
@@ -51,27 +51,39 @@ class RedisOpenJobs:
         return int(self._redis.llen(queue))
 
     @translated
+    def stamped(self) -> bytes | None:
+        bucket_id: str | None = self._redis.get(redis_keys.BUCKET)
+        return None if bucket_id is None else bucket_id.encode(errors="surrogateescape")
+
+    @translated
+    def stamp(self, bucket_id: bytes, *, replace: bool = False) -> bytes:
+        first: str | None = self._redis.set(
+            redis_keys.BUCKET, bucket_id, nx=not replace, get=not replace
+        )
+        return bucket_id if replace or first is None else first.encode(errors="surrogateescape")
+
+    @translated
     def open_job(self, job_id: str, *, new: bool = False) -> None:
-        job = keys.JobStateKeys(job_id)
+        job = redis_keys.JobStateKeys(job_id)
         if new:
             self._open_new(
-                keys=[keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, job.ended, *job.counters],
+                keys=[redis_keys.OPEN_JOBS, redis_keys.NEWEST_JOBS, job.ended, *job.counters],
                 args=[job_id, _ENDED_MS, FORGET_AFTER_MS, NEWEST_JOBS],
             )
             return
         with self._redis.pipeline() as pipe:
-            pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+            pipe.sadd(redis_keys.OPEN_JOBS, job_id)
             pipe.delete(job.ended)
             pipe.execute()
 
     @translated
     def register_small_jobs(self, jobs: Sequence[SmallJob], *, queue: str, window: int) -> bool:
-        states = [keys.JobStateKeys(job.job_id) for job in jobs]
+        states = [redis_keys.JobStateKeys(job.job_id) for job in jobs]
         facts = [(job.job_id, job.shard_count, _deadline_ms(job.deadline)) for job in jobs]
         room = self._register_small_jobs(
             keys=[
-                keys.REDIS_OPEN_JOBS,
-                keys.REDIS_NEWEST_JOBS,
+                redis_keys.OPEN_JOBS,
+                redis_keys.NEWEST_JOBS,
                 queue,
                 *flat((job.job, job.enqueued) for job in states),
             ],
@@ -82,13 +94,13 @@ class RedisOpenJobs:
     @translated
     def mark_enqueued(self, job_id: str, shards: Iterable[int]) -> None:
         self._mark_enqueued(
-            keys=[keys.REDIS_OPEN_JOBS, keys.JobStateKeys(job_id).enqueued],
+            keys=[redis_keys.OPEN_JOBS, redis_keys.JobStateKeys(job_id).enqueued],
             args=[job_id, self._queue, FORGET_AFTER_MS, *shards],
         )
 
     @translated
     def progress(self, job_id: str) -> Progress:
-        state = keys.JobStateKeys(job_id)
+        state = redis_keys.JobStateKeys(job_id)
         # One step: a shard that moves on meanwhile is seen in one place.
         now_ms, clock_ms, done, leased, running, *tables = self._progress(
             keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
@@ -114,16 +126,16 @@ class RedisOpenJobs:
     @translated
     def open_jobs(self) -> set[str] | None:
         with self._redis.pipeline() as pipe:
-            pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
-            pipe.smembers(keys.REDIS_OPEN_JOBS)
+            pipe.exists(redis_keys.OPEN_JOBS_COMPLETE)
+            pipe.smembers(redis_keys.OPEN_JOBS)
             complete, job_ids = pipe.execute()
         return cast("set[str]", job_ids) if complete else None
 
     @translated
     def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:
         with self._redis.pipeline() as pipe:
-            pipe.exists(keys.REDIS_OPEN_JOBS_COMPLETE)
-            pipe.zrevrange(keys.REDIS_NEWEST_JOBS, skip, skip + count - 1)
+            pipe.exists(redis_keys.OPEN_JOBS_COMPLETE)
+            pipe.zrevrange(redis_keys.NEWEST_JOBS, skip, skip + count - 1)
             complete, job_ids = pipe.execute()
         return cast("list[str]", job_ids) if complete else []
 
@@ -131,12 +143,12 @@ class RedisOpenJobs:
     def held_up(self, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.hgetall(keys.JobStateKeys(job_id).held_up)
+                pipe.hgetall(redis_keys.JobStateKeys(job_id).held_up)
             return {j: why for j, why in zip(job_ids, pipe.execute(), strict=True) if why}
 
     @translated
     def hold_up(self, job_id: str, process: str, why: str) -> None:
-        held_up = keys.JobStateKeys(job_id).held_up
+        held_up = redis_keys.JobStateKeys(job_id).held_up
         with self._redis.pipeline() as pipe:
             pipe.hset(held_up, process, why[:MOST_WHY_CHARACTERS])
             pipe.pexpire(held_up, round(HELD_UP_S * 1000))
@@ -145,29 +157,29 @@ class RedisOpenJobs:
     @translated
     def quarantine_job(self, job_id: str, why: str) -> bool:
         with self._redis.pipeline() as pipe:
-            pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
-            pipe.hexists(keys.REDIS_UNREADABLE_JOBS, job_id)
-            pipe.hlen(keys.REDIS_UNREADABLE_JOBS)
+            pipe.srem(redis_keys.OPEN_JOBS, job_id)
+            pipe.hexists(redis_keys.UNREADABLE_JOBS, job_id)
+            pipe.hlen(redis_keys.UNREADABLE_JOBS)
             _, known, count = pipe.execute()
         if known or count >= MOST_UNREADABLE:
             return False
         with self._redis.pipeline() as pipe:
-            pipe.hset(keys.REDIS_UNREADABLE_JOBS, job_id, why[:MOST_WHY_CHARACTERS])
-            pipe.pexpire(keys.REDIS_UNREADABLE_JOBS, FORGET_AFTER_MS)
+            pipe.hset(redis_keys.UNREADABLE_JOBS, job_id, why[:MOST_WHY_CHARACTERS])
+            pipe.pexpire(redis_keys.UNREADABLE_JOBS, FORGET_AFTER_MS)
             new, _ = pipe.execute()
         return bool(new)
 
     @translated
     def unreadable_jobs(self) -> dict[str, str]:
-        return cast("dict[str, str]", self._redis.hgetall(keys.REDIS_UNREADABLE_JOBS))
+        return cast("dict[str, str]", self._redis.hgetall(redis_keys.UNREADABLE_JOBS))
 
     @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
-                pipe.srem(keys.REDIS_OPEN_JOBS, job_id)
-                pipe.zrem(keys.REDIS_NEWEST_JOBS, job_id)
-                pipe.hdel(keys.REDIS_UNREADABLE_JOBS, job_id)
+                pipe.srem(redis_keys.OPEN_JOBS, job_id)
+                pipe.zrem(redis_keys.NEWEST_JOBS, job_id)
+                pipe.hdel(redis_keys.UNREADABLE_JOBS, job_id)
             pipe.execute()
 
     @translated
@@ -176,15 +188,17 @@ class RedisOpenJobs:
             return
         with self._redis.pipeline() as pipe:
             for job_id, state in states.items():
-                pipe.set(keys.JobStateKeys(job_id).ended, state, px=_ENDED_MS)
-            pipe.srem(keys.REDIS_OPEN_JOBS, *states)
-            pipe.delete(*(key for job_id in states for key in keys.JobStateKeys(job_id).counters))
+                pipe.set(redis_keys.JobStateKeys(job_id).ended, state, px=_ENDED_MS)
+            pipe.srem(redis_keys.OPEN_JOBS, *states)
+            pipe.delete(
+                *(key for job_id in states for key in redis_keys.JobStateKeys(job_id).counters)
+            )
             pipe.execute()
 
     @translated
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         held = self._hold(
-            keys=[keys.JobStateKeys(job_id).end_lease],
+            keys=[redis_keys.JobStateKeys(job_id).end_lease],
             args=[holder, self._queue, round(lease_s * 1000)],
         )
         return bool(held)
@@ -193,7 +207,7 @@ class RedisOpenJobs:
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
         known = "" if after is None else f"{after.holder} {after.number}"
         last: str = self._beat(
-            keys=[keys.redis_leader(self._queue)],
+            keys=[redis_keys.leader(self._queue)],
             args=[holder, known, round(step_s * 1000), FORGET_AFTER_MS],
         )
         name, _, number = last.rpartition(" ")
@@ -205,7 +219,7 @@ class RedisOpenJobs:
         states: dict[str, set[str]] = {"unclear": set(), "other": set()}
         for start in range(0, len(job_ids), _JOBS_PER_CALL):
             some = job_ids[start : start + _JOBS_PER_CALL]
-            jobs = [keys.JobStateKeys(job_id) for job_id in some]
+            jobs = [redis_keys.JobStateKeys(job_id) for job_id in some]
             found = self._triage(
                 keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
                 args=[self._queue, round(patience_s * 1000)],
@@ -224,7 +238,7 @@ class RedisOpenJobs:
             return
         bits = np.zeros(int(numbers.max()) + 1, bool)
         bits[numbers] = True
-        done = keys.JobStateKeys(job_id).done
+        done = redis_keys.JobStateKeys(job_id).done
         restored = f"{done}:restored"
         with self._redis.pipeline() as pipe:
             pipe.set(restored, np.packbits(bits).tobytes())
@@ -235,7 +249,7 @@ class RedisOpenJobs:
 
     @translated
     def forget_done(self, job_id: str, shards: Iterable[int]) -> None:
-        job = keys.JobStateKeys(job_id)
+        job = redis_keys.JobStateKeys(job_id)
         with self._redis.pipeline() as pipe:
             for shard in shards:
                 pipe.setbit(job.done, shard, 0)
@@ -244,7 +258,7 @@ class RedisOpenJobs:
 
     @translated
     def restore_small_job(self, job: SmallJob) -> None:
-        key = keys.JobStateKeys(job.job_id).job
+        key = redis_keys.JobStateKeys(job.job_id).job
         facts = {
             "shards": job.shard_count,
             "deadline_ms": _deadline_ms(job.deadline),
@@ -257,7 +271,7 @@ class RedisOpenJobs:
 
     @translated
     def forget_small_job(self, job_id: str) -> None:
-        self._redis.hdel(keys.JobStateKeys(job_id).job, "shards", "deadline_ms", "queue")
+        self._redis.hdel(redis_keys.JobStateKeys(job_id).job, "shards", "deadline_ms", "queue")
 
     @translated
     def rebuild_open_jobs(
@@ -265,13 +279,13 @@ class RedisOpenJobs:
     ) -> None:
         with self._redis.pipeline() as pipe:
             for job_id in job_ids:
-                pipe.sadd(keys.REDIS_OPEN_JOBS, job_id)
+                pipe.sadd(redis_keys.OPEN_JOBS, job_id)
             if newest:
                 # What Redis saw itself is exact.
                 times_ms = {job_id: at.timestamp() * 1e3 for job_id, at in newest.items()}
-                pipe.zadd(keys.REDIS_NEWEST_JOBS, times_ms, nx=True)
-                pipe.zremrangebyrank(keys.REDIS_NEWEST_JOBS, 0, -NEWEST_JOBS - 1)
-            pipe.set(keys.REDIS_OPEN_JOBS_COMPLETE, "1")
+                pipe.zadd(redis_keys.NEWEST_JOBS, times_ms, nx=True)
+                pipe.zremrangebyrank(redis_keys.NEWEST_JOBS, 0, -NEWEST_JOBS - 1)
+            pipe.set(redis_keys.OPEN_JOBS_COMPLETE, "1")
             pipe.execute()
 
 

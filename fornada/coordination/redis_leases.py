@@ -6,7 +6,6 @@ from typing import Any
 
 import redis
 
-from fornada import keys
 from fornada.coordination.interface import (
     HELD_UP_S,
     MOST_HELD_UP,
@@ -16,6 +15,7 @@ from fornada.coordination.interface import (
     ShardEnd,
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import translated
 
 
@@ -34,7 +34,7 @@ class RedisLeases:
 
     @translated
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:
-        jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
+        jobs = [redis_keys.JobStateKeys(claim.job_id) for claim in claims]
         at_ms, *told = self._begin(
             keys=flat((j.job, j.attempts, j.leases, j.done, j.ended, j.enqueued) for j in jobs),
             args=[
@@ -53,7 +53,7 @@ class RedisLeases:
     @translated
     def renew(self, claims: Sequence[Claim], *, lease_s: float) -> None:
         self._renew(
-            keys=[keys.JobStateKeys(claim.job_id).leases for claim in claims],
+            keys=[redis_keys.JobStateKeys(claim.job_id).leases for claim in claims],
             args=[
                 self._queue,
                 round(lease_s * 1000),
@@ -63,13 +63,13 @@ class RedisLeases:
 
     @translated
     def forget_attempt(self, claim: Claim) -> None:
-        job = keys.JobStateKeys(claim.job_id)
+        job = redis_keys.JobStateKeys(claim.job_id)
         self._forget_attempt(keys=[job.job, job.attempts], args=[claim.shard, claim.attempt])
         self._end_attempt(keys=[job.leases], args=[claim.shard, claim.attempt])
 
     @translated
     def give_back(self, claims: Sequence[Claim], *, process: str, why: str) -> None:
-        jobs = [keys.JobStateKeys(claim.job_id) for claim in claims]
+        jobs = [redis_keys.JobStateKeys(claim.job_id) for claim in claims]
         self._give_back(
             keys=flat((j.job, j.attempts, j.leases, j.enqueued, j.held_up) for j in jobs),
             args=[
@@ -83,7 +83,7 @@ class RedisLeases:
 
     @translated
     def note_failure(self, claim: Claim, error: str) -> None:
-        job = keys.JobStateKeys(claim.job_id)
+        job = redis_keys.JobStateKeys(claim.job_id)
         with self._redis.pipeline() as pipe:
             pipe.hset(job.errors, str(claim.shard), error[:500])
             pipe.pexpire(job.errors, FORGET_AFTER_MS)
@@ -92,12 +92,12 @@ class RedisLeases:
 
     @translated
     def last_error(self, job_id: str, shard: int) -> str | None:
-        error: str | None = self._redis.hget(keys.JobStateKeys(job_id).errors, str(shard))
+        error: str | None = self._redis.hget(redis_keys.JobStateKeys(job_id).errors, str(shard))
         return error
 
     @translated
     def mark_done(self, job_id: str, ends: Sequence[ShardEnd]) -> int:
-        job = keys.JobStateKeys(job_id)
+        job = redis_keys.JobStateKeys(job_id)
         found = ((end.shard, "dead" if end.dead else str(end.item_errors)) for end in ends)
         done_count: int = self._mark_done(
             keys=[job.done, job.failed, job.enqueued, job.attempts, job.errors, job.leases],

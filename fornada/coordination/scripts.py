@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from fornada import keys
+from fornada.redis_server import keys as redis_keys
 
 #: Counters of a job are dropped after 30 days without a change.
 FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
@@ -17,7 +17,7 @@ def script(client: "redis.Redis", name: str) -> Any:
     """`lua/<name>.lua`, to be called with `keys` and `args`."""
     # Any: redis-py types keys and arguments more narrowly than it takes them.
     texts = (files("fornada.coordination").joinpath(f"lua/{part}.lua") for part in ("clock", name))
-    names = f"local LEADER = '{keys.REDIS_LEADER_PREFIX}'\n"
+    names = f"local LEADER = '{redis_keys.LEADER_PREFIX}'\n"
     return client.register_script(names + "".join(text.read_text() for text in texts))
 
 

@@ -98,7 +98,7 @@ class ShardInput(Record):
     @property
     def needs_version_3(self) -> bool:
         """Whether it has a field that older versions lack."""
-        ranged = any(ref.first_byte is not None for ref in self._refs)
+        ranged = any(ref.first_byte is not None for ref in self.refs)
         selects = self.selected is not None or bool(self.item_errors)
         return ranged or selects or self.format == "tar" or self.index is not None
 
@@ -111,10 +111,11 @@ class ShardInput(Record):
     @property
     def is_inline(self) -> bool:
         """Whether some of its bytes are in the manifest."""
-        return any(ref.inline is not None for ref in self._refs)
+        return any(ref.inline is not None for ref in self.refs)
 
     @property
-    def _refs(self) -> list[ObjectRef]:
+    def refs(self) -> list[ObjectRef]:
+        """All objects that it names."""
         return [*self.objects, *filter(None, [self.item_ids, self.index])]
 
 

@@ -107,7 +107,7 @@ def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
             return unreadable[index]
         try:
             return fetch(objects[positions[index]])
-        except (IntegrityError, ObjectNotFoundError) as exc:
+        except (InputError, IntegrityError, ObjectNotFoundError) as exc:
             return str(exc)
 
     contents = list(in_parallel(content, range(shard.item_count)))

@@ -5,14 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from fornada.errors import BucketNotFoundError, InputError, StoreAccessError
+from fornada.errors import InputError
 from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
 from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.shard_files import Decoded, ImageFiles, fetch_archive, fetch_objects
+from fornada.jobs.shard_files import Decoded, Fetch, ImageFiles, fetch_archive, fetch_objects
 from fornada.jobs.store import JobStore
-from fornada.records import ObjectRef
 from fornada.tensors import InputTensor, text_of
 
 
@@ -23,12 +22,12 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
         InputError: The whole shard is unusable: wrong shape, dtype or count, or a damaged archive.
         StoreError: An object is missing, changed, or cannot be reached.
     """
-    fetch = partial(_fetch, jobs=jobs)
+    fetch = partial(jobs.inputs.read, manifest)
     if shard.format == "image":
         return fetch_objects(shard, fetch=fetch)
     if shard.format == "tar":
         return fetch_archive(shard, fetch=fetch)
-    return _read_array(manifest.input, shard, jobs=jobs).without(shard.item_errors)
+    return _read_array(manifest.input, shard, fetch=fetch).without(shard.item_errors)
 
 
 def decode_items(
@@ -53,14 +52,14 @@ def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> I
     return decode_items(fetch_items(manifest, shard, jobs=jobs), manifest).items
 
 
-def _read_array(tensor: InputTensor, shard: ShardInput, *, jobs: JobStore) -> Items:
+def _read_array(tensor: InputTensor, shard: ShardInput, *, fetch: Fetch) -> Items:
     if len(shard.objects) != 1:
         raise InputError(
             f"a shard of {shard.item_count} items names {len(shard.objects)} objects of format "
             "npy, which needs 1; write its manifest again"
         )
     ref = shard.objects[0]
-    array = from_npy(_fetch(ref, jobs=jobs), where=ref.key)
+    array = from_npy(fetch(ref), where=ref.key)
     if array.ndim and not tensor.is_open:
         fitted = fitted_shape(array.shape[1:], tensor.shape)
         array = array if fitted is None else array.reshape(len(array), *fitted)
@@ -76,16 +75,3 @@ def _read_array(tensor: InputTensor, shard: ShardInput, *, jobs: JobStore) -> It
         )
     rows = array if shard.selected is None else array[shard.positions]
     return Items.of_array(rows, tensor=tensor)
-
-
-def _fetch(ref: ObjectRef, *, jobs: JobStore) -> bytes:
-    try:
-        return jobs.read_checked(ref)
-    except (BucketNotFoundError, StoreAccessError) as exc:
-        if ref.bucket is None:
-            raise
-        # Our own bucket is the operator's concern; any other is part of the input.
-        raise InputError(
-            f"{ref.key} in bucket {ref.bucket!r} cannot be read ({exc}); let the workers read that "
-            "bucket, or submit the images themselves"
-        ) from exc

@@ -8,6 +8,7 @@ from fornada.coordination.interface import Decisions
 from fornada.errors import JobConflictError, JobNotFoundError, MessageError, ObjectNotFoundError
 from fornada.jobs.creation import conflict, first_created, work_of
 from fornada.jobs.ids import ContentAddressedManifest, is_generated_id
+from fornada.jobs.job_inputs import JobInputs
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
@@ -16,6 +17,7 @@ from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import now
 from fornada.storage.interface import ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 
 log = get_logger(__name__)
 
@@ -26,16 +28,25 @@ _ENDS_PER_STEP = 8
 class JobStore(OutcomeStore):
     """Reads and writes the objects under `jobs/`; the store is the truth about every job."""
 
-    def __init__(self, *, objects: ObjectStore, decisions: Decisions | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        decisions: Decisions | None = None,
+        prefixes: InputPrefixes | None = None,
+    ) -> None:
         """Read and write through `objects`.
 
         Args:
             objects: The store.
             decisions: Needed to create or end jobs: a store that ignores conditions
                 cannot tell which of two writers came first.
+            prefixes: Where jobs may read what Fornada did not store; without any, nowhere.
         """
         super().__init__(objects=objects)
         self._decisions = decisions
+        #: Reads what manifests name.
+        self.inputs = JobInputs(objects=objects, prefixes=prefixes, manifest_of=self.manifest)
 
     def create(self, manifest: JobManifest) -> JobManifest:
         """Write the manifest if its id is new; otherwise return the existing one.
@@ -76,14 +87,24 @@ class JobStore(OutcomeStore):
             raise _not_found(job_id)
         return manifest
 
+    def manifest_etag(self, job_id: str) -> str:
+        """The store's name for the bytes of the job's manifest, which is not read.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        try:
+            return self.objects.get(keys.JobKeys(job_id).manifest, max_bytes=1).etag
+        except ObjectNotFoundError as exc:
+            raise _not_found(job_id) from exc
+
     def require(self, job_id: str) -> None:
         """Check that the job exists, without reading its manifest.
 
         Raises:
             JobNotFoundError: No job has this id.
         """
-        if not self._exists(keys.JobKeys(job_id).manifest):
-            raise _not_found(job_id)
+        self.manifest_etag(job_id)
 
     def manifest_written_at(self, job_id: str) -> datetime | None:
         """When the job's manifest was written, by the store's clock, if there is one."""

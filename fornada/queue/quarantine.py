@@ -6,9 +6,9 @@ from typing import cast
 import redis
 from pydantic import AwareDatetime, Field
 
-from fornada import keys
 from fornada.errors import MessageError
 from fornada.records import Record, now
+from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import connected, translated
 from fornada.settings import Settings
 
@@ -42,7 +42,7 @@ class Quarantine:
     def __init__(self, client: "redis.Redis", *, queue: str) -> None:
         """`client` does not decode responses."""
         self._client = client
-        self._key = keys.redis_quarantine(queue)
+        self._key = redis_keys.quarantine(queue)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Quarantine":

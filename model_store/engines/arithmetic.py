@@ -16,7 +16,6 @@ from fornada.records import Record
 from fornada.tensors import InputTensor
 from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
-from model_store.manifest import ModelManifest
 
 
 class ArithmeticModel(Record):
@@ -49,9 +48,10 @@ class ArithmeticEngine:
 
     def load(
         self,
-        manifest: ModelManifest,
         artifact: Path,
         *,
+        where: str,
+        takes: InputTensor,
         allowed_objects: Collection[str],  # noqa: ARG002 - it has no layers
     ) -> EngineModel:
         """The model, for tiles of any size.
@@ -61,16 +61,15 @@ class ArithmeticEngine:
         """
         try:
             model = ArithmeticModel.from_json(
-                artifact.read_bytes(), where=f"the artifact of {manifest}"
+                artifact.read_bytes(), where=f"the artifact of {where}"
             )
         except MessageError as exc:
             raise ModelRefusedError(f"{exc}; FORNADA_ENGINE=test runs no other model") from exc
-        return arithmetic(model, manifest)
+        return arithmetic(model, takes)
 
 
-def arithmetic(model: ArithmeticModel, manifest: ModelManifest) -> EngineModel:
-    """The model, for the items of a manifest."""
-    taken = manifest.input
+def arithmetic(model: ArithmeticModel, taken: InputTensor) -> EngineModel:
+    """The model, for items of an input."""
     weight_count = math.prod(side or 1 for side in taken.shape) * model.output_count
     return EngineModel(
         compile=lambda items: _predict(model, taken, items),

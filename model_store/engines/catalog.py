@@ -4,10 +4,11 @@ A new engine is one module or folder that implements `Engine`, and one row here:
 FORNADA_ENGINE, their documentation and all error messages follow from the rows.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 from fornada.errors import ConfigError, MissingExtraError
 from model_store.engines.arithmetic import ArithmeticEngine
@@ -32,6 +33,10 @@ class EngineEntry:
     uses_gpu: bool = False
     #: The engine that `fornada worker --exact` runs in its place.
     exact: str | None = None
+    #: Arguments of `open` where a model is tried once, behind the wall.
+    trial: Mapping[str, Any] = field(default_factory=lambda: {"threads": 1})
+    #: Whether its models are data that can do no harm, and need no wall.
+    loads_only_data: bool = False
 
     def missing_module(self) -> str | None:
         """The first module that is not installed; imports nothing."""
@@ -44,6 +49,8 @@ _KERAS = partial(
     extra="worker",
     uses_gpu=True,
     exact="keras-exact",
+    # Constants pay over many calls, and take four times the weights.
+    trial={"threads": None, "constants": False},
 )
 _OPENVINO = partial(EngineEntry, modules=("openvino", "keras"), extra="openvino")
 
@@ -73,6 +80,7 @@ ENGINES = (
         name="test",
         summary="for Fornada's own tests; runs no Keras model",
         open=ArithmeticEngine,
+        loads_only_data=True,
     ),
 )
 
@@ -120,3 +128,13 @@ def open_engine(name: str, *, threads: int) -> Engine:
         UsageError: TensorFlow has begun to compute in this process.
     """
     return require_engine(name).open(threads=threads)
+
+
+def open_for_trial(name: str) -> Engine:
+    """Open an engine to try a model once: it prepares nothing that pays only over many calls.
+
+    Raises:
+        ConfigError, MissingExtraError: As `open_engine`.
+    """
+    entry = require_engine(name)
+    return entry.open(**entry.trial)

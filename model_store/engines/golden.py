@@ -43,6 +43,7 @@ def check_golden(
     tile_items: int,
     where: str,
     tolerance: float = GOLDEN_TOLERANCE,
+    error: type[ModelRefusedError] = ModelRefusedError,
 ) -> float:
     """Compare predictions with those stored when the model was published.
 
@@ -53,6 +54,7 @@ def check_golden(
         tile_items: Rows of every predict call.
         where: The model, for the message.
         tolerance: Largest accepted difference; times the largest output where that is above 1.
+        error: What to raise.
 
     Returns:
         The largest absolute difference.
@@ -63,7 +65,7 @@ def check_golden(
     found = predict_items(predict, inputs, tile_items=tile_items)
     outputs = outputs.astype(np.float32).reshape(len(outputs), -1)
     if found.shape != outputs.shape:
-        raise ModelRefusedError(
+        raise error(
             f"{where} gives outputs of shape {found.shape}, and its golden batch has "
             f"{outputs.shape}; publish the model again"
         )
@@ -73,7 +75,7 @@ def check_golden(
     limit = tolerance * float(np.max(np.abs(outputs), where=np.isfinite(outputs), initial=1.0))
     # NaN compares false with everything and must not pass.
     if not difference <= limit:
-        raise ModelRefusedError(
+        raise error(
             f"{where} differs by {difference:.3g} from the outputs of its golden batch, over "
             f"{limit:.3g}; artifact and golden batch do not belong together, or this machine "
             "computes differently: publish the model again"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
+from fornada.tensors import InputTensor
 from model_store.engines.artifact.work import Work
-from model_store.manifest import ModelManifest
 
 #: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; callable from any thread.
 #: That of a model whose input has open sides takes any number of rows of any such shape.
@@ -55,13 +55,19 @@ class Engine(Protocol):
         """Free what the framework keeps of models that are gone; those still loaded go on."""
 
     def load(
-        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+        self,
+        artifact: Path,
+        *,
+        where: str,
+        takes: InputTensor,
+        allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; the engine checks that the artifact is safe.
 
         Args:
-            manifest: The model's manifest.
             artifact: The file.
+            where: The model, for messages.
+            takes: Its input.
             allowed_objects: Code of others the model may use, as `Trust.allowed_objects`.
 
         Raises:

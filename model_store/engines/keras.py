@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from fornada.tensors import InputTensor
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
-from model_store.manifest import ModelManifest
 
 _STREAMS_OF_A_GPU = 2
 #: Once TensorFlow may hold this much for dropped models, it is made to forget them. The models
@@ -20,6 +20,11 @@ class KerasEngine:
     `model.predict` costs about 50 ms a call for its iterator and callbacks; a `tf.function` with a
     fixed signature costs half a millisecond and is traced once. Each call runs on one core
     (ADR 0011), in the thread that makes it (ADR 0013).
+
+    Args:
+        threads: Calls to compute at a time. `None`: one, on as many cores as TensorFlow takes.
+        exact: Compute in float64.
+        constants: Make constants of the weights of small models (ADR 0015).
     """
 
     publishes = True
@@ -27,12 +32,13 @@ class KerasEngine:
     #: A call computes in the thread that makes it; an extra one would compete for the cores.
     calls_ahead = 0
 
-    def __init__(self, *, threads: int, exact: bool) -> None:
+    def __init__(self, *, threads: int | None, exact: bool, constants: bool = True) -> None:
         keras_setup.import_keras_to_predict()
-        keras_setup.limit_threads(threads)
+        if threads is not None:
+            keras_setup.limit_threads(threads)
         # A GPU is fed one call while it computes another.
-        self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads
-        self._exact = exact
+        self.streams = _STREAMS_OF_A_GPU if keras_setup.set_up_gpus() else threads or 1
+        self._exact, self._constants = exact, constants
         self._kept_bytes = 0
         self.name = f"{keras_setup.engine_name()}{' float64' if exact else ''}"
 
@@ -43,12 +49,17 @@ class KerasEngine:
             self._kept_bytes = 0
 
     def load(
-        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+        self,
+        artifact: Path,
+        *,
+        where: str,
+        takes: InputTensor,
+        allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one `tf.function` per size."""
         model = keras_file.load_model(
             artifact,
-            where=f"model {manifest}",
+            where=where,
             allowed_objects=allowed_objects,
             exact=self._exact,
         )
@@ -58,17 +69,18 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
                 exact=self._exact,
+                constants=self._constants,
             )
 
         return EngineModel(
             compile=compile_for,
             work=estimate(
                 model,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
             ),
         )
 

@@ -19,8 +19,8 @@ _EXTRAS: dict[Backend, str] = {
     "tensorflow": "'fornada[worker]' (or 'fornada[train]' to train)",
     "openvino": "'fornada[openvino]'",
 }
-#: Drawings and scikit-learn: a third of the time that Keras takes to import, and 100 MB.
-_NOT_TO_PREDICT = ("matplotlib", "scipy", "sklearn")
+#: Drawings, tables and scikit-learn: a third of the time that Keras takes to import, and 170 MB.
+_NOT_TO_PREDICT = ("matplotlib", "pandas", "scipy", "sklearn")
 #: Blocked while Keras is imported on OpenVINO. OpenVINO's converter reports each import to its
 #: vendor. The rest serves drawings, image files, scikit-learn and a remote monitor, and takes
 #: longer to import than everything else.

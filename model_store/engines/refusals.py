@@ -44,7 +44,8 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        if type(exc).__name__ == "ResourceExhaustedError" or "bad_alloc" in str(exc):
+        names = {kind.__name__ for kind in type(exc).__mro__}
+        if "ResourceExhaustedError" in names or "bad_alloc" in str(exc):
             raise MemoryError(error_line(exc)) from exc
         raise
 

@@ -1,7 +1,9 @@
 """Publish a model that was loaded or fitted here; every way to publish ends in this check."""
 
+import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fornada
-from fornada.errors import ModelRefusedError, PredictionError, error_line
+from fornada.errors import ModelRefusedError, ModelWallError, PredictionError, error_line
 from fornada.formats.items import Array
 from fornada.storage.interface import Content
 from model_store.engines.artifact.work import Work, estimate
-from model_store.engines.golden import check_golden, predict_items
+from model_store.engines.golden import predict_items
 from model_store.engines.interface import Predict
-from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
+from model_store.engines.trial import trial_tile
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.safety.signing import PrivateKey
 from model_store.store import ModelStore
+from model_store.wall.interface import Wall
+from model_store.wall.messages import Check, Passed
 
 #: Items of a golden batch by default.
 GOLDEN_ITEMS = 32
 _LEAST_GOLDEN_ITEMS = 4
+#: 256 MiB in float32, which every load fetches.
+_MOST_GOLDEN_NUMBERS = 2**26
+#: Computes golden batches.
+_ENGINE = "keras"
 
 
 def publish_checked(
     draft: ModelDraft,
     *,
     artifact: Content,
-    inputs: Array,
-    outputs: NDArray[np.float32],
+    inputs: Path,
+    outputs: Path,
     models: ModelStore,
+    wall: Wall,
     where: str,
     files: Mapping[str, bytes] | None = None,
     sign_key: PrivateKey | None = None,
@@ -43,9 +52,10 @@ def publish_checked(
     Args:
         draft: What the publisher states about the model.
         artifact: The `.keras` file, or its bytes.
-        inputs: The golden batch, item dtype [items, *item_shape].
-        outputs: From `golden_outputs`.
+        inputs: `.npy` file of the golden batch, item dtype [items, *item_shape].
+        outputs: `.npy` file of its outputs, from `golden_outputs`.
         models: Where to publish.
+        wall: Loads what was stored.
         where: The model, for messages.
         files: Further files of the version, by name.
         sign_key: Signs the manifest.
@@ -55,18 +65,18 @@ def publish_checked(
         StoreError: The store cannot be reached or refuses.
     """
 
-    def check(stored: Path) -> None:
-        loaded = load_model(stored, where=where, allowed_objects=models.trust.allowed_objects)
-        work = _work(loaded, inputs)
-        compared = slice(work.golden_items(_tile_items(work)))
-        check_golden(
-            # As a worker does, with its open sides.
-            _compiled(loaded, draft.input.shape, draft.input.dtype, _tile_items(work)),
-            inputs=inputs[compared],
-            outputs=outputs[compared],
-            tile_items=_tile_items(work),
+    def check(stored: Path) -> Passed:
+        request = Check(
+            artifact=str(stored),
             where=where,
+            allowed_objects=sorted(models.trust.allowed_objects),
+            engine=_ENGINE,
+            input=draft.input,
+            golden_inputs=str(inputs),
+            golden_outputs=str(outputs),
         )
+        with the_models_fault():
+            return wall.check(request)
 
     return models.publish(
         draft,
@@ -77,6 +87,17 @@ def publish_checked(
         check=check,
         sign_key=sign_key,
     )
+
+
+@contextmanager
+def the_models_fault() -> Iterator[None]:
+    """Refuse a model that the wall cannot load: this machine is the first to try it."""
+    try:
+        yield
+    except ModelWallError as exc:
+        raise ModelRefusedError(
+            f"{exc}, and so it would in every worker; make it smaller, then publish it again"
+        ) from exc
 
 
 def outputs_of(model: Any, items: Array, *, tile_items: int) -> NDArray[np.float32]:
@@ -99,7 +120,7 @@ def golden_outputs(
             is not allowed.
     """
     try:
-        outputs = outputs_of(model, inputs, tile_items=_tile_items(_work(model, inputs)))
+        outputs = outputs_of(model, inputs, tile_items=trial_tile(_work(model, inputs)))
     except PredictionError as exc:
         raise ModelRefusedError(
             f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
@@ -113,18 +134,15 @@ def golden_outputs(
     return outputs
 
 
-def made_up_count(model: Any, items: Array) -> int:
-    """The number of generated items: fewer if predicting one takes long."""
-    return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, _work(model, items).golden_items(1)))
+def made_up_count(model: Any, item_shape: Sequence[int], item_dtype: str) -> int:
+    """The number of generated items: fewer if predicting one takes long, or it is large."""
+    work = estimate(model, item_shape=item_shape, item_dtype=item_dtype)
+    fitting = _MOST_GOLDEN_NUMBERS // max(1, math.prod(item_shape))
+    return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, work.golden_items(1)), max(1, fitting))
 
 
 def _work(model: Any, items: Array) -> Work:
     return estimate(model, item_shape=items.shape[1:], item_dtype=items.dtype.name)
-
-
-def _tile_items(work: Work) -> int:
-    """Rows of a call over a golden batch: one, where it takes much memory on its way."""
-    return GOLDEN_ITEMS if work.is_light else 1
 
 
 def _compiled(

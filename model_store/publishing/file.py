@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +12,20 @@ import numpy as np
 from fornada import logs
 from fornada.errors import InputError, UsageError
 from fornada.formats.items import Array
-from fornada.formats.npy import from_npy
+from fornada.formats.npy import from_npy, to_npy
 from fornada.keys import check_name
-from fornada.memory import release_memory
-from fornada.storage.interface import Content
+from fornada.storage.interface import Content, content_size_bytes
 from model_store.engines.artifact import activations
-from model_store.engines.artifact.archive import read_config
-from model_store.engines.keras_file import load_model
-from model_store.engines.keras_setup import import_keras_to_predict
 from model_store.manifest import ModelDraft, ModelManifest
-from model_store.publishing.checked import golden_outputs, packages, publish_checked
-from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
-from model_store.publishing.kinds import Loss
+from model_store.publishing.checked import publish_checked, the_models_fault
+from model_store.publishing.description import GOLDEN_INPUTS, GOLDEN_OUTPUTS
 from model_store.publishing.stated import Stated
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
 from model_store.scratch import scratch_folder
-from model_store.signature import read_signature
 from model_store.store import ModelStore
+from model_store.wall.limits import WallLimits
+from model_store.wall.messages import Describe
 
 log = logs.get_logger(__name__)
 
@@ -59,55 +56,64 @@ def publish_file(
         metrics: What is known about its quality, by name.
         sign_key: Signs the manifest.
 
+    The file is loaded behind the wall alone, not in this process.
+
     Raises:
-        ModelRefusedError: The file is unsafe, Keras cannot build it, it takes or gives what is not
-            supported (`read_signature`), gives NaN or infinity, or gives other outputs after it was
-            read back.
+        ModelRefusedError: The file is unsafe, Keras cannot build it within the wall's limits, it
+            takes or gives what is not supported (`read_signature`), gives NaN or infinity, or gives
+            other outputs after it was read back.
         InputError: The golden items do not fit the model.
         UsageError: `name` is not a valid name, or what is stated does not fit the model.
         StoreError: The store cannot be reached or refuses.
     """
     check_name("model name", name)
-    import_keras_to_predict()
     stated = stated or Stated()
     stated.check()
-    model = load_model(
-        artifact,
-        where=where,
-        allowed_objects=models.trust.allowed_objects,
-        functions=activations.tensorflow_functions(),
-    )
-    signature = read_signature(model, where).with_dtype_of(golden)
-    taken = stated.input_of(signature, where=where)
-    allow_nan = stated.allows_nan_outputs
-    if golden is None:
-        inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
-    else:
-        inputs = as_items(golden, taken, where=where, argument="--golden")
-        check_golden_count(inputs, argument="--golden")
-        outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
-    loss = Loss.of(read_config(artifact).get("compile_config"))
-    given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
-    if hint is not None:
-        log.warning("; ".join([f"{where} gives {given}", hint]))
-    # It would be in memory together with the one that is read back.
-    del model
-    release_memory(dropped=True)
-    draft = ModelDraft.of_one(
-        taken, given, name=name, metrics=dict(metrics or {}), packages=packages()
-    )
-    with scratch_folder() as folder:
+    golden_count = 0 if golden is None else len(golden)
+    limits = WallLimits.of_artifact(content_size_bytes(artifact), golden_count=golden_count)
+    with scratch_folder() as folder, models.open_wall(limits) as wall:
+        request = Describe(
+            artifact=str(_as_file(artifact, folder)),
+            where=where,
+            allowed_objects=sorted(models.trust.allowed_objects),
+            stated=asdict(stated),
+            golden=None if golden is None else str(_golden_file(golden, folder)),
+            folder=str(folder),
+        )
+        with the_models_fault():
+            found = wall.describe(request)
+        if found.hint is not None:
+            log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
         return publish_checked(
-            draft,
-            # Keras could not load TensorFlow's activations again; the golden batch compares what
-            # the model gives with both.
-            artifact=activations.published(artifact, folder),
-            inputs=inputs,
-            outputs=outputs,
+            ModelDraft.of_one(
+                found.input,
+                found.output,
+                name=name,
+                metrics=dict(metrics or {}),
+                packages=found.packages,
+            ),
+            artifact=Path(found.artifact),
+            inputs=folder / GOLDEN_INPUTS,
+            outputs=folder / GOLDEN_OUTPUTS,
             models=models,
+            wall=wall,
             where=where,
             sign_key=sign_key,
         )
+
+
+def _as_file(artifact: Content, folder: Path) -> Path:
+    if not isinstance(artifact, bytes):
+        return artifact.absolute()
+    path = folder / "given.keras"
+    path.write_bytes(artifact)
+    return path
+
+
+def _golden_file(golden: Array, folder: Path) -> Path:
+    path = folder / "given.npy"
+    path.write_bytes(to_npy(golden))
+    return path
 
 
 def check_file(path: Path) -> Path:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
 from fornada.formats.items import Array
+from fornada.formats.npy import to_npy
 from model_store.engines.keras_file import save_model
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
+from model_store.wall.limits import WallLimits
 
 _TEST_BATCH_ITEMS = 256
 
@@ -97,15 +99,20 @@ def publish_fitted(
     with scratch_folder() as folder:
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
-        manifest = publish_checked(
-            draft,
-            artifact=artifact,
-            inputs=inputs,
-            outputs=outputs,
-            models=models,
-            where=where,
-            files=files,
-        )
+        (folder / "inputs.npy").write_bytes(to_npy(inputs))
+        (folder / "outputs.npy").write_bytes(to_npy(outputs))
+        limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))
+        with models.open_wall(limits) as wall:
+            manifest = publish_checked(
+                draft,
+                artifact=artifact,
+                inputs=folder / "inputs.npy",
+                outputs=folder / "outputs.npy",
+                models=models,
+                wall=wall,
+                where=where,
+                files=files,
+            )
     if promote is not None:
         models.promote(draft.name, manifest.version, promote)
     return manifest

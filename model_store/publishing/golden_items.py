@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fornada.errors import InputError, ModelRefusedError
 from fornada.formats.items import Array, check_items
 from fornada.tensors import InputTensor
-from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, made_up_count
+from model_store.publishing.checked import golden_outputs, made_up_count
 from model_store.signature import token_count
 
 #: A golden batch is predicted at every load, and more items would show no more.
@@ -54,8 +54,8 @@ def made_up_golden(
     """
     refusals: list[ModelRefusedError] = []
     for shape in _shapes(taken):
-        items = _made_up(taken, shape, token_count(model))
-        items = items[: made_up_count(model, items)]
+        count = made_up_count(model, shape, taken.dtype)
+        items = _made_up(taken, (count, *shape), token_count(model))
         try:
             return items, golden_outputs(model, items, where=where, allow_nan=allow_nan)
         except ModelRefusedError as exc:
@@ -72,9 +72,9 @@ def _shapes(taken: InputTensor) -> Iterator[tuple[int, ...]]:
         yield tuple(side if own is None else own for own in taken.shape)
 
 
-def _made_up(taken: InputTensor, shape: tuple[int, ...], vocabulary: int | None) -> Array:
+def _made_up(taken: InputTensor, size: tuple[int, ...], vocabulary: int | None) -> Array:
     rng = np.random.default_rng(0)
-    size, dtype = (GOLDEN_ITEMS, *shape), np.dtype(taken.numpy_dtype)
+    dtype = np.dtype(taken.numpy_dtype)
     if dtype.kind == "f":
         items = rng.random(size, np.float32)
         if taken.image is not None:

@@ -140,21 +140,30 @@ def _squashed_by(model: Any) -> str | None:
     graph = graph_of(model)
     if graph is not None:
         (tensor,) = import_keras().tree.flatten(graph.outputs)
-        return _squashed(tensor)
+        return _squashed(tensor, {})
     # The layers of a subclassed model are in the order in which it made them.
     layers = [layer for layer in model.layers if not _is_dropout(layer)]
     return _by_layer(layers[-1]) if layers else None
 
 
-def _squashed(tensor: Any) -> str | None:
+def _squashed(tensor: Any, known: dict[int, str | None]) -> str | None:
+    """As `_squashed_by`, of one tensor; `known` has those of others, by their identity."""
+    if id(tensor) not in known:
+        known[id(tensor)] = _squashed_anew(tensor, known)
+    return known[id(tensor)]
+
+
+def _squashed_anew(tensor: Any, known: dict[int, str | None]) -> str | None:
     operation, node_index, tensor_index = tensor._keras_history  # noqa: SLF001 - Keras has no other way
     if isinstance(operation, import_keras().Model):
         graph = graph_of(operation)
-        return _squashed_by(operation) if graph is None else _squashed(graph.outputs[tensor_index])
+        if graph is None:
+            return _squashed_by(operation)
+        return _squashed(graph.outputs[tensor_index], known)
     if not _is_looked_through(operation):
         return _by_layer(operation)
     before = operation._inbound_nodes[node_index].input_tensors  # noqa: SLF001 - as above
-    found = {_squashed(tensor) for tensor in before}
+    found = {_squashed(tensor, known) for tensor in before}
     return found.pop() if len(found) == 1 else None
 
 

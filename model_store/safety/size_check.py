@@ -52,7 +52,7 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
             large for memory.
     """
     config = json.loads(data)
-    call_count = _call_count(config)
+    call_count = _call_count(config, {})
     if call_count > _MAX_CALLS:
         raise refusal(where, f"calls layers {call_count} times for an item, over {_MAX_CALLS}")
     for node, _, _ in walk(config):
@@ -76,16 +76,27 @@ def check_sizes(data: bytes, *, where: str, element_count: int) -> None:
             )
 
 
-def _call_count(node: Any) -> int:
-    """How often layers are called: a nested model's as often as the model that holds it says."""
+def _call_count(node: Any, shared: dict[int | str, int]) -> int:
+    """How often layers are called: a nested model's as often as the model that holds it says.
+
+    Args:
+        node: A part of the configuration.
+        shared: The calls of objects that were seen, by the number under which Keras takes them
+            again, whatever else is said there.
+    """
     if isinstance(node, list):
-        return sum(map(_call_count, node))
+        return sum(_call_count(part, shared) for part in node)
     if not isinstance(node, dict):
         return 0
     nodes = node.get("inbound_nodes")
     times = len(nodes) if isinstance(nodes, list) and nodes else 1
-    inner = sum(_call_count(value) for key, value in node.items() if key != "compile_config")
-    return times * (_is_called(node) + inner)
+    own = _is_called(node) + sum(
+        _call_count(value, shared) for key, value in node.items() if key != "compile_config"
+    )
+    number = node.get("shared_object_id")
+    if isinstance(number, int | str):
+        own = shared[number] = max(own, shared.get(number, 0))
+    return times * own
 
 
 def _is_called(node: dict[str, Any]) -> bool:

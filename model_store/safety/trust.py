@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fornada.errors import ModelRefusedError
 from fornada.settings import Settings
+from fornada.trust.deployment_keys import DeploymentKeys
 from model_store.safety.allowed_objects import check_entries
 from model_store.safety.signing import PublicKey
 
@@ -20,13 +21,15 @@ class Trust:
     public_key: PublicKey | None = None
     #: Code of others that a model may use: entries as in `allowed_objects`.
     allowed_objects: frozenset[str] = field(default_factory=frozenset)
+    #: Sign what the wall found, and verify it.
+    deployment_keys: DeploymentKeys = field(default_factory=DeploymentKeys)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Trust":
         """The trust that the settings describe.
 
         Raises:
-            ConfigError: The public key cannot be read, or an allowed object is not written so.
+            ConfigError: A key cannot be read, or an allowed object is not written so.
             MissingExtraError: There is a public key, and `cryptography` is not installed.
         """
         objects, layers = names_in(settings.allowed_objects), names_in(settings.allowed_layers)
@@ -37,6 +40,7 @@ class Trust:
             accepted_models=names_in(settings.accepted_models or "*"),
             public_key=None if key is None else PublicKey.read(Path(key)),
             allowed_objects=frozenset({*objects, *layers}),
+            deployment_keys=DeploymentKeys.from_settings(settings),
         )
 
     def check_name(self, name: str) -> None:

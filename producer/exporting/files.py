@@ -1,5 +1,6 @@
 """Write a job's results to a file or to standard output, shard by shard."""
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -119,7 +120,10 @@ def _disk_errors(target: object) -> Iterator[None]:
         # The command line handles a reader that stops early (`| head`).
         raise
     except OSError as exc:
+        remedy = "free space there"
+        if isinstance(exc, PermissionError):
+            remedy = f"let user {os.geteuid()} write there"
         raise LocalDiskError(
-            f"{target} cannot be written ({exc.strerror or exc}); free space there, or name "
-            "another file with --output"
+            f"{target} cannot be written ({exc.strerror or exc}); {remedy}, or name another file "
+            "with --output"
         ) from exc

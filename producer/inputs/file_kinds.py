@@ -16,6 +16,14 @@ Kind = Literal["npy", "npz", "idx", "image", "tar", "zip"]
 KINDS_IN_WORDS = ".npy, .npz, IDX, an image, or a .tar or .zip of images"
 
 _ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
+#: Beginnings of archives that are not read.
+_UNREAD_ARCHIVES = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!": "RAR",
+}
 _IDX_TYPES = [bytes([number]) for number in IDX_DTYPES]
 
 
@@ -45,6 +53,14 @@ def kind_of(path: Path, *, where: str) -> Kind:
             kind = _kind_of_gzip(path)
     if kind is not None:
         return kind
+    if path.suffix.lower() == ".tar" and not any(head):
+        raise InputError(f"{where} is an archive that holds no file; write it again")
+    for magic, program in _UNREAD_ARCHIVES.items():
+        if head.startswith(magic):
+            raise InputError(
+                f"{where} is compressed by {program}, which is not read; unpack it, or pack it as "
+                ".tar.gz or .zip"
+            )
     if has_image_suffix(path.name):
         return "image"
     raise InputError(

@@ -20,6 +20,8 @@ from model_store.manifest import ModelManifest
 log = get_logger(__name__)
 
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
+#: More files are counted and not named.
+_MOST_LISTED = 10
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -84,12 +86,16 @@ class ImageFile:
 Block = ItemBlock | ImageFile
 
 
+def listed(facts: Sequence[str], *, count: int | None = None) -> str:
+    """The first facts, of `count` that there are, as text."""
+    shown = facts[:_MOST_LISTED]
+    more = (len(facts) if count is None else count) - len(shown)
+    return "; ".join([*shown, *([f"and {more} more"] if more else [])])
+
+
 @dataclass(kw_only=True, slots=True)
 class LeftOut:
     """Files that are not items; known once the items have been read."""
-
-    #: Number of reasons that are kept.
-    MOST_KEPT = 10
 
     count: int = 0
     #: Why the first ones are left out, each with its path.
@@ -98,15 +104,13 @@ class LeftOut:
     def add(self, reason: str) -> None:
         """Count a file."""
         self.count += 1
-        if len(self.reasons) < LeftOut.MOST_KEPT:
+        if len(self.reasons) < _MOST_LISTED:
             self.reasons.append(reason)
 
     def __str__(self) -> str:
         """`3 files: why the first one, why the second one, …`."""
-        more = self.count - len(self.reasons)
-        and_more = [f"and {more} more"] if more else []
         files = "1 file" if self.count == 1 else f"{self.count} files"
-        return f"{files}: {'; '.join([*self.reasons, *and_more])}"
+        return f"{files}: {listed(self.reasons, count=self.count)}"
 
     def clear(self) -> None:
         """Forget them, before the files are looked at again."""
@@ -123,7 +127,7 @@ class LeftOut:
     def extend(self, others: "LeftOut") -> None:
         """Add those of another."""
         self.count += others.count
-        self.reasons += others.reasons[: LeftOut.MOST_KEPT - len(self.reasons)]
+        self.reasons += others.reasons[: _MOST_LISTED - len(self.reasons)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +162,8 @@ def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder is hidden, or is what Windows and macOS leave behind."""
-    return name.startswith(".") or name.lower() in _LITTER
+    is_hidden = name.startswith(".") and name not in {".", ".."}
+    return is_hidden or name.lower() in _LITTER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +201,7 @@ class StoredImages:
         )
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}"
+        return f"s3://{self.bucket}/{self.prefix}".encode(errors="backslashreplace").decode()
 
 
 class SupportsArray(Protocol):

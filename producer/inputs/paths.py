@@ -9,7 +9,7 @@ from pathlib import Path
 from fornada.errors import InputError, UsageError
 from producer.inputs.array_files import reading
 from producer.inputs.file_kinds import Kind, has_image_suffix, kind_of
-from producer.inputs.interface import LeftOut, LocalFiles, Selection, is_litter
+from producer.inputs.interface import LeftOut, LocalFiles, Selection, is_litter, listed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
         raise UsageError("no input was given; name files, folders or s3:// URLs")
     files.left_out.clear()
     finder = _Finder(selection=files.selection, left_out=files.left_out)
-    found = [file for path in files.paths for file in finder.expand(os.fspath(path))]
+    found = _expanded(files, finder)
     errors = [file.error for file in found if file.error is not None]
     refused = [*files.left_out.reasons, *errors]
     if refused and (strict or len(errors) == len(found)):
@@ -59,6 +59,20 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
         if files.selection == Selection():
             raise InputError(f"{given} has no file to read; check the path")
         raise InputError(f"{given} has no file that is included; check --include, --exclude")
+    return found
+
+
+def _expanded(files: LocalFiles, finder: "_Finder") -> list[FoundFile]:
+    """What all paths mean; refuses together those that mean nothing."""
+    found: list[FoundFile] = []
+    refused = []
+    for path in files.paths:
+        try:
+            found += finder.expand(os.fspath(path))
+        except InputError as exc:
+            refused.append(str(exc))
+    if refused:
+        raise InputError(listed(refused))
     return found
 
 

@@ -1,14 +1,25 @@
 """Objects that are in the store already: which ones a prefix means, and what they are."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from fornada.errors import InputError
+from fornada.errors import (
+    InputError,
+    InputNotAllowedError,
+    StoreCredentialsError,
+    StoreRefusedError,
+    UsageError,
+)
 from fornada.formats.images import HEAD_BYTES, is_image
 from fornada.parallel import in_parallel
 from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
+from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.file_kinds import has_image_suffix
-from producer.inputs.interface import StoredImages
+from producer.inputs.interface import StoredImages, listed
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +37,12 @@ class FoundObject:
 
 
 def find_objects(
-    stored: StoredImages, *, objects: ObjectStore, max_bytes: int, strict: bool
+    stored: StoredImages,
+    *,
+    objects: ObjectStore,
+    prefixes: InputPrefixes,
+    max_bytes: int,
+    strict: bool,
 ) -> list[FoundObject]:
     """The objects below the prefix that can be read, in key order.
 
@@ -37,14 +53,18 @@ def find_objects(
     Args:
         stored: Which objects.
         objects: The store.
+        prefixes: Where jobs may read.
         max_bytes: The largest array or image.
         strict: Refuse what would be left out.
 
     Raises:
+        InputNotAllowedError: Jobs may not read some of them; lists those.
         InputError: There are none, or an array is too large.
+        UsageError: No bucket or object has such a name.
         StoreError: The store cannot be reached or refuses.
     """
     stored.left_out.clear()
+    _check_address(stored, prefixes)
     folder = stored.prefix.rpartition("/")[0]
     infos = [
         info
@@ -55,6 +75,7 @@ def find_objects(
     ]
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
+    _check_names(infos, stored, prefixes)
 
     def found(info: ObjectInfo) -> FoundObject | None:
         kind = _kind_by_name(info.key)
@@ -66,7 +87,7 @@ def find_objects(
         return FoundObject(info=info, bucket=stored.bucket, kind=kind)
 
     kept = []
-    for info, file in zip(infos, in_parallel(found, infos), strict=True):
+    for info, file in zip(infos, read_each(infos, found, bucket=stored.bucket), strict=True):
         if file is not None:
             kept.append(file)
             _check_size(file, max_bytes)
@@ -76,6 +97,61 @@ def find_objects(
     if stored.left_out.reasons and (strict or not kept):
         raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
     return kept
+
+
+def read_each(
+    infos: Sequence[ObjectInfo], read: Callable[[ObjectInfo], _T], *, bucket: str
+) -> list[_T]:
+    """What `read` gives for each object.
+
+    Raises:
+        InputError: The store refuses to give some; lists those.
+        StoreError: The store cannot be reached, or refuses the credentials.
+    """
+
+    def attempt(info: ObjectInfo) -> _T | StoreRefusedError:
+        try:
+            return read(info)
+        except StoreCredentialsError:
+            raise
+        except StoreRefusedError as exc:
+            return exc
+
+    results, refused = [], []
+    for info, result in zip(infos, in_parallel(attempt, infos), strict=True):
+        if isinstance(result, StoreRefusedError):
+            refused.append(f"{_where(info, bucket)} ({result})")
+        else:
+            results.append(result)
+    if refused:
+        raise InputError(f"the store gives no object {listed(refused)}")
+    return results
+
+
+def _check_address(stored: StoredImages, prefixes: InputPrefixes) -> None:
+    flaw = bucket_flaw(stored.bucket) or (key_flaw(stored.prefix) if stored.prefix else None)
+    if flaw is not None:
+        raise UsageError(f"{stored} cannot be read: {flaw}")
+    if not prefixes.meet(stored.prefix, stored.bucket):
+        raise InputNotAllowedError(
+            f"jobs may not read {stored}, only {prefixes}; copy the objects there, or add their "
+            "prefix to FORNADA_INPUT_PREFIXES of producers and workers"
+        )
+
+
+def _check_names(
+    infos: Sequence[ObjectInfo], stored: StoredImages, prefixes: InputPrefixes
+) -> None:
+    refused = [
+        f"{info.key!r} ({key_flaw(info.key) or 'not in FORNADA_INPUT_PREFIXES'})"
+        for info in infos
+        if not prefixes.allow(info.key, stored.bucket)
+    ]
+    if refused:
+        raise InputNotAllowedError(
+            f"{stored} has objects that no job can read: {listed(refused)}; rename or exclude "
+            "them, or give a prefix without them"
+        )
 
 
 def _kind_by_name(key: str) -> Literal["npy", "tar", "image"] | None:

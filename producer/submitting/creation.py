@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.ids import ContentAddressedManifest, message_for
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
@@ -36,6 +37,7 @@ class JobCreator:
     coordination: OpenJobs
     sender: Sender
     settings: Settings
+    bucket: BucketCheck
     deployment_keys: DeploymentKeys = NO_KEYS
 
     def existing(self, job_id: str) -> JobManifest | None:
@@ -54,7 +56,9 @@ class JobCreator:
 
         Raises:
             JobConflictError: The id is taken by other work.
+            ForeignBucketError: Redis belongs to another bucket.
         """
+        self.bucket.check_once()
         self.coordination.open_job(manifest.job_id, new=new)
         created = self.jobs.create(manifest)
         if created is manifest:

@@ -16,6 +16,7 @@ from fornada.records import MAX_SHARDS
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import Resize
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from producer.inputs.data.streams import blocks_of
@@ -57,6 +58,8 @@ class Preparation:
     """Prepares submissions; reads the store and writes nothing."""
 
     objects: ObjectStore
+    #: Where stored inputs may be.
+    prefixes: InputPrefixes
     creator: JobCreator
     models: ModelStore
     resolver: Resolver
@@ -158,7 +161,12 @@ class Preparation:
             raise UsageError("item_ids go with arrays and images; files are named by their paths")
         if isinstance(inputs, StoredImages):
             return cut_stored(
-                inputs, objects=self.objects, signature=signature, limits=limits, strict=strict
+                inputs,
+                objects=self.objects,
+                prefixes=self.prefixes,
+                signature=signature,
+                limits=limits,
+                strict=strict,
             )
         read_files = partial(
             read_blocks, signature=signature, max_file_bytes=limits.file_bytes, strict=strict

@@ -10,14 +10,14 @@ from fornada.formats.images import check_image_input
 from fornada.formats.npy import MAX_HEADER_BYTES
 from fornada.formats.tar import Span, TarMember
 from fornada.jobs.manifest import ShardInput
-from fornada.parallel import in_parallel
 from fornada.records import ItemError, ObjectRef
-from fornada.storage.interface import ObjectStore
+from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.archives import too_large
 from producer.inputs.array_header import ArrayHeader
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_archives import stored_members
-from producer.inputs.stored_images import FoundObject, find_objects
+from producer.inputs.stored_images import FoundObject, find_objects, read_each
 from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
 
 
@@ -25,6 +25,7 @@ def cut_stored(
     stored: StoredImages,
     *,
     objects: ObjectStore,
+    prefixes: InputPrefixes,
     signature: Signature,
     limits: ShardLimits,
     strict: bool = False,
@@ -38,28 +39,33 @@ def cut_stored(
     Args:
         stored: Which objects.
         objects: The store.
+        prefixes: Where jobs may read.
         signature: What the model takes.
         limits: What goes into a shard.
         strict: Refuse an object of another kind.
 
     Raises:
-        InputError: There are no objects, or one does not fit or is too large.
+        InputError: There are no objects, or one does not fit, is too large, or may not be read.
         StoreError: The store cannot be reached or refuses.
     """
-    found = find_objects(stored, objects=objects, max_bytes=limits.file_bytes, strict=strict)
+    found = find_objects(
+        stored, objects=objects, prefixes=prefixes, max_bytes=limits.file_bytes, strict=strict
+    )
     for file in found:
         if file.kind != "npy":
             check_image_input(signature.input, where=file.where)
             break
     arrays = [file for file in found if file.kind == "npy"]
 
-    def count_items(file: FoundObject) -> int:
-        head = objects.get(file.info.key, bucket=file.bucket, max_bytes=MAX_HEADER_BYTES).data
+    def count_items(info: ObjectInfo) -> int:
+        file = FoundObject(info=info, bucket=stored.bucket, kind="npy")
+        head = objects.get(info.key, bucket=stored.bucket, max_bytes=MAX_HEADER_BYTES).data
         header = ArrayHeader.of_npy(head, where=file.where)
-        header.check_size(file.info.size_bytes)
+        header.check_size(info.size_bytes)
         return _checked_items(header, signature)
 
-    item_counts = dict(zip(arrays, in_parallel(count_items, arrays), strict=True))
+    counts = read_each([file.info for file in arrays], count_items, bucket=stored.bucket)
+    item_counts = dict(zip(arrays, counts, strict=True))
 
     def shards() -> Iterator[Shard]:
         for kind, run in groupby(found, key=lambda file: file.kind):

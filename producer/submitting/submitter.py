@@ -14,6 +14,7 @@ from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, manifest_fields
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.store import ModelStore
 from producer.inputs.interface import Inputs
 from producer.job import Job
@@ -53,7 +54,12 @@ class Submitter:
         as_job: Callable[[JobManifest], Job],
     ) -> None:
         self._preparation = Preparation(
-            objects=objects, creator=creator, models=models, resolver=resolver, settings=settings
+            objects=objects,
+            prefixes=InputPrefixes.from_settings(settings),
+            creator=creator,
+            models=models,
+            resolver=resolver,
+            settings=settings,
         )
         self._creator = creator
         self._objects = objects
@@ -67,6 +73,8 @@ class Submitter:
     ) -> list[Job]:
         """The job of each submission, in order; as `Client.submit_many`."""
         prepared = self._preparation.prepare(submissions, options)
+        if prepared:
+            self._creator.bucket.check_once()
         if not prepared:
             return []
         times = self._times(prepared, options)

@@ -8,8 +8,7 @@ from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
-from producer.upkeep.retry import RETRY_OF
-from producer.upkeep.verification import VERIFIES
+from producer.upkeep.retry import is_retry_id
 
 log = get_logger(__name__)
 
@@ -34,8 +33,8 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     """Delete jobs that ended longer ago than `older_than`; return their ids.
 
     Only the store's clock counts, for now and for when a job's end was written: those of the caller
-    and of workers may be wrong. Open jobs are never deleted, nor a job whose items an open retry or
-    verification reads. Uploads that never became a job are deleted too.
+    and of workers may be wrong. Open jobs are never deleted, nor a job whose items and ids an open
+    verification reads, or a retry that is kept. Uploads that never became a job are deleted too.
     """
     at = jobs.objects.server_time()
     limit = at - older_than
@@ -44,11 +43,10 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     for job_id in jobs.job_ids():
         try:
             ended_at = _ended_at(jobs, job_id)
-            if ended_at is None:
-                tags = jobs.manifest(job_id).tags
-                in_use.update(tags[name] for name in (RETRY_OF, VERIFIES) if name in tags)
-            elif ended_at < limit and jobs.final(job_id) is not None:
+            if ended_at is not None and ended_at < limit and jobs.final(job_id) is not None:
                 old.append(job_id)
+            elif ended_at is None or is_retry_id(job_id):
+                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))
         except JobNotFoundError:
             if _is_abandoned(jobs, job_id, limit=min(limit, at - _ABANDONED_AFTER)):
                 old.append(job_id)

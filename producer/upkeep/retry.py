@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.errors import UsageError
+from fornada.errors import InputNotAllowedError, UsageError
+from fornada.jobs.job_inputs import RETRY_OF
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
@@ -12,9 +13,10 @@ from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from fornada.records import JOB_VERSION, now
 from fornada.tensors import manifest_fields
+from producer.inputs.interface import listed
 
-#: Tag of a retry: the job whose items it reads.
-RETRY_OF = "retry_of"
+#: Added to the id of the job that is retried.
+_RETRY = "-retry"
 
 
 def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordination) -> list[int]:
@@ -42,6 +44,7 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
 
     Raises:
         UsageError: The job has not ended, or has nothing that can be run again.
+        InputNotAllowedError: It reads what jobs may not read any more.
     """
     job_id = manifest.job_id
     final = jobs.final(job_id)
@@ -64,6 +67,7 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     return _job_of(
         manifest,
         dict(sorted(shards.items())),
+        jobs=jobs,
         job_id=retry_id(job_id),
         tags={RETRY_OF: job_id},
     )
@@ -71,7 +75,12 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
 
 def retry_id(job_id: str) -> str:
     """The id of the job that retries `job_id`."""
-    return keys.check_name("job id", f"{job_id}-retry")
+    return keys.check_name("job id", f"{job_id}{_RETRY}")
+
+
+def is_retry_id(job_id: str) -> bool:
+    """Whether a retry may have this id."""
+    return job_id.endswith(_RETRY)
 
 
 def _failed_items(
@@ -92,22 +101,34 @@ def _failed_items(
 
 
 def job_of_shards(
-    manifest: JobManifest, shards: Sequence[int], *, job_id: str, tags: Mapping[str, str]
+    manifest: JobManifest,
+    shards: Sequence[int],
+    *,
+    jobs: JobStore,
+    job_id: str,
+    tags: Mapping[str, str],
 ) -> JobManifest:
-    """A new job of some shards of another; items are not copied, and keep their numbers."""
+    """A new job of some shards of another; items are not copied, and keep their numbers.
+
+    Raises:
+        InputNotAllowedError: It reads what jobs may not read any more.
+    """
     chosen = {shard: manifest.shards[shard] for shard in shards}
-    return _job_of(manifest, chosen, job_id=job_id, tags=tags)
+    return _job_of(manifest, chosen, jobs=jobs, job_id=job_id, tags=tags)
 
 
 def _job_of(
     manifest: JobManifest,
     shards: Mapping[int, ShardInput],
     *,
+    jobs: JobStore,
     job_id: str,
     tags: Mapping[str, str],
 ) -> JobManifest:
     firsts = manifest.shards.first_items
-    return manifest.model_copy(
+    # Of a retry, the job that it retries holds no inputs.
+    *_, first_job = manifest.job_id, *jobs.inputs.sources(manifest)
+    again = manifest.model_copy(
         update={
             "schema_version": JOB_VERSION,
             **manifest_fields(JOB_VERSION, manifest.input, manifest.output),
@@ -118,7 +139,14 @@ def _job_of(
             ),
             "created_at": now(),
             "deadline": None,
-            "source_job": manifest.job_id,
+            "source_job": first_job,
             "tags": {**manifest.tags, **tags},
         }
     )
+    refused = jobs.inputs.refused(again)
+    if refused:
+        raise InputNotAllowedError(
+            f"job {manifest.job_id} reads what no job may read now: {listed(refused)}; allow it in "
+            "FORNADA_INPUT_PREFIXES of producers and workers, or submit the items again"
+        )
+    return again

@@ -9,15 +9,13 @@ from itertools import islice
 import numpy as np
 
 from fornada.errors import JobFailedError, UsageError
+from fornada.jobs.job_inputs import VERIFIES
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.ranges import from_ranges
 from producer.results import stored_outputs
 from producer.upkeep.retry import job_of_shards
-
-#: Tag of a verification: the job whose items it reads.
-VERIFIES = "verifies"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +78,7 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     return job_of_shards(
         manifest,
         shards,
+        jobs=jobs,
         # A new id: under an existing one nothing would be computed.
         job_id=f"{job_id[:100]}-verify-{secrets.token_hex(4)}",
         tags={VERIFIES: job_id},

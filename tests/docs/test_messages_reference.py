@@ -4,11 +4,13 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import numpy as np
@@ -20,16 +22,20 @@ from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
-from fornada.jobs.outcome import JobState
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
+from fornada.jobs.outcome import JobState, ShardOutcome
 from fornada.jobs.store import JobStore
+from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
-from fornada.queue.envelope import messages_of
-from fornada.queue.message import ShardMessage
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS
+from fornada.queue.envelope import MAX_ENVELOPE_BYTES, messages_of
+from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.testing import TEST_KEYS
+from fornada.trust.deployment_keys import Kind
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer import Client
@@ -154,6 +160,35 @@ def test_examples_are_read_and_lose_nothing() -> None:
         assert example == {field: written[field] for field in example}
 
 
+def test_the_worked_example_of_the_digest_is_right() -> None:
+    final = one_example("job-final")
+    outcomes = [
+        ShardOutcome.from_json(text.encode(), where=str(PAGE))
+        for text in blocks("json shard-outcome")
+    ]
+    (lines,) = blocks("text outcomes")
+
+    assert sha256_hex(lines.encode()) == final["outcomes_sha256"]
+    assert OutcomesDigest(outcomes).sha256 == final["outcomes_sha256"]
+    # and the end counts what the outcomes say
+    manifest = JobManifest.from_json(blocks("json job-manifest")[0].encode(), where=str(PAGE))
+    counted = json.loads(summarise(manifest, outcomes, "CANCELLED", "wrong images").to_json())
+    for made in ("ended_at", "started_at"):
+        del counted[made], final[made]
+    assert counted == final
+
+
+def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+
+    assert f"at most {MAX_ENVELOPE_BYTES:,} bytes" in text
+    assert f"every {_ROUNDS_PER_CENSUS}\nrounds" in text
+    assert f"up to {MAX_BUNDLE} messages" in text
+    assert f"`created_at` and {DEFAULT_TIME_TO_END.days} days if absent" in text
+    for kind in set(get_args(Kind)) - {"verdict"}:
+        assert f"`{kind}`" in text, kind
+
+
 def test_the_example_of_a_signature_is_right() -> None:
     example = one_example("signature")
 
@@ -174,10 +209,9 @@ def test_the_envelope_carries_the_message_of_the_page() -> None:
     assert keys.TASK_RUN_SHARD == envelope["headers"]["task"]
 
 
-def test_the_example_submits_a_job_that_runs(
-    shell: Shell, settings: Settings, model: ModelManifest, tmp_path: Path
-) -> None:
-    # given
+@pytest.fixture
+def service(settings: Settings, tmp_path: Path) -> Iterator[ShardService]:
+    """A worker's, for which every class is equally likely."""
     jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
     coordination = RedisCoordination.from_settings(settings)
     quick = settings.model_copy(update={"max_latency_s": 0.0})
@@ -187,7 +221,7 @@ def test_the_example_submits_a_job_that_runs(
         build=lambda _manifest, _artifact: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
     )
-    service = ShardService(
+    yield ShardService(
         quick,
         worker="test",
         jobs=jobs,
@@ -198,7 +232,12 @@ def test_the_example_submits_a_job_that_runs(
         deadlines=Deadlines(),
         isolate=lambda job_id, shard: pytest.fail(f"{job_id}/{shard} was isolated"),
     )
+    models.close()
 
+
+def test_the_example_submits_a_job_that_runs(
+    shell: Shell, settings: Settings, model: ModelManifest, service: ShardService
+) -> None:
     # when
     shell.run(*blocks("sh example"))
 
@@ -206,13 +245,12 @@ def test_the_example_submits_a_job_that_runs(
     job = Client.from_settings(settings).job(JOB_ID)
     assert model.pin == job.manifest.model
     assert JobState.QUEUED == job.status().state
-    assert {0} == set(coordination.progress(JOB_ID).enqueued)
+    assert {0} == set(RedisCoordination.from_settings(settings).progress(JOB_ID).enqueued)
 
     # when
     ((headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
     (message,) = messages_of(tuple(args), kwargs)
     ended = service.run(message)
-    models.close()
 
     # then
     assert keys.TASK_RUN_SHARD == headers["task"]
@@ -228,3 +266,55 @@ def test_the_example_submits_a_job_that_runs(
     # then
     assert '"state":"SUCCEEDED"' in printed
     assert 20 == printed.split().count("0.1")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_a_client_in_javascript_submits_a_job_and_verifies_its_results(
+    settings: Settings, model: ModelManifest, service: ShardService, environ: dict[str, str]
+) -> None:
+    # given a client that knows the page alone, and waits for the end
+    script = Path(__file__).with_name("client.mjs")
+    command = ["node", str(script)]
+    with subprocess.Popen(
+        [*command, "submit", "js-1"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # when a worker takes its message
+        coordination = RedisCoordination.from_settings(settings)
+        while not coordination.queue_length(settings.queue):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        ((_headers, (args, kwargs, _embed)),) = consume(create_app(settings), settings.queue)
+        (message,) = messages_of(tuple(args), kwargs)
+        assert "ok" == service.run(message)
+        printed, said = process.communicate(timeout=60)
+
+    # then
+    assert 0 == process.returncode, said
+    told = json.loads(printed)
+    assert ("SUCCEEDED", 2, 10) == (told["state"], len(told["rows"]), len(told["rows"][0]))
+    assert 0.1 == pytest.approx(told["rows"][1][9])
+    results = Client.from_settings(settings).job("js-1").results()
+    assert (["left", "right"], model.output) == (results.item_ids, results.output)
+
+    # when an outcome is changed afterwards
+    jobs = JobStore(objects=S3ObjectStore.from_settings(settings))
+    held = jobs.outcome("js-1", 0)
+    assert held is not None
+    forged = held.model_copy(update={"item_ids_sha256": "0" * 64})
+    jobs.objects.put(keys.JobKeys("js-1").outcome(0), forged.to_json())
+    again = subprocess.run(
+        [*command, "read", "js-1"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    # then
+    assert 0 != again.returncode
+    assert "the outcomes of js-1 are not those that it ended with" in again.stderr

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import redis
 
-from fornada import keys
 from fornada.local.stack import Stack
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.manifest import ModelManifest
@@ -29,6 +29,7 @@ from ..deployment import (
     unused_database,
     with_new_bucket,
 )
+from ..walls import no_wall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class Deployment:
         """Everything that a command can leave behind: in the store, in Redis and in `folder`."""
         with self.redis() as client:
             # But for the beats of the worker whose reconciler leads.
-            beats = keys.redis_leader(self.settings.queue).encode()
+            beats = redis_keys.leader(self.settings.queue).encode()
             values = {key: client.dump(key) for key in client.scan_iter() if key != beats}
         files = [] if folder is None else sorted(folder.rglob("*"))
         return [list(self.objects.list("")), values, files]
@@ -206,7 +207,11 @@ def live(
     forked: ForkedCommands, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveDeployment]:
     """A stack with one worker, and a trained model `digits`, also as `@prod`."""
-    environ = {**own_environ(), "FORNADA_RECONCILE_INTERVAL_S": "0.5"}
+    environ = {
+        **own_environ(),
+        "FORNADA_RECONCILE_INTERVAL_S": "0.5",
+        "FORNADA_INPUT_PREFIXES": "s3://camera/arrays/",
+    }
     data_dir = tmp_path_factory.mktemp("live")
     with Stack(data_dir=data_dir, workers=1, environ=environ) as stack:
         live = LiveDeployment(
@@ -224,7 +229,7 @@ def live(
         job.train(
             load_dataset("digits"),
             name="digits",
-            models=ModelStore(objects=live.objects),
+            models=ModelStore(objects=live.objects, open_wall=no_wall),
             plan=TrainingPlan(epochs=1),
             promote="prod",
         )

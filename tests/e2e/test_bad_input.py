@@ -179,18 +179,21 @@ def test_a_bad_file_after_good_ones_submits_nothing(deployment: Any, folder: Pat
 
 
 _BAD_PREFIXES = [
-    ("s3://{bucket}/nothing/", ["has no objects", "check bucket and prefix"]),
+    ("s3://{bucket}/inputs/nothing/", ["has no objects", "check bucket and prefix"]),
+    ("s3://{bucket}/models/", ["jobs may not read", "FORNADA_INPUT_PREFIXES of producers and"]),
     ("s3://no-such-bucket/x/", ["bucket 'no-such-bucket'", "check the s3:// address"]),
-    ("s3://{bucket}/odd/", ["odd/shape.npy", "items of shape (28, 28)", "resize"]),
+    ("s3://{bucket}/inputs/odd/", ["odd/shape.npy", "items of shape (28, 28)", "resize"]),
 ]
 
 
 def test_a_bad_prefix(deployment: Any, folder: Path) -> None:
-    deployment.objects.put("odd/shape.npy", (folder / "shape.npy").read_bytes())
+    deployment.objects.put("inputs/odd/shape.npy", (folder / "shape.npy").read_bytes())
 
+    bucket = deployment.settings.s3_bucket
+    allowed = {"FORNADA_INPUT_PREFIXES": f"s3://{bucket}/inputs/,s3://no-such-bucket/"}
     for address, words in _BAD_PREFIXES:
-        text = address.format(bucket=deployment.settings.s3_bucket)
-        deployment.refuses(*_submit(text), code=2, words=words, cwd=folder)
+        text = address.format(bucket=bucket)
+        deployment.refuses(*_submit(text), code=2, words=words, cwd=folder, **allowed)
 
 
 # --- disks --------------------------------------------------------------------------------------
@@ -239,11 +242,11 @@ def test_a_worker_whose_folder_cannot_be_written(
 def test_after_all_that_good_input_is_taken(deployment: Any, folder: Path) -> None:
     jobs, models = deployment.job_ids(), deployment.model_names()
     bucket = deployment.settings.s3_bucket
-    deployment.objects.put("good/good.npy", (folder / "good.npy").read_bytes())
+    deployment.objects.put("inputs/good/good.npy", (folder / "good.npy").read_bytes())
 
     made = [
         deployment.answer(*_submit(text), cwd=folder)
-        for text in ["good.npy", "good.idx.gz", "photos", f"s3://{bucket}/good/"]
+        for text in ["good.npy", "good.idx.gz", "photos", f"s3://{bucket}/inputs/good/"]
     ]
 
     assert ["digits", "floats"] == models

@@ -17,6 +17,7 @@ from model_store.store import ModelStore
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.networks import adapt
 
+from ..walls import no_wall
 from .conftest import LiveDeployment
 
 _ITEMS = 40
@@ -68,7 +69,7 @@ def _publish(live: LiveDeployment, name: str, items: Array, *, seed: int) -> Arr
         keras_file.dump_model(model),
         where=name,
         name=name,
-        models=ModelStore(objects=live.objects),
+        models=ModelStore(objects=live.objects, open_wall=no_wall),
         stated=Stated(classes=classes),
         metrics={"test_mean_absolute_error": 0.5} if kind == "values" else None,
     )

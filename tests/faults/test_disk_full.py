@@ -50,7 +50,7 @@ def test_a_store_whose_disk_is_full_for_a_while_loses_nothing(
         # Resolved, the path would lead to the empty folder outside the namespace.
         lambda port, folder: [*command(port, folder)[:-1], str(disk.folder)],
     )
-    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack").mkdir(mode=0o700)
     (tmp_path / "stack" / "s3").symlink_to(disk.folder)
     faults = FaultControl(tmp_path / "fault-points")
     faults.slow_down()
@@ -85,7 +85,7 @@ def test_a_full_disk_under_the_workers_cache_delays_a_job_and_no_more(
     disk: TinyDisk, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     # given: workers without a model in their cache
-    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack").mkdir(mode=0o700)
     (tmp_path / "stack" / "cache").symlink_to(disk.folder)
     with deployed(tmp_path) as deployment:
         history = OutcomeHistory(deployment.objects)

@@ -96,8 +96,8 @@ def _item() -> NDArray[np.uint8]:
 def _submit(deployment: Deployment) -> Job:
     """Submit a job whose shards all read the same object."""
     client, data = deployment.client(), to_npy(_item())
-    deployment.objects.put("images/one.npy", data)
-    image = ObjectRef(key="images/one.npy", size_bytes=len(data), sha256=sha256_hex(data))
+    deployment.objects.put("inputs/one.npy", data)
+    image = ObjectRef(key="inputs/one.npy", size_bytes=len(data), sha256=sha256_hex(data))
     model = client.model("m:1")
     manifest = JobManifest(
         job_id="many",

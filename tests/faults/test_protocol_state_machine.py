@@ -47,6 +47,7 @@ from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import ImagePreprocessing
 from fornada.testing import InMemoryCoordination
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 from producer.client import Client
@@ -75,6 +76,8 @@ WORKERS = ("worker-1", "worker-2")
 #: The default queue and another, each with workers and a reconciler of its own.
 QUEUES = ("fornada", "gpu")
 BUCKET = "photos"
+#: Where jobs read what lies in the store already.
+_READ = f"s3://{BUCKET}/camera/"
 #: Images in an array, files in tars, stored files, and stored files within a tar.
 WAYS = ("array", "files", "objects", "ranges")
 STORED = ("objects", "ranges")
@@ -544,6 +547,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 enqueue_window=WINDOW,
                 max_attempts=MAX_ATTEMPTS,
                 max_inline_bytes=MAX_INLINE_BYTES if self.inline else 0,
+                input_prefixes=_READ,
             ),
         )
         return client, port
@@ -552,7 +556,11 @@ class ProtocolMachine(RuleBasedStateMachine):
         return ShardService(
             Settings(lease_s=LEASE_S),
             worker="worker",
-            jobs=JobStore(objects=port.objects, decisions=port.coordination),
+            jobs=JobStore(
+                objects=port.objects,
+                decisions=port.coordination,
+                prefixes=InputPrefixes.from_settings(Settings(input_prefixes=_READ)),
+            ),
             manifests=Manifests(jobs=JobStore(objects=port.objects, decisions=port.coordination)),
             models=cast("ModelCache", _DecliningModels()) if declines else self.models,
             leases=port.coordination,

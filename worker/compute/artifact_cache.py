@@ -25,7 +25,7 @@ class ArtifactCache:
 
     def get(self, digest: str) -> Path | None:
         """The file of the artifact, if it is on disk and undamaged."""
-        path = self._path(digest)
+        path = self._folder / "artifacts" / f"{digest}.keras"
         try:
             if is_private_file(path) and sha256_of_file(path) == digest:
                 return path
@@ -45,13 +45,12 @@ class ArtifactCache:
         found = self.get(digest)
         if found is not None:
             return found
-        with self._locked(digest):
+        with self.locked(digest):
             return self.get(digest) or self._fetched(digest, fetch)
 
     def _fetched(self, digest: str, fetch: Fetch) -> Path:
-        path = self._path(digest)
+        path = self.path("artifacts", f"{digest}.keras")
         try:
-            self._make(path.parent)
             fetch(path)
             path.chmod(0o600)
         except FornadaError:
@@ -62,13 +61,15 @@ class ArtifactCache:
         return path
 
     @contextmanager
-    def _locked(self, digest: str) -> Iterator[None]:
-        path = self._folder / "locks" / f"{digest}.lock"
+    def locked(self, name: str) -> Iterator[None]:
+        """Let one process of this machine into blocks of this name at a time.
+
+        Raises:
+            LocalDiskError: As `get_or_fetch`.
+        """
+        path = self.path("locks", f"{name}.lock")
         try:
-            self._make(path.parent)
             file = open_private(path)
-        except LocalDiskError:
-            raise
         except OSError as exc:
             raise _disk_error(f"cannot lock {path}", exc) from exc
         with file:
@@ -76,12 +77,16 @@ class ArtifactCache:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _make(self, folder: Path) -> None:
+    def path(self, kind: str, name: str) -> Path:
+        """The path of a file in the folder of its kind, which this user alone can read and write.
+
+        Raises:
+            LocalDiskError: The folder cannot be made, or is another user's.
+        """
+        folder = self._folder / kind
         for each in (self._folder, folder):
             make_private(each, setting="FORNADA_CACHE_DIR")
-
-    def _path(self, digest: str) -> Path:
-        return self._folder / "artifacts" / f"{digest}.keras"
+        return folder / name
 
 
 def _disk_error(what: str, exc: OSError) -> LocalDiskError:

@@ -5,7 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
+from fornada.calls.frames import (
+    MAX_ANSWER_BYTES,
+    PredictAnswer,
+    RequestFrame,
+    answer_frame,
+    failed_rows,
+)
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
     AnswerNotTrustedError,
@@ -179,6 +185,13 @@ def _parted(
             fact = (
                 f"model {manifest} takes {takes}, and the call "
                 f"has {header.item_dtype} {header.item_shape}; send what it takes"
+            )
+            others.append((call, _refusal(call, InputError(fact), deployment_keys)))
+        elif (size_bytes := 4 * header.item_count * manifest.output.width) > MAX_ANSWER_BYTES:
+            fact = (
+                f"the outputs of {header.item_count} items of model {manifest} are {size_bytes} "
+                f"bytes, and an answer has {MAX_ANSWER_BYTES} at most; call with fewer, or submit "
+                "a job"
             )
             others.append((call, _refusal(call, InputError(fact), deployment_keys)))
         else:

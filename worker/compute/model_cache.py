@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fornada.errors import FornadaError, ModelDeclinedError
 from fornada.events import SILENT, Events, ModelDeclined, ModelDropped, ModelLoaded, TileComputed
@@ -20,6 +21,10 @@ from worker.compute.declined_models import DeclinedModels, faults_of_loading
 from worker.compute.predictor import PredictorFactory
 
 log = get_logger(__name__)
+
+
+#: As `FirstLoads.check`.
+FirstLoad = Callable[[ModelManifest, Path], None]
 
 
 class LoadedModel:
@@ -44,6 +49,7 @@ class ModelCache:
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
+        first_load: Returns once a model may be loaded in this process, or raises.
         forget: Frees what the engine keeps of models that are gone.
         events: Hears of models loaded and dropped, and of each predict call.
     """
@@ -55,6 +61,7 @@ class ModelCache:
         models: ModelStore,
         build: PredictorFactory,
         disk: ArtifactCache,
+        first_load: FirstLoad = lambda _manifest, _artifact: None,
         forget: Callable[[], object] = lambda: None,
         events: Events = SILENT,
         clock: Callable[[], float] = time.monotonic,
@@ -62,6 +69,7 @@ class ModelCache:
         self._models = models
         self._build = build
         self._disk = disk
+        self._first_load = first_load
         self._forget = forget
         self._events = events
         self._max_models = settings.max_loaded_models
@@ -165,6 +173,7 @@ class ModelCache:
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
+            self._first_load(manifest, artifact)
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact)

@@ -76,7 +76,12 @@ class EnginePredictor:
         choose_tile: ChooseTile,
     ) -> None:
         self._takes = manifest.input
-        model = engine.load(manifest, artifact, allowed_objects=models.trust.allowed_objects)
+        model = engine.load(
+            artifact,
+            where=f"model {manifest}",
+            takes=manifest.input,
+            allowed_objects=models.trust.allowed_objects,
+        )
         self._compile_for = functools.cache(model.compile)
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
@@ -91,19 +96,15 @@ class EnginePredictor:
         # Wrong weights show in any item, and all were compared when the model was published.
         compared = slice(model.work.golden_items(tile_items))
         outputs = from_npy(models.fetch(golden.outputs), where=golden.outputs.key)
-        try:
-            check_golden(
-                self._predict,
-                inputs=inputs[compared],
-                outputs=outputs[compared],
-                tile_items=tile_items,
-                where=f"model {manifest} on {engine.name}",
-                tolerance=engine.tolerance,
-            )
-        except ModelRefusedError as exc:
-            if engine.publishes:
-                raise ModelUnusableError(str(exc)) from exc
-            raise
+        check_golden(
+            self._predict,
+            inputs=inputs[compared],
+            outputs=outputs[compared],
+            tile_items=tile_items,
+            where=f"model {manifest} on {engine.name}",
+            tolerance=engine.tolerance,
+            error=ModelUnusableError if engine.publishes else ModelRefusedError,
+        )
 
     def rows_for(self, item_shape: Sequence[int]) -> int:
         """Rows of every call of items of this shape: a power of two, where sides are open.

@@ -59,13 +59,25 @@ class Watchdog:
         activity: Activity,
         queue_length: Callable[[], int | None],
         end_process: Callable[[], None],
+        on_idle: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`queue_length` returns the number of waiting messages, or `None` without Redis."""
+        """Watch a process.
+
+        Args:
+            file: Where it shows life.
+            activity: What it takes.
+            queue_length: Returns the number of waiting messages, or `None` without Redis.
+            end_process: Ends the process.
+            on_idle: Called once after work, when a beat has passed without any.
+            clock: In seconds.
+        """
         self._file = file
         self._activity = activity
         self._queue_length = queue_length
         self._end_process = end_process
+        self._on_idle = on_idle
+        self._rested_count = self._seen_count = 0
         self._clock = clock
         self._turned_at_s = self._fed_at_s = clock()
         self._taken_count = 0
@@ -95,6 +107,15 @@ class Watchdog:
         self._thread.join()
         self._file.remove()
 
+    def rest(self) -> None:
+        """Note whether the process has been idle since the last time."""
+        taken_count, seen_count = self._activity.taken_count, self._seen_count
+        self._seen_count = taken_count
+        is_idle = taken_count == seen_count and not self._activity.running_count
+        if is_idle and taken_count != self._rested_count:
+            self._rested_count = taken_count
+            self._on_idle()
+
     def check(self) -> None:
         """End the process if it is stuck."""
         # A silent server must not hold up the end.
@@ -120,3 +141,4 @@ class Watchdog:
     def _run(self) -> None:
         while not self._stop.wait(BEAT_INTERVAL_S):
             self.check()
+            self.rest()

@@ -31,12 +31,14 @@ from fornada.settings import Settings
 from fornada.storage.opening import open_store
 from fornada.tensors import InputTensor
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.engines.catalog import open_engine
 from model_store.engines.golden import predict_items
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.declined_models import faults_of_loading
+from worker.compute.first_load import FirstLoads
 from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
@@ -77,7 +79,7 @@ class _Shard:
 
     def __init__(self, settings: Settings, *, job_id: str, shard: int) -> None:
         objects = open_store(settings)
-        self._jobs = JobStore(objects=objects)
+        self._jobs = JobStore(objects=objects, prefixes=InputPrefixes.from_settings(settings))
         self._models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
         self._settings = settings
         self._objects = objects
@@ -92,10 +94,12 @@ class _Shard:
 
     def _load(self) -> dict[str, Any]:
         manifest = self._models.verified_manifest(self._manifest.model)
-        artifact = ArtifactCache(self._settings.cache_dir).get_or_fetch(
+        disk = ArtifactCache(self._settings.cache_dir)
+        artifact = disk.get_or_fetch(
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
         check_says_what_its_model_says(self._manifest, manifest)
+        FirstLoads(self._settings, models=self._models, disk=disk).check(manifest, artifact)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
         self._predictor = EnginePredictor(

@@ -104,7 +104,7 @@ class ShardService:
         steps = Steps(leases=self._leases, worker=self._worker, events=self._events)
         found = self._without_declined(self._find_all(messages, runs, steps), steps)
         attempts = self._attempts.begin_all(found, steps)
-        with self._renewed(attempts):
+        with self._renewed(attempts, steps):
             computed = self._compute_all(attempts, steps)
             self._commits.commit_all(self._commits.commit_ends(computed, steps), steps)
         return [steps.result(run) for run in runs]
@@ -197,9 +197,12 @@ class ShardService:
         seen = f"the last error was {error}" if error else "its worker died each time"
         return f"begun {attempt.number - 1} times without an outcome; {seen}"
 
-    def _renewed(self, attempts: Sequence[Begun]) -> AbstractContextManager[None]:
-        """Renew the leases while the block runs."""
-        claims = [attempt.run for attempt in attempts]
-        return self._renewals.renewed(
-            lambda: self._leases.renew(claims, lease_s=self._lease_s), lease="shards"
-        )
+    def _renewed(self, attempts: Sequence[Begun], steps: Steps) -> AbstractContextManager[None]:
+        """Renew the leases of shards that are not settled while the block runs."""
+
+        def renew() -> None:
+            # A lease that was released would be taken again.
+            claims = [attempt.run for attempt in attempts if not steps.is_settled(attempt.run)]
+            self._leases.renew(claims, lease_s=self._lease_s)
+
+        return self._renewals.renewed(renew, lease="shards")

@@ -39,6 +39,10 @@ class Steps:
         """The shard's result."""
         return self._results[run.attempt]
 
+    def is_settled(self, run: Claim) -> bool:
+        """Whether the shard has a result."""
+        return run.attempt in self._results
+
     def settle(self, run: Claim, result: ShardResult) -> None:
         """Record the shard's result."""
         self._results[run.attempt] = result

@@ -54,6 +54,8 @@ class Reconciler:
         settings: The deployment's.
         holder: The name under which this process leads.
         deployment_keys: Sign the manifests that messages carry.
+        check_bucket: Checks that Redis belongs to the bucket; asked when this process begins to
+            lead, and after Redis has forgotten.
         events: Hears of shards enqueued again, and of jobs that ended.
         monotonic: This machine's clock, in seconds.
     """
@@ -68,6 +70,7 @@ class Reconciler:
         settings: Settings,
         holder: str,
         deployment_keys: DeploymentKeys = NO_KEYS,
+        check_bucket: Callable[[], object] = lambda: None,
         events: Events = SILENT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -77,6 +80,8 @@ class Reconciler:
         self._sender = sender
         self._settings = settings
         self._keys = deployment_keys
+        self._check_bucket = check_bucket
+        self._is_bucket_checked = False
         self._events = events
         self._monotonic = monotonic
         self._leadership = Leadership(
@@ -161,6 +166,8 @@ class Reconciler:
             except MemoryError:
                 raise
             except Exception as exc:  # noqa: BLE001 - one job's broken objects must not hold up the others
+                # Its manifest may be another one by now.
+                self._open.pop(job_id, None)
                 self._held_up.leave(job_id, exc)
         self._enqueue_fairly(self._held_up.paced(lost), room=room)
 
@@ -203,6 +210,10 @@ class Reconciler:
         """Open jobs that are not known to be another queue's."""
         known = self._recovery.open_jobs()
         self._rounds += 1
+        if known is None or not self._is_bucket_checked:
+            self._is_bucket_checked = False
+            self._check_bucket()
+            self._is_bucket_checked = True
         if known is None:
             # The jobs' progress is lost too.
             self._open.clear()

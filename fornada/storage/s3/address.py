@@ -6,13 +6,27 @@ import urllib.parse
 from typing import Any
 
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
+from botocore.utils import get_environ_proxies, is_valid_endpoint_url
 
 from fornada.settings import Settings
 
 
 class CaBundleError(Exception):
     """The file of trusted certificates cannot be read."""
+
+
+def problem_of(endpoint: str) -> str | None:
+    """Why no requests can be sent to a URL; `None` if they can."""
+    try:
+        parts = urllib.parse.urlsplit(endpoint)
+        port = parts.port
+    except ValueError as exc:
+        return str(exc)
+    if parts.username is not None or parts.password is not None:
+        return "it holds a user or password"
+    if port == 0 or parts.query or parts.fragment or not is_valid_endpoint_url(endpoint):
+        return "it is no URL of a host"
+    return None
 
 
 def own_url(settings: Settings) -> str | None:

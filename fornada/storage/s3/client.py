@@ -7,7 +7,7 @@ from typing import Any
 import botocore
 from botocore.config import Config
 from botocore.exceptions import InvalidRegionError
-from botocore.utils import is_valid_endpoint_url, validate_region_name
+from botocore.utils import validate_region_name
 
 import fornada
 from fornada.errors import ConfigError
@@ -28,17 +28,26 @@ _WITH_ETAG = {"GetObject", "PutObject", "UploadPart"}
 USER_AGENT = f"fornada/{fornada.__version__} botocore/{botocore.__version__}"
 
 
-def check_endpoint(settings: Settings) -> None:
+def check_address(settings: Settings) -> None:
     """Check what boto3 would refuse, without creating a client.
 
     Raises:
-        ConfigError: The endpoint is not a URL, or the region is not a name.
+        ConfigError: The endpoint is no URL of a host alone, the region is not a name, or the bucket
+            is an ARN, which only Amazon resolves.
     """
     endpoint = settings.s3_endpoint_url
-    if endpoint is not None and not is_valid_endpoint_url(endpoint):
-        raise ConfigError(
-            f"FORNADA_S3_ENDPOINT_URL is not usable: {endpoint}; give e.g. http://127.0.0.1:9000"
-        )
+    if endpoint is not None:
+        problem = address.problem_of(endpoint)
+        if problem is not None:
+            # Without the URL, which may hold a password.
+            raise ConfigError(
+                f"FORNADA_S3_ENDPOINT_URL is not usable: {problem}; give e.g. http://127.0.0.1:9000"
+            )
+        if settings.s3_bucket.startswith("arn:"):
+            raise ConfigError(
+                f"FORNADA_S3_BUCKET is {settings.s3_bucket!r}, and only Amazon resolves ARNs; give "
+                "the bucket's name, or unset FORNADA_S3_ENDPOINT_URL"
+            )
     try:
         validate_region_name(settings.s3_region)
     except InvalidRegionError as exc:

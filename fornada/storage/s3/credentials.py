@@ -122,12 +122,12 @@ def _named() -> Iterator[None]:
 
 
 def _without_tracebacks() -> None:
-    """Keep boto3 from logging a traceback for each attempt to renew that failed."""
+    """Keep boto3 from logging a traceback for each failed renewal, and where it found keys."""
     logger = logging.getLogger("botocore.credentials")
-    if _is_no_failure not in logger.filters:
-        logger.addFilter(_is_no_failure)
+    if _is_for_people not in logger.filters:
+        logger.addFilter(_is_for_people)
 
 
-def _is_no_failure(record: logging.LogRecord) -> bool:
+def _is_for_people(record: logging.LogRecord) -> bool:
     # Whoever made the request reports the same failure.
-    return not record.exc_info
+    return record.levelno >= logging.WARNING and not record.exc_info

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from fornada.storage.interface import Content
 from fornada.storage.s3 import errors
+from fornada.storage.s3.fast.google import is_google
 from fornada.storage.s3.fast.wire import FastHttpClient, md5_base64
 from fornada.storage.s3.limits import Limits
 
@@ -26,6 +27,7 @@ class Puts:
         *,
         client: Callable[[], Any],
         wire: Callable[[], FastHttpClient | None],
+        endpoint: str,
         bucket: str,
         limits: Limits,
     ) -> None:
@@ -34,14 +36,24 @@ class Puts:
         Args:
             client: boto3's client.
             wire: The fast client, which is tried first.
+            endpoint: Where the store is.
             bucket: The bucket.
             limits: Waits before a put is tried again.
         """
         self._client = client
         self._wire = wire
+        self._endpoint = endpoint
         self._bucket = bucket
         self._limits = limits
         self._wants_checksums = False
+
+    @property
+    def reach_with_conditions(self) -> bool:
+        """Whether the store's own condition can be sent; Google's needs the fast client."""
+        if not is_google(self._endpoint):
+            return True
+        wire = self._wire()
+        return wire is not None and wire.alone_sends_conditions(self._bucket)
 
     def put(self, key: str, data: Content) -> None:
         """Write `data`, replacing what was there."""

@@ -68,7 +68,11 @@ class S3ObjectStore:
         self._limits = limits
         self._conditional_writes: bool | None = None
         self._puts = Puts(
-            client=lambda: self._client, wire=lambda: self._wire, bucket=bucket, limits=limits
+            client=lambda: self._client,
+            wire=lambda: self._wire,
+            endpoint=endpoint,
+            bucket=bucket,
+            limits=limits,
         )
 
     @classmethod
@@ -80,10 +84,10 @@ class S3ObjectStore:
             limits: Time limits; `None` for the defaults.
 
         Raises:
-            ConfigError: The endpoint is not a URL, or the region is not a name.
+            ConfigError: Endpoint, region or bucket cannot be used.
         """
         limits = limits or Limits()
-        client.check_endpoint(settings)
+        client.check_address(settings)
         endpoint = settings.s3_endpoint_url or f"AWS {settings.s3_region}"
         boto = client.Boto(settings, limits)
         return cls(
@@ -104,7 +108,7 @@ class S3ObjectStore:
         """Whether the store lets one writer create an object; looked up or probed on first use."""
         if self._conditional_writes is None:
             found = conditions.kept(self) or self.probe()
-            self._conditional_writes = found.honoured
+            self._conditional_writes = found.honoured and self._puts.reach_with_conditions
         return self._conditional_writes
 
     @_translated

@@ -3,8 +3,11 @@
 from ssl import SSLCertVerificationError
 
 from botocore.exceptions import (
+    BotoCoreError,
+    ConnectionError,  # noqa: A004 - botocore's name
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     InvalidProxiesConfigError,
     ProxyConnectionError,
     ReadTimeoutError,
@@ -46,6 +49,15 @@ def not_answered(exc: Exception, where: str) -> StoreError:
         return StoreUnavailableError(
             f"{where} broke off its answers repeatedly ({type(exc).__name__}); try again, or check "
             "the network"
+        )
+    return _not_reached(exc, where)
+
+
+def _not_reached(exc: Exception, where: str) -> StoreError:
+    if isinstance(exc, BotoCoreError) and not isinstance(exc, HTTPClientError | ConnectionError):
+        return StoreAddressError(
+            f"boto3 cannot make a request to {where} ({_said(exc)}); check the AWS_ variables and "
+            "~/.aws/config"
         )
     return StoreUnavailableError(
         f"{where} cannot be reached ({_why(exc)}); {_ENDPOINT} and that the store runs "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
-from fornada.tensors import array_dtype
+from fornada.tensors import InputTensor, array_dtype
 from model_store.engines import golden
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
@@ -27,7 +27,6 @@ from model_store.engines.refusals import (
     prediction_error,
     tile_text,
 )
-from model_store.manifest import ModelManifest
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -220,12 +219,17 @@ class OpenVINOEngine:
         """Nothing: OpenVINO keeps nothing."""
 
     def load(
-        self, manifest: ModelManifest, artifact: Path, *, allowed_objects: Collection[str]
+        self,
+        artifact: Path,
+        *,
+        where: str,
+        takes: InputTensor,
+        allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one graph per size."""
         model = load_model(
             artifact,
-            where=f"model {manifest}",
+            where=where,
             allowed_objects=allowed_objects,
             backend="openvino",
         )
@@ -233,14 +237,14 @@ class OpenVINOEngine:
             compile=lambda tile_items: compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
                 streams=self.streams,
                 precision=self._precision,
             ),
             work=estimate(
                 model,
-                item_shape=manifest.input.shape,
-                item_dtype=manifest.input.dtype,
+                item_shape=takes.shape,
+                item_dtype=takes.dtype,
             ),
         )

@@ -30,11 +30,16 @@ _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
 _PREDICTOR = "tests/unit/worker/compute/test_predictor.py::test_"
 _UPKEEP = "tests/unit/producer/upkeep/test_upkeep.py::test_"
+_JOB_INPUTS = "tests/unit/fornada/jobs/test_job_inputs.py::test_"
+_PREFIXES = "tests/unit/fornada/trust/test_input_prefixes.py::test_"
 _KINDS_SHOWN = "tests/unit/producer/commands/test_kinds_commands.py::test_"
 _OUTPUT = "tests/unit/fornada/commands/test_output.py::test_"
 _GUARD = "tests/integration/fornada/test_guard.py::test_"
 _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
+_FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_WALL = "tests/unit/model_store/wall/test_process.py::test_"
+_CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
     "tests/faults/test_protocol_state_machine.py::"
     "test_nothing_is_lost_and_nothing_counts_twice_whatever_happens[conditional]"
@@ -111,6 +116,15 @@ MUTATIONS = (
         tests=(
             f"{_STORE_OVER_TLS}a_certificate_that_is_not_trusted_or_for_another_host_is_refused",
         ),
+    ),
+    Mutation(
+        name="credentials-not-renewed",
+        path="fornada/storage/s3/fast/wire.py",
+        old="        return self._credentials.get_frozen_credentials()\n",
+        new="        self._first = getattr(self, '_first', None)\n"
+        "        self._first = self._first or self._credentials.get_frozen_credentials()\n"
+        "        return self._first\n",
+        tests=(f"{_STORE_OVER_TLS}credentials_of_a_web_identity_are_renewed_while_a_job_runs",),
     ),
     Mutation(
         name="condition-not-raced",
@@ -204,7 +218,7 @@ MUTATIONS = (
     Mutation(
         name="replayed-end-believed",
         path="fornada/jobs/store.py",
-        old="if end.ended_at >= manifest.created_at:",
+        old="if submission == manifest.created_at.isoformat().encode():",
         new="if True:",
         tests=(
             (
@@ -904,6 +918,61 @@ MUTATIONS = (
         new="        return sorted(errors)\n",
         tests=(f"{_UPKEEP}a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers",),
     ),
+    # What a job may read.
+    Mutation(
+        name="foreign-prefix-read",
+        path="fornada/jobs/job_inputs.py",
+        old="        if ref.inline is None and not self._allow(manifest, ref):",
+        new="        if not self._allow(manifest, ref) and key_flaw(ref.key):",
+        tests=(
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+            f"{_JOB_INPUTS}without_prefixes_a_job_reads_its_own_objects_alone",
+        ),
+    ),
+    Mutation(
+        name="prefix-without-its-slash",
+        path="fornada/trust/input_prefixes.py",
+        old="        return key == self.key or key.startswith(self.folder)",
+        new="        return key.startswith(self.key)",
+        tests=(
+            f"{_PREFIXES}a_prefix_ends_at_a_slash_whether_it_is_given_or_not",
+            f"{_PREFIXES}what_is_allowed_lies_below_the_prefix_byte_by_byte",
+        ),
+    ),
+    Mutation(
+        name="own-models-read",
+        path="fornada/trust/input_prefixes.py",
+        old='removeprefix("/").startswith(keys.OWN_PREFIXES)',
+        new='removeprefix("/").startswith(keys.JOBS_PREFIX)',
+        tests=(
+            f"{_PREFIXES}no_prefix_opens_what_fornada_itself_writes",
+            f"{_JOB_INPUTS}a_job_reads_its_own_objects_and_the_prefixes_alone",
+        ),
+    ),
+    Mutation(
+        name="source-job-not-checked",
+        path="fornada/jobs/job_inputs.py",
+        old="            ref.key.startswith(keys.JobKeys(source).input_prefixes)",
+        new="            ref.key.startswith(keys.JOBS_PREFIX)",
+        tests=(
+            f"{_JOB_INPUTS}a_retry_reads_the_inputs_of_the_first_job_and_nothing_else_of_it",
+            f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",
+        ),
+    ),
+    Mutation(
+        name="source-owner-ignored",
+        path="fornada/jobs/job_inputs.py",
+        old="            if found.owner not in {None, manifest.owner}:",
+        new="            if found.owner == '':",
+        tests=(f"{_JOB_INPUTS}a_retry_reads_nothing_of_a_job_that_is_gone_or_of_another_owner",),
+    ),
+    Mutation(
+        name="first-job-purged",
+        path="producer/upkeep/retention.py",
+        old="                in_use.update(jobs.inputs.sources(jobs.manifest(job_id)))",
+        new="                in_use.update([job_id.removesuffix('-retry')])",
+        tests=(f"{_UPKEEP}the_first_job_stays_as_long_as_a_retry_of_its_retry",),
+    ),
     # What others wrote.
     Mutation(
         name="markup-interpreted",
@@ -1048,6 +1117,39 @@ MUTATIONS = (
         old="    return type(exc).__name__\n",
         new="    return str(exc)\n",
         tests=(f"{_LOGS}off_a_terminal_each_line_is_one_json_object",),
+    ),
+    # Models.
+    Mutation(
+        name="verdict-not-verified",
+        path="model_store/wall/verdict.py",
+        old="return verdict if verdict.is_valid(manifest, self._keys) else None",
+        new="return verdict",
+        tests=(
+            f"{_FIRST_LOAD}no_other_verdict_is_believed[a key of others]",
+            f"{_FIRST_LOAD}the_verdict_on_one_golden_batch_is_none_on_another",
+        ),
+    ),
+    Mutation(
+        name="wall-without-limit",
+        path="model_store/wall/limits.py",
+        old="        resource.setrlimit(kind, (own, own))\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_memory_than_the_limit",),
+    ),
+    Mutation(
+        name="wall-without-end",
+        path="model_store/wall/process.py",
+        old="        timer.start()\n",
+        new="",
+        tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
+        raises="Failed: Timeout",
+    ),
+    Mutation(
+        name="wall-skipped",
+        path="worker/compute/model_cache.py",
+        old="            self._first_load(manifest, artifact)\n",
+        new="",
+        tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed",),
     ),
     # The bytes.
     Mutation(

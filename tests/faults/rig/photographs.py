@@ -74,12 +74,14 @@ class Photographs:
         objects = self._deployment.objects
         bucket = self._deployment.settings.s3_bucket
         names = list(self.files)
-        puts = in_parallel(lambda name: objects.put(f"camera/{name}", self.files[name]), names)
+        puts = in_parallel(
+            lambda name: objects.put(f"inputs/camera/{name}", self.files[name]), names
+        )
         assert len(names) == len(list(puts))
-        objects.put("archives/camera.tar", tar_of(self.files))
+        objects.put("inputs/camera.tar", tar_of(self.files))
         return {
-            "objects": StoredImages(bucket=bucket, prefix="camera/"),
-            "ranges": StoredImages(bucket=bucket, prefix="archives/camera.tar"),
+            "objects": StoredImages(bucket=bucket, prefix="inputs/camera/"),
+            "ranges": StoredImages(bucket=bucket, prefix="inputs/camera.tar"),
         }
 
 

@@ -213,6 +213,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body are two writes: the second would wait 40 ms for an answer to the first.
+    disable_nagle_algorithm = True
     server: _Server
 
     def _handle(self) -> None:

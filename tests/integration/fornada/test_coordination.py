@@ -7,12 +7,12 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from fornada import keys
 from fornada.coordination import redis_jobs
 from fornada.coordination.interface import Beat, Claim, Coordination, Progress, ShardEnd, SmallJob
 from fornada.coordination.redis import RedisCoordination
 from fornada.errors import BrokerError
 from fornada.local.ports import free_port
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 
 from .coordinating import LONG_S, begin, let_pass
@@ -328,14 +328,14 @@ def test_marks_without_an_outcome_are_taken_back(coordination: Coordination) -> 
 def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_url: str) -> None:
     # given a mark of a shard that no job can have, a lease for ever, and ends that are no text
     coordination = _on_redis(redis_url)
-    job = keys.JobStateKeys("job")
+    job = redis_keys.JobStateKeys("job")
     begin(coordination, "job", 0, "a")
     with redis.Redis.from_url(redis_url) as client:
         client.setbit(job.done, 2**28, 1)
         client.hset(job.leases, "0", f"nobody fornada 0 {10**15}")
-        client.hset(keys.redis_leader("fornada"), "clock_ms", 3600 * 1000)
+        client.hset(redis_keys.leader("fornada"), "clock_ms", 3600 * 1000)
         client.lpush(job.end, "x")
-        client.set(keys.JobStateKeys("other").end, b"\xff\xfe")
+        client.set(redis_keys.JobStateKeys("other").end, b"\xff\xfe")
 
     progress = coordination.progress("job")
     assert set() == progress.done == progress.leased
@@ -378,10 +378,10 @@ def test_a_lease_from_a_clock_that_was_lost_is_nobodys(redis_url: str) -> None:
     let_pass(coordination, 1000)
     begin(coordination, "job", 0, "a")
     with redis.Redis.from_url(redis_url) as client:
-        client.delete(keys.redis_leader("fornada"))
+        client.delete(redis_keys.leader("fornada"))
         # Nor is what is no lease.
-        client.hset(keys.JobStateKeys("job").leases, mapping={"1": "x", "2": "a b c d"})
-        client.hset(keys.redis_leader("fornada"), mapping={"beat": "\xff", "clock_ms": "x"})
+        client.hset(redis_keys.JobStateKeys("job").leases, mapping={"1": "x", "2": "a b c d"})
+        client.hset(redis_keys.leader("fornada"), mapping={"beat": "\xff", "clock_ms": "x"})
 
     assert ["begun"] * 3 == [begin(coordination, "job", n, "b").status for n in range(3)]
     let_pass(coordination, 1)
@@ -411,7 +411,7 @@ def test_nothing_runs_where_nobody_leads(redis_url: str) -> None:
         with redis.Redis.from_url(redis_url) as client:
             # When it was last seen, by a clock that was perhaps set back since.
             at_ms = round(coordination.server_time().timestamp() * 1000) - ago_ms
-            client.hset(keys.redis_leader("fornada"), "at_ms", at_ms)
+            client.hset(redis_keys.leader("fornada"), "at_ms", at_ms)
 
         progress = coordination.progress("job")
         assert ({0}, running) == (progress.leased, progress.running)
@@ -562,7 +562,7 @@ def test_every_key_expires_except_the_lists_of_jobs(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for_ever = {key for key in client.scan_iter() if client.ttl(key) < 0}
 
-    lists = {keys.REDIS_OPEN_JOBS, keys.REDIS_NEWEST_JOBS, keys.REDIS_OPEN_JOBS_COMPLETE}
+    lists = {redis_keys.OPEN_JOBS, redis_keys.NEWEST_JOBS, redis_keys.OPEN_JOBS_COMPLETE}
     assert lists == for_ever
 
 

@@ -11,10 +11,13 @@ from pydantic import SecretStr
 from fornada import keys
 from fornada.commands.doctor.command import doctor as command
 from fornada.coordination.redis import RedisCoordination
+from fornada.errors import ForeignBucketError
+from fornada.jobs.bucket_id import BucketCheck
 from fornada.local.ports import free_port
 from fornada.redis_server.refusals import RIGHTS
 from fornada.settings import Settings
 from fornada.storage.opening import open_store
+from worker.cli import worker as worker_command
 
 from ...redis_proxy import RedisProxy
 
@@ -38,10 +41,12 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
     assert 0 == done.exit_code
     assert {
         "settings": "ok",
+        "inputs": "ok",
         "broker": "ok",
         "workers": "ok",
         "store": "ok",
         "conditional writes": "ok",
+        "bucket": "ok",
         "clocks": "ok",
         "cores": "ok",
         "model": "skip",
@@ -50,12 +55,42 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
     assert [keys.conditions(str(settings.s3_endpoint_url))] == left
 
 
+def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
+    environ: dict[str, str], settings: Settings
+) -> None:
+    coordination = RedisCoordination.from_settings(settings)
+    other = {**environ, "FORNADA_S3_BUCKET": f"{settings.s3_bucket}-moved"}
+    BucketCheck.from_settings(
+        settings, objects=open_store(settings), coordination=coordination
+    ).check()
+    coordination.rebuild_open_jobs(["stuck"])
+    coordination.hold_up("stuck", "worker-1", "no key")
+    coordination.quarantine_job("broken", "no manifest")
+
+    refused = doctor(other, "--create-bucket", "--json")
+    worker = CliRunner().invoke(
+        worker_command, [], env={**other, "FORNADA_ENGINE": "test"}, catch_exceptions=True
+    )
+    adopted = doctor(other, "--adopt", "--json")
+
+    # then doctor and worker say so, until the bucket is adopted
+    assert (1, "fail") == (refused.exit_code, findings(refused)["jobs"])
+    assert f"Redis belongs to bucket '{settings.s3_bucket}' at" in refused.stdout
+    assert isinstance(worker.exception, ForeignBucketError)
+    assert (0, "ok") == (adopted.exit_code, findings(adopted)["bucket"])
+    # and jobs that cannot go on are named
+    assert "no process goes on with job stuck: no key" in adopted.stdout
+    assert "job broken cannot be read: no manifest" in adopted.stdout
+
+
 def test_for_people_there_is_a_line_for_each_check(environ: dict[str, str]) -> None:
     done = doctor(environ)
 
     assert 0 == done.exit_code
     lines = done.stdout.splitlines()
     assert [line for line in lines if line.startswith("ok   broker: Valkey")]
+    bucket = environ["FORNADA_S3_BUCKET"]
+    assert [line for line in lines if line.startswith(f"ok   inputs: jobs read s3://{bucket}/")]
     assert "warn workers: no worker has been seen; start one with `fornada worker`" in lines
     assert [line for line in lines if line.startswith("ok   store: http://127.0.0.1")]
 

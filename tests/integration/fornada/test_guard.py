@@ -11,12 +11,12 @@ import pytest
 import redis
 from kombu import Queue
 
-from fornada import keys
 from fornada.events import Event, Events, MessageQuarantined
 from fornada.queue import quarantine as quarantine_module
 from fornada.queue.envelope import MAX_ENVELOPE_BYTES, new_envelope
 from fornada.queue.message import ShardMessage
 from fornada.queue.quarantine import Quarantine
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from worker.app import create_app
 
@@ -190,7 +190,7 @@ def test_keys_of_another_type_stop_no_consumer(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for key in (UNACKED, INDEX, keys.redis_quarantine(settings.queue)):
+    for key in (UNACKED, INDEX, redis_keys.quarantine(settings.queue)):
         client.set(key, "x")
     client.lpush(settings.queue, b"x", *[json.dumps(envelope()) for _ in range(3)])
 
@@ -213,7 +213,7 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
 
     for number in range(5):
         quarantine.add(b"\x1b[31m%d" % number + b"x" * 10_000, reason="r" * 10_000)
-    client.lpush(keys.redis_quarantine(settings.queue), b"of somebody else")
+    client.lpush(redis_keys.quarantine(settings.queue), b"of somebody else")
 
     newest, *_ = kept = quarantine.entries()
     assert 2 == len(kept)
@@ -223,6 +223,6 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
         len(newest.text),
         len(newest.reason),
     )
-    assert client.strlen(keys.redis_quarantine("other")) == 0
+    assert client.strlen(redis_keys.quarantine("other")) == 0
     assert 4 == quarantine.drop()
     assert [] == quarantine.entries()

@@ -292,8 +292,18 @@ def test_a_closed_port_is_store_unavailable(settings: Settings) -> None:
     assert caught.value.may_pass_later
 
 
-def test_an_endpoint_that_is_no_url_is_a_config_error(settings: Settings) -> None:
-    wrong = settings.model_copy(update={"s3_endpoint_url": "http://not a host"})
-
-    with pytest.raises(ConfigError, match="FORNADA_S3_ENDPOINT_URL"):
-        S3ObjectStore.from_settings(wrong)
+def test_an_address_that_cannot_be_used_is_a_config_error(settings: Settings) -> None:
+    for endpoint in (
+        "http://not a host",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "http://host/?query",
+        "http://user:hunter2@host",
+    ):
+        wrong = settings.model_copy(update={"s3_endpoint_url": endpoint})
+        with pytest.raises(ConfigError, match="FORNADA_S3_ENDPOINT_URL") as caught:
+            S3ObjectStore.from_settings(wrong)
+        assert "hunter2" not in str(caught.value)
+    arn = {"s3_bucket": "arn:aws:s3:eu-west-1:123456789012:accesspoint/a"}
+    with pytest.raises(ConfigError, match="FORNADA_S3_BUCKET"):
+        S3ObjectStore.from_settings(settings.model_copy(update=arn))

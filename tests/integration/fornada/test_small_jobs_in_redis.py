@@ -6,9 +6,9 @@ from datetime import timedelta
 import redis
 from pydantic import SecretStr
 
-from fornada import keys
 from fornada.coordination.interface import Claim, Coordination, ShardEnd, SmallJob, Triage
 from fornada.coordination.redis import RedisCoordination
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 
 from .coordinating import LONG_S, begin, let_pass
@@ -152,7 +152,7 @@ def test_a_message_by_another_clock_waits_from_the_first_look(redis_url: str) ->
     coordination = RedisCoordination.from_settings(Settings(redis_url=SecretStr(redis_url)))
     coordination.restore_small_job(job())
     with redis.Redis.from_url(redis_url) as client:
-        client.zadd(keys.JobStateKeys("job").enqueued, {"0": time.time() * 1000})
+        client.zadd(redis_keys.JobStateKeys("job").enqueued, {"0": time.time() * 1000})
 
     lost = []
     for passed_s in (0, SHORT_S, SHORT_S):

@@ -10,6 +10,8 @@ from model_store.engines import keras_file, keras_setup
 from model_store.publishing.file import publish_file
 from model_store.store import ModelStore
 
+from ...walls import no_wall
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.timeout(1800),
@@ -48,7 +50,7 @@ _SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 def _published(name: str) -> None:
     keras = keras_setup.import_keras()
     side = _SIDES.get(name, 32)
-    models = ModelStore(objects=InMemoryObjectStore())
+    models = ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
     network = getattr(keras.applications, name)(
         weights=None, input_shape=(side, side, 3), classes=_CLASSES
     )

@@ -193,6 +193,8 @@ def test_images_in_another_bucket_are_submitted_in_place(
     for number in range(3):
         theirs.put(f"2026/{number}.npy", to_npy(IMAGES[: number + 1]))
 
+    prefixes = {"input_prefixes": f"s3://{bucket}/2026/"}
+    client = Client.from_settings(settings.model_copy(update=prefixes))
     job = client.submit(StoredImages.parse(f"s3://{bucket}/2026/"), model="m")
 
     assert [1, 2, 3] == [shard.item_count for shard in job.manifest.shards]

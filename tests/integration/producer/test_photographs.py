@@ -99,7 +99,7 @@ class _Deployment:
                 path = self.folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-                self.objects.put(f"camera/{name}", data)
+                self.objects.put(f"inputs/camera/{name}", data)
                 zipped.writestr(name, data)
                 member = tarfile.TarInfo(f"./{name}")
                 member.size = len(data)
@@ -107,7 +107,7 @@ class _Deployment:
         (folder / "photos.tar").write_bytes(packed.getvalue())
         with tarfile.open(folder / "photos.tar.gz", "w:gz") as zipped_tar:
             zipped_tar.add(self.folder, arcname=".")
-        self.objects.put("archives/photos.tar", packed.getvalue())
+        self.objects.put("inputs/photos.tar", packed.getvalue())
 
     def expected(self, image: ImagePreprocessing = _IMAGE) -> np.ndarray:
         """float32 [items, 2], NaN in the rows of broken files."""
@@ -185,10 +185,10 @@ def test_photographs_give_the_same_bytes_whichever_way_they_come(deployment: _De
         (lambda: LocalFiles(paths=[folder.with_suffix(".tar")]), "", 2),
         (lambda: LocalFiles(paths=[folder.with_suffix(".tar.gz")]), "", 2),
         (lambda: LocalFiles(paths=[folder.with_suffix(".zip")]), "", 2),
-        (lambda: StoredImages(bucket=bucket, prefix="camera/"), "camera/", 2),
+        (lambda: StoredImages(bucket=bucket, prefix="inputs/camera/"), "inputs/camera/", 2),
         (
-            lambda: StoredImages(bucket=bucket, prefix="archives/photos.tar"),
-            "archives/photos.tar/",
+            lambda: StoredImages(bucket=bucket, prefix="inputs/photos.tar"),
+            "inputs/photos.tar/",
             2,
         ),
     ]
@@ -260,7 +260,7 @@ def test_a_job_may_resize_in_another_way(deployment: _Deployment) -> None:
 
 def test_failed_photographs_are_run_again_alone(deployment: _Deployment) -> None:
     job = deployment.client.submit(
-        StoredImages(bucket=deployment.bucket, prefix="archives/photos.tar"), model="photos"
+        StoredImages(bucket=deployment.bucket, prefix="inputs/photos.tar"), model="photos"
     )
     job.wait(timeout_s=60)
     assert deployment.client.verify(job.id, timeout_s=60).same

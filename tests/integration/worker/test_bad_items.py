@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from fornada.errors import PredictionErrors
+from fornada.jobs.manifest import Shards
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.store import ModelStore
@@ -125,11 +126,11 @@ def test_files_of_a_folder_and_objects_of_a_prefix_fail_alone(
     bad = ["b.png", "c.png"]
     for name, data in _photos().items():
         (tmp_path / name).write_bytes(data)
-        deployment.objects.put(f"photos/{name}", data)
+        deployment.objects.put(f"inputs/{name}", data)
     bucket = deployment.stack.settings.s3_bucket
-    stored = deployment.client.submit(StoredImages(bucket=bucket, prefix="photos/"), model="photos")
+    stored = deployment.client.submit(StoredImages(bucket=bucket, prefix="inputs/"), model="photos")
     assert "PARTIAL" == stored.wait(timeout_s=60).state
-    assert [f"photos/{name}" for name in bad] == [item.item_id for item in stored.item_errors()]
+    assert [f"inputs/{name}" for name in bad] == [item.item_id for item in stored.item_errors()]
 
     # from the command line, with its exit codes
     submit = ("submit", str(tmp_path), "--model", "photos", "--wait", "--json")
@@ -147,3 +148,49 @@ def test_files_of_a_folder_and_objects_of_a_prefix_fail_alone(
     done = deployment.run(*submit, "--strict")
     assert 2 == done.returncode
     assert "labels.csv is of no known kind" in done.stderr
+
+
+def test_objects_that_a_job_may_not_read_or_the_store_does_not_name_fail_alone(
+    deployment: _Deployment,
+) -> None:
+    # given a manifest, by another producer, with such objects among good ones
+    client, good = deployment.client, _photos()["a.png"]
+    for name in ("0", "1"):
+        deployment.objects.put(f"inputs/odd/{name}.png", good)
+    held = client.submit(np.zeros((30_000, 8, 8), np.uint8), model="photos").manifest
+    bucket = deployment.stack.settings.s3_bucket
+    prefix = StoredImages(bucket=bucket, prefix="inputs/odd/")
+    first = client.submit(prefix, model="photos").manifest
+    shard, theirs = first.shards[0], held.shards[0].objects[0]
+    bad = [
+        theirs,
+        theirs.model_copy(update={"size_bytes": 1, "bucket": bucket}),
+        *(
+            shard.objects[0].model_copy(update={"key": key, "bucket": where})
+            for key, where in (
+                ("names.json", None),
+                ("models/photos/1/model.keras", bucket),
+                ("inputs/../models/photos/1/model.keras", bucket),
+                ("inputs/odd/0.png", "elsewhere"),
+                ("inputs/odd//0.png", bucket),
+                ("inputs/odd/gone.png", bucket),
+            )
+        ),
+    ]
+    objects = [shard.objects[0], *bad, shard.objects[1]]
+    spec = shard.model_copy(update={"objects": objects, "item_count": len(objects)})
+
+    # when
+    changes = {"job_id": "odd-names", "shards": Shards([spec])}
+    client._creator.create_and_enqueue(first.model_copy(update=changes), new=True)
+    job = client.job("odd-names")
+
+    # then the job ends at once, and says nothing of what it may not read
+    assert ("PARTIAL", 2) == (job.wait(timeout_s=60).state, job.status().items_ok)
+    reasons = [item.reason for item in job.item_errors()]
+    address = f"s3://{bucket}/"
+    for ref, reason in zip(bad[:6], reasons, strict=False):
+        named = ref.key if ref.bucket is None else f"s3://{ref.bucket}/{ref.key}"
+        assert reason.startswith(f"{named!r} is not an object that this job may read")
+    assert reasons[6].startswith(f"the store gives workers no object '{address}inputs/odd//0.png'")
+    assert "inputs/odd/gone.png is gone" in reasons[7]

@@ -99,16 +99,16 @@ class _World:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            shared.objects.put(f"by-way/{name}", data)
+            shared.objects.put(f"inputs/by-way/{name}", data)
         self.tar, self.zip = folder / "photos.tar", folder / "photos.zip"
         self.tar.write_bytes(tar_of(self.files))
-        shared.objects.put("by-way.tar", self.tar.read_bytes())
+        shared.objects.put("inputs/by-way.tar", self.tar.read_bytes())
         with zipfile.ZipFile(self.zip, "w") as packed:
             for name, data in self.files.items():
                 packed.writestr(name, data)
         self.npy = folder / "rows.npy"
         np.save(self.npy, _rows())
-        shared.objects.put("by-way-rows.npy", self.npy.read_bytes())
+        shared.objects.put("inputs/by-way-rows.npy", self.npy.read_bytes())
 
     def stored(self, prefix: str) -> StoredImages:
         return StoredImages(bucket=self.shared.settings.s3_bucket, prefix=prefix)
@@ -164,7 +164,7 @@ def test_a_bad_row_fails_alone_by_every_way(world: _World) -> None:
         "bundle": (lambda: client.submit_many([rows] * 3, model="rows"), _BAD_ROWS),
         "file": (lambda: [client.submit(LocalFiles(paths=[world.npy]), model="rows")], _BAD_ROWS),
         "prefix": (
-            lambda: [client.submit(world.stored("by-way-rows.npy"), model="rows")],
+            lambda: [client.submit(world.stored("inputs/by-way-rows.npy"), model="rows")],
             _BAD_ROWS,
         ),
     }
@@ -197,8 +197,8 @@ def test_a_bad_photograph_fails_alone_by_every_way(world: _World) -> None:
         "tar": lambda: LocalFiles(paths=[world.tar]),
         "zip": lambda: LocalFiles(paths=[world.zip]),
         "paths": lambda: paths,
-        "prefix": lambda: world.stored("by-way/"),
-        "stored tar": lambda: world.stored("by-way.tar"),
+        "prefix": lambda: world.stored("inputs/by-way/"),
+        "stored tar": lambda: world.stored("inputs/by-way.tar"),
     }
     jobs = [
         submitter.submit(make(), model="photos", items_per_shard=per_shard)
@@ -237,7 +237,7 @@ def test_commands_end_as_the_failed_items_say(world: _World) -> None:
         done = world.shared.run("submit", str(source), "--model", "photos", "--json", *options)
         return done.returncode, json.loads(done.stdout) if done.stdout else {}
 
-    for source in (world.zip, world.tar, f"s3://{bucket}/by-way.tar"):
+    for source in (world.zip, world.tar, f"s3://{bucket}/inputs/by-way.tar"):
         code, status = submitted(source, "--wait")
         assert (1, "PARTIAL") == (code, status["state"])
         errors = world.shared.run("jobs", "errors", status["job_id"]).stdout.splitlines()

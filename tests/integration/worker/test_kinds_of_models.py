@@ -13,6 +13,7 @@ from fornada.tensors import Kind
 from model_store.engines import keras_setup
 from model_store.store import ModelStore
 
+from ...walls import no_wall
 from .conftest import START_S
 
 pytestmark = pytest.mark.slow
@@ -207,7 +208,7 @@ def test_each_kind_gives_in_a_job_what_keras_gives(
     from model_store import publish  # noqa: PLC0415 - imports Keras
 
     deployment, start = deploy(engine=engine, max_loaded_models=2)
-    models = ModelStore(objects=deployment.objects)
+    models = ModelStore(objects=deployment.objects, open_wall=no_wall)
     manifests = {
         name: publish(case.model, name=name, golden=case.items[:4], store=models)
         for name, case in cases.items()
@@ -246,7 +247,7 @@ def test_a_token_out_of_the_vocabulary_fails_alone(
     good, items = case.items.copy(), case.items.copy()
     items[3, 7], items[5, 0] = 200, -201
     good[7, 7] = items[7, 7] = -1
-    models = ModelStore(objects=deployment.objects)
+    models = ModelStore(objects=deployment.objects, open_wall=no_wall)
     publish(case.model, name="tokens", golden=good[:4], store=models)
     start()
 

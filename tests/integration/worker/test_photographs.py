@@ -14,6 +14,7 @@ from model_store.store import ModelStore
 from producer import LocalFiles
 
 from ...photos import add_litter, make_photos
+from ...walls import no_wall
 from .conftest import START_S
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ def test_each_photograph_gives_what_keras_gives(
         name="photos",
         golden=golden,
         image=how,
-        store=ModelStore(objects=deployment.objects),
+        store=ModelStore(objects=deployment.objects, open_wall=no_wall),
     )
     start()
     files = LocalFiles(paths=[folder])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from fornada import keys
 from fornada.errors import InputError, ModelRefusedError, WaitTimeoutError
 from fornada.records import ModelPin
+from fornada.redis_server import keys as redis_keys
 from producer.client import Client
 
 from ...redis_proxy import RedisProxy
@@ -63,7 +63,7 @@ def test_nothing_of_a_call_is_left(shared: Any, wait_until: Callable[..., None])
 
 
 def test_what_is_no_call_is_dropped(shared: Any) -> None:
-    list_of_calls = keys.redis_predict_calls(shared.settings.queue)
+    list_of_calls = redis_keys.predict_calls(shared.settings.queue)
     shared.redis().rpush(list_of_calls, b"garbage", b"{}\n", b'{"id":' + b"[" * 3000 + b"\n")
 
     found = shared.client.predict(_images(3), model="m", timeout_s=_TIMEOUT_S)
@@ -114,7 +114,7 @@ def test_without_a_worker_the_caller_is_told_in_time_and_a_worker_answers_until_
         worker = start_worker()
         # Calls are taken in order, so the first one has been dropped.
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
-        assert 0 == server.llen(keys.redis_predict_answers(client._calls._client))
+        assert 0 == server.llen(redis_keys.predict_answers(client._calls._client))
 
         server.flushdb()
 
@@ -133,7 +133,7 @@ def test_a_call_whose_sending_was_not_confirmed_is_answered_and_so_are_later_one
         url = SecretStr(f"{secret}@127.0.0.1:{proxy.port}/{database}")
         client = Client.from_settings(shared.settings.model_copy(update={"redis_url": url}))
         client.predict(_images(1), model="m", timeout_s=_TIMEOUT_S)
-        proxy.lose_reply_to(keys.redis_predict_calls(shared.settings.queue).encode())
+        proxy.lose_reply_to(redis_keys.predict_calls(shared.settings.queue).encode())
 
         for _ in range(3):
             found = client.predict(_images(3), model="m", timeout_s=_TIMEOUT_S)

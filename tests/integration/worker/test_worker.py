@@ -22,6 +22,7 @@ from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
 from fornada.queue.quarantine import Quarantine
 from fornada.records import sha256_hex
+from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
 from model_store.store import ModelStore
@@ -320,7 +321,7 @@ def test_a_job_whose_messages_were_all_lost_is_done_by_one_worker_alone(
 
         # when
         job = lost.submit(images[3:5], model="m")
-        client.delete(keys.JobStateKeys(job.id).enqueued)
+        client.delete(redis_keys.JobStateKeys(job.id).enqueued)
 
         # then
         wait_until(lambda: JobState.SUCCEEDED == job.status().state, 30)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fornada.calls.frames import MAX_ANSWER_BYTES
 from fornada.local.valkey import MAX_VALUE_BYTES
 from fornada.settings import PREFIX, Settings
 from fornada.trust.deployment_keys import DeploymentKeys
@@ -67,7 +68,7 @@ def test_memory_is_limited_and_what_is_in_tmp_is_part_of_it() -> None:
 def test_redis_takes_no_value_larger_than_the_embedded_one() -> None:
     options = dict(itertools.pairwise(_SERVICES["redis"]["command"]))
 
-    assert MAX_VALUE_BYTES == _bytes(options["--proto-max-bulk-len"])
+    assert MAX_VALUE_BYTES == _bytes(options["--proto-max-bulk-len"]) >= 2 * MAX_ANSWER_BYTES
     assert _bytes(options["--maxmemory"]) * 2 <= _bytes(_SERVICES["redis"]["mem_limit"])
 
 

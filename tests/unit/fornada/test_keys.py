@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fornada import keys
 from fornada.errors import UsageError
+from fornada.redis_server import keys as redis_keys
 
 SHA = "0123456789abcdef" * 4
 
@@ -31,16 +32,16 @@ def test_names_stay_as_they_are() -> None:
         "jobs/j/dead/00000007.json": keys.JobKeys("j").dead(7),
         "jobs/j/control.json": keys.JobKeys("j").control,
         "jobs/j/final.json": keys.JobKeys("j").final,
-        "fornada:job:j": keys.JobStateKeys("j").job,
-        "fornada:attempts:j": keys.JobStateKeys("j").attempts,
-        "fornada:errors:j": keys.JobStateKeys("j").errors,
-        "fornada:leases:j": keys.JobStateKeys("j").leases,
-        "fornada:failed:j": keys.JobStateKeys("j").failed,
-        "fornada:end-lease:j": keys.JobStateKeys("j").end_lease,
-        "fornada:decided:end of j": keys.redis_decision("end of j"),
-        "fornada:done:j": keys.JobStateKeys("j").done,
-        "fornada:enqueued:j": keys.JobStateKeys("j").enqueued,
-        "fornada:ended:j": keys.JobStateKeys("j").ended,
+        "fornada:job:j": redis_keys.JobStateKeys("j").job,
+        "fornada:attempts:j": redis_keys.JobStateKeys("j").attempts,
+        "fornada:errors:j": redis_keys.JobStateKeys("j").errors,
+        "fornada:leases:j": redis_keys.JobStateKeys("j").leases,
+        "fornada:failed:j": redis_keys.JobStateKeys("j").failed,
+        "fornada:end-lease:j": redis_keys.JobStateKeys("j").end_lease,
+        "fornada:decided:end of j": redis_keys.decision("end of j"),
+        "fornada:done:j": redis_keys.JobStateKeys("j").done,
+        "fornada:enqueued:j": redis_keys.JobStateKeys("j").enqueued,
+        "fornada:ended:j": redis_keys.JobStateKeys("j").ended,
     }
 
     assert {name: name for name in names} == names

@@ -11,13 +11,15 @@ from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 
+from ...walls import no_wall
+
 Publish = Callable[..., ModelManifest]
 
 
 @pytest.fixture
 def models(memory_objects: InMemoryObjectStore) -> ModelStore:
     """An empty model store in memory."""
-    return ModelStore(objects=memory_objects)
+    return ModelStore(objects=memory_objects, open_wall=no_wall)
 
 
 @pytest.fixture

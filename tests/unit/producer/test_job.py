@@ -434,8 +434,8 @@ def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> No
     manifest = world.job.manifest
     first, *rest = manifest.shards
     for ids in (b'["a"]', b'{"a": 1}', b"7", b"[1, 2, 3, 4]", b"{"):
-        world.jobs.objects.put("other", ids)
-        wrong = first.model_copy(update={"item_ids": ObjectRef.of("other", ids)})
+        world.jobs.objects.put("inputs/other", ids)
+        wrong = first.model_copy(update={"item_ids": ObjectRef.of("inputs/other", ids)})
         shards = Shards([wrong, *rest])
         world.job.manifest = manifest.model_copy(update={"shards": shards})
 

@@ -31,6 +31,8 @@ from trainer.evaluation.acceptance import Acceptance
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
+from ...walls import no_wall
+
 _PLAN = TrainingPlan(epochs=2, batch_size=64)
 _ONE_EPOCH = TrainingPlan(epochs=1, batch_size=256)
 
@@ -51,7 +53,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def published(digits: Dataset) -> _Published:
-    models = ModelStore(objects=InMemoryObjectStore())
+    models = ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
     epochs: list[tuple[int, int, Mapping[str, float]]] = []
     manifest = job.train(
         digits,
@@ -66,7 +68,7 @@ def published(digits: Dataset) -> _Published:
 
 @pytest.fixture
 def models() -> ModelStore:
-    return ModelStore(objects=InMemoryObjectStore())
+    return ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
 
 
 def test_a_published_version_predicts_as_measured(digits: Dataset, published: _Published) -> None:

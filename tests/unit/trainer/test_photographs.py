@@ -14,6 +14,8 @@ from trainer import job
 from trainer.data.folder import FolderOptions, load_folder
 from trainer.recipes.plan import TrainingPlan
 
+from ...walls import no_wall
+
 _ORIENTATION = 0x0112
 
 
@@ -40,7 +42,7 @@ def test_a_worker_sees_the_pixels_of_the_training_and_is_as_accurate(tmp_path: P
     _photographs(tmp_path / "test", count=6, seed=1)
     (tmp_path / "test" / "spots" / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     dataset = load_folder(tmp_path, FolderOptions(size=(72, 80), resize="crop"))
-    models = ModelStore(objects=InMemoryObjectStore())
+    models = ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
 
     # when
     plan = TrainingPlan(epochs=4, batch_size=8, learning_rate=0.003)

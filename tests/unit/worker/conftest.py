@@ -31,6 +31,7 @@ from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
 from fornada.testing import TEST_KEYS, HookedObjectStore, InMemoryCoordination
 from fornada.trust.deployment_keys import DeploymentKeys
+from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
@@ -125,7 +126,11 @@ class _World:
         self.engine = _Engine()
         self.heard: list[Event] = []
         self.events = Events(self.heard.append, log_event)
-        self.settings = Settings(lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0)
+        # What the store that an old version wrote has, too.
+        read = "s3://fornada/inputs/,s3://fornada/photos/,s3://fornada/ids/"
+        self.settings = Settings(
+            lease_s=LEASE_S, max_loaded_models=2, max_latency_s=0.0, input_prefixes=read
+        )
         self.cache = ModelCache(
             self.settings,
             models=self.models,
@@ -145,7 +150,8 @@ class _World:
         """From now on, the deployment has these keys."""
         self.deployment_keys = deployment_keys
         decisions = SignedDecisions(self.coordination, deployment_keys=deployment_keys)
-        self.jobs = JobStore(objects=self.objects, decisions=decisions)
+        prefixes = InputPrefixes.from_settings(self.settings)
+        self.jobs = JobStore(objects=self.objects, decisions=decisions, prefixes=prefixes)
         self.service = self.new_service("worker-1")
 
     def new_service(self, worker: str, *, lease_s: float = LEASE_S) -> ShardService:
@@ -169,7 +175,13 @@ class _World:
             events=self.events,
         )
 
-    def new_reconciler(self, holder: str = "worker-1", **options: Any) -> Reconciler:
+    def new_reconciler(
+        self,
+        holder: str = "worker-1",
+        *,
+        check_bucket: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> Reconciler:
         settings = Settings(**{"reconcile_interval_s": 5.0, "lease_s": LEASE_S, **options})
         return Reconciler(
             jobs=self.jobs,
@@ -179,6 +191,7 @@ class _World:
             settings=settings,
             holder=holder,
             deployment_keys=self.deployment_keys,
+            check_bucket=check_bucket,
             events=self.events,
             monotonic=lambda: self.monotonic_s,
         )

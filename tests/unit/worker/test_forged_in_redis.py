@@ -135,8 +135,7 @@ def test_the_signed_end_of_an_earlier_job_of_the_id_is_not_that_of_a_later_one(
     world.jobs.delete("orders-1")
     world.advance(3600)
 
-    # when its id is submitted again, and the end put back
-    world.use_keys(world.deployment_keys)
+    # when its id is submitted again, to the same worker, and the end put back
     again = world.submit([ITEMS[1:]], job_id="orders-1", created_at=now())
     if kept:
         decide(kept)

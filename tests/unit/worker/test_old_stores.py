@@ -12,7 +12,6 @@ import pytest
 from fornada.jobs.summary import OutcomesDigest
 from fornada.queue.message import ShardMessage
 from fornada.ranges import from_ranges
-from fornada.settings import Settings
 from producer.client import Client
 
 STORE = Path(__file__).parents[2] / "old_stores" / "f0672dc.tar.xz"
@@ -48,7 +47,7 @@ class _OldStore:
             objects=world.objects,
             coordination=world.coordination,
             sender=_Sender(world),
-            settings=Settings(),
+            settings=world.settings,
         )
 
     def job(self, name: str) -> Any:

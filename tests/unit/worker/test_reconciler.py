@@ -8,7 +8,7 @@ import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import BrokerError, StoreAccessError, StoreUnavailableError
+from fornada.errors import BrokerError, ForeignBucketError, StoreAccessError, StoreUnavailableError
 from fornada.events import JobHeldUp, JobUnreadable
 from fornada.jobs.upkeep import looks
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK
@@ -555,3 +555,30 @@ def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
     for _ in range(64):
         reconciler.round()
     assert {"a", "b", "c"} == {message.job_id for message in world.queue}
+
+
+def test_a_reconciler_of_another_bucket_does_nothing_even_after_redis_has_forgotten(
+    world: Any,
+) -> None:
+    world.submit()
+    asked: list[int] = []
+
+    def foreign() -> None:
+        asked.append(1)
+        raise ForeignBucketError("another's")
+
+    reconciler = world.new_reconciler(check_bucket=foreign)
+    for _ in range(2):
+        with pytest.raises(ForeignBucketError):
+            reconciler.round()
+    assert [] == world.queue
+
+    # when the bucket is the right one, then it is asked once, and again once Redis has forgotten
+    reconciler = world.new_reconciler(check_bucket=lambda: asked.append(1))
+    asked.clear()
+    for count in (1, 2):
+        for _ in range(3):
+            reconciler.round()
+        assert count == len(asked)
+        world.coordination.flush()
+    assert {"job"} == {message.job_id for message in world.queue}

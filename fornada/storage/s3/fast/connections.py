@@ -58,7 +58,7 @@ class Connections:
         idle = self._idle[url.scheme, url.netloc]
         connection = self._borrow(idle, url)
         try:
-            answer = self._ask(connection, request, user_agent)
+            answer = self._ask(connection, request, url.path, user_agent)
         except ssl.SSLCertVerificationError:
             connection.close()
             raise
@@ -91,11 +91,12 @@ class Connections:
         tls = self._tls if url.scheme == "https" else None
         return _Connection(url.netloc, timeout=self._limits.connect_timeout_s, tls=tls)
 
-    def _ask(self, connection: "_Connection", request: AWSRequest, user_agent: str) -> "Answer":
+    def _ask(
+        self, connection: "_Connection", request: AWSRequest, path: str, user_agent: str
+    ) -> "Answer":
         if connection.sock is None:
             connection.connect()
         connection.sock.settimeout(self._limits.connect_timeout_s)
-        path = urllib.parse.urlsplit(request.url).path
         headers = {**request.headers, "User-Agent": user_agent}
         connection.request(request.method, path, body=request.data, headers=headers)
         connection.sock.settimeout(self._limits.read_timeout_s)

@@ -18,6 +18,8 @@ _UNSIGNED = "UNSIGNED-PAYLOAD"
 
 def is_google(url: str) -> bool:
     """Whether the URL is of Google Cloud Storage."""
+    if "googleapis.com" not in url:
+        return False
     labels = (urllib.parse.urlsplit(url).hostname or "").split(".")
     return labels[-2:] == ["googleapis", "com"] and "storage" in labels
 

@@ -158,7 +158,8 @@ class FastHttpClient:
 
     def alone_sends_conditions(self, bucket: str) -> bool:
         """Whether boto3 cannot put with a condition, since the store has one of its own."""
-        return is_google(self.url_of(bucket) or "")
+        url = self.url_of(bucket)
+        return url is not None and is_google(url)
 
     def put(
         self, bucket: str, key: str, data: bytes, *, only_if_absent: bool, with_checksum: bool

@@ -9,7 +9,6 @@ import numpy as np
 
 from model_store.engines import keras_file, keras_setup
 from model_store.engines.keras import KerasEngine
-from model_store.manifest import ModelManifest
 from model_store.testing import draft_for_test
 
 _ITEM_SHAPE = (4,)
@@ -33,9 +32,8 @@ def main() -> None:
 
 def _load(engine: KerasEngine, artifact: Path, *, times: int) -> None:
     draft = draft_for_test(item_shape=_ITEM_SHAPE, item_dtype="float32", classes=list("abcd"))
-    manifest = ModelManifest.model_construct(**dict(draft), version=1)
     for _ in range(times):
-        model = engine.load(manifest, artifact, allowed_objects=())
+        model = engine.load(artifact, where="m", takes=draft.input, allowed_objects=())
         for tile_items in _TILES:
             model.compile(tile_items)(np.zeros((tile_items, *_ITEM_SHAPE), np.float32))
         del model

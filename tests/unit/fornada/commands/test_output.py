@@ -28,7 +28,7 @@ log = logs.get_logger("there")
 try:
     raise ValueError(hostile)
 except ValueError:
-    log.exception(hostile, word="\\x1b]0;x\\x07", several=[hostile])
+    log.exception(hostile, word="\\x1b]0; x\\x07", several=[hostile])
 logging.getLogger("library").warning(hostile)
 """
 
@@ -52,7 +52,7 @@ def test_nothing_that_others_wrote_reaches_a_terminal_as_more_than_text() -> Non
     assert [f"error: {first}", f"  {second}"] == lines[1:3]
     assert 1 == sum(line.startswith("error: ") for line in lines)
     assert 2 == sum(line.split() == [*_SHOWN.split(), each] for line in lines for each in "n1")
-    assert 1 == sum(r"word=\x1b]0;x\x07" in line for line in lines)
+    assert 1 == sum(r"word='\x1b]0; x\x07'" in line for line in lines)
 
 
 def _read(terminal: int) -> str:

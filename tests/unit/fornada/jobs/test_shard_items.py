@@ -22,8 +22,13 @@ from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
 from fornada.records import ModelPin, ObjectRef, sha256_hex
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 
+PREFIXES = InputPrefixes.from_settings(
+    Settings(s3_bucket="own", input_prefixes="s3://own/,s3://theirs/")
+)
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
 
 
@@ -40,7 +45,7 @@ class _Store(InMemoryObjectStore):
 
 @pytest.fixture
 def jobs() -> JobStore:
-    return JobStore(objects=_Store())
+    return JobStore(objects=_Store(), prefixes=PREFIXES)
 
 
 def manifest(shard: ShardInput, *, shape: list[int], dtype: str) -> JobManifest:
@@ -121,7 +126,7 @@ def test_another_count_is_the_inputs_fault(jobs: JobStore) -> None:
 
 @given(bad=st.sets(st.integers(0, 9)), value=st.sampled_from([np.nan, np.inf, -np.inf]))
 def test_items_with_values_that_are_no_numbers_are_left_out(bad: set[int], value: float) -> None:
-    jobs = JobStore(objects=InMemoryObjectStore())
+    jobs = JobStore(objects=InMemoryObjectStore(), prefixes=PREFIXES)
     array = np.arange(30, dtype=np.float32).reshape(10, 3)
     array[sorted(bad), 1] = value
 
@@ -193,15 +198,20 @@ def test_objects_that_do_not_match_the_count_are_the_inputs_fault(
         read(jobs, ShardInput(format=kind, objects=refs, item_count=4))
 
 
-@pytest.mark.parametrize("error", [BucketNotFoundError("none"), StoreAccessError("no")])
-def test_a_bucket_of_others_that_cannot_be_read_is_the_inputs_fault(
-    jobs: JobStore, error: Exception
-) -> None:
-    jobs.objects.error = error
+def test_a_bucket_of_others_that_cannot_be_read_is_the_items_fault(jobs: JobStore) -> None:
     ref = ObjectRef(key="0.png", bucket="theirs", size_bytes=1)
+    reasons = set()
+    for error in (BucketNotFoundError("no bucket"), StoreAccessError("AccessDenied")):
+        jobs.objects.error = error
 
-    with pytest.raises(InputError, match="'theirs' cannot be read"):
-        read(jobs, ShardInput(format="image", objects=[ref], item_count=1))
+        items = read(jobs, ShardInput(format="image", objects=[ref], item_count=1))
+        with pytest.raises(InputError) as info:
+            read(jobs, ShardInput(objects=[ref], item_count=1))
+
+        reasons |= {str(info.value), *(error.reason for error in items.errors)}
+    # They say nothing of the object or the bucket.
+    (reason,) = reasons
+    assert "gives workers no object 's3://theirs/0.png'" in reason
 
 
 def test_a_store_that_fails_for_now_is_nobodys_fault(jobs: JobStore) -> None:

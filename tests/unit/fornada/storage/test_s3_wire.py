@@ -12,6 +12,7 @@ from fornada.storage.s3.client import Boto
 from fornada.storage.s3.fast.google import put_if_absent
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits
+from fornada.storage.s3.store import S3ObjectStore
 
 
 def _wire(endpoint: str | None, **changed: str) -> FastHttpClient:
@@ -128,3 +129,17 @@ def test_only_google_is_google() -> None:
     assert googles == [
         url for url in (*googles, *others) if _wire(url).alone_sends_conditions("bucket")
     ]
+
+
+def test_google_decides_only_where_its_condition_can_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    google = Settings(
+        s3_endpoint_url="https://storage.googleapis.com",
+        s3_access_key_id="id",
+        s3_secret_access_key=SecretStr("secret"),
+    )
+    assert S3ObjectStore.from_settings(google)._puts.reach_with_conditions
+
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    assert not S3ObjectStore.from_settings(google)._puts.reach_with_conditions

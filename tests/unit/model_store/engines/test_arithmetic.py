@@ -22,7 +22,10 @@ def _published(
     manifest = models.resolve("m")
     models.download(manifest.artifact, folder / "artifact")
     engine = ArithmeticEngine(threads=2)
-    return engine.load(manifest, folder / "artifact", allowed_objects=()).compile, models
+    model = engine.load(
+        folder / "artifact", where="model m", takes=manifest.input, allowed_objects=()
+    )
+    return model.compile, models
 
 
 def _items(count: int) -> np.ndarray:
@@ -72,5 +75,8 @@ def test_an_artifact_of_another_engine_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelRefusedError, match="FORNADA_ENGINE=test runs no other model"):
         ArithmeticEngine(threads=1).load(
-            models.resolve("m"), tmp_path / "other", allowed_objects=()
+            tmp_path / "other",
+            where="model m",
+            takes=models.resolve("m").input,
+            allowed_objects=(),
         )

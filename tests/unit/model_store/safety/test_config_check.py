@@ -218,3 +218,26 @@ def test_a_constant_nested_without_end_is_refused() -> None:
     message = _refusal({"class_name": "__tensor__", "config": {"value": deep, "dtype": "int32"}})
 
     assert "64 deep" in message
+
+
+@pytest.mark.parametrize(("depth", "is_refused"), [(4, False), (5, True)])
+def test_a_model_that_is_named_again_by_its_number_counts_again(
+    depth: int, *, is_refused: bool
+) -> None:
+    # given models that hold one model, and seven times its number alone
+    model: dict[str, Any] = _dense("relu")
+    for number in range(depth):
+        model["shared_object_id"] = number
+        again = {"class_name": "Functional", "config": {}, "shared_object_id": number}
+        model = {
+            "module": "keras.src.models.functional",
+            "class_name": "Functional",
+            "config": {"layers": [model, *[again] * 7]},
+        }
+    data = json.dumps(model).encode()
+
+    if not is_refused:
+        check_sizes(data, where="m.keras", element_count=100)
+        return
+    with pytest.raises(ModelRefusedError, match=r"calls layers \d+ times for an item, over 10000"):
+        check_sizes(data, where="m.keras", element_count=100)

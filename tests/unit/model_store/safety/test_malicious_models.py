@@ -16,6 +16,9 @@ import pytest
 from fornada.errors import ConfigError, ModelRefusedError
 from model_store.engines import keras_file, keras_setup
 
+#: A layer that would run the bytecode in its configuration.
+_CODE = {"class_name": "__lambda__", "config": {"code": "4wEAAA==", "defaults": None}}
+_LAMBDA = {"module": "keras.layers", "class_name": "Lambda", "registered_name": None}
 _Tamper = Callable[[dict[str, bytes]], None]
 _LAYERS = """
 import keras
@@ -205,6 +208,15 @@ def _member(name: str) -> _Tamper:
             _layer("keras.layers", "TFSMLayer", {"filepath": "/tmp/saved_model"}),
             "uses keras.layers.TFSMLayer",
             id="CVE-2026-1462",
+        ),
+        pytest.param(
+            _layer(
+                "keras.layers",
+                "TimeDistributed",
+                {"layer": {**_LAMBDA, "config": {"function": _CODE, "safe_mode": None}}},
+            ),
+            "uses keras.layers.Lambda, which is refused: it carries code",
+            id="CVE-2026-12481",
         ),
         pytest.param(_member("../../evil"), "holds '../../evil'", id="GHSA-hqp4-2352-xf5r"),
         pytest.param(_member("variables/variables.index"), "holds 'variables/", id="SavedModel"),

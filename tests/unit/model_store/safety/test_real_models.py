@@ -19,6 +19,8 @@ from model_store.publishing.file import publish_file
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 
+from ....walls import no_wall
+
 _SHOP = """
 import keras
 
@@ -104,6 +106,7 @@ def test_a_subclassed_model_is_published_where_it_is_allowed(
     trusting = ModelStore(
         objects=models.objects,
         trust=Trust(allowed_objects=frozenset({"shop>Net=shop_code:Net"})),
+        open_wall=no_wall,
     )
 
     with pytest.raises(ModelRefusedError, match="FORNADA_ALLOWED_OBJECTS='shop>Net=shop_code:Net'"):

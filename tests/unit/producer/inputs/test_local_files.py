@@ -1,7 +1,9 @@
 """Paths of the command line: what is found, in which order, with which ids, and what is refused."""
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import struct
 import sys
@@ -309,6 +311,9 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
         ),
         ("a.zip", npz_bytes("a.txt", b"x"), r"a\.zip has no image file"),
         ("a.csv", b"1,2,3", "is of no known kind"),
+        ("a.tar", bytes(10_240), r"a\.tar is an archive that holds no file"),
+        ("a.tar.bz2", bz2.compress(tar_bytes({"a.png": b"x"})), "compressed by bzip2, which is no"),
+        ("a.tar.xz", lzma.compress(tar_bytes({"a.png": b"x"})), r"by xz.* or pack it as \.tar\.gz"),
     ):
         (tmp_path / name).write_bytes(data)
 
@@ -506,6 +511,9 @@ def test_nothing_found_is_an_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             read(tmp_path / path)
+    # All of them are named.
+    with pytest.raises(InputError, match=r"a\.npy does not exist; .*b\*\.npy matches no files"):
+        read(tmp_path / "a.npy", tmp_path / "b*.npy")
 
 
 def test_no_paths_are_wrong_usage() -> None:

@@ -8,13 +8,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from fornada.errors import InputError, UsageError
+from fornada.errors import InputError, InputNotAllowedError, ObjectArchivedError, UsageError
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import fetch_archive
 from fornada.jobs.store import JobStore
+from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor
+from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.interface import Selection, Signature, StoredImages
 from producer.submitting.sharding import items_per_shard_for
 from producer.submitting.shards import ShardLimits
@@ -24,6 +26,7 @@ from producer.submitting.upload import upload
 BUCKET = "lake"
 IMAGES = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5)
 SHAPE = (4, 5)
+ALL = InputPrefixes.from_settings(Settings(input_prefixes=f"s3://{BUCKET}/"))
 
 
 def store_with(contents: dict[str, bytes]) -> InMemoryObjectStore:
@@ -42,6 +45,7 @@ def shards(
     max_shard_bytes: int = 10_000,
     strict: bool = False,
     stored: StoredImages | None = None,
+    prefixes: InputPrefixes = ALL,
 ) -> list[ShardInput]:
     objects = store_with(contents) if isinstance(contents, dict) else contents
     taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
@@ -52,6 +56,7 @@ def shards(
     found = cut_stored(
         stored or StoredImages(bucket=BUCKET, prefix=prefix),
         objects=objects,
+        prefixes=prefixes,
         signature=signature,
         limits=ShardLimits.of(signature, item_count=count, max_shard_bytes=max_shard_bytes),
         strict=strict,
@@ -174,6 +179,43 @@ def test_what_cannot_be_used_is_refused() -> None:
             shards(contents)
 
         assert "\n" not in str(caught.value)
+
+
+def test_what_no_job_may_read_is_refused_with_the_list() -> None:
+    some = InputPrefixes.from_settings(
+        Settings(s3_bucket=BUCKET, input_prefixes=f"s3://{BUCKET}/photos/2026")
+    )
+    objects = store_with({f"photos/{n}/a.png": b"x" for n in range(2020, 2027)})
+    for prefix, said in (
+        ("photos/2025/", f"may not read s3://lake/photos/2025/, only s3://{BUCKET}/photos/2026; c"),
+        ("models/", "may not read s3://lake/models/"),
+        ("photos/", "'photos/2020/a.png' (not in FORNADA_INPUT_PREFIXES); 'photos/2021/a.png'"),
+    ):
+        with pytest.raises(InputNotAllowedError) as refusal:
+            shards(objects, prefix=prefix, prefixes=some)
+        assert said in str(refusal.value)
+    assert [["photos/2026/a.png"]] == keys_of(shards(objects, prefix="photos/2026", prefixes=some))
+    # What is excluded is not looked at.
+    selection = Selection(include=["2026/*"])
+    stored = StoredImages(bucket=BUCKET, prefix="photos/", selection=selection)
+    assert [["photos/2026/a.png"]] == keys_of(shards(objects, stored=stored, prefixes=some))
+
+
+def test_objects_that_the_store_refuses_are_listed() -> None:
+    class Archived(InMemoryObjectStore):
+        def get(self, key, *, bucket=None, max_bytes=None):  # noqa: ANN001, ANN202 - as the base
+            if "cold" in key:
+                raise ObjectArchivedError("archived")
+            return super().get(key, bucket=bucket, max_bytes=max_bytes)
+
+    for kind in (".npy", ""):
+        objects = Archived()
+        for name in ("warm", "cold-1", "cold-2"):
+            objects.put(f"photos/{name}{kind}", to_npy(IMAGES), bucket=BUCKET)
+        with pytest.raises(InputError) as refusal:
+            shards(objects)
+        listed = "; ".join(f"s3://lake/photos/cold-{n}{kind} (archived)" for n in (1, 2))
+        assert f"the store gives no object {listed}" in str(refusal.value)
 
 
 def test_objects_that_are_no_items_are_left_out_and_listed() -> None:

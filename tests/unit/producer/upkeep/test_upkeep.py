@@ -1,13 +1,16 @@
 """Resuming a job, retrying what failed of it, and deleting old ones."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada import keys
 from fornada.coordination.interface import Claim
-from fornada.errors import JobNotFoundError, UsageError
+from fornada.errors import InputNotAllowedError, JobNotFoundError, UsageError
+from fornada.formats.npy import to_npy
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.queue.memory import RecordingSender
@@ -16,9 +19,11 @@ from fornada.records import now
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
 from producer.client import Client
+from producer.inputs.interface import StoredImages
 from producer.job import Job
 from producer.testing import in_memory_client
 from producer.upkeep.retention import parse_age, purge
+from producer.upkeep.retry import retry_of
 
 IMAGES = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2)
 
@@ -128,6 +133,9 @@ def test_a_retry_of_a_retry_counts_from_the_first_job(client: Client, job: Job) 
     second = client.retry_failed(retry.id)
 
     assert ["8", "9"] == next(second.shard_results(partial=True)).item_ids
+    # The first job holds the inputs of both.
+    assert [job.id, job.id] == [each.manifest.source_job for each in (retry, second)]
+    assert retry.id == second.manifest.tags["retry_of"]
 
 
 def test_a_retry_holds_the_failed_items_alone_with_their_ids_and_numbers() -> None:
@@ -195,6 +203,54 @@ def test_images_that_an_open_retry_reads_are_not_purged(client: Client, job: Job
     assert [] == client.purge(timedelta(0))
     retry.cancel()
     assert [job.id, retry.id] == client.purge(timedelta(0))
+
+
+def test_the_first_job_stays_as_long_as_a_retry_of_its_retry(job: Job) -> None:
+    # given a job, a retry of it, and one of the retry, which ends a day later
+    at_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    objects = InMemoryObjectStore(clock=lambda: at_s)
+    jobs, first = JobStore(objects=objects), job.manifest
+    retry = retry_of_ended(first, jobs)
+    second = retry_of_ended(retry, jobs)
+    jobs.create(second)
+
+    def purged(older_than: timedelta) -> list[str]:
+        return purge(jobs, InMemoryCoordination(), older_than=older_than)
+
+    at_s += timedelta(days=1).total_seconds()
+    assert [retry.job_id] == purged(timedelta(0))
+    jobs.finish(second, "CANCELLED", "enough")
+    at_s += 60
+    assert [] == purged(timedelta(hours=1)), "its ids are those of the first job"
+    assert [first.job_id, second.job_id] == purged(timedelta(0))
+
+
+def retry_of_ended(manifest: JobManifest, jobs: JobStore) -> JobManifest:
+    jobs.create(manifest)
+    jobs.finish(manifest, "CANCELLED", "enough")
+    return retry_of(manifest, jobs=jobs)
+
+
+def test_a_retry_or_verification_of_what_jobs_may_not_read_now_is_refused(
+    new_world: Any,
+) -> None:
+    world = new_world(input_prefixes="s3://theirs/in/")
+    for number in range(3):
+        world.objects.put(f"in/{number}.npy", to_npy(IMAGES), bucket="theirs")
+    job = world.client.submit(StoredImages.parse("s3://theirs/in/"), model="m")
+    _commit(world.client, job, 0)
+    job.cancel()
+    # The operator narrows what jobs read.
+    later = world.new_client(input_prefixes="s3://theirs/in/2026/")
+
+    with pytest.raises(InputNotAllowedError) as retried:
+        later.retry_failed(job.id)
+    with pytest.raises(InputNotAllowedError) as verified:
+        later.verify(job.id)
+
+    assert "'s3://theirs/in/1.npy'; 's3://theirs/in/2.npy'; allow it" in str(retried.value)
+    assert "'s3://theirs/in/0.npy'; allow it" in str(verified.value)
+    assert [job.id] == [status.job_id for status in later.jobs()]
 
 
 def test_a_purge_goes_by_the_stores_clock_alone(job: Job) -> None:

@@ -12,10 +12,12 @@ from trainer.evaluation.acceptance import Acceptance, deciding_metric
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
+from ....walls import no_wall
+
 
 @pytest.fixture
 def models() -> ModelStore:
-    return ModelStore(objects=InMemoryObjectStore())
+    return ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall)
 
 
 def _publish(models: ModelStore, **metrics: float) -> None:

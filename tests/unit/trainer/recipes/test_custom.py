@@ -16,6 +16,8 @@ from trainer.data.dataset import Dataset
 from trainer.recipes.custom import is_custom
 from trainer.recipes.plan import TrainingPlan
 
+from ....walls import no_wall
+
 _MODULE = """
 import keras
 
@@ -90,7 +92,7 @@ def _train(recipe: str, *, dataset: Dataset | None = None, **plan: object) -> Mo
     return job.train(
         dataset or load_dataset("digits"),
         name="m",
-        models=ModelStore(objects=InMemoryObjectStore()),
+        models=ModelStore(objects=InMemoryObjectStore(), open_wall=no_wall),
         plan=TrainingPlan(recipe=recipe, epochs=1, **plan),  # type: ignore[arg-type]
     )
 

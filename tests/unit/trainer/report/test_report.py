@@ -26,6 +26,7 @@ _HOSTILE = [
     r"$\frac{$",
     "\ud800",
     "猫",
+    "x\u202egpj",
     "x" * 5000,
 ]
 
@@ -236,6 +237,7 @@ def test_every_name_is_text_and_never_markup() -> None:
     assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
     assert "<script>alert(1)</script>" in page.texts["classes"]
     assert "&amp;" in page.texts["classes"]
+    assert r"x\u202egpj" in page.texts["classes"]
     assert "x" * 39 + "… " in page.texts["classes"]
     for name in files:
         assert name == check_name("file name", name)

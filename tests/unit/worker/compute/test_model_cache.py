@@ -20,11 +20,13 @@ from fornada.errors import (
     ModelDeclinedError,
     ModelNotFoundError,
     ModelRefusedError,
+    ModelWallError,
     StoreUnavailableError,
 )
 from fornada.events import ModelDeclined
 from fornada.records import ModelPin, sha256_hex
 from fornada.settings import Settings
+from model_store.manifest import ModelManifest
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
@@ -98,6 +100,25 @@ def test_room_is_made_before_a_model_is_built(world: Any, disk: ArtifactCache) -
     cache.close()
 
     assert [True] == gone
+
+
+def test_no_model_is_built_before_its_first_load_was_allowed(
+    world: Any, disk: ArtifactCache
+) -> None:
+    pin = world.publish().pin
+
+    def refuse(manifest: ModelManifest, artifact: Path) -> None:
+        assert (pin, b"weights") == (manifest.pin, artifact.read_bytes())
+        raise ModelWallError("m:1 takes more than 90 s to load")
+
+    cache = ModelCache(
+        world.settings, models=world.models, build=world.engine.build, disk=disk, first_load=refuse
+    )
+
+    # then it goes back, and nothing was built here
+    with pytest.raises(ModelDeclinedError, match="90 s to load"), cache.use(pin):
+        pass
+    assert [] == world.engine.builds
 
 
 def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: ArtifactCache) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fornada.errors import ModelRefusedError
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.tensors import InputTensor
 from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
 from model_store.manifest import ModelManifest
@@ -32,7 +33,7 @@ class _Engine:
         self._multiplications = multiplications
 
     def load(
-        self, _manifest: ModelManifest, _artifact: Path, *, allowed_objects: Collection[str]
+        self, _artifact: Path, *, where: str, takes: InputTensor, allowed_objects: Collection[str]
     ) -> EngineModel:
         return EngineModel(
             compile=lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by,

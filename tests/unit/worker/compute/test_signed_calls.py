@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fornada.calls.frames import AnswerFrame
-from fornada.errors import AnswerNotTrustedError
+from fornada.errors import AnswerNotTrustedError, InputError
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls import PredictCalls
+from worker.compute import direct_calls
 from worker.compute.direct_calls import PredictServer
 from worker.host.deadlines import Deadlines
 
@@ -143,3 +144,15 @@ def test_no_key_signs_a_refusal_that_anyone_may_have_asked_for(pair: _Pair) -> N
         pair.predict(NO_KEYS, DeploymentKeys([OLD]))
 
     assert ["none"] == [AnswerFrame.parse(answer).seal for answer in answers]
+
+
+def test_an_answer_that_redis_would_not_take_is_refused_before_it_is_computed(
+    pair: _Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given: two rows of two outputs take 16 bytes
+    monkeypatch.setattr(direct_calls, "MAX_ANSWER_BYTES", 15)
+
+    with pytest.raises(InputError, match="16 bytes, and an answer has 15 at most; call with fewer"):
+        pair.predict(NO_KEYS, NO_KEYS)
+
+    assert [] == pair.world.engine.tiles

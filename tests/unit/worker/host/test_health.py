@@ -164,11 +164,13 @@ class _World:
         self.activity = Activity()
         self.queued: int | None = 0
         self.ended = 0
+        self.rested: list[int] = []
         self.watchdog = Watchdog(
             file=HealthFile(folder, name="one"),
             activity=self.activity,
             queue_length=lambda: self.queued,
             end_process=self._end,
+            on_idle=lambda: self.rested.append(self.activity.taken_count),
             clock=self.clock,
         )
 
@@ -292,3 +294,21 @@ def test_the_thread_checks_until_it_is_stopped(
 
     assert not world.watchdog._thread.is_alive()
     assert ([], []) == live_and_stale(world.folder)
+
+
+def test_a_process_rests_once_after_each_time_of_work(world: _World) -> None:
+    # given a look at nothing yet, at a message, at a shard at work, and three times at nothing
+    world.watchdog.rest()
+    world.activity.take()
+    world.watchdog.rest()
+    with world.activity.running():
+        world.watchdog.rest()
+    for _ in range(3):
+        world.watchdog.rest()
+    assert [1] == world.rested
+
+    # when more comes, then it rests again
+    world.activity.take()
+    for _ in range(3):
+        world.watchdog.rest()
+    assert [1, 2] == world.rested

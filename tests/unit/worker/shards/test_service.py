@@ -570,11 +570,11 @@ def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
     # given images of [1, 3] pixels: good, broken, of another size, gone, changed, good
     pixels = np.array([[1, 2, 3]], np.uint8)
     files = [_png(pixels), b"\x89PNG no", _png(np.zeros((5, 5), np.uint8)), b"", b"", _png(pixels)]
-    refs = [world.stored(f"images/{n}.png", data) for n, data in enumerate(files)]
-    world.objects.delete("images/3.png")
-    changed = world.objects.get("images/5.png")
-    world.objects.put("images/4.png", changed.data)
-    refs[4] = ObjectRef(key="images/4.png", size_bytes=len(changed.data), etag='"before"')
+    refs = [world.stored(f"inputs/{n}.png", data) for n, data in enumerate(files)]
+    world.objects.delete("inputs/3.png")
+    changed = world.objects.get("inputs/5.png")
+    world.objects.put("inputs/4.png", changed.data)
+    refs[4] = ObjectRef(key="inputs/4.png", size_bytes=len(changed.data), etag='"before"')
     spec = ShardInput(format="image", objects=refs, item_count=6)
     world.publish(item_shape=[1, 3])
     world.submit(shards=[spec])
@@ -583,7 +583,7 @@ def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
 
     assert [1, 2, 3, 4] == [error.index for error in world.outcome().item_errors]
     for error in world.outcome().item_errors:
-        assert f"images/{error.index}.png" in error.reason
+        assert f"inputs/{error.index}.png" in error.reason
     np.testing.assert_array_equal(
         np.array([[6, 12], *[[np.nan] * 2] * 4, [6, 12]], np.float32), world.data()
     )

@@ -98,7 +98,7 @@ def test_a_small_job_of_several_shards_is_one_write_a_shard_and_an_end(world: An
 
 def test_a_result_that_is_not_small_becomes_an_object(world: Any) -> None:
     items = np.ones((9000, 3), np.float32)
-    spec = ShardInput(objects=[world.stored("items.npy", to_npy(items))], item_count=9000)
+    spec = ShardInput(objects=[world.stored("inputs/items.npy", to_npy(items))], item_count=9000)
     world.submit(shards=[spec], schema_version=2)
 
     assert "ok" == world.run()
@@ -125,7 +125,7 @@ def test_a_delivery_long_after_the_end_changes_nothing(world: Any) -> None:
 @pytest.mark.parametrize("inline", [True, False], ids=["small", "in objects"])
 def test_a_second_submitter_of_a_key_has_no_end_written_again(world: Any, *, inline: bool) -> None:
     # given an ended job under a caller's key
-    ref = ObjectRef.of("inline/0.npy", to_npy(ITEMS[:1]), inline=inline)
+    ref = ObjectRef.of("inputs/0.npy", to_npy(ITEMS[:1]), inline=inline)
     world.objects.put(ref.key, to_npy(ITEMS[:1]))
     job = world.submit(
         job_id="orders-1",

@@ -22,7 +22,7 @@ def _images(world: Any, sizes: list[tuple[int, int]]) -> tuple[list[Any], list[n
     for number, image in enumerate(pixels):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG")
-        refs.append(world.stored(f"images/{number}.png", file.getvalue()))
+        refs.append(world.stored(f"inputs/{number}.png", file.getvalue()))
     return refs, pixels
 
 

@@ -120,3 +120,18 @@ def test_many_shards_leave_room_for_no_other_job(
 
     # then
     assert ["small", "large", "small"] == jobs.reads
+
+
+def test_a_manifest_that_was_replaced_is_read_again(jobs: _SlowStore) -> None:
+    # given a caller's id that was submitted again after its job was purged
+    jobs.go_on.set()
+    manifests = Manifests(jobs=jobs)
+    _create(jobs, "orders-1")
+    first = manifests.get("orders-1")
+    jobs.delete("orders-1")
+    with pytest.raises(JobNotFoundError):
+        manifests.get("orders-1")
+
+    second = _create(jobs, "orders-1", shard_count=2)
+
+    assert first != second == manifests.get("orders-1")

@@ -1,0 +1,1 @@
+"""The wall: a process with limits, which loads a model before anything else does."""
