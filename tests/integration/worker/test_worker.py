@@ -19,6 +19,7 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import JobState
 from fornada.jobs.store import JobStore
+from fornada.jobs.summary import OutcomesDigest
 from fornada.queue.message import ShardMessage
 from fornada.queue.quarantine import Quarantine
 from fornada.records import sha256_hex
@@ -97,15 +98,19 @@ def test_a_finished_job_is_run_again_and_compared(shared: Any, images: np.ndarra
         same.stdout,
     )
 
-    # when one value is not what the model gives
-    outcome = JobStore(objects=shared.objects).outcome(job.id, 3)
-    forged = np.array(JobStore(objects=shared.objects).data(outcome))
+    # when one value is not what the model gives, in all that the store says
+    jobs = JobStore(objects=shared.objects)
+    outcome = jobs.outcome(job.id, 3)
+    forged = np.array(jobs.data(outcome))
     forged[5, 1] += 0.25
     data = to_npy(forged)
     ref = outcome.data.model_copy(update={"sha256": sha256_hex(data), "inline": None})
     shared.objects.put(ref.key, data)
     forged_outcome = outcome.model_copy(update={"data": ref})
     shared.objects.put(keys.JobKeys(job.id).outcome(3), forged_outcome.to_json())
+    digest = OutcomesDigest(jobs.outcome(job.id, shard) for shard in range(9))
+    final = jobs.final(job.id).model_copy(update={"outcomes_sha256": digest.sha256})
+    shared.objects.put(keys.JobKeys(job.id).final, final.to_json())
     other = shared.run("jobs", "verify", job.id, "--json")
 
     # then it is named
