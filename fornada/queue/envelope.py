@@ -33,7 +33,7 @@ class Headers(Record):
     #: Celery holds such messages in one worker until their time comes.
     eta: None = None
     expires: None = None
-    timelimit: tuple[None, None] | None = None
+    timelimit: list[None] | None = Field(max_length=2, default=None)
     retries: Literal[0] | None = None
     chord: None = None
 
