@@ -162,7 +162,9 @@ def test_doctor_finds_nothing_to_mend(live: Any) -> None:
 
 
 def test_doctor_creates_a_bucket_and_says_what_is_missing(live: Any) -> None:
-    changed = {"FORNADA_S3_BUCKET": "brand-new"}
+    # A Redis database belongs to one bucket.
+    server = live.settings.redis_url.get_secret_value().rpartition("/")[0]
+    changed = {"FORNADA_S3_BUCKET": "brand-new", "FORNADA_REDIS_URL": f"{server}/1"}
 
     before = live.run("doctor", **changed)
     after = live.run("doctor", "--create-bucket", **changed)

@@ -129,7 +129,7 @@ def test_the_life_of_a_model(answer: Callable[..., Any], run: _Run, tmp_path: Pa
     # then only a version that nothing needs is deleted
     code, _, err = run("delete", "m:1")
     assert (2, True) == (code, "m:1 is what @prod points at" in err)
-    assert 5 == answer("delete", "m:2")["objects"]
+    assert 6 == answer("delete", "m:2")["objects"]
     assert [1] == answer("list")["models"][0]["versions"]
 
     # then the other is exported byte for byte

@@ -275,7 +275,7 @@ def start_held_worker(
         with (tmp_path / "held.log").open("wb") as log:
             program = Path(__file__).with_name("programs") / "held_worker.py"
             command = [sys.executable, str(program)]
-            quick = {"FORNADA_RECONCILE_INTERVAL_S": "0.2"}
+            quick = {"FORNADA_RECONCILE_INTERVAL_S": "0.2", "FORNADA_ENGINE": "test"}
             started.append(
                 subprocess.Popen(command, env={**environ, **quick}, stdout=log, stderr=log)
             )

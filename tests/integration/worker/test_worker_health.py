@@ -72,8 +72,8 @@ class Deafness(bootsteps.StartStopStep):
         consumer.cancel_task_queue(consumer.app.conf.task_default_queue)
         is_deaf.touch()
 
-def create_deaf_app(settings):
-    made = create_app(settings)
+def create_deaf_app(settings, **given):
+    made = create_app(settings, **given)
     made.steps["consumer"].add(Deafness)
     return made
 
@@ -88,8 +88,8 @@ from worker import app
 from worker.__main__ import main
 create_app = app.create_app
 
-def create_greedy_app(settings):
-    made = create_app(settings)
+def create_greedy_app(settings, **given):
+    made = create_app(settings, **given)
     made.conf.worker_prefetch_multiplier = 3
     return made
 
