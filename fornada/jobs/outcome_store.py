@@ -12,7 +12,7 @@ from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import OutcomesDigest
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges, in_ranges
-from fornada.records import MAX_INLINE_BYTES, ObjectRef
+from fornada.records import MAX_INLINE_BYTES, MAX_SHARDS, ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
 
@@ -107,7 +107,10 @@ class OutcomeStore:
         listed = list(in_parallel(self.objects.list, blocks))
         if not self.objects.conditional_writes:
             listed.append(self.objects.list(keys.JobKeys(job_id).dead_prefix))
-        return {keys.shard_of(found.key) for block in listed for found in block}
+        # Consoles make objects for folders, and hosts leave files in them.
+        shards = (keys.shard_of(found.key) for block in listed for found in block)
+        most = MAX_SHARDS if shard_count is None else shard_count
+        return {shard for shard in shards if shard is not None and shard < most}
 
     def final(self, job_id: str) -> JobFinal | None:
         """How the job ended, if it has."""

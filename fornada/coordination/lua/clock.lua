@@ -1,6 +1,22 @@
 -- Prepended to every script. Deadlines go by the server's clock. Leases and waits go by the clock
 -- of a queue, which moves only while a reconciler leads the queue (beat.lua).
-local time = redis.call('TIME')
+local server = redis
+-- Anyone may have put another type under a key of ours, or text where we count. All of it may be
+-- lost, so it goes, and the command runs as on what was never there.
+local redis = {pcall = server.pcall}
+function redis.call(command, key, ...)
+  local answer = server.pcall(command, key, ...)
+  local failure = type(answer) == 'table' and answer.err
+  if not failure then return answer end
+  if failure:find('WRONGTYPE') and key:find('^fornada:') then
+    server.call('DEL', key)
+  elseif command == 'HINCRBY' and (failure:find('hash value') or failure:find('overflow')) then
+    server.call('HDEL', key, (...))
+  end
+  -- Any other failure once more, as an error of Redis.
+  return server.call(command, key, ...)
+end
+local time = server.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local clocks = {}
 -- As FORNADA_LEASE_S: a longer one is not a worker's.

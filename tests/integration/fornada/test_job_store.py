@@ -181,6 +181,18 @@ def test_many_shards_are_listed_whole_in_blocks(jobs: JobStore) -> None:
     assert {0, 999, 1000, 2001} == jobs.outcome_shards("job")
 
 
+def test_what_lies_beside_outcomes_is_no_shard(jobs: JobStore) -> None:
+    # given what consoles and hosts leave in folders, and an outcome of more shards than there are
+    jobs.commit(outcome(jobs, 0))
+    folder = keys.JobKeys("job").outcome_blocks(3)[0]
+    for name in (".DS_Store", "-1.json", "1.json", "00000002.json.bak"):
+        jobs.objects.put(f"{folder}{name}", b"x")
+    jobs.objects.put(f"{keys.JobKeys('job').dead_prefix}x", b"x")
+    jobs.objects.put(keys.JobKeys("job").outcome(3), b"x")
+
+    assert {0} == jobs.outcome_shards("job", shard_count=3)
+
+
 @in_memory
 def test_outcomes_come_in_the_order_asked_without_the_missing(jobs: JobStore) -> None:
     for shard in (0, 2, 40):
