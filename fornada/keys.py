@@ -236,6 +236,14 @@ class JobKeys:
         """A shard's dead end on stores without conditional writes, where ok must beat dead."""
         return f"{self.dead_prefix}{shard:08d}.json"
 
+    def isolated_prefix(self, shard: int) -> str:
+        """Prefix of a shard's attempts in processes of their own."""
+        return f"{self.prefix}isolated/{shard:08d}/"
+
+    def isolated(self, shard: int, attempt: str) -> str:
+        """Says that the attempt began in a process of its own."""
+        return f"{self.isolated_prefix(shard)}{attempt}"
+
     @property
     def control(self) -> str:
         """A request to cancel."""

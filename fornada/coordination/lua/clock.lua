@@ -32,12 +32,21 @@ end
 local function new_lease(attempt, queue, lease_ms)
   return string.format('%s %s %.0f %s', attempt, queue, queue_ms(queue), lease_ms)
 end
+-- Whether somebody moves the clock of a queue. Nobody works for one that has not been led for so
+-- long, and a lease by a clock that stands would never run out.
+local MOST_UNLED_MS = 10 * 60 * 1000
+local function is_led(queue)
+  local at_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms'))
+  return at_ms and math.abs(now_ms - at_ms) < MOST_UNLED_MS
+end
 -- The attempt that holds a lease, its queue, for how long, and whether the attempt is over.
--- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease.
-local function holder_of(lease)
+-- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease,
+-- nor one of a queue that is neither our own nor led.
+local function holder_of(lease, own_queue)
   local attempt, queue, since_ms, lease_ms, rest =
     string.match(lease or '', '^(%S+) (%S+) (%d+) (%d+)(.*)$')
   if not attempt then return false end
+  if own_queue and queue ~= own_queue and not is_led(queue) then return false end
   local age_ms = queue_ms(queue) - since_ms
   if age_ms < 0 or age_ms >= math.min(lease_ms, MOST_LEASE_MS) then return false end
   return attempt, queue, tonumber(lease_ms), rest ~= ''

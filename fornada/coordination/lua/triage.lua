@@ -26,7 +26,7 @@ local function state_of(job, done, leases, enqueued)
   for shard = 0, shards - 1 do
     if redis.call('GETBIT', done, shard) == 1 then
       done_count = done_count + 1
-    elseif not holder_of(redis.call('HGET', leases, shard)) and not is_enqueued(enqueued, shard) then
+    elseif not holder_of(redis.call('HGET', leases, shard), ARGV[1]) and not is_enqueued(enqueued, shard) then
       lost[#lost + 1] = shard
     end
   end

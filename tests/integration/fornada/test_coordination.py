@@ -327,7 +327,7 @@ def test_marks_without_an_outcome_are_taken_back(coordination: Coordination) -> 
 
 
 def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_url: str) -> None:
-    # given a mark of a shard that no job can have, a lease for ever, and ends that are no text
+    # given a mark of a shard that no job can have, leases for ever, and ends that are no text
     coordination = _on_redis(redis_url)
     job = redis_keys.JobStateKeys("job")
     begin(coordination, "job", 0, "a")
@@ -335,11 +335,16 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
         client.setbit(job.done, 2**28, 1)
         client.hset(job.leases, "0", f"nobody fornada 0 {10**15}")
         client.hset(redis_keys.leader("fornada"), "clock_ms", 3600 * 1000)
+        # by the clock of a queue that nobody leads
+        client.hset(job.leases, "1", "nobody other 0 3600000")
+        client.set(job.end_lease, "nobody other 0 3600000")
         client.lpush(job.end, "x")
         client.set(redis_keys.JobStateKeys("other").end, b"\xff\xfe")
 
     progress = coordination.progress("job")
     assert set() == progress.done == progress.leased
+    assert "begun" == begin(coordination, "job", 1, "b").status
+    assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
     proposed = {"job": b"mine", "other": b"mine"}
     assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
 

@@ -193,6 +193,26 @@ def test_what_lies_beside_outcomes_is_no_shard(jobs: JobStore) -> None:
     assert {0} == jobs.outcome_shards("job", shard_count=3)
 
 
+@pytest.mark.parametrize("shard_count", [1, 3])
+def test_a_job_with_an_outcome_that_is_none_ends_and_says_so(
+    jobs: JobStore, shard_count: int
+) -> None:
+    # given a disk that kept half of an outcome, which no store writes twice
+    job = manifest(shard_count=shard_count)
+    jobs.create(job)
+    for shard in range(1, shard_count):
+        jobs.commit(outcome(jobs, shard))
+    jobs.objects.put(keys.JobKeys("job").outcome(0), b'{"schema_version": 3, ')
+
+    final = jobs.finish_if_complete(job)
+
+    assert final is not None
+    assert ("FAILED", 1, shard_count - 1) == (final.state, final.shards_missing, final.shards_ok)
+    assert final.reason is not None
+    assert f"1 of {shard_count} outcomes cannot be read: jobs/job/outcome/" in final.reason
+    jobs.check_outcomes(final)
+
+
 @in_memory
 def test_outcomes_come_in_the_order_asked_without_the_missing(jobs: JobStore) -> None:
     for shard in (0, 2, 40):
