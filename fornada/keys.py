@@ -30,6 +30,9 @@ _BLOCK_SHARDS = 1000
 
 # On some stores a key is also a path, hence no slash and no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[1-9][0-9]{0,15}")
+_TICKET = re.compile(r"/(?P<number>[0-9]{8,})-[^/]*\Z")
+_OUTCOME = re.compile(r"/(?P<shard>[0-9]{8,})\.json\Z")
 _ALIAS_MOVE = re.compile(rf"{MODELS_PREFIX}[^/]+/aliases/[^/]+/[0-9]{{8}}\.json")
 
 
@@ -142,9 +145,15 @@ def ticket_prefix(tickets: str, number: int) -> str:
     return f"{tickets}{number:08d}-"
 
 
-def ticket_number(ticket: str) -> int:
-    """The number that a ticket is for."""
-    return int(ticket.rsplit("/", 1)[-1].split("-", maxsplit=1)[0])
+def ticket_number(ticket: str) -> int | None:
+    """The number that a ticket is for; `None` of any other object."""
+    match = _TICKET.search(ticket)
+    return None if match is None else int(match["number"])
+
+
+def version_in(folder: str) -> int | None:
+    """The version that a folder of a model has; `None` of any other folder."""
+    return int(folder) if _VERSION.fullmatch(folder) else None
 
 
 def model_calibration(sha256: str, where: str) -> str:
@@ -227,6 +236,14 @@ class JobKeys:
         """A shard's dead end on stores without conditional writes, where ok must beat dead."""
         return f"{self.dead_prefix}{shard:08d}.json"
 
+    def isolated_prefix(self, shard: int) -> str:
+        """Prefix of a shard's attempts in processes of their own."""
+        return f"{self.prefix}isolated/{shard:08d}/"
+
+    def isolated(self, shard: int, attempt: str) -> str:
+        """Says that the attempt began in a process of its own."""
+        return f"{self.isolated_prefix(shard)}{attempt}"
+
     @property
     def control(self) -> str:
         """A request to cancel."""
@@ -248,6 +265,7 @@ def inline_item_ids(shard: int, sha256: str) -> str:
     return f"inline/{shard:08d}-{sha256[:16]}.json"
 
 
-def shard_of(outcome_key: str) -> int:
-    """The shard that an outcome's or dead end's key belongs to."""
-    return int(outcome_key.rsplit("/", 1)[-1].removesuffix(".json"))
+def shard_of(outcome_key: str) -> int | None:
+    """The shard that an outcome's or dead end's key belongs to; `None` of any other object."""
+    match = _OUTCOME.search(outcome_key)
+    return None if match is None else int(match["shard"])

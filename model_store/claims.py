@@ -55,7 +55,8 @@ def claim_number(
 
 
 def _last_ticket(objects: ObjectStore, tickets: str) -> int:
-    return max((keys.ticket_number(info.key) for info in objects.list(tickets)), default=0)
+    numbers = (keys.ticket_number(info.key) for info in objects.list(tickets))
+    return max((number for number in numbers if number is not None), default=0)
 
 
 def _take_by_ticket(objects: ObjectStore, data: bytes, *, key: str, tickets: str) -> bool:

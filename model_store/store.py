@@ -197,11 +197,11 @@ class ModelStore:
         """The published versions of a model, oldest first."""
         prefix = keys.ModelKeys(name).prefix
         found = [
-            int(parts[0])
+            version
             for info in self.objects.list(prefix)
             if len(parts := info.key.removeprefix(prefix).split("/")) == 2  # noqa: PLR2004
             and parts[1] == "manifest.json"
-            and parts[0].isdigit()
+            and (version := keys.version_in(parts[0])) is not None
         ]
         return sorted(found)
 
@@ -266,7 +266,8 @@ class ModelStore:
     def _claim_version(self, name: str) -> int:
         of_model = keys.ModelKeys(name)
         # Includes versions without a manifest: being published, failed or deleted.
-        taken = [int(f) for f in self.objects.list_folders(of_model.prefix) if f.isdigit()]
+        folders = self.objects.list_folders(of_model.prefix)
+        taken = [n for folder in folders if (n := keys.version_in(folder)) is not None]
         return claim_number(
             self.objects,
             uuid.uuid4().hex.encode(),

@@ -85,11 +85,16 @@ def ended_status(manifest: JobManifest, final: JobFinal) -> JobStatus:
 def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
     """The status of an open job."""
     item_counts = manifest.shards.item_counts
-    items, shards, done = manifest.item_count, len(item_counts), progress.done
+    items, shards = manifest.item_count, len(item_counts)
+    # Redis may name shards that the job does not have.
+    done, running_shards, dead = (
+        {shard for shard in some if shard < shards}
+        for some in (progress.done, progress.running, progress.dead)
+    )
     items_done = sum(item_counts[shard] for shard in done)
-    items_dead = sum(item_counts[shard] for shard in progress.dead)
+    items_dead = sum(item_counts[shard] for shard in dead)
     items_failed = items_dead + progress.item_errors if progress.counted else None
-    running = len(progress.running - done)
+    running = len(running_shards - done)
     started_at = progress.started_at or manifest.created_at
     # Without Redis there is no better clock than this machine's.
     at = progress.at or now()
@@ -105,7 +110,7 @@ def open_status(manifest: JobManifest, progress: Progress) -> JobStatus:
         items_failed=items_failed,
         shards=shards,
         shards_done=len(done),
-        shards_dead=len(progress.dead) if progress.counted else None,
+        shards_dead=len(dead) if progress.counted else None,
         shards_running=running,
         shards_queued=shards - len(done) - running,
         attempts=progress.attempts if progress.counted else None,

@@ -113,6 +113,7 @@ ENVELOPES: dict[str, object] = {
     "a job outside": envelope({**GOOD, "job_id": "../x"}),
     "a shard as text": envelope({**GOOD, "shard": "0"}),
     "a shard below 0": envelope({**GOOD, "shard": -1}),
+    "a shard of no job": envelope({**GOOD, "shard": 4_000_000}),
     "a message that is none": envelope(["x", 0]),
     "manifest too large": envelope({**GOOD, "schema_version": 2, "manifest": "x" * 70_000}),
     "other task": envelope(headers={"task": "fornada.no_such_task"}),

@@ -8,6 +8,7 @@ import redis
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.coordination.snapshot import number
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.address import redis_address
@@ -105,7 +106,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
             pipe.hmget(redis_keys.leader(self._queue), "beat", "at_ms")
             time, (beat, at_ms) = pipe.execute()
         # The server's clock may have been set back since.
-        seen_ms = int(at_ms) if at_ms and at_ms.isdigit() else 0
+        seen_ms = number(at_ms) or 0
         if beat is None or abs(milliseconds(time) - seen_ms) > _SEEN_MS:
             return None
         holder: str = beat.rpartition(" ")[0]

@@ -18,6 +18,7 @@ from fornada.coordination.interface import (
     Triage,
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
+from fornada.coordination.snapshot import progress_in
 from fornada.records import MAX_SHARDS
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import milliseconds, translated
@@ -26,6 +27,13 @@ from fornada.redis_server.client import milliseconds, translated
 _ENDED_MS = 10 * 60 * 1000
 #: Jobs in one call of a script, which holds up all other clients.
 _JOBS_PER_CALL = 500
+#: What all jobs share, by key: its type.
+_TYPES = {
+    redis_keys.OPEN_JOBS: "set",
+    redis_keys.NEWEST_JOBS: "zset",
+    redis_keys.UNREADABLE_JOBS: "hash",
+    redis_keys.BUCKET: "string",
+}
 
 
 class RedisOpenJobs:
@@ -102,26 +110,11 @@ class RedisOpenJobs:
     def progress(self, job_id: str) -> Progress:
         state = redis_keys.JobStateKeys(job_id)
         # One step: a shard that moves on meanwhile is seen in one place.
-        now_ms, clock_ms, done, leased, running, *tables = self._progress(
+        answer = self._progress(
             keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
             args=[self._queue, MAX_SHARDS // 8 - 1],
         )
-        enqueued, failed, job, held_up = (dict(zip(t[::2], t[1::2], strict=True)) for t in tables)
-        bits = np.frombuffer(done.encode(errors="surrogateescape"), np.uint8)
-        started_ms = job.get("started_ms")
-        return Progress(
-            done=set(np.flatnonzero(np.unpackbits(bits)).tolist()),
-            leased={int(shard) for shard in leased},
-            running={int(shard) for shard in running},
-            enqueued={int(shard): (clock_ms - float(at)) / 1e3 for shard, at in enqueued.items()},
-            dead={int(shard) for shard, what in failed.items() if what == "dead"},
-            item_errors=sum(int(what) for what in failed.values() if what != "dead"),
-            attempts=int(job.get("attempts", 0)),
-            started_at=started_ms and datetime.fromtimestamp(int(started_ms) / 1e3, UTC),
-            counted="counted" in job,
-            at=datetime.fromtimestamp(now_ms / 1e3, UTC),
-            held_up=held_up,
-        )
+        return progress_in(answer)
 
     @translated
     def open_jobs(self) -> set[str] | None:
@@ -207,8 +200,15 @@ class RedisOpenJobs:
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
         known = "" if after is None else f"{after.holder} {after.number}"
         last: str = self._beat(
-            keys=[redis_keys.leader(self._queue)],
-            args=[self._queue, holder, known, round(step_s * 1000), FORGET_AFTER_MS],
+            keys=[redis_keys.leader(self._queue), redis_keys.OPEN_JOBS_COMPLETE, *_TYPES],
+            args=[
+                self._queue,
+                holder,
+                known,
+                round(step_s * 1000),
+                FORGET_AFTER_MS,
+                *_TYPES.values(),
+            ],
         )
         name, _, number = last.rpartition(" ")
         return Beat(name, int(number))

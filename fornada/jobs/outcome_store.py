@@ -1,6 +1,6 @@
 """Committed outcomes of shards, and the data that they name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from fornada import keys
@@ -12,7 +12,7 @@ from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import OutcomesDigest
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges, in_ranges
-from fornada.records import MAX_INLINE_BYTES, ObjectRef
+from fornada.records import MAX_INLINE_BYTES, MAX_SHARDS, ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
 
@@ -35,6 +35,14 @@ class OutcomeStore:
             return ObjectRef.of(key, data, inline=True)
         self.objects.put(key, data)
         return ObjectRef.of(key, data)
+
+    def note_isolated(self, job_id: str, shard: int, attempt: str) -> None:
+        """Note that an attempt begins in a process of its own, before it can take ours with it."""
+        self.objects.put(keys.JobKeys(job_id).isolated(shard, attempt), b"{}")
+
+    def isolated_count(self, job_id: str, shard: int) -> int:
+        """How many attempts at the shard began in processes of their own."""
+        return sum(1 for _ in self.objects.list(keys.JobKeys(job_id).isolated_prefix(shard)))
 
     def commit(self, outcome: ShardOutcome, *, no_other_writer: bool = False) -> ShardOutcome:
         """Write the shard's outcome unless it has one; return the one that holds.
@@ -86,10 +94,37 @@ class OutcomeStore:
         found = in_parallel(lambda shard: self.counted_outcome(final, shard), shards)
         OutcomesDigest(outcome for outcome in found if outcome is not None).check(final)
 
-    def outcomes(self, job_id: str, shards: Iterable[int]) -> Iterator[ShardOutcome]:
-        """The outcomes of `shards`, in that order, without shards that have none."""
-        found = in_parallel(lambda shard: self.outcome(job_id, shard), list(shards))
-        return (outcome for outcome in found if outcome is not None)
+    def outcomes(
+        self,
+        job_id: str,
+        shards: Iterable[int],
+        *,
+        on_unreadable: Callable[[MessageError], object] | None = None,
+    ) -> Iterator[ShardOutcome]:
+        """The outcomes of `shards`, in that order, without shards that have none.
+
+        Args:
+            job_id: The job.
+            shards: Its shards.
+            on_unreadable: Called with the error for each that is no outcome, which is left out.
+
+        Raises:
+            MessageError: One is no outcome, and nobody wants to know.
+        """
+
+        def found(shard: int) -> ShardOutcome | MessageError | None:
+            try:
+                return self.outcome(job_id, shard)
+            except MessageError as exc:
+                if on_unreadable is None:
+                    raise
+                return exc
+
+        for outcome in in_parallel(found, list(shards)):
+            if isinstance(outcome, ShardOutcome):
+                yield outcome
+            elif outcome is not None and on_unreadable is not None:
+                on_unreadable(outcome)
 
     def outcome_shards(self, job_id: str, *, shard_count: int | None = None) -> set[int]:
         """The shards that have an outcome.
@@ -102,12 +137,19 @@ class OutcomeStore:
         """
         if shard_count == 1:
             # A read is cheaper than a listing.
-            return set() if self.outcome(job_id, 0) is None else {0}
+            try:
+                return set() if self.outcome(job_id, 0) is None else {0}
+            except MessageError:
+                # Whatever it is, it cannot be written again.
+                return {0}
         blocks = keys.JobKeys(job_id).outcome_blocks(shard_count)
         listed = list(in_parallel(self.objects.list, blocks))
         if not self.objects.conditional_writes:
             listed.append(self.objects.list(keys.JobKeys(job_id).dead_prefix))
-        return {keys.shard_of(found.key) for block in listed for found in block}
+        # Consoles make objects for folders, and hosts leave files in them.
+        shards = (keys.shard_of(found.key) for block in listed for found in block)
+        most = MAX_SHARDS if shard_count is None else shard_count
+        return {shard for shard in shards if shard is not None and shard < most}
 
     def final(self, job_id: str) -> JobFinal | None:
         """How the job ended, if it has."""

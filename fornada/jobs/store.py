@@ -234,7 +234,14 @@ class JobStore(OutcomeStore):
             raise JobConflictError(
                 f"job {job_id!r} was purged and submitted again with other content; look it up anew"
             )
-        final = summarise(manifest, self.outcomes(job_id, sorted(shards)), state, reason)
+        unreadable: list[MessageError] = []
+        outcomes = self.outcomes(job_id, sorted(shards), on_unreadable=unreadable.append)
+        final = summarise(manifest, outcomes, state, reason)
+        if unreadable and state is None:
+            # They stay what they are: without an end, the job would wait for ever.
+            fact = f"{len(unreadable)} of {len(manifest.shards)} outcomes cannot be read"
+            why = f"{fact}: {unreadable[0]}"
+            final = final.model_copy(update={"state": "FAILED", "reason": why[:2000]})
         if self._decisions is not None and not self.objects.conditional_writes:
             # Every writer from now on writes the same.
             answers = self._decisions.decide_ends({job_id: _proposal(manifest, final)})

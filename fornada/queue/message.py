@@ -8,6 +8,7 @@ from fornada.records import (
     INLINE_VERSION,
     JOB_VERSION,
     MAX_MESSAGE_BYTES,
+    MAX_SHARDS,
     SCHEMA_VERSION,
     Name,
     Record,
@@ -25,7 +26,7 @@ class ShardMessage(Record):
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
-    shard: int = Field(ge=0)
+    shard: int = Field(ge=0, lt=MAX_SHARDS)
     #: The job's manifest as stored, if the job's id is derived from it (`fornada.jobs.ids`).
     manifest: str | None = Field(max_length=MAX_MESSAGE_BYTES, default=None)
     #: The queue of the job. Version 3; reserved.

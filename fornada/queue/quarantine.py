@@ -1,10 +1,10 @@
 """What lay on the queue and is no message, in a bounded list for whoever looks for its author."""
 
 import base64
-from typing import cast
+from typing import Annotated, cast
 
 import redis
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from fornada.errors import MessageError
 from fornada.records import Record, now
@@ -20,6 +20,11 @@ KEPT_BYTES = 1024
 _REASON_CHARACTERS = 500
 
 
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
 class QuarantinedMessage(Record):
     """An entry of the list."""
 
@@ -28,7 +33,7 @@ class QuarantinedMessage(Record):
     #: Of one that is too large, what was read.
     size_bytes: int = Field(ge=0)
     #: In base64.
-    start: str = Field(max_length=4 * -(-KEPT_BYTES // 3))
+    start: Annotated[str, AfterValidator(_base64)] = Field(max_length=4 * -(-KEPT_BYTES // 3))
 
     @property
     def text(self) -> str:

@@ -712,6 +712,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         allowed = {"deadly to workers": MAX_ATTEMPTS, "deadly": MAX_ATTEMPTS + _ISOLATED_ATTEMPTS}
         # A deadly shard ends its worker, except in the attempt that only declares it dead.
         if number <= allowed.get(self.deadly.get((job_id, shard), ""), 0):
+            if number > MAX_ATTEMPTS:
+                self.jobs.note_isolated(job_id, shard, attempt)
             port.activity.killed = True
 
     def _accepted(self) -> list[JobManifest]:

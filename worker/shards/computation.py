@@ -134,6 +134,7 @@ class Computation:
     def _compute_isolated(self, attempt: Begun) -> ShardOutcome:
         """Predict in a process of its own, and halve what kills it, down to the item."""
         manifest, item_count, run = attempt.manifest, attempt.item_count, attempt.run
+        self._jobs.note_isolated(run.job_id, run.shard, run.attempt)
         self._events.tell(ShardIsolated(job_id=run.job_id, shard=run.shard))
         with self._isolate(run.job_id, run.shard) as process:
             clock = _Stopwatch(self._events, [attempt])

@@ -58,6 +58,7 @@ class ShardService:
         events: Events = SILENT,
         decoders: Executor | None = None,
     ) -> None:
+        self._jobs = jobs
         self._manifests = manifests
         self._keys = deployment_keys
         self._models = models
@@ -172,7 +173,7 @@ class ShardService:
 
     def _compute(self, attempt: Begun) -> ShardOutcome:
         manifest = attempt.manifest
-        if attempt.number > manifest.max_attempts + _ISOLATED_ATTEMPTS:
+        if self._is_deadly(attempt):
             return self._computation.dead(attempt, "crash-loop", self._crash_detail(attempt))
         try:
             return self._computation.run(attempt)
@@ -195,6 +196,17 @@ class ShardService:
             if exc.fault != "item":
                 raise
             return self._computation.dead(attempt, "input", str(exc))
+
+    def _is_deadly(self, attempt: Begun) -> bool:
+        """Whether workers died over the shard even while it was in a process of its own.
+
+        Redis counts attempts, and anyone may have counted there, so the store has to know of them.
+        """
+        run = attempt.run
+        return (
+            attempt.number > attempt.manifest.max_attempts + _ISOLATED_ATTEMPTS
+            and self._jobs.isolated_count(run.job_id, run.shard) >= _ISOLATED_ATTEMPTS
+        )
 
     def _crash_detail(self, attempt: Begun) -> str:
         error = self._leases.last_error(attempt.run.job_id, attempt.run.shard)

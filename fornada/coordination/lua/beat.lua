@@ -1,6 +1,12 @@
 -- Lead a queue, unless another beat came since the last one that the caller knows; return the last.
--- KEYS: leader. ARGV: queue, holder, the last beat known or '', by how many ms to move the queue's
--- clock, how long to keep it in ms.
+-- KEYS: leader, whether the lists of jobs are complete, then those lists. ARGV: queue, holder, the
+-- last beat known or '', by how many ms to move the queue's clock, how long to keep it in ms, then
+-- the type of each list.
+for i = 3, #KEYS do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  -- Put there by somebody else, and in the way of every submission.
+  if found ~= 'none' and found ~= ARGV[i + 3] then redis.call('DEL', KEYS[i], KEYS[2]) end
+end
 local last = redis.call('HGET', KEYS[1], 'beat')
 local number = string.match(last or '', '^%S+ (%d+)$')
 -- What is no beat, or has a number to which nothing can be added, was put there by somebody else.

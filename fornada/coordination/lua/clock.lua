@@ -1,6 +1,22 @@
 -- Prepended to every script. Deadlines go by the server's clock. Leases and waits go by the clock
 -- of a queue, which moves only while a reconciler leads the queue (beat.lua).
-local time = redis.call('TIME')
+local server = redis
+-- Anyone may have put another type under a key of ours, or text where we count. All of it may be
+-- lost, so it goes, and the command runs as on what was never there.
+local redis = {pcall = server.pcall}
+function redis.call(command, key, ...)
+  local answer = server.pcall(command, key, ...)
+  local failure = type(answer) == 'table' and answer.err
+  if not failure then return answer end
+  if failure:find('WRONGTYPE') and key:find('^fornada:') then
+    server.call('DEL', key)
+  elseif command == 'HINCRBY' and (failure:find('hash value') or failure:find('overflow')) then
+    server.call('HDEL', key, (...))
+  end
+  -- Any other failure once more, as an error of Redis.
+  return server.call(command, key, ...)
+end
+local time = server.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local clocks = {}
 -- As FORNADA_LEASE_S: a longer one is not a worker's.
@@ -16,12 +32,21 @@ end
 local function new_lease(attempt, queue, lease_ms)
   return string.format('%s %s %.0f %s', attempt, queue, queue_ms(queue), lease_ms)
 end
+-- Whether somebody moves the clock of a queue. Nobody works for one that has not been led for so
+-- long, and a lease by a clock that stands would never run out.
+local MOST_UNLED_MS = 10 * 60 * 1000
+local function is_led(queue)
+  local at_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms'))
+  return at_ms and math.abs(now_ms - at_ms) < MOST_UNLED_MS
+end
 -- The attempt that holds a lease, its queue, for how long, and whether the attempt is over.
--- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease.
-local function holder_of(lease)
+-- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease,
+-- nor one of a queue that is neither our own nor led.
+local function holder_of(lease, own_queue)
   local attempt, queue, since_ms, lease_ms, rest =
     string.match(lease or '', '^(%S+) (%S+) (%d+) (%d+)(.*)$')
   if not attempt then return false end
+  if own_queue and queue ~= own_queue and not is_led(queue) then return false end
   local age_ms = queue_ms(queue) - since_ms
   if age_ms < 0 or age_ms >= math.min(lease_ms, MOST_LEASE_MS) then return false end
   return attempt, queue, tonumber(lease_ms), rest ~= ''

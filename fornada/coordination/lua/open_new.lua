@@ -5,7 +5,7 @@
 -- Set forward, the clock makes us forget more than we have to, which costs reads of the store; set
 -- back, it keeps what an earlier submission of this id left, which began no shard.
 redis.call('SADD', KEYS[1], ARGV[1])
-local since_ms = tonumber(redis.call('HGET', KEYS[4], 'counted') or 0)
+local since_ms = tonumber(redis.call('HGET', KEYS[4], 'counted')) or 0
 if now_ms - since_ms < tonumber(ARGV[2]) then return end
 redis.call('ZADD', KEYS[2], now_ms, ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -ARGV[4] - 1)

@@ -9,7 +9,7 @@ local function unseen_for(queue)
 end
 local leases = redis.call('HGETALL', KEYS[2])
 for i = 1, #leases, 2 do
-  local holder, queue, lease_ms, is_over = holder_of(leases[i + 1])
+  local holder, queue, lease_ms, is_over = holder_of(leases[i + 1], ARGV[1])
   if holder then
     leased[#leased + 1] = leases[i]
     -- The clock of a queue without workers stands still, and its leases with it.

@@ -2,6 +2,8 @@
 -- `other`, and the lost shards.
 -- KEYS: of each job: counters, done, leases, enqueued. ARGV: queue, how long a message may wait in
 -- ms.
+-- An item has a byte, and a small job's have 64 KiB.
+local MOST_SMALL_SHARDS = 64 * 1024
 local clock_ms = queue_ms(ARGV[1])
 local oldest_ms = clock_ms - ARGV[2]
 local function is_enqueued(enqueued, shard)
@@ -17,12 +19,14 @@ local function state_of(job, done, leases, enqueued)
   local facts = redis.call('HMGET', job, 'shards', 'deadline_ms', 'queue')
   local shards, deadline_ms, queue = tonumber(facts[1]), tonumber(facts[2]), facts[3]
   if queue and queue ~= ARGV[1] then return 'other', {} end
-  if not shards or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
+  -- `inf` and `nan` are numbers to Lua, and this script holds up everyone.
+  local is_small = shards and shards >= 1 and shards <= MOST_SMALL_SHARDS
+  if not is_small or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
   local lost, done_count = {}, 0
   for shard = 0, shards - 1 do
     if redis.call('GETBIT', done, shard) == 1 then
       done_count = done_count + 1
-    elseif not holder_of(redis.call('HGET', leases, shard)) and not is_enqueued(enqueued, shard) then
+    elseif not holder_of(redis.call('HGET', leases, shard), ARGV[1]) and not is_enqueued(enqueued, shard) then
       lost[#lost + 1] = shard
     end
   end

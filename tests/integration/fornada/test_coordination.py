@@ -1,5 +1,6 @@
 """Coordination on a real Valkey and in memory: both pass the same tests."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -326,7 +327,7 @@ def test_marks_without_an_outcome_are_taken_back(coordination: Coordination) -> 
 
 
 def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_url: str) -> None:
-    # given a mark of a shard that no job can have, a lease for ever, and ends that are no text
+    # given a mark of a shard that no job can have, leases for ever, and ends that are no text
     coordination = _on_redis(redis_url)
     job = redis_keys.JobStateKeys("job")
     begin(coordination, "job", 0, "a")
@@ -334,13 +335,93 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
         client.setbit(job.done, 2**28, 1)
         client.hset(job.leases, "0", f"nobody fornada 0 {10**15}")
         client.hset(redis_keys.leader("fornada"), "clock_ms", 3600 * 1000)
+        # by the clock of a queue that nobody leads
+        client.hset(job.leases, "1", "nobody other 0 3600000")
+        client.set(job.end_lease, "nobody other 0 3600000")
         client.lpush(job.end, "x")
         client.set(redis_keys.JobStateKeys("other").end, b"\xff\xfe")
 
     progress = coordination.progress("job")
     assert set() == progress.done == progress.leased
+    assert "begun" == begin(coordination, "job", 1, "b").status
+    assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
     proposed = {"job": b"mine", "other": b"mine"}
     assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
+
+
+@pytest.mark.parametrize("name", ["counters", "shared"])
+def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name: str) -> None:
+    """Whoever puts it there ends no round, no submission and no attempt."""
+    # given a key of ours, of which the wrong type lies there
+    coordination = _on_redis(redis_url)
+    job = redis_keys.JobStateKeys("job")
+    shared = [
+        redis_keys.OPEN_JOBS,
+        redis_keys.NEWEST_JOBS,
+        redis_keys.UNREADABLE_JOBS,
+        redis_keys.BUCKET,
+        redis_keys.leader("fornada"),
+    ]
+    for key in [*job.counters, job.end_lease] if name == "counters" else shared:
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushdb()
+            for kind in ("lpush", "set"):
+                client.delete(key)
+                getattr(client, kind)(key, "x")
+
+                # when a reconciler leads, and everything is done with a job
+                coordination.beat("a", after=None, step_s=0)
+                coordination.rebuild_open_jobs(["job"])
+                coordination.open_job("job", new=True)
+                coordination.stamp(b"bucket")
+                assert [0] == list(coordination.triage(["job"], patience_s=1).lost.get("job", [0]))
+                coordination.mark_enqueued("job", [0])
+                claim = Claim("job", 0, "a")
+                assert "begun" == begin(coordination, "job", 0, "a").status
+                coordination.renew([claim], lease_s=LONG_S)
+                coordination.give_back([claim], process="w", why="x")
+                assert coordination.progress("job").held_up == {"w": "x"}
+                coordination.mark_done("job", [ShardEnd(0)])
+                coordination.decide_ends({"job": b"{}"})
+                assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
+
+                # then all of it is as in an empty Redis
+                assert {0} == coordination.progress("job").done
+                coordination.end_jobs({"job": "SUCCEEDED"})
+                assert set() == coordination.open_jobs()
+
+
+def test_text_where_redis_counts_is_passed_over(redis_url: str) -> None:
+    # given a job in whose tables others wrote
+    coordination = _on_redis(redis_url)
+    coordination.rebuild_open_jobs(["job"])
+    coordination.register_small_jobs(
+        [SmallJob(job_id="job", shard_count=2)], queue="fornada", window=1
+    )
+    begin(coordination, "job", 0, "a")
+    job = redis_keys.JobStateKeys("job")
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(job.enqueued, {"x": 1, "-1": 1, "7": math.inf})
+        client.hset(job.failed, mapping={"x": "dead", "1": "x", "2": "²", "3": "4"})
+        client.hset(job.leases, "x", "a fornada 0 1000")
+        for counted in ("x", "9" * 30, "-1e308", "9223372036854775807"):
+            client.hset(job.job, mapping={"attempts": counted, "started_ms": counted})
+            client.hset(redis_keys.leader("fornada"), mapping={"beat": "a 1", "at_ms": "²"})
+
+            # when it is read, and counted on
+            progress = coordination.progress("job")
+            begin(coordination, "job", 1, f"b{counted}")
+
+            # then what is no number counts as nothing
+            assert ({0}, set(), 4) == (progress.running, progress.dead, progress.item_errors)
+            assert {7} == progress.enqueued.keys() - {1}
+            assert (0, None) == (progress.attempts, progress.started_at)
+            assert coordination.leader() is None
+            assert 1 == coordination.progress("job").attempts
+            coordination.give_back([Claim("job", 1, f"b{counted}")], process="w", why="x")
+        for count in ("inf", "nan", "1e12", "-1", "x"):
+            client.hset(job.job, "shards", count)
+            assert {"job"} == coordination.triage(["job"], patience_s=1).unclear
 
 
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:

@@ -215,10 +215,11 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
 
     for number in range(5):
         quarantine.add(b"\x1b[31m%d" % number + b"x" * 10_000, reason="r" * 10_000)
-    client.lpush(redis_keys.quarantine(settings.queue), b"of somebody else")
+    forged = '{"at":"2026-01-01T00:00:00Z","reason":"","size_bytes":3,"start":"abc"}'
+    client.lpush(redis_keys.quarantine(settings.queue), b"of somebody else", forged)
 
     newest, *_ = kept = quarantine.entries()
-    assert 2 == len(kept)
+    assert 1 == len(kept)
     assert newest.text.startswith("\x1b[31m4xxx")
     assert (10_006, 1024, 500) == (
         newest.size_bytes,
@@ -226,5 +227,5 @@ def test_the_quarantine_is_bounded_and_tells_who_wrote(
         len(newest.reason),
     )
     assert client.strlen(redis_keys.quarantine("other")) == 0
-    assert 4 == quarantine.drop()
+    assert 5 == quarantine.drop()
     assert [] == quarantine.entries()

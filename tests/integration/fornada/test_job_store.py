@@ -181,6 +181,38 @@ def test_many_shards_are_listed_whole_in_blocks(jobs: JobStore) -> None:
     assert {0, 999, 1000, 2001} == jobs.outcome_shards("job")
 
 
+def test_what_lies_beside_outcomes_is_no_shard(jobs: JobStore) -> None:
+    # given what consoles and hosts leave in folders, and an outcome of more shards than there are
+    jobs.commit(outcome(jobs, 0))
+    folder = keys.JobKeys("job").outcome_blocks(3)[0]
+    for name in (".DS_Store", "-1.json", "1.json", "00000002.json.bak"):
+        jobs.objects.put(f"{folder}{name}", b"x")
+    jobs.objects.put(f"{keys.JobKeys('job').dead_prefix}x", b"x")
+    jobs.objects.put(keys.JobKeys("job").outcome(3), b"x")
+
+    assert {0} == jobs.outcome_shards("job", shard_count=3)
+
+
+@pytest.mark.parametrize("shard_count", [1, 3])
+def test_a_job_with_an_outcome_that_is_none_ends_and_says_so(
+    jobs: JobStore, shard_count: int
+) -> None:
+    # given a disk that kept half of an outcome, which no store writes twice
+    job = manifest(shard_count=shard_count)
+    jobs.create(job)
+    for shard in range(1, shard_count):
+        jobs.commit(outcome(jobs, shard))
+    jobs.objects.put(keys.JobKeys("job").outcome(0), b'{"schema_version": 3, ')
+
+    final = jobs.finish_if_complete(job)
+
+    assert final is not None
+    assert ("FAILED", 1, shard_count - 1) == (final.state, final.shards_missing, final.shards_ok)
+    assert final.reason is not None
+    assert f"1 of {shard_count} outcomes cannot be read: jobs/job/outcome/" in final.reason
+    jobs.check_outcomes(final)
+
+
 @in_memory
 def test_outcomes_come_in_the_order_asked_without_the_missing(jobs: JobStore) -> None:
     for shard in (0, 2, 40):

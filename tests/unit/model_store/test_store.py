@@ -52,6 +52,17 @@ def store(objects: InMemoryObjectStore) -> ModelStore:
     return ModelStore(objects=objects)
 
 
+def test_what_lies_beside_versions_is_none(store: ModelStore, objects: InMemoryObjectStore) -> None:
+    _publish(store)
+    for name in ("²", "٣", "0", "01", "x", "9" * 30):
+        objects.put(f"models/m/{name}/manifest.json", b"{}")
+    objects.put("models/m/tickets/versions/.DS_Store", b"x")
+
+    assert 2 == _publish(store).version
+
+    assert [1, 2] == store.versions("m")
+
+
 def test_a_published_version_is_read_back_whole(store: ModelStore) -> None:
     published = _publish(store)
 

@@ -88,6 +88,15 @@ def world(client: Client) -> _World:
 # Status.
 
 
+def test_shards_that_redis_invents_are_not_counted(world: _World) -> None:
+    world.commit(0)
+
+    world.client._coordination.mark_done(world.job.id, [ShardEnd(3, dead=True), ShardEnd(70_000)])
+
+    status = world.job.status()
+    assert (4, 1, 0) == (status.items_done, status.shards_done, status.shards_dead)
+
+
 def test_a_new_job_is_queued(world: _World) -> None:
     status = world.job.status()
 

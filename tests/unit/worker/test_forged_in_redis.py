@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.coordination.interface import ShardEnd
+from fornada.coordination.interface import Claim, ShardEnd
 from fornada.formats.npy import to_npy
 from fornada.jobs.creation import _Created, work_of
 from fornada.jobs.ids import message_for, with_content_id
@@ -252,6 +252,19 @@ def test_a_job_that_redis_calls_another_queues_ends(
         reconciler.round()
 
     assert "SUCCEEDED" == run_until_ended(world, reconciler, job.job_id).state
+
+
+def test_attempts_that_redis_invents_do_not_end_a_shard(world: Any) -> None:
+    # given a count of attempts of which each should have killed its worker
+    job = world.submit([ITEMS])
+    for number in range(job.max_attempts + 20):
+        world.coordination.begin([Claim(job.job_id, 0, f"forged-{number}")], lease_s=world.lease_s)
+        world.advance(world.lease_s + 1)
+    world.isolate_over(-1)
+
+    assert "ok" == world.run(job_id=job.job_id)
+
+    assert [] == world.outcome(job_id=job.job_id).item_errors
 
 
 def test_an_outcome_that_redis_forgot_is_not_replaced(world: Any) -> None:

@@ -298,6 +298,8 @@ def test_a_shard_that_no_process_survives_is_dead_without_another_try(world: Any
     # given workers that died over it, even while isolating it
     world.submit([ITEMS], max_attempts=1)
     _die(world, times=3)
+    for attempt in ("died-1", "died-2"):
+        world.jobs.note_isolated("job", 0, attempt)
     world.isolate_over()
 
     assert "dead" == world.run()
