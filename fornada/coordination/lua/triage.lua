@@ -4,6 +4,8 @@
 -- ms.
 local clock_ms = queue_ms(ARGV[1])
 local oldest_ms = clock_ms - ARGV[2]
+-- More than inputs in a manifest have. Anyone may have written more, and the server would count.
+local MOST_SHARDS = 4096
 local function is_enqueued(enqueued, shard)
   local since_ms = tonumber(redis.call('ZSCORE', enqueued, shard))
   if since_ms and since_ms > clock_ms then
@@ -17,7 +19,8 @@ local function state_of(job, done, leases, enqueued)
   local facts = redis.call('HMGET', job, 'shards', 'deadline_ms', 'queue')
   local shards, deadline_ms, queue = tonumber(facts[1]), tonumber(facts[2]), facts[3]
   if queue and queue ~= ARGV[1] then return 'other', {} end
-  if not shards or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
+  local is_count = shards and shards >= 1 and shards <= MOST_SHARDS and shards % 1 == 0
+  if not is_count or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
   local lost, done_count = {}, 0
   for shard = 0, shards - 1 do
     if redis.call('GETBIT', done, shard) == 1 then
