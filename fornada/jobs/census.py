@@ -43,7 +43,10 @@ class Census:
         job_ids = self._jobs.job_ids()
         found = {job_id: self._found[job_id] for job_id in job_ids if job_id in self._found}
         rest = [job_id for job_id in job_ids if job_id not in found or not found[job_id].ended]
-        self._found = found | dict(zip(rest, in_parallel(self._look, rest), strict=True))
+        self._found = found
+        for job_id, job in zip(rest, in_parallel(self._look, rest), strict=True):
+            # Where the store fails half-way, the next census goes on from there.
+            found[job_id] = job  # noqa: PERF403 - kept one by one
 
     @property
     def open_jobs(self) -> set[str]:

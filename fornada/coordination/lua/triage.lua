@@ -19,8 +19,8 @@ local function state_of(job, done, leases, enqueued)
   local facts = redis.call('HMGET', job, 'shards', 'deadline_ms', 'queue')
   local shards, deadline_ms, queue = tonumber(facts[1]), tonumber(facts[2]), facts[3]
   if queue and queue ~= ARGV[1] then return 'other', {} end
-  -- `inf` and `nan` are numbers to Lua, and this script holds up everyone.
-  local is_small = shards and shards >= 1 and shards <= MOST_SMALL_SHARDS
+  -- Anyone may have written `inf`, `nan` or a number that the server would count to for minutes.
+  local is_small = shards and shards >= 1 and shards <= MOST_SMALL_SHARDS and shards % 1 == 0
   if not is_small or (deadline_ms and now_ms > deadline_ms) then return 'unclear', {} end
   local lost, done_count = {}, 0
   for shard = 0, shards - 1 do

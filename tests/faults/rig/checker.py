@@ -171,13 +171,13 @@ class OutcomeHistory(StoreWrapper):
     def put(self, key: str, data: bytes) -> None:
         """As the store; remembers `data`."""
         super().put(key, data)
-        self._remember(key, data)
+        self.remember(key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """As the store; remembers what is there then."""
         written = super().put_if_absent(key, data)
         if _is_watched(key):
-            self._remember(key, self.objects.get(key).data)
+            self.remember(key, self.objects.get(key).data)
         return written
 
     def delete(self, key: str) -> None:
@@ -189,7 +189,7 @@ class OutcomeHistory(StoreWrapper):
         """Remember what is there of the job now."""
         for info in self.objects.list(keys.JobKeys(job_id).prefix):
             if _is_watched(info.key):
-                self._remember(info.key, self.objects.get(info.key).data)
+                self.remember(info.key, self.objects.get(info.key).data)
 
     def check(self) -> None:
         """No committed outcome ever changed, and a job ended once.
@@ -207,7 +207,8 @@ class OutcomeHistory(StoreWrapper):
                 meanings = {_meaning(key, version) for version in versions}
                 assert 1 == len(meanings), f"{key} changed: {versions}"
 
-    def _remember(self, key: str, data: bytes) -> None:
+    def remember(self, key: str, data: bytes) -> None:
+        """Remember a version that was written, if its key is watched."""
         if _is_watched(key):
             with self._lock:
                 if data not in self.versions[key]:

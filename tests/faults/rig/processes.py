@@ -21,13 +21,13 @@ def lives(pid: int) -> bool:
 def left_of(folder: Path) -> dict[int, str]:
     """Processes that outlive the deployment in `folder`, with their command lines."""
     deadline = time.monotonic() + _GONE_WITHIN_S
-    while (found := _processes_of(folder)) and time.monotonic() < deadline:
+    while (found := processes_of(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found
 
 
-def _processes_of(folder: Path) -> dict[int, str]:
-    """Processes with `folder` in their arguments or environment.
+def processes_of(folder: Path) -> dict[int, str]:
+    """Processes with `folder` in their arguments or environment, with their command lines.
 
     Process ids that were seen earlier prove nothing: a busy machine reuses them soon.
     """

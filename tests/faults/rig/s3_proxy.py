@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -112,6 +113,8 @@ class S3Proxy:
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
+        #: Called with path and body of each put that the server has taken.
+        self.on_put: Callable[[str, bytes], object] = lambda _path, _body: None
         #: Errors of the proxy itself.
         self.errors: list[str] = []
         self.closing = threading.Event()
@@ -229,7 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             dropped = rule.header.lower() if isinstance(rule, DropHeader) else ""
-            self._answer(*self._forward(body, dropped=dropped), rule=rule)
+            answer = self._forward(body, dropped=dropped)
+            if self.command == "PUT" and answer[0] == http.HTTPStatus.OK:
+                proxy.on_put(self.path, body)
+            self._answer(*answer, rule=rule)
 
     do_DELETE = do_GET = do_PUT = _handle  # noqa: N815 - http.server's names
 

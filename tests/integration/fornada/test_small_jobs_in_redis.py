@@ -184,6 +184,18 @@ def test_jobs_that_are_done_or_expired_or_not_known_to_be_small_are_unclear(
     )
 
 
+def test_a_job_whose_shards_cannot_be_counted_is_unclear(redis_url: str) -> None:
+    # given what others wrote into Redis, which would count for ever, or find nothing wrong
+    coordination = RedisCoordination.from_settings(Settings(redis_url=SecretStr(redis_url)))
+    counts = {f"job-{count}": count for count in ("1e15", "inf", "nan", "-1", "0", "1.5", "x")}
+    with redis.Redis.from_url(redis_url) as client:
+        for job_id, count in counts.items():
+            register(coordination, job(job_id))
+            client.hset(redis_keys.JobStateKeys(job_id).job, "shards", count)
+
+    assert Triage(lost={}, unclear=set(counts)) == triage(coordination, *counts)
+
+
 def test_a_restored_job_is_triaged_and_not_counted(
     coordination: Coordination,
 ) -> None:

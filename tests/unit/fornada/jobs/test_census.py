@@ -1,10 +1,12 @@
 """The census of the store: open jobs, newest jobs, and what it reads to know them."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fornada import keys
+from fornada import keys, parallel
+from fornada.errors import StoreUnavailableError
 from fornada.jobs import census as module
 from fornada.jobs.census import Census
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
@@ -77,3 +79,35 @@ def test_a_purged_job_is_forgotten(jobs: JobStore) -> None:
     census.take()
 
     assert {"b", "c", OWN} == census.newest_jobs.keys()
+
+
+def test_a_census_that_the_store_breaks_off_goes_on_where_it_was(
+    jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a store that fails at every 20th get, and needs more for all jobs
+    monkeypatch.setattr(parallel, "READ_THREADS", 1)
+    for number in range(10):
+        job_id = f"ended-{number}"
+        manifest = jobs.manifest("b").model_copy(update={"job_id": job_id})
+        jobs.create(manifest)
+        jobs.finish(manifest, "CANCELLED")
+    gets = itertools.count(1)
+    census = Census(jobs=jobs, manifests=Manifests(jobs=jobs))
+
+    def fail_sometimes(operation: str, _key: str) -> None:
+        if operation == "get" and next(gets) % 20 == 0:
+            raise StoreUnavailableError("busy")
+
+    jobs.objects.before = fail_sometimes
+
+    # when
+    failed = 0
+    for _ in range(10):
+        try:
+            census.take()
+        except StoreUnavailableError:
+            failed += 1
+
+    # then
+    assert 1 <= failed < 10
+    assert {"b", "c", OWN} == census.open_jobs
