@@ -500,18 +500,18 @@ def test_a_job_that_workers_give_back_is_tried_ever_more_rarely_until_one_takes_
 def test_a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_again(
     world: Any,
 ) -> None:
-    # given a manifest, an end and an outcome that somebody else wrote, and a sound job
-    for job_id in ("manifest", "end", "outcome", "sound"):
+    # given a manifest and an end that somebody else wrote, and a sound job
+    for job_id in ("manifest", "end", "sound"):
         world.submit(job_id=job_id)
     job = keys.JobKeys
-    for key in (job("manifest").manifest, job("end").final, job("outcome").outcome(0)):
+    for key in (job("manifest").manifest, job("end").final):
         world.objects.put(key, b"{}")
     reconciler = world.new_reconciler()
 
     # when the reconciler has looked at each
     for _ in range(2):
         reconciler.round()
-    broken = {"manifest", "end", "outcome"}
+    broken = {"manifest", "end"}
     asked = world.requests(lambda: [reconciler.round() for _ in range(100)])
 
     # then it did so once, said so once, and the sound one goes on
@@ -525,7 +525,7 @@ def test_a_job_that_cannot_be_read_is_listed_as_such_once_and_not_looked_at_agai
     # and not even a census says it again
     for _ in range(_ROUNDS_PER_CENSUS):
         reconciler.round()
-    assert 3 == len([event for event in world.heard if isinstance(event, JobUnreadable)])
+    assert 2 == len([event for event in world.heard if isinstance(event, JobUnreadable)])
 
 
 def test_a_store_that_refuses_one_job_holds_up_no_other(world: Any) -> None:
