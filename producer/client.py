@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
+from fornada.calls.frames import MAX_ANSWER_FRAME_BYTES
 from fornada.calls.interface import CallChannel
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import Coordination
@@ -68,7 +69,8 @@ class Client(Jobs):
         )
         super().__init__(jobs=jobs, coordination=coordination, sender=sender, creator=creator)
         self._calls = PredictCalls(
-            channel=channel or RedisCallChannel.from_settings(settings),
+            channel=channel
+            or RedisCallChannel.from_settings(settings, most_bytes=MAX_ANSWER_FRAME_BYTES),
             queue=settings.queue,
             deployment_keys=deployment_keys,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fornada.calls.frames import MAX_CALL_FRAME_BYTES
 from fornada.calls.redis import RedisCallChannel
 from fornada.coordination.interface import OpenJobs
 from fornada.coordination.redis import RedisCoordination
@@ -219,7 +220,7 @@ def _reconciler(shared: _Shared, sender: Sender) -> Reconciler:
 
 def _predict_server(shared: _Shared, models: ModelCache) -> PredictServer:
     return PredictServer(
-        channel=RedisCallChannel.from_settings(shared.settings),
+        channel=RedisCallChannel.from_settings(shared.settings, most_bytes=MAX_CALL_FRAME_BYTES),
         queue=shared.settings.queue,
         models=models,
         deadlines=shared.deadlines,

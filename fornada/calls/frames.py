@@ -31,6 +31,9 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_REQUEST_HEADER_BYTES = 4096
 #: Ranges of failed rows can be many.
 _MAX_ANSWER_HEADER_BYTES = 16 * 1024 * 1024
+#: Most bytes of a frame, with its signature.
+MAX_CALL_FRAME_BYTES = MAX_CALL_BYTES + _MAX_REQUEST_HEADER_BYTES + 1024
+MAX_ANSWER_FRAME_BYTES = MAX_ANSWER_BYTES + _MAX_ANSWER_HEADER_BYTES + 1024
 #: Different reasons in an answer; rows that failed for others are told so together.
 _MAX_REASONS = 50
 _MAX_AXES = 8

@@ -33,13 +33,17 @@ class RedisCallChannel:
         self._ask = client.register_script(_ASK)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "RedisCallChannel":
+    def from_settings(cls, settings: Settings, *, most_bytes: int) -> "RedisCallChannel":
         """The channel on the server that the settings name; makes no contact yet.
+
+        Args:
+            settings: The deployment's.
+            most_bytes: Of a frame; what is longer is none, and is not read whole.
 
         Raises:
             ConfigError: FORNADA_REDIS_URL is not a URL.
         """
-        return cls(client=connected(settings, decode_responses=False))
+        return cls(client=connected(settings, decode_responses=False, most_bytes=most_bytes))
 
     @translated
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:

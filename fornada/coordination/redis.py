@@ -35,7 +35,19 @@ class RedisDecisions:
     @translated
     def decide(self, question: str, answer: bytes) -> bytes:
         key = redis_keys.decision(question)
-        first: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
+
+        def first_answer() -> str | None:
+            found: str | None = self._redis.set(key, answer, nx=True, get=True, px=_DECIDED_MS)
+            return found
+
+        try:
+            first = first_answer()
+        except redis.ResponseError as exc:
+            if "WRONGTYPE" not in str(exc):
+                raise
+            # Put there by somebody else.
+            self._redis.delete(key)
+            first = first_answer()
         return answer if first is None else first.encode(errors="surrogateescape")
 
     @translated

@@ -12,6 +12,7 @@ import numpy as np
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.looks import look_of
 from fornada.formats.npy import array_blocks
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -58,7 +59,7 @@ def read_idx_header(
     """
     magic = stream.read(4)
     if len(magic) != 4 or magic[:2] != b"\0\0" or magic[2] not in IDX_DTYPES:  # noqa: PLR2004
-        raise InputError(f"{where} is not an IDX file (it begins with {magic!r}); {_REMEDY}")
+        raise InputError(f"{where} is not an IDX file ({look_of(magic)}); {_REMEDY}")
     dimensions = magic[3]
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
         raise InputError(f"{where} claims {dimensions} dimensions; {_REMEDY}")

@@ -11,6 +11,7 @@ from numpy.lib import format as npy_format
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.looks import look_of
 
 #: The longest header that a plain array needs, with magic, version and length.
 MAX_HEADER_BYTES = 10_000
@@ -75,7 +76,7 @@ def read_npy_header(
 
 def _npy_header_text(data: bytes, *, where: str) -> tuple[str, int]:
     if not data.startswith(_NPY_MAGIC):
-        raise _unreadable(where, f"it begins with {bytes(data[:6])!r}")
+        raise _unreadable(where, look_of(bytes(data[:8])))
     version = bytes(data[6:8])
     width = _LENGTH_BYTES.get(version)
     if width is None:

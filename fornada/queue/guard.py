@@ -17,10 +17,10 @@ from kombu.transport import virtual
 from fornada.errors import BrokerError, MessageError
 from fornada.events import SILENT, Events, MessageQuarantined
 from fornada.logs import get_logger
-from fornada.queue.bounded_reads import bound_reads
 from fornada.queue.envelope import MAX_ENVELOPE_BYTES, new_envelope, open_envelope, open_held
 from fornada.queue.quarantine import Quarantine
 from fornada.queue.redis_channel import AddressedChannel, AddressedTransport
+from fornada.redis_server.bounded_reads import bounded
 from fornada.repeated import Repeated
 
 log = get_logger(__name__)
@@ -185,16 +185,7 @@ class GuardedChannel(AddressedChannel):
         return partial(GuardedClient, guard=self.guard)
 
     def _told_when_cut(self, connection_class: type[Any]) -> type:
-        told_when_cut: type[Any] = super()._told_when_cut(connection_class)
-
-        class Bounded(told_when_cut):  # type: ignore[misc]  # any of redis-py's classes
-            """A connection that reads no more of an element than a message may have."""
-
-            def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
-                super().on_connect_check_health(*args, **kwargs)
-                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)
-
-        return Bounded
+        return bounded(super()._told_when_cut(connection_class), most_bytes=MAX_ENVELOPE_BYTES)
 
     def _restore(self, message: Any, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own
         self.qos.restore_by_tag(message.delivery_tag, leftmost=leftmost)

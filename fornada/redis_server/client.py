@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import redis
@@ -9,6 +10,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from fornada.redis_server.address import redis_address
+from fornada.redis_server.bounded_reads import bounded
 from fornada.redis_server.refusals import translate_error
 from fornada.settings import Settings
 
@@ -16,13 +18,21 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-def connected(settings: Settings, *, decode_responses: bool = True) -> "redis.Redis":
+def connected(
+    settings: Settings, *, decode_responses: bool = True, most_bytes: int | None = None
+) -> "redis.Redis":
     """A client of the server that the settings name; makes no contact yet.
+
+    Args:
+        settings: The deployment's.
+        decode_responses: Whether values are text.
+        most_bytes: Of longer values, this many bytes and one more are kept.
 
     Raises:
         ConfigError: As `redis_address`.
     """
     pool = redis_address(settings).pool(
+        wrap=None if most_bytes is None else partial(bounded, most_bytes=most_bytes),
         socket_timeout=5,
         socket_connect_timeout=5,
         # A few tries within a second; a caller that can wait longer loops. Timeouts are not

@@ -8,6 +8,7 @@ from typing import Literal
 from fornada.errors import InputError
 from fornada.formats.idx import GZIP_MAGIC, IDX_DTYPES
 from fornada.formats.images import HEAD_BYTES, IMAGE_SUFFIXES, is_image
+from fornada.formats.looks import look_of
 from fornada.formats.tar import HEADER_BYTES, is_tar
 from producer.inputs.array_files import reading
 
@@ -63,9 +64,7 @@ def kind_of(path: Path, *, where: str) -> Kind:
             )
     if has_image_suffix(path.name):
         return "image"
-    raise InputError(
-        f"{where} is of no known kind (it begins with {head[:8]!r}); give {KINDS_IN_WORDS}"
-    )
+    raise InputError(f"{where} is of no known kind ({look_of(head[:8])}); give {KINDS_IN_WORDS}")
 
 
 def _kind_by_head(head: bytes) -> Kind | None:

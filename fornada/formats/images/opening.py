@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import InputError, MissingExtraError
 from fornada.formats.images.kinds import ImageKind, kind_of
+from fornada.formats.looks import look_of
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -65,7 +66,7 @@ def sniff(data: bytes, *, where: str) -> ImageKind:
     kind = kind_of(data)
     if kind is None:
         raise InputError(
-            f"{where} is not an image that can be read (it begins with {bytes(data[:8])!r}); give "
+            f"{where} is not an image that can be read ({look_of(bytes(data[:8]))}); give "
             f"{KINDS_IN_WORDS}"
         )
     return kind

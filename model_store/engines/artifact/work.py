@@ -37,7 +37,7 @@ class Work:
     multiplications: int
     #: What a call reads, whatever its rows.
     weight_bytes: int
-    #: The largest output of a layer for one item, in float32.
+    #: The most numbers that a layer makes of one item, in float32.
     output_bytes: int
     #: Operations to trace and compile.
     operation_count: int
@@ -102,7 +102,7 @@ class _Call:
 
     def __init__(self, operation: Any, shape: Sequence[int | None]) -> None:
         sizes = [size or _OPEN_SIZE for size in shape[1:]]
-        self.output_numbers = math.prod(sizes)
+        self.output_numbers = max(math.prod(sizes), _inner_numbers(operation, sizes))
         self.multiplications = 0
         if getattr(operation, "operations", None) or _functional(operation):
             # The calls of the model in the model count.
@@ -111,6 +111,32 @@ class _Call:
         self.multiplications = sum(kernels) * max(
             math.prod(sizes[:-1]), _sequence_length(operation, len(shape))
         )
+
+
+def _inner_numbers(operation: Any, sizes: Sequence[int]) -> int:
+    """The numbers of an item that a layer makes on its way, where they are more than it gives."""
+    inputs = [
+        [size or _OPEN_SIZE for size in tensor.shape[1:]]
+        for node in operation._inbound_nodes  # noqa: SLF001 - as in `output_shapes`
+        for tensor in node.input_tensors
+    ]
+    name = type(operation).__name__
+    if name.endswith("Attention") and inputs and all(len(each) > 1 for each in inputs):
+        # A score for each pair of positions.
+        lengths = [math.prod(each[:-1]) for each in inputs]
+        width = inputs[0][-1] if name == "AdditiveAttention" else 1
+        return _heads(operation) * lengths[0] * max(lengths) * width
+    if name.startswith("SeparableConv"):
+        # Every channel becomes several, and then they are mixed.
+        if operation.data_format == "channels_last":
+            return math.prod(sizes[:-1]) * inputs[0][-1] * int(operation.depth_multiplier)
+        return math.prod(sizes[1:]) * inputs[0][0] * int(operation.depth_multiplier)
+    return 0
+
+
+def _heads(operation: Any) -> int:
+    names = ("num_query_heads", "num_heads", "_num_heads")
+    return next((int(n) for name in names if (n := getattr(operation, name, None))), 1)
 
 
 def _functional(operation: Any) -> Any:

@@ -383,6 +383,9 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 assert coordination.progress("job").held_up == {"w": "x"}
                 coordination.mark_done("job", [ShardEnd(0)])
                 coordination.decide_ends({"job": b"{}"})
+                client.lpush(redis_keys.decision("q"), "x")
+                assert coordination.decide("q", b"{}") == b"{}"
+                client.delete(redis_keys.decision("q"))
                 assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
 
                 # then all of it is as in an empty Redis

@@ -60,7 +60,7 @@ def test_every_photograph_becomes_an_item_and_every_broken_file_an_error(
     why = {
         "empty": "is an empty file; write it again",
         "truncated": "is a broken image",
-        "foreign": "is not an image that can be read .it begins with .*; give JPEG, PNG",
+        "foreign": "is not an image that can be read .it looks like .*; give JPEG, PNG",
         "bomb": "is 50000x50000 pixels, and an image may have",
     }
     for path, photo in photos.items():

@@ -157,7 +157,7 @@ def test_a_model_that_takes_no_images_is_named() -> None:
     [
         (b"", "is an empty file; write it again"),
         (b"GIF89a" + bytes(20), "broken image"),
-        (b"%PDF-1.7 " + bytes(20), "is not an image that can be read .it begins with"),
+        (b"%PDF-1.7 " + bytes(20), "is not an image that can be read .it looks like a PDF"),
         (png(GREY)[:20], "broken image"),
         (png(GREY)[:-1], "file is truncated"),
         (png(GREY)[:-12], "broken image"),

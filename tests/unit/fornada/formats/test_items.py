@@ -68,8 +68,11 @@ def test_headers_of_other_writers_are_read(header: str) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "begins with b''"),
-        (b"PK\3\4 is a zip", "begins with"),
+        (b"", "it is empty"),
+        (b"PK\3\4 is a zip", "it looks like a .zip archive"),
+        (b"SECRET", "it looks like text"),
+        (b"\1\2", "its first bytes are of no known kind"),
+        (b"\0\0", "it begins with zeros"),
         (npy_with_header("{}"), "its header is '{}'"),
         (npy_with_header("{'descr': 'x', 'fortran_order': False, 'shape': (1,)}"), "header is"),
         (npy_with_header("{'descr': '<q9', 'fortran_order': False, 'shape': (1,)}"), "header is"),

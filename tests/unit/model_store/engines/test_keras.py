@@ -17,6 +17,7 @@ import pytest
 
 from fornada.errors import LocalDiskError, ModelRefusedError, PredictionError, UsageError
 from model_store.engines import golden, interface, keras_file, keras_predict, keras_setup
+from model_store.engines.artifact.work import estimate
 
 _TILE_ITEMS = 8
 
@@ -359,3 +360,17 @@ def test_another_keras_backend_is_refused() -> None:
     refusal = "ConfigError KERAS_BACKEND is 'jax', and this process runs Keras on {}; unset it"
     expected = [refusal.format(backend) for backend in ("tensorflow", "openvino")]
     assert expected == ended.stdout.splitlines()
+
+
+def test_what_a_layer_makes_on_its_way_counts_as_work(keras: Any) -> None:
+    # given two heads over 500 positions, and 300 channels that become one
+    tokens = keras.Input((500, 4))
+    attention = keras.layers.MultiHeadAttention(2, 2)(tokens, tokens)
+    pixels = keras.Input((32, 16, 3))
+    separable = keras.layers.SeparableConv2D(1, 1, depth_multiplier=100)(pixels)
+
+    scores = estimate(keras.Model(tokens, attention), item_shape=[500, 4], item_dtype="float32")
+    channels = estimate(keras.Model(pixels, separable), item_shape=[32, 16, 3], item_dtype="uint8")
+
+    assert (4 * 2 * 500 * 500, False) == (scores.output_bytes, scores.is_light)
+    assert 4 * 32 * 16 * 300 == channels.output_bytes

@@ -38,9 +38,17 @@ class BoundedBuffer(SocketBuffer):
         return bytes(kept)
 
 
-def bound_reads(connection: Any, *, most_bytes: int) -> None:
-    """Bound the reads of a connection of redis-py, which is connected."""
-    parser = connection._parser
-    # hiredis has no such buffer.
-    if type(parser._buffer) is SocketBuffer:
-        parser._buffer = BoundedBuffer(parser._buffer, most_bytes=most_bytes)
+def bounded(connection_class: type[Any], *, most_bytes: int) -> type:
+    """A class of redis-py's connections whose reads are bounded."""
+
+    class Bounded(connection_class):  # type: ignore[misc]  # any of redis-py's classes
+        """A connection that reads `most_bytes` of a value, and one more."""
+
+        def on_connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+            super().on_connect_check_health(*args, **kwargs)
+            parser = self._parser
+            # hiredis has no such buffer.
+            if type(parser._buffer) is SocketBuffer:
+                parser._buffer = BoundedBuffer(parser._buffer, most_bytes=most_bytes)
+
+    return Bounded
