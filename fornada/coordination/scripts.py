@@ -16,9 +16,13 @@ FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
 def script(client: "redis.Redis", name: str) -> Any:
     """`lua/<name>.lua`, to be called with `keys` and `args`."""
     # Any: redis-py types keys and arguments more narrowly than it takes them.
-    texts = (files("fornada.coordination").joinpath(f"lua/{part}.lua") for part in ("clock", name))
     names = f"local LEADER = '{redis_keys.LEADER_PREFIX}'\n"
-    return client.register_script(names + "".join(text.read_text() for text in texts))
+    run = f"local function run()\n{_text(name)}end\n"
+    return client.register_script(names + _text("clock") + run + _text("right_types"))
+
+
+def _text(name: str) -> str:
+    return files("fornada.coordination").joinpath(f"lua/{name}.lua").read_text()
 
 
 def flat(rows: Iterable[Iterable[Any]]) -> list[Any]:

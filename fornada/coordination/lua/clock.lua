@@ -6,7 +6,7 @@ local clocks = {}
 -- As FORNADA_LEASE_S: a longer one is not a worker's.
 local MOST_LEASE_MS = 3600 * 1000
 local function queue_ms(queue)
-  local ms = clocks[queue] or tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0
+  local ms = clocks[queue] or tonumber(redis.pcall('HGET', LEADER .. queue, 'clock_ms')) or 0
   -- Nobody led for 30,000 years; on such a number a second is lost.
   clocks[queue] = ms >= 0 and ms < 1e15 and ms or 0
   return clocks[queue]

@@ -4,7 +4,7 @@
 -- ARGV: queue, the last byte that a job's marks can have: anyone may have set one far out.
 local leased, running, unseen_ms = {}, {}, {}
 local function unseen_for(queue)
-  local seen_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms')) or now_ms
+  local seen_ms = tonumber(redis.pcall('HGET', LEADER .. queue, 'at_ms')) or now_ms
   return math.abs(now_ms - seen_ms)
 end
 local leases = redis.call('HGETALL', KEYS[2])

@@ -6,6 +6,7 @@ _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
+_CENSUS = "tests/unit/fornada/jobs/test_census.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
@@ -448,11 +449,33 @@ MUTATIONS = (
             f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life[conditional]",
         ),
     ),
+    # What others write into Redis.
+    Mutation(
+        name="value-of-another-type",
+        path="fornada/coordination/lua/right_types.lua",
+        old="if wanted and found ~= wanted and found ~= 'none' then",
+        new="if false then",
+        tests=(f"{_COORDINATION}a_value_of_another_type_is_as_good_as_none",),
+    ),
+    Mutation(
+        name="any-count-of-shards",
+        path="fornada/coordination/lua/triage.lua",
+        old="shards and shards >= 1 and shards <= MOST_SHARDS and shards % 1 == 0",
+        new="shards and shards <= MOST_SHARDS",
+        tests=(f"{_REDIS_SMALL}a_job_whose_shards_cannot_be_counted_is_unclear",),
+    ),
+    Mutation(
+        name="census-from-the-start",
+        path="fornada/jobs/census.py",
+        old="        self._found = found\n",
+        new="        self._found, found = {}, {}\n",
+        tests=(f"{_CENSUS}a_census_that_the_store_breaks_off_goes_on_where_it_was",),
+    ),
     # Clocks and queues.
     Mutation(
         name="lease-by-server-clock",
         path="fornada/coordination/lua/clock.lua",
-        old="tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0",
+        old="tonumber(redis.pcall('HGET', LEADER .. queue, 'clock_ms')) or 0",
         new="now_ms",
         tests=(f"{_COORDINATION}a_begun_shard_whose_lease_ran_out_is_lost[redis]",),
     ),

@@ -73,6 +73,7 @@ class Forger:
             self._done,
             self._dead,
             self._ended,
+            self._another_type,
             self._carried_manifest,
         ]
         lie = self._chance.choice(lies)
@@ -116,6 +117,11 @@ class Forger:
     def _ended(self, job: JobManifest) -> None:
         state = redis_keys.JobStateKeys(job.job_id)
         self._redis.set(state.ended, self._chance.choice(["SUCCEEDED", "CANCELLED", "x"]))
+
+    def _another_type(self, job: JobManifest) -> None:
+        name = self._chance.choice(redis_keys.JobStateKeys(job.job_id).counters)
+        self._redis.delete(name)
+        self._redis.xadd(name, {"x": "x"})
 
     def _carried_manifest(self, job: JobManifest) -> None:
         """A message with the job's manifest, of which the inputs are others."""

@@ -343,6 +343,40 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
     assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
 
 
+def test_a_value_of_another_type_is_as_good_as_none(redis_url: str) -> None:
+    # given two jobs, and under each name of one in turn what is not ours, before each step
+    coordination = _on_redis(redis_url)
+    claims = [Claim("job", 0, "a"), Claim("other", 0, "b")]
+    job = redis_keys.JobStateKeys("job")
+    names = [*job.counters, job.end_lease, redis_keys.leader("fornada")]
+    steps: list[Callable[[], object]] = [
+        lambda: coordination.begin(claims, lease_s=30),
+        lambda: coordination.renew(claims, lease_s=30),
+        lambda: coordination.beat("me", after=None, step_s=1),
+        lambda: coordination.triage(["job", "other"], patience_s=1),
+        lambda: coordination.progress("job"),
+        lambda: coordination.mark_enqueued("job", [0]),
+        lambda: coordination.mark_done("job", [ShardEnd(0)]),
+        lambda: coordination.hold_end_lease("job", "me", lease_s=1),
+        lambda: coordination.decide_ends({"job": b"{}"}),
+        lambda: coordination.open_job("job", new=True),
+    ]
+    with redis.Redis.from_url(redis_url) as client:
+        for name in names:
+            client.flushdb()
+            for step in steps:
+                client.delete(name)
+                client.xadd(name, {"x": "x"})
+
+                step()
+
+            client.delete(name)
+            client.xadd(name, {"x": "x"})
+
+            # Nor does it keep another job from its attempt.
+            assert ["begun"] * 2 == [one.status for one in coordination.begin(claims, lease_s=30)]
+
+
 def test_enqueued_shards_have_an_age(coordination: Coordination) -> None:
     coordination.mark_enqueued("job", [0, 5])
     let_pass(coordination, 0.1)
