@@ -49,15 +49,12 @@ class Forger:
         self._kept_ends: list[bytes] = []
 
     def pushed_count(self) -> int:
-        """Elements pushed onto any list since Redis began, among them each piece of junk twice.
-
-        A worker files it in the quarantine, which is a list too.
-        """
+        """Elements pushed onto lists since Redis began."""
         return int(self._redis.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
 
     def push_junk(self, job_id: str) -> None:
         """Push as much junk as the queue's share of it asks for; some is damaged messages of it."""
-        good = self.pushed_count() - 2 * self.junk_count
+        good = self.pushed_count() - self.junk_count
         due = math.ceil(good * JUNK_SHARE / (1 - JUNK_SHARE)) - self.junk_count
         for _ in range(due):
             damaged = self._chance.random() < 0.3
