@@ -6,6 +6,7 @@ _SERVICE = "tests/unit/worker/shards/test_service.py::test_"
 _RECONCILER = "tests/unit/worker/test_reconciler.py::test_"
 _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
+_CENSUS = "tests/unit/fornada/jobs/test_census.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
@@ -447,6 +448,28 @@ MUTATIONS = (
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
             f"{_SERVICE}a_shard_that_another_worker_holds_is_left_to_it_while_it_shows_life[conditional]",
         ),
+    ),
+    # What others write into Redis.
+    Mutation(
+        name="value-of-another-type",
+        path="fornada/coordination/lua/clock.lua",
+        old="  if failure:find('WRONGTYPE') and key:find('^fornada:') then\n",
+        new="  if false then\n",
+        tests=(f"{_COORDINATION}what_has_another_type_in_redis_is_as_good_as_lost[counters]",),
+    ),
+    Mutation(
+        name="any-count-of-shards",
+        path="fornada/coordination/lua/triage.lua",
+        old="shards and shards >= 1 and shards <= MOST_SMALL_SHARDS and shards % 1 == 0",
+        new="shards and shards <= MOST_SMALL_SHARDS",
+        tests=(f"{_REDIS_SMALL}a_job_whose_shards_cannot_be_counted_is_unclear",),
+    ),
+    Mutation(
+        name="census-from-the-start",
+        path="fornada/jobs/census.py",
+        old="        self._found = found\n",
+        new="        self._found, found = {}, {}\n",
+        tests=(f"{_CENSUS}a_census_that_the_store_breaks_off_goes_on_where_it_was",),
     ),
     # Clocks and queues.
     Mutation(
@@ -1045,8 +1068,8 @@ MUTATIONS = (
     Mutation(
         name="large-elements-read-whole",
         path="fornada/queue/guard.py",
-        old="                bound_reads(self, most_bytes=MAX_ENVELOPE_BYTES)\n",
-        new="                bound_reads(self, most_bytes=100 * MAX_ENVELOPE_BYTES)\n",
+        old="(super()._told_when_cut(connection_class), most_bytes=MAX_ENVELOPE_BYTES)",
+        new="(super()._told_when_cut(connection_class), most_bytes=100 * MAX_ENVELOPE_BYTES)",
         tests=(f"{_GUARD}of_an_element_that_is_too_large_the_beginning_is_held",),
     ),
     Mutation(

@@ -49,15 +49,12 @@ class Forger:
         self._kept_ends: list[bytes] = []
 
     def pushed_count(self) -> int:
-        """Elements pushed onto any list since Redis began, among them each piece of junk twice.
-
-        A worker files it in the quarantine, which is a list too.
-        """
+        """Elements pushed onto lists since Redis began."""
         return int(self._redis.info("commandstats").get("cmdstat_lpush", {"calls": 0})["calls"])
 
     def push_junk(self, job_id: str) -> None:
         """Push as much junk as the queue's share of it asks for; some is damaged messages of it."""
-        good = self.pushed_count() - 2 * self.junk_count
+        good = self.pushed_count() - self.junk_count
         due = math.ceil(good * JUNK_SHARE / (1 - JUNK_SHARE)) - self.junk_count
         for _ in range(due):
             damaged = self._chance.random() < 0.3
@@ -73,6 +70,7 @@ class Forger:
             self._done,
             self._dead,
             self._ended,
+            self._another_type,
             self._carried_manifest,
         ]
         lie = self._chance.choice(lies)
@@ -116,6 +114,11 @@ class Forger:
     def _ended(self, job: JobManifest) -> None:
         state = redis_keys.JobStateKeys(job.job_id)
         self._redis.set(state.ended, self._chance.choice(["SUCCEEDED", "CANCELLED", "x"]))
+
+    def _another_type(self, job: JobManifest) -> None:
+        name = self._chance.choice(redis_keys.JobStateKeys(job.job_id).counters)
+        self._redis.delete(name)
+        self._redis.xadd(name, {"x": "x"})
 
     def _carried_manifest(self, job: JobManifest) -> None:
         """A message with the job's manifest, of which the inputs are others."""
