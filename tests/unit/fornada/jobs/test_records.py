@@ -12,7 +12,15 @@ from fornada.errors import IntegrityError, MessageError
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import CancelRequest, JobFinal, ShardOutcome
 from fornada.queue.message import ShardMessage
-from fornada.records import MAX_INLINE_BYTES, AliasMove, ItemError, ModelPin, ObjectRef, Record
+from fornada.records import (
+    MAX_INLINE_BYTES,
+    MAX_SHARDS,
+    AliasMove,
+    ItemError,
+    ModelPin,
+    ObjectRef,
+    Record,
+)
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -177,7 +185,7 @@ def test_more_bytes_than_may_be_inline_are_refused_before_they_are_decoded() -> 
 
 
 def test_a_message_of_the_longest_id_stays_under_a_kilobyte() -> None:
-    assert 1024 > len(ShardMessage(job_id="j" * 128, shard=10**9).to_json())
+    assert 1024 > len(ShardMessage(job_id="j" * 128, shard=MAX_SHARDS - 1).to_json())
 
 
 def test_times_keep_microseconds_and_offset() -> None:
