@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import BrokerError, JobNotFoundError, MessageError
 from fornada.jobs.store import JobStore
+from fornada.keys import is_name
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from producer.job_status import JobStatus
@@ -49,7 +50,8 @@ def _listed_by_redis(
             if not page:
                 return None
             asked += len(page)
-            statuses = in_parallel(status_of, page)
+            # Others may have put there what is no id.
+            statuses = in_parallel(status_of, [job_id for job_id in page if is_name(job_id)])
             found |= {status.job_id: status for status in statuses if status is not None}
     except BrokerError as exc:
         log.warning("jobs are listed from the store", error=str(exc))

@@ -19,6 +19,7 @@ from fornada.coordination.interface import (
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import progress_in
+from fornada.keys import is_name
 from fornada.records import MAX_SHARDS
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import milliseconds, translated
@@ -122,7 +123,8 @@ class RedisOpenJobs:
             pipe.exists(redis_keys.OPEN_JOBS_COMPLETE)
             pipe.smembers(redis_keys.OPEN_JOBS)
             complete, job_ids = pipe.execute()
-        return cast("set[str]", job_ids) if complete else None
+        # Others may have put there what is no id.
+        return {job_id for job_id in job_ids if is_name(job_id)} if complete else None
 
     @translated
     def newest_jobs(self, count: int, *, skip: int = 0) -> list[str]:

@@ -159,14 +159,21 @@ class OutcomeStore:
         """The probabilities of an ok outcome: float32 [items, classes].
 
         Raises:
-            IntegrityError: The bytes are not those that were committed.
+            IntegrityError: The bytes are not those that were committed, or another job's.
         """
         if outcome.data is None or outcome.data.sha256 is None:
             raise IntegrityError(
                 f"shard {outcome.shard} of job {outcome.job_id} is {outcome.status} and has no "
                 f"{'data' if outcome.data is None else 'sha256 of its data'}; read its reason"
             )
-        return from_npy(self.read_checked(outcome.data), where=outcome.data.key)
+        ref, own = outcome.data, keys.JobKeys(outcome.job_id).prefix
+        if ref.inline is None and (ref.bucket is not None or not ref.key.startswith(own)):
+            # Who may read this job's results may not read what else we can.
+            raise IntegrityError(
+                f"shard {outcome.shard} of job {outcome.job_id} has its data in {ref.key!r}, not "
+                f"below {own}; submit it again"
+            )
+        return from_npy(self.read_checked(ref), where=ref.key)
 
     def read_checked(self, ref: ObjectRef) -> bytes:
         """The bytes that `ref` describes.

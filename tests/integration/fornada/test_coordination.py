@@ -394,6 +394,15 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 assert set() == coordination.open_jobs()
 
 
+def test_what_is_no_id_is_no_open_job(redis_url: str) -> None:
+    coordination = _on_redis(redis_url)
+    coordination.rebuild_open_jobs(["job"])
+    with redis.Redis.from_url(redis_url) as client:
+        client.sadd(redis_keys.OPEN_JOBS, "../x", "a b", "\x1b[31m", b"\xff", "", "x" * 129)
+
+    assert {"job"} == coordination.open_jobs()
+
+
 def test_text_where_redis_counts_is_passed_over(redis_url: str) -> None:
     # given a job in whose tables others wrote
     coordination = _on_redis(redis_url)

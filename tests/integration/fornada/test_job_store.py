@@ -315,6 +315,18 @@ def test_data_is_read_back_and_a_change_is_noticed(jobs: JobStore) -> None:
 
 
 @in_memory
+@pytest.mark.parametrize("where", [{"key": "jobs/other/data/0/a.npy"}, {"bucket": "other"}])
+def test_data_of_another_job_is_not_read(jobs: JobStore, where: dict[str, str]) -> None:
+    held = outcome(jobs, 0)
+    assert held.data is not None
+    jobs.objects.put("jobs/other/data/0/a.npy", to_npy(ROWS))
+    forged = held.model_copy(update={"data": held.data.model_copy(update=where)})
+
+    with pytest.raises(IntegrityError, match="not below jobs/job/"):
+        jobs.data(forged)
+
+
+@in_memory
 def test_data_that_is_gone_is_named(jobs: JobStore) -> None:
     committed = outcome(jobs, 0)
     jobs.objects.delete(committed.data.key)

@@ -371,7 +371,11 @@ def test_changed_data_is_noticed(world: _World) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda _: {"data": ObjectRef.of("x", to_npy(np.ones((4, 2), np.float32)))},
+        lambda held: {
+            "data": ObjectRef.of(
+                f"jobs/{held.job_id}/data/x.npy", to_npy(np.ones((4, 2), np.float32))
+            )
+        },
         lambda _: {"item_errors": [ItemError(index=0, reason="none such")]},
         lambda _: {"item_errors": []},
         lambda _: {"status": "dead", "data": None, "reason": "input"},
@@ -384,7 +388,8 @@ def test_outcomes_that_are_not_those_of_the_end_are_refused(
     world: _World, change: Callable[[ShardOutcome], dict[str, object]] | None, state: str | None
 ) -> None:
     # given an ended job, and the outcome of a shard that was changed since, with its data
-    world.jobs.objects.put("x", to_npy(np.ones((4, 2), np.float32)))
+    data = to_npy(np.ones((4, 2), np.float32))
+    world.jobs.objects.put(f"jobs/{world.job.id}/data/x.npy", data)
     for shard in (0, 1) if state else (0, 1, 2):
         world.commit(shard, bad=(3,) if shard == 1 else ())
     world.finish(state, "enough")

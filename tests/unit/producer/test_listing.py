@@ -65,6 +65,13 @@ def world() -> _World:
     return _World()
 
 
+def test_what_is_no_id_is_not_listed(world: _World) -> None:
+    at = now() + timedelta(days=1)
+    world.coordination.rebuild_open_jobs([], newest={"../x": at, "\x1b[31m": at})
+
+    assert world.ids[:3] == world.listed(3)
+
+
 def test_ten_jobs_are_listed_from_ten_manifests(world: _World) -> None:
     own = world.client.submit(IMAGES, model="m")
     ten = [own.id, *world.ids[:9]]
