@@ -166,8 +166,8 @@ def test_a_storm_loses_doubles_and_forges_nothing(
     forger = Forger(others, queue=sea.deployment.queue, chance=random.Random(SEED + 2))
 
     def forge() -> None:
-        # Its connections are cut as well.
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
+        # Its connections are cut as well, and one lie may lie in the way of another.
+        with contextlib.suppress(redis.RedisError):
             forger.push_junk(jobs.any_open().id)
             forger.forge(jobs.any_open().manifest)
             forger.forge_creation(jobs.next_id)
