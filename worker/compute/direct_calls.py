@@ -27,7 +27,7 @@ from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
 from fornada.tensors import OutputTensor
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
-from worker.compute.model_cache import LoadedModel, ModelCache
+from worker.compute.model_cache import ModelCache, UsedModel
 from worker.compute.together import predict_together
 from worker.host.deadlines import Deadlines
 
@@ -174,7 +174,7 @@ def _wanted(
 
 
 def _parted(
-    calls: Sequence[RequestFrame], model: LoadedModel, deployment_keys: DeploymentKeys
+    calls: Sequence[RequestFrame], model: UsedModel, deployment_keys: DeploymentKeys
 ) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
     """The calls that fit the model, and the others with their refusals."""
     manifest, takes = model.manifest, model.manifest.input
@@ -200,7 +200,7 @@ def _parted(
 
 
 def _answered(
-    calls: Sequence[RequestFrame], model: LoadedModel, deployment_keys: DeploymentKeys
+    calls: Sequence[RequestFrame], model: UsedModel, deployment_keys: DeploymentKeys
 ) -> list[tuple[RequestFrame, bytes]]:
     """Predict all together; if that fails, each alone, so that none fails for another's rows."""
     if not calls:

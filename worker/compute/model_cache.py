@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fornada.errors import FornadaError, ModelDeclinedError
@@ -27,16 +28,26 @@ log = get_logger(__name__)
 FirstLoad = Callable[[ModelManifest, Path], None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsedModel:
+    """A version of a model, ready to predict."""
+
+    manifest: ModelManifest
+    engine: str
+    batcher: Batcher
+
+
 class LoadedModel:
-    """A model ready to predict, with the batcher that owns it."""
+    """An artifact in memory, with the batcher that owns it, for all versions that have it."""
 
     def __init__(self, *, manifest: ModelManifest, engine: str, batcher: Batcher) -> None:
         self.manifest = manifest
         self.engine = engine
         self.batcher = batcher
         self.users = 0
-        #: The versions that were checked; another version of the same artifact may be refused.
-        self.pins: set[ModelPin] = set()
+        #: The versions that were checked; another version of the same artifact may be refused, or
+        #: say something else of its classes.
+        self.manifests: dict[ModelPin, ModelManifest] = {}
 
 
 class ModelCache:
@@ -81,7 +92,7 @@ class ModelCache:
         self._declined = DeclinedModels(clock=clock)
 
     @contextmanager
-    def use(self, pin: ModelPin) -> Iterator[LoadedModel]:
+    def use(self, pin: ModelPin) -> Iterator[UsedModel]:
         """The model of `pin`, kept in memory while the block runs.
 
         Raises:
@@ -91,7 +102,9 @@ class ModelCache:
         """
         model = self._acquire(pin)
         try:
-            yield model
+            yield UsedModel(
+                manifest=model.manifests[pin], engine=model.engine, batcher=model.batcher
+            )
         finally:
             with self._lock:
                 model.users -= 1
@@ -132,7 +145,7 @@ class ModelCache:
             loading = self._loading.setdefault(pin.sha256, threading.Lock())
         # One thread loads the model while others that need it wait.
         with loading:
-            known = self._take(pin, is_checked=False)
+            known = self._take(pin)
             if known is not None:
                 return known
             why = self._declined.why(pin)
@@ -142,7 +155,7 @@ class ModelCache:
                 # Even if the artifact is loaded: this version of it may be refused.
                 with faults_of_loading():
                     manifest = self._models.verified_manifest(pin)
-                known = self._take(pin, is_checked=True)
+                known = self._take(pin, checked=manifest)
                 if known is not None:
                     return known
                 model = self._load(manifest)
@@ -152,18 +165,19 @@ class ModelCache:
             self._declined.forget(pin)
             with self._lock:
                 self._loaded[pin.sha256] = model
-                model.pins.add(pin)
+                model.manifests[pin] = manifest
                 model.users += 1
             return model
 
-    def _take(self, pin: ModelPin, *, is_checked: bool) -> LoadedModel | None:
+    def _take(self, pin: ModelPin, *, checked: ModelManifest | None = None) -> LoadedModel | None:
         """The loaded model, counted as used in one step, so that it cannot be dropped between."""
         with self._lock:
             model = self._loaded.get(pin.sha256)
-            if model is None or not (is_checked or pin in model.pins):
+            if model is None or (checked is None and pin not in model.manifests):
                 return None
             self._loaded.move_to_end(pin.sha256)
-            model.pins.add(pin)
+            if checked is not None:
+                model.manifests[pin] = checked
             model.users += 1
             return model
 

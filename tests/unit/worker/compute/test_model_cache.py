@@ -76,6 +76,16 @@ def test_the_least_recently_used_model_is_dropped(
     assert ["m:1", "m:2", "m:3", "m:2"] == world.engine.builds
 
 
+def test_two_versions_of_one_artifact_each_say_what_their_own_manifest_says(world: Any) -> None:
+    first = world.publish(artifact=b"same")
+    renamed = first.output.model_copy(update={"classes": ["c", "d"]})
+    second = world.publish(artifact=b"same", gives=renamed)
+
+    with world.cache.use(first.pin) as one, world.cache.use(second.pin) as other:
+        assert [first, second] == [one.manifest, other.manifest]
+        assert one.batcher is other.batcher
+
+
 def test_models_in_use_are_not_dropped(world: Any) -> None:
     pins = [world.publish(artifact=b"%d" % n).pin for n in range(4)]
 
