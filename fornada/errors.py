@@ -77,6 +77,10 @@ class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
     """Bytes are not a valid message, manifest or outcome."""
 
 
+class LaterVersionError(MessageError, fault="caller"):
+    """A record is of a schema version that only later releases read."""
+
+
 class InputError(FornadaError, ValueError, fault="item", exit_code=2):
     """The caller's images are wrong: shape, dtype, values, format or size."""
 

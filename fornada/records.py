@@ -15,8 +15,9 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from pydantic_core import ErrorDetails
 
-from fornada.errors import IntegrityError, MessageError
+from fornada.errors import IntegrityError, LaterVersionError, MessageError
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -87,10 +88,16 @@ def _message_error(record: type[Record], exc: ValidationError, where: str) -> Me
         f"{'.'.join(map(_named, error['loc']))[:200] or 'body'}: {error['msg'][:200]}"
         for error in exc.errors(include_url=False, include_input=False)[:3]
     )
-    return MessageError(
+    kind = LaterVersionError if any(map(_is_later, exc.errors(include_url=False))) else MessageError
+    return kind(
         f"{where} is not a valid {record.__name__} of a known schema version: {problems}; "
         "write it as docs/reference/messages.md says, or upgrade the older side"
     )
+
+
+def _is_later(error: ErrorDetails) -> bool:
+    found = error["input"]
+    return error["loc"] == ("schema_version",) and isinstance(found, int) and found > JOB_VERSION
 
 
 def _named(part: int | str) -> str:

@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from fornada import keys
-from fornada.errors import IntegrityError, MessageError, ObjectNotFoundError
+from fornada.errors import (
+    IntegrityError,
+    LaterVersionError,
+    MessageError,
+    ObjectNotFoundError,
+)
 from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from fornada.jobs.manifest import JobManifest
@@ -109,12 +114,16 @@ class OutcomeStore:
             on_unreadable: Called with the error for each that is no outcome, which is left out.
 
         Raises:
+            LaterVersionError: One is of a later release.
             MessageError: One is no outcome, and nobody wants to know.
         """
 
         def found(shard: int) -> ShardOutcome | MessageError | None:
             try:
                 return self.outcome(job_id, shard)
+            except LaterVersionError:
+                # A worker that was upgraded can read it.
+                raise
             except MessageError as exc:
                 if on_unreadable is None:
                     raise

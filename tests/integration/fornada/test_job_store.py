@@ -11,6 +11,7 @@ from fornada.errors import (
     IntegrityError,
     JobConflictError,
     JobNotFoundError,
+    LaterVersionError,
     MessageError,
     ObjectNotFoundError,
 )
@@ -211,6 +212,18 @@ def test_a_job_with_an_outcome_that_is_none_ends_and_says_so(
     assert final.reason is not None
     assert f"1 of {shard_count} outcomes cannot be read: jobs/job/outcome/" in final.reason
     jobs.check_outcomes(final)
+
+
+def test_a_job_with_an_outcome_of_a_later_release_waits_for_a_worker_of_it(jobs: JobStore) -> None:
+    job = manifest(shard_count=1)
+    jobs.create(job)
+    later = outcome(jobs, 0).model_copy(update={"schema_version": 4})
+    jobs.objects.put(keys.JobKeys("job").outcome(0), later.to_json())
+
+    with pytest.raises(LaterVersionError):
+        jobs.finish_if_complete(job)
+
+    assert jobs.final("job") is None
 
 
 @in_memory
