@@ -9,7 +9,7 @@ from hypothesis import given
 from fornada.errors import MessageError
 from fornada.queue.envelope import MAX_ENVELOPE_BYTES, new_envelope, open_envelope, open_held
 from fornada.queue.message import MAX_BUNDLE, ShardMessage
-from fornada.records import MAX_MESSAGE_BYTES
+from fornada.records import MAX_MESSAGE_BYTES, MAX_SHARDS
 
 from ..junk import ELEMENTS, EXAMPLES, GOOD, body_of, envelope
 from .rig.fuzzing import FUZZED, little_memory, obeyed
@@ -61,7 +61,10 @@ def test_documented_envelopes_are_messages_and_nothing_of_their_headers_survives
 def test_a_bundle_of_the_largest_messages_fits() -> None:
     # Each character is 12 bytes of JSON.
     largest = ShardMessage(
-        schema_version=2, job_id="j" * 128, shard=2**31, manifest="\U0001f600" * MAX_MESSAGE_BYTES
+        schema_version=2,
+        job_id="j" * 128,
+        shard=MAX_SHARDS - 1,
+        manifest="\U0001f600" * MAX_MESSAGE_BYTES,
     )
     raw = json.dumps(envelope(largest.model_dump(mode="json", exclude_none=True))).encode()
 
