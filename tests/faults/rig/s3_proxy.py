@@ -173,6 +173,8 @@ class S3Proxy:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
+    # 32 writers connect at once; beyond the queue, each waits a second for its next try.
+    request_queue_size = 128
 
     def __init__(self, proxy: S3Proxy) -> None:
         self.proxy = proxy
