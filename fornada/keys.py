@@ -204,9 +204,9 @@ class JobKeys:
         """The caller's ids of a shard's items."""
         return f"{self.prefix}ids/{shard:08d}-{sha256[:16]}.json"
 
-    def data(self, shard: int, attempt: str) -> str:
+    def data(self, shard: int, attempt: str, suffix: str = "npy") -> str:
         """The results of one attempt; never overwritten."""
-        return f"{self.prefix}data/{shard:08d}/{attempt}.npy"
+        return f"{self.prefix}data/{shard:08d}/{attempt}.{suffix}"
 
     @property
     def outcomes_prefix(self) -> str:

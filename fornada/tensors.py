@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
+from fornada.errors import UsageError
 from fornada.records import JOB_VERSION, Record, Task
 
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -35,6 +36,8 @@ Color = Literal["rgb", "grayscale", "rgba"]
 #: `keras.utils.load_img`, or of Fornada before it resized images.
 ImageLoader = Literal["image_dataset_from_directory", "load_img", "exact"]
 
+#: The most inputs, and the most outputs, of a model.
+MAX_TENSORS = 64
 #: Classes of a binary output whose publisher names none.
 BINARY_CLASSES = ("0", "1")
 
@@ -153,6 +156,16 @@ class OutputTensor(Record):
         return tuple(side or 0 for side in self.shape)
 
     @property
+    def is_open(self) -> bool:
+        """Whether a side of an item's numbers may vary."""
+        return None in self.shape
+
+    @property
+    def numpy_dtype(self) -> str:
+        """The dtype in arrays."""
+        return array_dtype(self.dtype)
+
+    @property
     def columns(self) -> list[str]:
         """A name for each number of an item: classes, values, or running numbers."""
         if self.kind == "binary":
@@ -169,6 +182,8 @@ class OutputTensor(Record):
         """What manifests before schema version 3 call it."""
         return "classification" if self.kind in CLASS_KINDS else "regression"
 
+
+_TensorT = TypeVar("_TensorT", InputTensor, OutputTensor)
 
 #: Kinds whose outputs name classes.
 CLASS_KINDS = ("probabilities", "binary", "multilabel")
@@ -202,6 +217,18 @@ def default_image(shape: Shape) -> ImagePreprocessing | None:
     return ImagePreprocessing(resize="none" if None in shape else "stretch", color=color)
 
 
+def only(tensors: Sequence[_TensorT], of: str, what: str) -> _TensorT:
+    """The only one of `tensors`, the `what` of a model or job.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if len(tensors) != 1:
+        names = ", ".join(repr(tensor.name) for tensor in tensors)
+        raise UsageError(f"{of} has {len(tensors)} {what}: {names}; name one of them")
+    return tensors[0]
+
+
 def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
     """Whether `have` is exactly a shape that `want` names; `None` is any length from 1 on."""
     sides, wanted = tuple(have), tuple(want)
@@ -214,8 +241,8 @@ def takes(have: Sequence[int], want: Sequence[int | None]) -> bool:
 
 
 def array_dtype(dtype: str) -> str:
-    """The dtype in arrays; NumPy has no bfloat16, which float32 holds without loss."""
-    return "float32" if dtype == "bfloat16" else dtype
+    """The dtype in arrays: NumPy has no bfloat16, which float32 holds, and strings are objects."""
+    return {"bfloat16": "float32", "string": "object"}.get(dtype, dtype)
 
 
 def text_of(shape: Shape) -> str:
@@ -247,11 +274,17 @@ def unnamed_tensors(
     )
 
 
-def manifest_fields(version: int, taken: InputTensor, given: OutputTensor) -> dict[str, Any]:
-    """The fields of a job's manifest of `version` that say what the model takes and gives."""
+def manifest_fields(
+    version: int, takes: Sequence[InputTensor], gives: Sequence[OutputTensor]
+) -> dict[str, Any]:
+    """The fields of a job's manifest of `version` that say what the model takes and gives.
+
+    Versions before 3 have room for one of each.
+    """
     if version >= JOB_VERSION:
         old = dict.fromkeys(["item_shape", "item_dtype", "task", "classes"])
-        return {**old, "inputs": [taken], "outputs": [given]}
+        return {**old, "inputs": list(takes), "outputs": list(gives)}
+    (taken,), (given,) = takes, gives
     return {
         "item_shape": taken.shape,
         "item_dtype": taken.dtype,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fornada.errors import UsageError
 from fornada.keys import ModelKeys, VersionKeys, check_name
 from fornada.records import ModelPin, Name, ObjectRef, Record
-from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
+from fornada.tensors import MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
 
 #: Version 1 had one unnamed input and output.
 MANIFEST_VERSION: Literal[2] = 2
@@ -54,9 +54,10 @@ class ModelRef(BaseModel):
 class GoldenBatch(Record):
     """A few items, and the model's outputs for them when it was published."""
 
-    #: `.npy`, item dtype [items, *item_shape].
+    #: `.npy`, item dtype [items, *item_shape]; of several inputs, of text or of open sides
+    #: safetensors, as `fornada.formats.tensor_file` writes.
     inputs: ObjectRef
-    #: `.npy`, float32 [items, classes].
+    #: The same of the outputs.
     outputs: ObjectRef
 
 
@@ -79,8 +80,8 @@ class ModelDraft(Record):
     """What a publisher states about a model; the store adds version, keys and digests."""
 
     name: Name
-    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
-    outputs: list[OutputTensor] = Field(min_length=1, max_length=1)
+    inputs: list[InputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
+    outputs: list[OutputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
     metrics: dict[str, float] = Field(default_factory=dict)
     training: Training | None = None
     #: Versions of the packages that made the artifact.
@@ -93,13 +94,24 @@ class ModelDraft(Record):
 
     @property
     def input(self) -> InputTensor:
-        """The only input."""
-        return self.inputs[0]
+        """The only input.
+
+        Raises:
+            UsageError: There are several.
+        """
+        return only(self.inputs, f"model {self}", "inputs")
 
     @property
     def output(self) -> OutputTensor:
-        """The only output."""
-        return self.outputs[0]
+        """The only output.
+
+        Raises:
+            UsageError: There are several.
+        """
+        return only(self.outputs, f"model {self}", "outputs")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ModelManifest(ModelDraft):

@@ -59,9 +59,11 @@ def check_shape(
     return fitted
 
 
-def non_finite_rows(outputs: NDArray[np.float32]) -> dict[int, str]:
+def non_finite_rows(outputs: Array) -> dict[int, str]:
     """Number of a row of a model's outputs with NaN or infinity -> the reason that it fails."""
-    finite = np.isfinite(outputs).all(axis=1)
+    if outputs.dtype.kind != "f":
+        return {}
+    finite = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
     return {
         int(row): f"the model gave {'NaN' if np.isnan(outputs[row]).any() else 'infinity'}"
         for row in np.flatnonzero(~finite)

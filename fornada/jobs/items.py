@@ -1,6 +1,6 @@
 """The items of a shard or call, grouped by shape, and their outputs in its order."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from fornada.errors import PredictionError
 from fornada.formats.items import Array, non_finite_rows
+from fornada.formats.rows import Rows, blank
+from fornada.formats.tensor_file import Column
 from fornada.records import ItemError
 from fornada.tensors import InputTensor, OutputTensor, text_of
 
@@ -20,9 +22,9 @@ MAX_REASON_CHARACTERS = 500
 
 
 class Predicted(NamedTuple):
-    """Outputs of rows: float32 [rows, outputs], NaN where the row failed."""
+    """What a model gives for rows; blank or NaN where the row failed."""
 
-    outputs: NDArray[np.float32]
+    outputs: Rows
     #: Number of a row that failed -> why.
     errors: dict[int, str]
 
@@ -37,14 +39,19 @@ class Predicted(NamedTuple):
         return parts
 
 
+class Placed(NamedTuple):
+    """The outputs of a shard in its order, and its failed items, whose rows are NaN or blank."""
+
+    #: One for each output.
+    columns: list[Column]
+    errors: list[ItemError]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemGroup:
-    """Items of one shape.
+    """Items of the same shapes; `positions` are those in the shard."""
 
-    rows: item dtype [items of the group, *their shape]; `positions` are those in the shard.
-    """
-
-    rows: Array
+    rows: Rows
     positions: NDArray[np.int64]
 
     def where(self, wanted: NDArray[np.bool_]) -> "ItemGroup":
@@ -62,49 +69,53 @@ class Items:
     errors: list[ItemError]
 
     @classmethod
-    def of_array(cls, array: Array, *, tensor: InputTensor) -> Self:
-        """The items of `array`: item dtype [items, *their shape], which fits `tensor`."""
-        if tensor.is_open and len(array) and (why := _misfit(array[0], tensor)) is not None:
-            return cls(
-                groups=[], errors=[ItemError(index=n, reason=why) for n in range(len(array))]
-            )
-        return cls._checked([ItemGroup(rows=array, positions=np.arange(len(array)))], [], tensor)
+    def of_columns(cls, columns: Sequence[Column], *, takes: Sequence[InputTensor]) -> Self:
+        """The items of `columns`, one for each input, whose dtypes fit."""
+        arrays = [column for column in columns if not isinstance(column, list)]
+        if len(arrays) < len(columns):
+            return cls.of_singles(enumerate(_singles(columns)), takes=takes)
+        rows = Rows(*arrays)
+        is_open = any(tensor.is_open for tensor in takes)
+        if is_open and len(rows) and (why := _misfit(rows[:1], takes)) is not None:
+            return cls(groups=[], errors=[ItemError(index=n, reason=why) for n in range(len(rows))])
+        return cls._checked([ItemGroup(rows=rows, positions=np.arange(len(rows)))], [], takes)
 
     @classmethod
-    def of_singles(cls, singles: Iterable[tuple[int, Array | str]], *, tensor: InputTensor) -> Self:
+    def of_singles(
+        cls, singles: Iterable[tuple[int, Rows | str]], *, takes: Sequence[InputTensor]
+    ) -> Self:
         """Items that were read one by one.
 
         Args:
-            singles: Each position in the shard, and the item in the item dtype or why it cannot
-                be read.
-            tensor: The input that they are for.
+            singles: Each position in the shard, and the row of the item or why it cannot be read.
+            takes: The inputs that they are for.
         """
-        by_shape: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
+        by_shape: dict[tuple[tuple[int, ...], ...], list[tuple[int, Rows]]] = {}
         errors = []
         for position, item in singles:
-            why = item if isinstance(item, str) else _misfit(item, tensor)
+            why = item if isinstance(item, str) else _misfit(item, takes)
             if why is not None:
                 errors.append(ItemError(index=position, reason=why[:MAX_REASON_CHARACTERS]))
             elif not isinstance(item, str):
-                by_shape.setdefault(item.shape, []).append((position, item))
+                by_shape.setdefault(item.shapes, []).append((position, item))
         groups = [
             ItemGroup(
-                rows=np.stack([item for _, item in alike]),
+                rows=Rows.joined([item for _, item in alike]),
                 positions=np.array([position for position, _ in alike], np.int64),
             )
             for alike in by_shape.values()
         ]
-        return cls._checked(groups, errors, tensor)
+        return cls._checked(groups, errors, takes)
 
     @classmethod
     def _checked(
-        cls, groups: list[ItemGroup], errors: list[ItemError], tensor: InputTensor
+        cls, groups: list[ItemGroup], errors: list[ItemError], takes: Sequence[InputTensor]
     ) -> Self:
-        """The groups without items whose values the input does not allow, which become errors."""
+        """The groups without items whose values the inputs do not allow, which become errors."""
         kept = []
         for group in groups:
-            whole = ItemGroup(rows=filled(group.rows, tensor), positions=group.positions)
-            bad = not_finite(whole.rows) if tensor.finite else {}
+            whole = ItemGroup(rows=filled_rows(group.rows, takes), positions=group.positions)
+            bad = not_finite_rows(whole.rows, takes)
             if bad:
                 errors += [
                     ItemError(index=int(group.positions[row]), reason=why)
@@ -138,55 +149,136 @@ class Items:
         ]
         return Items(groups=_without_empty(groups), errors=errors)
 
-    def predicted(self, predict: Callable[[Array], Predicted]) -> list[Predicted]:
+    def predicted(self, predict: Callable[[Rows], Predicted]) -> list[Predicted]:
         """What `predict` gives for each group."""
         return [predict(group.rows) for group in self.groups]
 
     def placed(
-        self, predicted: Sequence[Predicted], *, output: OutputTensor, item_count: int
-    ) -> tuple[NDArray[np.float32], list[ItemError]]:
-        """The outputs in the shard's order, and all of its failed items, whose rows are NaN.
+        self, predicted: Sequence[Predicted], *, gives: Sequence[OutputTensor], item_count: int
+    ) -> Placed:
+        """The outputs in the shard's order, and all of its failed items.
 
         Args:
             predicted: What the model gave for each group.
-            output: The model's output, as the job has it.
+            gives: The model's outputs, as the job has them.
             item_count: Items of the shard.
 
-        Returns:
-            float32 [items, numbers of an item], and the errors in the shard's order.
-
         Raises:
-            PredictionError: The model gives another number of outputs.
+            PredictionError: The model gives other outputs.
         """
-        errors = list(self.errors)
-        placed = np.full((item_count, output.width), np.nan, np.float32)
+        errors, bad_rows = list(self.errors), []
         for group, (outputs, failed) in zip(self.groups, predicted, strict=True):
-            if outputs.shape[1] != output.width:
-                raise PredictionError(
-                    f"it gives {outputs.shape[1]} numbers an item, and its manifest says "
-                    f"{output.width}; publish it again"
-                )
-            bad = {**non_finite_rows(outputs), **failed} if output.finite else failed
-            if len(group.rows) == item_count and not bad:
-                return outputs, errors
-            placed[group.positions] = outputs
-            placed[group.positions[list(bad)]] = np.nan
+            _check_outputs(outputs, gives)
+            bad = {**_non_finite(outputs, gives), **failed}
+            bad_rows.append(list(bad))
             errors += [
                 ItemError(index=int(group.positions[row]), reason=why) for row, why in bad.items()
             ]
-        return placed, _in_order(errors)
+        columns = [
+            self._column(
+                tensor, [each.outputs.arrays[at] for each in predicted], bad_rows, item_count
+            )
+            for at, tensor in enumerate(gives)
+        ]
+        return Placed(columns, _in_order(errors))
+
+    def _column(
+        self,
+        tensor: OutputTensor,
+        arrays: Sequence[Array],
+        bad_rows: Sequence[Sequence[int]],
+        item_count: int,
+    ) -> Column:
+        """One output of all items."""
+        if not tensor.is_open and len(arrays) == 1 and len(arrays[0]) == item_count:
+            (array,), (bad,) = arrays, bad_rows
+            if not bad:
+                return array
+        column = blank_column(tensor, item_count)
+        for group, array, bad in zip(self.groups, arrays, bad_rows, strict=True):
+            good = np.ones(len(array), np.bool_)
+            good[list(bad)] = False
+            if isinstance(column, list):
+                for row in np.flatnonzero(good).tolist():
+                    column[int(group.positions[row])] = array[row]
+            else:
+                column[group.positions[good]] = array[good]
+        return column
 
 
-def _misfit(item: Array, tensor: InputTensor) -> str | None:
-    """Why an item is not one that the input takes, if it is not."""
-    shape = list(item.shape)
-    if not tensor.takes(shape):
-        return f"it has shape {text_of(shape)}, and the model takes {text_of(tensor.shape)}"
-    if tensor.is_open and item.size > MAX_OPEN_ITEM_NUMBERS:
-        return (
-            f"it has shape {text_of(shape)}, over {MAX_OPEN_ITEM_NUMBERS} numbers; make it smaller"
+def blank_column(tensor: OutputTensor, item_count: int) -> Column:
+    """What stands for items without a result: NaN, or zeros in dtypes without it."""
+    is_float = tensor.numpy_dtype.startswith("float")
+    blanks = blank([1 if tensor.is_open else item_count, *tensor.fixed_shape], tensor.numpy_dtype)
+    if is_float:
+        blanks[...] = np.nan
+    return [blanks[0]] * item_count if tensor.is_open else blanks
+
+
+def _singles(columns: Sequence[Column]) -> Iterator[Rows]:
+    """Each item as rows of its own."""
+    for at in range(len(columns[0])):
+        yield Rows(
+            *(
+                column[at][np.newaxis] if isinstance(column, list) else column[at : at + 1]
+                for column in columns
+            )
         )
+
+
+def _misfit(item: Rows, takes: Sequence[InputTensor]) -> str | None:
+    """Why an item is not one that the inputs take, if it is not."""
+    for tensor, array in zip(takes, item.arrays, strict=True):
+        shape = list(array.shape[1:])
+        # The name tells inputs apart.
+        what = f"its {tensor.name!r}" if len(takes) > 1 else "it"
+        if not tensor.takes(shape):
+            return f"{what} has shape {text_of(shape)}, and the model takes {text_of(tensor.shape)}"
+        if tensor.is_open and array.size > MAX_OPEN_ITEM_NUMBERS:
+            return (
+                f"{what} has shape {text_of(shape)}, over {MAX_OPEN_ITEM_NUMBERS} numbers; make it "
+                "smaller"
+            )
     return None
+
+
+def _check_outputs(outputs: Rows, gives: Sequence[OutputTensor]) -> None:
+    shapes = outputs.shapes
+    fit = len(shapes) == len(gives) and all(
+        len(shape) == len(tensor.shape)
+        and all(want in {None, side} for side, want in zip(shape, tensor.shape, strict=True))
+        for shape, tensor in zip(shapes, gives, strict=True)
+    )
+    if not fit:
+        raise PredictionError(
+            f"it gives {', '.join(text_of(list(shape)) for shape in shapes)} an item, and its "
+            f"manifest says {', '.join(text_of(tensor.shape) for tensor in gives)}; publish it "
+            "again"
+        )
+
+
+def filled_rows(rows: Rows, takes: Sequence[InputTensor]) -> Rows:
+    """The rows with the inputs' `fill`, where they have one, in place of NaN."""
+    return Rows(*(filled(array, t) for array, t in zip(rows.arrays, takes, strict=True)))
+
+
+def not_finite_rows(rows: Rows, takes: Sequence[InputTensor]) -> dict[int, str]:
+    """Number of a row with NaN or infinity that an input does not allow -> the reason it fails."""
+    found: dict[int, str] = {}
+    for array, tensor in zip(rows.arrays, takes, strict=True):
+        where = f" of {tensor.name!r}" if len(takes) > 1 else ""
+        if tensor.finite:
+            found = {row: f"{why}{where}" for row, why in not_finite(array).items()} | found
+    return found
+
+
+def _non_finite(outputs: Rows, gives: Sequence[OutputTensor]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for array, tensor in zip(outputs.arrays, gives, strict=True):
+        where = f" in {tensor.name!r}" if len(gives) > 1 else ""
+        if tensor.finite:
+            found = {row: f"{why}{where}" for row, why in non_finite_rows(array).items()} | found
+    return found
 
 
 def filled(rows: Array, tensor: InputTensor) -> Array:

@@ -18,7 +18,6 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
-from fornada.errors import MessageError
 from fornada.keys import DEFAULT_QUEUE
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
@@ -34,7 +33,7 @@ from fornada.records import (
     Task,
     refuse_before,
 )
-from fornada.tensors import InputTensor, OutputTensor, unnamed_tensors
+from fornada.tensors import MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
 
 #: Most failed items of a job that is not FAILED: a count, or per cent of all items.
 MaxFailed = (
@@ -44,16 +43,15 @@ MaxFailed = (
 
 #: How long a job may take that was given no deadline.
 DEFAULT_TIME_TO_END = timedelta(days=7)
-#: The most inputs, and the most outputs, of a job.
-_MAX_TENSORS = 64
 
 
 class ShardInput(Record):
     """What a shard reads, and its number of items."""
 
     #: `npy`: one object, an array of items. `image`: one image file an item. `tar`: one object, an
-    #: archive of image files. Version 3.
-    format: Literal["npy", "image", "tar"] = "npy"
+    #: archive of image files. `safetensors`: one object, what `fornada.formats.tensor_file` writes.
+    #: Tar and safetensors are of version 3.
+    format: Literal["npy", "image", "tar", "safetensors"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
     item_count: int = Field(ge=1)
     #: JSON array: where each file is in the archive, which may hold others too (`file_index`).
@@ -100,7 +98,8 @@ class ShardInput(Record):
         """Whether it has a field that older versions lack."""
         ranged = any(ref.first_byte is not None for ref in self.refs)
         selects = self.selected is not None or bool(self.item_errors)
-        return ranged or selects or self.format == "tar" or self.index is not None
+        is_new = self.format in {"tar", "safetensors"}
+        return ranged or selects or is_new or self.index is not None
 
     def to_json(self) -> bytes:
         """The shard as UTF-8 JSON."""
@@ -214,8 +213,8 @@ class JobManifest(Record):
     task: Task | None = None
     classes: list[str] | None = None
     #: What the model takes and gives. Version 3.
-    inputs: list[InputTensor] | None = Field(min_length=1, max_length=_MAX_TENSORS, default=None)
-    outputs: list[OutputTensor] | None = Field(min_length=1, max_length=_MAX_TENSORS, default=None)
+    inputs: list[InputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
+    outputs: list[OutputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)
     created_at: AwareDatetime
@@ -248,38 +247,41 @@ class JobManifest(Record):
         return self
 
     @cached_property
-    def _tensors(self) -> tuple[InputTensor, OutputTensor]:
-        if self.inputs is None or self.outputs is None:
-            return unnamed_tensors(
-                item_shape=self.item_shape or [],
-                item_dtype=self.item_dtype,
-                classes=self.classes or [],
-                task=self.task,
-            )
-        if len(self.inputs) > 1 or len(self.outputs) > 1:
-            raise MessageError(
-                f"job {self.job_id} has {len(self.inputs)} inputs and {len(self.outputs)} "
-                "outputs, and this release takes one of each; upgrade it"
-            )
-        return self.inputs[0], self.outputs[0]
+    def takes(self) -> list[InputTensor]:
+        """The model's inputs, in the order in which it takes them."""
+        return self.inputs or [self._unnamed[0]]
+
+    @cached_property
+    def gives(self) -> list[OutputTensor]:
+        """The model's outputs, in its order."""
+        return self.outputs or [self._unnamed[1]]
+
+    @property
+    def _unnamed(self) -> tuple[InputTensor, OutputTensor]:
+        return unnamed_tensors(
+            item_shape=self.item_shape or [],
+            item_dtype=self.item_dtype,
+            classes=self.classes or [],
+            task=self.task,
+        )
 
     @property
     def input(self) -> InputTensor:
         """The only input.
 
         Raises:
-            MessageError: There are several.
+            UsageError: There are several.
         """
-        return self._tensors[0]
+        return only(self.takes, f"job {self.job_id}", "inputs")
 
     @property
     def output(self) -> OutputTensor:
         """The only output.
 
         Raises:
-            MessageError: There are several.
+            UsageError: There are several.
         """
-        return self._tensors[1]
+        return only(self.gives, f"job {self.job_id}", "outputs")
 
     @property
     def is_small(self) -> bool:

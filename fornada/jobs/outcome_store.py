@@ -1,17 +1,25 @@
 """Committed outcomes of shards, and the data that they name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+import numpy as np
 
 from fornada import keys
 from fornada.errors import (
+    InputError,
     IntegrityError,
     LaterVersionError,
     MessageError,
     ObjectNotFoundError,
 )
-from fornada.formats.items import Array
-from fornada.formats.npy import from_npy
+from fornada.formats.npy import from_npy, to_npy
+from fornada.formats.tensor_file import (
+    Column,
+    from_tensor_file,
+    needs_tensor_file,
+    to_tensor_file,
+)
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import OutcomesDigest
@@ -20,6 +28,7 @@ from fornada.ranges import from_ranges, in_ranges
 from fornada.records import MAX_INLINE_BYTES, MAX_SHARDS, ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
+from fornada.tensors import OutputTensor, text_of
 
 _RecordT = TypeVar("_RecordT", JobManifest, ShardOutcome, JobFinal)
 
@@ -30,12 +39,20 @@ class OutcomeStore:
     def __init__(self, *, objects: ObjectStore) -> None:
         self.objects = objects
 
-    def put_data(self, manifest: JobManifest, shard: int, attempt: str, data: bytes) -> ObjectRef:
-        """Store an attempt's results, float32 [items, classes] as `.npy`, under its own key.
+    def put_outputs(
+        self, manifest: JobManifest, shard: int, attempt: str, outputs: Sequence[Column]
+    ) -> ObjectRef:
+        """Store an attempt's outputs, a column for each of the job's, under its own key.
 
         Small results of a small job are inlined in the reference instead.
         """
-        key = keys.JobKeys(manifest.job_id).data(shard, attempt)
+        gives = manifest.gives
+        if needs_tensor_file(gives):
+            named = dict(zip((tensor.name for tensor in gives), outputs, strict=True))
+            data, suffix = to_tensor_file(named, gives), "safetensors"
+        else:
+            data, suffix = to_npy(np.asarray(outputs[0])), "npy"
+        key = keys.JobKeys(manifest.job_id).data(shard, attempt, suffix)
         if manifest.is_small and len(data) <= MAX_INLINE_BYTES:
             return ObjectRef.of(key, data, inline=True)
         self.objects.put(key, data)
@@ -164,11 +181,12 @@ class OutcomeStore:
         """How the job ended, if it has."""
         return self._record(keys.JobKeys(job_id).final, JobFinal, job_id)
 
-    def data(self, outcome: ShardOutcome) -> Array:
-        """The probabilities of an ok outcome: float32 [items, classes].
+    def outputs(self, outcome: ShardOutcome, gives: Sequence[OutputTensor]) -> list[Column]:
+        """The outputs of an ok outcome, a column for each of the job's.
 
         Raises:
-            IntegrityError: The bytes are not those that were committed, or another job's.
+            IntegrityError: The bytes are not those that were committed, or another job's, or hold
+                something else.
         """
         if outcome.data is None or outcome.data.sha256 is None:
             raise IntegrityError(
@@ -182,7 +200,7 @@ class OutcomeStore:
                 f"shard {outcome.shard} of job {outcome.job_id} has its data in {ref.key!r}, not "
                 f"below {own}; submit it again"
             )
-        return from_npy(self.read_checked(ref), where=ref.key)
+        return _columns(self.read_checked(ref), gives, outcome)
 
     def read_checked(self, ref: ObjectRef) -> bytes:
         """The bytes that `ref` describes.
@@ -224,3 +242,21 @@ class OutcomeStore:
         if found.job_id != job_id:
             raise MessageError(f"{key} is of job {found.job_id!r}, not {job_id!r}; remove it")
         return found
+
+
+def _columns(data: bytes, gives: Sequence[OutputTensor], outcome: ShardOutcome) -> list[Column]:
+    where = f"the result of shard {outcome.shard} of job {outcome.job_id}"
+    try:
+        if needs_tensor_file(gives):
+            columns = from_tensor_file(data, gives, item_count=outcome.item_count, where=where)
+            return [columns[tensor.name] for tensor in gives]
+        array, (tensor,) = from_npy(data, where=where), gives
+    except InputError as exc:
+        raise IntegrityError(f"{exc}; submit the job again") from exc
+    want = (outcome.item_count, *tensor.fixed_shape)
+    if array.shape != want or array.dtype != np.dtype(tensor.numpy_dtype):
+        raise IntegrityError(
+            f"{where} is {array.dtype} {text_of(list(array.shape))}, and the model's output "
+            f"{tensor.name!r} is {tensor.dtype} {text_of(list(want))}; submit it again"
+        )
+    return [array]

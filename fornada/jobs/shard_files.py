@@ -13,6 +13,7 @@ import numpy as np
 from fornada.errors import InputError, IntegrityError, MissingExtraError, ObjectNotFoundError
 from fornada.formats.images import check_image_input, decode_item, has_ignored_orientation
 from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.formats.tar import Span, parse_index, tar_members
 from fornada.jobs.items import MAX_REASON_CHARACTERS, Items
 from fornada.jobs.manifest import ShardInput
@@ -79,14 +80,20 @@ class ImageFiles:
         found = list(map(decode, indices) if pool is None else pool.map(decode, indices))
         orientations_ignored = sum(ignores for _, ignores in found)
         if rows is None:
-            singles = [(index, item) for index, (item, _) in enumerate(found) if item is not None]
-            return Decoded(Items.of_singles(singles, tensor=taken), orientations_ignored)
+            singles = [
+                (index, item if isinstance(item, str) else Rows(item[np.newaxis]))
+                for index, (item, _) in enumerate(found)
+                if item is not None
+            ]
+            return Decoded(Items.of_singles(singles, takes=[taken]), orientations_ignored)
         errors = [
             ItemError(index=index, reason=why[:MAX_REASON_CHARACTERS])
             for index, (why, _) in enumerate(found)
             if isinstance(why, str)
         ]
-        return Decoded(Items.of_array(rows, tensor=taken).without(errors), orientations_ignored)
+        return Decoded(
+            Items.of_columns([rows], takes=[taken]).without(errors), orientations_ignored
+        )
 
 
 def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:

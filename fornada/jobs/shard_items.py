@@ -1,5 +1,6 @@
 """Fetch and check a shard's items, and tell which cannot be predicted."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -8,10 +9,12 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
+from fornada.formats.tensor_file import Column, from_tensor_file
 from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.shard_files import Decoded, Fetch, ImageFiles, fetch_archive, fetch_objects
 from fornada.jobs.store import JobStore
+from fornada.records import ObjectRef
 from fornada.tensors import InputTensor, text_of
 
 
@@ -27,6 +30,8 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
         return fetch_objects(shard, fetch=fetch)
     if shard.format == "tar":
         return fetch_archive(shard, fetch=fetch)
+    if shard.format == "safetensors":
+        return _read_tensors(manifest.takes, shard, fetch=fetch).without(shard.item_errors)
     return _read_array(manifest.input, shard, fetch=fetch).without(shard.item_errors)
 
 
@@ -52,13 +57,39 @@ def read_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> I
     return decode_items(fetch_items(manifest, shard, jobs=jobs), manifest).items
 
 
-def _read_array(tensor: InputTensor, shard: ShardInput, *, fetch: Fetch) -> Items:
+def _read_tensors(takes: Sequence[InputTensor], shard: ShardInput, *, fetch: Fetch) -> Items:
+    ref = _only_object(shard)
+    # What is selected may be some of the items in it.
+    count = shard.item_count if shard.selected is None else None
+    columns = from_tensor_file(fetch(ref), takes, item_count=count, where=ref.key)
+    wanted = [columns[tensor.name] for tensor in takes]
+    if shard.selected is None:
+        return Items.of_columns(wanted, takes=takes)
+    if shard.positions[-1] >= len(wanted[0]):
+        raise InputError(
+            f"{ref.key} holds {len(wanted[0])} items, and the job selects item "
+            f"{shard.positions[-1]}; submit the items again"
+        )
+    return Items.of_columns([_selected(each, shard.positions) for each in wanted], takes=takes)
+
+
+def _selected(column: Column, positions: Sequence[int]) -> Column:
+    if isinstance(column, list):
+        return [column[position] for position in positions]
+    return column[positions]
+
+
+def _only_object(shard: ShardInput) -> ObjectRef:
     if len(shard.objects) != 1:
         raise InputError(
             f"a shard of {shard.item_count} items names {len(shard.objects)} objects of format "
-            "npy, which needs 1; write its manifest again"
+            f"{shard.format}, which needs 1; write its manifest again"
         )
-    ref = shard.objects[0]
+    return shard.objects[0]
+
+
+def _read_array(tensor: InputTensor, shard: ShardInput, *, fetch: Fetch) -> Items:
+    ref = _only_object(shard)
     array = from_npy(fetch(ref), where=ref.key)
     if array.ndim and not tensor.is_open:
         fitted = fitted_shape(array.shape[1:], tensor.shape)
@@ -74,4 +105,4 @@ def _read_array(tensor: InputTensor, shard: ShardInput, *, fetch: Fetch) -> Item
             f"{text_of([count, *tensor.shape])}; submit the items again"
         )
     rows = array if shard.selected is None else array[shard.positions]
-    return Items.of_array(rows, tensor=tensor)
+    return Items.of_columns([rows], takes=[tensor])
