@@ -1,9 +1,9 @@
 """The items of several tensors, of text or of varying shapes as one safetensors file.
 
 A tensor of fixed shape is an array by its name. Of a tensor NAME of strings or with open sides,
-`NAME.values` holds all items one after the other (strings as UTF-8 bytes), `NAME.offsets` where each
-string begins, or each item if they are numbers, and `NAME.shapes` the shape of each item, unless it
-follows from the offsets.
+`NAME.values` holds all items one after the other (strings as UTF-8 bytes), `NAME.offsets` where
+each string begins, or each item if they are numbers, and `NAME.shapes` the shape of each item,
+unless it follows from the offsets.
 """
 
 import itertools
@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.rows import size_bytes
 from fornada.tensors import Shape, array_dtype, text_of
 
 #: What all items hold of one tensor: an array with a row an item, or an array an item where its
@@ -41,6 +42,11 @@ class Tensor(Protocol):
     @property
     def shape(self) -> Shape:
         """The shape of an item; `None` where a side varies."""
+
+
+def column_bytes(column: Column) -> int:
+    """Bytes of what all items hold of one tensor."""
+    return sum(map(size_bytes, column)) if isinstance(column, list) else size_bytes(column)
 
 
 def needs_tensor_file(tensors: Sequence[Tensor]) -> bool:
