@@ -195,11 +195,11 @@ def _call(compiled: Any, tensorflow: Any) -> Callable[[list[Any]], Sequence[Any]
     """`compiled`, run by the calling thread (ADR 0013)."""
     if tensorflow.config.list_physical_devices("GPU"):
         # As one operation, all of it would be placed on one device.
-        return lambda tensors: compiled(*tensors)  # type: ignore[no-any-return]
+        return lambda tensors: compiled(*tensors)
     operation = tensorflow.raw_ops.StatefulPartitionedCall
     captured = list(compiled.captured_inputs)
     dtypes = [output.dtype for output in compiled.structured_outputs]
-    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)  # type: ignore[no-any-return]
+    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)
 
 
 #: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.
