@@ -166,7 +166,7 @@ class Stated:
     ) -> StatedOutput:
         shape = list(outputs.shape[1:]) if given.shape is None else given.shape
         kind, classes = _of(self.kind, name), _of(self.classes, name)
-        finding = Finding(kind=kind or _TENSOR)
+        finding = Finding(kind=_TENSOR if kind is None else cast("Kind", kind))
         if kind is None and None not in shape:
             finding = find_kind(
                 model,
