@@ -13,7 +13,7 @@ from fornada.errors import FornadaError, LocalDiskError, UsageError
 from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
 from producer.exporting.rows import encoded
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 
 def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import IO
 from fornada.tensors import OutputTensor
 from producer.exporting.kinds import rows_of
 from producer.exporting.rows import Rows
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from fornada.errors import UsageError
 from fornada.tensors import OutputTensor
 from fornada.trust.printable import printable_json
 from producer.exporting.rows import Column, Record, Rows, short
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 _TOP_K = 3
 

@@ -11,7 +11,7 @@ from numpy.lib import format as npy_format
 from fornada.errors import UsageError
 from producer.exporting.interface import Export
 from producer.exporting.npy import write_npy
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 _OTHERS = ("ids", "failed", "reasons")
 #: The same results give the same bytes.

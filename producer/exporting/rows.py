@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.tensors import OutputTensor
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 #: Values converted to text at a time; each takes some 200 bytes meanwhile.
 VALUES_AT_A_TIME = 65_536

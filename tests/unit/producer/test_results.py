@@ -18,7 +18,7 @@ _NAN = float("nan")
 def _results(rows: Any, *, errors: dict[int, str] | None = None, **output: Any) -> Results:
     array = np.array(rows, np.float32)
     return Results(
-        output=OutputTensor(name="o", shape=list(array.shape[1:]), **output),
+        gives=[OutputTensor(name="o", shape=list(array.shape[1:]), **output)],
         outputs={"o": array},
         item_ids=[f"i{number}" for number in range(len(array))],
         errors=errors or {},

@@ -22,7 +22,7 @@ from fornada.tensors import OutputTensor
 from producer.exporting.catalog import FORMATS
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 CLASSES = ["Ankle boot", 'T-shirt, "top"', "=Ünïcode\n"]
 PROBABILITIES = np.array(
@@ -52,7 +52,7 @@ def part(
     return ShardResult(
         shard=first_item,
         first_item=first_item,
-        output=output,
+        gives=[output],
         outputs={output.name: rows},
         item_ids=ids,
         errors=errors,
