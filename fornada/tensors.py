@@ -245,6 +245,11 @@ def array_dtype(dtype: str) -> str:
     return {"bfloat16": "float32", "string": "object"}.get(dtype, dtype)
 
 
+def stored_dtype(dtype: str) -> str:
+    """The dtype in which outputs are stored: float32 for floats of 16 bits."""
+    return "float32" if dtype in {"float16", "bfloat16"} else dtype
+
+
 def text_of(shape: Shape) -> str:
     """A shape as JSON has it: `[null, 3]`."""
     return f"[{', '.join('null' if side is None else str(side) for side in shape)}]"

@@ -67,12 +67,7 @@ class Rows:
 
     def padded(self, row_count: int) -> "Rows":
         """The rows, and blank ones up to `row_count`."""
-        if len(self) == row_count:
-            return self
-        blank = blank_rows(
-            row_count - len(self), self.shapes, [array.dtype for array in self.arrays]
-        )
-        return Rows.joined([self, blank])
+        return tile_of([self], row_count)
 
 
 def blank_rows(row_count: int, shapes: Sequence[Sequence[int]], dtypes: Sequence[Any]) -> Rows:
@@ -80,6 +75,20 @@ def blank_rows(row_count: int, shapes: Sequence[Sequence[int]], dtypes: Sequence
     return Rows(
         *(blank([row_count, *shape], dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
     )
+
+
+def tile_of(parts: Sequence[Rows], row_count: int) -> Rows:
+    """The rows of all parts, whose shapes are the same, and blank ones up to `row_count`."""
+    first = parts[0]
+    if len(parts) == 1 and len(first) == row_count:
+        return first
+    tile = blank_rows(row_count, first.shapes, [array.dtype for array in first.arrays])
+    start = 0
+    for part in parts:
+        for into, array in zip(tile.arrays, part.arrays, strict=True):
+            into[start : start + len(part)] = array
+        start += len(part)
+    return tile
 
 
 def blank(shape: Sequence[int], dtype: Any) -> Array:

@@ -1,9 +1,9 @@
 """The items of several tensors, of text or of varying shapes as one safetensors file.
 
 A tensor of fixed shape is an array by its name. Of a tensor NAME of strings or with open sides,
-`NAME.values` holds all items one after the other (strings as UTF-8 bytes), `NAME.offsets` where each
-string begins, or each item if they are numbers, and `NAME.shapes` the shape of each item, unless it
-follows from the offsets.
+`NAME.values` holds all items one after the other, strings as UTF-8 bytes. `NAME.offsets` says where
+each string begins, or each item if they are numbers, and where the last one ends. `NAME.shapes` has
+the shape of each item, unless it follows from the offsets.
 """
 
 import itertools

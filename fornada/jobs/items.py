@@ -22,9 +22,10 @@ MAX_REASON_CHARACTERS = 500
 
 
 class Predicted(NamedTuple):
-    """What a model gives for rows; blank or NaN where the row failed."""
+    """What a model gives for rows; anything where the row failed."""
 
-    outputs: Rows
+    #: `None` if all rows failed.
+    outputs: Rows | None
     #: Number of a row that failed -> why.
     errors: dict[int, str]
 
@@ -34,7 +35,8 @@ class Predicted(NamedTuple):
         for count in row_counts:
             rows = range(first, first + count)
             errors = {row - first: why for row, why in self.errors.items() if row in rows}
-            parts.append(Predicted(self.outputs[first : rows.stop], errors))
+            outputs = None if self.outputs is None else self.outputs[first : rows.stop]
+            parts.append(Predicted(outputs, errors))
             first = rows.stop
         return parts
 
@@ -166,44 +168,45 @@ class Items:
         Raises:
             PredictionError: The model gives other outputs.
         """
-        errors, bad_rows = list(self.errors), []
+        errors, given = list(self.errors), []
         for group, (outputs, failed) in zip(self.groups, predicted, strict=True):
-            _check_outputs(outputs, gives)
-            bad = {**_non_finite(outputs, gives), **failed}
-            bad_rows.append(list(bad))
+            bad = dict(failed)
+            if outputs is not None:
+                _check_outputs(outputs, gives)
+                bad = {**_non_finite(outputs, gives), **failed}
+                given.append(_Given(group.positions, outputs, list(bad)))
             errors += [
                 ItemError(index=int(group.positions[row]), reason=why) for row, why in bad.items()
             ]
-        columns = [
-            self._column(
-                tensor, [each.outputs.arrays[at] for each in predicted], bad_rows, item_count
-            )
-            for at, tensor in enumerate(gives)
-        ]
+        columns = [_column(tensor, at, given, item_count) for at, tensor in enumerate(gives)]
         return Placed(columns, _in_order(errors))
 
-    def _column(
-        self,
-        tensor: OutputTensor,
-        arrays: Sequence[Array],
-        bad_rows: Sequence[Sequence[int]],
-        item_count: int,
-    ) -> Column:
-        """One output of all items."""
-        if not tensor.is_open and len(arrays) == 1 and len(arrays[0]) == item_count:
-            (array,), (bad,) = arrays, bad_rows
-            if not bad:
-                return array
-        column = blank_column(tensor, item_count)
-        for group, array, bad in zip(self.groups, arrays, bad_rows, strict=True):
-            good = np.ones(len(array), np.bool_)
-            good[list(bad)] = False
-            if isinstance(column, list):
-                for row in np.flatnonzero(good).tolist():
-                    column[int(group.positions[row])] = array[row]
-            else:
-                column[group.positions[good]] = array[good]
-        return column
+
+class _Given(NamedTuple):
+    """The outputs of a group, and its rows that failed."""
+
+    positions: NDArray[np.int64]
+    outputs: Rows
+    bad: list[int]
+
+
+def _column(tensor: OutputTensor, at: int, given: Sequence[_Given], item_count: int) -> Column:
+    """Output number `at` of all items."""
+    if not tensor.is_open and len(given) == 1 and not given[0].bad:
+        array = given[0].outputs.arrays[at]
+        if len(array) == item_count:
+            return array
+    column = blank_column(tensor, item_count)
+    for positions, outputs, bad in given:
+        array = outputs.arrays[at]
+        good = np.ones(len(array), np.bool_)
+        good[bad] = False
+        if isinstance(column, list):
+            for row in np.flatnonzero(good).tolist():
+                column[int(positions[row])] = array[row]
+        else:
+            column[positions[good]] = array[good]
+    return column
 
 
 def blank_column(tensor: OutputTensor, item_count: int) -> Column:

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from pydantic import Field
 
 from fornada.errors import MessageError, ModelRefusedError, PredictionError
 from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.records import Record
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
+from model_store.engines.refusals import call_text
 
 
 class ArithmeticModel(Record):
@@ -51,7 +53,8 @@ class ArithmeticEngine:
         artifact: Path,
         *,
         where: str,
-        takes: InputTensor,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
         allowed_objects: Collection[str],  # noqa: ARG002 - it has no layers
     ) -> EngineModel:
         """The model, for tiles of any size.
@@ -65,14 +68,16 @@ class ArithmeticEngine:
             )
         except MessageError as exc:
             raise ModelRefusedError(f"{exc}; FORNADA_ENGINE=test runs no other model") from exc
-        return arithmetic(model, takes)
+        return arithmetic(model, takes, gives)
 
 
-def arithmetic(model: ArithmeticModel, taken: InputTensor) -> EngineModel:
-    """The model, for items of an input."""
-    weight_count = math.prod(side or 1 for side in taken.shape) * model.output_count
+def arithmetic(
+    model: ArithmeticModel, takes: Sequence[InputTensor], gives: Sequence[OutputTensor]
+) -> EngineModel:
+    """The model, for items of these inputs; each output has as many numbers as its shape says."""
+    weight_count = sum(math.prod(side or 1 for side in t.shape) for t in takes) * model.output_count
     return EngineModel(
-        compile=lambda items: _predict(model, taken, items),
+        compile=lambda items: _predict(model, takes, gives, items),
         work=Work(
             multiplications=weight_count,
             weight_bytes=4 * weight_count,
@@ -89,27 +94,55 @@ def _weights(model: ArithmeticModel, item_size: int, item_dtype: str) -> NDArray
     return weights / np.float32(largest)
 
 
-def _predict(model: ArithmeticModel, takes: InputTensor, tile_items: int) -> Predict:
+def _predict(
+    model: ArithmeticModel,
+    takes: Sequence[InputTensor],
+    gives: Sequence[OutputTensor],
+    tile_items: int,
+) -> Predict:
     weights_of = functools.lru_cache(maxsize=64)(
-        lambda item_size: _weights(model, item_size, takes.dtype)
+        lambda item_size, dtype: _weights(model, item_size, dtype)
     )
+    is_open = any(tensor.is_open for tensor in takes)
 
-    def predict(tile: Array) -> NDArray[np.float32]:
-        fits = takes.is_open or len(tile) == tile_items
-        if not (fits and takes.takes(tile.shape[1:])):
+    def predict(tile: Rows) -> Rows:
+        fits = all(t.takes(shape) for t, shape in zip(takes, tile.shapes, strict=True))
+        if not (fits and (is_open or len(tile) == tile_items)):
             raise PredictionError(
-                f"predict takes {tile_items} items of {takes}, and was given {tile.shape}"
+                f"predict takes {tile_items} items of {call_text(takes, None)}, and was given "
+                f"{len(tile)} of {tile.shapes}"
             )
-        rows = tile.reshape(len(tile), -1)
-        if model.fails_on is not None and (rows[:, 0] == model.fails_on).any():
+        first = _numbers(tile.arrays[0])
+        if model.fails_on is not None and (first[:, 0] == model.fails_on).any():
             raise PredictionError(f"an item begins with {model.fails_on}, as the test wanted")
         time.sleep(model.delay_s)
-        outputs = np.zeros((len(rows), model.output_count), np.float32)
-        # A matrix product may round differently with the number of rows.
-        for column, weight in zip(rows.T, weights_of(rows.shape[1]), strict=True):
-            outputs += column[:, np.newaxis].astype(np.float32) * weight
+        sums = np.zeros((len(tile), model.output_count), np.float32)
+        for array, tensor in zip(tile.arrays, takes, strict=True):
+            rows = _numbers(array)
+            # A matrix product may round differently with the number of rows.
+            for column, weight in zip(rows.T, weights_of(rows.shape[1], tensor.dtype), strict=True):
+                sums += column[:, np.newaxis].astype(np.float32) * weight
         if model.nan_on is not None:
-            outputs[rows[:, 0] == model.nan_on] = np.nan
-        return outputs
+            sums[first[:, 0] == model.nan_on] = np.nan
+        if len(gives) == 1 and gives[0].width != model.output_count:
+            # Another number than its manifest says, which callers have to notice.
+            return Rows(sums)
+        return Rows(*(_output(sums, tensor) for tensor in gives))
 
     return predict
+
+
+def _numbers(array: Array) -> Array:
+    """The numbers of each item as one row; of a text, its length."""
+    if array.dtype.hasobject:
+        lengths = [len(text) for text in array.ravel().tolist()]
+        return np.array(lengths, np.float32).reshape(len(array), -1)
+    return array.reshape(len(array), -1)
+
+
+def _output(sums: NDArray[np.float32], tensor: OutputTensor) -> Array:
+    """As many of the sums as the output has numbers, over and over."""
+    numbers = np.resize(sums.T, (tensor.width, len(sums))).T
+    with np.errstate(invalid="ignore"):
+        cast = np.ascontiguousarray(numbers.astype(tensor.numpy_dtype))
+    return cast.reshape(len(sums), *tensor.fixed_shape)

@@ -1,10 +1,14 @@
 """Golden batches: a model's outputs when it was published, compared with its outputs here."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
 
-from fornada.errors import ModelRefusedError
+import numpy as np
+
+from fornada.errors import InputError, ModelRefusedError
 from fornada.formats.items import Array
+from fornada.formats.npy import from_npy, to_npy
+from fornada.formats.rows import Rows
+from fornada.formats.tensor_file import Tensor, from_tensor_file, to_tensor_file
 from model_store.engines.interface import Predict
 
 #: Largest accepted difference from a golden batch. CPUs differ by about 1e-6 in float32, wrong
@@ -13,33 +17,63 @@ from model_store.engines.interface import Predict
 GOLDEN_TOLERANCE = 1e-4
 
 
-def predict_items(predict: Predict, items: Array, *, tile_items: int) -> NDArray[np.float32]:
-    """Run `predict` over any number of items; the last tile is padded with zeros.
+def to_golden(rows: Rows, tensors: Sequence[Tensor]) -> bytes:
+    """The file of one side of a golden batch: `.npy` of numbers, else safetensors."""
+    if is_plain(tensors):
+        return to_npy(rows.only)
+    columns = {
+        name: list(array) if None in tensor.shape else array
+        for tensor, (name, array) in zip(tensors, rows.named(tensors).items(), strict=True)
+    }
+    return to_tensor_file(columns, tensors)
+
+
+def from_golden(data: bytes, tensors: Sequence[Tensor], *, where: str) -> Rows:
+    """What a file from `to_golden` holds.
+
+    Raises:
+        InputError: It is no such file, or holds items of several shapes.
+    """
+    if is_plain(tensors):
+        return Rows(from_npy(data, where=where))
+    columns = from_tensor_file(data, tensors, where=where)
+    try:
+        arrays = [
+            np.stack(column) if isinstance(column, list) else column for column in columns.values()
+        ]
+    except ValueError as exc:
+        raise InputError(f"{where} holds items of several shapes; publish the model again") from exc
+    return Rows(*arrays)
+
+
+def is_plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether one array of numbers holds golden items, which are all of one shape."""
+    return len(tensors) == 1 and tensors[0].dtype != "string"
+
+
+def predict_items(predict: Predict, items: Rows, *, tile_items: int) -> Rows:
+    """Run `predict` over any number of items; the last tile is padded with blank rows.
 
     Args:
         predict: From `compile_predict`, for the same `tile_items`.
-        items: item dtype [items, *item_shape].
+        items: Of any number.
         tile_items: Rows of every predict call.
-
-    Returns:
-        float32 [items, outputs].
     """
-    outputs = []
+    return Rows.joined(list(_predicted(predict, items, tile_items)))
+
+
+def _predicted(predict: Predict, items: Rows, tile_items: int) -> Iterator[Rows]:
     for first in range(0, len(items), tile_items):
         rows = items[first : first + tile_items]
-        tile = rows
-        if len(rows) < tile_items:
-            tile = np.zeros((tile_items, *items.shape[1:]), items.dtype)
-            tile[: len(rows)] = rows
-        outputs.append(predict(np.ascontiguousarray(tile))[: len(rows)])
-    return np.concatenate(outputs)
+        tile = Rows(*map(np.ascontiguousarray, rows.padded(tile_items).arrays))
+        yield predict(tile)[: len(rows)]
 
 
 def check_golden(
     predict: Predict,
     *,
-    inputs: Array,
-    outputs: Array,
+    inputs: Rows,
+    outputs: Rows,
     tile_items: int,
     where: str,
     tolerance: float = GOLDEN_TOLERANCE,
@@ -49,8 +83,8 @@ def check_golden(
 
     Args:
         predict: From `compile_predict`, for the same `tile_items`.
-        inputs: item dtype [items, *item_shape].
-        outputs: float32 [items, outputs], or [items] of one number each.
+        inputs: Golden items.
+        outputs: What the model gave for them.
         tile_items: Rows of every predict call.
         where: The model, for the message.
         tolerance: Largest accepted difference; times the largest output where that is above 1.
@@ -63,16 +97,32 @@ def check_golden(
         ModelRefusedError: The difference is over the tolerance, or the shapes differ.
     """
     found = predict_items(predict, inputs, tile_items=tile_items)
-    outputs = outputs.astype(np.float32).reshape(len(outputs), -1)
-    if found.shape != outputs.shape:
+    if len(found.arrays) != len(outputs.arrays):
+        raise error(
+            f"{where} gives {len(found.arrays)} outputs, and its golden batch has "
+            f"{len(outputs.arrays)}; publish the model again"
+        )
+    return max(
+        _checked(have, want, where=where, tolerance=tolerance, error=error)
+        for have, want in zip(found.arrays, outputs.arrays, strict=True)
+    )
+
+
+def _checked(
+    found: Array, outputs: Array, *, where: str, tolerance: float, error: type[ModelRefusedError]
+) -> float:
+    """The largest difference of one output."""
+    if _without_ones(found.shape) != _without_ones(outputs.shape):
         raise error(
             f"{where} gives outputs of shape {found.shape}, and its golden batch has "
             f"{outputs.shape}; publish the model again"
         )
+    have = found.astype(np.float64).reshape(-1)
+    want = outputs.astype(np.float64).reshape(-1)
     # A model may give NaN or infinity, of which the difference is NaN.
-    differ = (found != outputs) & ~(np.isnan(found) & np.isnan(outputs))
-    difference = float(np.max(np.abs(found[differ] - outputs[differ]), initial=0.0))
-    limit = tolerance * float(np.max(np.abs(outputs), where=np.isfinite(outputs), initial=1.0))
+    differ = (have != want) & ~(np.isnan(have) & np.isnan(want))
+    difference = float(np.max(np.abs(have[differ] - want[differ]), initial=0.0))
+    limit = tolerance * float(np.max(np.abs(want), where=np.isfinite(want), initial=1.0))
     # NaN compares false with everything and must not pass.
     if not difference <= limit:
         raise error(
@@ -81,3 +131,8 @@ def check_golden(
             "computes differently: publish the model again"
         )
     return difference
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A number an item may have been stored as a vector of one."""
+    return (shape[0], *(side for side in shape[1:] if side != 1))

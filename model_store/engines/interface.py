@@ -1,20 +1,17 @@
 """What an engine is: it loads models and compiles predict calls."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fornada.formats.items import Array
-from fornada.tensors import InputTensor
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import Work
 
-#: item dtype [tile_items, *item_shape] → float32 [tile_items, outputs]; callable from any thread.
-#: That of a model whose input has open sides takes any number of rows of any such shape.
-Predict = Callable[[Array], NDArray[np.float32]]
+#: Rows of the inputs, `tile_items` of them → as many of the outputs; callable from any thread.
+#: That of a model with an input of open sides takes any number of rows of any such shapes.
+Predict = Callable[[Rows], Rows]
 
 #: A loaded model; compiles a predict call of the given number of rows, or of any for open sides.
 Compile = Callable[[int], Predict]
@@ -59,7 +56,8 @@ class Engine(Protocol):
         artifact: Path,
         *,
         where: str,
-        takes: InputTensor,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
         allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; the engine checks that the artifact is safe.
@@ -67,7 +65,8 @@ class Engine(Protocol):
         Args:
             artifact: The file.
             where: The model, for messages.
-            takes: Its input.
+            takes: Its inputs.
+            gives: Its outputs, which come in these dtypes.
             allowed_objects: Code of others the model may use, as `Trust.allowed_objects`.
 
         Raises:

@@ -1,9 +1,9 @@
 """The engines `keras` and `keras-exact`: Keras on TensorFlow."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines import golden, keras_file, keras_predict, keras_setup
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
@@ -53,7 +53,8 @@ class KerasEngine:
         artifact: Path,
         *,
         where: str,
-        takes: InputTensor,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
         allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one `tf.function` per size."""
@@ -69,19 +70,15 @@ class KerasEngine:
             return keras_predict.compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=takes.shape,
-                item_dtype=takes.dtype,
+                takes=takes,
+                gives=gives,
                 exact=self._exact,
                 constants=self._constants,
             )
 
         return EngineModel(
             compile=compile_for,
-            work=estimate(
-                model,
-                item_shape=takes.shape,
-                item_dtype=takes.dtype,
-            ),
+            work=estimate(model, takes=takes),
         )
 
     def _make_room(self, more_bytes: int) -> None:

@@ -28,7 +28,7 @@ def check_float64(compiled: Any, *, takes: str) -> None:
         if node.op == "Cast":
             roundings += types["SrcT"] == _FLOAT64 and types["DstT"] in _LESS
         computes_in_less = node.op not in _NO_ARITHMETIC and not _LESS.isdisjoint(types.values())
-        if computes_in_less or roundings > 1:
+        if computes_in_less or roundings > len(compiled.outputs):
             raise ModelRefusedError(
                 f"the model for {takes} cannot be exact: {node.name} computes in less than "
                 "float64; predict it without --exact (FORNADA_ENGINE=keras)"

@@ -5,20 +5,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import ModelRefusedError, error_line
 from fornada.formats.items import Array
-from fornada.tensors import array_dtype
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import (
-    check_output_shape,
+    Sides,
+    call_text,
+    check_output_shapes,
+    check_outputs_said,
     memory_errors,
     prediction_error,
-    tile_text,
 )
 
 #: What TensorFlow keeps of a dropped model's graph without its weights: 0.2 MB for a small CNN,
@@ -47,23 +49,21 @@ def compile_predict(
     model: Any,
     *,
     tile_items: int,
-    item_shape: Sequence[int | None],
-    item_dtype: str,
+    takes: Sequence[InputTensor],
+    gives: Sequence[OutputTensor] | None,
     exact: bool = False,
     constants: bool = True,
 ) -> Predict:
     """Compile predict to one function of a fixed signature, traced here and never again.
 
-    The function takes item_dtype [tile_items, *item_shape] and returns float32 [tile_items,
-    outputs]; bfloat16 comes as float32. With open sides it takes any number of rows of any size. It
-    computes in the thread that calls it, and many threads may call it. A row's bytes do not depend
-    on the other rows of its tile.
+    With open sides it takes any number of rows of any size. It computes in the thread that calls
+    it, and many threads may call it. A row's bytes do not depend on the other rows of its tile.
 
     Args:
         model: From `load_model`.
         tile_items: Rows of every call; ignored with open sides.
-        item_shape: Shape of one item; `None` where a side is open.
-        item_dtype: dtype of the model's input.
+        takes: The model's inputs.
+        gives: Its outputs, as its manifest says; `None` for those that it has.
         exact: Refuse a model that computes in less than float64 anywhere.
         constants: Make constants of the weights of small models (ADR 0015).
 
@@ -71,33 +71,67 @@ def compile_predict(
         ModelRefusedError: The model does not take such items, has other outputs, or is not exact.
     """
     keras, tensorflow = import_keras(), import_tensorflow()
-    rows = None if None in item_shape else tile_items
-    takes = tile_text(item_dtype, rows, item_shape)
+    rows = None if any(tensor.is_open for tensor in takes) else tile_items
+    taken = call_text(takes, rows)
 
-    def forward(items: Any) -> Any:
+    def forward(*items: Any) -> Any:
+        cast = [
+            each if tensor.dtype == "string" else tensorflow.cast(each, tensor.dtype)
+            for each, tensor in zip(items, takes, strict=True)
+        ]
         with constant_weights(model if constants else None, keras, tensorflow):
-            outputs = call_model(model, tensorflow.cast(items, item_dtype))
-        numbers = tensorflow.cast(outputs, tensorflow.float32)
-        return tensorflow.expand_dims(numbers, -1) if numbers.shape.rank == 1 else numbers
+            outputs = call_model(model, cast)
+        return _as_said(outputs, gives, tensorflow)
 
     try:
-        signature = tensorflow.TensorSpec([rows, *item_shape], array_dtype(item_dtype))
+        signature = [
+            tensorflow.TensorSpec([rows, *tensor.shape], tensor_dtype(tensor)) for tensor in takes
+        ]
         traced = tensorflow.function(forward, autograph=False)
         with memory_errors():
-            compiled = traced.get_concrete_function(signature)
-        shape = tuple(compiled.structured_outputs.shape)
+            compiled = traced.get_concrete_function(*signature)
+        shapes = [_sides(output) for output in compiled.structured_outputs]
     except MemoryError:
         raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
         raise ModelRefusedError(
-            f"the model does not take {takes} ({error_line(exc)}); {_remedy(model, exc)}"
+            f"the model does not take {taken} ({error_line(exc)}); {_remedy(model, exc)}"
         ) from exc
-    check_output_shape(shape, tile_items=rows, takes=takes)
+    check_output_shapes(shapes, tile_items=rows, takes=taken)
+    if gives is not None:
+        check_outputs_said(shapes, gives, takes=taken)
     if exact:
-        check_float64(compiled, takes=takes)
+        check_float64(compiled, takes=taken)
     predict = _guarded(_predict_call(compiled, signature, tensorflow), tensorflow)
-    return with_checked_sizes(predict, model, item_dtype=item_dtype) if rows is None else predict
+    return with_checked_sizes(predict, model, takes=takes) if rows is None else predict
+
+
+def tensor_dtype(tensor: InputTensor) -> str:
+    """The dtype in which TensorFlow is given an input."""
+    return "string" if tensor.dtype == "string" else tensor.numpy_dtype
+
+
+def _as_said(outputs: Sequence[Any], gives: Sequence[OutputTensor] | None, tensorflow: Any) -> Any:
+    """The outputs in the dtypes and shapes that the manifest says."""
+    if gives is None:
+        return [tensorflow.cast(each, stored_dtype(each.dtype.name)) for each in outputs]
+    if len(outputs) != len(gives):
+        raise ValueError(f"it gives {len(outputs)} outputs, and its manifest says {len(gives)}")
+    return [
+        # A number an item was published as a vector of one.
+        tensorflow.expand_dims(cast, -1) if (cast.shape.rank, tensor.shape) == (1, [1]) else cast
+        for tensor, cast in (
+            (tensor, tensorflow.cast(each, tensor.numpy_dtype))
+            for each, tensor in zip(outputs, gives, strict=True)
+        )
+    ]
+
+
+def _sides(output: Any) -> Sides:
+    if output.shape.rank is None:
+        raise ValueError("an output has no fixed number of axes")
+    return tuple(output.shape)
 
 
 def _remedy(model: Any, exc: Exception) -> str:
@@ -108,30 +142,46 @@ def _remedy(model: Any, exc: Exception) -> str:
     return "publish it with the item shape and dtype of its Input layer"
 
 
-def _predict_call(compiled: Any, signature: Any, tensorflow: Any) -> Predict:
+def _predict_call(compiled: Any, signature: Sequence[Any], tensorflow: Any) -> Predict:
     call = _call(compiled, tensorflow)
-    if not signature.shape.is_fully_defined():
-        return lambda tile: call(tensorflow.constant(tile)).numpy()
-    #: One for each thread that was ever in a call at the same time as others.
-    idle: list[TensorMemory] = []
 
-    def predict(tile: Array) -> NDArray[np.float32]:
+    def is_fixed(spec: Any) -> bool:
+        return bool(spec.shape.is_fully_defined()) and spec.dtype != tensorflow.string
+
+    if not all(map(is_fixed, signature)):
+        return lambda tile: Rows(
+            *(output.numpy() for output in call([_tensor(a, tensorflow) for a in tile.arrays]))
+        )
+    #: One for each thread that was ever in a call at the same time as others.
+    idle: list[list[TensorMemory]] = []
+
+    def predict(tile: Rows) -> Rows:
         try:
-            memory = idle.pop()
+            memories = idle.pop()
         except IndexError:
-            memory = TensorMemory(signature, from_dlpack=tensorflow.experimental.dlpack.from_dlpack)
+            from_dlpack = tensorflow.experimental.dlpack.from_dlpack
+            memories = [TensorMemory(spec, from_dlpack=from_dlpack) for spec in signature]
         try:
-            return call(memory.holding(tile)).numpy()  # type: ignore[no-any-return]
+            given = [
+                memory.holding(array) for memory, array in zip(memories, tile.arrays, strict=True)
+            ]
+            return Rows(*(output.numpy() for output in call(given)))
         finally:
-            idle.append(memory)
+            idle.append(memories)
 
     return predict
+
+
+def _tensor(array: Array, tensorflow: Any) -> Any:
+    if not array.dtype.hasobject:
+        return tensorflow.constant(array)
+    return tensorflow.constant(array.ravel().tolist(), tensorflow.string, shape=array.shape)
 
 
 def _guarded(predict: Predict, tensorflow: Any) -> Predict:
     """`predict`, whose failures are ours."""
 
-    def guarded(tile: Array) -> NDArray[np.float32]:
+    def guarded(tile: Rows) -> Rows:
         try:
             with memory_errors():
                 return predict(tile)
@@ -141,19 +191,15 @@ def _guarded(predict: Predict, tensorflow: Any) -> Predict:
     return guarded
 
 
-def _call(compiled: Any, tensorflow: Any) -> Callable[[Any], Any]:
+def _call(compiled: Any, tensorflow: Any) -> Callable[[list[Any]], Sequence[Any]]:
     """`compiled`, run by the calling thread (ADR 0013)."""
     if tensorflow.config.list_physical_devices("GPU"):
         # As one operation, all of it would be placed on one device.
-        return compiled  # type: ignore[no-any-return]
+        return lambda tensors: compiled(*tensors)  # type: ignore[no-any-return]
     operation = tensorflow.raw_ops.StatefulPartitionedCall
-    captured, dtypes = list(compiled.captured_inputs), [compiled.structured_outputs.dtype]
-
-    def call(tensor: Any) -> Any:
-        (outputs,) = operation(args=[tensor, *captured], Tout=dtypes, f=compiled)
-        return outputs
-
-    return call
+    captured = list(compiled.captured_inputs)
+    dtypes = [output.dtype for output in compiled.structured_outputs]
+    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)  # type: ignore[no-any-return]
 
 
 #: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.

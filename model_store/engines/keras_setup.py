@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from fornada.errors import ConfigError, MissingExtraError, UsageError
@@ -72,13 +72,22 @@ def import_tensorflow() -> Any:
     return sys.modules["tensorflow"]
 
 
-def call_model(model: Any, items: Any) -> Any:
-    """The one output for `items`, the one input; either may be in a dict or list of the model's."""
+def call_model(model: Any, items: Sequence[Any]) -> list[Any]:
+    """The outputs for `items`, the inputs, each in the order of a manifest."""
+    tree: Any = sys.modules["keras"].tree
+    return list(tree.flatten(model(packed_inputs(model, items), training=False)))
+
+
+def packed_inputs(model: Any, items: Sequence[Any]) -> Any:
+    """The inputs in the dict or list that the model takes them in."""
     tree: Any = sys.modules["keras"].tree
     structure = getattr(model, "_inputs_struct", None)
-    given = items if structure is None else tree.pack_sequence_as(structure, [items])
-    (output,) = tree.flatten(model(given, training=False))
-    return output
+    if structure is None and len(items) > 1:
+        # A subclassed model was built on shapes by name, or in a list.
+        shapes = (model.get_build_config() or {}).get("input_shape")
+        names = sorted(shapes) if isinstance(shapes, dict) else None
+        return list(items) if names is None else dict(zip(names, items, strict=True))
+    return items[0] if structure is None else tree.pack_sequence_as(structure, list(items))
 
 
 def engine_name() -> str:

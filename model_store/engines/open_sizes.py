@@ -6,40 +6,42 @@ memory.
 
 import functools
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fornada.errors import PredictionError, error_line
-from fornada.formats.items import Array
-from fornada.tensors import text_of
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, text_of
 from model_store.engines.interface import Predict
+from model_store.engines.keras_setup import packed_inputs
 
 #: Sizes that are not checked again.
 _MAX_KNOWN = 4096
 
 
-def with_checked_sizes(predict: Predict, model: Any, *, item_dtype: str) -> Predict:
+def with_checked_sizes(predict: Predict, model: Any, *, takes: Sequence[InputTensor]) -> Predict:
     """`predict`, which fails with `PredictionError` on sizes that Keras cannot compute."""
     keras: Any = sys.modules["keras"]
 
     @functools.lru_cache(maxsize=_MAX_KNOWN)
-    def fault(shape: tuple[int, ...]) -> str | None:
+    def fault(shapes: tuple[tuple[int, ...], ...], rows: int) -> str | None:
+        tensors = [
+            keras.KerasTensor((rows, *shape), dtype=tensor.dtype)
+            for shape, tensor in zip(shapes, takes, strict=True)
+        ]
         try:
-            model.compute_output_spec(keras.KerasTensor(shape, dtype=item_dtype))
+            model.compute_output_spec(packed_inputs(model, tensors))
         except MemoryError:
             raise
         except Exception as exc:  # noqa: BLE001 - layers raise anything on input that does not fit
             return error_line(exc)
         return None
 
-    def checked(tile: Array) -> NDArray[np.float32]:
-        why = fault(tile.shape)
+    def checked(tile: Rows) -> Rows:
+        why = fault(tile.shapes, len(tile))
         if why is not None:
-            raise PredictionError(
-                f"the model cannot take items of shape {text_of(list(tile.shape[1:]))}: {why}"
-            )
+            shapes = ", ".join(text_of(list(shape)) for shape in tile.shapes)
+            raise PredictionError(f"the model cannot take items of shape {shapes}: {why}")
         return predict(tile)
 
     return checked

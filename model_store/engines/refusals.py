@@ -4,35 +4,63 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fornada.errors import ModelRefusedError, PredictionError, error_line
-from fornada.formats.items import Array
-from fornada.tensors import text_of
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor, text_of
+
+#: The shape of an array of rows; `None` where a side is not fixed.
+Sides = Sequence[int | None]
 
 
-def tile_text(item_dtype: str, tile_items: int | None, item_shape: Sequence[int | None]) -> str:
+def call_text(takes: Sequence[InputTensor], tile_items: int | None) -> str:
     """What a predict call takes, for messages: `uint8 [64, 28, 28]`; `null` for what may vary."""
-    return f"{item_dtype} {text_of([tile_items, *item_shape])}"
+    each = [f"{tensor.dtype} {text_of([tile_items, *tensor.shape])}" for tensor in takes]
+    if len(takes) == 1:
+        return each[0]
+    return ", ".join(f"{t.name} {text}" for t, text in zip(takes, each, strict=True))
 
 
-def check_output_shape(shape: Sequence[int | None], *, tile_items: int | None, takes: str) -> None:
-    """Check that a model gives one row of numbers per item.
+def check_output_shapes(shapes: Sequence[Sides], *, tile_items: int | None, takes: str) -> None:
+    """Check that each output has a row per item.
 
     Args:
-        shape: Of its outputs; `None` where a size is not fixed.
+        shapes: Of its outputs.
         tile_items: Rows of every call; `None` if they vary.
-        takes: From `tile_text`, for the message.
+        takes: From `call_text`, for the message.
 
     Raises:
-        ModelRefusedError: It does not.
+        ModelRefusedError: One has not.
     """
-    if len(shape) == 2 and shape[0] == tile_items and shape[1] is not None:  # noqa: PLR2004 - rows, outputs
-        return
-    fact = f"the model gives outputs of shape {text_of(list(shape))} for {takes}"
-    if tuple(shape[:1]) == (tile_items,):
-        raise ModelRefusedError(
-            f"{fact}; outputs of several axes or of varying size are not there yet: end the model "
-            "in one row of numbers per item"
+    for shape in shapes:
+        if not shape or shape[0] != tile_items:
+            raise ModelRefusedError(
+                f"the model gives outputs of shape {text_of(list(shape))} for {takes}; each output "
+                "must keep the axis of the items"
+            )
+
+
+def check_outputs_said(
+    shapes: Sequence[Sides], gives: Sequence[OutputTensor], *, takes: str
+) -> None:
+    """Check that outputs, with the axis of the items, are those that the manifest says.
+
+    Raises:
+        ModelRefusedError: They are not.
+    """
+    fits = len(shapes) == len(gives) and all(
+        len(shape) == len(tensor.shape) + 1
+        and all(
+            None in {have, want} or have == want
+            for have, want in zip(shape[1:], tensor.shape, strict=True)
         )
-    raise ModelRefusedError(f"{fact}; it must give one row of numbers per item")
+        for shape, tensor in zip(shapes, gives, strict=True)
+    )
+    if not fits:
+        said = ", ".join(text_of([None, *tensor.shape]) for tensor in gives)
+        found = ", ".join(text_of(list(shape)) for shape in shapes)
+        raise ModelRefusedError(
+            f"the model gives outputs of shape {found} for {takes}, and its manifest says {said}; "
+            "publish it again"
+        )
 
 
 @contextmanager
@@ -50,9 +78,10 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-def prediction_error(tile: Array, exc: Exception) -> PredictionError:
+def prediction_error(tile: Rows, exc: Exception) -> PredictionError:
     """The error for a predict call that failed with `exc`."""
+    given = ", ".join(f"{array.dtype} {array.shape}" for array in tile.arrays)
     return PredictionError(
-        f"predict failed on {tile.dtype} {tile.shape}: {error_line(exc)}; check the worker's "
-        "memory and the model's input"
+        f"predict failed on {given}: {error_line(exc)}; check the worker's memory and the model's "
+        "input"
     )

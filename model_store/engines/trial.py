@@ -1,11 +1,13 @@
 """A first load of an artifact: it must reproduce its golden batch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fornada.errors import ModelRefusedError, ModelUnusableError
-from fornada.formats.npy import from_npy
+from fornada.formats.rows import Rows
+from fornada.formats.tensor_file import Tensor
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden
+from model_store.engines.golden import check_golden, from_golden
 from model_store.engines.interface import Engine
 from model_store.wall.limits import peak_bytes
 from model_store.wall.messages import Check, Passed
@@ -32,22 +34,23 @@ def check(request: Check, engine: Engine) -> Passed:
     model = engine.load(
         Path(request.artifact),
         where=request.where,
-        takes=request.input,
+        takes=request.inputs,
+        gives=request.outputs,
         allowed_objects=request.allowed_objects,
     )
     tile_items = trial_tile(model.work)
     compared = slice(model.work.golden_items(tile_items))
     check_golden(
         model.compile(tile_items),
-        inputs=from_npy(Path(request.golden_inputs).read_bytes(), where="the golden inputs")[
-            compared
-        ],
-        outputs=from_npy(Path(request.golden_outputs).read_bytes(), where="the golden outputs")[
-            compared
-        ],
+        inputs=_golden(request.golden_inputs, request.inputs)[compared],
+        outputs=_golden(request.golden_outputs, request.outputs)[compared],
         tile_items=tile_items,
         where=f"{request.where} on {engine.name}",
         tolerance=engine.tolerance,
         error=ModelUnusableError if engine.publishes else ModelRefusedError,
     )
     return Passed(engine=engine.name, peak_bytes=peak_bytes())
+
+
+def _golden(path: str, tensors: Sequence[Tensor]) -> Rows:
+    return from_golden(Path(path).read_bytes(), tensors, where=f"the golden batch ({path})")

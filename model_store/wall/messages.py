@@ -37,8 +37,9 @@ class Check(Record):
     allowed_objects: list[str]
     #: As FORNADA_ENGINE names it.
     engine: str
-    input: InputTensor
-    #: `.npy` files.
+    inputs: list[InputTensor]
+    outputs: list[OutputTensor]
+    #: Files of `to_golden`.
     golden_inputs: str
     golden_outputs: str
 
@@ -49,10 +50,10 @@ class Described(Record):
     answer: Literal["described"] = "described"
     #: The file to publish: as it was given, or with Keras's activations.
     artifact: str
-    input: InputTensor
-    output: OutputTensor
-    #: What the publisher should know about the output.
-    hint: str | None = None
+    inputs: list[InputTensor]
+    outputs: list[OutputTensor]
+    #: What the publisher should know about outputs, by name.
+    hints: dict[str, str] = Field(default_factory=dict)
     #: Versions of the packages that loaded it.
     packages: dict[str, str]
 

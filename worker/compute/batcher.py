@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fornada.errors import FornadaError, PredictionError
-from fornada.formats.items import Array
+from fornada.formats.rows import Rows, tile_of
 from fornada.jobs.items import Predicted
-from fornada.tensors import InputTensor
-from worker.compute.halving import Probabilities, predict_halves
+from fornada.tensors import InputTensor, OutputTensor, takes, text_of
+from worker.compute.halving import predict_halves
 from worker.compute.predictor import Predictor
 from worker.compute.tile_queue import Part, Request, TileQueue
+
+#: The shape of an item in each input.
+Shapes = tuple[tuple[int, ...], ...]
 
 #: A tile that is not full goes before full ones of other shapes once its rows are so old.
 _STARVED_S = 0.5
@@ -29,8 +32,8 @@ class Batcher:
 
     Args:
         predictor: What computes; called from `streams + calls_ahead` threads.
-        takes: The model's input.
-        output_count: Numbers that the model gives for an item.
+        takes: The model's inputs.
+        gives: Its outputs.
         max_latency_s: How long a partial tile waits for more rows while a stream is free.
         on_computed: Called after each call with its rows, padding excluded and included, and its
             seconds.
@@ -40,21 +43,20 @@ class Batcher:
         self,
         predictor: Predictor,
         *,
-        takes: InputTensor,
-        output_count: int,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
         max_latency_s: float,
         on_computed: Callable[[int, int, float], object] = lambda _rows, _tile, _duration_s: None,
     ) -> None:
         self.rows_for = predictor.rows_for
         self._predictor = predictor
         self._streams = predictor.streams
-        self._is_open = takes.is_open
-        self._dtype = np.dtype(takes.numpy_dtype)
-        self._output_count = output_count
+        self._is_open = any(tensor.is_open for tensor in takes)
+        self._gives = gives
         self._max_latency_s = max_latency_s
         self._on_computed = on_computed
         #: By the items' shape; none is empty.
-        self._queues: dict[tuple[int, ...], TileQueue] = {}
+        self._queues: dict[Shapes, TileQueue] = {}
         self._request_count = 0
         #: The last request that waited for company long enough.
         self._last_due = 0
@@ -70,15 +72,15 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def predict(self, rows: Array) -> Predicted:
-        """Outputs of `rows`, item dtype [items, *item_shape], and why some have none.
+    def predict(self, rows: Rows) -> Predicted:
+        """Outputs of `rows`, and why some have none.
 
         Raises what `predict_groups` does.
         """
         return self.predict_groups([rows])[0]
 
-    def predict_groups(self, groups: Sequence[Array]) -> list[Predicted]:
-        """The same for rows of several shapes at once, of a model whose input has open sides.
+    def predict_groups(self, groups: Sequence[Rows]) -> list[Predicted]:
+        """The same for rows of several shapes at once, of a model with an input of open sides.
 
         Raises:
             PredictionError: The model fails on any row, or answers with the wrong shape.
@@ -93,12 +95,12 @@ class Batcher:
             self._changed.notify_all()
         return [request.future.result() for request in requests]
 
-    def _added(self, rows: Array) -> Request:
+    def _added(self, rows: Rows) -> Request:
         self._request_count += 1
         request = Request(rows, number=self._request_count)
-        queue = self._queues.get(request.shape)
+        queue = self._queues.get(request.shapes)
         if queue is None:
-            queue = self._queues[request.shape] = TileQueue(self.rows_for(request.shape))
+            queue = self._queues[request.shapes] = TileQueue(self.rows_for(request.shapes))
         queue.add(request)
         return request
 
@@ -145,7 +147,6 @@ class Batcher:
                 part.rows,
                 exc,
                 predict_one=self._predictor.predict_one,
-                output_count=self._output_count,
                 shape_is_open=self._is_open,
             )
         except (Exception, MemoryError) as found:  # noqa: BLE001 - raised in the caller
@@ -200,46 +201,45 @@ class Batcher:
             self._queues[shape] = self._queues.pop(shape)
         return parts
 
-    def _call(self, parts: Sequence[Array]) -> Probabilities:
-        shape = parts[0].shape[1:]
-        tile_items = self.rows_for(shape)
-        if len(parts) == 1 and len(parts[0]) == tile_items:
-            tile = parts[0]
-        else:
-            tile = np.zeros((tile_items, *shape), self._dtype)
-            filled = 0
-            for rows in parts:
-                tile[filled : filled + len(rows)] = rows
-                filled += len(rows)
+    def _call(self, parts: Sequence[Rows]) -> Rows:
+        tile_items = self.rows_for(parts[0].shapes)
+        tile = tile_of(parts, tile_items)
         began_s = time.perf_counter()
         outputs = self._predictor.predict_tile(tile)
         self._on_computed(sum(map(len, parts)), tile_items, time.perf_counter() - began_s)
-        wanted = (tile_items, self._output_count)
-        if outputs.shape != wanted or outputs.dtype != np.float32:
-            raise PredictionError(
-                f"predict gave {outputs.dtype} {outputs.shape} for {tile_items} items; by its "
-                f"manifest the model gives one float32 row per item, of {self._output_count}"
-            )
+        self._check(outputs, tile_items)
         return outputs
 
+    def _check(self, outputs: Rows, tile_items: int) -> None:
+        fits = len(outputs.arrays) == len(self._gives) and all(
+            takes(array.shape, [tile_items, *tensor.shape])
+            and array.dtype == np.dtype(tensor.numpy_dtype)
+            for array, tensor in zip(outputs.arrays, self._gives, strict=True)
+        )
+        if not fits:
+            found = ", ".join(f"{array.dtype} {array.shape}" for array in outputs.arrays)
+            said = ", ".join(f"{t.dtype} {text_of([tile_items, *t.shape])}" for t in self._gives)
+            raise PredictionError(
+                f"predict gave {found} for {tile_items} items, and by its manifest the model gives "
+                f"{said}; publish it again"
+            )
+
     def _deliver(self, part: Part, predicted: Predicted) -> None:
-        request, outputs = part.request, predicted.outputs
         with self._changed:
-            if request.outputs is None:
-                request.outputs = np.empty((len(request.rows), outputs.shape[1]), np.float32)
-            request.outputs[part.start : part.end] = outputs
-            request.errors |= {part.start + row: why for row, why in predicted.errors.items()}
-            request.delivered += len(part)
-            if request.delivered == len(request.rows):
-                request.future.set_result(Predicted(request.outputs, request.errors))
+            try:
+                part.request.deliver(part, predicted)
+                return
+            except PredictionError as exc:
+                error = exc
+        self._fail(part.request, error)
 
     def _fail(self, request: Request, exc: Exception) -> None:
         with self._changed:
-            queue = self._queues.get(request.shape)
+            queue = self._queues.get(request.shapes)
             if queue is not None and request in queue.requests:
                 queue.remove(request)
                 if not queue.left:
-                    del self._queues[request.shape]
+                    del self._queues[request.shapes]
             request.taken = len(request.rows)
             # Other rows of it may have failed on another stream.
             if not request.future.done():

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fornada.errors import ModelRefusedError, ModelUnusableError
-from fornada.formats.items import Array
-from fornada.formats.npy import from_npy
+from fornada.formats.rows import Rows
+from fornada.formats.tensor_file import Tensor
+from fornada.records import ObjectRef
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden
+from model_store.engines.golden import check_golden, from_golden
 from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -42,14 +40,14 @@ class Predictor(Protocol):
     def tile_items(self) -> int:
         """Rows of every call; if the model's input has open sides, the most."""
 
-    def rows_for(self, item_shape: Sequence[int]) -> int:
-        """Rows of every call of items of this shape."""
+    def rows_for(self, item_shapes: Sequence[Sequence[int]]) -> int:
+        """Rows of every call of items whose inputs have these shapes."""
 
-    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
-        """Item dtype [rows, *item_shape] → float32 [rows, outputs]; from any thread."""
+    def predict_tile(self, tile: Rows) -> Rows:
+        """The outputs of `rows_for` rows; from any thread."""
 
-    def predict_one(self, row: Array) -> NDArray[np.float32]:
-        """Item dtype [1, *item_shape] → float32 [1, outputs]; other bytes than in a tile."""
+    def predict_one(self, row: Rows) -> Rows:
+        """The outputs of a single row; other bytes than in a tile."""
 
 
 #: The most rows, and numbers, of a call of items whose size is open: 16 texts of 128 tokens, one
@@ -75,11 +73,13 @@ class EnginePredictor:
         models: ModelStore,
         choose_tile: ChooseTile,
     ) -> None:
-        self._takes = manifest.input
+        self._takes, self._gives = manifest.inputs, manifest.outputs
+        self._is_open = any(tensor.is_open for tensor in self._takes)
         model = engine.load(
             artifact,
             where=f"model {manifest}",
-            takes=manifest.input,
+            takes=self._takes,
+            gives=self._gives,
             allowed_objects=models.trust.allowed_objects,
         )
         self._compile_for = functools.cache(model.compile)
@@ -87,15 +87,15 @@ class EnginePredictor:
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
         self.work = model.work
         self.tile_items = _OPEN_TILE_ITEMS
-        if not self._takes.is_open:
+        if not self._is_open:
             self.tile_items = choose_tile(manifest, self._compile_for, model.work)
         self._predict = self._compile_for(self.tile_items)
         golden = manifest.golden
-        inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
-        tile_items = self.rows_for(inputs.shape[1:])
+        inputs = _golden(golden.inputs, self._takes, models)
+        tile_items = self.rows_for(inputs.shapes)
         # Wrong weights show in any item, and all were compared when the model was published.
         compared = slice(model.work.golden_items(tile_items))
-        outputs = from_npy(models.fetch(golden.outputs), where=golden.outputs.key)
+        outputs = _golden(golden.outputs, self._gives, models)
         check_golden(
             self._predict,
             inputs=inputs[compared],
@@ -106,21 +106,25 @@ class EnginePredictor:
             error=ModelUnusableError if engine.publishes else ModelRefusedError,
         )
 
-    def rows_for(self, item_shape: Sequence[int]) -> int:
-        """Rows of every call of items of this shape: a power of two, where sides are open.
+    def rows_for(self, item_shapes: Sequence[Sequence[int]]) -> int:
+        """Rows of every call of items of these shapes: a power of two, where sides are open.
 
         Few of the items have the same size, and a tile is padded.
         """
-        if not self._takes.is_open:
+        if not self._is_open:
             return self.tile_items
-        fitting = _OPEN_TILE_NUMBERS // max(1, math.prod(item_shape))
+        fitting = _OPEN_TILE_NUMBERS // max(1, sum(map(math.prod, item_shapes)))
         return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))
 
-    def predict_tile(self, tile: Array) -> NDArray[np.float32]:
-        """Item dtype [rows, *item_shape] → float32 [rows, outputs]."""
+    def predict_tile(self, tile: Rows) -> Rows:
+        """The outputs of a tile."""
         return self._predict(tile)
 
-    def predict_one(self, row: Array) -> NDArray[np.float32]:
-        """Item dtype [1, *item_shape] → float32 [1, outputs]; the first call compiles it."""
-        predict = self._predict if self._takes.is_open else self._compile_for(1)
+    def predict_one(self, row: Rows) -> Rows:
+        """The outputs of a single row; the first call compiles it."""
+        predict = self._predict if self._is_open else self._compile_for(1)
         return predict(row)
+
+
+def _golden(ref: ObjectRef, tensors: Sequence[Tensor], models: ModelStore) -> Rows:
+    return from_golden(models.fetch(ref), tensors, where=ref.key)

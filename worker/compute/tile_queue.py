@@ -5,24 +5,24 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from fornada.formats.items import Array
+from fornada.errors import PredictionError
+from fornada.formats.rows import Rows, blank_rows
 from fornada.jobs.items import Predicted
-from worker.compute.halving import Probabilities
 
 
 class Request:
     """Rows whose outputs one caller waits for."""
 
-    def __init__(self, rows: Array, *, number: int) -> None:
+    def __init__(self, rows: Rows, *, number: int) -> None:
         self.rows = rows
-        self.shape = rows.shape[1:]
+        self.shapes = rows.shapes
         #: Requests are numbered in the order in which they came.
         self.number = number
         self.came_s = time.monotonic()
         self.taken = 0
-        self.delivered = 0
-        self.outputs: Probabilities | None = None
-        self.errors: dict[int, str] = {}
+        self._delivered = 0
+        self._outputs: Rows | None = None
+        self._errors: dict[int, str] = {}
         self.future: Future[Predicted] = Future()
 
     @property
@@ -35,6 +35,35 @@ class Request:
         part = Part(request=self, start=self.taken, end=self.taken + count)
         self.taken = part.end
         return part
+
+    def deliver(self, part: "Part", predicted: Predicted) -> None:
+        """Keep what the model gives for some of the rows, and answer once that is known of all.
+
+        Raises:
+            PredictionError: It has another shape than that of the rows before.
+        """
+        if predicted.outputs is not None:
+            self._keep(part, predicted.outputs)
+        self._errors |= {part.start + row: why for row, why in predicted.errors.items()}
+        self._delivered += len(part)
+        if self._delivered == len(self.rows):
+            self.future.set_result(Predicted(self._outputs, self._errors))
+
+    def _keep(self, part: "Part", outputs: Rows) -> None:
+        if len(part) == len(self.rows):
+            self._outputs = outputs
+            return
+        if self._outputs is None:
+            self._outputs = blank_rows(
+                len(self.rows), outputs.shapes, [array.dtype for array in outputs.arrays]
+            )
+        if self._outputs.shapes != outputs.shapes:
+            raise PredictionError(
+                f"the model gives outputs of shapes {self._outputs.shapes} and {outputs.shapes} "
+                "for items of one shape; let their shape follow from that of the items"
+            )
+        for into, array in zip(self._outputs.arrays, outputs.arrays, strict=True):
+            into[part.start : part.end] = array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +78,8 @@ class Part:
         return self.end - self.start
 
     @property
-    def rows(self) -> Array:
-        """Item dtype [rows, *item_shape]."""
+    def rows(self) -> Rows:
+        """The rows."""
         return self.request.rows[self.start : self.end]
 
 

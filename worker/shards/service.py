@@ -53,7 +53,7 @@ class ShardService:
         leases: Leases,
         endings: Endings,
         deadlines: Deadlines,
-        isolate: Callable[[str, int], IsolatedProcess],
+        isolate: Callable[[JobManifest, int], IsolatedProcess],
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: Executor | None = None,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fornada.tensors import InputTensor
 from model_store.engines.artifact.building import output_shapes
 
 #: Up to these sizes a model is compiled for several tiles and measured in less than a second.
@@ -69,23 +70,14 @@ class Work:
         return max(1, items // tile_items) * tile_items
 
 
-def estimate(model: Any, *, item_shape: Sequence[int | None], item_dtype: str) -> Work:
-    """The work of a built Keras model.
-
-    Args:
-        model: From `load_model`.
-        item_shape: Shape of one item; `None` where a side is open.
-        item_dtype: Its dtype; signed integers are the numbers of tokens.
-    """
+def estimate(model: Any, *, takes: Sequence[InputTensor]) -> Work:
+    """The work of a built Keras model, from `load_model`, that takes these inputs."""
     calls = [_Call(operation, shape) for operation, shape in output_shapes(model)]
     weight_bytes = 4 * sum(_count(weight) for weight in _read_weights(model))
-    sizes = [size or _OPEN_SIZE for size in item_shape]
-    item_numbers = math.prod(sizes)
+    item_numbers = sum(math.prod(_sizes(tensor)) for tensor in takes)
     if not any(call.multiplications for call in calls):
         # No graph, or one of a single layer of others.
-        positions = (
-            item_numbers if item_dtype.startswith("int") else math.prod(sizes[:-1]) // _SHRINKING
-        )
+        positions = sum(map(_positions, takes))
         multiplications = weight_bytes // 4 * max(1, positions)
     else:
         multiplications = sum(call.multiplications for call in calls)
@@ -95,6 +87,18 @@ def estimate(model: Any, *, item_shape: Sequence[int | None], item_dtype: str) -
         output_bytes=4 * max([item_numbers, *(call.output_numbers for call in calls)]),
         operation_count=max(len(calls), sum(1 for _ in model._flatten_layers())),  # noqa: SLF001 - nested ones too
     )
+
+
+def _sizes(tensor: InputTensor) -> list[int]:
+    return [size or _OPEN_SIZE for size in tensor.shape]
+
+
+def _positions(tensor: InputTensor) -> int:
+    """Places of an item that the weights are applied to; signed integers are tokens."""
+    sizes = _sizes(tensor)
+    if tensor.dtype.startswith("int"):
+        return math.prod(sizes)
+    return math.prod(sizes[:-1]) // _SHRINKING
 
 
 class _Call:
