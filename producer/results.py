@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from fornada.errors import UsageError
 from fornada.formats.tensor_file import Column
 from fornada.jobs.manifest import JobManifest
 from fornada.tensors import OutputTensor
+from producer.exporting.arrow import to_arrow
+from producer.exporting.frames import to_pandas
+from producer.exporting.kinds import rows_of
 from producer.item_results import ItemResults, ShardResult
 
 
@@ -44,6 +47,24 @@ class Results(ItemResults):
             errors=errors,
             model=str(manifest.model),
         )
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` with the columns of the Parquet export, and the ids as its index.
+
+        `customers.join(results.to_pandas())` puts results beside what the ids name.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return to_pandas(rows_of(self.gives, model=self.model), self)
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table` with the columns of the Parquet export, among them `item_id`.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+        """
+        return to_arrow(rows_of(self.gives, model=self.model), self)
 
 
 def _blank(manifest: JobManifest, output: OutputTensor) -> Column:
