@@ -15,6 +15,7 @@ from fornada.errors import (
 )
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings

@@ -127,9 +127,9 @@ def _graph(
     if len(outputs) != len(gives):
         raise ValueError(f"it gives {len(outputs)} outputs, and its manifest says {len(gives)}")
     numbers = []
-    for output, tensor in zip(outputs, gives, strict=True):
-        number = ops.cast(output, tensor.numpy_dtype)
-        if (len(number.shape), tensor.shape) == (1, [1]):
+    for output, given in zip(outputs, gives, strict=True):
+        number = ops.cast(output, given.numpy_dtype)
+        if (len(number.shape), given.shape) == (1, [1]):
             # A number an item was published as a vector of one.
             number = ops.expand_dims(number, -1)
         numbers.append(number.output)
