@@ -16,7 +16,7 @@ def write_parquet(export: Export, file: IO[bytes]) -> None:
         from pyarrow import parquet  # noqa: PLC0415 - optional package
     except ImportError as exc:
         raise MissingExtraError(
-            "parquet needs pyarrow, which is not installed; pip install 'fornada[parquet]'"
+            "parquet needs pyarrow, which is not installed; pip install 'fornada[tables]'"
         ) from exc
     rows = export.rows
     schema = pa.schema([(column.name, _type(column, pa)) for column in rows.columns])
