@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from fornada.errors import InputError
 from fornada.formats.tables.arrow import arrow, reading_table
 from fornada.formats.tables.binding import types_by_name
+from fornada.formats.tables.pages import claimed_by_pages
 from fornada.formats.tables.ranged_file import RangedFile, ReadRange, Span
 
 #: Of the columns of a shard, stored or decoded.
@@ -19,6 +20,8 @@ _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _END = struct.Struct("<I4s")
 _BUFFER_BYTES = 1024 * 1024
 _BATCH_ROWS = 4096
+#: Of an int64 or a double.
+_NUMBER_BYTES = 8
 
 
 class RowGroup(NamedTuple):
@@ -125,32 +128,49 @@ class StoredParquet:
 
     def _load(self, names: Sequence[str], row_groups: range) -> None:
         """Read the column chunks, once it is sure that they fit into file and memory."""
-        size, leaves = self._file.size_bytes, self._leaves(names)
         if row_groups.stop > self._metadata.num_row_groups:
             raise InputError(
                 f"{self.where} has {self._metadata.num_row_groups} row groups, and the job reads "
                 f"number {row_groups.stop - 1}; submit it again"
             )
-        spans, unpacked_bytes = [], 0
-        for number in row_groups:
-            group = self._metadata.row_group(number)
-            for chunk in (group.column(leaf) for leaf in leaves):
-                first = chunk.data_page_offset
-                if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < first:
-                    first = chunk.dictionary_page_offset
-                end = first + chunk.total_compressed_size
-                if not 0 < first <= end <= size:
-                    raise self._damaged(f"row group {number} lies beyond its end")
-                spans.append(Span(first, end))
-                unpacked_bytes += max(0, chunk.total_uncompressed_size)
-        packed_bytes = sum(span.end_byte - span.first_byte for span in spans)
-        if max(packed_bytes, unpacked_bytes) > MAX_TABLE_BYTES:
+        chunks = [
+            (self._metadata.row_group(number).column(leaf), self._value_bytes(leaf))
+            for number in row_groups
+            for leaf in self._leaves(names)
+        ]
+        spans = [self._span(chunk) for chunk, _ in chunks]
+        sizes = [
+            sum(span.end_byte - span.first_byte for span in spans),
+            sum(max(0, chunk.total_uncompressed_size) for chunk, _ in chunks),
+            sum(max(0, chunk.num_values) * value_bytes for chunk, value_bytes in chunks),
+        ]
+        if max(sizes) > MAX_TABLE_BYTES:
             raise InputError(
                 f"{self.where}: row groups {row_groups.start} to {row_groups.stop - 1} have "
-                f"{max(packed_bytes, unpacked_bytes)} bytes, over {MAX_TABLE_BYTES}; write "
-                "smaller ones"
+                f"{max(sizes)} bytes, over {MAX_TABLE_BYTES}; write smaller ones"
             )
         self._file.load(spans)
+        for (chunk, _), span in zip(chunks, spans, strict=True):
+            claims = claimed_by_pages(self._file.part, *span, where=self.where)
+            dictionary_count = claims.value_count - chunk.num_values
+            most_bytes = chunk.total_uncompressed_size
+            if claims.size_bytes > most_bytes or dictionary_count > most_bytes:
+                raise self._damaged("its pages claim more than its footer")
+
+    def _span(self, chunk: Any) -> Span:
+        first = chunk.data_page_offset
+        if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < first:
+            first = chunk.dictionary_page_offset
+        span = Span(first, first + chunk.total_compressed_size)
+        if not 0 < span.first_byte <= span.end_byte <= self._file.size_bytes:
+            raise self._damaged("a column lies beyond its end")
+        return span
+
+    def _value_bytes(self, leaf: int) -> int:
+        """What a decoded value takes; text is in dictionaries."""
+        column = self._metadata.schema.column(leaf)
+        is_fixed = column.physical_type == "FIXED_LEN_BYTE_ARRAY"
+        return int(column.length) if is_fixed else _NUMBER_BYTES
 
     def _leaves(self, names: Sequence[str]) -> list[int]:
         """Numbers of the physical columns of `names`."""

@@ -62,7 +62,7 @@ class RangedFile(io.RawIOBase):
         """The next bytes, fewer at the end."""
         left = max(0, self.size_bytes - self._at)
         count = left if size < 0 else min(size, left)
-        data = self._bytes(self._at, self._at + count)
+        data = self.part(self._at, self._at + count)
         self._at += count
         return data
 
@@ -72,7 +72,8 @@ class RangedFile(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _bytes(self, first: int, end: int) -> bytes:
+    def part(self, first: int, end: int) -> bytes:
+        """The bytes from `first` to `end`, which is no further than the file's."""
         parts: list[bytes] = []
         at = first
         while at < end:
