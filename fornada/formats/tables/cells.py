@@ -123,27 +123,42 @@ def _in_dtype(
 
 def _parsed(values: Any, tensor: InputTensor, name: str) -> tuple[Any, dict[int, str]]:
     """Numbers read from text, and the texts that are none."""
+    is_float = np.dtype(tensor.numpy_dtype).kind == "f"
+    number_type = arrow().float64() if is_float else arrow().int64()
+    # Each step costs many times what the one before does.
+    found = _cast(values, number_type)
+    if found is None:
+        values = _without_words(values)
+        found = _cast(values, number_type)
+    if found is not None:
+        return found, {}
+    numbers: list[float | int | None] = []
+    errors: dict[int, str] = {}
+    for place, text in enumerate(values.to_pylist()):
+        number = None if text is None else _number(text, is_float=is_float)
+        numbers.append(number)
+        if text is not None and number is None:
+            what = "a number" if is_float else "a whole number"
+            errors[place] = f"{text[:_SHOWN]!r} in {name!r} is not {what}"
+    return arrow().array(numbers, number_type), errors
+
+
+def _cast(values: Any, number_type: Any) -> Any:
+    try:
+        return values.cast(number_type)
+    except arrow().ArrowInvalid:
+        return None
+
+
+def _without_words(values: Any) -> Any:
+    """Texts without spaces around them; null for words that mean no number."""
     pa, pc = arrow(), arrow("compute")
     text = pc.utf8_trim_whitespace(values)
     lower = pc.utf8_lower(text)
     for words, number in ((_NO_NUMBER, None), (("true",), "1"), (("false",), "0")):
         is_word = pc.is_in(lower, value_set=pa.array(words, lower.type))
         text = pc.if_else(is_word, pa.scalar(number, text.type), text)
-    is_float = np.dtype(tensor.numpy_dtype).kind == "f"
-    number_type = pa.float64() if is_float else pa.int64()
-    try:
-        return text.cast(number_type), {}
-    except pa.ArrowInvalid:
-        pass
-    found: list[float | int | None] = []
-    errors: dict[int, str] = {}
-    for place, each in enumerate(text.to_pylist()):
-        read = None if each is None else _number(each, is_float=is_float)
-        found.append(read)
-        if each is not None and read is None:
-            what = "a number" if is_float else "a whole number"
-            errors[place] = f"{each[:_SHOWN]!r} in {name!r} is not {what}"
-    return pa.array(found, number_type), errors
+    return text
 
 
 def _number(text: str, *, is_float: bool) -> float | int | None:
