@@ -5,14 +5,16 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
+from fornada.calls.answers import answer_to
+from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import ShardEnd
 from fornada.errors import UsageError
 from fornada.formats.items import Array
-from fornada.formats.npy import to_npy
+from fornada.formats.rows import Rows, blank
 from fornada.jobs.items import Items, Predicted
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_items import read_items
@@ -28,15 +30,16 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 
-#: item dtype [items, *item_shape] → float32 [items, classes].
-Predict = Callable[[Array], Array]
-_Predict = Callable[[Array], Predicted]
+#: item dtype [items, *item_shape] → float32 [items, classes]. For several inputs or outputs, a
+#: mapping of arrays by their names.
+Predict = Callable[[Any], Any]
+_Predict = Callable[[Rows], Predicted]
 
 
 def in_memory_client(
     *,
     model: str,
-    item_shape: Sequence[int | None],
+    item_shape: Sequence[int | None] = (),
     classes: Sequence[str] | None = None,
     predict: Predict | None = None,
     item_dtype: str = "uint8",
@@ -44,6 +47,8 @@ def in_memory_client(
     kind: Kind = "probabilities",
     aliases: Mapping[str, int] | None = None,
     run_at_once: bool = True,
+    inputs: Sequence[InputTensor] | None = None,
+    outputs: Sequence[OutputTensor] | None = None,
 ) -> Client:
     """A real `Client` whose store, broker and worker are in this process's memory.
 
@@ -61,9 +66,11 @@ def in_memory_client(
         kind: What the outputs mean.
         aliases: Aliases of the model; by default `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
+        inputs: Its inputs, in place of `item_shape`, `item_dtype` and `input_name`.
+        outputs: Its outputs, in place of `classes` and `kind`; needs `predict`.
 
     Raises:
-        UsageError: Without `predict` and `classes`, the outputs have no size; or items are text.
+        UsageError: Without `predict` and `classes`, the outputs have no size.
         MessageError: `item_dtype`, `kind` or the number of classes makes no sense.
 
     Example:
@@ -73,36 +80,38 @@ def in_memory_client(
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
     objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
-    items = InputTensor.from_plain(taken, where="the model's input")
-    if items.dtype == "string":
-        raise UsageError("item_dtype is 'string', and text cannot be submitted yet; give another")
+    takes = inputs
+    if takes is None:
+        taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
+        takes = [InputTensor.from_plain(taken, where="the model's input")]
     answer = predict or _equally_likely(classes, kind)
-    golden = np.zeros((1, *(side or 1 for side in item_shape)), items.numpy_dtype)
-    golden_outputs = np.asarray(answer(golden), np.float32)
-    given = {
-        "name": "outputs",
-        "shape": list(golden_outputs.shape[1:]),
-        "kind": kind,
-        "classes": None if classes is None else list(classes),
-    }
-    outputs = OutputTensor.from_plain(given, where="the model's output")
+    given = Rows(*(blank([1, *(s or 1 for s in t.shape)], t.numpy_dtype) for t in takes))
+    gives = outputs
+    if gives is None:
+        shape = np.asarray(answer(_by_name(given, takes))).shape[1:]
+        plain = {
+            "name": "outputs",
+            "shape": list(shape),
+            "kind": kind,
+            "classes": None if classes is None else list(classes),
+        }
+        gives = [OutputTensor.from_plain(plain, where="the model's output")]
     models = ModelStore(objects=objects)
     models.publish(
-        ModelDraft.of_one(items, outputs, name=model),
+        ModelDraft(name=model, inputs=list(takes), outputs=list(gives)),
         artifact=b"in memory",
-        golden_inputs=golden,
-        golden_outputs=golden_outputs,
+        golden_inputs=np.zeros((1, 1), np.uint8),
+        golden_outputs=np.zeros((1, 1), np.float32),
         check=lambda _artifact: None,
     )
     for alias, version in (aliases or {"prod": 1}).items():
         models.promote(model, version, alias)
     jobs = JobStore(objects=objects)
 
-    def predicted(rows: Array) -> Predicted:
-        computed = np.asarray(answer(rows), np.float32)
-        # A number an item is computed as [items].
-        return Predicted(computed[:, np.newaxis] if computed.ndim == 1 else computed, {})
+    def predicted(rows: Rows) -> Predicted:
+        computed = answer(_by_name(rows, takes))
+        arrays = computed if len(gives) > 1 else {gives[0].name: computed}
+        return Predicted(Rows(*(np.asarray(arrays[t.name], t.numpy_dtype) for t in gives)), {})
 
     sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=predicted)
     return Client(
@@ -110,7 +119,7 @@ def in_memory_client(
         coordination=coordination,
         sender=sender if run_at_once else RecordingSender(),
         settings=Settings(),
-        channel=_InlineChannel(predicted if run_at_once else None, tensor=items, output=outputs),
+        channel=_InlineChannel(predicted if run_at_once else None, takes=takes, gives=gives),
     )
 
 
@@ -136,11 +145,10 @@ class _InlineWorker:
         spec = manifest.shards[message.shard]
         began_at, attempt = now(), uuid.uuid4().hex
         items = read_items(manifest, spec, jobs=self._jobs)
-        probabilities, errors = items.placed(
-            items.predicted(self._predict), output=manifest.output, item_count=spec.item_count
+        columns, errors = items.placed(
+            items.predicted(self._predict), gives=manifest.gives, item_count=spec.item_count
         )
-        data = to_npy(probabilities)
-        ref = self._jobs.put_data(manifest, message.shard, attempt, data)
+        ref = self._jobs.put_outputs(manifest, message.shard, attempt, columns)
         outcome = ShardOutcome(
             schema_version=manifest.schema_version,
             job_id=message.job_id,
@@ -171,10 +179,14 @@ class _InlineChannel:
     """A `CallChannel` whose calls are answered at once, or never."""
 
     def __init__(
-        self, predict: _Predict | None, *, tensor: InputTensor, output: OutputTensor
+        self,
+        predict: _Predict | None,
+        *,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
     ) -> None:
         self._predict = predict
-        self._tensor, self._output = tensor, output
+        self._takes, self._gives = takes, gives
         self._changed = threading.Condition()
         self._calls: list[bytes] = []
         self._answers: dict[str, list[bytes]] = defaultdict(list)
@@ -186,18 +198,16 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                items = Items.of_array(call.items, tensor=self._tensor)
-                rows, errors = items.placed(
-                    items.predicted(self._predict), output=self._output, item_count=len(call.items)
+                items = Items.of_columns(
+                    call.columns(self._takes, model="in memory"), takes=self._takes
                 )
-                header = PredictAnswer(
-                    schema_version=call.header.schema_version,
-                    id=call.header.id,
-                    item_count=len(rows),
-                    output_count=rows.shape[1],
-                    failed=failed_rows(errors) if errors else None,
+                placed = items.placed(
+                    items.predicted(self._predict),
+                    gives=self._gives,
+                    item_count=call.header.item_count,
                 )
-                self._answers[call.header.client].append(answer_frame(header, rows))
+                answer = answer_to(call.header, *placed, self._gives, model="in memory")
+                self._answers[call.header.client].append(answer)
             self._changed.notify_all()
 
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - as above
@@ -223,6 +233,10 @@ class _InlineChannel:
 
     def time_ms(self) -> int:
         return int(time.time() * 1000)
+
+
+def _by_name(rows: Rows, takes: Sequence[InputTensor]) -> Any:
+    return rows.named(takes) if len(takes) > 1 else rows.only
 
 
 def _equally_likely(classes: Sequence[str] | None, kind: Kind) -> Predict:

@@ -11,10 +11,11 @@ from fornada.formats.images import HEAD_BYTES, IMAGE_SUFFIXES, is_image
 from fornada.formats.looks import look_of
 from fornada.formats.tar import HEADER_BYTES, is_tar
 from producer.inputs.array_files import reading
+from producer.inputs.tensor_arrays import is_tensor_file
 
-Kind = Literal["npy", "npz", "idx", "image", "tar", "zip"]
+Kind = Literal["npy", "npz", "idx", "safetensors", "image", "tar", "zip"]
 
-KINDS_IN_WORDS = ".npy, .npz, IDX, an image, or a .tar or .zip of images"
+KINDS_IN_WORDS = ".npy, .npz, .safetensors, IDX, an image, or a .tar or .zip of images"
 
 _ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
 #: Beginnings of archives that are not read.
@@ -72,6 +73,8 @@ def _kind_by_head(head: bytes) -> Kind | None:
         return "npy"
     if is_image(head[:HEAD_BYTES]):
         return "image"
+    if is_tensor_file(head):
+        return "safetensors"
     if head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES:
         return "idx"
     return "tar" if is_tar(head) else None

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
 from fornada.tensors import Resize
-from producer.inputs.interface import Inputs, Signature
+from producer.inputs.interface import Inputs
 from producer.options import check_flag, check_text, is_number, is_whole_number
 
 #: One id an item: text, whole numbers, paths or UUIDs in a list, an array or a column.
@@ -64,6 +64,7 @@ class Options:
     strict: bool = False
     #: How images get the model's size, in place of what its manifest says.
     resize: Resize | None = None
+    columns: Mapping[str, str] | None = None
 
     def check(self) -> None:
         """Check the options.
@@ -90,13 +91,3 @@ class Options:
             raise UsageError(
                 f"deadline_s is {given_s!r}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
-
-
-def check_resize(resize: Resize | None, signature: Signature) -> None:
-    """Check that `resize`, if it is given, is for a model of images.
-
-    Raises:
-        UsageError: The model takes none.
-    """
-    if resize is not None and signature.input.image is None:
-        raise UsageError(f"resize is for images, and {signature.model} takes {signature.input}")

@@ -131,7 +131,7 @@ def _job_of(
     again = manifest.model_copy(
         update={
             "schema_version": JOB_VERSION,
-            **manifest_fields(JOB_VERSION, manifest.input, manifest.output),
+            **manifest_fields(JOB_VERSION, manifest.takes, manifest.gives),
             "job_id": job_id,
             "shards": Shards(
                 spec.model_copy(update={"first_item": firsts[shard]})
