@@ -81,7 +81,7 @@ def compile_predict(
         ]
         with constant_weights(model if constants else None, keras, tensorflow):
             outputs = call_model(model, cast)
-        return _as_said(outputs, gives, tensorflow)
+        return [_of_rows(each, rows, tensorflow) for each in _as_said(outputs, gives, tensorflow)]
 
     try:
         signature = [
@@ -126,6 +126,14 @@ def _as_said(outputs: Sequence[Any], gives: Sequence[OutputTensor] | None, tenso
             for each, tensor in zip(outputs, gives, strict=True)
         )
     ]
+
+
+def _of_rows(output: Any, rows: int | None, tensorflow: Any) -> Any:
+    """The output with a row for each item, where ragged layers have lost their number."""
+    if rows is None or not output.shape.rank or output.shape[0] is not None:
+        return output
+    # Checked in each call.
+    return tensorflow.ensure_shape(output, [rows, *output.shape[1:]])
 
 
 def _sides(output: Any) -> Sides:
