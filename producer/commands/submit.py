@@ -51,7 +51,7 @@ from producer.inputs.interface import Selection
     metavar="INPUT=COLUMN[,COLUMN...]",
     help="The column of a table that is an input, or several side by side; repeatable.",
 )
-@click.option("--id-column", metavar="COLUMN", help="The column of a table that has the items' ids.")
+@click.option("--id-column", metavar="COLUMN", help="The column of a table with the items' ids.")
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION

@@ -80,8 +80,8 @@ class _Rows:
             if batch is None:
                 count = self._first + self._held_count
                 raise InputError(
-                    f"{self._where} has {count} rows, and the job {end} or more; name the file that "
-                    "it was submitted from"
+                    f"{self._where} has {count} rows, and the job {end} or more; name the file "
+                    "that it was submitted from"
                 )
             self._held.append(batch)
             self._held_count += batch.num_rows

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, get_args
 
 TableKind = Literal["parquet", "csv", "jsonl", "arrow"]
+TABLE_KINDS: tuple[TableKind, ...] = get_args(TableKind)
 
 #: Opens the bytes of a table, from the first on.
 Open = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -27,6 +28,9 @@ class TableOptions:
     def is_given(self) -> bool:
         """Whether the caller said anything."""
         return self.columns is not None or self.id_column is not None
+
+
+NO_TABLE_OPTIONS = TableOptions()
 
 
 class Table(Protocol):
