@@ -17,6 +17,7 @@ from fornada.errors import (
     UsageError,
 )
 from fornada.records import ObjectRef
+from model_store.golden_batch import golden_suffix
 from model_store.manifest import ModelManifest
 from model_store.safety.artifact_check import check_artifact
 from model_store.scratch import scratch_folder
@@ -38,8 +39,8 @@ def files_of(manifest: ModelManifest) -> Mapping[str, ObjectRef]:
     """Every object that a manifest names, by file name."""
     return {
         _ARTIFACT: manifest.artifact,
-        "golden-inputs.npy": manifest.golden.inputs,
-        "golden-outputs.npy": manifest.golden.outputs,
+        f"golden-inputs.{golden_suffix(manifest.inputs)}": manifest.golden.inputs,
+        f"golden-outputs.{golden_suffix(manifest.outputs)}": manifest.golden.outputs,
         **manifest.files,
     }
 

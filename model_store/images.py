@@ -6,7 +6,6 @@ from typing import Any, TypedDict, get_args
 from pydantic import ValidationError
 
 from fornada.errors import UsageError
-from fornada.formats.npy import from_npy
 from fornada.tensors import (
     ImageLoader,
     ImagePreprocessing,
@@ -16,6 +15,7 @@ from fornada.tensors import (
     default_image,
     text_of,
 )
+from model_store.golden_batch import from_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
@@ -49,6 +49,11 @@ class ImageOptions(TypedDict, total=False):
     like: ImageLoader
 
 
+def has_images(taken: InputTensor) -> bool:
+    """Whether an input's items are shaped like images."""
+    return taken.dtype in _PIXEL_DTYPES and default_image(taken.shape) is not None
+
+
 def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str) -> InputTensor:
     """An input that says how image files become its items.
 
@@ -61,7 +66,7 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
     Raises:
         UsageError: The options are not `ImageOptions`, or do not fit the input.
     """
-    default = default_image(taken.shape) if taken.dtype in _PIXEL_DTYPES else None
+    default = default_image(taken.shape) if has_images(taken) else None
     if options is None:
         return taken.model_copy(update={"image": default})
     stated = _checked(options)
@@ -97,27 +102,36 @@ def set_image(
             for which the golden batch would have to be made again.
         StoreError: The store cannot be reached or refuses.
     """
-    taken = with_images(manifest.input, options, where=str(manifest))
-    if taken == manifest.input:
-        raise UsageError(f"images of {manifest} are so already: {taken.image}")
+    images = [tensor for tensor in manifest.inputs if has_images(tensor)]
+    if not images:
+        takes = ", ".join(str(tensor) for tensor in manifest.inputs)
+        raise UsageError(f"{manifest} takes {takes}, which are not images")
+    inputs = [
+        with_images(tensor, options, where=str(manifest)) if tensor in images else tensor
+        for tensor in manifest.inputs
+    ]
+    if inputs == manifest.inputs:
+        raise UsageError(f"images of {manifest} are so already: {images[0].image}")
     golden = manifest.golden
-    inputs = from_npy(models.fetch(golden.inputs), where=golden.inputs.key)
-    have = list(inputs.shape[1:])
-    if taken.shape not in (manifest.input.shape, have):
-        raise UsageError(
-            f"the golden batch of {manifest} has items of {text_of(have)}, not "
-            f"{text_of(taken.shape)}; publish the model again with that size"
-        )
+    items = from_golden(models.fetch(golden.inputs), manifest.inputs, where=golden.inputs.key)
+    for tensor, old, shape in zip(inputs, manifest.inputs, items.shapes, strict=True):
+        if tensor.shape not in (old.shape, list(shape)):
+            raise UsageError(
+                f"the golden batch of {manifest} has items of {text_of(list(shape))}, not "
+                f"{text_of(tensor.shape)}; publish the model again with that size"
+            )
 
     stated = {field: getattr(manifest, field) for field in ModelDraft.model_fields}
     with scratch_folder() as folder:
         artifact = folder / "model.keras"
         models.download(manifest.artifact, artifact)
         return models.publish(
-            ModelDraft(**{**stated, "inputs": [taken]}),
+            ModelDraft(**{**stated, "inputs": inputs}),
             artifact=artifact,
-            golden_inputs=inputs,
-            golden_outputs=from_npy(models.fetch(golden.outputs), where=golden.outputs.key),
+            golden_inputs=items,
+            golden_outputs=from_golden(
+                models.fetch(golden.outputs), manifest.outputs, where=golden.outputs.key
+            ),
             files={name: models.fetch(ref) for name, ref in manifest.files.items()},
             # Its digest is checked as it is read back, and was accepted with the first version.
             check=lambda _artifact: None,

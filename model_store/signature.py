@@ -1,39 +1,58 @@
 """What a Keras model takes and gives: names, dtypes and shapes of its inputs and outputs."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
+import numpy as np
+
 from fornada.errors import ModelRefusedError
-from fornada.formats.items import Array
-from fornada.tensors import Dtype, InputTensor, Shape, text_of
-from model_store.engines.keras_setup import import_keras
+from fornada.tensors import MAX_TENSORS, Dtype, InputTensor, Shape, text_of
+from model_store.engines.keras_setup import import_keras, packed_inputs
 
 _MAX_NAME_LENGTH = 200
+#: Of a vocabulary, for golden items.
+_MOST_WORDS = 30
 #: Parameters of `call` that are not inputs.
 _NO_INPUTS = {"training", "mask", "masks"}
-_SUPPORTED = "takes one input of numbers, and gives one number or one vector an item"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenOutput:
+    """One output of a model."""
+
+    name: str
+    #: dtype that the model computes.
+    dtype: str
+    #: Without the items' axis; `None` where only a call of the model can tell.
+    shape: Shape | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """The one input and the one output of a model."""
+    """The inputs and outputs of a model."""
 
-    input: InputTensor
-    output_name: str
-    #: dtype that the model computes.
-    output_dtype: str
-    #: Without the items' axis; `None` where only a call of the model can tell.
-    output_shape: Shape | None
-    #: Whether the model says which dtype it takes; a subclassed one does not.
-    knows_dtype: bool = True
+    inputs: list[InputTensor]
+    outputs: list[GivenOutput]
+    #: Whether the model says which dtypes it takes; a subclassed one does not.
+    knows_dtypes: bool = True
 
-    def with_dtype_of(self, items: Array | None) -> "Signature":
-        """The signature, with the dtype of typical items where these are integers."""
-        if self.knows_dtype or items is None or items.dtype.kind not in "iu":
+    def with_dtypes_of(self, items: Any) -> "Signature":
+        """The signature, with the dtypes of typical items where these are integers.
+
+        Args:
+            items: As a publisher gives them: an array, or arrays by name; `None` changes nothing.
+        """
+        if self.knows_dtypes or items is None:
             return self
-        return replace(self, input=self.input.model_copy(update={"dtype": items.dtype.name}))
+        by_name = items if isinstance(items, Mapping) else {self.inputs[0].name: items}
+        inputs = []
+        for tensor in self.inputs:
+            dtype = np.asarray(by_name.get(tensor.name, 0.0)).dtype
+            known = {"dtype": dtype.name} if dtype.kind in "iu" else {}
+            inputs.append(tensor.model_copy(update=known))
+        return replace(self, inputs=inputs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +76,11 @@ class _Found:
 
 
 def read_signature(model: Any, where: str) -> Signature:
-    """The input and output of a Keras model, by the names that Keras has.
+    """The inputs and outputs of a Keras model, by the names that Keras has.
 
     Raises:
-        ModelRefusedError: It was never built, or takes or gives what is not supported yet; says
-            all of it.
+        ModelRefusedError: It was never built, or takes or gives what is not supported; says all of
+            it.
     """
     if not model.built:
         raise ModelRefusedError(
@@ -74,16 +93,23 @@ def read_signature(model: Any, where: str) -> Signature:
     if facts:
         remedies = list(dict.fromkeys(filter(None, facts.values())))
         raise ModelRefusedError(
-            f"{where} {'; '.join(facts)}; not supported yet: this release {_SUPPORTED}"
+            f"{where} {'; '.join(facts)}; not supported"
             + "".join(f"; {remedy}" for remedy in remedies)
         )
-    (taken,), (given,) = inputs, outputs
     return Signature(
-        input=InputTensor(name=taken.name, dtype=cast("Dtype", taken.dtype), shape=taken.shape),
-        output_name=given.name,
-        output_dtype=given.dtype,
-        output_shape=None if given.full_shape is None else given.shape,
-        knows_dtype=graph_of(model) is not None,
+        inputs=[
+            InputTensor(name=each.name, dtype=cast("Dtype", each.dtype), shape=each.shape)
+            for each in inputs
+        ],
+        outputs=[
+            GivenOutput(
+                name=each.name,
+                dtype=each.dtype,
+                shape=None if each.full_shape is None else each.shape,
+            )
+            for each in outputs
+        ],
+        knows_dtypes=graph_of(model) is not None,
     )
 
 
@@ -95,6 +121,15 @@ def token_count(model: Any) -> int | None:
         (layer.input_dim for layer in layers if isinstance(layer, keras.layers.Embedding)),
         default=None,
     )
+
+
+def words_of(model: Any) -> list[str]:
+    """Some words of the vocabularies that the model looks up texts in."""
+    found: dict[str, None] = {}
+    for layer in model._flatten_layers():  # noqa: SLF001 - all layers, nested ones too
+        vocabulary: list[Any] = getattr(layer, "get_vocabulary", list)()
+        found |= {word: None for word in vocabulary[:_MOST_WORDS] if isinstance(word, str)}
+    return list(found)[:_MOST_WORDS]
 
 
 def graph_of(model: Any) -> Any:
@@ -111,20 +146,30 @@ def _inputs(model: Any, where: str) -> list[_Found]:
     if graph is not None:
         return _named(graph._inputs_struct, "inputs")  # noqa: SLF001 - the only place with the keys
     names = _call_arguments(model)
-    shapes = (model.get_build_config() or {}).get("input_shape")
-    if len(names) == 1 and isinstance(shapes, dict):
-        names = [str(key) for key in shapes]
     if len(names) != 1:
         return [_Found(name=name, dtype=model.input_dtype, full_shape=None) for name in names]
-    if not isinstance(shapes, list | tuple) or not all(
-        size is None or isinstance(size, int) for size in shapes
-    ):
+    # What it was built on says how many items were in one call.
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    by_name: dict[str, Any] = shapes if isinstance(shapes, dict) else {names[0]: shapes}
+    if isinstance(shapes, list | tuple) and shapes and all(map(_is_shape, shapes)):
+        by_name = {f"{names[0]}_{number}": shape for number, shape in enumerate(shapes)}
+    if not by_name or not all(map(_is_shape, by_name.values())):
         raise ModelRefusedError(
-            f"{where} does not say what it takes; call it on one array, or "
+            f"{where} does not say what it takes; call it on its arrays, or "
             "model.build((None, …)), before you publish it"
         )
-    # What it was built on says how many items were in one call.
-    return [_Found(name=names[0], dtype=model.input_dtype, full_shape=(None, *shapes[1:]))]
+    return [
+        _Found(name=str(name), dtype=model.input_dtype, full_shape=(None, *by_name[name][1:]))
+        for name in (sorted(by_name) if isinstance(shapes, dict) else by_name)
+    ]
+
+
+def _is_shape(shape: Any) -> bool:
+    return (
+        isinstance(shape, list | tuple)
+        and len(shape) > 0
+        and all(size is None or isinstance(size, int) for size in shape)
+    )
 
 
 def _call_arguments(model: Any) -> list[str]:
@@ -146,11 +191,11 @@ def _outputs(model: Any, inputs: Sequence[_Found]) -> list[_Found]:
         return _named(graph._outputs_struct, "outputs")  # noqa: SLF001 - as above
     keras = import_keras()
     unknown = [_Found(name="outputs", dtype="float32", full_shape=None)]
-    if len(inputs) != 1 or inputs[0].full_shape is None:
+    if any(taken.full_shape is None for taken in inputs):
         return unknown
     try:
-        taken = keras.KerasTensor(inputs[0].full_shape, dtype=inputs[0].dtype)
-        return _named(model.compute_output_spec(taken), "outputs")
+        tensors = [keras.KerasTensor(taken.full_shape, dtype=taken.dtype) for taken in inputs]
+        return _named(model.compute_output_spec(packed_inputs(model, tensors)), "outputs")
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - layers raise anything; the golden batch is the proof
@@ -196,40 +241,29 @@ def _unique(name: str, taken: set[str]) -> str:
 
 def _unsupported_inputs(inputs: Sequence[_Found]) -> Iterator[tuple[str, str]]:
     """Facts, each with its remedy, if there is one."""
-    if len(inputs) != 1:
-        yield f"takes {len(inputs)} inputs: {', '.join(map(str, inputs))}", ""
-        return
-    (taken,) = inputs
-    if taken.dtype == "string":
-        yield f"takes text: {taken}", "publish the part behind its text layers, which takes numbers"
-    elif taken.dtype not in get_args(Dtype):
-        yield f"takes {taken}", ""
-    if taken.is_sparse:
-        yield f"takes sparse items: {taken}", "build it on a dense Input"
+    if len(inputs) > MAX_TENSORS:
+        yield f"takes {len(inputs)} inputs, over {MAX_TENSORS}", "join some in one array"
+    for taken in inputs:
+        if taken.full_shape is None:
+            remedy = "give it one argument: an array, or a dict or list of them"
+            yield f"takes several arguments: {', '.join(each.name for each in inputs)}", remedy
+        elif taken.dtype not in get_args(Dtype):
+            yield f"takes {taken}", ""
+        if taken.is_sparse:
+            yield f"takes sparse items: {taken}", "build it on a dense Input"
 
 
 def _unsupported_outputs(
     outputs: Sequence[_Found], inputs: Sequence[_Found]
 ) -> Iterator[tuple[str, str]]:
-    if len(outputs) != 1:
-        yield (
-            f"gives {len(outputs)} outputs: {', '.join(map(str, outputs))}",
-            "publish one of them with keras.Model(model.inputs, model.outputs[0])",
-        )
-        return
-    (given,) = outputs
-    if given.dtype == "string" or given.dtype not in get_args(Dtype):
-        yield f"gives {given}", "let it end in numbers"
-    if given.full_shape is None:
-        return
+    if len(outputs) > MAX_TENSORS:
+        yield f"gives {len(outputs)} outputs, over {MAX_TENSORS}", "join some in one array"
     own_items = {None, *(taken.full_shape[0] for taken in inputs if taken.full_shape)}
-    if not given.full_shape or given.full_shape[0] not in own_items:
-        whole = f"{given.name} ({given.dtype} {text_of(list(given.full_shape))})"
-        yield f"gives {whole} for all items together", "keep the axis of the items"
-    elif len(given.shape) > 1:
-        yield (
-            f"gives an output of rank {len(given.shape)}: {given}",
-            "let it end in keras.layers.Flatten()",
-        )
-    elif None in given.shape:
-        yield f"gives an output of open size: {given}", "let it end in a fixed number of outputs"
+    for given in outputs:
+        if given.dtype == "string" or given.dtype not in get_args(Dtype):
+            yield f"gives {given}", "let it end in numbers"
+        if given.full_shape is None:
+            continue
+        if not given.full_shape or given.full_shape[0] not in own_items:
+            whole = f"{given.name} ({given.dtype} {text_of(list(given.full_shape))})"
+            yield f"gives {whole} for all items together", "keep the axis of the items"

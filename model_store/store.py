@@ -1,7 +1,7 @@
 """Publish, resolve, fetch and promote models; versions never change, aliases move."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +13,8 @@ from fornada.errors import (
     ObjectNotFoundError,
 )
 from fornada.formats.items import Array
-from fornada.formats.npy import to_npy
+from fornada.formats.rows import Rows
+from fornada.formats.tensor_file import Tensor
 from fornada.records import AliasMove, ModelPin, ObjectRef, now, sha256_of_file
 from fornada.settings import Settings
 from fornada.storage.checked_reads import download_checked, read_checked
@@ -21,6 +22,7 @@ from fornada.storage.interface import Content, ObjectStore
 from fornada.storage.opening import open_store
 from model_store.aliases import Aliases, rollback_target
 from model_store.claims import claim_number
+from model_store.golden_batch import golden_suffix, to_golden
 from model_store.manifest import GoldenBatch, ModelDraft, ModelManifest, ModelRef
 from model_store.safety.signing import ManifestSignature, PrivateKey
 from model_store.safety.trust import Trust
@@ -70,8 +72,8 @@ class ModelStore:
         draft: ModelDraft,
         *,
         artifact: Content,
-        golden_inputs: Array | Path,
-        golden_outputs: Array | Path,
+        golden_inputs: Rows | Array | Path,
+        golden_outputs: Rows | Array | Path,
         files: Mapping[str, bytes] | None = None,
         check: Callable[[Path], Passed | None],
         sign_key: PrivateKey | None = None,
@@ -81,9 +83,9 @@ class ModelStore:
         Args:
             draft: What the publisher states about the model.
             artifact: The `.keras` file, or its bytes.
-            golden_inputs: item dtype [items, *item_shape], or a `.npy` file of it.
-            golden_outputs: float32 [items, classes], the model's outputs for those inputs; or a
-                `.npy` file of it.
+            golden_inputs: Typical items; an array is those of the only input, and a path a file of
+                `to_golden`.
+            golden_outputs: The model's outputs for those inputs, given likewise.
             files: Further files of the version, by name.
             check: Called with the file of the artifact as read back from the store; raises if the
                 model does not load or fails its golden batch, and then there is no version. What it
@@ -104,8 +106,8 @@ class ModelStore:
             created_at=now(),
             artifact=self._put(of_version.artifact, artifact),
             golden=GoldenBatch(
-                inputs=self._put(f"{prefix}golden-inputs.npy", _npy(golden_inputs)),
-                outputs=self._put(f"{prefix}golden-outputs.npy", _npy(golden_outputs)),
+                inputs=self._put_golden(f"{prefix}golden-inputs", golden_inputs, draft.inputs),
+                outputs=self._put_golden(f"{prefix}golden-outputs", golden_outputs, draft.outputs),
             ),
             files={name: self._put(prefix + name, data) for name, data in (files or {}).items()},
         )
@@ -118,6 +120,16 @@ class ModelStore:
             self._put_signature(manifest, sign_key.sign(manifest.to_json()))
         self.objects.put(of_version.manifest, manifest.to_json())
         return manifest
+
+    def _put_golden(
+        self, name: str, golden: Rows | Array | Path, tensors: Sequence[Tensor]
+    ) -> ObjectRef:
+        data: Content
+        if isinstance(golden, Path):
+            data = golden
+        else:
+            data = to_golden(golden if isinstance(golden, Rows) else Rows(golden), tensors)
+        return self._put(f"{name}.{golden_suffix(tensors)}", data)
 
     def sign(self, manifest: ModelManifest, key: PrivateKey) -> None:
         """Add a signature to a version, beside those of other keys.
@@ -326,10 +338,6 @@ class ModelStore:
             return ModelNotFoundError(f"model {ref.name} has no alias {ref.alias!r}; {remedy}")
         known = ", ".join(str(version) for version in versions[-10:])
         return ModelNotFoundError(f"model {ref.name} has no version {ref.version}; it has: {known}")
-
-
-def _npy(array: Array | Path) -> Content:
-    return array if isinstance(array, Path) else to_npy(array)
 
 
 def _parsed(data: bytes, ref: ModelRef) -> ModelManifest:

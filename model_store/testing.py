@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.records import Task
 from fornada.tensors import Dtype, ImagePreprocessing, unnamed_tensors
 from model_store.engines.arithmetic import ArithmeticModel, arithmetic
@@ -73,10 +74,10 @@ def publish_for_test(
         output_count=len(classes), seed=seed, delay_s=delay_s, fails_on=fails_on, nan_on=nan_on
     )
     undisturbed = model.model_copy(update={"delay_s": 0.0, "fails_on": None})
-    compile_for = arithmetic(undisturbed, draft.input).compile
+    compile_for = arithmetic(undisturbed, draft.inputs, draft.outputs).compile
 
     def predict(items: Array) -> NDArray[np.float32]:
-        return compile_for(len(items))(items)
+        return np.asarray(compile_for(len(items))(Rows(items)).only, np.float32)
 
     golden = np.random.default_rng(seed).integers(0, 2, (_GOLDEN_ITEMS, *item_shape))
     golden.reshape(_GOLDEN_ITEMS, -1)[:, 0] = 1

@@ -27,6 +27,7 @@ from producer.call_outputs import outputs_of
 from producer.calls import PredictCalls
 from producer.inputs.data.calls import call_items
 from producer.inputs.interface import Inputs, Signature
+from producer.inputs.tables.interface import Columns
 from producer.job import Job
 from producer.jobs import Jobs
 from producer.options import check_seconds, check_text
@@ -120,7 +121,8 @@ class Client(Jobs):
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
         resize: Resize | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, Columns] | None = None,
+        id_column: str | None = None,
     ) -> Job:
         """Submit items as a job; once this returns, the job will end, whatever crashes.
 
@@ -143,8 +145,10 @@ class Client(Jobs):
             tags: Kept with the job.
             resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
                 as the model's manifest says.
-            columns: Input -> the column of a data frame, or the key of a row, that it is; by
-                default the one of its name.
+            columns: Input -> the column of a table or data frame, or the key of a row, that it is;
+                by default the one of its name. In files, several columns of a table may be one
+                input's values, side by side.
+            id_column: The column of a table or data frame that has the items' ids.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -167,6 +171,7 @@ class Client(Jobs):
             strict=strict,
             resize=resize,
             columns=columns,
+            id_column=id_column,
         )
         return job
 
@@ -180,7 +185,8 @@ class Client(Jobs):
         max_failed: int | str | None = None,
         strict: bool = False,
         resize: Resize | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, Columns] | None = None,
+        id_column: str | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -194,6 +200,7 @@ class Client(Jobs):
             strict: As in `submit`.
             resize: As in `submit`.
             columns: As in `submit`.
+            id_column: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -213,6 +220,7 @@ class Client(Jobs):
             strict=strict,
             resize=resize,
             columns=columns,
+            id_column=id_column,
         )
         return self._submitter.submit_many(submissions, options)
 

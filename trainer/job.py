@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fornada.formats.rows import Rows
 from fornada.keys import check_name
 from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
 from model_store.engines import keras_setup
@@ -95,12 +96,13 @@ def train(
     metrics = measure(done)
     training = _training(dataset, plan, duration_s=time.monotonic() - began)
     acceptance.check(metrics, name=name, alias=promote, models=models)
-    inputs = dataset.test_items[:GOLDEN_ITEMS]
+    inputs = Rows(dataset.test_items[:GOLDEN_ITEMS])
+    draft = _draft(model, name, dataset, metrics, training)
     manifest = publish_fitted(
         done,
-        _draft(model, name, dataset, metrics, training),
+        draft,
         inputs=inputs,
-        outputs=golden_outputs(model, inputs, where=f"the new {name}"),
+        outputs=golden_outputs(model, inputs, takes=draft.inputs, where=f"the new {name}"),
         models=models,
         report=model_report,
         promote=promote,
@@ -168,13 +170,13 @@ def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[InputTensor, Outp
         image = image_preprocessing(dataset.item_shape)
     return (
         InputTensor(
-            name=signature.input.name,
+            name=signature.inputs[0].name,
             dtype=dataset.item_dtype,
             shape=list(dataset.item_shape),
             image=image,
         ),
         OutputTensor(
-            name=signature.output_name,
+            name=signature.outputs[0].name,
             shape=[1 if kind == "binary" else len(dataset.classes)],
             kind=kind,
             classes=dataset.classes,

@@ -193,8 +193,8 @@ def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardSe
             events=shared.events,
         ),
         deadlines=shared.deadlines,
-        isolate=lambda job_id, shard: IsolatedProcess(
-            isolated_command(job_id, shard), timeout_s=deadline_s
+        isolate=lambda manifest, shard: IsolatedProcess(
+            isolated_command(manifest.job_id, shard), gives=manifest.gives, timeout_s=deadline_s
         ),
         deployment_keys=shared.deployment_keys,
         events=shared.events,

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
-
 from fornada import keys
 from fornada.errors import (
     InputError,
@@ -13,13 +11,8 @@ from fornada.errors import (
     MessageError,
     ObjectNotFoundError,
 )
-from fornada.formats.npy import from_npy, to_npy
-from fornada.formats.tensor_file import (
-    Column,
-    from_tensor_file,
-    needs_tensor_file,
-    to_tensor_file,
-)
+from fornada.formats.columns import from_columns_file, to_columns_file
+from fornada.formats.tensor_file import Column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.summary import OutcomesDigest
@@ -28,7 +21,7 @@ from fornada.ranges import from_ranges, in_ranges
 from fornada.records import MAX_INLINE_BYTES, MAX_SHARDS, ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectStore
-from fornada.tensors import OutputTensor, text_of
+from fornada.tensors import OutputTensor
 
 _RecordT = TypeVar("_RecordT", JobManifest, ShardOutcome, JobFinal)
 
@@ -46,12 +39,7 @@ class OutcomeStore:
 
         Small results of a small job are inlined in the reference instead.
         """
-        gives = manifest.gives
-        if needs_tensor_file(gives):
-            named = dict(zip((tensor.name for tensor in gives), outputs, strict=True))
-            data, suffix = to_tensor_file(named, gives), "safetensors"
-        else:
-            data, suffix = to_npy(np.asarray(outputs[0])), "npy"
+        data, suffix = to_columns_file(outputs, manifest.gives)
         key = keys.JobKeys(manifest.job_id).data(shard, attempt, suffix)
         if manifest.is_small and len(data) <= MAX_INLINE_BYTES:
             return ObjectRef.of(key, data, inline=True)
@@ -200,7 +188,13 @@ class OutcomeStore:
                 f"shard {outcome.shard} of job {outcome.job_id} has its data in {ref.key!r}, not "
                 f"below {own}; submit it again"
             )
-        return _columns(self.read_checked(ref), gives, outcome)
+        where = f"the result of shard {outcome.shard} of job {outcome.job_id}"
+        try:
+            return from_columns_file(
+                self.read_checked(ref), gives, item_count=outcome.item_count, where=where
+            )
+        except InputError as exc:
+            raise IntegrityError(f"{exc}; submit the job again") from exc
 
     def read_checked(self, ref: ObjectRef) -> bytes:
         """The bytes that `ref` describes.
@@ -242,21 +236,3 @@ class OutcomeStore:
         if found.job_id != job_id:
             raise MessageError(f"{key} is of job {found.job_id!r}, not {job_id!r}; remove it")
         return found
-
-
-def _columns(data: bytes, gives: Sequence[OutputTensor], outcome: ShardOutcome) -> list[Column]:
-    where = f"the result of shard {outcome.shard} of job {outcome.job_id}"
-    try:
-        if needs_tensor_file(gives):
-            columns = from_tensor_file(data, gives, item_count=outcome.item_count, where=where)
-            return [columns[tensor.name] for tensor in gives]
-        array, (tensor,) = from_npy(data, where=where), gives
-    except InputError as exc:
-        raise IntegrityError(f"{exc}; submit the job again") from exc
-    want = (outcome.item_count, *tensor.fixed_shape)
-    if array.shape != want or array.dtype != np.dtype(tensor.numpy_dtype):
-        raise IntegrityError(
-            f"{where} is {array.dtype} {text_of(list(array.shape))}, and the model's output "
-            f"{tensor.name!r} is {tensor.dtype} {text_of(list(want))}; submit it again"
-        )
-    return [array]

@@ -102,6 +102,8 @@ def set_image_command(model: str, promote: str | None, as_json: bool, **image: A
         print_json({**answer, **tensors_json(manifest), "promoted": promote})
         return
     say(f"published {manifest}, with the files of {before}")
-    say(f"images are {manifest.input.image}")
+    for taken in manifest.inputs:
+        if taken.image is not None:
+            say(f"images are {taken.image}")
     moved = "no alias" if promote is None else f"{manifest.name}@{promote}"
     say(f"{moved} points at it; jobs submitted before keep {before}")

@@ -165,16 +165,13 @@ def _quality(manifest: ModelManifest) -> str:
 
 
 def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
-    training, classes = manifest.training, manifest.output.classes
+    training = manifest.training
     facts = {
         "model": str(manifest),
         "aliases": " ".join(f"@{alias}" for alias in aliases) or "none",
         "digest": manifest.digest,
         "published": f"{manifest.created_at:%F %T}Z",
-        "takes": f"{manifest.input.name}: {manifest.input}",
-        **({} if manifest.input.image is None else {"images": str(manifest.input.image)}),
-        "gives": f"{manifest.output.name}: {manifest.output}",
-        **({} if classes is None else {"classes": ", ".join(classes)}),
+        **_tensor_facts(manifest),
         **{metric: f"{value:.4f}" for metric, value in sorted(manifest.metrics.items())},
     }
     if training is not None:
@@ -187,6 +184,22 @@ def _facts(manifest: ModelManifest, aliases: list[str]) -> dict[str, str]:
     )
     for ref in (manifest.artifact, *manifest.files.values()):
         facts[ref.key.rsplit("/", 1)[-1]] = f"{ref.key} ({ref.size_bytes} bytes)"
+    return facts
+
+
+def _tensor_facts(manifest: ModelManifest) -> dict[str, str]:
+    facts = {}
+    for taken in manifest.inputs:
+        # Of several, the name tells which.
+        of = f" {taken.name}" if len(manifest.inputs) > 1 else ""
+        facts[f"takes{of}"] = f"{taken.name}: {taken}"
+        if taken.image is not None:
+            facts[f"images{of}"] = str(taken.image)
+    for given in manifest.outputs:
+        of = f" {given.name}" if len(manifest.outputs) > 1 else ""
+        facts[f"gives{of}"] = f"{given.name}: {given}"
+        if given.classes is not None:
+            facts[f"classes{of}"] = ", ".join(given.classes)
     return facts
 
 

@@ -1,54 +1,18 @@
 """Golden batches: a model's outputs when it was published, compared with its outputs here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from fornada.errors import InputError, ModelRefusedError
+from fornada.errors import ModelRefusedError
 from fornada.formats.items import Array
-from fornada.formats.npy import from_npy, to_npy
 from fornada.formats.rows import Rows
-from fornada.formats.tensor_file import Tensor, from_tensor_file, to_tensor_file
 from model_store.engines.interface import Predict
 
 #: Largest accepted difference from a golden batch. CPUs differ by about 1e-6 in float32, wrong
 #: weights or a wrong layer by 1e-2 and more. Absolute; relative to the largest golden output where
 #: that is above 1 (logits, regression).
 GOLDEN_TOLERANCE = 1e-4
-
-
-def to_golden(rows: Rows, tensors: Sequence[Tensor]) -> bytes:
-    """The file of one side of a golden batch: `.npy` of numbers, else safetensors."""
-    if is_plain(tensors):
-        return to_npy(rows.only)
-    columns = {
-        name: list(array) if None in tensor.shape else array
-        for tensor, (name, array) in zip(tensors, rows.named(tensors).items(), strict=True)
-    }
-    return to_tensor_file(columns, tensors)
-
-
-def from_golden(data: bytes, tensors: Sequence[Tensor], *, where: str) -> Rows:
-    """What a file from `to_golden` holds.
-
-    Raises:
-        InputError: It is no such file, or holds items of several shapes.
-    """
-    if is_plain(tensors):
-        return Rows(from_npy(data, where=where))
-    columns = from_tensor_file(data, tensors, where=where)
-    try:
-        arrays = [
-            np.stack(column) if isinstance(column, list) else column for column in columns.values()
-        ]
-    except ValueError as exc:
-        raise InputError(f"{where} holds items of several shapes; publish the model again") from exc
-    return Rows(*arrays)
-
-
-def is_plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether one array of numbers holds golden items, which are all of one shape."""
-    return len(tensors) == 1 and tensors[0].dtype != "string"
 
 
 def predict_items(predict: Predict, items: Rows, *, tile_items: int) -> Rows:

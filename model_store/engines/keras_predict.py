@@ -81,7 +81,7 @@ def compile_predict(
         ]
         with constant_weights(model if constants else None, keras, tensorflow):
             outputs = call_model(model, cast)
-        return _as_said(outputs, gives, tensorflow)
+        return [_of_rows(each, rows, tensorflow) for each in _as_said(outputs, gives, tensorflow)]
 
     try:
         signature = [
@@ -126,6 +126,14 @@ def _as_said(outputs: Sequence[Any], gives: Sequence[OutputTensor] | None, tenso
             for each, tensor in zip(outputs, gives, strict=True)
         )
     ]
+
+
+def _of_rows(output: Any, rows: int | None, tensorflow: Any) -> Any:
+    """The output with a row for each item, where ragged layers have lost their number."""
+    if rows is None or not output.shape.rank or output.shape[0] is not None:
+        return output
+    # Checked in each call.
+    return tensorflow.ensure_shape(output, [rows, *output.shape[1:]])
 
 
 def _sides(output: Any) -> Sides:
@@ -195,11 +203,11 @@ def _call(compiled: Any, tensorflow: Any) -> Callable[[list[Any]], Sequence[Any]
     """`compiled`, run by the calling thread (ADR 0013)."""
     if tensorflow.config.list_physical_devices("GPU"):
         # As one operation, all of it would be placed on one device.
-        return lambda tensors: compiled(*tensors)  # type: ignore[no-any-return]
+        return lambda tensors: compiled(*tensors)
     operation = tensorflow.raw_ops.StatefulPartitionedCall
     captured = list(compiled.captured_inputs)
     dtypes = [output.dtype for output in compiled.structured_outputs]
-    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)  # type: ignore[no-any-return]
+    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)
 
 
 #: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.

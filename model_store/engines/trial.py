@@ -7,8 +7,9 @@ from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden, from_golden
+from model_store.engines.golden import check_golden
 from model_store.engines.interface import Engine
+from model_store.golden_batch import from_golden
 from model_store.wall.limits import peak_bytes
 from model_store.wall.messages import Check, Passed
 

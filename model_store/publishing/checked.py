@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fornada
 from fornada.errors import ModelRefusedError, ModelWallError, PredictionError, error_line
-from fornada.formats.items import Array
+from fornada.formats.items import non_finite_rows
+from fornada.formats.rows import Rows
 from fornada.storage.interface import Content
-from model_store.engines.artifact.work import Work, estimate
+from fornada.tensors import InputTensor
+from model_store.engines.artifact.work import estimate
 from model_store.engines.golden import predict_items
-from model_store.engines.interface import Predict
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
 from model_store.engines.trial import trial_tile
@@ -52,8 +52,8 @@ def publish_checked(
     Args:
         draft: What the publisher states about the model.
         artifact: The `.keras` file, or its bytes.
-        inputs: `.npy` file of the golden batch, item dtype [items, *item_shape].
-        outputs: `.npy` file of its outputs, from `golden_outputs`.
+        inputs: File of the golden batch, from `to_golden`.
+        outputs: File of its outputs.
         models: Where to publish.
         wall: Loads what was stored.
         where: The model, for messages.
@@ -71,7 +71,8 @@ def publish_checked(
             where=where,
             allowed_objects=sorted(models.trust.allowed_objects),
             engine=_ENGINE,
-            input=draft.input,
+            inputs=draft.inputs,
+            outputs=draft.outputs,
             golden_inputs=str(inputs),
             golden_outputs=str(outputs),
         )
@@ -100,33 +101,46 @@ def the_models_fault() -> Iterator[None]:
         ) from exc
 
 
-def outputs_of(model: Any, items: Array, *, tile_items: int) -> NDArray[np.float32]:
-    """What a Keras model gives for `items`: float32 [items, outputs].
+def outputs_of(model: Any, items: Rows, *, takes: Sequence[InputTensor], tile_items: int) -> Rows:
+    """What a Keras model gives for `items`, in the dtypes in which outputs are stored.
 
     Raises:
-        ModelRefusedError: It does not take such items, or does not give one row of numbers each.
+        ModelRefusedError: It does not take such items, or an output has no row for each.
     """
-    predict = _compiled(model, items.shape[1:], str(items.dtype), tile_items)
+    predict = compile_predict(
+        model,
+        tile_items=tile_items,
+        takes=_of_shapes(takes, items),
+        gives=None,
+        # They pay over many calls, and take four times the weights.
+        constants=False,
+    )
     return predict_items(predict, items, tile_items=tile_items)
 
 
 def golden_outputs(
-    model: Any, inputs: Array, *, where: str, allow_nan: bool = False
-) -> NDArray[np.float32]:
+    model: Any,
+    inputs: Rows,
+    *,
+    takes: Sequence[InputTensor],
+    where: str,
+    allow_nan: bool = False,
+) -> Rows:
     """The outputs of a golden batch.
 
     Raises:
         ModelRefusedError: As `outputs_of`; or it fails on them, or gives NaN or infinity where that
             is not allowed.
     """
+    work = estimate(model, takes=_of_shapes(takes, inputs))
     try:
-        outputs = outputs_of(model, inputs, tile_items=trial_tile(_work(model, inputs)))
+        outputs = outputs_of(model, inputs, takes=takes, tile_items=trial_tile(work))
     except PredictionError as exc:
         raise ModelRefusedError(
             f"{where} fails on its golden batch ({error_line(exc.__cause__ or exc)}); give typical "
             "items as the golden batch"
         ) from exc
-    if not allow_nan and not np.isfinite(outputs).all():
+    if not allow_nan and any(non_finite_rows(array) for array in outputs.arrays):
         raise ModelRefusedError(
             f"{where} gives NaN or infinity for its golden batch; give typical items as the "
             "golden batch, train it again, or allow NaN in its outputs"
@@ -134,28 +148,25 @@ def golden_outputs(
     return outputs
 
 
-def made_up_count(model: Any, item_shape: Sequence[int], item_dtype: str) -> int:
-    """The number of generated items: fewer if predicting one takes long, or it is large."""
-    work = estimate(model, item_shape=item_shape, item_dtype=item_dtype)
-    fitting = _MOST_GOLDEN_NUMBERS // max(1, math.prod(item_shape))
+def made_up_count(model: Any, takes: Sequence[InputTensor]) -> int:
+    """The number of generated items: fewer if predicting one takes long, or it is large.
+
+    Args:
+        model: A Keras model.
+        takes: Its inputs, with the sizes that the items will have.
+    """
+    work = estimate(model, takes=takes)
+    numbers = sum(math.prod(tensor.fixed_shape) for tensor in takes)
+    fitting = _MOST_GOLDEN_NUMBERS // max(1, numbers)
     return min(GOLDEN_ITEMS, max(_LEAST_GOLDEN_ITEMS, work.golden_items(1)), max(1, fitting))
 
 
-def _work(model: Any, items: Array) -> Work:
-    return estimate(model, item_shape=items.shape[1:], item_dtype=items.dtype.name)
-
-
-def _compiled(
-    model: Any, item_shape: Sequence[int | None], item_dtype: str, tile_items: int
-) -> Predict:
-    return compile_predict(
-        model,
-        tile_items=tile_items,
-        item_shape=item_shape,
-        item_dtype=item_dtype,
-        # They pay over many calls, and take four times the weights.
-        constants=False,
-    )
+def _of_shapes(takes: Sequence[InputTensor], items: Rows) -> list[InputTensor]:
+    """The inputs, with the sizes that the items have."""
+    return [
+        tensor.model_copy(update={"shape": list(shape)})
+        for tensor, shape in zip(takes, items.shapes, strict=True)
+    ]
 
 
 def packages() -> dict[str, str]:

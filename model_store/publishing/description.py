@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
-from fornada.formats.npy import from_npy, to_npy
 from fornada.memory import release_memory
 from model_store.engines.artifact import activations
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import forget_dropped_models
+from model_store.golden_batch import to_golden
 from model_store.publishing.checked import golden_outputs, packages
-from model_store.publishing.golden_items import as_items, check_golden_count, made_up_golden
+from model_store.publishing.golden_items import (
+    as_items,
+    check_golden_count,
+    made_up_golden,
+    read_arrays,
+)
 from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Stated
 from model_store.signature import read_signature
 from model_store.wall.messages import Describe, Described
 
 #: The golden batch in the folder of a request.
-GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden-inputs.npy", "golden-outputs.npy"
+GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden-inputs", "golden-outputs"
 
 
 def describe(request: Describe) -> Described:
@@ -29,9 +34,7 @@ def describe(request: Describe) -> Described:
         UsageError: What is stated does not fit it.
     """
     artifact, folder, where = Path(request.artifact), Path(request.folder), request.where
-    golden = None
-    if request.golden is not None:
-        golden = from_npy(Path(request.golden).read_bytes(), where="--golden")
+    golden = None if request.golden is None else read_arrays(Path(request.golden))
     stated = Stated(**request.stated)
     model = load_model(
         artifact,
@@ -39,19 +42,26 @@ def describe(request: Describe) -> Described:
         allowed_objects=request.allowed_objects,
         functions=activations.tensorflow_functions(),
     )
-    signature = read_signature(model, where).with_dtype_of(golden)
-    taken = stated.input_of(signature, where=where)
+    signature = read_signature(model, where)
+    takes = stated.inputs_of(signature, where=where)
     allow_nan = stated.allows_nan_outputs
     if golden is None:
-        inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
+        inputs, outputs = made_up_golden(model, takes, where=where, allow_nan=allow_nan)
     else:
-        inputs = as_items(golden, taken, where=where, argument="--golden")
+        signature = signature.with_dtypes_of(golden)
+        takes = stated.inputs_of(signature, where=where)
+        inputs = as_items(golden, takes, where=where, argument="--golden")
         check_golden_count(inputs, argument="--golden")
-        outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
-    loss = Loss.of(read_config(artifact).get("compile_config"))
-    given, hint = stated.output_of(signature, model=model, outputs=outputs, loss=loss, where=where)
-    (folder / GOLDEN_INPUTS).write_bytes(to_npy(inputs))
-    (folder / GOLDEN_OUTPUTS).write_bytes(to_npy(outputs))
+        outputs = golden_outputs(model, inputs, takes=takes, where=where, allow_nan=allow_nan)
+    compile_config = read_config(artifact).get("compile_config")
+    losses = [
+        Loss.of(compile_config, output=given.name, number=number)
+        for number, given in enumerate(signature.outputs)
+    ]
+    gives = stated.outputs_of(signature, model=model, outputs=outputs, losses=losses, where=where)
+    tensors = [given.tensor for given in gives]
+    (folder / GOLDEN_INPUTS).write_bytes(to_golden(inputs, takes))
+    (folder / GOLDEN_OUTPUTS).write_bytes(to_golden(outputs, tensors))
     # It would be in memory together with the one that is read back.
     del model
     forget_dropped_models()
@@ -60,5 +70,9 @@ def describe(request: Describe) -> Described:
     # model gives with both.
     published = activations.published(artifact, folder)
     return Described(
-        artifact=str(published), input=taken, output=given, hint=hint, packages=packages()
+        artifact=str(published),
+        inputs=takes,
+        outputs=tensors,
+        hints={given.tensor.name: given.hint for given in gives if given.hint is not None},
+        packages=packages(),
     )

@@ -11,14 +11,13 @@ import numpy as np
 
 from fornada import logs
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
-from fornada.formats.npy import from_npy, to_npy
 from fornada.keys import check_name
 from fornada.storage.interface import Content, content_size_bytes
 from model_store.engines.artifact import activations
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked, the_models_fault
 from model_store.publishing.description import GOLDEN_INPUTS, GOLDEN_OUTPUTS
+from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS
 from model_store.publishing.stated import Stated
 from model_store.safety.artifact_check import MAX_ARTIFACT_BYTES
 from model_store.safety.signing import PrivateKey
@@ -29,6 +28,7 @@ from model_store.wall.messages import Describe
 
 log = logs.get_logger(__name__)
 
+_GOLDEN_SUFFIXES = (".npy", ".npz", ".safetensors")
 _MAX_CLASSES_BYTES = 10 * 1024**2
 _METRIC = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,127})=(?P<value>[^=]+)", re.ASCII)
 
@@ -40,7 +40,7 @@ def publish_file(
     name: str,
     models: ModelStore,
     stated: Stated | None = None,
-    golden: Array | None = None,
+    golden: Path | None = None,
     metrics: Mapping[str, float] | None = None,
     sign_key: PrivateKey | None = None,
 ) -> ModelManifest:
@@ -52,7 +52,8 @@ def publish_file(
         name: The model's name in the store.
         models: Where to publish.
         stated: What its publisher says about input and output.
-        golden: Item dtype [items, *item_shape]; by default items are generated.
+        golden: A file of typical items: `.npy`, or `.npz` or `.safetensors` by the names of
+            inputs. By default items are generated.
         metrics: What is known about its quality, by name.
         sign_key: Signs the manifest.
 
@@ -69,7 +70,7 @@ def publish_file(
     check_name("model name", name)
     stated = stated or Stated()
     stated.check()
-    golden_count = 0 if golden is None else len(golden)
+    golden_count = 0 if golden is None else MAX_GOLDEN_ITEMS
     limits = WallLimits.of_artifact(content_size_bytes(artifact), golden_count=golden_count)
     with scratch_folder() as folder, models.open_wall(limits) as wall:
         request = Describe(
@@ -77,18 +78,19 @@ def publish_file(
             where=where,
             allowed_objects=sorted(models.trust.allowed_objects),
             stated=asdict(stated),
-            golden=None if golden is None else str(_golden_file(golden, folder)),
+            golden=None if golden is None else str(golden.absolute()),
             folder=str(folder),
         )
         with the_models_fault():
             found = wall.describe(request)
-        if found.hint is not None:
-            log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
+        for given in found.outputs:
+            if given.name in found.hints:
+                log.warning("; ".join([f"{where} gives {given}", found.hints[given.name]]))
         return publish_checked(
-            ModelDraft.of_one(
-                found.input,
-                found.output,
+            ModelDraft(
                 name=name,
+                inputs=found.inputs,
+                outputs=found.outputs,
                 metrics=dict(metrics or {}),
                 packages=found.packages,
             ),
@@ -107,12 +109,6 @@ def _as_file(artifact: Content, folder: Path) -> Path:
         return artifact.absolute()
     path = folder / "given.keras"
     path.write_bytes(artifact)
-    return path
-
-
-def _golden_file(golden: Array, folder: Path) -> Path:
-    path = folder / "given.npy"
-    path.write_bytes(to_npy(golden))
     return path
 
 
@@ -149,13 +145,17 @@ def replaced_activations(artifact: Content) -> dict[str, str]:
     return activations.replacements(artifact)
 
 
-def read_golden(path: Path) -> Array:
-    """The items in a `.npy` file.
+def check_golden_file(path: Path) -> Path:
+    """The path of a file of golden items, checked.
 
     Raises:
-        InputError: It cannot be read, or is not an array of numbers.
+        UsageError: It is another kind of file.
+        InputError: It cannot be read, or is too large.
     """
-    return from_npy(_read(path, limit_bytes=MAX_ARTIFACT_BYTES), where=str(path))
+    if path.suffix not in _GOLDEN_SUFFIXES:
+        raise UsageError(f"{path} holds no golden items; give {', '.join(_GOLDEN_SUFFIXES)}")
+    _check_size(path, limit_bytes=MAX_ARTIFACT_BYTES)
+    return path
 
 
 def read_classes(path: Path) -> list[str]:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
-from fornada.formats.items import Array
-from fornada.formats.npy import to_npy
+from fornada.formats.rows import Rows
 from model_store.engines.keras_file import save_model
+from model_store.golden_batch import to_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
 from model_store.scratch import scratch_folder
@@ -32,10 +31,10 @@ class FittedModel:
     history: Mapping[str, Sequence[float]]
     #: The epoch, from 1, whose weights the model has; `None`: the last.
     best_epoch: int | None = None
-    #: item dtype [items, *item_shape].
-    test_items: Array | None = None
+    #: item dtype [items, *item_shape]; or arrays as a model of several inputs takes them.
+    test_items: Any = None
     #: As the model's loss takes them, one per test item.
-    test_targets: Array | None = None
+    test_targets: Any = None
 
 
 #: Makes the files of a report.
@@ -71,8 +70,8 @@ def publish_fitted(
     fitted: FittedModel,
     draft: ModelDraft,
     *,
-    inputs: Array,
-    outputs: NDArray[np.float32],
+    inputs: Rows,
+    outputs: Rows,
     models: ModelStore,
     report: Report,
     promote: str | None = None,
@@ -82,7 +81,7 @@ def publish_fitted(
     Args:
         fitted: The model.
         draft: What the publisher states about it.
-        inputs: The golden batch, item dtype [items, *item_shape].
+        inputs: The golden batch.
         outputs: From `golden_outputs`.
         models: Where to publish.
         report: Makes the report.
@@ -99,15 +98,15 @@ def publish_fitted(
     with scratch_folder() as folder:
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
-        (folder / "inputs.npy").write_bytes(to_npy(inputs))
-        (folder / "outputs.npy").write_bytes(to_npy(outputs))
+        (folder / "inputs").write_bytes(to_golden(inputs, draft.inputs))
+        (folder / "outputs").write_bytes(to_golden(outputs, draft.outputs))
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))
         with models.open_wall(limits) as wall:
             manifest = publish_checked(
                 draft,
                 artifact=artifact,
-                inputs=folder / "inputs.npy",
-                outputs=folder / "outputs.npy",
+                inputs=folder / "inputs",
+                outputs=folder / "outputs",
                 models=models,
                 wall=wall,
                 where=where,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.formats.items import Array
 from fornada.tensors import Kind
 from model_store.engines.keras_setup import import_keras
 from model_store.signature import graph_of
@@ -39,11 +40,17 @@ class Loss:
     of_classes: bool = False
 
     @classmethod
-    def of(cls, compile_config: Any) -> "Loss":
-        """The loss in the configuration that `model.get_compile_config()` and files have."""
+    def of(cls, compile_config: Any, *, output: str = "", number: int = 0) -> "Loss":
+        """The loss in the configuration that `model.get_compile_config()` and files have.
+
+        Args:
+            compile_config: The configuration.
+            output: The name of an output, for a model of several.
+            number: Its place among them.
+        """
         if not isinstance(compile_config, Mapping):
             return cls()
-        loss = _only(compile_config.get("loss"))
+        loss = _loss_of(compile_config.get("loss"), output, number)
         options = loss.get("config") if isinstance(loss, Mapping) else None
         hits = re.search(r"acc|auc|precision|recall", str(compile_config.get("metrics")).lower())
         return cls(
@@ -73,23 +80,32 @@ class Finding:
 
 
 def find_kind(
-    model: Any, outputs: NDArray[np.float32], *, loss: Loss, has_names: bool, computes_floats: bool
+    model: Any,
+    outputs: Array,
+    *,
+    number: int,
+    loss: Loss,
+    has_names: bool,
+    computes_floats: bool,
 ) -> Finding:
-    """The kind of outputs float32 [items, outputs].
+    """The kind of an output.
 
     Args:
-        model: The Keras model that gave them.
-        outputs: The golden outputs, whose numbers may rule a kind out.
+        model: The Keras model that gave it.
+        outputs: Its golden outputs, [items, *shape], whose numbers may rule a kind out.
+        number: Its place among the model's outputs.
         loss: What it was compiled for.
         has_names: Whether the publisher names the outputs; an embedding has no names.
         computes_floats: Whether the outputs are floats in the model.
     """
+    if outputs.ndim > 2:  # noqa: PLR2004 - items, numbers
+        return Finding(kind="tensor")
     if not computes_floats:
         return Finding(kind="values")
     rows = outputs.reshape(len(outputs), -1).astype(np.float64)
     finite = np.isfinite(rows).all(axis=1)
     rows = rows[finite] if finite.any() else rows
-    squashed = _squashed_by(model)
+    squashed = _squashed_by(model, number)
     kind = _class_kind(rows, squashed, loss)
     if kind is None and _is_embedding(rows, loss, has_names=has_names):
         kind = "embedding"
@@ -135,12 +151,13 @@ def _is_one(values: NDArray[np.float64]) -> bool:
     return bool((np.abs(values - 1) <= _TOLERANCE).all())
 
 
-def _squashed_by(model: Any) -> str | None:
-    """`softmax` or `sigmoid`, if the model ends in one."""
+def _squashed_by(model: Any, number: int = 0) -> str | None:
+    """`softmax` or `sigmoid`, if an output of the model ends in one."""
     graph = graph_of(model)
     if graph is not None:
-        (tensor,) = import_keras().tree.flatten(graph.outputs)
-        return _squashed(tensor, {})
+        return _squashed(import_keras().tree.flatten(graph.outputs)[number], {})
+    if number:
+        return None
     # The layers of a subclassed model are in the order in which it made them.
     layers = [layer for layer in model.layers if not _is_dropout(layer)]
     return _by_layer(layers[-1]) if layers else None
@@ -196,12 +213,13 @@ def _plain_name(activation: Any) -> str:
     return str(name).replace("_", "").lower()
 
 
-def _only(loss: Any) -> Any:
-    """The loss of the only output."""
-    while isinstance(loss, list | tuple) and len(loss) == 1:
-        loss = loss[0]
-    if isinstance(loss, Mapping) and "class_name" not in loss and len(loss) == 1:
-        return next(iter(loss.values()))
+def _loss_of(loss: Any, output: str, number: int) -> Any:
+    """The loss of one output; one that is given without a list or dict is that of each."""
+    if isinstance(loss, list | tuple):
+        found = loss[number] if number < len(loss) else None
+        return _loss_of(found, output, 0)
+    if isinstance(loss, Mapping) and "class_name" not in loss:
+        return next(iter(loss.values())) if len(loss) == 1 else loss.get(output)
     return loss
 
 

@@ -4,25 +4,25 @@ import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada import keys, logs
 from fornada.errors import InputError, MissingExtraError, UsageError
 from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.settings import Settings
-from fornada.tensors import InputTensor, Kind, OutputTensor
-from model_store.engines.keras_setup import import_keras
+from fornada.tensors import InputTensor, Kind
+from model_store.engines.keras_setup import import_keras, packed_inputs
 from model_store.images import ImageOptions
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS, as_items, made_up_golden
 from model_store.publishing.kinds import Loss
-from model_store.publishing.stated import Side, Stated
-from model_store.signature import read_signature
+from model_store.publishing.stated import Side, Stated, StatedOutput
+from model_store.signature import Signature, read_signature
 from model_store.store import ModelStore
 
 log = logs.get_logger(__name__)
@@ -37,9 +37,9 @@ def publish(
     *,
     name: str,
     history: Any = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     kind: Kind | Mapping[str, Kind] | None = None,
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
     image: ImageOptions | None = None,
     fill: float | None = None,
     allow_nan: Collection[Side] = (),
@@ -134,39 +134,33 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        test_items, test_targets = (None, None) if self.test is None else _pair(self.test)
-        golden = None if self.golden is None else _array(self.golden, "golden")
-        signature = read_signature(model, where).with_dtype_of(
-            test_items if golden is None else golden
-        )
-        taken = self.stated.input_of(signature, where=where)
-        if test_items is not None:
-            test_items = as_items(test_items, taken, where=where, argument="test")
-        inputs = None if test_items is None else test_items[:GOLDEN_ITEMS]
+        signature = read_signature(model, where)
+        takes = self.stated.inputs_of(signature, where=where)
+        test = _Test(None, None, None) if self.test is None else _test(self.test, takes)
+        golden = None if self.golden is None else _arrays(self.golden, "golden")
+        signature = signature.with_dtypes_of(test.items if golden is None else golden)
+        takes = self.stated.inputs_of(signature, where=where)
+        inputs = None
+        if test.items is not None:
+            given = as_items(test.items, takes, where=where, argument="test")
+            packed = given.only if len(takes) == 1 else packed_inputs(model, given.arrays)
+            test = test._replace(items=packed)
+            inputs = given[:GOLDEN_ITEMS]
         if golden is not None:
-            golden = golden[:MAX_GOLDEN_ITEMS]
-            inputs = as_items(golden, taken, where=where, argument="golden")
+            inputs = as_items(golden, takes, where=where, argument="golden")[:MAX_GOLDEN_ITEMS]
         allow_nan = self.stated.allows_nan_outputs
         if inputs is None:
-            inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
+            inputs, outputs = made_up_golden(model, takes, where=where, allow_nan=allow_nan)
         else:
-            outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
-        given, hint = self.stated.output_of(
+            outputs = golden_outputs(model, inputs, takes=takes, where=where, allow_nan=allow_nan)
+        gives = self.stated.outputs_of(
             signature,
             model=model,
             outputs=outputs,
-            loss=_loss(model, test_targets),
+            losses=_losses(model, signature, test.targets),
             where=where,
         )
-        return _Checked(
-            input=taken,
-            output=given,
-            hint=hint,
-            test_items=test_items,
-            test_targets=test_targets,
-            inputs=inputs,
-            outputs=outputs,
-        )
+        return _Checked(takes=takes, gives=gives, test=test, inputs=inputs, outputs=outputs)
 
     def publish(
         self, model: Any, *, history: Any, best_epoch: int | None, models: ModelStore
@@ -181,20 +175,23 @@ class Publication:
                 f"best_epoch is {best_epoch}, and the history has {epoch_count} epochs; give one "
                 "of them, counted from 1"
             )
-        log.info("%s takes %s, gives %s", self.name, checked.input, checked.output)
-        if checked.hint is not None:
-            log.warning("; ".join([f"{self.name} gives {checked.output}", checked.hint]))
+        tensors = [given.tensor for given in checked.gives]
+        takes, gives = (", ".join(map(str, each)) for each in (checked.takes, tensors))
+        log.info("%s takes %s, gives %s", self.name, takes, gives)
+        for tensor, hint in checked.gives:
+            if hint is not None:
+                log.warning("; ".join([f"{self.name} gives {tensor}", hint]))
         fitted = FittedModel(
             model=model,
             history=curves,
             best_epoch=best_epoch,
-            test_items=checked.test_items,
-            test_targets=checked.test_targets,
+            test_items=checked.test.items,
+            test_targets=checked.test.targets,
         )
-        draft = ModelDraft.of_one(
-            checked.input,
-            checked.output,
+        draft = ModelDraft(
             name=self.name,
+            inputs=checked.takes,
+            outputs=tensors,
             metrics=measure(fitted),
             packages=packages(),
         )
@@ -209,19 +206,26 @@ class Publication:
         )
 
 
+class _Test(NamedTuple):
+    """Items and targets that a model is tested on."""
+
+    #: An array, or arrays as a model of several inputs takes them.
+    items: Any
+    #: As the model's loss takes them.
+    targets: Any
+    item_count: int | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Checked:
     """What a model takes and gives, and the items to publish it with."""
 
-    input: InputTensor
-    output: OutputTensor
-    #: A hint about the output for the publisher.
-    hint: str | None
-    test_items: Array | None
-    test_targets: Array | None
+    takes: list[InputTensor]
+    gives: list[StatedOutput]
+    test: _Test
     #: The golden batch.
-    inputs: Array
-    outputs: NDArray[np.float32]
+    inputs: Rows
+    outputs: Rows
 
 
 def store_or_default(store: ModelStore | None) -> ModelStore:
@@ -237,6 +241,8 @@ def _report_if_possible(fitted: FittedModel, draft: ModelDraft) -> Mapping[str, 
     """The report; none without test items or matplotlib, which do not cost the model."""
     if fitted.test_items is None:
         return {}
+    if len(draft.inputs) > 1 or len(draft.outputs) > 1:
+        return _without_report(draft, "there is none yet for several inputs or outputs")
     try:
         module = importlib.import_module(_REPORT_MODULE)
         files: Mapping[str, bytes] = getattr(module, _REPORT_FUNCTION)(fitted, draft)
@@ -251,16 +257,41 @@ def _without_report(draft: ModelDraft, reason: str) -> Mapping[str, bytes]:
     return {}
 
 
-def _pair(test: Any) -> tuple[Array, Array]:
+def _test(test: Any, takes: Sequence[InputTensor]) -> _Test:
     if not isinstance(test, tuple | list) or len(test) != 2:  # noqa: PLR2004 - items, targets
         raise UsageError(f"test is a {type(test).__name__}; give two arrays, test=(items, targets)")
-    items, targets = _array(test[0], "test items"), _array(test[1], "test targets")
-    if items.shape[:1] != targets.shape[:1]:
+    items = _arrays(test[0], "test items")
+    if len(takes) > 1 and not isinstance(items, Mapping):
+        names = ", ".join(repr(tensor.name) for tensor in takes)
+        raise UsageError(f"test items are one array; give one for each input by name: {names}")
+    targets = test[1]
+    if not isinstance(targets, Mapping | list | tuple):
+        targets = _array(targets, "test targets")
+    shapes = [np.shape(each) for each in _each(items)]
+    target_shapes = [np.shape(each) for each in _each(targets)]
+    if len({shape[:1] for shape in (*shapes, *target_shapes)}) > 1:
         raise InputError(
-            f"test: the items have shape {items.shape}, the targets {targets.shape}; give one "
-            "target per item"
+            f"test: the items have shape {_shapes(shapes)}, the targets {_shapes(target_shapes)}; "
+            "give one target per item"
         )
-    return items, targets
+    return _Test(items, targets, shapes[0][0])
+
+
+def _each(arrays: Any) -> list[Any]:
+    if isinstance(arrays, Mapping):
+        return list(arrays.values())
+    return list(arrays) if isinstance(arrays, list | tuple) else [arrays]
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _arrays(value: Any, argument: str) -> Any:
+    """An array, or arrays by the names of several inputs."""
+    if isinstance(value, Mapping):
+        return {str(name): _array(each, argument) for name, each in value.items()}
+    return _array(value, argument)
 
 
 def _array(value: Any, argument: str) -> Array:
@@ -302,14 +333,18 @@ def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str
         )
 
 
-def _loss(model: Any, targets: Array | None) -> Loss:
-    """What a model was compiled for; nothing, where it was not or does not say."""
+def _losses(model: Any, signature: Signature, targets: Any) -> list[Loss]:
+    """What a model was compiled for, by output; nothing, where it was not or does not say."""
     try:
-        loss = Loss.of(model.get_compile_config())
+        compile_config = model.get_compile_config()
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - losses and metrics of one's own raise anything
-        loss = Loss()
-    if targets is not None and np.isin(targets, (0, 1)).all():
-        loss = replace(loss, of_classes=True)
-    return loss
+        compile_config = None
+    losses = [
+        Loss.of(compile_config, output=given.name, number=number)
+        for number, given in enumerate(signature.outputs)
+    ]
+    if isinstance(targets, np.ndarray) and np.isin(targets, (0, 1)).all():
+        losses = [replace(loss, of_classes=True) for loss in losses]
+    return losses

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 #: More files are counted and not named.
 _MOST_LISTED = 10
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx", "_success", "_metadata", "_common_metadata"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +181,7 @@ def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is hidden, or is what Windows and macOS leave behind."""
+    """Whether a file or folder is hidden, or is what Windows, macOS and Spark leave behind."""
     is_hidden = name.startswith(".") and name not in {".", ".."}
     return is_hidden or name.lower() in _LITTER
 

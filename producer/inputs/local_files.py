@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from producer.inputs.archives import Archive, too_large
 from producer.inputs.array_files import FileArray, reading
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
 from producer.inputs.named_arrays import array_blocks, arrays_in, named_blocks
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
+from producer.inputs.tables.local import local_table_blocks
 
 _READ_THREADS = 4
 #: Files that are read ahead of those that are being packed.
@@ -23,7 +25,12 @@ _MOST_AHEAD_BYTES = 32 * 1024 * 1024
 
 
 def read_blocks(
-    files: LocalFiles, signature: Signature, *, max_file_bytes: int, strict: bool
+    files: LocalFiles,
+    signature: Signature,
+    *,
+    max_file_bytes: int,
+    strict: bool,
+    table: TableOptions = NO_TABLE_OPTIONS,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
@@ -36,13 +43,23 @@ def read_blocks(
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
         strict: Refuse what would be left out.
+        table: Which columns of tables are which inputs.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
-        UsageError: There are no paths.
+        UsageError: There are no paths, or columns are named and there is no table.
+        MissingExtraError: There is a table, and pyarrow is not installed.
         LocalDiskError: The disk failed.
     """
     found = find_files(files, strict=strict)
+    if any(file.kind in TABLE_KINDS for file in found):
+        blocks = local_table_blocks(
+            found, table, signature=signature, max_file_bytes=max_file_bytes
+        )
+        files.left_out.log()
+        return blocks
+    if table.is_given:
+        raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
     images = [file for file in found if file.kind in {"image", "tar", "zip"}]
     if images:
         where = images[0].where

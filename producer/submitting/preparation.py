@@ -19,9 +19,10 @@ from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs.data.streams import blocks_of
+from producer.inputs.data.streams import are_files, blocks_of
 from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
 from producer.inputs.local_files import read_blocks
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
@@ -177,9 +178,13 @@ class Preparation:
             submission.item_ids,
             signature=signature,
             read_files=partial(
-                read_blocks, max_file_bytes=limits.file_bytes, strict=options.strict
+                read_blocks,
+                max_file_bytes=limits.file_bytes,
+                strict=options.strict,
+                table=options.table if are_files(inputs) else NO_TABLE_OPTIONS,
             ),
             columns=options.columns,
+            id_column=options.id_column,
         )
         return cut(blocks, signature=signature, limits=limits, strict=options.strict)
 

@@ -10,6 +10,7 @@ from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
 from fornada.tensors import Resize
 from producer.inputs.interface import Inputs
+from producer.inputs.tables.interface import Columns, TableOptions
 from producer.options import check_flag, check_text, is_number, is_whole_number
 
 #: One id an item: text, whole numbers, paths or UUIDs in a list, an array or a column.
@@ -64,7 +65,9 @@ class Options:
     strict: bool = False
     #: How images get the model's size, in place of what its manifest says.
     resize: Resize | None = None
-    columns: Mapping[str, str] | None = None
+    #: Input -> the column of a table, a data frame or a row that it is.
+    columns: Mapping[str, Columns] | None = None
+    id_column: str | None = None
 
     def check(self) -> None:
         """Check the options.
@@ -86,8 +89,15 @@ class Options:
                 "10 or '2.5%'"
             )
         check_flag(self.strict, "strict")
+        if self.id_column is not None:
+            check_text(self.id_column, "id_column")
         given_s = self.deadline_s
         if given_s is not None and not (is_number(given_s) and 0 < given_s <= _MAX_DEADLINE_S):
             raise UsageError(
                 f"deadline_s is {given_s!r}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
+
+    @property
+    def table(self) -> TableOptions:
+        """What they say about columns."""
+        return TableOptions(columns=self.columns, id_column=self.id_column)

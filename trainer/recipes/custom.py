@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fornada.errors import ModelRefusedError, UsageError, error_line
-from fornada.tensors import Dtype
+from fornada.tensors import Dtype, InputTensor
 from model_store.engines.keras_file import dump_model, load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
+from model_store.signature import read_signature
 from trainer.data.dataset import Dataset, TargetKind
 from trainer.recipes.catalog import Recipe
 from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
@@ -70,9 +71,15 @@ def check_custom_model(
             )
     where = f"the model of recipe {plan.recipe}"
     loaded = load_model(dump_model(model), where=where, allowed_objects=allowed_objects)
-    compile_predict(
-        loaded, tile_items=1, item_shape=dataset.item_shape, item_dtype=dataset.item_dtype
-    )
+    signature = read_signature(loaded, where)
+    if len(signature.inputs) > 1 or len(signature.outputs) > 1:
+        raise ModelRefusedError(
+            f"{where} has {len(signature.inputs)} inputs and {len(signature.outputs)} outputs; a "
+            "recipe makes a model of one of each, so train this one in a script of your own and "
+            "publish it with model_store.publish"
+        )
+    taken = InputTensor(name="items", dtype=dataset.item_dtype, shape=list(dataset.item_shape))
+    compile_predict(loaded, tile_items=1, takes=[taken], gives=None)
     outputs = loaded.output_shape[-1]
     if outputs not in {dataset.output_count, len(dataset.classes)}:
         raise ModelRefusedError(

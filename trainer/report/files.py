@@ -2,7 +2,10 @@
 
 from collections import ChainMap
 
+import numpy as np
+
 from fornada import keys
+from fornada.formats.rows import Rows
 from fornada.tensors import BINARY_CLASSES, THRESHOLD_KINDS, OutputTensor
 from model_store.manifest import ModelDraft
 from model_store.publishing.checked import outputs_of
@@ -38,7 +41,10 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
     items, tested = fitted.test_items, None
     targets = None if items is None else targets_of(fitted.test_targets, draft.output)
     if items is not None and targets is not None:
-        outputs = outputs_of(fitted.model, items, tile_items=_TEST_TILE_ITEMS)
+        predicted = outputs_of(
+            fitted.model, Rows(items), takes=draft.inputs, tile_items=_TEST_TILE_ITEMS
+        ).only
+        outputs = predicted.reshape(len(items), -1).astype(np.float32)
         if draft.output.kind not in THRESHOLD_KINDS or are_shares(outputs):
             tested = Outcome(items=items, targets=targets, outputs=outputs)
     if tested is None and not fitted.history:

@@ -164,20 +164,20 @@ class Batcher:
                 if not self._queues:
                     return []
                 # Another thread may have taken all rows.
-                if (shape := self._next_shape()) is not None:
+                if (shapes := self._next_shapes()) is not None:
                     self._busy_count += 1
-                    return self._take(shape)
+                    return self._take(shapes)
 
-    def _next_shape(self) -> tuple[int, ...] | None:
-        """Wait for a full tile, or for company; the shape of the next tile, if rows are left."""
+    def _next_shapes(self) -> Shapes | None:
+        """Wait for a full tile, or for company; the shapes of the next tile, if rows are left."""
         deadline = time.monotonic() + self._max_latency_s
         while self._queues and not self._closed:
-            shape, oldest = next(iter(self._queues.items()))
+            shapes, oldest = next(iter(self._queues.items()))
             if oldest.left >= oldest.tile_items:
-                return shape
+                return shapes
             if len(self._queues) > 1:
                 if time.monotonic() - oldest.requests[0].came_s > _STARVED_S:
-                    return shape
+                    return shapes
                 for other, queue in self._queues.items():
                     if queue.left >= queue.tile_items:
                         return other
@@ -185,20 +185,20 @@ class Batcher:
                 # No stream is free: waiting for more rows costs nothing.
                 self._changed.wait()
             elif oldest.requests[0].number <= self._last_due:
-                return shape
+                return shapes
             elif not self._changed.wait(timeout=max(0.0, deadline - time.monotonic())):
                 # Of several shapes, none waits again.
                 self._last_due = self._request_count
         return next(iter(self._queues), None)
 
-    def _take(self, shape: tuple[int, ...]) -> list[Part]:
-        queue = self._queues[shape]
+    def _take(self, shapes: Shapes) -> list[Part]:
+        queue = self._queues[shapes]
         parts = queue.take()
         if not queue.left:
-            del self._queues[shape]
+            del self._queues[shapes]
         elif len(self._queues) > 1:
             # Other shapes come next.
-            self._queues[shape] = self._queues.pop(shape)
+            self._queues[shapes] = self._queues.pop(shapes)
         return parts
 
     def _call(self, parts: Sequence[Rows]) -> Rows:
@@ -228,19 +228,20 @@ class Batcher:
         with self._changed:
             try:
                 part.request.deliver(part, predicted)
-                return
             except PredictionError as exc:
-                error = exc
-        self._fail(part.request, error)
+                self._fail_locked(part.request, exc)
 
     def _fail(self, request: Request, exc: Exception) -> None:
         with self._changed:
-            queue = self._queues.get(request.shapes)
-            if queue is not None and request in queue.requests:
-                queue.remove(request)
-                if not queue.left:
-                    del self._queues[request.shapes]
-            request.taken = len(request.rows)
-            # Other rows of it may have failed on another stream.
-            if not request.future.done():
-                request.future.set_exception(exc)
+            self._fail_locked(request, exc)
+
+    def _fail_locked(self, request: Request, exc: Exception) -> None:
+        queue = self._queues.get(request.shapes)
+        if queue is not None and request in queue.requests:
+            queue.remove(request)
+            if not queue.left:
+                del self._queues[request.shapes]
+        request.taken = len(request.rows)
+        # Other rows of it may have failed on another stream.
+        if not request.future.done():
+            request.future.set_exception(exc)

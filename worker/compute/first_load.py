@@ -111,9 +111,10 @@ class FirstLoads:
                 where=f"model {manifest}",
                 allowed_objects=sorted(self._models.trust.allowed_objects),
                 engine=self._engine,
-                input=manifest.input,
-                golden_inputs=self._fetched(manifest.golden.inputs, folder / "inputs.npy"),
-                golden_outputs=self._fetched(manifest.golden.outputs, folder / "outputs.npy"),
+                inputs=manifest.inputs,
+                outputs=manifest.outputs,
+                golden_inputs=self._fetched(manifest.golden.inputs, folder / "inputs"),
+                golden_outputs=self._fetched(manifest.golden.outputs, folder / "outputs"),
             )
             with self._models.open_wall(limits) as wall:
                 wall.check(request)

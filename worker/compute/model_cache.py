@@ -194,8 +194,8 @@ class ModelCache:
         release_memory(dropped=False)
         batcher = Batcher(
             predictor,
-            takes=manifest.input,
-            output_count=manifest.output.width,
+            takes=manifest.inputs,
+            gives=manifest.outputs,
             max_latency_s=self._max_latency_s,
             on_computed=self._tell_computed(manifest.pin),
         )

@@ -11,8 +11,9 @@ from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
 from fornada.records import ObjectRef
 from model_store.engines.artifact.work import Work
-from model_store.engines.golden import check_golden, from_golden
+from model_store.engines.golden import check_golden
 from model_store.engines.interface import Compile, Engine
+from model_store.golden_batch import from_golden
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from fornada import keys
 from fornada.errors import StoreError
 from fornada.events import SILENT, Events, ThreadsRaised
-from fornada.formats.items import Array, item_size_bytes
+from fornada.formats.items import item_size_bytes
+from fornada.formats.rows import blank_rows
 from fornada.logs import get_logger
 from fornada.settings import MAX_CHOSEN_THREADS, Settings
 from fornada.storage.interface import ObjectStore
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import Predictor
 
@@ -153,14 +153,14 @@ def shard_cost(
     Raises:
         StoreError: The store cannot be reached.
     """
-    taken = manifest.input
-    sides = [_OPEN_SIDE if side is None else side for side in taken.shape]
-    item_bytes = item_size_bytes(sides, taken.numpy_dtype)
+    takes, gives = manifest.inputs, manifest.outputs
+    sides = [_sides(tensor) for tensor in takes]
+    item_bytes = sum(map(_item_bytes, takes))
     items = max(1, min(settings.items_per_shard, settings.max_shard_bytes // item_bytes))
     store_s, store_cpu_s = _requests(
         objects,
         input_bytes=items * item_bytes,
-        result_bytes=items * 4 * max(1, manifest.output.width),
+        result_bytes=items * sum(map(_item_bytes, gives)),
         stopwatch=stopwatch,
     )
     wait_s = max(0.0, store_s - store_cpu_s)
@@ -168,11 +168,20 @@ def shard_cost(
     # A call may take long, and need not be measured where compute outlasts the waiting anyway.
     # Items of open sizes may be too small for the model.
     is_short = predict_s < _OUTLASTS * wait_s or predictor.work.is_light
-    if is_short and not taken.is_open:
-        tile: Array = np.zeros((predictor.tile_items, *sides), taken.numpy_dtype)
+    if is_short and not any(tensor.is_open for tensor in takes):
+        dtypes = [tensor.numpy_dtype for tensor in takes]
+        tile = blank_rows(predictor.tile_items, sides, dtypes)
         tile_s, _ = _best(lambda: predictor.predict_tile(tile), stopwatch=stopwatch)
         predict_s = items * tile_s / predictor.tile_items
     return ShardCost(wait_s=wait_s, busy_s=predict_s + store_cpu_s, size_bytes=items * item_bytes)
+
+
+def _sides(tensor: InputTensor | OutputTensor) -> list[int]:
+    return [_OPEN_SIDE if side is None else side for side in tensor.shape]
+
+
+def _item_bytes(tensor: InputTensor | OutputTensor) -> int:
+    return item_size_bytes(_sides(tensor), tensor.numpy_dtype)
 
 
 def _requests(

@@ -2,16 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
-import numpy as np
 from pydantic import AwareDatetime, Field
 
 from fornada import keys
 from fornada.errors import ObjectNotFoundError
 from fornada.events import SILENT, Events, ModelCalibrated
-from fornada.formats.items import Array
+from fornada.formats.rows import blank_rows
 from fornada.records import SCHEMA_VERSION, Record, now
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
@@ -198,8 +197,7 @@ class _Bench:
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
-        self._item_shape: Sequence[int] = manifest.input.fixed_shape
-        self._item_dtype = manifest.input.numpy_dtype
+        self._takes = manifest.inputs
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
         #: Core seconds of a call, by tile.
@@ -269,7 +267,11 @@ class _Bench:
     def _call(self, tile: int) -> Callable[[], object]:
         if tile not in self._calls:
             predict = self._compile_for(tile)
-            rows: Array = np.zeros((tile, *self._item_shape), self._item_dtype)
+            rows = blank_rows(
+                tile,
+                [tensor.fixed_shape for tensor in self._takes],
+                [tensor.numpy_dtype for tensor in self._takes],
+            )
             predict(rows)
             self._calls[tile] = lambda: predict(rows)
         return self._calls[tile]

@@ -6,14 +6,14 @@ from concurrent.futures import Executor
 from typing import Any
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
-from fornada.formats.npy import to_npy
+from fornada.formats.tensor_file import Column
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_files import Decoded, ImageFiles
 from fornada.jobs.shard_items import decode_items, fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import JOB_VERSION, ObjectRef, now
 from fornada.settings import Settings
-from worker.compute.halving import Probabilities
 from worker.compute.model_cache import ModelCache
 from worker.compute.together import call_sizes, predict_together
 from worker.host.deadlines import Deadlines
@@ -33,7 +33,7 @@ class Computation:
         jobs: JobStore,
         models: ModelCache,
         deadlines: Deadlines,
-        isolate: Callable[[str, int], IsolatedProcess],
+        isolate: Callable[[JobManifest, int], IsolatedProcess],
         events: Events,
         decoders: Executor | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Computation:
         self._events = events
 
     def run(self, attempt: Begun) -> ShardOutcome:
-        """Compute the shard, store its probabilities, and return the outcome to commit.
+        """Compute the shard, store its outputs, and return the outcome to commit.
 
         Raises:
             InputError, IntegrityError, ObjectNotFoundError: The shard is at fault.
@@ -91,13 +91,13 @@ class Computation:
             read = [each.items for each in decoded]
             predicted = predict_together(model.batcher.predict_groups, read)
             placed = [
-                items.placed(outputs, output=attempt.manifest.output, item_count=attempt.item_count)
+                items.placed(outputs, gives=attempt.manifest.gives, item_count=attempt.item_count)
                 for items, outputs, attempt in zip(read, predicted, attempts, strict=True)
             ]
             times["predict_s"] = clock.lap(Stage.PREDICT)
             stored = [
-                self._put_data(attempt, probabilities)
-                for attempt, (probabilities, _) in zip(attempts, placed, strict=True)
+                self._put_outputs(attempt, columns)
+                for attempt, (columns, _) in zip(attempts, placed, strict=True)
             ]
             if len(attempts) == 1:
                 # The data of a bundle goes into its outcomes.
@@ -108,7 +108,7 @@ class Computation:
                     data=data,
                     item_errors=errors,
                     engine=model.engine,
-                    **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.input),
+                    **call_sizes(model.batcher.rows_for, each.items, takes=model.manifest.inputs),
                     # Those of the whole bundle.
                     **_recorded(attempt, times, each.orientations_ignored),
                 )
@@ -136,13 +136,11 @@ class Computation:
         manifest, item_count, run = attempt.manifest, attempt.item_count, attempt.run
         self._jobs.note_isolated(run.job_id, run.shard, run.attempt)
         self._events.tell(ShardIsolated(job_id=run.job_id, shard=run.shard))
-        with self._isolate(run.job_id, run.shard) as process:
+        with self._isolate(manifest, run.shard) as process:
             clock = _Stopwatch(self._events, [attempt])
-            probabilities, errors = bisect(
-                item_count, process.predict, class_count=manifest.output.width
-            )
+            columns, errors = bisect(item_count, process.predict, gives=manifest.gives)
             predict_s = clock.lap(Stage.PREDICT)
-            data = self._put_data(attempt, probabilities)
+            data = self._put_outputs(attempt, columns)
             return self._ok(
                 attempt,
                 data=data,
@@ -163,11 +161,9 @@ class Computation:
             **found,
         )
 
-    def _put_data(self, attempt: Begun, probabilities: Probabilities) -> ObjectRef:
-        shape = attempt.manifest.output.fixed_shape
-        data = to_npy(probabilities.reshape(len(probabilities), *shape))
+    def _put_outputs(self, attempt: Begun, columns: Sequence[Column]) -> ObjectRef:
         run = attempt.run
-        return self._jobs.put_data(attempt.manifest, run.shard, run.attempt, data)
+        return self._jobs.put_outputs(attempt.manifest, run.shard, run.attempt, columns)
 
     def dead(self, attempt: Begun, reason: str, detail: str) -> ShardOutcome:
         """The outcome of a shard that will not be tried again."""

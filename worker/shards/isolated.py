@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fornada import logs
 from fornada.coordination.redis import RedisCoordination
@@ -21,8 +19,8 @@ from fornada.errors import (
     ModelDeclinedError,
     PredictionError,
 )
-from fornada.formats.items import Array
-from fornada.formats.npy import to_npy
+from fornada.formats.columns import to_columns_file
+from fornada.formats.rows import Rows
 from fornada.jobs.items import Items, Predicted
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.shard_items import read_items
@@ -39,9 +37,10 @@ from model_store.store import ModelStore
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.declined_models import faults_of_loading
 from worker.compute.first_load import FirstLoads
-from worker.compute.halving import Probabilities, predict_halves
+from worker.compute.halving import predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.tile_choice import tile_chooser
+from worker.compute.tile_queue import Request
 from worker.compute.together import call_sizes
 from worker.shards.job_check import check_says_what_its_model_says
 
@@ -122,23 +121,20 @@ class _Shard:
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:
         """Predict a range of items into a file; return the items that failed."""
         first, count = int(request["first"]), int(request["count"])
-        items, predictor, output = self._read(first, count), self._predictor, self._manifest.output
+        items, predictor, manifest = self._read(first, count), self._predictor, self._manifest
         predicted = [
-            _predict_rows(
-                predictor, group.rows, takes=self._manifest.input, output_count=output.width
-            )
-            for group in items.groups
+            _predict_rows(predictor, group.rows, takes=manifest.takes) for group in items.groups
         ]
-        probabilities, errors = items.placed(predicted, output=output, item_count=count)
-        Path(request["output"]).write_bytes(to_npy(probabilities))
+        columns, errors = items.placed(predicted, gives=manifest.gives, item_count=count)
+        Path(request["output"]).write_bytes(to_columns_file(columns, manifest.gives)[0])
         return {
             "errors": [{"index": e.index + first, "reason": e.reason} for e in errors],
-            **call_sizes(predictor.rows_for, items, takes=self._manifest.input),
+            **call_sizes(predictor.rows_for, items, takes=manifest.takes),
         }
 
     def _read(self, first: int, count: int) -> Items:
         """`count` items from `first` on, whose positions and errors count from there."""
-        if self._spec.format != "npy":
+        if self._spec.format not in {"npy", "safetensors"}:
             # Decoding can kill too, so read these alone.
             part = self._spec.select(range(first, first + count))
             return read_items(self._manifest, part, jobs=self._jobs)
@@ -147,33 +143,28 @@ class _Shard:
         return self._items.between(first, count)
 
 
-def _predict_rows(
-    predictor: Predictor, rows: Array, *, takes: InputTensor, output_count: int
-) -> Predicted:
+def _predict_rows(predictor: Predictor, rows: Rows, *, takes: Sequence[InputTensor]) -> Predicted:
     """As the batcher does, one tile after the other."""
-    tile_items = predictor.rows_for(rows.shape[1:])
+    tile_items = predictor.rows_for(rows.shapes)
 
-    def predict(some: Array) -> Probabilities:
+    def predict(some: Rows) -> Rows:
         return predict_items(predictor.predict_tile, some, tile_items=tile_items)
 
-    outputs: list[Probabilities] = []
-    errors: dict[int, str] = {}
-    for first in range(0, len(rows), tile_items):
-        part = rows[first : first + tile_items]
+    request = Request(rows, number=1)
+    while request.left:
+        part = request.take(min(tile_items, request.left))
         try:
-            predicted = Predicted(predict(part), {})
+            predicted = Predicted(predict(part.rows), {})
         except PredictionError as exc:
             predicted = predict_halves(
                 predict,
-                part,
+                part.rows,
                 exc,
                 predict_one=predictor.predict_one,
-                output_count=output_count,
-                shape_is_open=takes.is_open,
+                shape_is_open=any(tensor.is_open for tensor in takes),
             )
-        outputs.append(predicted.outputs)
-        errors |= {first + row: why for row, why in predicted.errors.items()}
-    return Predicted(np.concatenate(outputs), errors)
+        request.deliver(part, predicted)
+    return request.future.result()
 
 
 def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from fornada.errors import (
     FornadaError,
     InputError,
@@ -21,10 +19,12 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.files.scratch import scratch_folder
-from fornada.formats.npy import from_npy
+from fornada.formats.columns import from_columns_file, joined_columns
+from fornada.formats.tensor_file import Column
+from fornada.jobs.items import Placed, blank_column
 from fornada.logs import get_logger
 from fornada.records import ItemError
-from worker.compute.halving import Probabilities
+from fornada.tensors import OutputTensor
 
 log = get_logger(__name__)
 
@@ -36,17 +36,15 @@ _DEATHS_AT_LOAD = 2
 #: The least time for a load, which includes the framework's import.
 _LOAD_WITHIN_S = 180.0
 
-#: Takes the first item and a count; returns float32 [items, classes], and the items that failed.
-PredictRange = Callable[[int, int], tuple[Probabilities, list[ItemError]]]
+#: Takes the first item and a count; returns their outputs, and the items that failed.
+PredictRange = Callable[[int, int], Placed]
 
 
 class ProcessDiedError(FornadaError):
     """The isolated process ended, or was killed, without an answer."""
 
 
-def bisect(
-    item_count: int, predict: PredictRange, *, class_count: int
-) -> tuple[Probabilities, list[ItemError]]:
+def bisect(item_count: int, predict: PredictRange, *, gives: Sequence[OutputTensor]) -> Placed:
     """Predict all items but those that kill the process, which become item errors.
 
     A range that killed the process is halved down to single items, so that one deadly item
@@ -55,14 +53,14 @@ def bisect(
     Raises:
         ProcessDiedError: More than `MAX_DEATHS` processes died, or every single item killed one.
     """
-    rows: list[Probabilities] = []
+    parts: list[list[Column]] = []
     errors: list[ItemError] = []
     deaths = killers = 0
     pending = [(0, item_count)]
     while pending:
         first, count = pending.pop()
         try:
-            probabilities, failed = predict(first, count)
+            columns, failed = predict(first, count)
         except ProcessDiedError as exc:
             deaths += 1
             if deaths > MAX_DEATHS:
@@ -76,11 +74,11 @@ def bisect(
             if killers == item_count:
                 # Then the items are not the cause.
                 raise ProcessDiedError(f"a process died over every item; the last: {exc}") from exc
-            probabilities = np.full((1, class_count), np.nan, np.float32)
+            columns = [blank_column(tensor, 1) for tensor in gives]
             failed = [ItemError(index=first, reason=f"its worker died over it: {exc}")]
-        rows.append(probabilities)
+        parts.append(columns)
         errors += failed
-    return np.concatenate(rows), errors
+    return Placed(joined_columns(parts), errors)
 
 
 class IsolatedProcess:
@@ -88,11 +86,15 @@ class IsolatedProcess:
 
     Args:
         command: Runs `worker.shards.isolated` for the shard.
+        gives: The job's outputs.
         timeout_s: A range that takes longer is ended, and counts as a death.
     """
 
-    def __init__(self, command: Sequence[str], *, timeout_s: float) -> None:
+    def __init__(
+        self, command: Sequence[str], *, gives: Sequence[OutputTensor], timeout_s: float
+    ) -> None:
         self._command = list(command)
+        self._gives = gives
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         #: The engine, known once it has loaded the model.
@@ -111,7 +113,7 @@ class IsolatedProcess:
     ) -> None:
         self._end()
 
-    def predict(self, first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+    def predict(self, first: int, count: int) -> Placed:
         """Predict `count` items from `first` on.
 
         Raises:
@@ -124,15 +126,16 @@ class IsolatedProcess:
         """
         process = self._process or self._start()
         with scratch_folder() as folder:
-            output = folder / "probabilities.npy"
+            output = folder / "outputs"
             request = {"first": first, "count": count, "output": str(output)}
             answer = self._ask(process, request, timeout_s=self._timeout_s)
             _raise_failure(answer)
             data = output.read_bytes()
-        probabilities = np.array(from_npy(data, where="isolated prediction"), np.float32)
-        errors = [ItemError.from_plain(e, where="isolated prediction") for e in answer["errors"]]
+        where = "isolated prediction"
+        columns = from_columns_file(data, self._gives, item_count=count, where=where)
+        errors = [ItemError.from_plain(e, where=where) for e in answer["errors"]]
         self._note_call_sizes(answer)
-        return probabilities, errors
+        return Placed(columns, errors)
 
     def _note_call_sizes(self, answer: dict[str, Any]) -> None:
         if "tiles" in answer:

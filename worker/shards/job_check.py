@@ -12,7 +12,7 @@ _MOST_CHARACTERS = 100
 
 
 def check_says_what_its_model_says(job: JobManifest, model: ModelManifest) -> None:
-    """Check the job's input and output against the model's; only image preprocessing may differ.
+    """Check the job's inputs and outputs against the model's; only image preprocessing may differ.
 
     Any producer may have written the manifest. NumPy would broadcast items of a wrong shape, and
     every reader would name the results by wrong classes.
@@ -21,21 +21,37 @@ def check_says_what_its_model_says(job: JobManifest, model: ModelManifest) -> No
         JobRefusedError: They differ.
     """
     named = job.schema_version >= JOB_VERSION
-    pairs = (
-        ("input", _input_facts(job.input, named=named), _input_facts(model.input, named=named)),
+    sides = (
+        (
+            "input",
+            [_input_facts(tensor, named=named) for tensor in job.takes],
+            [_input_facts(tensor, named=named) for tensor in model.inputs],
+        ),
         (
             "output",
-            _output_facts(job.output, named=named),
-            _output_facts(model.output, named=named),
+            [_output_facts(tensor, named=named) for tensor in job.gives],
+            [_output_facts(tensor, named=named) for tensor in model.outputs],
         ),
     )
-    for what, says, wanted in pairs:
-        for fact, value in wanted.items():
-            if says[fact] != value:
-                raise JobRefusedError(
-                    f"the job's {what} has {fact} {_short(says[fact])}, and that of model {model} "
-                    f"has {_short(value)}; submit it with the {what}s of the model's manifest"
-                )
+    for what, says, wants in sides:
+        if len(says) != len(wants):
+            raise JobRefusedError(
+                f"the job has {len(says)} {what}s, and model {model} has {len(wants)}; submit it "
+                f"with the {what}s of the model's manifest"
+            )
+        for said, wanted in zip(says, wants, strict=True):
+            _check_facts(said, wanted, what=what, model=model)
+
+
+def _check_facts(
+    said: dict[str, Any], wanted: dict[str, Any], *, what: str, model: ModelManifest
+) -> None:
+    for fact, value in wanted.items():
+        if said[fact] != value:
+            raise JobRefusedError(
+                f"the job's {what} has {fact} {_short(said[fact])}, and that of model {model} "
+                f"has {_short(value)}; submit it with the {what}s of the model's manifest"
+            )
 
 
 def _input_facts(tensor: InputTensor, *, named: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fornada.errors import (
 )
 from fornada.events import SILENT, BundleSplit, Events
 from fornada.jobs.ids import trusted_manifest
+from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
@@ -53,7 +54,7 @@ class ShardService:
         leases: Leases,
         endings: Endings,
         deadlines: Deadlines,
-        isolate: Callable[[str, int], IsolatedProcess],
+        isolate: Callable[[JobManifest, int], IsolatedProcess],
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
         decoders: Executor | None = None,

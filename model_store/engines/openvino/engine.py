@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.formats.items import Array
-from fornada.tensors import InputTensor, array_dtype
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines import golden
 from model_store.engines.artifact.work import estimate
 from model_store.engines.interface import EngineModel, Predict
@@ -22,10 +22,11 @@ from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.openvino.indices import with_index_check
 from model_store.engines.openvino.transposes import sink_transposes
 from model_store.engines.refusals import (
-    check_output_shape,
+    call_text,
+    check_output_shapes,
+    check_outputs_said,
     memory_errors,
     prediction_error,
-    tile_text,
 )
 
 Precision = Literal["float32", "bfloat16"]
@@ -57,59 +58,84 @@ def compile_predict(
     model: Any,
     *,
     tile_items: int,
-    item_shape: Sequence[int | None],
-    item_dtype: str,
+    takes: Sequence[InputTensor],
+    gives: Sequence[OutputTensor],
     streams: int,
     precision: Precision,
 ) -> Predict:
     """Compile predict to one graph.
 
-    The function takes item_dtype [tile_items, *item_shape], C-contiguous and read in place, and
-    returns float32 [tile_items, outputs]; bfloat16 comes as float32. Where a side is `None`, it
-    takes any number of rows of any size. Many threads may call it. OpenVINO computes `streams`
-    calls at a time, each on one core (ADR 0011), and queues the others (ADR 0014). A row's bytes
-    depend neither on the other rows of its tile nor on `streams`.
+    The function reads C-contiguous rows in place. Where a side is open, it takes any number of rows
+    of any size. Many threads may call it. OpenVINO computes `streams` calls at a time, each on one
+    core (ADR 0011), and queues the others (ADR 0014). A row's bytes depend neither on the other
+    rows of its tile nor on `streams`.
 
     Raises:
-        ModelRefusedError: OpenVINO lacks what a layer needs, the model does not take such items,
+        ModelRefusedError: OpenVINO lacks what a layer needs, the model takes text or no such items,
             or it has other outputs.
     """
-    rows = None if None in item_shape else tile_items
-    takes = tile_text(item_dtype, rows, item_shape)
+    rows = None if any(tensor.is_open for tensor in takes) else tile_items
+    taken = call_text(takes, rows)
+    text = next((tensor.name for tensor in takes if tensor.dtype == "string"), None)
+    if text is not None:
+        raise ModelRefusedError(
+            f"the model takes text in its input {text!r}, which OpenVINO cannot compute; predict "
+            "it with FORNADA_ENGINE=keras"
+        )
     try:
         with memory_errors():
-            graph = _graph(model, shape=(rows, *item_shape), dtype=item_dtype)
-        outputs = [
-            dim.get_length() if dim.is_static else None
-            for dim in graph.outputs[0].get_partial_shape()
-        ]
+            graph, checks_indices = _graph(model, takes, gives, rows=rows)
+        shapes = [_sides(output) for output in graph.outputs[: len(gives)]]
     except MemoryError:
         raise
     except Exception as exc:
         # Layers raise anything on input that does not fit.
         raise ModelRefusedError(
-            f"the model does not take {takes} on OpenVINO ({error_line(exc)}); publish it with the "
+            f"the model does not take {taken} on OpenVINO ({error_line(exc)}); publish it with the "
             "item shape and dtype of its Input layer, or predict it with FORNADA_ENGINE=keras"
         ) from exc
-    check_output_shape(outputs, tile_items=rows, takes=takes)
-    predict = _guarded(_compiled(graph, streams=streams, precision=precision))
-    return with_checked_sizes(predict, model, item_dtype=item_dtype) if rows is None else predict
+    check_output_shapes(shapes, tile_items=rows, takes=taken)
+    check_outputs_said(shapes, gives, takes=taken)
+    compiled = _compiled(graph, streams=streams, precision=precision)
+    predict = _guarded(compiled, gives, checks_indices=checks_indices)
+    return with_checked_sizes(predict, model, takes=takes) if rows is None else predict
 
 
-def _graph(model: Any, *, shape: Sequence[int | None], dtype: str) -> Any:
+def _sides(output: Any) -> list[int | None]:
+    sides = output.get_partial_shape()
+    if sides.rank.is_dynamic:
+        raise ValueError("an output has no fixed number of axes")
+    return [side.get_length() if side.is_static else None for side in sides]
+
+
+def _graph(
+    model: Any, takes: Sequence[InputTensor], gives: Sequence[OutputTensor], *, rows: int | None
+) -> tuple[Any, bool]:
+    """The graph, and whether it has one more output: whether an index was outside of its table."""
     openvino: Any = sys.modules["openvino"]
     ops: Any = sys.modules["keras"].ops
     opset = importlib.import_module("openvino.opset16")
-    sides = openvino.PartialShape([-1 if side is None else side for side in shape])
-    items = opset.parameter(sides, openvino.Type(np.dtype(array_dtype(dtype))))
+    parameters, cast = [], []
+    for tensor in takes:
+        sides = [-1 if side is None else side for side in (rows, *tensor.shape)]
+        dtype = openvino.Type(np.dtype(tensor.numpy_dtype))
+        items = opset.parameter(openvino.PartialShape(sides), dtype)
+        parameters.append(items)
+        cast.append(ops.cast(ops.convert_to_tensor(items.output(0)), tensor.dtype))
     # Keras builds OpenVINO's graph by calling the layers.
-    outputs = call_model(model, ops.cast(ops.convert_to_tensor(items.output(0)), dtype))
-    numbers = ops.cast(outputs, "float32")
-    if len(numbers.shape) == 1:
-        numbers = ops.expand_dims(numbers, -1)
-    graph = with_index_check(numbers.output, items)
+    outputs = call_model(model, cast)
+    if len(outputs) != len(gives):
+        raise ValueError(f"it gives {len(outputs)} outputs, and its manifest says {len(gives)}")
+    numbers = []
+    for output, given in zip(outputs, gives, strict=True):
+        number = ops.cast(output, given.numpy_dtype)
+        if (len(number.shape), given.shape) == (1, [1]):
+            # A number an item was published as a vector of one.
+            number = ops.expand_dims(number, -1)
+        numbers.append(number.output)
+    graph, checks_indices = with_index_check(numbers, parameters)
     sink_transposes(graph)
-    return graph
+    return graph, checks_indices
 
 
 def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
@@ -136,10 +162,8 @@ def _compiled(graph: Any, *, streams: int, precision: Precision) -> Any:
         ) from exc
 
 
-def _guarded(compiled: Any) -> Predict:
+def _guarded(compiled: Any, gives: Sequence[OutputTensor], *, checks_indices: bool) -> Predict:
     openvino: Any = sys.modules["openvino"]
-    width = compiled.output(0).get_partial_shape()[1].get_length()
-    checks_indices = len(compiled.outputs) > 1
     #: As many as there ever were concurrent calls.
     idle: list[Any] = []
 
@@ -149,28 +173,45 @@ def _guarded(compiled: Any) -> Predict:
         except IndexError:
             return compiled.create_infer_request()
 
-    def predict(tile: Array) -> NDArray[np.float32]:
-        outputs = np.empty((len(tile), width), np.float32)
+    def predict(tile: Rows) -> Rows:
+        # Where a size is known only after the call, OpenVINO allocates.
+        outputs = [_space(tensor, len(tile)) for tensor in gives]
         try:
-            _check_32_bits(tile)
-            items = openvino.Tensor(_as_writable(tile), shared_memory=True)
-            results = openvino.Tensor(outputs, shared_memory=True)
+            for array in tile.arrays:
+                _check_32_bits(array)
             request = borrow()
             try:
-                request.set_input_tensor(items)
-                request.set_output_tensor(0, results)
+                for number, array in enumerate(tile.arrays):
+                    items = openvino.Tensor(_as_writable(array), shared_memory=True)
+                    request.set_input_tensor(number, items)
+                for number, space in enumerate(outputs):
+                    if space is not None:
+                        results = openvino.Tensor(space, shared_memory=True)
+                        request.set_output_tensor(number, results)
                 # Otherwise it copies the outputs, to return them as well.
                 with memory_errors():
                     request.infer(share_outputs=True)
                 if checks_indices:
-                    _check_indices(request.get_output_tensor(1).data)
+                    _check_indices(request.get_output_tensor(len(gives)).data)
+                return Rows(
+                    *(
+                        request.get_output_tensor(number).data.copy() if space is None else space
+                        for number, space in enumerate(outputs)
+                    )
+                )
             finally:
                 idle.append(request)
         except (RuntimeError, ValueError, TypeError) as exc:
             raise prediction_error(tile, exc) from exc
-        return outputs
 
     return predict
+
+
+def _space(tensor: OutputTensor, row_count: int) -> Array | None:
+    """Memory for an output; `None` where its size follows from the items."""
+    if tensor.is_open:
+        return None
+    return np.empty((row_count, *tensor.fixed_shape), tensor.numpy_dtype)
 
 
 def _check_32_bits(tile: Array) -> None:
@@ -223,7 +264,8 @@ class OpenVINOEngine:
         artifact: Path,
         *,
         where: str,
-        takes: InputTensor,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
         allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one graph per size."""
@@ -237,14 +279,10 @@ class OpenVINOEngine:
             compile=lambda tile_items: compile_predict(
                 model,
                 tile_items=tile_items,
-                item_shape=takes.shape,
-                item_dtype=takes.dtype,
+                takes=takes,
+                gives=gives,
                 streams=self.streams,
                 precision=self._precision,
             ),
-            work=estimate(
-                model,
-                item_shape=takes.shape,
-                item_dtype=takes.dtype,
-            ),
+            work=estimate(model, takes=takes),
         )

@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 
 
-def with_index_check(outputs: Any, items: Any) -> Any:
-    """The graph from `items`, a parameter, to `outputs`.
+def with_index_check(outputs: Sequence[Any], items: Sequence[Any]) -> tuple[Any, bool]:
+    """The graph from `items`, its parameters, to `outputs`, and whether it has one more output.
 
-    Where it looks up indices that follow from the items, such as tokens in an embedding, it has a
-    second output, a boolean: whether one was outside of its table.
+    Where it looks up indices that follow from the items, such as tokens in an embedding, that is
+    a boolean: whether one was outside of its table.
     """
     openvino: Any = importlib.import_module("openvino")
-    graph = openvino.Model([outputs], [items])
-    outside = [_is_outside(lookup) for lookup in _lookups(graph, items.get_name())]
+    graph = openvino.Model(list(outputs), list(items))
+    outside = [_is_outside(lookup) for lookup in _lookups(graph, {i.get_name() for i in items})]
     if not outside:
-        return graph
+        return graph, False
     opset: Any = importlib.import_module("openvino.opset16")
     any_outside = outside[0]
     for other in outside[1:]:
         any_outside = opset.logical_or(any_outside, other)
-    return openvino.Model([outputs, any_outside.output(0)], [items])
+    return openvino.Model([*outputs, any_outside.output(0)], list(items)), True
 
 
-def _lookups(graph: Any, items_name: str) -> Sequence[Any]:
-    """The gathers of a table of known size whose indices follow from the items."""
-    follow, found = {items_name}, []
+def _lookups(graph: Any, items: set[str]) -> Sequence[Any]:
+    """The gathers of a table of known size whose indices follow from the items, by their names."""
+    follow, found = set(items), []
     for operation in graph.get_ordered_ops():
         sources = [value.get_node().get_name() for value in operation.input_values()]
         if follow.isdisjoint(sources):
