@@ -1,5 +1,6 @@
 """Real servers for the tests: each pytest process starts its own, with its own credentials."""
 
+import gc
 import os
 import signal
 import time
@@ -20,6 +21,11 @@ from fornada.storage.s3.store import S3ObjectStore
 from .boto_files import read_once
 from .deployment import environ_of, own_environ, unused_database, with_new_bucket
 from .scheduling import ByDeployment, longest_first
+
+
+def pytest_configure() -> None:
+    """Look for circular garbage rarely: else it takes a sixth of the tests' CPU."""
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDeployment:
