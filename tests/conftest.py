@@ -159,11 +159,11 @@ def object_store(request: pytest.FixtureRequest) -> ObjectStore:
 
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
-    """`wait_until(predicate, timeout_s=10)`: return once it is true, fail if it stays false."""
+    """`wait_until(predicate, timeout_s=60)`: return once it is true, fail if it stays false."""
     return _wait_until
 
 
-def _wait_until(predicate: Callable[[], object], timeout_s: float = 10.0) -> None:
+def _wait_until(predicate: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not predicate():
         if time.monotonic() > deadline:
