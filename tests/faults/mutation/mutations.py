@@ -277,14 +277,25 @@ MUTATIONS = (
         path="fornada/jobs/upkeep/looks.py",
         old="self._recovery.open_job(job_id)",
         new="pass",
-        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-large]",),
+        tests=(
+            f"{_FORGED}a_reconciler_that_looks_at_a_job_corrects_that_it_ended[key-conditional-large]",
+        ),
+    ),
+    Mutation(
+        name="end-in-redis-believed",
+        path="worker/shards/attempts.py",
+        old="if self._ended.has_ended(run.job_id):",
+        new="if True:",
+        tests=(f"{_FORGED}a_job_that_redis_calls_ended_is_run[no key-unconditional-large]",),
     ),
     Mutation(
         name="small-jobs-lost-twice-not-looked-at",
         path="fornada/jobs/upkeep/reconciler.py",
         old="if lost is not None and not job.was_lost:",
         new="if lost is not None:",
-        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-small]",),
+        tests=(
+            f"{_FORGED}a_reconciler_that_looks_at_a_job_corrects_that_it_ended[key-conditional-small]",
+        ),
     ),
     Mutation(
         name="first-attempt-does-not-look",
