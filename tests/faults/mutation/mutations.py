@@ -451,9 +451,16 @@ MUTATIONS = (
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
+        name="long-lease-believed",
+        path="fornada/coordination/lua/clock.lua",
+        old="lease_ms = math.min(lease_ms, most_ms)",
+        new="lease_ms = tonumber(lease_ms)",
+        tests=(f"{_COORDINATION}a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own",),
+    ),
+    Mutation(
         name="lease-ignored-in-memory",
         path="fornada/coordination/counters.py",
-        old="elif holder_of(self.leases.get(shard), clocks) not in {None, claim.attempt}:",
+        old="elif self._holder(shard, clocks, lease) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
