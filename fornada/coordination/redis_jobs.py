@@ -171,12 +171,14 @@ class RedisOpenJobs:
 
     @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        with self._redis.pipeline() as pipe:
-            for job_id in job_ids:
-                pipe.srem(redis_keys.OPEN_JOBS, job_id)
-                pipe.zrem(redis_keys.NEWEST_JOBS, job_id)
-                pipe.hdel(redis_keys.UNREADABLE_JOBS, job_id)
-            pipe.execute()
+        every = list(job_ids)
+        for start in range(0, len(every), _JOBS_PER_CALL):
+            some = every[start : start + _JOBS_PER_CALL]
+            with self._redis.pipeline() as pipe:
+                pipe.srem(redis_keys.OPEN_JOBS, *some)
+                pipe.zrem(redis_keys.NEWEST_JOBS, *some)
+                pipe.hdel(redis_keys.UNREADABLE_JOBS, *some)
+                pipe.execute()
 
     @translated
     def end_jobs(self, states: Mapping[str, str]) -> None:
