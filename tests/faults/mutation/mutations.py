@@ -1208,9 +1208,22 @@ MUTATIONS = (
     ),
     # Models that a worker declines, jobs that cannot be read, and buckets.
     Mutation(
+        name="address-in-outcomes",
+        path="worker/shards/service.py",
+        old="        return exc.public_text\n",
+        new="        return str(exc)\n",
+        tests=(
+            (
+                "tests/unit/worker/shards/test_public_texts.py::"
+                "test_what_a_submitter_reads_of_a_refusal_has_no_address"
+                "[conditional-input/0.npy-error1-dead-fewer bytes than the range asks]"
+            ),
+        ),
+    ),
+    Mutation(
         name="refusal-ends-the-job",
         path="worker/compute/declined_models.py",
-        old="raise ModelDeclinedError(str(exc)) from exc",
+        old="raise ModelDeclinedError(str(exc)).with_public_text(exc.public_text) from exc",
         new="raise ModelUnusableError(str(exc)) from exc",
         tests=(
             f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-ModelRefusedError]",
@@ -1219,7 +1232,7 @@ MUTATIONS = (
     Mutation(
         name="decline-ends-the-job",
         path="worker/shards/service.py",
-        old="            self._models.decline(manifest.model, str(exc))\n            raise\n",
+        old="            self._models.decline(manifest.model, exc)\n            raise\n",
         new='            self._endings.end(manifest, "FAILED", str(exc))\n'
         "            raise Settled(ShardResult.FAILED) from exc\n",
         tests=(
