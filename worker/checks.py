@@ -66,7 +66,7 @@ def _load_and_predict(
         nonlocal tile
         if settings.max_batch_size is not None:
             return settings.max_batch_size
-        found = kept.find(manifest)
+        found = kept.find(manifest, work)
         tile = "as kept" if found else "chosen here, not kept"
         found = found or kept.choose(manifest, compile_for, work)
         tile = f"{tile}: {found.summary}"

@@ -114,11 +114,11 @@ class ModelCache:
         """Why this process does not try to load the model now."""
         return self._declined.why(pin)
 
-    def decline(self, pin: ModelPin, why: str) -> None:
+    def decline(self, pin: ModelPin, exc: FornadaError) -> None:
         """Do not try to load the model for a while."""
         if self._declined.why(pin) is None:
-            wait_s = self._declined.note(pin, why)
-            self._events.tell(ModelDeclined(model=pin, why=why, retry_in_s=wait_s))
+            wait_s = self._declined.note(pin, exc.public_text)
+            self._events.tell(ModelDeclined(model=pin, why=str(exc), retry_in_s=wait_s))
 
     def warm(self, refs: Iterable[str]) -> None:
         """Load models before they are needed; those that fail are logged.
@@ -160,7 +160,7 @@ class ModelCache:
                     return known
                 model = self._load(manifest)
             except ModelDeclinedError as exc:
-                self.decline(pin, str(exc))
+                self.decline(pin, exc)
                 raise
             self._declined.forget(pin)
             with self._lock:

@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from fornada import keys
-from fornada.errors import ObjectNotFoundError
+from fornada.errors import LaterVersionError, MessageError, ObjectNotFoundError
 from fornada.events import SILENT, Events, ModelCalibrated
 from fornada.formats.rows import blank_rows
-from fornada.records import SCHEMA_VERSION, Record, now
+from fornada.logs import get_logger
+from fornada.records import SCHEMA_VERSION, Record, now, sha256_hex
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
 from model_store.engines.artifact.work import Work
@@ -19,6 +20,8 @@ from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind
+
+log = get_logger(__name__)
 
 #: `decide` of the coordination: returns the first answer that anyone gave to a question.
 Decide = Callable[[str, bytes], bytes]
@@ -40,6 +43,12 @@ _LONGEST_S = 0.05
 #: Measurements per candidate, of which the shortest counts, and the duration of each.
 _TRIES = 4
 _TRY_S = 0.004
+#: The most numbers, in bytes, that a layer makes in a call.
+_MOST_OUTPUT_BYTES = 256 * 2**20
+#: How far a kept tile may be from the estimate, which differs from release to release.
+_FACTOR = 4
+_MOST_BYTES = 64 * 1024
+_MOST_TRIALS = 32
 
 
 class Trial(Record):
@@ -56,8 +65,16 @@ class Calibration(Record):
     tile_items: int = Field(ge=1, le=MAX_BATCH_SIZE)
     engine: str
     machine: str
-    trials: list[Trial]
+    trials: list[Trial] = Field(max_length=_MOST_TRIALS)
     created_at: AwareDatetime
+
+    def is_possible(self, work: Work, *, engine: str, machine: str) -> bool:
+        """Whether this can be the calibration of such a model on this engine and machine."""
+        if work.is_light:
+            tiles = range(TILES[0], _most_measured(work) + 1)
+        else:
+            tiles = range(work.call_items // _FACTOR, work.call_items * _FACTOR + 1)
+        return self.tile_items in tiles and (self.engine, self.machine) == (engine, machine)
 
     @property
     def summary(self) -> str:
@@ -103,13 +120,13 @@ class Calibrations:
         """The rows of the model's predict calls; chooses them if no worker has.
 
         Raises:
-            MessageError: The stored calibration is malformed.
+            LaterVersionError: The stored calibration is one that only later releases read.
             StoreError: The store cannot be reached.
         """
-        found = self.find(manifest)
+        found = self.find(manifest, work)
         if found is None:
             began_s = time.monotonic()
-            found = self._keep(manifest, self.choose(manifest, compile_for, work))
+            found = self._keep(manifest, self.choose(manifest, compile_for, work), work)
             self._events.tell(
                 ModelCalibrated(
                     model=manifest.pin,
@@ -120,20 +137,48 @@ class Calibrations:
             )
         return found.tile_items
 
-    def find(self, manifest: ModelManifest) -> Calibration | None:
-        """The stored calibration of the model, if there is one."""
-        key = self._key(manifest)
+    def find(self, manifest: ModelManifest, work: Work) -> Calibration | None:
+        """The stored calibration of the model, if there is one that can be its own.
+
+        Raises:
+            LaterVersionError: Only later releases read it.
+            StoreError: The store cannot be reached.
+        """
+        stored = self._stored(manifest)
+        return None if stored is None else self._believed(manifest, stored, work)
+
+    def _stored(self, manifest: ModelManifest) -> bytes | None:
         try:
-            data = self._objects.get(key).data
+            return self._objects.get(self._key(manifest), max_bytes=_MOST_BYTES).data
         except ObjectNotFoundError:
             return None
-        return Calibration.from_json(data, where=key)
+
+    def _believed(self, manifest: ModelManifest, data: bytes, work: Work) -> Calibration | None:
+        """The calibration in `data`. Who can write there could have workers end for memory."""
+        key = self._key(manifest)
+        try:
+            found = Calibration.from_json(data, where=key)
+        except LaterVersionError:
+            raise
+        except MessageError as exc:
+            log.warning("calibration not believed", model=str(manifest), why=str(exc))
+            return None
+        if found.is_possible(work, engine=self._engine, machine=self._machine):
+            return found
+        why = f"{key} has {found.tile_items} rows a call, on {found.engine}, {found.machine}"
+        log.warning("calibration not believed", model=str(manifest), why=why)
+        return None
 
     def choose(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> Calibration:
         """Measure the model if it is light; store nothing."""
         tile_items, trials = work.call_items, list[Trial]()
         if work.is_light:
-            bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
+            bench = _Bench(
+                manifest,
+                compile_for,
+                most_items=_most_measured(work),
+                stopwatch=self._stopwatch,
+            )
             tile_items, trials = bench.best(), bench.trials()
         return Calibration(
             tile_items=tile_items,
@@ -143,14 +188,22 @@ class Calibrations:
             created_at=now(),
         )
 
-    def _keep(self, manifest: ModelManifest, calibration: Calibration) -> Calibration:
+    def _keep(self, manifest: ModelManifest, calibration: Calibration, work: Work) -> Calibration:
         """Store it unless another worker was first; return the one that holds."""
         key, data = self._key(manifest), calibration.to_json()
+        instead_of = self._stored(manifest)
+        if instead_of is not None and self._believed(manifest, instead_of, work) is None:
+            # Of the workers that do not believe it, one measures for all.
+            data = self._decide(f"calibration {key} for {sha256_hex(instead_of)}", data)
+            calibration = self._believed(manifest, data, work) or calibration
+            self._objects.put(key, calibration.to_json())
+            return calibration
         if not self._objects.conditional_writes:
             data = self._decide(f"calibration {key}", data)
-        if self._objects.put_if_absent(key, data):
-            return Calibration.from_json(data, where=key)
-        return self.find(manifest) or calibration
+            calibration = self._believed(manifest, data, work) or calibration
+        if self._objects.put_if_absent(key, calibration.to_json()):
+            return calibration
+        return self.find(manifest, work) or calibration
 
     def _key(self, manifest: ModelManifest) -> str:
         return keys.model_calibration(manifest.digest, f"{self._engine} on {self._machine}")
@@ -194,9 +247,11 @@ class _Bench:
         manifest: ModelManifest,
         compile_for: Compile,
         *,
+        most_items: int,
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
+        self._most_items = most_items
         self._takes = manifest.inputs
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
@@ -209,7 +264,8 @@ class _Bench:
         tile = TILES[0] if is_slow else _FIRST
         for larger in (t for t in TILES if t > tile):
             too_long = self._call_s(tile) * larger / tile > _LONGEST_S
-            if too_long or not self._extrapolates_cheaper(larger):
+            too_large = larger > self._most_items
+            if too_long or too_large or not self._extrapolates_cheaper(larger):
                 break
             self._measure(tile, larger)
             if _item_s(larger, self._busy_s[larger]) >= _item_s(tile, self._busy_s[tile]):
@@ -275,6 +331,12 @@ class _Bench:
             predict(rows)
             self._calls[tile] = lambda: predict(rows)
         return self._calls[tile]
+
+
+def _most_measured(work: Work) -> int:
+    """The largest candidate for a light model: its call has to fit in memory."""
+    fitting = _MOST_OUTPUT_BYTES // max(1, work.output_bytes)
+    return max((tile for tile in TILES if tile <= fitting), default=TILES[0])
 
 
 def _item_s(tile: int, busy_s: float) -> float:

@@ -171,11 +171,11 @@ def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
     try:
         return work(*arguments)
     except JobRefusedError as exc:
-        return {"failed": "job", "message": str(exc)}
+        return {"failed": "job", "message": str(exc), "public": exc.public_text}
     except ModelDeclinedError as exc:
-        return {"failed": "declined", "message": str(exc)}
+        return {"failed": "declined", "message": str(exc), "public": exc.public_text}
     except FornadaError as exc:
-        return {"failed": exc.fault, "message": str(exc)}
+        return {"failed": exc.fault, "message": str(exc), "public": exc.public_text}
     except OSError as exc:
         # A full disk, for example: dying of it would blame the items.
         return {"failed": "transient", "message": str(exc)}

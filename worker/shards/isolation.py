@@ -228,4 +228,5 @@ def _raise_failure(answer: dict[str, Any]) -> None:
         "declined": ModelDeclinedError,
     }
     if "failed" in answer:
-        raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])
+        kind, text = kinds.get(answer["failed"], StoreUnavailableError), answer["message"]
+        raise kind(text).with_public_text(answer.get("public", text))

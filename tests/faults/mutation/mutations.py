@@ -277,14 +277,25 @@ MUTATIONS = (
         path="fornada/jobs/upkeep/looks.py",
         old="self._recovery.open_job(job_id)",
         new="pass",
-        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-large]",),
+        tests=(
+            f"{_FORGED}a_reconciler_that_looks_at_a_job_corrects_that_it_ended[key-conditional-large]",
+        ),
+    ),
+    Mutation(
+        name="end-in-redis-believed",
+        path="worker/shards/attempts.py",
+        old="if self._ended.has_ended(run.job_id):",
+        new="if True:",
+        tests=(f"{_FORGED}a_job_that_redis_calls_ended_is_run[no key-unconditional-large]",),
     ),
     Mutation(
         name="small-jobs-lost-twice-not-looked-at",
         path="fornada/jobs/upkeep/reconciler.py",
         old="if lost is not None and not job.was_lost:",
         new="if lost is not None:",
-        tests=(f"{_FORGED}a_job_that_redis_calls_ended_ends[key-conditional-small]",),
+        tests=(
+            f"{_FORGED}a_reconciler_that_looks_at_a_job_corrects_that_it_ended[key-conditional-small]",
+        ),
     ),
     Mutation(
         name="first-attempt-does-not-look",
@@ -440,9 +451,16 @@ MUTATIONS = (
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
+        name="long-lease-believed",
+        path="fornada/coordination/lua/clock.lua",
+        old="lease_ms = math.min(lease_ms, most_ms)",
+        new="lease_ms = tonumber(lease_ms)",
+        tests=(f"{_COORDINATION}a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own",),
+    ),
+    Mutation(
         name="lease-ignored-in-memory",
         path="fornada/coordination/counters.py",
-        old="elif holder_of(self.leases.get(shard), clocks) not in {None, claim.attempt}:",
+        old="elif self._holder(shard, clocks, lease) not in {None, claim.attempt}:",
         new="elif False:",
         tests=(
             f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[memory]",
@@ -1190,9 +1208,22 @@ MUTATIONS = (
     ),
     # Models that a worker declines, jobs that cannot be read, and buckets.
     Mutation(
+        name="address-in-outcomes",
+        path="worker/shards/service.py",
+        old="        return exc.public_text\n",
+        new="        return str(exc)\n",
+        tests=(
+            (
+                "tests/unit/worker/shards/test_public_texts.py::"
+                "test_what_a_submitter_reads_of_a_refusal_has_no_address"
+                "[conditional-input/0.npy-error1-dead-fewer bytes than the range asks]"
+            ),
+        ),
+    ),
+    Mutation(
         name="refusal-ends-the-job",
         path="worker/compute/declined_models.py",
-        old="raise ModelDeclinedError(str(exc)) from exc",
+        old="raise ModelDeclinedError(str(exc)).with_public_text(exc.public_text) from exc",
         new="raise ModelUnusableError(str(exc)) from exc",
         tests=(
             f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-ModelRefusedError]",
@@ -1201,7 +1232,7 @@ MUTATIONS = (
     Mutation(
         name="decline-ends-the-job",
         path="worker/shards/service.py",
-        old="            self._models.decline(manifest.model, str(exc))\n            raise\n",
+        old="            self._models.decline(manifest.model, exc)\n            raise\n",
         new='            self._endings.end(manifest, "FAILED", str(exc))\n'
         "            raise Settled(ShardResult.FAILED) from exc\n",
         tests=(
