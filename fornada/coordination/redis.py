@@ -83,7 +83,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(settings), queue=settings.queue)
+        return cls(client=connected(address), queue=settings.queue)
 
     @translated
     def refuse_cluster(self) -> None:
