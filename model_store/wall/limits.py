@@ -1,14 +1,14 @@
 """What a process behind the wall may take, from the size of the artifact that it loads."""
 
 import contextlib
-import ctypes
 import math
 import os
 import resource
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from fornada.child_process import end_with_parent
 
 #: TensorFlow and Keras take 0.3 GiB of data once imported, a network of `keras.applications` 0.2 to
 #: 1 GiB beside its weights.
@@ -22,8 +22,6 @@ _BYTES_A_SECOND = 4 * 2**20
 _MOST_FILE_BYTES = 4 * 2**30
 _STACK_BYTES = 8 * 2**20
 _RECURSION_DEPTH = 1000
-#: From <linux/prctl.h>.
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +69,8 @@ def apply_limits(*, data_bytes: int, cpu_s: int) -> None:
         own = most if given == resource.RLIM_INFINITY else min(most, given)
         resource.setrlimit(kind, (own, own))
     sys.setrecursionlimit(_RECURSION_DEPTH)
+    end_with_parent()
     if sys.platform == "linux":
-        # Native code that hangs never sees that its stdin was closed.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):
             # Where memory is short, the kernel is to end this process, not the worker.
             Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,10 +1,8 @@
 """The isolated process: predicts ranges of one shard's items, or dies over them."""
 
 import argparse
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fornada import logs
+from fornada.child_process import end_with_parent
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import (
@@ -45,9 +44,6 @@ from worker.compute.tile_choice import tile_chooser
 from worker.compute.together import call_sizes
 from worker.shards.job_check import check_says_what_its_model_says
 
-#: From <linux/prctl.h>.
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Answer requests from stdin until it closes."""
@@ -55,7 +51,7 @@ def main() -> None:
     parser.add_argument("job_id")
     parser.add_argument("shard", type=int)
     arguments = parser.parse_args()
-    _end_with_worker()
+    end_with_parent()
     # Other output, of native code too, must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -66,12 +62,6 @@ def main() -> None:
         request = json.loads(line)
         answer = _answered(shard.load) if "load" in request else _answered(shard.predict, request)
         answers.write(json.dumps(answer) + "\n")
-
-
-def _end_with_worker() -> None:
-    """Have the kernel end this process with the worker: hung native code reads no stdin."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Shard:

@@ -1163,7 +1163,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="wall-without-end",
-        path="model_store/wall/process.py",
+        path="fornada/child_process.py",
         old="        timer.start()\n",
         new="",
         tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
