@@ -36,17 +36,23 @@ class WallLimits:
 
     @classmethod
     def of_artifact(
-        cls, size_bytes: int, *, golden_count: int = 0, most_s: float = math.inf
+        cls,
+        size_bytes: int,
+        *,
+        golden_count: int = 0,
+        call_bytes: int = 0,
+        most_s: float = math.inf,
     ) -> "WallLimits":
         """The limits for an artifact.
 
         Args:
             size_bytes: Of the `.keras` file.
             golden_count: Items of a golden batch that its publisher gives, a second each.
+            call_bytes: What a call may take whose rows an operator has set.
             most_s: What the caller can wait.
         """
         return cls(
-            data_bytes=_BASE_BYTES + _BYTES_OF_A_BYTE * size_bytes,
+            data_bytes=_BASE_BYTES + _BYTES_OF_A_BYTE * size_bytes + call_bytes,
             time_s=min(most_s, _BASE_S + size_bytes / _BYTES_A_SECOND + golden_count),
         )
 
@@ -77,12 +83,28 @@ def apply_limits(*, data_bytes: int, cpu_s: int) -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has taken, with the pages of files that it uses."""
+    """The most memory that this process has taken, with the pages of files that it uses.
+
+    Since `forget_peak`, where the system can forget it.
+    """
+    # What it was before it became this program would count in `ru_maxrss`, too.
+    return _status_bytes("VmHWM:") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_bytes() -> int:
+    """The memory that this process takes now; 0 where the system does not say."""
+    return _status_bytes("VmRSS:")
+
+
+def forget_peak() -> None:
+    """Have `peak_bytes` start anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status_bytes(name: str) -> int:
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        pass
-    # What it was before it became this program would count, too.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)

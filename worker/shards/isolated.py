@@ -40,7 +40,7 @@ from worker.compute.declined_models import faults_of_loading
 from worker.compute.first_load import FirstLoads
 from worker.compute.halving import Probabilities, predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
-from worker.compute.tile_choice import tile_chooser
+from worker.compute.tile_choice import TileChoice, calibrations
 from worker.compute.together import call_sizes
 from worker.shards.job_check import check_says_what_its_model_says
 
@@ -89,16 +89,11 @@ class _Shard:
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
         check_says_what_its_model_says(self._manifest, manifest)
-        FirstLoads(self._settings, models=self._models, disk=disk).check(manifest, artifact)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
-        self._predictor = EnginePredictor(
-            manifest,
-            artifact,
-            engine=engine,
-            models=self._models,
-            choose_tile=tile_chooser(
-                self._settings,
+        tiles = TileChoice(
+            self._settings,
+            kept=calibrations(
                 objects=self._objects,
                 decide=SignedDecisions(
                     RedisCoordination.from_settings(self._settings),
@@ -106,6 +101,17 @@ class _Shard:
                 ).decide,
                 engine=engine,
             ),
+        )
+        first_loads = FirstLoads(
+            self._settings, models=self._models, disk=disk, known_items=tiles.known_items
+        )
+        most_items = first_loads.check(manifest, artifact)
+        self._predictor = EnginePredictor(
+            manifest,
+            artifact,
+            engine=engine,
+            models=self._models,
+            choose_tile=tiles.chooser(most_items),
         )
         return {"engine": self._predictor.engine}
 

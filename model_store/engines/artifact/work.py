@@ -29,6 +29,10 @@ _OPEN_SIZE = 256
 _SHRINKING = 16
 
 
+#: The rows of calls of a light model, from which a worker chooses.
+TILES = (16, 32, 64, 256, 1024, 4096)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
     """An estimate of a model's calls, equal in every process that loads the same artifact."""

@@ -41,6 +41,7 @@ _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
 _WALL = "tests/unit/model_store/wall/test_process.py::test_"
 _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
@@ -914,9 +915,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="rows-of-open-sizes-follow-from-the-tile-alone",
-        path="worker/compute/predictor.py",
-        old="return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))",
-        new="return self.tile_items",
+        path="model_store/engines/open_sizes.py",
+        old="return min(OPEN_TILE_ITEMS, 1 << max(0, fitting.bit_length() - 1))",
+        new="return OPEN_TILE_ITEMS",
         tests=(f"{_PREDICTOR}the_rows_of_a_call_follow_from_the_shape_where_it_is_open",),
     ),
     Mutation(
@@ -1172,9 +1173,35 @@ MUTATIONS = (
     Mutation(
         name="wall-skipped",
         path="worker/compute/model_cache.py",
-        old="            self._first_load(manifest, artifact)\n",
-        new="",
+        old="            most_items = self._first_load(manifest, artifact)\n",
+        new="            most_items = None\n",
         tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed[conditional]",),
+    ),
+    Mutation(
+        name="call-over-memory",
+        path="worker/compute/first_load.py",
+        old="if call.peak_bytes <= self._call_bytes and ",
+        new="if ",
+        tests=(
+            f"{_FIRST_LOAD}a_call_has_no_more_rows_than_were_tried_or_fit_into_memory",
+            f"{_FIRST_LOAD}a_model_whose_calls_are_too_much_for_this_machine_goes_back[changed0-None]",
+        ),
+    ),
+    Mutation(
+        name="rows-never-tried",
+        path="worker/compute/first_load.py",
+        old="if not calls or (wanted or 0) > calls[-1].tile_items:",
+        new="if not calls:",
+        tests=(f"{_FIRST_LOAD}rows_that_were_never_tried_are_tried_here_first",),
+        raises="fornada.errors.ModelWallError",
+    ),
+    Mutation(
+        name="more-rows-than-were-tried",
+        path="worker/compute/tile_choice.py",
+        old="tiles = [tile for tile in TILES if tile <= most_items]",
+        new="tiles = TILES",
+        tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
+        raises="fornada.errors.ModelDeclinedError",
     ),
     # The bytes.
     Mutation(
