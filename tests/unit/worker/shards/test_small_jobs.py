@@ -332,10 +332,14 @@ def test_out_of_memory_ends_a_bundle_too(world: Any) -> None:
 
 
 def forged(job: JobManifest, **changes: object) -> ShardMessage:
-    """A message with the job's id and another manifest."""
-    other = job.model_copy(update=changes)
+    """A message with the job's id and another manifest, signed."""
+    text = job.model_copy(update=changes).to_json()
     return ShardMessage(
-        schema_version=2, job_id=job.job_id, shard=0, manifest=other.to_json().decode()
+        schema_version=2,
+        job_id=job.job_id,
+        shard=0,
+        manifest=text.decode(),
+        hmac=TEST_KEYS.sign("manifest", job.job_id, text),
     )
 
 
