@@ -272,7 +272,9 @@ def _check_group(h5py: Any, file: Any, where: str) -> tuple[int, int]:
                 _check_dataset(child, where, where_in)
                 size = math.prod(child.shape or ())
                 element_count += size
-                declared_bytes += size * int(child.dtype.itemsize)
+                # A chunk is unpacked whole, however few of its numbers are wanted.
+                unpacked_size = max(size, math.prod(child.chunks or ()))
+                declared_bytes += unpacked_size * int(child.dtype.itemsize)
             else:
                 raise refusal(where, f"has neither group nor dataset in its weights: {where_in}")
     return declared_bytes, element_count
@@ -285,6 +287,9 @@ def _check_dataset(dataset: Any, where: str, where_in: str) -> None:
     if dataset.dtype.kind not in "fiubV" or dataset.dtype.names or dataset.dtype.hasobject:
         raise refusal(where, f"has weights of dtype {dataset.dtype}: {where_in}")
     creation = dataset.id.get_create_plist()
-    filters = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())}
-    if not filters <= _HDF5_FILTERS:
+    filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
+    if not set(filters) <= _HDF5_FILTERS:
         raise refusal(where, f"packs weights with a foreign filter: {where_in}")
+    if len(set(filters)) != len(filters):
+        # Each time may unpack to a thousand times the bytes, of which nothing says how many.
+        raise refusal(where, f"packs weights more than once: {where_in}")

@@ -153,7 +153,7 @@ def _sequence_length(operation: Any, output_rank: int) -> int:
         tensor.shape[1] or _OPEN_SIZE
         for node in operation._inbound_nodes  # noqa: SLF001 - as in `output_shapes`
         for tensor in node.input_tensors
-        if len(tensor.shape) > output_rank
+        if len(tensor.shape) > max(1, output_rank)
     ]
     return max(lengths, default=1)
 

@@ -259,6 +259,15 @@ def test_weights_that_are_not_hdf5_are_refused() -> None:
     assert "HDF5 cannot read" in _refusal(_artifact(weights=b"not hdf5"))
 
 
+def _packed_twice(file: h5py.File) -> None:
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_chunk((4,))
+    for _ in range(2):
+        creation.set_deflate(9)
+    space = h5py.h5s.create_simple((4,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, creation)
+
+
 @pytest.mark.parametrize(
     ("write", "fact"),
     [
@@ -282,8 +291,16 @@ def test_weights_that_are_not_hdf5_are_refused() -> None:
             lambda file: file.create_dataset("x", (10**9,), "f4", compression="lzf"),
             "foreign filter",
         ),
+        (
+            lambda file: file.create_dataset("x", (4,), "f4", chunks=(2**28,), maxshape=(None,)),
+            "declares 1073741872 bytes",
+        ),
+        (_packed_twice, "packs weights more than once: /x"),
     ],
-    ids=["external", "soft", "cycle", "type", "text", "columns", "file", "bomb", "filter"],
+    ids=[
+        *("external", "soft", "cycle", "type", "text", "columns", "file", "bomb", "filter"),
+        *("chunk", "twice"),
+    ],
 )
 def test_weights_that_are_not_plain_arrays_in_the_file_are_refused(
     write: Callable[[h5py.File], object], fact: str
