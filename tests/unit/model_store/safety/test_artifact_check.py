@@ -191,6 +191,14 @@ def test_a_vocabulary_is_bounded_text(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_file_of_many_members_is_refused() -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        for number in range(1000):
+            archive.writestr(f"assets/text_{number}/vocabulary.txt", b"a")
+
+    assert "holds 1003 members, over 1000" in _refusal(_artifact(write=write))
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_that_occurs_twice_is_refused() -> None:
     data = _artifact(write=lambda archive: archive.writestr("config.json", "{}"))
