@@ -89,7 +89,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(settings), queue=settings.queue, lease_s=settings.lease_s)
+        return cls(client=connected(address), queue=settings.queue, lease_s=settings.lease_s)
 
     @translated
     def refuse_cluster(self) -> None:

@@ -2,20 +2,26 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from fornada import keys
-from fornada.errors import LaterVersionError, MessageError, ObjectNotFoundError
+from fornada.errors import (
+    LaterVersionError,
+    MessageError,
+    ModelDeclinedError,
+    ObjectNotFoundError,
+)
 from fornada.events import SILENT, Events, ModelCalibrated
 from fornada.formats.rows import blank_rows
 from fornada.logs import get_logger
 from fornada.records import SCHEMA_VERSION, Record, now, sha256_hex
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
-from model_store.engines.artifact.work import Work
+from model_store.engines.artifact.work import TILES, Work
 from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
@@ -29,8 +35,6 @@ Decide = Callable[[str, bytes], bytes]
 #: Returns the clock and the processor time of the process, in seconds.
 Stopwatch = Callable[[], tuple[float, float]]
 
-#: The candidates, in rows per call.
-TILES = (16, 32, 64, 256, 1024, 4096)
 #: The first candidate measured. If its call takes longer than `_LONG_S`, the smallest is first.
 _FIRST = 64
 _LONG_S = 0.001
@@ -70,11 +74,8 @@ class Calibration(Record):
 
     def is_possible(self, work: Work, *, engine: str, machine: str) -> bool:
         """Whether this can be the calibration of such a model on this engine and machine."""
-        if work.is_light:
-            tiles = range(TILES[0], _most_measured(work) + 1)
-        else:
-            tiles = range(work.call_items // _FACTOR, work.call_items * _FACTOR + 1)
-        return self.tile_items in tiles and (self.engine, self.machine) == (engine, machine)
+        most = _most_measured(work) if work.is_light else work.call_items * _FACTOR
+        return self.tile_items <= most and (self.engine, self.machine) == (engine, machine)
 
     @property
     def summary(self) -> str:
@@ -116,17 +117,31 @@ class Calibrations:
         self._events = events
         self._stopwatch = stopwatch
 
-    def tile_items(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
+    def tile_items(
+        self,
+        manifest: ModelManifest,
+        compile_for: Compile,
+        work: Work,
+        *,
+        most_items: int | None = None,
+    ) -> int:
         """The rows of the model's predict calls; chooses them if no worker has.
+
+        Args:
+            manifest: The model.
+            compile_for: Compiles its calls.
+            work: What they cost.
+            most_items: The most rows of a call that may be made here; `None`: any number.
 
         Raises:
             LaterVersionError: The stored calibration is one that only later releases read.
+            ModelDeclinedError: It has more rows.
             StoreError: The store cannot be reached.
         """
         found = self.find(manifest, work)
         if found is None:
             began_s = time.monotonic()
-            found = self._keep(manifest, self.choose(manifest, compile_for, work), work)
+            found = self._keep(manifest, self.choose(manifest, compile_for, work, most_items), work)
             self._events.tell(
                 ModelCalibrated(
                     model=manifest.pin,
@@ -135,10 +150,20 @@ class Calibrations:
                     duration_s=time.monotonic() - began_s,
                 )
             )
+        if most_items is not None and found.tile_items > most_items:
+            # Another worker chose meanwhile; the next try begins with its choice.
+            raise ModelDeclinedError(
+                f"{manifest} is called with {found.tile_items} rows, and {most_items} were tried "
+                "here; it is tried again shortly"
+            )
         return found.tile_items
 
-    def find(self, manifest: ModelManifest, work: Work) -> Calibration | None:
+    def find(self, manifest: ModelManifest, work: Work | None = None) -> Calibration | None:
         """The stored calibration of the model, if there is one that can be its own.
+
+        Args:
+            manifest: The model.
+            work: What its calls cost; `None`: before it is loaded.
 
         Raises:
             LaterVersionError: Only later releases read it.
@@ -153,7 +178,9 @@ class Calibrations:
         except ObjectNotFoundError:
             return None
 
-    def _believed(self, manifest: ModelManifest, data: bytes, work: Work) -> Calibration | None:
+    def _believed(
+        self, manifest: ModelManifest, data: bytes, work: Work | None
+    ) -> Calibration | None:
         """The calibration in `data`. Who can write there could have workers end for memory."""
         key = self._key(manifest)
         try:
@@ -163,22 +190,25 @@ class Calibrations:
         except MessageError as exc:
             log.warning("calibration not believed", model=str(manifest), why=str(exc))
             return None
-        if found.is_possible(work, engine=self._engine, machine=self._machine):
+        if work is None or found.is_possible(work, engine=self._engine, machine=self._machine):
             return found
         why = f"{key} has {found.tile_items} rows a call, on {found.engine}, {found.machine}"
         log.warning("calibration not believed", model=str(manifest), why=why)
         return None
 
-    def choose(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> Calibration:
-        """Measure the model if it is light; store nothing."""
-        tile_items, trials = work.call_items, list[Trial]()
-        if work.is_light:
-            bench = _Bench(
-                manifest,
-                compile_for,
-                most_items=_most_measured(work),
-                stopwatch=self._stopwatch,
-            )
+    def choose(
+        self,
+        manifest: ModelManifest,
+        compile_for: Compile,
+        work: Work,
+        most_items: int | None = None,
+    ) -> Calibration:
+        """Measure the model if it is light; store nothing. Arguments as of `tile_items`."""
+        most_items = min(most_items or MAX_BATCH_SIZE, _most_measured(work))
+        tile_items, trials = min(work.call_items, most_items), list[Trial]()
+        tiles = [tile for tile in TILES if tile <= most_items]
+        if work.is_light and tiles:
+            bench = _Bench(manifest, compile_for, tiles=tiles, stopwatch=self._stopwatch)
             tile_items, trials = bench.best(), bench.trials()
         return Calibration(
             tile_items=tile_items,
@@ -209,20 +239,35 @@ class Calibrations:
         return keys.model_calibration(manifest.digest, f"{self._engine} on {self._machine}")
 
 
-def tile_chooser(
-    settings: Settings,
-    *,
-    objects: ObjectStore,
-    decide: Decide,
-    engine: Engine,
-    events: Events = SILENT,
-) -> ChooseTile:
-    """Chooses the rows that the settings give, or else those calibrated on this machine."""
-    fixed = settings.max_batch_size
-    if fixed is not None:
-        return lambda _manifest, _compile_for, _work: fixed
-    kept = calibrations(objects=objects, decide=decide, engine=engine, events=events)
-    return kept.tile_items
+class TileChoice:
+    """The rows that the settings give, or else those calibrated on this machine.
+
+    Args:
+        settings: `max_batch_size`.
+        kept: From `calibrations`.
+    """
+
+    def __init__(self, settings: Settings, *, kept: Calibrations) -> None:
+        self._fixed_items = settings.max_batch_size
+        self._kept = kept
+
+    def known_items(self, manifest: ModelManifest) -> int | None:
+        """The rows of the model's calls, if they do not have to be chosen.
+
+        Raises:
+            MessageError, StoreError: As `Calibrations.tile_items`.
+        """
+        if self._fixed_items is not None:
+            return self._fixed_items
+        found = self._kept.find(manifest)
+        return None if found is None else found.tile_items
+
+    def chooser(self, most_items: int | None) -> ChooseTile:
+        """Chooses among calls with at most so many rows; `None`: any number."""
+        fixed_items = self._fixed_items
+        if fixed_items is not None:
+            return lambda _manifest, _compile_for, _work: fixed_items
+        return partial(self._kept.tile_items, most_items=most_items)
 
 
 def calibrations(
@@ -247,11 +292,11 @@ class _Bench:
         manifest: ModelManifest,
         compile_for: Compile,
         *,
-        most_items: int,
+        tiles: Sequence[int],
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
-        self._most_items = most_items
+        self._tiles = tiles
         self._takes = manifest.inputs
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
@@ -260,12 +305,12 @@ class _Bench:
 
     def best(self) -> int:
         """The largest tile up to which every step made an item cheaper."""
-        is_slow = self._call_s(_FIRST) > _LONG_S
-        tile = TILES[0] if is_slow else _FIRST
-        for larger in (t for t in TILES if t > tile):
+        first = max(tile for tile in self._tiles if tile <= _FIRST)
+        is_slow = self._call_s(first) > _LONG_S
+        tile = self._tiles[0] if is_slow else first
+        for larger in (t for t in self._tiles if t > tile):
             too_long = self._call_s(tile) * larger / tile > _LONGEST_S
-            too_large = larger > self._most_items
-            if too_long or too_large or not self._extrapolates_cheaper(larger):
+            if too_long or not self._extrapolates_cheaper(larger):
                 break
             self._measure(tile, larger)
             if _item_s(larger, self._busy_s[larger]) >= _item_s(tile, self._busy_s[tile]):

@@ -41,6 +41,7 @@ _QUEUE = "tests/faults/test_queue_fuzzed.py::test_"
 _LOGS = "tests/unit/fornada/test_logs.py::test_"
 _PRIVATE = "tests/integration/worker/test_private_logs.py::test_"
 _FIRST_LOAD = "tests/unit/worker/compute/test_first_load.py::test_"
+_TILES = "tests/unit/worker/compute/test_tile_choice.py::test_"
 _WALL = "tests/unit/model_store/wall/test_process.py::test_"
 _CACHE = "tests/unit/worker/compute/test_model_cache.py::test_"
 _MACHINE = (
@@ -407,7 +408,6 @@ MUTATIONS = (
         "        committed = Committed(\n",
         tests=(
             f"{_SERVICE}a_store_that_fails_for_a_while_defers_without_counting[conditional-put_if_absent-/outcome/]",
-            _MACHINE,
         ),
     ),
     Mutation(
@@ -474,6 +474,7 @@ MUTATIONS = (
         old="  if failure:find('WRONGTYPE') and key:find('^fornada:') then\n",
         new="  if false then\n",
         tests=(f"{_COORDINATION}what_has_another_type_in_redis_is_as_good_as_lost[counters]",),
+        raises="fornada.errors.BrokerError",
     ),
     Mutation(
         name="any-count-of-shards",
@@ -600,7 +601,7 @@ MUTATIONS = (
         name="reconciler-enqueues-nothing",
         path="fornada/jobs/upkeep/reconciler.py",
         old="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards",
-        new="pass",
+        new="message_for(manifest, shard, deployment_keys=self._keys) for shard in shards[:0]",
         tests=(
             f"{_RECONCILER}shards_that_were_never_enqueued_are_enqueued_once[conditional]",
             _MACHINE,
@@ -681,7 +682,6 @@ MUTATIONS = (
         tests=(
             f"{_SMALL}a_carried_manifest_is_trusted_only_for_a_job_that_redis_knows[conditional]",
             f"{_SMALL}a_message_of_a_purged_job_brings_nothing_back[conditional]",
-            f"{_SMALL}a_delivery_long_after_the_end_changes_nothing[conditional]",
         ),
     ),
     Mutation(
@@ -765,15 +765,6 @@ MUTATIONS = (
         old="return {job_id for job_id, may_be in asked if may_be}",
         new="return {job_id for job_id, may_be in asked if may_be and False}",
         tests=(f"{_SMALL_RECONCILED}a_request_to_cancel_a_small_job_is_seen[conditional]",),
-    ),
-    Mutation(
-        name="keys-taken-for-ids-given-once",
-        path="worker/shards/attempts.py",
-        old="is_sole_writer = admission.is_first and is_generated_id(run.job_id)",
-        new="is_sole_writer = admission.is_first",
-        tests=(
-            f"{_SMALL}a_second_submitter_of_a_key_has_no_end_written_again[unconditional-small]",
-        ),
     ),
     Mutation(
         name="answered-call-left-for-others-to-answer",
@@ -932,9 +923,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="rows-of-open-sizes-follow-from-the-tile-alone",
-        path="worker/compute/predictor.py",
-        old="return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))",
-        new="return self.tile_items",
+        path="model_store/engines/open_sizes.py",
+        old="return min(OPEN_TILE_ITEMS, 1 << max(0, fitting.bit_length() - 1))",
+        new="return OPEN_TILE_ITEMS",
         tests=(f"{_PREDICTOR}the_rows_of_a_call_follow_from_the_shape_where_it_is_open",),
     ),
     Mutation(
@@ -1181,7 +1172,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="wall-without-end",
-        path="model_store/wall/process.py",
+        path="fornada/child_process.py",
         old="        timer.start()\n",
         new="",
         tests=(f"{_WALL}a_model_may_not_take_more_time_than_the_limit",),
@@ -1190,9 +1181,35 @@ MUTATIONS = (
     Mutation(
         name="wall-skipped",
         path="worker/compute/model_cache.py",
-        old="            self._first_load(manifest, artifact)\n",
-        new="",
+        old="            most_items = self._first_load(manifest, artifact)\n",
+        new="            most_items = None\n",
         tests=(f"{_CACHE}no_model_is_built_before_its_first_load_was_allowed[conditional]",),
+    ),
+    Mutation(
+        name="call-over-memory",
+        path="worker/compute/first_load.py",
+        old="if call.peak_bytes <= self._call_bytes and ",
+        new="if ",
+        tests=(
+            f"{_FIRST_LOAD}a_call_has_no_more_rows_than_were_tried_or_fit_into_memory",
+            f"{_FIRST_LOAD}a_model_whose_calls_are_too_much_for_this_machine_goes_back[changed0-None]",
+        ),
+    ),
+    Mutation(
+        name="rows-never-tried",
+        path="worker/compute/first_load.py",
+        old="if not calls or (wanted or 0) > calls[-1].tile_items:",
+        new="if not calls:",
+        tests=(f"{_FIRST_LOAD}rows_that_were_never_tried_are_tried_here_first",),
+        raises="fornada.errors.ModelWallError",
+    ),
+    Mutation(
+        name="more-rows-than-were-tried",
+        path="worker/compute/tile_choice.py",
+        old="tiles = [tile for tile in TILES if tile <= most_items]",
+        new="tiles = TILES",
+        tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
+        raises="fornada.errors.ModelDeclinedError",
     ),
     # The bytes.
     Mutation(
@@ -1237,7 +1254,6 @@ MUTATIONS = (
         "            raise Settled(ShardResult.FAILED) from exc\n",
         tests=(
             f"{_SERVICE}a_model_that_this_worker_cannot_load_is_left_to_another[conditional-ConfigError]",
-            _MACHINE,
         ),
     ),
     Mutation(

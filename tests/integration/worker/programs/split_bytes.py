@@ -325,7 +325,7 @@ class _Deployment:
             # One waits for more rows, and so has fuller tiles than the other.
             Settings(max_loaded_models=10, max_latency_s=0.002 * number),
             models=self._models,
-            build=lambda manifest, artifact: EnginePredictor(
+            build=lambda manifest, artifact, _most_items: EnginePredictor(
                 manifest,
                 artifact,
                 engine=self._engine,

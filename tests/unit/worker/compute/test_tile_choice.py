@@ -5,13 +5,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fornada.errors import LaterVersionError
+from fornada.errors import LaterVersionError, ModelDeclinedError
 from fornada.formats.rows import Rows
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
@@ -20,8 +19,7 @@ from model_store.engines.artifact.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
-from worker.compute import tile_choice
-from worker.compute.tile_choice import Calibrations
+from worker.compute.tile_choice import Calibrations, TileChoice
 
 _LIGHT = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
 #: As of ResNet50.
@@ -258,12 +256,26 @@ def test_the_measurements_are_told(memory_objects: InMemoryObjectStore) -> None:
 
 def test_a_setting_holds_without_measuring(memory_objects: InMemoryObjectStore) -> None:
     model = _Model(call_us=250, item_us=5)
-    choose = tile_choice.tile_chooser(
-        Settings(max_batch_size=7),
-        objects=memory_objects,
-        decide=lambda _, data: data,
-        engine=SimpleNamespace(name="fake 1", tolerance=0.0),
-    )
+    manifest = _publish(memory_objects, b"weights")
+    choice = TileChoice(Settings(max_batch_size=7), kept=_calibrations(model, memory_objects))
 
-    assert 7 == choose(_publish(memory_objects, b"weights"), model.compile_for, _LIGHT)
+    assert 7 == choice.known_items(manifest)
+    assert 7 == choice.chooser(32)(manifest, model.compile_for, _LIGHT)
     assert [] == model.compiled
+
+
+@pytest.mark.parametrize(("most_items", "expected"), [(4096, 1024), (256, 256), (32, 32), (8, 8)])
+def test_no_call_has_more_rows_than_may_be_made_here(
+    memory_objects: InMemoryObjectStore, most_items: int, expected: int
+) -> None:
+    model = _Model(call_us=250, item_us=5)
+    manifest = _publish(memory_objects, b"weights")
+    choice = TileChoice(Settings(), kept=_calibrations(model, memory_objects))
+
+    assert choice.known_items(manifest) is None
+    assert expected == choice.chooser(most_items)(manifest, model.compile_for, _LIGHT)
+    assert expected == choice.known_items(manifest)
+    assert all(tile <= most_items for tile in model.compiled)
+    # and what another worker chose meanwhile is not taken untried
+    with pytest.raises(ModelDeclinedError, match=f"called with {expected} rows, and 4 were tried"):
+        choice.chooser(4)(manifest, model.compile_for, _LIGHT)
