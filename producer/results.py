@@ -106,13 +106,18 @@ class ItemResults:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """float32 [items]: the probability of the likeliest class, or of the second of two.
+        """float32 [items]: the probability of each item's label.
 
         Raises:
             UsageError: The outputs are not of kind probabilities or binary.
         """
         self._require("scores", ("probabilities", "binary"))
-        return np.where(self.is_finite, self.matrix.max(axis=1), np.float32(np.nan))
+        if self.output.kind == "binary":
+            second = self.matrix[:, 0]
+            found = np.where(self._numbers == 1, second, np.float32(1) - second)
+        else:
+            found = self.matrix.max(axis=1)
+        return np.where(self.is_finite, found, np.float32(np.nan))
 
     @property
     def values(self) -> dict[str, NDArray[np.float32]]:

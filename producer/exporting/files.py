@@ -24,13 +24,13 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
 
     The other formats have a row for each item: item_id, the columns of the output's kind, error and
     model. Numbers read back as the same float32. For a failed item the columns of the kind are
-    empty, and error says why.
+    empty, and error says why. A score is the probability of its label, whatever the kind.
 
-    - probabilities: label and score (the likeliest class), top_labels and top_scores (csv:
-      top2_label, top2_score and so on), probabilities (csv: `p_<class>` each)
-    - binary: label and score (the probability of the second class)
-    - multilabel: labels and scores of the classes that apply (csv: labels as a JSON array),
-      probabilities (csv: `p_<class>` each)
+    - probabilities: label, score, top_labels and top_scores (csv: top2_label, top2_score and so
+      on), probabilities (csv: `p_<class>` each)
+    - binary: label, score, `p_<second class>`
+    - multilabel: labels and scores of the classes that apply (csv: JSON arrays), probabilities
+      (csv: `p_<class>` each)
     - values: each value under its name
     - embedding: embedding (csv: `e_0`, `e_1` and so on)
 

@@ -92,21 +92,22 @@ class ClassRows(Rows):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BinaryRows(Rows):
-    """label, and score: the probability of the second class."""
+    """label and its score, and what the model gives: the probability of the second class."""
 
     @property
     def own_columns(self) -> list[Column]:
         """As `Rows`."""
-        return [Column("label", "text"), Column("score", "number")]
+        (second,) = _named_after(self.output.columns)
+        return [Column("label", "text"), Column("score", "number"), Column(second, "number")]
 
     def own_cells(self, part: ShardResult) -> list[Any]:
         """As `Rows`."""
-        return [part.labels, part.scores]
+        return [part.labels, part.scores, part.matrix[:, 0]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MultilabelRows(Rows):
-    """labels and scores of the classes that apply, probabilities of all; CSV has no scores."""
+    """labels and scores of the classes that apply, probabilities of all."""
 
     @property
     def own_columns(self) -> list[Column]:
@@ -128,13 +129,14 @@ class MultilabelRows(Rows):
 
     def flat_header(self) -> list[str]:
         """As `Rows`."""
-        return ["item_id", "labels", *_named_after(self.output.columns), "error", "model"]
+        probabilities = _named_after(self.output.columns)
+        return ["item_id", "labels", "scores", *probabilities, "error", "model"]
 
     def flat_row(self, record: Record) -> list[object]:
-        """As `Rows`; the labels are a JSON array, since names may have any separator in them."""
-        labels = record["labels"]
-        listed = None if labels is None else printable_json(labels)
-        return [record["item_id"], listed, *record["probabilities"], *_last(record)]
+        """As `Rows`; lists are JSON arrays, since names may have any separator in them."""
+        lists = [record["labels"], record["scores"]]
+        listed = [None if each is None else printable_json(each) for each in lists]
+        return [record["item_id"], *listed, *record["probabilities"], *_last(record)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
