@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fornada.formats.npy import from_npy, to_npy
 from fornada.memory import release_memory
-from model_store.engines.artifact import activations
+from model_store.engines.artifact import activations, compile_state
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import forget_dropped_models
@@ -33,8 +33,9 @@ def describe(request: Describe) -> Described:
     if request.golden is not None:
         golden = from_npy(Path(request.golden).read_bytes(), where="--golden")
     stated = Stated(**request.stated)
+    named = compile_state.named_alone(artifact, folder, where=where)
     model = load_model(
-        artifact,
+        named,
         where=where,
         allowed_objects=request.allowed_objects,
         functions=activations.tensorflow_functions(),
@@ -58,7 +59,12 @@ def describe(request: Describe) -> Described:
     release_memory(dropped=True)
     # Keras could not load TensorFlow's activations again; the golden batch compares what the
     # model gives with both.
-    published = activations.published(artifact, folder)
+    published = activations.published(named, folder)
     return Described(
-        artifact=str(published), input=taken, output=given, hint=hint, packages=packages()
+        artifact=str(published),
+        input=taken,
+        output=given,
+        hint=hint,
+        dropped=None if named is artifact else compile_state.DROPPED,
+        packages=packages(),
     )

@@ -84,6 +84,8 @@ def publish_file(
             found = wall.describe(request)
         if found.hint is not None:
             log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
+        if found.dropped is not None:
+            log.warning("; ".join([f"{where} is compiled with code", found.dropped]))
         return publish_checked(
             ModelDraft.of_one(
                 found.input,

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada import logs
 from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
+from model_store.engines.artifact.archive import read_config
+from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.limits import WallLimits
+
+log = logs.get_logger(__name__)
 
 _TEST_BATCH_ITEMS = 256
 
@@ -99,6 +104,8 @@ def publish_fitted(
     with scratch_folder() as folder:
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
+        if fitted.model.compiled and read_config(artifact).get("compile_config") is None:
+            log.warning("; ".join([f"{where} is compiled with code", DROPPED]))
         (folder / "inputs.npy").write_bytes(to_npy(inputs))
         (folder / "outputs.npy").write_bytes(to_npy(outputs))
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))

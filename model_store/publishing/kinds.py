@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import UsageError
 from fornada.tensors import Kind
 from model_store.engines.keras_setup import import_keras
 from model_store.signature import graph_of
@@ -93,7 +94,27 @@ def find_kind(
     kind = _class_kind(rows, squashed, loss)
     if kind is None and _is_embedding(rows, loss, has_names=has_names):
         kind = "embedding"
-    return Finding(kind=kind) if kind else Finding(kind="values", hint=_hint(rows, squashed, loss))
+    if kind:
+        return Finding(kind=kind)
+    return Finding(kind="values", hint=_hint(model, rows, squashed, loss))
+
+
+def check_probabilities(
+    model: Any, outputs: NDArray[np.float32], kind: Kind, *, where: str
+) -> None:
+    """Check golden outputs float32 [items, outputs] of a kind of probabilities that is stated.
+
+    Raises:
+        UsageError: Some are below 0 or above 1.
+    """
+    rows = outputs[np.isfinite(outputs)]
+    if ((rows >= -_TOLERANCE) & (rows <= 1 + _TOLERANCE)).all():
+        return
+    remedy = _ended_with(model, is_sigmoid=kind != "probabilities")
+    raise UsageError(
+        f"{where} gives numbers from {rows.min():.3g} to {rows.max():.3g}, and {kind} needs "
+        f"numbers from 0 to 1; if they are logits, {remedy}"
+    )
 
 
 def _class_kind(rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> Kind | None:
@@ -117,18 +138,26 @@ def _is_embedding(rows: NDArray[np.float64], loss: Loss, *, has_names: bool) -> 
     return width > 1 and (is_wide or loss.is_of_embeddings)
 
 
-def _hint(rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> str | None:
+def _hint(model: Any, rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> str | None:
     of_one = rows.shape[1] == 1
     if squashed == "softmax" and of_one:
         return "a softmax of one number is always 1; for two classes, end it with a sigmoid"
     if not loss.from_logits or squashed is not None:
         return None
     is_sigmoid = "binary" in loss.name or of_one
-    layer = 'Activation("sigmoid")' if is_sigmoid else "Softmax()"
     return (
         "its loss has from_logits=True, so these are logits, which have no labels; for "
-        f"probabilities and labels publish keras.Sequential([model, keras.layers.{layer}])"
+        f"probabilities and labels {_ended_with(model, is_sigmoid=is_sigmoid)}"
     )
+
+
+def _ended_with(model: Any, *, is_sigmoid: bool) -> str:
+    """What to publish in place of a model that gives logits."""
+    layer = 'keras.layers.Activation("sigmoid")' if is_sigmoid else "keras.layers.Softmax()"
+    if graph_of(model) is None:
+        return f"publish keras.Sequential([model, {layer}])"
+    # A Sequential model would take float32, whatever this one takes.
+    return f"publish keras.Model(model.inputs, {layer}(model.outputs[0]))"
 
 
 def _is_one(values: NDArray[np.float64]) -> bool:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
-from fornada.tensors import THRESHOLD_KINDS, InputTensor, Kind, OutputTensor, text_of
+from fornada.tensors import CLASS_KINDS, THRESHOLD_KINDS, InputTensor, Kind, OutputTensor, text_of
 from model_store.images import ImageOptions, with_images
-from model_store.publishing.kinds import Finding, Loss, find_kind
+from model_store.publishing.kinds import Finding, Loss, check_probabilities, find_kind
 from model_store.signature import Signature
 
 Side = Literal["inputs", "outputs"]
@@ -102,7 +102,7 @@ class Stated:
             where: The model, for messages.
 
         Raises:
-            UsageError: Kind, classes or threshold do not fit it.
+            UsageError: Kind, classes or threshold do not fit it, or it gives no probabilities.
         """
         name = self.output_name or signature.output_name
         shape = signature.output_shape
@@ -117,6 +117,8 @@ class Stated:
                 has_names=self.classes is not None,
                 computes_floats="float" in signature.output_dtype,
             )
+        elif kind in CLASS_KINDS:
+            check_probabilities(model, outputs, kind, where=where)
         # Engines give float32, whatever the model computes.
         given = OutputTensor(
             name=name, shape=shape, kind=finding.kind, finite=not self.allows_nan_outputs

@@ -53,6 +53,8 @@ class Described(Record):
     output: OutputTensor
     #: What the publisher should know about the output.
     hint: str | None = None
+    #: What of the file is not published, and why.
+    dropped: str | None = None
     #: Versions of the packages that loaded it.
     packages: dict[str, str]
 
