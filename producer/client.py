@@ -18,9 +18,9 @@ from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
-from fornada.tensors import Resize
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
+from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.calls import PredictCalls, Probabilities, outputs_of
@@ -118,7 +118,7 @@ class Client(Jobs):
         max_failed: int | str | None = None,
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
-        resize: Resize | None = None,
+        image: ImageOptions | None = None,
     ) -> Job:
         """Submit items as a job; once this returns, the job will end, whatever crashes.
 
@@ -139,8 +139,8 @@ class Client(Jobs):
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
-            resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
-                as the model's manifest says.
+            image: How image files become items, where that is to differ from what the model's
+                manifest says, such as `{"resize": "crop", "interpolation": "bicubic"}`.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -161,7 +161,7 @@ class Client(Jobs):
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
-            resize=resize,
+            image=image,
         )
         return job
 
@@ -174,7 +174,7 @@ class Client(Jobs):
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
-        resize: Resize | None = None,
+        image: ImageOptions | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -186,7 +186,7 @@ class Client(Jobs):
             deadline_s: As in `submit`, counted from the same moment for all.
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
-            resize: As in `submit`.
+            image: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -204,7 +204,7 @@ class Client(Jobs):
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
-            resize=resize,
+            image=image,
         )
         return self._submitter.submit_many(submissions, options)
 

@@ -42,7 +42,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--input-name", metavar="NAME", help="The input's name. By default Keras's.")
 @click.option("--output-name", metavar="NAME", help="The output's name. By default Keras's.")
-@image_options
+@image_options(of_new_model=True)
 @click.option(
     "--fill",
     type=float,

@@ -1,13 +1,13 @@
 """`fornada submit`."""
 
 from collections.abc import Iterable
-from typing import get_args
+from typing import Any
 
 import click
 
 from fornada.commands.output import JSON_OPTION, say
 from fornada.errors import UsageError
-from fornada.tensors import Resize
+from model_store.commands.images import given_image, image_options
 from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import finish, print_status, watch
@@ -38,11 +38,7 @@ from producer.inputs.interface import Selection
 @click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only these files; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out; repeatable.")
-@click.option(
-    "--resize",
-    type=click.Choice(get_args(Resize)),
-    help="How images get the model's size. By default as its manifest says.",
-)
+@image_options()
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -57,16 +53,18 @@ def submit(  # noqa: PLR0917 - click passes options by name
     strict: bool,  # noqa: FBT001
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    resize: Resize | None,
     wait: bool,  # noqa: FBT001
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
+    **image: Any,
 ) -> None:
     """Submit items as a job: images, vectors or token sequences.
 
     INPUT is an image, .npy, .npz or IDX file, a .tar, .tar.gz or .zip of images, a folder of
     images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Other
     files in folders, globs and archives are left out, and listed.
+
+    Images become items as the model's manifest says; --image-size to --like change it for this job.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     """
@@ -81,7 +79,7 @@ def submit(  # noqa: PLR0917 - click passes options by name
         max_failed=int(max_failed) if max_failed and max_failed.isdecimal() else max_failed,
         strict=strict,
         tags=_parse_tags(tags),
-        resize=resize,
+        image=given_image(**image),
     )
     left_out = images.left_out
     if not wait:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,8 +15,9 @@ from fornada.parallel import in_parallel
 from fornada.records import MAX_SHARDS
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.tensors import Resize
+from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
+from model_store.images import with_images
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
 from producer.inputs.data.streams import blocks_of
@@ -27,7 +28,7 @@ from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import Shard, ShardLimits
 from producer.submitting.stored_sharding import cut_stored
-from producer.submitting.submission import Options, Submission, check_resize
+from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import try_inline
 
 
@@ -44,7 +45,8 @@ class PreparedSubmission:
     #: Its shards, to be stored if `inputs` is `None`.
     shards: Iterator[Shard]
     max_failed: int | str | None = None
-    resize: Resize | None = None
+    #: What the model takes, as this job makes items of images; `None`: as its manifest says.
+    taken: InputTensor | None = None
 
     @property
     def is_small_and_new(self) -> bool:
@@ -124,7 +126,10 @@ class Preparation:
         """Look at the images as far as it takes to tell whether they are small."""
         given = options.items_per_shard
         signature = Signature.of(model)
-        check_resize(options.resize, signature)
+        taken = None
+        if options.image is not None:
+            taken = with_images(model.input, options.image, where=str(model))
+            signature = replace(signature, input=taken)
         settings = self.settings
         item_count = items_per_shard_for(
             signature,
@@ -149,7 +154,7 @@ class Preparation:
             inputs=inputs,
             shards=shards,
             max_failed=options.max_failed,
-            resize=options.resize,
+            taken=taken,
         )
 
     def _shards(

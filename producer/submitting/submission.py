@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
-from fornada.tensors import Resize
-from producer.inputs.interface import Inputs, Signature
+from model_store.images import ImageOptions
+from producer.inputs.interface import Inputs
 from producer.options import check_flag, check_text, is_number, is_whole_number
 
 #: One id an item: text, whole numbers, paths or UUIDs in a list, an array or a column.
@@ -62,8 +61,8 @@ class Options:
     deadline_s: float | None = None
     max_failed: int | str | None = None
     strict: bool = False
-    #: How images get the model's size, in place of what its manifest says.
-    resize: Resize | None = None
+    #: How images become items, in place of what the model's manifest says.
+    image: ImageOptions | None = None
 
     def check(self) -> None:
         """Check the options.
@@ -75,10 +74,6 @@ class Options:
         count = self.items_per_shard
         if count is not None and not (is_whole_number(count) and count >= 1):
             raise UsageError(f"items_per_shard is {count!r}; give a whole number, at least 1")
-        if self.resize is not None and self.resize not in get_args(Resize):
-            raise UsageError(
-                f"resize is {self.resize!r}; give {', '.join(map(repr, get_args(Resize)))}"
-            )
         if not _is_max_failed(self.max_failed):
             raise UsageError(
                 f"max_failed is {self.max_failed!r}; give a count of items, or per cent of all: "
@@ -90,13 +85,3 @@ class Options:
             raise UsageError(
                 f"deadline_s is {given_s!r}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
-
-
-def check_resize(resize: Resize | None, signature: Signature) -> None:
-    """Check that `resize`, if it is given, is for a model of images.
-
-    Raises:
-        UsageError: The model takes none.
-    """
-    if resize is not None and signature.input.image is None:
-        raise UsageError(f"resize is for images, and {signature.model} takes {signature.input}")
