@@ -81,8 +81,8 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
     image = ImagePreprocessing(**{**dict(base), **stated})
     if None in shape and image.resize != "none":
         raise UsageError(
-            f"{where} takes images of any size ({taken}), and resize is {image.resize}; give the "
-            "size, too"
+            f"{where} takes images of any size ({taken}), and resize is {image.resize}; "
+            "publish it with a size"
         )
     return taken.model_copy(update={"shape": shape, "image": image})
 

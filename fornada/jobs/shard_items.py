@@ -1,11 +1,11 @@
 """Fetch and check a shard's items, and tell which cannot be predicted."""
 
-from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
 
 from fornada.errors import InputError
+from fornada.formats.images import DecoderPool
 from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
 from fornada.jobs.items import Items
@@ -31,7 +31,7 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
 
 
 def decode_items(
-    fetched: Items | ImageFiles, manifest: JobManifest, *, pool: Executor | None = None
+    fetched: Items | ImageFiles, manifest: JobManifest, *, pool: DecoderPool | None = None
 ) -> Decoded:
     """The items that were fetched; files are decoded by the threads of `pool`, if there is one.
 

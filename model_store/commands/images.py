@@ -56,14 +56,17 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str, str | None], ...] = (
 )
 
 
-def image_options(*, of_new_model: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def image_options(
+    *, of_new_model: bool = False, with_size: bool = True
+) -> Callable[[Callable[..., Any]], Any]:
     """Options for a command, which gets them as `**image`; see `given_image`.
 
     Those left out keep what the model has; one that is new has defaults, which the help says.
     """
+    options = _OPTIONS if with_size else _OPTIONS[1:]
 
     def add(command: Callable[..., Any]) -> Any:
-        for names, how, text, default in reversed(_OPTIONS):
+        for names, how, text, default in reversed(options):
             said = f"{text} By default {default}." if default and of_new_model else text
             command = click.option(names, help=said, **how)(command)
         return command
@@ -71,7 +74,7 @@ def image_options(*, of_new_model: bool = False) -> Callable[[Callable[..., Any]
     return add
 
 
-def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
+def given_image(*, image_size: str | None = None, **image: Any) -> ImageOptions | None:
     """What the options of `image_options` say; `None` if none is given.
 
     Raises:

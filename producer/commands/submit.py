@@ -38,7 +38,7 @@ from producer.inputs.interface import Selection
 @click.option("--strict", is_flag=True, help="Refuse everything for one bad item.")
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only these files; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out; repeatable.")
-@image_options()
+@image_options(with_size=False)
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -64,7 +64,7 @@ def submit(  # noqa: PLR0917 - click passes options by name
     images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Other
     files in folders, globs and archives are left out, and listed.
 
-    Images become items as the model's manifest says; --image-size to --like change it for this job.
+    Images become items as the model's manifest says; --resize to --like change that for this job.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     """

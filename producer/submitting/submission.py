@@ -74,6 +74,10 @@ class Options:
         count = self.items_per_shard
         if count is not None and not (is_whole_number(count) and count >= 1):
             raise UsageError(f"items_per_shard is {count!r}; give a whole number, at least 1")
+        if isinstance(self.image, Mapping) and "size" in self.image:
+            raise UsageError(
+                "image has a size, and a job keeps that of its model; publish it with that size"
+            )
         if not _is_max_failed(self.max_failed):
             raise UsageError(
                 f"max_failed is {self.max_failed!r}; give a count of items, or per cent of all: "

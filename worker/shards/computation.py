@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
+from fornada.formats.images import DecoderPool
 from fornada.formats.npy import to_npy
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_files import Decoded, ImageFiles
@@ -35,7 +35,7 @@ class Computation:
         deadlines: Deadlines,
         isolate: Callable[[str, int], IsolatedProcess],
         events: Events,
-        decoders: Executor | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         """Compute with these parts.
 

@@ -253,7 +253,7 @@ def test_a_job_may_make_items_of_images_in_another_way(deployment: _Deployment) 
     for model, image, why in (
         ("vectors", {"resize": "crop"}, "vectors:1 takes uint8 \\[4\\], which are not images"),
         ("photos", {"resize": "squash"}, "image has resize='squash'; give some of size="),
-        ("photos", {"size": (9, 9)}, "takes images of .* leave out the size"),
+        ("photos", {"size": (9, 9)}, "a job keeps that of its model"),
     ):
         with pytest.raises(UsageError, match=why):
             deployment.client.submit(
