@@ -125,7 +125,7 @@ class Preparation:
     ) -> PreparedSubmission:
         """Look at the images as far as it takes to tell whether they are small."""
         given = options.items_per_shard
-        signature = Signature.of(model, resize=options.resize)
+        signature = Signature.of(model, image=options.image)
         settings = self.settings
         item_count = items_per_shard_for(
             signature,
