@@ -12,6 +12,7 @@ from fornada.formats.items import Array
 from fornada.tensors import array_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
+from model_store.engines.keras_graph import forget_gradients, without_graph
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import (
@@ -85,6 +86,7 @@ def compile_predict(
         traced = tensorflow.function(forward, autograph=False)
         with memory_errors():
             compiled = traced.get_concrete_function(signature)
+        forget_gradients(compiled.graph)
         shape = tuple(compiled.structured_outputs.shape)
     except MemoryError:
         raise
@@ -148,9 +150,10 @@ def _call(compiled: Any, tensorflow: Any) -> Callable[[Any], Any]:
         return compiled  # type: ignore[no-any-return]
     operation = tensorflow.raw_ops.StatefulPartitionedCall
     captured, dtypes = list(compiled.captured_inputs), [compiled.structured_outputs.dtype]
+    function = without_graph(compiled)
 
     def call(tensor: Any) -> Any:
-        (outputs,) = operation(args=[tensor, *captured], Tout=dtypes, f=compiled)
+        (outputs,) = operation(args=[tensor, *captured], Tout=dtypes, f=function)
         return outputs
 
     return call
