@@ -93,7 +93,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
         # What calls took would be kept for the next ones: 150 MB of a MobileNet.
-        on_idle=partial(release_memory, dropped=False),
+        on_idle=partial(release_memory, collect=False),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)

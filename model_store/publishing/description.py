@@ -66,7 +66,7 @@ def describe(request: Describe) -> Described:
     # It would be in memory together with the one that is read back.
     del model
     forget_dropped_models()
-    release_memory(dropped=True)
+    release_memory(collect=True)
     # Keras could not load TensorFlow's activations again; the golden batch compares what the
     # model gives with both.
     published = activations.published(named, folder)
