@@ -144,8 +144,8 @@ class _Model:
         models.publish(
             ModelDraft(name=name, inputs=self.takes, outputs=self.gives),
             artifact=b"in memory",
-            golden_inputs=golden,
-            golden_outputs=self._computed(golden),
+            golden_inputs=golden.arrays[0],
+            golden_outputs=self._computed(golden).arrays[0],
             check=lambda _artifact: None,
         )
         for alias, version in aliases.items():
@@ -263,14 +263,15 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                takes, gives = self._model.takes, self._model.gives
-                items = Items.of_columns(call.columns(takes, model="in memory"), takes=takes)
+                model = self._model
+                columns = call.columns(model.takes, model="the model")
+                items = Items.of_columns(columns, takes=model.takes)
                 placed = items.placed(
-                    items.predicted(self._model.predict),
-                    gives=gives,
+                    items.predicted(model.predict),
+                    gives=model.gives,
                     item_count=call.header.item_count,
                 )
-                answer = answer_to(call.header, *placed, gives, model="in memory")
+                answer = answer_to(call.header, *placed, model.gives, model="the model")
                 self._answers[call.header.client].append(answer)
             self._changed.notify_all()
 
