@@ -931,7 +931,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="binary-has-the-likeliest-class",
-        path="producer/results.py",
+        path="producer/item_results.py",
         old='        if self.output.kind == "binary":\n            return',
         new='        if self.output.kind == "embedding":\n            return',
         tests=(f"{_RESULTS}of_two_classes_the_second_begins_at_the_threshold[shape0]",),

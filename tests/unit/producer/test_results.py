@@ -100,6 +100,47 @@ def test_nan_that_a_model_may_give_is_no_failure_and_no_label() -> None:
     assert ([True, True], [None, "1"]) == (found.ok.tolist(), found.labels)
 
 
+def test_of_several_outputs_each_is_read_by_its_name() -> None:
+    # given a label, a mask of whole numbers, and boxes, as many as there are
+    gives = [
+        OutputTensor(name="label", shape=[2], kind="probabilities", classes=["cat", "dog"]),
+        OutputTensor(name="mask", dtype="uint8", shape=[2], kind="tensor"),
+        OutputTensor(name="boxes", shape=[None, 4], kind="tensor"),
+    ]
+    boxes = [np.ones((3, 4), np.float32), np.zeros((0, 4), np.float32)]
+    found = Results(
+        gives=gives,
+        outputs={
+            "label": np.float32([[0.2, 0.8], [_NAN, _NAN]]),
+            "mask": np.uint8([[1, 2], [0, 0]]),
+            "boxes": boxes,
+        },
+        item_ids=["a", "b"],
+        errors={1: "broken"},
+        model="m:1",
+    )
+
+    assert ["dog", None] == found["label"].labels
+    assert [[1, 2], [0, 0]] == found["mask"].matrix.tolist()
+    assert [True, False] == found["mask"].is_finite.tolist() == found["boxes"].is_finite.tolist()
+    assert boxes is found["boxes"].rows
+    frame = found.to_pandas()
+    assert ["dog", np.float32(0.8)] == frame.loc["a", ["label.label", "label.score"]].tolist()
+    assert [None, "broken"] == frame.loc["b", ["mask", "error"]].tolist()
+    assert [True, False] == frame["error"].isna().tolist()
+    for read, fact in (
+        (
+            lambda: found.labels,
+            r"has 3 outputs: 'label', .*; read one by its name, as results\['l",
+        ),
+        (lambda: found["masks"], "no output 'masks'; there are 'label', 'mask', 'boxes'"),
+        (lambda: found["mask"].labels, "'mask' is of kind tensor and has no labels; read outputs"),
+        (lambda: found["boxes"].matrix, r"\[null, 4\] numbers in output 'boxes', which fit no"),
+    ):
+        with pytest.raises(UsageError, match=fact):
+            read()
+
+
 _KINDS: dict[str, tuple[list[str] | None, Any, str, Any]] = {
     "probabilities": (["dark", "light"], lambda x: np.hstack([1 - x, x]), "labels", "light"),
     "binary": (["dark", "light"], lambda x: x, "labels", "light"),
