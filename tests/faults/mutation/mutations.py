@@ -306,8 +306,16 @@ MUTATIONS = (
     Mutation(
         name="last-shard-not-held-back",
         path="producer/job.py",
-        old="        yield from held_back\n        held_back = [read]",
-        new="        yield read",
+        old=(
+            "        if final is not None and number == count:\n"
+            "            digest.check(final)\n"
+            "        yield read"
+        ),
+        new=(
+            "        yield read\n"
+            "        if final is not None and number == count:\n"
+            "            digest.check(final)"
+        ),
         tests=(f"{_JOB}outcomes_that_are_not_those_of_the_end_are_refused[data-complete]",),
     ),
     Mutation(
