@@ -14,6 +14,7 @@ from fornada.errors import (
     StoreError,
     WaitTimeoutError,
 )
+from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
@@ -50,6 +51,7 @@ __all__ = [
     "PartlySubmittedError",
     "PredictionErrors",
     "Results",
+    "Rows",
     "Selection",
     "ShardResult",
     "StoreError",

@@ -6,13 +6,11 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fornada import errors
@@ -23,20 +21,18 @@ from fornada.errors import (
     BrokerError,
     FornadaError,
     MessageError,
-    PredictionErrors,
     UsageError,
     WaitTimeoutError,
 )
 from fornada.formats.items import Array
+from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
-from fornada.tensors import OutputTensor
+from fornada.tensors import InputTensor
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.options import check_seconds
 
 log = get_logger(__name__)
-
-Probabilities = NDArray[np.float32]
 
 MAX_TIMEOUT_S = 600.0
 #: Answers that one round trip collects.
@@ -68,24 +64,21 @@ class PredictCalls:
         self._keys = deployment_keys
         self._begin()
 
-    def predict_all(
-        self, groups: Sequence[tuple[NDArray[np.int64], Array]], pin: ModelPin, *, timeout_s: float
-    ) -> list[tuple[NDArray[np.int64], AnswerFrame]]:
-        """The answers to groups of items, each with the items' numbers, one after the other.
+    def predict(
+        self,
+        columns: Sequence[Column],
+        takes: Sequence[InputTensor],
+        pin: ModelPin,
+        *,
+        timeout_s: float,
+    ) -> AnswerFrame:
+        """The answer to items.
 
-        Raises:
-            FornadaError: As `predict`; `timeout_s` is for all of them.
-        """
-        check_seconds(timeout_s, "timeout_s")
-        until_s = time.monotonic() + float(timeout_s)
-        answers = []
-        for number, (numbers, items) in enumerate(groups):
-            left_s = max(until_s - time.monotonic(), 0.001) if number else timeout_s
-            answers.append((numbers, self.predict(items, pin, timeout_s=float(left_s))))
-        return answers
-
-    def predict(self, items: Array, pin: ModelPin, *, timeout_s: float) -> AnswerFrame:
-        """The answer to `items`, item dtype [items, *item_shape].
+        Args:
+            columns: A column for each input.
+            takes: The model's inputs.
+            pin: The model.
+            timeout_s: How long to wait.
 
         Raises:
             UsageError: The call is too large, `timeout_s` is out of range, or this is closed.
@@ -94,20 +87,16 @@ class PredictCalls:
             AnswerNotTrustedError: The answer is not signed with the client's key.
             InputError, ModelError: The worker refused the items or the model.
         """
-        if items.nbytes > MAX_CALL_BYTES:
-            raise UsageError(
-                f"{items.nbytes} bytes of items exceed the limit of a call ({MAX_CALL_BYTES}); "
-                "submit them as a job"
-            )
         check_seconds(timeout_s, "timeout_s")
         if not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise UsageError(f"timeout_s is {timeout_s:g}; give up to {MAX_TIMEOUT_S:g} seconds")
+        items = _sent(columns, takes)
         if self._pid != os.getpid():
             # A fork has no reader, and must not collect its parent's answers.
             self._begin()
         call_id = uuid.uuid4().hex
         future: Future[AnswerFrame] = Future()
-        header = self._request(call_id, items, pin, timeout_s=timeout_s)
+        header = self._request(call_id, items, len(columns[0]), pin, timeout_s=timeout_s)
         with self._changed:
             if self._closed:
                 raise UsageError("the client is closed; create another one")
@@ -124,23 +113,32 @@ class PredictCalls:
             self._take_waiting(call_id)
 
     def _request(
-        self, call_id: str, items: Array, pin: ModelPin, *, timeout_s: float
+        self,
+        call_id: str,
+        items: Array | bytes,
+        item_count: int,
+        pin: ModelPin,
+        *,
+        timeout_s: float,
     ) -> PredictRequest:
+        if isinstance(items, bytes):
+            what: dict[str, Any] = {"format": "safetensors"}
+        else:
+            what = {"item_dtype": items.dtype.name, "item_shape": list(items.shape[1:])}
         try:
             return PredictRequest(
                 schema_version=JOB_VERSION,
                 id=call_id,
                 client=self._client,
                 model=pin,
-                item_dtype=items.dtype.name,  # type: ignore[arg-type]  # pydantic checks it
-                item_shape=list(items.shape[1:]),
-                item_count=len(items),
+                item_count=item_count,
                 deadline_ms=self._now_ms() + round(timeout_s * 1000),
+                **what,
             )
         except ValidationError as exc:
+            kind = "a tensor file" if isinstance(items, bytes) else f"{items.dtype} {items.shape}"
             raise UsageError(
-                f"items of {items.dtype} {items.shape} cannot be sent in a call; submit them as a "
-                "job"
+                f"{item_count} items as {kind} cannot be sent in a call; submit them as a job"
             ) from exc
 
     def close(self) -> None:
@@ -278,46 +276,24 @@ class PredictCalls:
         )
 
 
-def outputs_of(
-    answers: Sequence[tuple[NDArray[np.int64], AnswerFrame]],
-    failed: Mapping[int, str],
-    *,
-    item_count: int,
-    output: OutputTensor,
-    errors: Literal["raise", "nan"],
-) -> Probabilities:
-    """The outputs of all items, read-only, NaN where an item failed.
-
-    Args:
-        answers: The numbers of some items, and the answer to the call of them.
-        failed: Number of an item that failed before -> why; whatever was sent in its place.
-        item_count: Items of all calls.
-        output: The model's output.
-        errors: Whether to raise if an item failed.
-
-    Returns:
-        float32 [items, outputs], or [items] if each item has one number.
+def _sent(columns: Sequence[Column], takes: Sequence[InputTensor]) -> Array | bytes:
+    """What a call has of the items: one array of numbers, or a tensor file.
 
     Raises:
-        PredictionErrors: Some items failed, and `errors` is `raise`.
+        UsageError: It is too large.
     """
-    found = dict(failed)
-    for numbers, answer in answers:
-        found = {int(numbers[row]): why for row, why in answer.header.row_errors.items()} | found
-    if len(answers) == 1 and not found:
-        only = answers[0][1].outputs
-        return only if output.shape else only[:, 0]
-    outputs = np.full((item_count, output.width), np.nan, np.float32)
-    for numbers, answer in answers:
-        outputs[numbers] = answer.outputs
-    outputs[list(found)] = np.nan
-    outputs.flags.writeable = False
-    outputs = outputs if output.shape else outputs[:, 0]
-    if found and errors == "raise":
-        first = min(found)
-        raise PredictionErrors(
-            f"{len(found)} of {item_count} items failed; item {first}: {found[first]}",
-            outputs=outputs,
-            errors=found,
+    _check_size(sum(map(column_bytes, columns)))
+    if len(takes) == 1 and takes[0].dtype != "string" and not isinstance(columns[0], list):
+        return columns[0]
+    named = {tensor.name: column for tensor, column in zip(takes, columns, strict=True)}
+    data = to_tensor_file(named, takes)
+    _check_size(len(data))
+    return data
+
+
+def _check_size(item_bytes: int) -> None:
+    if item_bytes > MAX_CALL_BYTES:
+        raise UsageError(
+            f"{item_bytes} bytes of items exceed the limit of a call ({MAX_CALL_BYTES}); submit "
+            "them as a job"
         )
-    return outputs

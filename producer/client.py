@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from fornada.calls.frames import MAX_ANSWER_FRAME_BYTES
 from fornada.calls.interface import CallChannel
@@ -23,12 +23,14 @@ from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.calls import PredictCalls, Probabilities, outputs_of
+from producer.call_outputs import outputs_of
+from producer.calls import PredictCalls
 from producer.inputs.data.calls import call_items
 from producer.inputs.interface import Inputs, Signature
+from producer.inputs.tables.interface import Columns
 from producer.job import Job
 from producer.jobs import Jobs
-from producer.options import check_text
+from producer.options import check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import RecentModels, Resolver
 from producer.submitting.submission import ItemIds, Options, Submission
@@ -119,15 +121,17 @@ class Client(Jobs):
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
         resize: Resize | None = None,
+        columns: Mapping[str, Columns] | None = None,
+        id_column: str | None = None,
     ) -> Job:
         """Submit items as a job; once this returns, the job will end, whatever crashes.
 
         Args:
             inputs: Items in an array or tensor, item dtype [items, *item_shape] of the model (a
-                last axis of 1 may be missing), one item without the items' axis, nested lists, a
-                data frame of numbers, `pathlib.Path` or images of Pillow; an iterable of any of
-                these, which is streamed and never held whole; or `StoredImages`, which are read in
-                place.
+                last axis of 1 may be missing), one item without the items' axis, nested lists of
+                numbers or texts, a data frame, `pathlib.Path` or images of Pillow; for several
+                inputs a mapping of these by name; an iterable of any of these, which is streamed
+                and never held whole; or `StoredImages`, which are read in place.
             model: `name@alias`, `name:version`, or `name` for the newest version. The version is
                 fixed now: an alias that moves later does not change the job.
             item_ids: A distinct id for each item; by default items are numbered.
@@ -141,6 +145,10 @@ class Client(Jobs):
             tags: Kept with the job.
             resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
                 as the model's manifest says.
+            columns: Input -> the column of a table or data frame, or the key of a row, that it is;
+                by default the one of its name. In files, several columns of a table may be one
+                input's values, side by side.
+            id_column: The column of a table or data frame that has the items' ids.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -162,6 +170,8 @@ class Client(Jobs):
             max_failed=max_failed,
             strict=strict,
             resize=resize,
+            columns=columns,
+            id_column=id_column,
         )
         return job
 
@@ -175,6 +185,8 @@ class Client(Jobs):
         max_failed: int | str | None = None,
         strict: bool = False,
         resize: Resize | None = None,
+        columns: Mapping[str, Columns] | None = None,
+        id_column: str | None = None,
     ) -> list[Job]:
         """Submit many jobs, each as with `submit`; small ones share their round trips.
 
@@ -187,6 +199,8 @@ class Client(Jobs):
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
             resize: As in `submit`.
+            columns: As in `submit`.
+            id_column: As in `submit`.
 
         Returns:
             The jobs, in the order of the submissions.
@@ -205,6 +219,8 @@ class Client(Jobs):
             max_failed=max_failed,
             strict=strict,
             resize=resize,
+            columns=columns,
+            id_column=id_column,
         )
         return self._submitter.submit_many(submissions, options)
 
@@ -215,7 +231,8 @@ class Client(Jobs):
         model: str,
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
-    ) -> Probabilities:
+        columns: Mapping[str, str] | None = None,
+    ) -> Any:
         """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
@@ -230,9 +247,12 @@ class Client(Jobs):
             model: As in `submit`. An alias that moves is followed within five seconds.
             timeout_s: How long to wait.
             errors: `raise`, or `nan` to return NaN in the rows of items that failed.
+            columns: As in `submit`.
 
         Returns:
-            float32 [items, outputs], or [items] if each item has one number; read-only.
+            The output of a model with one, in its dtype and shape, as float32 [items, classes]; a
+            list of an array an item if the shape varies. Of a model with several, a dict of them by
+            name. Read-only.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -247,14 +267,14 @@ class Client(Jobs):
         if errors not in ("raise", "nan"):
             raise UsageError(f"errors is {errors!r}; give 'raise' or 'nan'")
         manifest = self._recent_models.resolve(model)
-        items = call_items(inputs, Signature.of(manifest))
-        return outputs_of(
-            self._calls.predict_all(items.groups, manifest.pin, timeout_s=timeout_s),
-            items.errors,
-            item_count=items.item_count,
-            output=manifest.output,
-            errors=errors,
-        )
+        items = call_items(inputs, Signature.of(manifest), columns=columns)
+        check_seconds(timeout_s, "timeout_s")
+        answer = None
+        if items.columns:
+            answer = self._calls.predict(
+                items.columns, manifest.inputs, manifest.pin, timeout_s=float(timeout_s)
+            )
+        return outputs_of(answer, items, gives=manifest.outputs, errors=errors)
 
     def close(self) -> None:
         """End the thread that reads answers to `predict`; jobs are not affected."""

@@ -1,8 +1,8 @@
-"""The wire format of calls and answers: a line of JSON, then the bytes of an array."""
+"""The wire format of calls and answers: a line of JSON, then an array or a tensor file."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from fornada.errors import MessageError
+from fornada.errors import InputError, MessageError
 from fornada.formats.items import Array
+from fornada.formats.tensor_file import Column, from_tensor_file, needs_tensor_file
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
     JOB_VERSION,
@@ -21,7 +22,7 @@ from fornada.records import (
     Record,
     refuse_before,
 )
-from fornada.tensors import Dtype
+from fornada.tensors import Dtype, InputTensor, OutputTensor
 from fornada.trust.deployment_keys import HMAC_DIGITS, NO_KEYS, DeploymentKeys, Kind
 
 #: Most bytes of items in one call; more is a job.
@@ -50,35 +51,56 @@ Side = Annotated[int, Field(ge=1, le=MAX_CALL_BYTES)]
 
 
 class PredictRequest(Record):
-    """The header of a call; its items follow, item dtype [items, *item_shape] in C order."""
+    """The header of a call; its items follow, item dtype [items, *item_shape] in C order.
+
+    Those of several inputs, of text, or that differ in shape follow as a tensor file.
+    """
 
     schema_version: Literal[1, 3] = SCHEMA_VERSION
     id: Hex128
     #: Names the list that the answer goes to.
     client: Hex128
     model: ModelPin
-    item_dtype: Dtype
-    item_shape: Annotated[list[Side], Field(max_length=_MAX_AXES)]
+    #: Absent with `format`.
+    item_dtype: Dtype | None = None
+    item_shape: Annotated[list[Side], Field(max_length=_MAX_AXES)] | None = None
+    #: What `fornada.formats.tensor_file` writes of the model's inputs. Version 3.
+    format: Literal["safetensors"] | None = None
     item_count: int = Field(ge=1, le=_MAX_ITEMS)
     #: By the clock of Redis; after it the caller no longer waits.
     deadline_ms: int = Field(ge=0)
 
     @field_validator("item_dtype")
     @classmethod
-    def _is_of_arrays(cls, dtype: Dtype) -> Dtype:
+    def _is_of_arrays(cls, dtype: Dtype | None) -> Dtype | None:
         if dtype in {"bfloat16", "string"}:
             raise ValueError(f"{dtype} is not a dtype of arrays; bfloat16 is sent as float32")
         return dtype
 
+    @model_validator(mode="after")
+    def _says_what_follows(self) -> Self:
+        refuse_before(JOB_VERSION, self, ["format"])
+        of_array = [self.item_dtype is not None, self.item_shape is not None]
+        if of_array != [self.format is None] * 2:
+            raise ValueError("a call needs item_dtype and item_shape, or format")
+        return self
+
 
 class PredictAnswer(Record):
-    """The header of an answer; its outputs follow, float32 [items, outputs], unless it failed."""
+    """The header of an answer; its outputs follow, float32 [items, outputs], unless it failed.
+
+    Those of a model with several outputs, or one that is no vector of float32, follow as a tensor
+    file.
+    """
 
     #: That of the call.
     schema_version: Literal[1, 3] = SCHEMA_VERSION
     id: Hex128
     item_count: int = Field(ge=0, le=_MAX_ITEMS)
-    output_count: int = Field(ge=0, le=MAX_CALL_BYTES)
+    #: Absent with `format`.
+    output_count: int | None = Field(ge=0, le=MAX_CALL_BYTES, default=None)
+    #: What `fornada.formats.tensor_file` writes of the model's outputs. Version 3.
+    format: Literal["safetensors"] | None = None
     #: The class and message of the error.
     error: str | None = None
     detail: str | None = Field(default=None, max_length=2000)
@@ -87,7 +109,9 @@ class PredictAnswer(Record):
 
     @model_validator(mode="after")
     def _has_the_fields_of_its_version(self) -> Self:
-        refuse_before(JOB_VERSION, self, ["failed"])
+        refuse_before(JOB_VERSION, self, ["failed", "format"])
+        if (self.output_count is None) != (self.format is not None):
+            raise ValueError("an answer needs output_count, or format")
         return self
 
     @property
@@ -107,22 +131,41 @@ def failed_rows(errors: Iterable[ItemError]) -> dict[str, list[list[int]]]:
 
 
 def request_frame(
-    header: PredictRequest, items: Array, *, deployment_keys: DeploymentKeys = NO_KEYS
+    header: PredictRequest, items: Array | bytes, *, deployment_keys: DeploymentKeys = NO_KEYS
 ) -> bytes:
-    """The frame of a call, after a line with its signature if there is a key."""
-    frame = header.to_json() + b"\n" + np.ascontiguousarray(items).tobytes()
+    """The frame of a call, after a line with its signature if there is a key.
+
+    Args:
+        header: Says what follows.
+        items: An array, or a tensor file.
+        deployment_keys: The first one signs.
+    """
+    frame = header.to_json() + b"\n" + _payload(items)
     return _sealed("call", header.id, frame, deployment_keys)
 
 
 def answer_frame(
     header: PredictAnswer,
-    outputs: NDArray[np.float32] | None = None,
+    outputs: Array | bytes = b"",
     *,
     deployment_keys: DeploymentKeys = NO_KEYS,
 ) -> bytes:
-    """The frame of an answer, after a line with its signature if there is a key."""
-    frame = header.to_json() + b"\n" + (b"" if outputs is None else outputs.tobytes())
+    """The frame of an answer, after a line with its signature if there is a key.
+
+    Args:
+        header: Says what follows.
+        outputs: An array, or a tensor file; empty with an error.
+        deployment_keys: The first one signs.
+    """
+    frame = header.to_json() + b"\n" + _payload(outputs)
     return _sealed("answer", header.id, frame, deployment_keys)
+
+
+def answers_as_array(gives: Sequence[OutputTensor]) -> bool:
+    """Whether the outputs are one vector of float32 an item, which an answer has as an array."""
+    if needs_tensor_file(gives):
+        return False
+    return gives[0].dtype == "float32" and len(gives[0].shape) <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +173,31 @@ class RequestFrame:
     """A parsed call."""
 
     header: PredictRequest
-    #: Item dtype [items, *item_shape], read-only.
-    items: Array
+    #: Item dtype [items, *item_shape], read-only; or a tensor file.
+    items: Array | bytes
     #: Whether its signature is one of the deployment's, which any call is without a key.
     is_trusted: bool = True
+
+    def columns(self, takes: Sequence[InputTensor], *, model: str) -> list[Column]:
+        """The items, a column for each input of a model.
+
+        Raises:
+            InputError: The model takes something else.
+        """
+        header = self.header
+        if isinstance(self.items, bytes):
+            columns = from_tensor_file(
+                self.items, takes, item_count=header.item_count, where="the call"
+            )
+            return list(columns.values())
+        shape = header.item_shape or []
+        fits = len(takes) == 1 and header.item_dtype == takes[0].numpy_dtype
+        if not fits or not takes[0].takes(shape):
+            raise InputError(
+                f"model {model} takes {', '.join(map(str, takes))}, and the call has "
+                f"{header.item_dtype} {shape}; send what it takes"
+            )
+        return [self.items]
 
     @classmethod
     def parse(cls, frame: bytes, *, deployment_keys: DeploymentKeys = NO_KEYS) -> Self:
@@ -144,8 +208,10 @@ class RequestFrame:
         """
         signature, frame = _opened(frame)
         header, data = _split(frame, PredictRequest, _MAX_REQUEST_HEADER_BYTES)
-        shape = (header.item_count, *header.item_shape)
-        items = _array(data, shape, np.dtype(header.item_dtype))
+        items: Array | bytes = bytes(data) if header.format else b""
+        if not header.format:
+            shape = (header.item_count, *(header.item_shape or []))
+            items = _array(data, shape, np.dtype(header.item_dtype))
         trusted = not deployment_keys or deployment_keys.verify("call", header.id, frame, signature)
         return cls(header, items, trusted)
 
@@ -155,10 +221,32 @@ class AnswerFrame:
     """A parsed answer."""
 
     header: PredictAnswer
-    #: float32 [items, outputs], read-only; [0, 0] with an error.
-    outputs: NDArray[np.float32]
+    #: float32 [items, outputs], read-only, [0, 0] with an error; or a tensor file.
+    outputs: NDArray[np.float32] | bytes
     #: Whether it is signed, and by whom.
     seal: Seal = "none"
+
+    def columns(self, gives: Sequence[OutputTensor], *, item_count: int) -> list[Column]:
+        """The outputs, read-only, a column for each output of a model.
+
+        Raises:
+            MessageError: They are not those of `item_count` items by that model.
+        """
+        if isinstance(self.outputs, bytes):
+            try:
+                columns = from_tensor_file(
+                    self.outputs, gives, item_count=item_count, where="the answer"
+                )
+            except InputError as exc:
+                raise MessageError(str(exc)) from exc
+            return list(columns.values())
+        width = gives[0].width if answers_as_array(gives) else None
+        if self.outputs.shape != (item_count, width):
+            raise MessageError(
+                f"the answer has float32 {list(self.outputs.shape)}, and {item_count} items of the "
+                f"model have {', '.join(map(str, gives))}; call again"
+            )
+        return [self.outputs.reshape(item_count, *gives[0].fixed_shape)]
 
     @classmethod
     def parse(cls, frame: bytes, *, deployment_keys: DeploymentKeys = NO_KEYS) -> Self:
@@ -169,12 +257,18 @@ class AnswerFrame:
         """
         signature, frame = _opened(frame)
         header, data = _split(frame, PredictAnswer, _MAX_ANSWER_HEADER_BYTES)
-        shape = (header.item_count, header.output_count)
-        outputs = np.asarray(_array(data, shape, np.dtype(np.float32)), np.float32)
+        outputs: NDArray[np.float32] | bytes = bytes(data) if header.format else b""
+        if not header.format:
+            shape = (header.item_count, header.output_count or 0)
+            outputs = np.asarray(_array(data, shape, np.dtype(np.float32)), np.float32)
         if signature is None:
             return cls(header, outputs)
         known = deployment_keys.verify("answer", header.id, frame, signature)
         return cls(header, outputs, "known" if known else "unknown")
+
+
+def _payload(content: Array | bytes) -> bytes:
+    return content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
 
 
 def _sealed(kind: Kind, call_id: str, frame: bytes, deployment_keys: DeploymentKeys) -> bytes:

@@ -1,18 +1,40 @@
-"""Numbers of any kind as items: Python objects, nulls and masked values, too large ones."""
+"""Numbers and texts of any kind as items: Python objects, nulls and masked values."""
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
-from fornada.formats.items import Array, check_items
+from fornada.formats.items import Array, check_items, check_shape
+from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor
 
 #: Types of missing values: None, and those of pandas.
 _NULL_TYPES = frozenset({"NoneType", "NAType", "NaTType"})
+
+
+def fit_rows(
+    rows: Rows, inputs: Sequence[InputTensor], *, model: str, where: str
+) -> tuple[Rows, dict[int, str]]:
+    """An array for each input as items that a model takes, and why rows are none; as `fit_items`.
+
+    Raises:
+        InputError: As `fit_items`.
+    """
+    arrays: list[Array] = []
+    errors: dict[int, str] = {}
+    for array, taken in zip(rows.arrays, inputs, strict=True):
+        here, name = where, ""
+        if len(inputs) > 1:
+            here, name = f"{where}[{taken.name!r}]", f"{taken.name!r}: "
+        items, found = fit_items(array, taken, model=model, where=here)
+        arrays.append(items)
+        errors = {row: f"{name}{why}" for row, why in found.items()} | errors
+    return Rows(*arrays), errors
 
 
 def fit_items(
@@ -21,25 +43,68 @@ def fit_items(
     """`array` as items that a model takes, and number of a row that is not one -> why.
 
     Nulls and masked values become the input's `fill`, or NaN where the input allows it; else their
-    row fails. NaN and infinity pass: the worker tells whether the input allows them.
+    row fails, as that of a null among texts. NaN and infinity pass: the worker tells whether the
+    input allows them.
 
     Args:
-        array: Numbers, masked or not, or Python objects that are numbers or None.
+        array: Numbers, masked or not, or Python objects that are numbers or None; or texts, as
+            `str` or UTF-8 `bytes`.
         taken: The input.
         model: For error messages.
         where: For error messages.
 
     Returns:
-        The input's dtype [items, *its shape], and the failed rows, which hold anything.
+        The input's dtype [items, *its shape], `bytes` objects for texts, and the failed rows, which
+        hold anything.
 
     Raises:
         InputError: The array is empty, or its shape, dtype or an integer does not fit.
     """
+    if taken.dtype == "string":
+        return _fit_texts(array, taken, model=model, where=where)
     plain, errors = _without_nulls(array, taken, model=model, where=where)
     items = check_items(
         plain, item_shape=taken.shape, item_dtype=taken.dtype, model=model, where=where
     )
     return items, _overflows(plain, items) | errors
+
+
+def _fit_texts(
+    array: Array, taken: InputTensor, *, model: str, where: str
+) -> tuple[Array, dict[int, str]]:
+    fitted = check_shape(array.shape, taken.shape, model=model, where=where)
+    if array.dtype.kind not in "OSTU":
+        raise InputError(f"{where}: dtype {array.dtype} is not text; {model} takes strings")
+    texts = np.full(array.size, b"", object)
+    errors: dict[int, str] = {}
+    width = max(1, math.prod(fitted))
+    for place, value in enumerate(array.ravel().tolist()):
+        try:
+            texts[place] = _utf8(value)
+        except UnicodeError:
+            errors[place // width] = f"{_short(value)} among its texts, which is not UTF-8"
+        except TypeError:
+            if not _is_null_text(value):
+                raise InputError(
+                    f"{where}: item {place // width} holds {_short(value)}, which is not text; "
+                    f"{model} takes strings"
+                ) from None
+            errors[place // width] = "null among its texts"
+    return texts.reshape(len(array), *fitted), errors
+
+
+def _utf8(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        value.decode()
+        return value
+    raise TypeError
+
+
+def _is_null_text(value: Any) -> bool:
+    # pandas has NaN for a missing text.
+    return type(value).__name__ in _NULL_TYPES or (isinstance(value, float) and math.isnan(value))
 
 
 def _overflows(given: Array, items: Array) -> dict[int, str]:

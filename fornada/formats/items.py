@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import InputError
-from fornada.tensors import array_dtype, takes
+from fornada.tensors import InputTensor, OutputTensor, array_dtype, takes
 
 Array = NDArray[np.generic]
 
@@ -18,6 +18,18 @@ _RAW = {"uint8": "pixels", "bool": "zeros and ones"}
 def item_size_bytes(item_shape: Sequence[int], item_dtype: str) -> int:
     """Bytes of one item; at least 1, so that it can divide."""
     return max(1, math.prod(item_shape) * np.dtype(item_dtype).itemsize)
+
+
+def fixed_bytes(tensors: Sequence[InputTensor | OutputTensor]) -> int:
+    """Bytes of an item in some tensors, as far as they are the same for all items."""
+    return sum(bytes_with(t, ()) for t in tensors if not t.is_open and t.dtype != "string")
+
+
+def bytes_with(tensor: InputTensor | OutputTensor, sides: Sequence[int]) -> int:
+    """Bytes of an item in a tensor, whose open sides are `sides`, and 1 from there on."""
+    left = iter(sides)
+    shape = [next(left, 1) if side is None else side for side in tensor.shape]
+    return math.prod(shape) * np.dtype(tensor.numpy_dtype).itemsize
 
 
 def fitted_shape(have: Sequence[int], want: Sequence[int | None]) -> tuple[int, ...] | None:

@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from fornada.errors import InputError
 from fornada.formats.items import Array
+from fornada.formats.rows import size_bytes
 from fornada.tensors import Shape, array_dtype, text_of
 
 #: What all items hold of one tensor: an array with a row an item, or an array an item where its
@@ -41,6 +42,11 @@ class Tensor(Protocol):
     @property
     def shape(self) -> Shape:
         """The shape of an item; `None` where a side varies."""
+
+
+def column_bytes(column: Column) -> int:
+    """Bytes of what all items hold of one tensor."""
+    return sum(map(size_bytes, column)) if isinstance(column, list) else size_bytes(column)
 
 
 def needs_tensor_file(tensors: Sequence[Tensor]) -> bool:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from fornada.coordination.interface import SmallJob
+from fornada.formats.tables.binding import TableBinding
 from fornada.keys import DEFAULT_QUEUE
 from fornada.ranges import Ranges, from_ranges, to_ranges
 from fornada.records import (
@@ -50,13 +51,20 @@ class ShardInput(Record):
 
     #: `npy`: one object, an array of items. `image`: one image file an item. `tar`: one object, an
     #: archive of image files. `safetensors`: one object, what `fornada.formats.tensor_file` writes.
-    #: Tar and safetensors are of version 3.
-    format: Literal["npy", "image", "tar", "safetensors"] = "npy"
+    #: `parquet`: rows of one object, whose columns the manifest's `table` binds.
+    #: The last three are of version 3.
+    format: Literal["npy", "image", "tar", "safetensors", "parquet"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
     item_count: int = Field(ge=1)
     #: JSON array: where each file is in the archive, which may hold others too (`file_index`).
     #: Absent if the archive holds the items and nothing else. Version 3.
     index: ObjectRef | None = None
+    #: The first and the last row group that it reads, for format `parquet`. Version 3.
+    row_groups: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] | (
+        None
+    ) = None
+    #: How many of their rows come before its own; absent for none. Version 3.
+    first_row: int | None = Field(ge=1, default=None)
     #: JSON array of strings, the caller's id of each item; absent if items are numbered.
     item_ids: ObjectRef | None = None
     #: Number of the first item, if it is not the count of items before: a shard that is retried
@@ -74,6 +82,8 @@ class ShardInput(Record):
             raise ValueError(f"{len(self.positions)} items are selected, not {self.item_count}")
         if any(error.index >= self.item_count for error in self.item_errors):
             raise ValueError(f"an item error is not among {self.item_count} items")
+        if (self.format == "parquet") != (self.row_groups is not None):
+            raise ValueError("row_groups go with format parquet")
         return self
 
     @property
@@ -98,7 +108,7 @@ class ShardInput(Record):
         """Whether it has a field that older versions lack."""
         ranged = any(ref.first_byte is not None for ref in self.refs)
         selects = self.selected is not None or bool(self.item_errors)
-        is_new = self.format in {"tar", "safetensors"}
+        is_new = self.format in {"tar", "safetensors", "parquet"}
         return ranged or selects or is_new or self.index is not None
 
     def to_json(self) -> bytes:
@@ -198,7 +208,16 @@ class Shards(Sequence[ShardInput]):
 
 
 _BEFORE_VERSION_3 = ("item_shape", "item_dtype", "classes")
-_OF_VERSION_3 = ("max_failed", "source_job", "inputs", "outputs", "queue", "owner", "webhook")
+_OF_VERSION_3 = (
+    "max_failed",
+    "source_job",
+    "inputs",
+    "outputs",
+    "table",
+    "queue",
+    "owner",
+    "webhook",
+)
 
 
 class JobManifest(Record):
@@ -215,6 +234,8 @@ class JobManifest(Record):
     #: What the model takes and gives. Version 3.
     inputs: list[InputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
     outputs: list[OutputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
+    #: Which columns of stored tables are the inputs. Version 3.
+    table: TableBinding | None = None
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)
     created_at: AwareDatetime

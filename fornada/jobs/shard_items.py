@@ -14,6 +14,7 @@ from fornada.jobs.items import Items
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.shard_files import Decoded, Fetch, ImageFiles, fetch_archive, fetch_objects
 from fornada.jobs.store import JobStore
+from fornada.jobs.table_items import fetch_rows
 from fornada.records import ObjectRef
 from fornada.tensors import InputTensor, text_of
 
@@ -30,6 +31,8 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
         return fetch_objects(shard, fetch=fetch)
     if shard.format == "tar":
         return fetch_archive(shard, fetch=fetch)
+    if shard.format == "parquet":
+        return fetch_rows(manifest, shard, fetch=fetch).without(shard.item_errors)
     if shard.format == "safetensors":
         return _read_tensors(manifest.takes, shard, fetch=fetch).without(shard.item_errors)
     return _read_array(manifest.input, shard, fetch=fetch).without(shard.item_errors)

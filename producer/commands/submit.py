@@ -1,6 +1,7 @@
 """`fornada submit`."""
 
 from collections.abc import Iterable
+from csv import reader
 from typing import get_args
 
 import click
@@ -43,6 +44,14 @@ from producer.inputs.interface import Selection
     type=click.Choice(get_args(Resize)),
     help="How images get the model's size. By default as its manifest says.",
 )
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="INPUT=COLUMN[,COLUMN...]",
+    help="The column of a table that is an input, or several side by side; repeatable.",
+)
+@click.option("--id-column", metavar="COLUMN", help="The column of a table with the items' ids.")
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -58,17 +67,21 @@ def submit(  # noqa: PLR0917 - click passes options by name
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     resize: Resize | None,
+    columns: tuple[str, ...],
+    id_column: str | None,
     wait: bool,  # noqa: FBT001
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Submit items as a job: images, vectors or token sequences.
+    """Submit items as a job: images, rows of a table, vectors, texts or token sequences.
 
-    INPUT is an image, .npy, .npz or IDX file, a .tar, .tar.gz or .zip of images, a folder of
-    images, a glob, or one s3://BUCKET/PREFIX whose objects, .tar too, are read in place. Other
-    files in folders, globs and archives are left out, and listed.
+    INPUT is an image, a Parquet, CSV, JSON lines or Arrow file, a .npy, .npz or IDX file, a .tar,
+    .tar.gz or .zip of images, a folder of those, a glob, or one s3://BUCKET/PREFIX whose objects,
+    .tar and .parquet too, are read in place. Other files in folders, globs and archives are left
+    out, and listed. A model's inputs take a table's columns of their names, or those of --column.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
+    Example: fornada submit customers.parquet --model churn@prod --id-column customer
     """
     client = client_from_env()
     images = inputs_of(inputs, Selection(include=include, exclude=exclude))
@@ -82,6 +95,8 @@ def submit(  # noqa: PLR0917 - click passes options by name
         strict=strict,
         tags=_parse_tags(tags),
         resize=resize,
+        columns=_parse_columns(columns),
+        id_column=id_column,
     )
     left_out = images.left_out
     if not wait:
@@ -89,6 +104,20 @@ def submit(  # noqa: PLR0917 - click passes options by name
         return
     say(f"submitted job {job.id}", err=True)
     finish(job, watch(job, timeout_s=timeout_s), left_out=left_out, as_json=as_json)
+
+
+def _parse_columns(columns: Iterable[str]) -> dict[str, list[str]] | None:
+    parsed: dict[str, list[str]] = {}
+    for column in columns:
+        name, equals, value = column.partition("=")
+        # Commas in a name are quoted, as in a table's header.
+        names = next(reader([value]), [])
+        if not name or not equals or not all(names) or not names:
+            raise UsageError(f"--column {column!r} is not INPUT=COLUMN or INPUT=COLUMN,COLUMN,...")
+        if name in parsed:
+            raise UsageError(f"--column names {name!r} twice; give its columns with commas between")
+        parsed[name] = names
+    return parsed or None
 
 
 def _parse_tags(tags: Iterable[str]) -> dict[str, str]:

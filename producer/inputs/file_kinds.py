@@ -11,10 +11,15 @@ from fornada.formats.images import HEAD_BYTES, IMAGE_SUFFIXES, is_image
 from fornada.formats.looks import look_of
 from fornada.formats.tar import HEADER_BYTES, is_tar
 from producer.inputs.array_files import reading
+from producer.inputs.tables.catalog import TABLES_IN_WORDS, table_kind
+from producer.inputs.tables.interface import TableKind
+from producer.inputs.tensor_arrays import is_tensor_file
 
-Kind = Literal["npy", "npz", "idx", "image", "tar", "zip"]
+Kind = Literal["npy", "npz", "idx", "safetensors", "image", "tar", "zip"] | TableKind
 
-KINDS_IN_WORDS = ".npy, .npz, IDX, an image, or a .tar or .zip of images"
+KINDS_IN_WORDS = (
+    f".npy, .npz, .safetensors, IDX, {TABLES_IN_WORDS}, an image, or a .tar or .zip of images"
+)
 
 _ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
 #: Beginnings of archives that are not read.
@@ -47,10 +52,10 @@ def kind_of(path: Path, *, where: str) -> Kind:
             head = stream.read(HEADER_BYTES)
         if not head:
             raise InputError(f"{where} is an empty file; write it again")
-        kind = _kind_by_head(head)
+        kind = _kind_by_head(head) or table_kind(head, path.name)
         if head.startswith(_ZIP_MAGICS):
             kind = _kind_of_zip(path)
-        elif head.startswith(GZIP_MAGIC):
+        elif kind is None and head.startswith(GZIP_MAGIC):
             kind = _kind_of_gzip(path)
     if kind is not None:
         return kind
@@ -72,6 +77,8 @@ def _kind_by_head(head: bytes) -> Kind | None:
         return "npy"
     if is_image(head[:HEAD_BYTES]):
         return "image"
+    if is_tensor_file(head):
+        return "safetensors"
     if head[:2] == b"\0\0" and head[2:3] in _IDX_TYPES:
         return "idx"
     return "tar" if is_tar(head) else None

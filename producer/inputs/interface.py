@@ -12,9 +12,9 @@ from os import PathLike
 from typing import Any, Protocol, Self
 
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.logs import get_logger
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor, Resize
 from model_store.manifest import ModelManifest
 
 log = get_logger(__name__)
@@ -22,50 +22,70 @@ log = get_logger(__name__)
 _URL = re.compile(r"s3://(?P<bucket>[^/]+)(?:/(?P<prefix>.*))?", re.DOTALL)
 #: More files are counted and not named.
 _MOST_LISTED = 10
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx", "_success", "_metadata", "_common_metadata"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """The items that a model takes."""
+    """What a model takes an item, and gives for it."""
 
-    input: InputTensor
+    inputs: Sequence[InputTensor]
+    outputs: Sequence[OutputTensor] = ()
     #: For error messages.
     model: str
 
     @classmethod
-    def of(cls, model: ModelManifest) -> "Signature":
+    def of(cls, model: ModelManifest, *, resize: Resize | None = None) -> "Signature":
         """The signature of a published model.
 
+        Args:
+            model: Its manifest.
+            resize: How its images get their size, in place of what the manifest says.
+
         Raises:
-            InputError: It takes text.
+            UsageError: `resize` is given, and the model takes no images.
         """
-        if model.input.dtype == "string":
-            raise InputError(f"{model} takes text, which cannot be submitted yet")
-        return cls(input=model.input, model=str(model))
+        inputs = [_resized(tensor, resize) for tensor in model.inputs]
+        if resize is not None and all(tensor.image is None for tensor in inputs):
+            taken = ", ".join(map(str, inputs))
+            raise UsageError(f"resize is for images, and {model} takes {taken}")
+        return cls(inputs=inputs, outputs=model.outputs, model=str(model))
 
     @property
-    def item_shape(self) -> Sequence[int]:
-        """The shape of every item; empty sides where they vary."""
-        return self.input.fixed_shape
+    def names(self) -> str:
+        """`2 inputs, 'photo', 'facts'`, or `one input, 'photo'`, for error messages."""
+        listed = ", ".join(repr(tensor.name) for tensor in self.inputs)
+        count = len(self.inputs)
+        return f"one input, {listed}" if count == 1 else f"{count} inputs, {listed}"
 
-    @property
-    def item_dtype(self) -> str:
-        """The items' dtype in arrays."""
-        return self.input.numpy_dtype
+    def only_input(self, *, where: str, remedy: str) -> InputTensor:
+        """The only input.
+
+        Raises:
+            InputError: There are several, of which `where` can be only one.
+        """
+        if len(self.inputs) > 1:
+            raise InputError(f"{where}, and {self.model} takes {self.names}; {remedy}")
+        return self.inputs[0]
+
+
+def _resized(tensor: InputTensor, resize: Resize | None) -> InputTensor:
+    if resize is None or tensor.image is None:
+        return tensor
+    return tensor.model_copy(update={"image": tensor.image.model_copy(update={"resize": resize})})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemBlock:
-    """Items that were read together."""
+    """Items of the same shapes that were read together."""
 
-    #: [items, *item_shape], dtype as in the source.
-    images: Array
+    #: An array for each input, dtype as in the source.
+    rows: Rows
     #: The caller's id of each item; `None` for running numbers.
     item_ids: list[str] | None
     #: Where they come from, for error messages.
     where: str
-    #: Number of an item that could not be read -> why; its place in `images` holds anything.
+    #: Number of an item that could not be read -> why; its place in `rows` holds anything.
     errors: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -161,7 +181,7 @@ def _any_fits(names: Iterable[str], patterns: Iterable[str]) -> bool:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is hidden, or is what Windows and macOS leave behind."""
+    """Whether a file or folder is hidden, or is what Windows, macOS and Spark leave behind."""
     is_hidden = name.startswith(".") and name not in {".", ".."}
     return is_hidden or name.lower() in _LITTER
 

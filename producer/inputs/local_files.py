@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from producer.inputs.archives import Archive, too_large
-from producer.inputs.array_files import FileArray, file_arrays, reading
+from producer.inputs.array_files import FileArray, reading
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
+from producer.inputs.named_arrays import array_blocks, arrays_in, named_blocks
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
+from producer.inputs.tables.local import local_table_blocks
 
-_BLOCK_BYTES = 16 * 1024 * 1024
 _READ_THREADS = 4
 #: Files that are read ahead of those that are being packed.
 _MOST_AHEAD = 8
@@ -23,7 +25,12 @@ _MOST_AHEAD_BYTES = 32 * 1024 * 1024
 
 
 def read_blocks(
-    files: LocalFiles, *, signature: Signature, max_file_bytes: int, strict: bool
+    files: LocalFiles,
+    signature: Signature,
+    *,
+    max_file_bytes: int,
+    strict: bool,
+    table: TableOptions = NO_TABLE_OPTIONS,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
@@ -36,25 +43,40 @@ def read_blocks(
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
         strict: Refuse what would be left out.
+        table: Which columns of tables are which inputs.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
-        UsageError: There are no paths.
+        UsageError: There are no paths, or columns are named and there is no table.
+        MissingExtraError: There is a table, and pyarrow is not installed.
         LocalDiskError: The disk failed.
     """
     found = find_files(files, strict=strict)
+    if any(file.kind in TABLE_KINDS for file in found):
+        blocks = local_table_blocks(
+            found, table, signature=signature, max_file_bytes=max_file_bytes
+        )
+        files.left_out.log()
+        return blocks
+    if table.is_given:
+        raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
     images = [file for file in found if file.kind in {"image", "tar", "zip"}]
     if images:
-        check_image_input(signature.input, where=images[0].where)
+        where = images[0].where
+        taken = signature.only_input(
+            where=f"{where} holds images alone",
+            remedy="give a mapping of arrays and files, or an .npz or .safetensors file",
+        )
+        check_image_input(taken, where=where)
     arrays = {
-        file: file_arrays(Path(file.path), file.kind, where=file.where)
+        file: arrays_in(Path(file.path), file.kind, signature, where=file.where)
         for file in found
-        if file.kind in {"npy", "npz", "idx"}
+        if file.kind in {"npy", "npz", "idx", "safetensors"}
     }
     reader = _Reader(
         given=files,
         root=common_base(found) if images else None,
-        item_shape=signature.input.shape,
+        signature=signature,
         max_file_bytes=max_file_bytes,
         strict=strict,
     )
@@ -68,7 +90,7 @@ class _Reader:
     given: LocalFiles
     #: What item ids are relative to; `None` for no ids.
     root: str | None
-    item_shape: Sequence[int | None]
+    signature: Signature
     max_file_bytes: int
     strict: bool
 
@@ -93,17 +115,27 @@ class _Reader:
             for file in run:
                 if kind in {"tar", "zip"}:
                     yield from self._members(file)
-                for array in arrays.get(file, ()):
-                    yield from self._rows(array, file)
+                elif len(self.signature.inputs) > 1 or kind == "safetensors":
+                    blocks = named_blocks(
+                        arrays[file], self.signature, Path(file.path), where=file.where
+                    )
+                    yield from self._with_ids(blocks, file)
+                else:
+                    for array in arrays[file]:
+                        blocks = array_blocks(array, self.signature.inputs[0])
+                        yield from self._with_ids(blocks, file, member=array.member)
 
-    def _rows(self, array: FileArray, file: FoundFile) -> Iterator[ItemBlock]:
-        ids, first_row = None, 0
-        for rows in array.blocks(item_shape=self.item_shape, max_block_bytes=_BLOCK_BYTES):
+    def _with_ids(
+        self, blocks: Iterator[ItemBlock], file: FoundFile, *, member: str | None = None
+    ) -> Iterator[ItemBlock]:
+        first_row = 0
+        for block in blocks:
+            ids = None
             if self.root is not None:
-                name = self._id_of(file.path) + (f":{array.member}" if array.member else "")
-                ids = [f"{name}#{row}" for row in range(first_row, first_row + len(rows))]
-            yield ItemBlock(images=rows, item_ids=ids, where=array.header.where)
-            first_row += len(rows)
+                name = self._id_of(file.path) + (f":{member}" if member else "")
+                ids = [f"{name}#{row}" for row in range(first_row, first_row + len(block.rows))]
+            yield replace(block, item_ids=ids)
+            first_row += len(block.rows)
 
     def _members(self, file: FoundFile) -> Iterator[ImageFile]:
         archive = Archive(

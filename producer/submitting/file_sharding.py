@@ -47,7 +47,7 @@ def cut_files(
 def _check(file: ImageFile, signature: Signature) -> None:
     if file.error is not None:
         raise InputError(file.error)
-    decode_item(file.data, taken=signature.input, where=file.name)
+    decode_item(file.data, taken=signature.inputs[0], where=file.name)
 
 
 class _Packing:

@@ -15,19 +15,20 @@ from fornada.parallel import in_parallel
 from fornada.records import MAX_SHARDS
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.tensors import Resize
+from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
-from producer.inputs.data.streams import blocks_of
+from producer.inputs.data.streams import are_files, blocks_of
 from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
 from producer.inputs.local_files import read_blocks
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import Shard, ShardLimits
 from producer.submitting.stored_sharding import cut_stored
-from producer.submitting.submission import Options, Submission, check_resize
+from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import try_inline
 
 
@@ -43,8 +44,9 @@ class PreparedSubmission:
     inputs: Shards | None
     #: Its shards, to be stored if `inputs` is `None`.
     shards: Iterator[Shard]
-    max_failed: int | str | None = None
-    resize: Resize | None = None
+    #: What the model takes, as the options have it.
+    takes: Sequence[InputTensor]
+    options: Options
 
     @property
     def is_small_and_new(self) -> bool:
@@ -123,8 +125,7 @@ class Preparation:
     ) -> PreparedSubmission:
         """Look at the images as far as it takes to tell whether they are small."""
         given = options.items_per_shard
-        signature = Signature.of(model)
-        check_resize(options.resize, signature)
+        signature = Signature.of(model, resize=options.resize)
         settings = self.settings
         item_count = items_per_shard_for(
             signature,
@@ -134,7 +135,7 @@ class Preparation:
         limits = ShardLimits.of(
             signature, item_count=item_count, max_shard_bytes=settings.max_shard_bytes
         )
-        shards = self._shards(submission, signature, limits, strict=options.strict)
+        shards = self._shards(submission, signature, limits, options)
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
         if (existing is None or existing.is_small) and not isinstance(
@@ -148,12 +149,16 @@ class Preparation:
             model=model,
             inputs=inputs,
             shards=shards,
-            max_failed=options.max_failed,
-            resize=options.resize,
+            takes=signature.inputs,
+            options=options,
         )
 
     def _shards(
-        self, submission: Submission, signature: Signature, limits: ShardLimits, *, strict: bool
+        self,
+        submission: Submission,
+        signature: Signature,
+        limits: ShardLimits,
+        options: Options,
     ) -> Iterator[Shard]:
         """The shards of a submission; of paths, each is looked at now."""
         inputs = submission.inputs
@@ -166,13 +171,22 @@ class Preparation:
                 prefixes=self.prefixes,
                 signature=signature,
                 limits=limits,
-                strict=strict,
+                strict=options.strict,
             )
-        read_files = partial(
-            read_blocks, signature=signature, max_file_bytes=limits.file_bytes, strict=strict
+        blocks = blocks_of(
+            inputs,
+            submission.item_ids,
+            signature=signature,
+            read_files=partial(
+                read_blocks,
+                max_file_bytes=limits.file_bytes,
+                strict=options.strict,
+                table=options.table if are_files(inputs) else NO_TABLE_OPTIONS,
+            ),
+            columns=options.columns,
+            id_column=options.id_column,
         )
-        blocks = blocks_of(inputs, submission.item_ids, signature=signature, read_files=read_files)
-        return cut(blocks, signature=signature, limits=limits, strict=strict)
+        return cut(blocks, signature=signature, limits=limits, strict=options.strict)
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

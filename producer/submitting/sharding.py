@@ -4,19 +4,17 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import cast
 
-import numpy as np
-
 from fornada.errors import InputError, UsageError
-from fornada.formats.items import Array, check_items, item_size_bytes
-from fornada.jobs.items import filled, not_finite
-from fornada.records import ItemError
+from fornada.formats.items import fixed_bytes
+from fornada.jobs.items import filled_rows, not_finite_rows
 from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
 from producer.submitting.file_sharding import cut_files
-from producer.submitting.shards import ArrayShard, Shard, ShardLimits
+from producer.submitting.row_sharding import RowsOfShard, block_part, fitting_block
+from producer.submitting.shards import ArrayShard, Shard, ShardLimits, TensorShard
 
 
 def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard_bytes: int) -> int:
-    """`items_per_shard`, or fewer if no more fit into `max_shard_bytes`.
+    """`items_per_shard`, or fewer if no more, or no more outputs, fit into `max_shard_bytes`.
 
     Raises:
         InputError: Not even one item fits.
@@ -24,13 +22,17 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
     """
     if not isinstance(items_per_shard, int) or items_per_shard < 1:
         raise UsageError(f"items_per_shard is {items_per_shard}; give a whole number, at least 1")
-    item_bytes = item_size_bytes(signature.item_shape, signature.item_dtype)
-    if item_bytes > max_shard_bytes:
-        raise InputError(
-            f"one item of {signature.model} has {item_bytes} bytes, and a shard takes "
-            f"{max_shard_bytes}; raise FORNADA_MAX_SHARD_BYTES"
-        )
-    return min(items_per_shard, max_shard_bytes // item_bytes)
+    item_bytes, output_bytes = fixed_bytes(signature.inputs), fixed_bytes(signature.outputs)
+    for what, size_bytes in (
+        ("one item of", item_bytes),
+        ("the outputs of an item by", output_bytes),
+    ):
+        if size_bytes > max_shard_bytes:
+            raise InputError(
+                f"{what} {signature.model} has {size_bytes} bytes, and a shard takes "
+                f"{max_shard_bytes}; raise FORNADA_MAX_SHARD_BYTES"
+            )
+    return min(items_per_shard, max_shard_bytes // max(1, item_bytes, output_bytes))
 
 
 def cut(
@@ -70,78 +72,31 @@ def cut(
 
 def _cut_rows(
     blocks: Iterable[ItemBlock], *, signature: Signature, limits: ShardLimits, strict: bool
-) -> Iterator[ArrayShard]:
-    """Shards of rows of one shape, as large as the limits allow; the last one is shorter."""
-    held: list[ItemBlock] = []
-    held_count = 0
-    for block in blocks:
-        images = check_items(
-            block.images,
-            item_shape=signature.input.shape,
-            item_dtype=signature.item_dtype,
-            model=signature.model,
-            where=block.where,
-        )
-        _check_ids(block)
+) -> Iterator[ArrayShard | TensorShard]:
+    """Shards of rows, as large as the limits allow; the last one is shorter."""
+    filling = RowsOfShard(signature, limits)
+    for given in blocks:
+        block = fitting_block(given, signature, limits)
         if strict:
-            _refuse_bad_items(block, images, signature)
-        if held and held[-1].images.shape[1:] != images.shape[1:]:
-            yield _join(held)
-            held, held_count = [], 0
-        item_bytes = max(1, images[0].nbytes)
-        item_count = min(limits.item_count, max(1, limits.file_bytes // item_bytes))
-        start = 0
-        while start < len(images):
-            stop = start + item_count - held_count
-            held.append(_slice(block, images, start, stop))
-            held_count += len(held[-1].images)
-            start = stop
-            if held_count == item_count:
-                yield _join(held)
-                held, held_count = [], 0
-    if held:
-        yield _join(held)
+            _refuse_bad_items(block, signature)
+        left = block
+        while len(left.rows):
+            count = filling.room_for(left.rows)
+            if count:
+                filling.add(block_part(left, 0, count))
+                left = block_part(left, count, len(left.rows))
+            if not count or filling.item_count == limits.item_count:
+                yield filling.shard()
+                filling = RowsOfShard(signature, limits)
+    if filling.item_count:
+        yield filling.shard()
 
 
-def _check_ids(block: ItemBlock) -> None:
-    if block.item_ids is not None and len(block.item_ids) != len(block.images):
-        raise InputError(
-            f"{block.where}: {len(block.item_ids)} item ids for {len(block.images)} items; give "
-            "one id an item, or none"
-        )
-
-
-def _slice(block: ItemBlock, images: Array, start: int, stop: int) -> ItemBlock:
-    item_ids = None if block.item_ids is None else block.item_ids[start:stop]
-    return ItemBlock(
-        images=images[start:stop],
-        item_ids=item_ids,
-        where=block.where,
-        errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
-    )
-
-
-def _refuse_bad_items(block: ItemBlock, images: Array, signature: Signature) -> None:
-    taken = signature.input
-    bad = {**(not_finite(filled(images, taken)) if taken.finite else {}), **block.errors}
+def _refuse_bad_items(block: ItemBlock, signature: Signature) -> None:
+    rows = filled_rows(block.rows, signature.inputs)
+    bad = {**not_finite_rows(rows, signature.inputs), **block.errors}
     if bad:
         raise InputError(
             f"{block.where}: item {min(bad)}: {bad[min(bad)]}; replace or leave out such items, "
             "or submit without strict"
         )
-
-
-def _join(parts: list[ItemBlock]) -> ArrayShard:
-    with_ids = [part.item_ids for part in parts if part.item_ids is not None]
-    if with_ids and len(with_ids) != len(parts):
-        raise InputError(
-            f"{parts[0].where}: some images have item ids and some have none; give ids to all"
-        )
-    first = parts[0].images
-    images = first if len(parts) == 1 else np.concatenate([part.images for part in parts])
-    item_ids = [item_id for ids in with_ids for item_id in ids] if with_ids else None
-    errors, before = [], 0
-    for part in parts:
-        errors += [ItemError(index=before + n, reason=part.errors[n]) for n in sorted(part.errors)]
-        before += len(part.images)
-    return ArrayShard(images=images, item_ids=item_ids, errors=errors)

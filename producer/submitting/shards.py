@@ -1,4 +1,4 @@
-"""Shards on their way to the store: rows of an array, image files, or what is stored already."""
+"""Shards on their way to the store: rows, image files, or what is stored already."""
 
 import json
 from collections.abc import Sequence
@@ -8,9 +8,12 @@ from typing import Literal, Protocol
 from fornada.formats.items import Array
 from fornada.formats.npy import to_npy
 from fornada.formats.tar import Span, index_json
+from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ItemError, ObjectRef
+from fornada.tensors import InputTensor
 from producer.inputs.interface import Signature
+from producer.submitting.item_sizes import least_open_bytes
 
 #: Enough for a call of ten large photographs; a few are in memory at a time.
 _ARCHIVE_BYTES = 64 * 1024 * 1024
@@ -25,13 +28,16 @@ class ShardLimits:
     item_count: int
     #: Of an archive with several image files.
     archive_bytes: int
-    #: Of an image file.
+    #: Of an image file, of all rows, and of all outputs.
     file_bytes: int
 
     @classmethod
     def of(cls, signature: Signature, *, item_count: int, max_shard_bytes: int) -> "ShardLimits":
         """Such that a shard's bytes, and its items once decoded, fit into `max_shard_bytes`."""
-        most = max_shard_bytes // _EXPANSION if signature.input.is_open else max_shard_bytes
+        most = max_shard_bytes
+        if any(tensor.is_open for tensor in signature.inputs):
+            # Outputs of open shape have the size of the image.
+            most //= _EXPANSION * max(1, _grown(signature))
         return cls(
             item_count=item_count,
             archive_bytes=min(_ARCHIVE_BYTES, most),
@@ -39,7 +45,12 @@ class ShardLimits:
         )
 
 
-Part = Literal["npy", "tar", "ids", "index"]
+def _grown(signature: Signature) -> int:
+    """Bytes of an item's open outputs, as a multiple of those of its open inputs."""
+    return least_open_bytes(signature.outputs) // max(1, least_open_bytes(signature.inputs))
+
+
+Part = Literal["npy", "safetensors", "tar", "ids", "index"]
 
 
 class Keeper(Protocol):
@@ -92,6 +103,36 @@ class ArrayShard:
         return ShardInput(
             objects=[keeper.keep("npy", to_npy(self.images))],
             item_count=len(self.images),
+            item_ids=_kept_ids(self.item_ids, keeper),
+            item_errors=self.errors,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorShard:
+    """Items of several inputs, of text, or of varying shapes."""
+
+    #: One for each input.
+    columns: Sequence[Column]
+    inputs: Sequence[InputTensor]
+    item_ids: Sequence[str] | None
+    #: Items that could not be read.
+    errors: list[ItemError] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(column_bytes, self.columns))
+
+    @property
+    def item_count(self) -> int:
+        return len(self.columns[0])
+
+    def kept(self, keeper: Keeper) -> ShardInput:
+        named = {t.name: column for t, column in zip(self.inputs, self.columns, strict=True)}
+        return ShardInput(
+            format="safetensors",
+            objects=[keeper.keep("safetensors", to_tensor_file(named, self.inputs))],
+            item_count=self.item_count,
             item_ids=_kept_ids(self.item_ids, keeper),
             item_errors=self.errors,
         )

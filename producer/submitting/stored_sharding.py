@@ -12,6 +12,7 @@ from fornada.formats.tar import Span, TarMember
 from fornada.jobs.manifest import ShardInput
 from fornada.records import ItemError, ObjectRef
 from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.tensors import InputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.archives import too_large
 from producer.inputs.array_header import ArrayHeader
@@ -48,12 +49,18 @@ def cut_stored(
         InputError: There are no objects, or one does not fit, is too large, or may not be read.
         StoreError: The store cannot be reached or refuses.
     """
+    taken = signature.only_input(
+        where=f"{stored} holds items of one input",
+        remedy="give a mapping of arrays, or local .npz or .safetensors files",
+    )
+    if taken.dtype == "string":
+        raise InputError(f"{signature.model} takes texts, and {stored} means images and arrays")
     found = find_objects(
         stored, objects=objects, prefixes=prefixes, max_bytes=limits.file_bytes, strict=strict
     )
     for file in found:
         if file.kind != "npy":
-            check_image_input(signature.input, where=file.where)
+            check_image_input(taken, where=file.where)
             break
     arrays = [file for file in found if file.kind == "npy"]
 
@@ -62,7 +69,7 @@ def cut_stored(
         head = objects.get(info.key, bucket=stored.bucket, max_bytes=MAX_HEADER_BYTES).data
         header = ArrayHeader.of_npy(head, where=file.where)
         header.check_size(info.size_bytes)
-        return _checked_items(header, signature)
+        return _checked_items(header, taken, signature.model)
 
     counts = read_each([file.info for file in arrays], count_items, bucket=stored.bucket)
     item_counts = dict(zip(arrays, counts, strict=True))
@@ -91,14 +98,13 @@ def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Sha
     stored.left_out.log()
 
 
-def _checked_items(header: ArrayHeader, signature: Signature) -> int:
+def _checked_items(header: ArrayHeader, taken: InputTensor, model: str) -> int:
     """How many items the array holds, which are what the model takes."""
-    header.check_items(signature.input.shape, model=signature.model)
-    if header.dtype != np.dtype(signature.item_dtype):
+    header.check_items(taken.shape, model=model)
+    if header.dtype != np.dtype(taken.numpy_dtype):
         raise InputError(
-            f"{header.where}: dtype {header.dtype}, but {signature.model} takes "
-            f"{signature.item_dtype}, and stored objects are used as they are; write it again as "
-            f"{signature.item_dtype}"
+            f"{header.where}: dtype {header.dtype}, but {model} takes {taken.numpy_dtype}, and "
+            f"stored objects are used as they are; write it again as {taken.numpy_dtype}"
         )
     return header.shape[0]
 

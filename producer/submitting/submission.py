@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
 from fornada.tensors import Resize
-from producer.inputs.interface import Inputs, Signature
+from producer.inputs.interface import Inputs
+from producer.inputs.tables.interface import Columns, TableOptions
 from producer.options import check_flag, check_text, is_number, is_whole_number
 
 #: One id an item: text, whole numbers, paths or UUIDs in a list, an array or a column.
@@ -64,6 +65,9 @@ class Options:
     strict: bool = False
     #: How images get the model's size, in place of what its manifest says.
     resize: Resize | None = None
+    #: Input -> the column of a table, a data frame or a row that it is.
+    columns: Mapping[str, Columns] | None = None
+    id_column: str | None = None
 
     def check(self) -> None:
         """Check the options.
@@ -85,18 +89,15 @@ class Options:
                 "10 or '2.5%'"
             )
         check_flag(self.strict, "strict")
+        if self.id_column is not None:
+            check_text(self.id_column, "id_column")
         given_s = self.deadline_s
         if given_s is not None and not (is_number(given_s) and 0 < given_s <= _MAX_DEADLINE_S):
             raise UsageError(
                 f"deadline_s is {given_s!r}; give seconds from now, up to {_MAX_DEADLINE_S:g}"
             )
 
-
-def check_resize(resize: Resize | None, signature: Signature) -> None:
-    """Check that `resize`, if it is given, is for a model of images.
-
-    Raises:
-        UsageError: The model takes none.
-    """
-    if resize is not None and signature.input.image is None:
-        raise UsageError(f"resize is for images, and {signature.model} takes {signature.input}")
+    @property
+    def table(self) -> TableOptions:
+        """What they say about columns."""
+        return TableOptions(columns=self.columns, id_column=self.id_column)

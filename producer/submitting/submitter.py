@@ -13,7 +13,7 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, Shards
 from fornada.records import JOB_VERSION
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
-from fornada.tensors import InputTensor, manifest_fields
+from fornada.tensors import manifest_fields
 from fornada.trust.input_prefixes import InputPrefixes
 from model_store.store import ModelStore
 from producer.inputs.interface import Inputs
@@ -137,21 +137,23 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        asks_version_3 = one.max_failed is not None or one.resize is not None
-        alike = one.existing is not None and not asks_version_3 and not inputs.need_version_3
+        asks_version_3 = one.options.max_failed is not None or one.options.resize is not None
+        is_of_one = len(one.takes) == len(one.model.outputs) == 1
+        is_old = is_of_one and not asks_version_3 and not inputs.need_version_3
+        alike = one.existing is not None and is_old
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
         return JobManifest(
             schema_version=version,
             job_id=job_id,
             model=one.model.pin,
-            **manifest_fields(version, _taken(one), one.model.output),
+            **manifest_fields(version, one.takes, one.model.outputs),
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=times.created_at,
             deadline=times.deadline,
             tags=dict(one.submission.tags or {}),
             nonce=nonce,
-            max_failed=one.max_failed,
+            max_failed=one.options.max_failed,
             queue=self._queue_of(one, version),
         )
 
@@ -174,11 +176,3 @@ class Submitter:
                 errors=errors,
             )
         return [job for job in jobs if job is not None]
-
-
-def _taken(one: PreparedSubmission) -> InputTensor:
-    """The model's input, with the resizing that the submission asks for."""
-    taken, image = one.model.input, one.model.input.image
-    if one.resize is None or image is None:
-        return taken
-    return taken.model_copy(update={"image": image.model_copy(update={"resize": one.resize})})

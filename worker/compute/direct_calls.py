@@ -6,29 +6,21 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from fornada.calls.frames import (
-    MAX_ANSWER_BYTES,
-    PredictAnswer,
     RequestFrame,
-    answer_frame,
-    failed_rows,
 )
 from fornada.calls.interface import CallChannel
 from fornada.errors import (
     AnswerNotTrustedError,
     BrokerError,
     FornadaError,
-    InputError,
     MessageError,
-    ModelError,
 )
 from fornada.events import SILENT, CallsAnswered, Events
-from fornada.jobs.items import Items, Predicted
 from fornada.logs import get_logger
-from fornada.records import JOB_VERSION, ModelPin
-from fornada.tensors import OutputTensor
+from fornada.records import ModelPin
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
-from worker.compute.model_cache import ModelCache, UsedModel
-from worker.compute.together import predict_together
+from worker.compute.call_answers import answered_calls, read_calls, refusal
+from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 
 log = get_logger(__name__)
@@ -125,7 +117,7 @@ class PredictServer:
         self._refusals.count(len(refused))
         for call in refused:
             # Not signed either: anyone may have asked, in the name of a call that is.
-            answers.setdefault(call.header.client, []).append(_refusal(call, _NOT_SIGNED, NO_KEYS))
+            answers.setdefault(call.header.client, []).append(refusal(call, _NOT_SIGNED, NO_KEYS))
         with self._deadlines.within(self._deadline_s):
             for _, group in groupby(calls, key=_by_model):
                 for call, answer in self._predict(list(group)):
@@ -137,20 +129,20 @@ class PredictServer:
         """Each call with its answer; all calls are for one model."""
         try:
             with self._models.use(calls[0].header.model) as model:
-                fitting, others = _parted(calls, model, self._keys)
+                fitting, others = read_calls(calls, model.manifest, self._keys)
                 began_s = time.monotonic()
-                answered = _answered(fitting, model, self._keys)
+                answered = answered_calls(fitting, model, self._keys)
                 self._events.tell(
                     CallsAnswered(
                         model=calls[0].header.model,
                         call_count=len(fitting),
-                        row_count=sum(call.header.item_count for call in fitting),
+                        row_count=sum(call.header.item_count for call, _ in fitting),
                         duration_s=time.monotonic() - began_s,
                     )
                 )
                 return [*answered, *others]
         except FornadaError as exc:
-            return [(call, _refusal(call, exc, self._keys)) for call in calls]
+            return [(call, refusal(call, exc, self._keys)) for call in calls]
 
 
 def _by_model(call: RequestFrame) -> tuple[str, int, str]:
@@ -171,86 +163,6 @@ def _wanted(
         if call.header.deadline_ms > now_ms:
             wanted.append(call)
     return wanted
-
-
-def _parted(
-    calls: Sequence[RequestFrame], model: UsedModel, deployment_keys: DeploymentKeys
-) -> tuple[list[RequestFrame], list[tuple[RequestFrame, bytes]]]:
-    """The calls that fit the model, and the others with their refusals."""
-    manifest, takes = model.manifest, model.manifest.input
-    fitting, others = [], []
-    for call in calls:
-        header = call.header
-        if header.item_dtype != takes.numpy_dtype or not takes.takes(header.item_shape):
-            fact = (
-                f"model {manifest} takes {takes}, and the call "
-                f"has {header.item_dtype} {header.item_shape}; send what it takes"
-            )
-            others.append((call, _refusal(call, InputError(fact), deployment_keys)))
-        elif (size_bytes := 4 * header.item_count * manifest.output.width) > MAX_ANSWER_BYTES:
-            fact = (
-                f"the outputs of {header.item_count} items of model {manifest} are {size_bytes} "
-                f"bytes, and an answer has {MAX_ANSWER_BYTES} at most; call with fewer, or submit "
-                "a job"
-            )
-            others.append((call, _refusal(call, InputError(fact), deployment_keys)))
-        else:
-            fitting.append(call)
-    return fitting, others
-
-
-def _answered(
-    calls: Sequence[RequestFrame], model: UsedModel, deployment_keys: DeploymentKeys
-) -> list[tuple[RequestFrame, bytes]]:
-    """Predict all together; if that fails, each alone, so that none fails for another's rows."""
-    if not calls:
-        return []
-    try:
-        tensor, output = model.manifest.input, model.manifest.output
-        given = [Items.of_array(call.items, tensor=tensor) for call in calls]
-        predicted = predict_together(model.batcher.predict_groups, given)
-        return [
-            (call, _answer(call, items, outputs, output, deployment_keys))
-            for call, items, outputs in zip(calls, given, predicted, strict=True)
-        ]
-    except ModelError as exc:
-        if len(calls) == 1:
-            return [(calls[0], _refusal(calls[0], exc, deployment_keys))]
-        return [pair for call in calls for pair in _answered([call], model, deployment_keys)]
-
-
-def _answer(
-    call: RequestFrame,
-    items: Items,
-    predicted: Sequence[Predicted],
-    output: OutputTensor,
-    deployment_keys: DeploymentKeys,
-) -> bytes:
-    asked = call.header
-    rows, errors = items.placed(predicted, output=output, item_count=asked.item_count)
-    if errors and asked.schema_version < JOB_VERSION:
-        # It knows of no failed rows.
-        error = InputError(f"item {errors[0].index}: {errors[0].reason}")
-        return _refusal(call, error, deployment_keys)
-    header = PredictAnswer(
-        schema_version=asked.schema_version,
-        id=asked.id,
-        item_count=len(rows),
-        output_count=rows.shape[1],
-        failed=failed_rows(errors) if errors else None,
-    )
-    return answer_frame(header, rows, deployment_keys=deployment_keys)
-
-
-def _refusal(call: RequestFrame, exc: FornadaError, deployment_keys: DeploymentKeys) -> bytes:
-    header = PredictAnswer(
-        id=call.header.id,
-        item_count=0,
-        output_count=0,
-        error=type(exc).__name__,
-        detail=str(exc)[:2000],
-    )
-    return answer_frame(header, deployment_keys=deployment_keys)
 
 
 class _Refusals:

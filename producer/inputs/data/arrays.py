@@ -10,19 +10,22 @@ import numpy as np
 from fornada.errors import InputError
 from fornada.formats.fitting import fit_items
 from fornada.formats.items import Array, check_shape, fitted_shape
-from fornada.tensors import takes
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, takes
 from producer.inputs.data.conversion import (
     as_array,
     is_array_like,
     is_numbers,
     is_stored,
+    is_texts,
     rows_of,
     stored_shape,
     type_name,
     unfolded,
 )
 from producer.inputs.data.frames import frame_arrays, frame_of, is_frame
-from producer.inputs.interface import ItemBlock, Signature
+from producer.inputs.data.ragged import ragged_blocks
+from producer.inputs.interface import ItemBlock
 
 #: An array may claim far more than it holds, as `numpy.broadcast_to` does, so that no copy of it
 #: fits into memory.
@@ -33,49 +36,71 @@ _NUMBER_BYTES = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArrayReader:
-    """Reads arrays, tensors, buffers, nested lists of numbers and data frames."""
+    """Reads arrays, tensors, buffers, nested lists of numbers or texts, and data frames."""
 
-    signature: Signature
+    taken: InputTensor
+    #: For error messages.
+    model: str
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether items are texts."""
+        return self.taken.dtype == "string"
 
     def reads(self, value: object) -> bool:
         """Whether `value` is such an object, rather than an iterable of several."""
-        return is_array_like(value) or is_numbers(value) or is_frame(value)
+        if is_array_like(value) or is_numbers(value) or is_frame(value):
+            return True
+        return self.takes_text and is_texts(value)
 
-    def blocks(self, value: object, *, where: str) -> Iterator[ItemBlock]:
+    def blocks(
+        self, value: object, *, column: str | None = None, where: str
+    ) -> Iterator[ItemBlock]:
         """The items of `value`: one, if it has exactly an item's shape, else as many as rows.
+
+        Args:
+            value: Such an object.
+            column: Of a data frame, the only column that is meant.
+            where: For error messages.
 
         Raises:
             InputError: It does not fit the model.
         """
-        for start, array in self._arrays(value, where=where):
-            if array.dtype.hasobject and array.ndim == 0:
+        for start, array in self._arrays(value, column, where=where):
+            if array.dtype.hasobject and array.ndim == 0 and not is_texts(array.item()):
                 raise InputError(f"{where} is {type_name(value)}; give an array of items")
-            whole = unfolded(array) if array.dtype.hasobject else array
+            whole: Array | None = array
+            if array.dtype.hasobject:
+                whole = unfolded(array, of_text=self.takes_text)
             if whole is None:
-                # Items that differ in shape, which the model may take.
-                for number, cell in enumerate(array.flat, start):
-                    yield from self.blocks(cell, where=f"{where}[{number}]")
+                yield from ragged_blocks(
+                    array, self.taken, model=self.model, first=start, where=where
+                )
                 continue
             self._check_item(whole.shape, where=where)
             items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
 
-    def _arrays(self, value: Any, *, where: str) -> Iterator[tuple[int, Array]]:
+    def null(self, *, where: str) -> Iterator[ItemBlock]:
+        """An item whose values are null."""
+        nulls = np.full([1, *(side or 1 for side in self.taken.shape)], None)
+        yield from self._cut(nulls, 0, where=where)
+
+    def _arrays(self, value: Any, column: str | None, *, where: str) -> Iterator[tuple[int, Array]]:
         frame = frame_of(value, where=where)
         if frame is not None:
-            signature = self.signature
-            yield from frame_arrays(frame, signature.input, model=signature.model, where=where)
+            yield from frame_arrays(frame, self.taken, column=column, model=self.model, where=where)
         elif is_stored(value):
             yield from self._stored_rows(value, where=where)
         elif self.reads(value):
-            yield 0, as_array(value, where=where)
+            yield 0, as_array(value, of_text=self.takes_text, where=where)
         else:
             hint = "; for a file give pathlib.Path" if isinstance(value, str) else ""
             raise InputError(f"{where} is {type_name(value)}{hint}; give an array of items")
 
     def _stored_rows(self, value: Any, *, where: str) -> Iterator[tuple[int, Array]]:
         shape = stored_shape(value, where=where)
-        if len(shape) <= len(self.signature.input.shape):
+        if len(shape) <= len(self.taken.shape):
             yield 0, as_array(value, where=where)
             return
         self._check_shape(shape, where=where)
@@ -84,17 +109,15 @@ class ArrayReader:
             yield first, rows_of(value, first, step, where=where)
 
     def _check_shape(self, shape: tuple[int, ...], *, where: str) -> None:
-        signature = self.signature
-        check_shape(shape, signature.input.shape, model=signature.model, where=where)
+        check_shape(shape, self.taken.shape, model=self.model, where=where)
 
     def _check_item(self, shape: tuple[int, ...], *, where: str) -> None:
         """Refuse an array with the axes of one item and another shape."""
-        signature = self.signature
-        want = tuple(signature.input.shape)
+        want = tuple(self.taken.shape)
         fits = fitted_shape(shape, want) or fitted_shape(shape[1:], want)
         if shape and len(shape) == len(want) and 0 not in shape and fits is None:
             raise InputError(
-                f"{where}: an item of shape {shape}, but {signature.model} takes {want}; resize "
+                f"{where}: an item of shape {shape}, but {self.model} takes {want}; resize "
                 "images, pad or cut sequences before you submit"
             )
 
@@ -103,7 +126,7 @@ class ArrayReader:
 
         A last axis of 1 may be missing or superfluous; a shape that fits as it is goes first.
         """
-        want = self.signature.input.shape
+        want = self.taken.shape
         if not shape:
             return fitted_shape(shape, want) is not None
         if takes(shape, want) or takes(shape[1:], want):
@@ -118,11 +141,11 @@ class ArrayReader:
             here = f"{where}[{at}:]" if at else where
             rows, errors = fit_items(
                 items[start : start + step],
-                self.signature.input,
-                model=self.signature.model,
+                self.taken,
+                model=self.model,
                 where=here,
             )
-            yield ItemBlock(images=rows, item_ids=None, where=here, errors=errors)
+            yield ItemBlock(rows=Rows(rows), item_ids=None, where=here, errors=errors)
 
 
 def _rows_of_a_block(shape: tuple[int, ...]) -> int:

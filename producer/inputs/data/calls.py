@@ -1,4 +1,4 @@
-"""The items of a call of `predict`: one array for each shape, image files decoded."""
+"""The items of a call of `predict`, image files decoded."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fornada.calls.frames import MAX_CALL_BYTES
-from fornada.errors import InputError, UsageError
+from fornada.errors import InputError, MissingExtraError, UsageError
 from fornada.formats.images import check_image_input, decode_item
-from fornada.formats.items import Array
+from fornada.formats.rows import Rows
+from fornada.formats.tensor_file import Column
 from producer.inputs.data.streams import blocks_of
 from producer.inputs.interface import Block, ImageFile, Signature
 from producer.inputs.local_files import read_blocks
@@ -22,31 +23,42 @@ _MAX_FILE_BYTES = 64 * 1024 * 1024
 class CallItems(NamedTuple):
     """The items of a call."""
 
-    #: Items of one shape each: their numbers, and item dtype [items, *their shape].
-    groups: list[tuple[NDArray[np.int64], Array]]
+    #: A column for each input, of the items that are sent; empty if none is.
+    columns: list[Column]
+    #: The numbers of these items among all.
+    numbers: NDArray[np.int64]
     item_count: int
-    #: Number of an item that cannot be predicted -> why; its row in a group holds anything.
+    #: Number of an item that cannot be predicted -> why; if it is sent, it holds anything.
     errors: Mapping[int, str]
 
 
-def call_items(inputs: object, signature: Signature) -> CallItems:
+def call_items(
+    inputs: object, signature: Signature, *, columns: Mapping[str, str] | None = None
+) -> CallItems:
     """What a caller gives to `predict`; no more is read than fits into a call.
+
+    Args:
+        inputs: As `Client.predict`.
+        signature: What the model takes.
+        columns: As `Client.predict`.
 
     Raises:
         InputError: It does not fit the model.
-        UsageError: There are too many items.
+        UsageError: There are too many items, or `columns` makes no sense.
     """
-    read = partial(read_blocks, signature=signature, max_file_bytes=_MAX_FILE_BYTES, strict=False)
-    parts: dict[tuple[int, ...], list[tuple[NDArray[np.int64], Array]]] = {}
+    read = partial(read_blocks, max_file_bytes=_MAX_FILE_BYTES, strict=False)
+    parts: list[Rows] = []
+    numbers: list[NDArray[np.int64]] = []
     errors: dict[int, str] = {}
     item_count = size_bytes = 0
-    for block in blocks_of(inputs, None, signature=signature, read_files=read):
+    for block in blocks_of(inputs, None, signature=signature, read_files=read, columns=columns):
         rows, found = _rows_of(block, signature)
         errors |= {item_count + number: why for number, why in found.items()}
-        numbers = np.arange(item_count, item_count + len(rows))
-        parts.setdefault(rows.shape[1:], []).append((numbers, rows))
-        item_count += max(1, len(rows))
-        size_bytes += max(1, rows.nbytes)
+        if rows is not None:
+            parts.append(rows)
+            numbers.append(np.arange(item_count, item_count + len(rows)))
+        item_count += 1 if rows is None else len(rows)
+        size_bytes += 1 if rows is None else max(1, rows.size_bytes)
         if size_bytes > MAX_CALL_BYTES:
             raise UsageError(
                 f"inputs have {size_bytes} bytes of items or more, and a call takes "
@@ -54,24 +66,40 @@ def call_items(inputs: object, signature: Signature) -> CallItems:
             )
     if not item_count:
         raise InputError("there are no items; give at least one")
-    joined = [
-        (np.concatenate([numbers for numbers, _ in alike]), np.concatenate([r for _, r in alike]))
-        for alike in parts.values()
-    ]
-    return CallItems([(n, rows) for n, rows in joined if len(n)], item_count, errors)
+    return CallItems(
+        columns=_columns(parts, signature) if parts else [],
+        numbers=np.concatenate([np.empty(0, np.int64), *numbers]),
+        item_count=item_count,
+        errors=errors,
+    )
 
 
-def _rows_of(block: Block, signature: Signature) -> tuple[Array, Mapping[int, str]]:
+def _columns(parts: list[Rows], signature: Signature) -> list[Column]:
+    """The rows of all parts; one array an input if all items have the same shapes."""
+    if len({part.shapes for part in parts}) == 1:
+        return list(Rows.joined(parts).arrays)
+    columns: list[Column] = []
+    for at, tensor in enumerate(signature.inputs):
+        arrays = [part.arrays[at] for part in parts]
+        if tensor.is_open:
+            columns.append([item for array in arrays for item in array])
+        else:
+            columns.append(np.concatenate(arrays))
+    return columns
+
+
+def _rows_of(block: Block, signature: Signature) -> tuple[Rows | None, Mapping[int, str]]:
     """The rows of a block; none of a file that cannot be decoded, and why."""
     if not isinstance(block, ImageFile):
-        return block.images, block.errors
-    check_image_input(signature.input, where=block.name)
+        return block.rows, block.errors
+    (taken,) = signature.inputs
+    check_image_input(taken, where=block.name)
     why = block.error
     if why is None:
         try:
-            item = decode_item(block.data, taken=signature.input, where=block.name)
-        except InputError as exc:
+            item = decode_item(block.data, taken=taken, where=block.name)
+        except (InputError, MissingExtraError) as exc:
             why = str(exc)
         else:
-            return item[np.newaxis], {}
-    return np.empty((0,), signature.item_dtype), {0: why}
+            return Rows(item[np.newaxis]), {}
+    return None, {0: why}

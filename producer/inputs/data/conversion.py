@@ -1,6 +1,7 @@
 """One object that holds numbers, as a NumPy array, by the protocols that it speaks."""
 
 import array
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date, time, timedelta
@@ -66,11 +67,21 @@ def is_numbers(value: object) -> bool:
     return False
 
 
-def as_array(value: object, *, where: str) -> Array:
+def is_texts(value: object) -> bool:
+    """Whether `value` is a text, a list of texts, or of lists of them, and so on."""
+    for _ in range(_MAX_AXES):
+        if not isinstance(value, list | tuple):
+            break
+        value = next((part for part in value if part is not None), None)
+    return isinstance(value, str | bytes)
+
+
+def as_array(value: object, *, of_text: bool = False, where: str) -> Array:
     """The numbers of `value`, without a copy where that is possible; masks are kept.
 
     Args:
         value: An array, a tensor, a buffer, or nested lists of numbers.
+        of_text: Whether lists hold texts, which stay the objects that they are.
         where: For error messages.
 
     Returns:
@@ -80,6 +91,8 @@ def as_array(value: object, *, where: str) -> Array:
         InputError: It gives no array.
     """
     try:
+        if of_text and isinstance(value, list | tuple):
+            return np.asarray(value, object)
         found = _converted(value)
     except MemoryError:
         raise
@@ -139,8 +152,12 @@ def in_cells(parts: Sequence[object]) -> Array:
     return cells
 
 
-def unfolded(cells: Array) -> Array | None:
+def unfolded(cells: Array, *, of_text: bool = False) -> Array | None:
     """Turn objects that are sequences, such as a column of lists, into further axes.
+
+    Args:
+        cells: The objects.
+        of_text: Whether sequences hold texts, which stay the objects that they are.
 
     Returns:
         `cells` itself if they are not sequences; `None` if those differ in shape.
@@ -151,8 +168,12 @@ def unfolded(cells: Array) -> Array | None:
     try:
         shape = np.shape(first)
         null = np.full(shape, None).tolist()
-        filled = [null if cell is None else np.asarray(cell).tolist() for cell in cells.flat]
-        return np.asarray(filled).reshape(*cells.shape, *shape)
+        kind = object if of_text else None
+        filled = [null if cell is None else np.asarray(cell, kind).tolist() for cell in cells.flat]
+        whole = np.asarray(filled, kind)
+        if whole.size != cells.size * math.prod(shape) or whole.ndim != 1 + len(shape):
+            return None
+        return whole.reshape(*cells.shape, *shape)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - NumPy raises what an object raises

@@ -1,6 +1,6 @@
 """Data frames and their columns, of pandas, Polars, Arrow and what else narwhals reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,19 +90,25 @@ def _to_arrow(value: Any) -> Any:
 
 
 def frame_arrays(
-    frame: "Frame", taken: InputTensor, *, model: str, where: str
+    frame: "Frame", taken: InputTensor, *, column: str | None = None, model: str, where: str
 ) -> Iterator[tuple[int, Array]]:
     """The rows of a frame, with their first row's number: [rows, columns], nulls masked.
 
-    Of columns, only the one with the input's name, if there is one. A single column may hold lists:
-    objects [rows].
+    Of columns, only `column`, or the one with the input's name, if there is one. A single column
+    may hold lists: objects [rows].
 
     Raises:
-        InputError: A column holds no numbers.
+        InputError: A column holds no numbers, nor texts if those are taken; or there is no such
+            column.
     """
+    if column is not None:
+        check_columns(frame, {taken.name: column}, model=model, where=where)
     with _reading(frame, where):
-        if taken.name in frame.columns:
-            frame = frame.select(taken.name)
+        if column is not None or taken.name in frame.columns:
+            frame = frame.select(column or taken.name)
+        if taken.dtype == "string" and len(frame.columns) > 1:
+            yield 0, _texts(frame, model=model, where=where)
+            return
         names = [name for name in frame.columns if not _is_numeric(frame, name)]
         if names and len(frame.columns) == 1:
             yield 0, in_cells([_cell(cell) for cell in frame.get_column(names[0]).to_list()])
@@ -119,6 +125,33 @@ def frame_arrays(
         with _reading(frame, where):
             array = _numbers(frame[start : start + step], taken)
         yield start, array
+
+
+def check_columns(frame: "Frame", columns: Mapping[str, str], *, model: str, where: str) -> None:
+    """Check that the frame has the column of each input.
+
+    Raises:
+        InputError: It lacks one.
+    """
+    for name, column in columns.items():
+        if column not in frame.columns:
+            has = ", ".join(map(repr, frame.columns[:10]))
+            as_input = "" if column == name else f" for {name!r}"
+            raise InputError(
+                f"{where} has the columns {has}, and {model} takes {column!r}{as_input}; rename "
+                "one so, or say columns={input: column}"
+            )
+
+
+def _texts(frame: "Frame", *, model: str, where: str) -> Array:
+    """Objects [rows, columns]."""
+    for name in frame.columns:
+        if _is_numeric(frame, name):
+            raise InputError(
+                f"{where}: column {name!r} holds {frame.schema[name]}, and {model} takes strings; "
+                "select the columns of texts"
+            )
+    return np.column_stack([in_cells(frame.get_column(n).to_list()) for n in frame.columns])
 
 
 def _is_numeric(frame: "Frame", name: str) -> bool:

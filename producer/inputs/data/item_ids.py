@@ -113,4 +113,4 @@ def without_duplicates(blocks: Iterable[Block]) -> Iterator[Block]:
 def _ids_of(block: Block) -> tuple[Sequence[str], int]:
     if isinstance(block, ImageFile):
         return () if block.item_id is None else (block.item_id,), 1
-    return block.item_ids or (), len(block.images)
+    return block.item_ids or (), len(block.rows)

@@ -20,6 +20,7 @@ from fornada.errors import (
     UsageError,
 )
 from fornada.formats.npy import to_npy
+from fornada.formats.rows import Rows
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
 from fornada.queue.message import ShardMessage
@@ -131,7 +132,9 @@ def test_a_stream_is_never_held_whole(world: Any) -> None:
 
 def test_item_ids_are_kept_with_their_items(either: Any) -> None:
     ids = [f"photo-{n}" for n in range(10)]
-    blocks = [ItemBlock(images=IMAGES[n : n + 1], item_ids=[f"p{n}"], where="x") for n in range(3)]
+    blocks = [
+        ItemBlock(rows=Rows(IMAGES[n : n + 1]), item_ids=[f"p{n}"], where="x") for n in range(3)
+    ]
 
     job = either.client.submit(IMAGES, model="m", item_ids=ids, items_per_shard=4)
     streamed = either.client.submit(blocks, model="m", items_per_shard=2)
@@ -210,7 +213,8 @@ def test_attempts_and_the_size_of_shards_come_from_the_settings(new_world: Any) 
     small = new_world(max_shard_bytes=1024).client.submit(images, model="m").manifest
 
     assert (2, 4) == (few.max_attempts, len(few.shards))
-    assert [256, 256, 88] == [shard.item_count for shard in small.shards]
+    # Four bytes of pixels and two float32 of outputs an item.
+    assert [128, 128, 128, 128, 88] == [shard.item_count for shard in small.shards]
 
 
 # The window.

@@ -24,11 +24,13 @@ from fornada.errors import (
     WaitTimeoutError,
 )
 from fornada.records import ModelPin
+from fornada.tensors import InputTensor
 from producer import Client
 from producer.calls import PredictCalls
 from producer.testing import in_memory_client
 
 _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
+_TAKES = [InputTensor(name="x", dtype="uint8", shape=[None])]
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 
 
@@ -116,7 +118,7 @@ def test_each_caller_gets_its_own_answer_and_calls_are_sent_together(
 
     def call(number: int) -> float:
         items = np.full((1, 3), number, np.uint8)
-        return float(calls.predict(items, _PIN, timeout_s=10).outputs[0, 0])
+        return float(calls.predict([items], _TAKES, _PIN, timeout_s=10).outputs[0, 0])
 
     with ThreadPoolExecutor(32) as pool:
         answers = [pool.submit(call, number) for number in range(32)]
@@ -136,7 +138,7 @@ def test_a_call_says_until_when_it_is_waited_for(calls_on: CallsOn) -> None:
         seen.append(call)
         return _sums(call)
 
-    calls_on(_Channel(answer)).predict(_ITEMS, _PIN, timeout_s=2.5)
+    calls_on(_Channel(answer)).predict([_ITEMS], _TAKES, _PIN, timeout_s=2.5)
 
     assert 1_002_500 == seen[0].header.deadline_ms
     assert (_PIN, [2], 2) == (
@@ -150,7 +152,7 @@ def test_without_an_answer_the_caller_is_told_in_time(calls_on: CallsOn) -> None
     calls = calls_on(_Channel(lambda _call: None))
 
     with pytest.raises(WaitTimeoutError, match=r"within 0\.2 s, and 7 calls wait for a worker"):
-        calls.predict(_ITEMS, _PIN, timeout_s=0.2)
+        calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=0.2)
 
     assert {} == calls._waiting
 
@@ -170,7 +172,7 @@ def test_what_the_worker_refuses_is_raised_as_what_it_is(calls_on: CallsOn) -> N
         ("StoreUnavailableError", StoreUnavailableError),
     ):
         with pytest.raises(expected, match="so it is") as error:
-            calls_on(_Channel(refuse(kind))).predict(_ITEMS, _PIN, timeout_s=10)
+            calls_on(_Channel(refuse(kind))).predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
         assert expected is type(error.value)
 
 
@@ -183,10 +185,10 @@ def test_a_call_that_does_not_get_through_fails_at_once(
     channel.fails = error
 
     with pytest.raises(type(error)):
-        calls.predict(_ITEMS, _PIN, timeout_s=10)
+        calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
 
     channel.fails = None
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
 
 
 class _ContestedFuture(Future[Any]):
@@ -216,10 +218,10 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
     with monkeypatch.context() as contested:
         contested.setattr("producer.calls.Future", _ContestedFuture)
         with suppress(BrokerError):
-            calls.predict(_ITEMS, _PIN, timeout_s=10)
+            calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
     channel.loses_replies = False
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
     # The thread that came second did not fail.
     assert [] == [record.msg for record in caplog.records if record.levelname == "ERROR"]
 
@@ -227,14 +229,14 @@ def test_a_lost_reply_that_meets_the_answer_leaves_later_calls_working(
 def test_a_reader_that_died_is_started_again(calls_on: CallsOn) -> None:
     channel = _Channel(_sums)
     calls = calls_on(channel)
-    calls.predict(_ITEMS, _PIN, timeout_s=10)
+    calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10)
     dead = threading.Thread(target=int)
     dead.start()
     dead.join()
     # The next call finds a dead thread in the reader's place.
     calls._reader, reads = dead, calls._reader
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
     assert calls._reader is not dead
     calls.close()
     assert reads is not None
@@ -246,7 +248,7 @@ def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
     calls = calls_on(channel)
     channel.collect_error = RuntimeError("unexpected")
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
     assert channel.collect_error is None
 
 
@@ -257,12 +259,12 @@ def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: Ca
     channel = _Channel(answer)
     calls = calls_on(channel)
     with pytest.raises(WaitTimeoutError):
-        calls.predict(_ITEMS, _PIN, timeout_s=0.1)
+        calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=0.1)
 
     late = PredictAnswer(id="0" * 32, item_count=1, output_count=1)
     channel._answers += [answer_frame(late, np.zeros((1, 1), np.float32))] * 2
     channel._answer = _sums
-    assert [[1.0], [5.0]] == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.tolist()
+    assert [[1.0], [5.0]] == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.tolist()
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,7 @@ def test_what_makes_no_sense_is_refused(
     calls_on: CallsOn, items: np.ndarray, timeout_s: float, fact: str
 ) -> None:
     with pytest.raises(UsageError, match=fact):
-        calls_on(_Channel(_sums)).predict(items, _PIN, timeout_s=timeout_s)
+        calls_on(_Channel(_sums)).predict([items], _TAKES, _PIN, timeout_s=timeout_s)
 
 
 def test_a_client_that_was_closed_is_of_no_more_use(calls_on: CallsOn) -> None:
@@ -289,7 +291,7 @@ def test_a_client_that_was_closed_is_of_no_more_use(calls_on: CallsOn) -> None:
     calls.close()
 
     with pytest.raises(UsageError, match="the client is closed"):
-        calls.predict(_ITEMS, _PIN, timeout_s=1)
+        calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=1)
 
 
 @pytest.fixture

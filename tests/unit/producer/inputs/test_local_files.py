@@ -20,7 +20,7 @@ from PIL import Image
 
 from fornada.errors import FornadaError, InputError, LocalDiskError, UsageError
 from fornada.tensors import InputTensor
-from producer.inputs import local_files
+from producer.inputs import named_arrays
 from producer.inputs.interface import Block, ItemBlock, LocalFiles, Selection, Signature
 from producer.inputs.local_files import read_blocks
 
@@ -51,7 +51,7 @@ def blocks_of(
     taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
     return read_blocks(
         files or LocalFiles(paths=paths),
-        signature=Signature(input=taken, model="the model"),
+        Signature(inputs=[taken], model="the model"),
         max_file_bytes=max_file_bytes,
         strict=strict,
     )
@@ -62,7 +62,7 @@ def read(*paths: Path | str, **how: Any) -> list[Any]:
 
 
 def images_of(blocks: list[ItemBlock]) -> np.ndarray:
-    return np.concatenate([block.images for block in blocks])
+    return np.concatenate([block.rows.only for block in blocks])
 
 
 def ids_of(blocks: list[Block]) -> list[str]:
@@ -75,7 +75,7 @@ def ids_of(blocks: list[Block]) -> list[str]:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two items."""
-    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 2 * 20)
+    monkeypatch.setattr(named_arrays, "_BLOCK_BYTES", 2 * 20)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -84,7 +84,7 @@ def test_npy_is_read_in_blocks_without_ids(tmp_path: Path) -> None:
 
     blocks = read(tmp_path / "a.npy")
 
-    assert [2, 2, 2] == [len(block.images) for block in blocks]
+    assert [2, 2, 2] == [len(block.rows.only) for block in blocks]
     assert [None] * 3 == [block.item_ids for block in blocks]
     assert str(tmp_path / "a.npy") == blocks[0].where
     np.testing.assert_array_equal(IMAGES, images_of(blocks))
@@ -93,11 +93,11 @@ def test_npy_is_read_in_blocks_without_ids(tmp_path: Path) -> None:
 def test_a_large_npy_is_never_all_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(named_arrays, "_BLOCK_BYTES", 100_000)
     np.save(tmp_path / "a.npy", np.zeros((500_000, *SHAPE), np.uint8))
     tracemalloc.start()
 
-    items = sum(len(block.images) for block in blocks_of(tmp_path / "a.npy"))
+    items = sum(len(block.rows.only) for block in blocks_of(tmp_path / "a.npy"))
 
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -142,8 +142,8 @@ def test_vectors_and_token_sequences_are_read_as_they_are(tmp_path: Path) -> Non
     (of_features,) = read(tmp_path / "features.npy", item_shape=(13,))
     (of_tokens,) = read(tmp_path / "tokens.npz", item_shape=(4,))
 
-    np.testing.assert_array_equal(features, of_features.images, strict=True)
-    np.testing.assert_array_equal(tokens, of_tokens.images, strict=True)
+    np.testing.assert_array_equal(features, of_features.rows.only, strict=True)
+    np.testing.assert_array_equal(tokens, of_tokens.rows.only, strict=True)
 
 
 def test_array_files_of_any_length_fit_a_model_of_open_sides(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_array_files_of_any_length_fit_a_model_of_open_sides(tmp_path: Path) -> 
 
     (four, three) = read(tmp_path / "tokens.npy", tmp_path / "tokens.npz", item_shape=(None,))
 
-    np.testing.assert_array_equal(tokens, four.images, strict=True)
-    np.testing.assert_array_equal(tokens[:, :3], three.images, strict=True)
+    np.testing.assert_array_equal(tokens, four.rows.only, strict=True)
+    np.testing.assert_array_equal(tokens[:, :3], three.rows.only, strict=True)
     with pytest.raises(InputError, match=r"items of shape \(4,\), but the model takes \(None, 2\)"):
         read(tmp_path / "tokens.npy", item_shape=(None, 2))
 
@@ -242,7 +242,7 @@ def test_the_kind_is_what_the_file_holds_not_what_it_is_called(tmp_path: Path) -
     one, rows = read(tmp_path / "image.npy", tmp_path / "array.png")
 
     assert image.read_bytes() == one.data
-    np.testing.assert_array_equal(IMAGES[1:], rows.images)
+    np.testing.assert_array_equal(IMAGES[1:], rows.rows.only)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
@@ -561,7 +561,7 @@ def test_a_file_that_shrinks_meanwhile_is_an_error_not_a_crash(
 ) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((100_000, *SHAPE), np.uint8))
-    monkeypatch.setattr(local_files, "_BLOCK_BYTES", 100_000)
+    monkeypatch.setattr(named_arrays, "_BLOCK_BYTES", 100_000)
     blocks = blocks_of(path)
     next(blocks)
 

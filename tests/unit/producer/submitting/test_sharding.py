@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fornada.errors import InputError
+from fornada.formats.rows import Rows
 from fornada.formats.tar import tar_members
 from fornada.records import sha256_hex
 from fornada.tensors import InputTensor
@@ -16,14 +17,14 @@ from producer.inputs.interface import ImageFile, ItemBlock, Signature
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import ArrayShard, FileShard, ShardLimits
 
-SIGNATURE = Signature(input=InputTensor(name="x", dtype="uint8", shape=[2]), model="m:1")
+SIGNATURE = Signature(inputs=[InputTensor(name="x", dtype="uint8", shape=[2])], model="m:1")
 
 
 def block(first: int, count: int, *, ids: bool = False) -> ItemBlock:
     numbers = np.arange(first, first + count) % 256
     images = np.stack([numbers, numbers], axis=1).astype(np.uint8)
     item_ids = [str(n) for n in range(first, first + count)] if ids else None
-    return ItemBlock(images=images, item_ids=item_ids, where=f"block {first}")
+    return ItemBlock(rows=Rows(images), item_ids=item_ids, where=f"block {first}")
 
 
 def blocks_of(sizes: list[int], *, ids: bool = False) -> list[ItemBlock]:
@@ -56,7 +57,7 @@ def test_all_items_are_there_in_order_in_shards_of_one_size(
     shards = shards_of(blocks, item_count)
 
     np.testing.assert_array_equal(
-        np.concatenate([b.images for b in blocks]), np.concatenate([s.images for s in shards])
+        np.concatenate([b.rows.only for b in blocks]), np.concatenate([s.images for s in shards])
     )
     assert {item_count} >= {len(shard.images) for shard in shards[:-1]}
     assert 1 <= len(shards[-1].images) <= item_count
@@ -94,7 +95,7 @@ def test_a_shard_has_no_more_bytes_than_it_may() -> None:
 
 
 def test_items_of_no_size_take_what_was_asked_for() -> None:
-    nothing = Signature(input=InputTensor(name="x", dtype="uint8", shape=[0]), model="m:1")
+    nothing = Signature(inputs=[InputTensor(name="x", dtype="uint8", shape=[0])], model="m:1")
 
     assert 7 == items_per_shard_for(nothing, items_per_shard=7, max_shard_bytes=1024)
 
@@ -172,7 +173,7 @@ def test_ids_for_some_files_alone_are_an_error() -> None:
 
 def test_a_bad_file_refuses_everything_if_that_is_asked_for() -> None:
     taken = InputTensor(name="x", dtype="uint8", shape=[4, 4, 3])
-    signature = Signature(input=taken, model="m:1")
+    signature = Signature(inputs=[taken], model="m:1")
     unread = ImageFile(name="a.png", data=b"", item_id="a", error="a.png may not be read")
     for bad, why in ((unread, "may not be read"), (file("b.png"), "b.png is not an image")):
         with pytest.raises(InputError, match=why):
@@ -182,7 +183,7 @@ def test_a_bad_file_refuses_everything_if_that_is_asked_for() -> None:
 def test_images_of_any_size_come_in_smaller_archives() -> None:
     def archive_bytes(shape: list[int | None]) -> int:
         taken = InputTensor(name="x", dtype="uint8", shape=shape)
-        signature = Signature(input=taken, model="m:1")
+        signature = Signature(inputs=[taken], model="m:1")
         return ShardLimits.of(signature, item_count=9, max_shard_bytes=2**24).archive_bytes
 
     assert 2**24 == archive_bytes([9, 9, 3])

@@ -49,7 +49,7 @@ def shards(
 ) -> list[ShardInput]:
     objects = store_with(contents) if isinstance(contents, dict) else contents
     taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
-    signature = Signature(input=taken, model="m:1")
+    signature = Signature(inputs=[taken], model="m:1")
     count = items_per_shard_for(
         signature, items_per_shard=items_per_shard, max_shard_bytes=max_shard_bytes
     )

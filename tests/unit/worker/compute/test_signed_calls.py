@@ -80,10 +80,9 @@ class _Pair:
         )
         server.start()
         try:
-            rows: list[list[float]] = calls.predict(
-                ITEMS, self.model.pin, timeout_s=10
-            ).outputs.tolist()
-            return rows
+            answer = calls.predict([ITEMS], self.model.inputs, self.model.pin, timeout_s=10)
+            (rows,) = answer.columns(self.model.outputs, item_count=len(ITEMS))
+            return np.asarray(rows).tolist()
         finally:
             server.stop()
             calls.close()

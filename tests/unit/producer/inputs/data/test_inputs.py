@@ -15,10 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fornada.errors import InputError, UsageError
-from fornada.tensors import InputTensor, OutputTensor
-from model_store.manifest import ModelDraft
+from fornada.formats.rows import Rows
 from producer import Client, ItemBlock
-from producer.inputs.interface import Signature
 from producer.testing import in_memory_client
 
 BYTES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
@@ -152,7 +150,7 @@ ARRAYS: dict[str, Callable[[], Any]] = {
     "(item, label)": lambda: ((item, 1) for item in BYTES),
     "rows of a data set": lambda: ({"inputs": item, "label": 1} for item in BYTES),
     "rows of one column": lambda: ({"photo": item} for item in BYTES),
-    "ItemBlock of lists": lambda: [ItemBlock(images=BYTES.tolist(), item_ids=None, where="x")],
+    "ItemBlock of lists": lambda: [ItemBlock(rows=Rows(BYTES.tolist()), item_ids=None, where="x")],
 }
 
 
@@ -195,7 +193,7 @@ def test_ids_come_with_items_and_are_text() -> None:
     ids = [uuid.UUID(int=1), 7, "seven"]
     for make, expected in (
         (lambda: zip(ids, BYTES, strict=True), list(map(str, ids))),
-        (lambda: [ItemBlock(images=BYTES, item_ids=ids, where="x")], list(map(str, ids))),
+        (lambda: [ItemBlock(rows=Rows(BYTES), item_ids=ids, where="x")], list(map(str, ids))),
         (lambda: enumerate(BYTES, 5), ["5", "6", "7"]),
     ):
         assert expected == IMAGES.submit(make(), model="m").results().item_ids
@@ -214,7 +212,7 @@ def test_items_that_differ_in_shape_go_to_a_model_of_any_length() -> None:
     for make in (lambda: ragged, lambda: map(np.array, ragged), lambda: cells):
         assert [3.0, 3.0, 15.0, 24.0] == sums_both_ways(TOKENS, make)
     job = TOKENS.submit(ragged, model="m")
-    assert [1, 1, 2] == [shard.item_count for shard in job.manifest.shards]
+    assert [("safetensors", 4)] == [(s.format, s.item_count) for s in job.manifest.shards]
     assert "inputs[1]: an item of shape (2,), but m:1 takes (3,)" in refusal(
         VECTORS, lambda: [[1, 2, 3], [4, 5]]
     )
@@ -270,19 +268,6 @@ def test_what_is_no_data_is_refused_by_its_name(number: int) -> None:
     client, make, why = REFUSED[number]
 
     assert why in refusal(client, make)
-
-
-def test_text_is_refused_where_a_model_takes_it() -> None:
-    model = ModelDraft.of_one(
-        InputTensor(name="x", dtype="string", shape=[]),
-        OutputTensor(name="y", shape=[2], kind="embedding"),
-        name="m",
-    )
-
-    with pytest.raises(InputError, match="takes text, which cannot be submitted yet"):
-        Signature.of(model)  # type: ignore[arg-type]  # a version is not needed
-    with pytest.raises(UsageError, match="text cannot be submitted yet"):
-        client_for([2], "string")
 
 
 def test_hostile_objects_are_refused_too() -> None:

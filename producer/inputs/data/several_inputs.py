@@ -1,0 +1,155 @@
+"""What a caller gives for several inputs of a model: mappings and columns by their names."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from fornada.errors import InputError
+from fornada.formats.rows import Rows
+from producer.inputs.data.conversion import is_array_like, is_numbers, is_texts, type_name
+from producer.inputs.data.frames import check_columns, frame_of, is_frame
+from producer.inputs.data.iterating import (
+    elements_of,
+    is_labelled,
+    listed_names,
+    paths_among,
+    with_ids,
+)
+from producer.inputs.data.one_input import (
+    OneInput,
+    ReadFiles,
+    fitted_block,
+    ids_for,
+    with_own_ids,
+)
+from producer.inputs.data.pictures import is_image_file
+from producer.inputs.data.zipping import InputItems, zipped
+from producer.inputs.interface import Block, ItemBlock, LocalFiles, Signature
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeveralInputs:
+    """Tells apart what callers give for several inputs."""
+
+    signature: Signature
+    #: A reader for each input, in the model's order.
+    readers: Sequence[OneInput]
+    read_files: ReadFiles
+    #: Input -> the column or key that it is, for each of them.
+    columns: Mapping[str, str]
+
+    def blocks(self, inputs: object, *, where: str) -> Iterator[Block]:
+        """The items of the whole of what a caller gives.
+
+        Raises:
+            InputError: It does not fit, or does not say which input is which.
+        """
+        if isinstance(inputs, LocalFiles):
+            yield from self._files(inputs)
+        elif isinstance(inputs, Mapping | ItemBlock | os.PathLike) or is_frame(inputs):
+            yield from self._element(inputs, is_whole=True, where=where)
+        elif self._is_nameless(inputs):
+            raise self._nameless(inputs, where=where)
+        else:
+            yield from self._stream(inputs, where=where)
+
+    def _files(self, files: LocalFiles) -> Iterator[Block]:
+        for block in self.read_files(files, self.signature):
+            yield fitted_block(block, self.signature)
+
+    def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
+        labelled = is_labelled(inputs)
+        elements = elements_of(inputs, where=where)
+        first = next(elements, None)
+        elements = elements if first is None else chain([first], elements)
+        if isinstance(first, os.PathLike):
+            yield from self._files(LocalFiles(paths=list(paths_among(elements, where=where))))
+            return
+        if isinstance(inputs, tuple | list) and self._is_nameless(first):
+            raise self._nameless(inputs, where=where)
+        for number, element in enumerate(elements):
+            here = f"{where}[{number}]"
+            named = None if labelled else with_ids(element, where=here)
+            if named is not None:
+                ids, items = named
+                yield from ids_for(self._element(items, is_whole=False, where=here), ids, here)
+            elif isinstance(element, tuple) and element and isinstance(element[0], Mapping):
+                # What follows are labels.
+                yield from self._element(element[0], is_whole=False, where=here)
+            else:
+                yield from self._element(element, is_whole=False, where=here)
+
+    def _element(self, element: Any, *, is_whole: bool, where: str) -> Iterator[Block]:
+        """The items of one element of a stream, or of all that a caller gives."""
+        if isinstance(element, os.PathLike):
+            yield from self._files(LocalFiles(paths=[element]))
+        elif isinstance(element, ItemBlock):
+            yield from self._own_block(element)
+        elif isinstance(element, Mapping) and not is_image_file(element):
+            values = self._values(element, is_whole=is_whole, where=where)
+            for block in self._zipped(values, is_whole=is_whole, where=where):
+                # What a stream gives may be changed once it is taken.
+                copied = Rows(*(array.copy() for array in block.rows.arrays))
+                yield block if is_whole else replace(block, rows=copied)
+        else:
+            frame = frame_of(element, where=where)
+            if frame is None:
+                raise self._nameless(element, where=where)
+            check_columns(frame, self.columns, model=self.signature.model, where=where)
+            values = {
+                name: frame.select(column).to_native() for name, column in self.columns.items()
+            }
+            yield from self._zipped(values, where=where)
+
+    def _values(
+        self, given: Mapping[Any, object], *, is_whole: bool, where: str
+    ) -> dict[str, object]:
+        """What is given for each input; a row of a data set may have more."""
+        missing = [column for column in self.columns.values() if column not in given]
+        others = [key for key in given if key not in self.columns.values()]
+        if missing or (others and is_whole):
+            lacks = f"lacks {listed_names(missing)}" if missing else ""
+            has = f"has {listed_names(others)}, which is none of them" if others else ""
+            raise InputError(
+                f"{where} {' and '.join(filter(None, [lacks, has]))}; {self.signature.model} "
+                f"takes {self.signature.names}"
+            )
+        return {name: given[column] for name, column in self.columns.items()}
+
+    def _zipped(
+        self, values: Mapping[str, object], *, is_whole: bool = True, where: str
+    ) -> Iterator[ItemBlock]:
+        items = []
+        for reader in self.readers:
+            taken = reader.arrays.taken
+            here = f"{where}[{taken.name!r}]"
+            value = values[taken.name]
+            is_null = value is None and not is_whole
+            blocks = reader.null(where=here) if is_null else reader.blocks(value, where=here)
+            items.append(InputItems(taken, blocks))
+        return zipped(items, where=where)
+
+    def _own_block(self, block: ItemBlock) -> Iterator[ItemBlock]:
+        given = block.rows.arrays if isinstance(block.rows, Rows) else (block.rows,)
+        if len(given) != len(self.readers):
+            raise InputError(
+                f"{block.where} has rows of {len(given)} arrays, and {self.signature.model} takes "
+                f"{self.signature.names}"
+            )
+        values = dict(zip(self.columns, given, strict=True))
+        yield from with_own_ids(self._zipped(values, where=block.where), block)
+
+    def _is_nameless(self, given: object) -> bool:
+        """Whether something holds items of inputs, and does not say which."""
+        if isinstance(given, Mapping) or is_frame(given):
+            return False
+        return is_array_like(given) or is_numbers(given) or is_texts(given) or is_image_file(given)
+
+    def _nameless(self, given: object, *, where: str) -> InputError:
+        names = ", ".join(f"{name!r}: …" for name in self.columns)
+        return InputError(
+            f"{where} is {type_name(given)}, and {self.signature.model} takes "
+            f"{self.signature.names}; give a mapping, {{{names}}}"
+        )

@@ -1,0 +1,118 @@
+"""The items of several inputs, which come in blocks of any size, put together item by item."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from fornada.errors import InputError, MissingExtraError
+from fornada.formats.images import check_image_input, decode_item
+from fornada.formats.items import Array
+from fornada.formats.rows import Rows, blank
+from fornada.tensors import InputTensor
+from producer.inputs.interface import Block, ImageFile, ItemBlock
+
+#: Blocks that are counted to say how many items an input has.
+_MOST_COUNTED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """Some items of one input."""
+
+    array: Array
+    errors: dict[int, str]
+    item_ids: list[str] | None
+
+
+class InputItems:
+    """The items of one input, of which as many as wanted are taken at a time."""
+
+    def __init__(self, taken: InputTensor, blocks: Iterator[Block]) -> None:
+        self.taken = taken
+        self._blocks = (_with_rows(block, taken) for block in blocks)
+        self._block: ItemBlock | None = None
+        self._at = 0
+        self._taken_count = 0
+
+    def ready_count(self) -> int:
+        """How many items can be taken now; none at the end."""
+        while self._block is None or self._at == len(self._block.rows):
+            self._block, self._at = next(self._blocks, None), 0
+            if self._block is None:
+                return 0
+        return len(self._block.rows) - self._at
+
+    def take(self, count: int) -> _Part:
+        """The next items, which are ready."""
+        block, start = self._block, self._at
+        if block is None:
+            raise IndexError("no items are ready")
+        stop = self._at = start + count
+        self._taken_count += count
+        ids = block.item_ids
+        return _Part(
+            array=block.rows.only[start:stop],
+            errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
+            item_ids=None if ids is None else ids[start:stop],
+        )
+
+    def count_in_words(self) -> str:
+        """`3 items` of it in all, or `at least 3000`."""
+        count = self._taken_count + self.ready_count()
+        count += sum(len(block.rows) for block in islice(self._blocks, _MOST_COUNTED))
+        more = next(self._blocks, None) is not None
+        return f"{'at least ' if more else ''}{count} item{'s' * (count != 1)}"
+
+
+def zipped(inputs: Sequence[InputItems], *, where: str) -> Iterator[ItemBlock]:
+    """The items of all inputs, in blocks; an item that one input fails has failed.
+
+    Raises:
+        InputError: The inputs have different numbers of items.
+    """
+    first = 0
+    while True:
+        ready = [each.ready_count() for each in inputs]
+        count = min(ready)
+        if not count:
+            break
+        parts = [each.take(count) for each in inputs]
+        errors: dict[int, str] = {}
+        for each, part in zip(inputs, parts, strict=True):
+            named = {n: f"{each.taken.name!r}: {why}" for n, why in part.errors.items()}
+            errors = named | errors
+        yield ItemBlock(
+            rows=Rows(*(part.array for part in parts)),
+            item_ids=next((part.item_ids for part in parts if part.item_ids is not None), None),
+            where=f"{where}[{first}:]" if first else where,
+            errors=errors,
+        )
+        first += count
+    if any(ready):
+        counts = ", ".join(f"{each.taken.name!r} has {each.count_in_words()}" for each in inputs)
+        raise InputError(f"{where}: {counts}; give as many of each input")
+
+
+def _with_rows(block: Block, taken: InputTensor) -> ItemBlock:
+    """The block; an image file as the item that it becomes, which is a blank one if it cannot."""
+    if isinstance(block, ItemBlock):
+        return block
+    check_image_input(taken, where=block.name)
+    item, error = None, block.error
+    if error is None:
+        try:
+            item = decode_item(block.data, taken=taken, where=block.name)
+        except (InputError, MissingExtraError) as exc:
+            error = str(exc)
+    if item is None:
+        item = blank([side or 1 for side in taken.shape], taken.numpy_dtype)
+    return _block_of(item, block, error)
+
+
+def _block_of(item: Array, file: ImageFile, error: str | None) -> ItemBlock:
+    return ItemBlock(
+        rows=Rows(item[None]),
+        item_ids=None if file.item_id is None else [file.item_id],
+        where=file.name,
+        errors={} if error is None else {0: error},
+    )

@@ -1,0 +1,142 @@
+"""Rows of blocks put together into shards that are bounded in items and bytes."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fornada.errors import InputError
+from fornada.formats.fitting import fit_rows
+from fornada.formats.rows import Rows, blank_rows
+from fornada.formats.tensor_file import Column, needs_tensor_file
+from fornada.records import ItemError
+from producer.inputs.interface import ItemBlock, Signature
+from producer.submitting.item_sizes import output_bytes, row_bytes
+from producer.submitting.shards import ArrayShard, ShardLimits, TensorShard
+
+
+class RowsOfShard:
+    """A shard that is being filled."""
+
+    def __init__(self, signature: Signature, limits: ShardLimits) -> None:
+        self._signature = signature
+        self._limits = limits
+        self._parts: list[ItemBlock] = []
+        self._taken_bytes = 0
+        self._given_bytes = 0
+        self.item_count = 0
+
+    def room_for(self, rows: Rows) -> int:
+        """How many of the rows it takes; at least one if it is empty."""
+        count = min(self._limits.item_count - self.item_count, len(rows))
+        given_bytes = output_bytes(rows, self._signature)
+        if given_bytes:
+            count = min(count, (self._limits.file_bytes - self._given_bytes) // given_bytes)
+        ends = np.cumsum(row_bytes(rows[: max(0, count)]))
+        left_bytes = self._limits.file_bytes - self._taken_bytes
+        count = int(np.searchsorted(ends, left_bytes, "right"))
+        return count if self._parts else max(1, count)
+
+    def add(self, block: ItemBlock) -> None:
+        """Add rows, which it takes."""
+        self._parts.append(block)
+        self.item_count += len(block.rows)
+        self._taken_bytes += int(row_bytes(block.rows).sum())
+        self._given_bytes += len(block.rows) * output_bytes(block.rows, self._signature)
+
+    def shard(self) -> ArrayShard | TensorShard:
+        """The shard.
+
+        Raises:
+            InputError: Some items have ids, and some have none.
+        """
+        parts, inputs = self._parts, self._signature.inputs
+        with_ids = [part.item_ids for part in parts if part.item_ids is not None]
+        if with_ids and len(with_ids) != len(parts):
+            raise InputError(
+                f"{parts[0].where}: some items have item ids and some have none; give ids to all"
+            )
+        item_ids = [item_id for ids in with_ids for item_id in ids] if with_ids else None
+        errors, before = [], 0
+        for part in parts:
+            errors += [
+                ItemError(index=before + n, reason=part.errors[n]) for n in sorted(part.errors)
+            ]
+            before += len(part.rows)
+        if not needs_tensor_file(inputs):
+            images = Rows.joined([part.rows for part in parts]).only
+            return ArrayShard(images=images, item_ids=item_ids, errors=errors)
+        columns = [self._column(at, is_open=tensor.is_open) for at, tensor in enumerate(inputs)]
+        return TensorShard(columns=columns, inputs=inputs, item_ids=item_ids, errors=errors)
+
+    def _column(self, at: int, *, is_open: bool) -> Column:
+        arrays = [part.rows.arrays[at] for part in self._parts]
+        if is_open:
+            return [item for array in arrays for item in array]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def block_part(block: ItemBlock, start: int, stop: int) -> ItemBlock:
+    """Some of the items of a block."""
+    if start == 0 and stop >= len(block.rows):
+        return block
+    item_ids = None if block.item_ids is None else block.item_ids[start:stop]
+    return ItemBlock(
+        rows=block.rows[start:stop],
+        item_ids=item_ids,
+        where=block.where,
+        errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
+    )
+
+
+def fitting_block(block: ItemBlock, signature: Signature, limits: ShardLimits) -> ItemBlock:
+    """The block as items that the model takes, and that each fit into a shard.
+
+    Raises:
+        InputError: It does not fit the model, or has another number of ids.
+    """
+    if block.item_ids is not None and len(block.item_ids) != len(block.rows):
+        raise InputError(
+            f"{block.where}: {len(block.item_ids)} item ids for {len(block.rows)} items; give "
+            "one id an item, or none"
+        )
+    fits = all(
+        array.dtype == np.dtype(tensor.numpy_dtype) and tensor.takes(array.shape[1:])
+        for array, tensor in zip(block.rows.arrays, signature.inputs, strict=True)
+    )
+    if not fits:
+        rows, errors = fit_rows(
+            block.rows, signature.inputs, model=signature.model, where=block.where
+        )
+        block = replace(block, rows=rows, errors={**errors, **block.errors})
+    sizes = row_bytes(block.rows)
+    return (
+        _without(block, sizes, signature, limits)
+        if sizes.max(initial=0) > limits.file_bytes
+        else block
+    )
+
+
+def _without(
+    block: ItemBlock, sizes: NDArray[np.int64], signature: Signature, limits: ShardLimits
+) -> ItemBlock:
+    """The block with blank items in place of those that are too large."""
+    too_large = sizes > limits.file_bytes
+    why = {
+        int(n): f"it has {sizes[n]} bytes, and a shard takes {limits.file_bytes}; make it smaller, "
+        "or raise FORNADA_MAX_SHARD_BYTES"
+        for n in np.flatnonzero(too_large)
+    }
+    if too_large.all():
+        shapes = [[side or 1 for side in tensor.shape] for tensor in signature.inputs]
+        dtypes = [tensor.numpy_dtype for tensor in signature.inputs]
+        rows = blank_rows(len(block.rows), shapes, dtypes)
+    else:
+        # It is their texts that are large.
+        rows = Rows(
+            *(array.copy() if array.dtype.hasobject else array for array in block.rows.arrays)
+        )
+        for array in rows.arrays:
+            if array.dtype.hasobject:
+                array[too_large] = b""
+    return replace(block, rows=rows, errors={**why, **block.errors})

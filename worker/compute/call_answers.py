@@ -1,0 +1,85 @@
+"""Calls of `client.predict` become answers: their items read, predicted together, written."""
+
+from collections.abc import Sequence
+
+from fornada.calls.answers import answer_to, check_answer
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame
+from fornada.errors import FornadaError, InputError, ModelError
+from fornada.formats.items import fixed_bytes
+from fornada.jobs.items import Items, Predicted
+from fornada.trust.deployment_keys import DeploymentKeys
+from model_store.manifest import ModelManifest
+from worker.compute.model_cache import UsedModel
+from worker.compute.together import predict_together
+
+#: A call, and its items.
+Call = tuple[RequestFrame, Items]
+
+
+def read_calls(
+    calls: Sequence[RequestFrame], manifest: ModelManifest, deployment_keys: DeploymentKeys
+) -> tuple[list[Call], list[tuple[RequestFrame, bytes]]]:
+    """The calls that fit the model with their items, and the others with their refusals."""
+    fitting: list[Call] = []
+    others: list[tuple[RequestFrame, bytes]] = []
+    for call in calls:
+        try:
+            columns = call.columns(manifest.inputs, model=str(manifest))
+            check_answer(
+                call.header,
+                fixed_bytes(manifest.outputs) * call.header.item_count,
+                manifest.outputs,
+                model=str(manifest),
+            )
+        except InputError as exc:
+            others.append((call, refusal(call, exc, deployment_keys)))
+        else:
+            fitting.append((call, Items.of_columns(columns, takes=manifest.inputs)))
+    return fitting, others
+
+
+def answered_calls(
+    calls: Sequence[Call], model: UsedModel, deployment_keys: DeploymentKeys
+) -> list[tuple[RequestFrame, bytes]]:
+    """Predict all together; if that fails, each alone, so that none fails for another's rows."""
+    if not calls:
+        return []
+    try:
+        predicted = predict_together(model.batcher.predict_groups, [items for _, items in calls])
+        return [
+            (call, _answer(call, items, outputs, model.manifest, deployment_keys))
+            for (call, items), outputs in zip(calls, predicted, strict=True)
+        ]
+    except ModelError as exc:
+        if len(calls) == 1:
+            return [(calls[0][0], refusal(calls[0][0], exc, deployment_keys))]
+        return [pair for call in calls for pair in answered_calls([call], model, deployment_keys)]
+
+
+def _answer(
+    call: RequestFrame,
+    items: Items,
+    predicted: Sequence[Predicted],
+    manifest: ModelManifest,
+    deployment_keys: DeploymentKeys,
+) -> bytes:
+    gives = manifest.outputs
+    placed = items.placed(predicted, gives=gives, item_count=call.header.item_count)
+    try:
+        return answer_to(
+            call.header, *placed, gives, model=str(manifest), deployment_keys=deployment_keys
+        )
+    except InputError as exc:
+        return refusal(call, exc, deployment_keys)
+
+
+def refusal(call: RequestFrame, exc: FornadaError, deployment_keys: DeploymentKeys) -> bytes:
+    """An answer that says why there are no outputs."""
+    header = PredictAnswer(
+        id=call.header.id,
+        item_count=0,
+        output_count=0,
+        error=type(exc).__name__,
+        detail=str(exc)[:2000],
+    )
+    return answer_frame(header, deployment_keys=deployment_keys)
