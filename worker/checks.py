@@ -103,7 +103,7 @@ def _load_and_predict(
 def _threads(
     settings: Settings, manifest: ModelManifest, predictor: Predictor, objects: ObjectStore
 ) -> str:
-    if manifest.input.is_open:
+    if manifest.is_open:
         return f"not measured: {manifest} takes items of any size"
     cost = shard_cost(manifest, predictor, objects=objects, settings=settings)
     needed = cost.threads(settings, streams=predictor.streams)
