@@ -1,12 +1,17 @@
 """Results say what the kind of output says: labels, scores, values, embeddings; nothing else."""
 
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fornada.errors import UsageError
-from fornada.tensors import OutputTensor
+from fornada.errors import MissingExtraError, UsageError
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.records import ModelPin, ObjectRef
+from fornada.tensors import InputTensor, OutputTensor
 from producer.client import Client
 from producer.job import Job
 from producer.results import Results
@@ -139,6 +144,41 @@ def test_of_several_outputs_each_is_read_by_its_name() -> None:
     ):
         with pytest.raises(UsageError, match=fact):
             read()
+
+
+def test_results_that_memory_has_no_room_for_say_how_to_read_them() -> None:
+    # given an exbibyte of numbers
+    manifest = JobManifest(
+        schema_version=3,
+        job_id="job",
+        model=ModelPin(name="m", version=1, sha256="0" * 64),
+        inputs=[InputTensor(name="x", dtype="uint8", shape=[1])],
+        outputs=[OutputTensor(name="o", shape=[2**28], kind="tensor")],
+        shards=Shards([ShardInput(objects=[ObjectRef(key="k", size_bytes=1)], item_count=2**30)]),
+        max_attempts=1,
+        created_at=datetime(2026, 11, 29, tzinfo=UTC),
+    )
+
+    with pytest.raises(
+        UsageError, match=r"'o' of job job is 1073741824.0 GiB, .* read shard_r"
+    ):
+        Results.of(manifest, [])
+
+
+@pytest.mark.parametrize(
+    ("package", "way", "remedy"),
+    [
+        ("pyarrow", Results.to_arrow, r"pip install 'fornada\[parquet\]'"),
+        ("pandas", Results.to_pandas, "pip install pandas"),
+    ],
+)
+def test_a_table_without_its_package_says_what_to_install(
+    package: str, way: Callable[[Results], Any], remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingExtraError, match=rf"{package}, which is not installed; {remedy}"):
+        way(_results([[1]], kind="embedding"))
 
 
 _KINDS: dict[str, tuple[list[str] | None, Any, str, Any]] = {

@@ -165,7 +165,7 @@ def test_another_engine_is_named(client: Client, job: Job) -> None:
     found = client.verify(job.id)
 
     assert found.same
-    assert ("abacus 1, 64 items a call", "in memory, None items a call") == found.engines
+    assert ("abacus 1, 64 items a call", "in memory") == found.engines
 
 
 def test_neither_an_open_job_nor_one_without_a_good_shard_is_verified() -> None:
