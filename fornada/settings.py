@@ -169,7 +169,8 @@ class Settings(BaseModel):
         default=30.0,
         ge=1,
         le=3600,
-        description="A shard whose worker shows no life for this long goes to another worker.",
+        description="A shard whose worker shows no life for this long goes to another worker. "
+        "The same for all workers of a queue.",
     )
     reconcile_interval_s: float = Field(
         default=1.0,

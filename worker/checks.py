@@ -19,7 +19,7 @@ from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.first_load import FirstLoads
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import shard_cost
-from worker.compute.tile_choice import Calibrations, calibrations
+from worker.compute.tile_choice import Calibrations, TileChoice, calibrations
 from worker.host.hardware import granted_cores
 
 
@@ -60,15 +60,15 @@ def _load_and_predict(
     settings: Settings, models: ModelStore, ref: str, engine: Engine, kept: Calibrations
 ) -> Iterator[Finding]:
     manifest = models.verified_manifest(models.resolve(ref).pin)
-    tile = "FORNADA_MAX_BATCH_SIZE"
+    tile, most_items = "FORNADA_MAX_BATCH_SIZE", None
 
     def choose_tile(manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
         nonlocal tile
         if settings.max_batch_size is not None:
             return settings.max_batch_size
-        found = kept.find(manifest)
+        found = kept.find(manifest, work)
         tile = "as kept" if found else "chosen here, not kept"
-        found = found or kept.choose(manifest, compile_for, work)
+        found = found or kept.choose(manifest, compile_for, work, most_items)
         tile = f"{tile}: {found.summary}"
         return found.tile_items
 
@@ -77,7 +77,13 @@ def _load_and_predict(
     with scratch_folder() as folder:
         models.download(manifest.artifact, folder / "model.keras")
         disk = ArtifactCache(settings.cache_dir)
-        FirstLoads(settings, models=models, disk=disk).check(manifest, folder / "model.keras")
+        first_loads = FirstLoads(
+            settings,
+            models=models,
+            disk=disk,
+            known_items=TileChoice(settings, kept=kept).known_items,
+        )
+        most_items = first_loads.check(manifest, folder / "model.keras")
         predictor = EnginePredictor(
             manifest,
             folder / "model.keras",

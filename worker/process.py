@@ -42,7 +42,7 @@ from worker.compute.first_load import FirstLoads
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
-from worker.compute.tile_choice import tile_chooser
+from worker.compute.tile_choice import TileChoice, calibrations
 from worker.host.deadlines import Deadlines
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.watchdog import Activity, Watchdog
@@ -149,17 +149,23 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
 def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     settings, events = shared.settings, shared.events
     models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
-    choose_tile = tile_chooser(
+    tiles = TileChoice(
         settings,
-        objects=shared.objects,
-        decide=shared.decisions.decide,
-        engine=shared.engine,
-        events=events,
+        kept=calibrations(
+            objects=shared.objects,
+            decide=shared.decisions.decide,
+            engine=shared.engine,
+            events=events,
+        ),
     )
 
-    def build(manifest: ModelManifest, artifact: Path) -> Predictor:
+    def build(manifest: ModelManifest, artifact: Path, most_items: int | None) -> Predictor:
         predictor = EnginePredictor(
-            manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
+            manifest,
+            artifact,
+            engine=shared.engine,
+            models=models,
+            choose_tile=tiles.chooser(most_items),
         )
         concurrency.fit(manifest, predictor)
         return predictor
@@ -170,7 +176,9 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         models=models,
         build=build,
         disk=disk,
-        first_load=FirstLoads(settings, models=models, disk=disk).check,
+        first_load=FirstLoads(
+            settings, models=models, disk=disk, known_items=tiles.known_items
+        ).check,
         forget=shared.engine.forget,
         events=events,
     )

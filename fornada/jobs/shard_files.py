@@ -115,7 +115,7 @@ def fetch_objects(shard: ShardInput, *, fetch: Fetch) -> ImageFiles:
         try:
             return fetch(objects[positions[index]])
         except (InputError, IntegrityError, ObjectNotFoundError) as exc:
-            return str(exc)
+            return exc.public_text
 
     contents = list(in_parallel(content, range(shard.item_count)))
     return ImageFiles(contents=contents, names=[objects[position].key for position in positions])

@@ -52,8 +52,20 @@ _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
 def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
-    """Our error for one of boto3's about `bucket`, with a remedy."""
-    where = f"object store {endpoint}"
+    """Our error for one of boto3's about `bucket`, with a remedy.
+
+    Its public text names neither the endpoint nor the bucket, nor what the store or boto3 said.
+    """
+    error = _translated(exc, f"object store {endpoint}", bucket=bucket, own_bucket=own_bucket)
+    if isinstance(exc, ClientError):
+        fact = meaning_of(_code(exc), status=_status(exc)).fact
+        return error.with_public_text(f"the object store {fact} ({_code(exc)})")
+    if error.may_pass_later:
+        return error.with_public_text("the object store does not answer for now")
+    return error.with_public_text("the workers' access to the object store is not set up right")
+
+
+def _translated(exc: Exception, where: str, *, bucket: str, own_bucket: bool) -> StoreError:
     # Our keys are valid, so the parameter that boto3 rejects is the bucket.
     if isinstance(exc, ParamValidationError):
         setting = "FORNADA_S3_BUCKET" if own_bucket else "the s3:// address"

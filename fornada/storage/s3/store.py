@@ -182,9 +182,9 @@ class S3ObjectStore:
                 raise
             if "ContentRange" not in answer and first_byte:
                 answer["Body"].close()
-                raise StoreRefusedError(
-                    f"{self.endpoint} ignores the range of a request; submit local files instead"
-                )
+                said = "ignores the range of a request; submit local files instead"
+                error = StoreRefusedError(f"{self.endpoint} {said}")
+                raise error.with_public_text(f"the object store {said}")
             data = read_body(answer["Body"], max_bytes=size_bytes, pace=pace)
             return StoredObject(data=data, etag=_bare(answer.get("ETag", "")))
 
