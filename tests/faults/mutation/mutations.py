@@ -319,8 +319,16 @@ MUTATIONS = (
     Mutation(
         name="last-shard-not-held-back",
         path="producer/job.py",
-        old="        yield from held_back\n        held_back = [read]",
-        new="        yield read",
+        old=(
+            "        if final is not None and number == count:\n"
+            "            digest.check(final)\n"
+            "        yield read"
+        ),
+        new=(
+            "        yield read\n"
+            "        if final is not None and number == count:\n"
+            "            digest.check(final)"
+        ),
         tests=(f"{_JOB}outcomes_that_are_not_those_of_the_end_are_refused[data-complete]",),
     ),
     Mutation(
@@ -946,7 +954,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="binary-has-the-likeliest-class",
-        path="producer/results.py",
+        path="producer/item_results.py",
         old='        if self.output.kind == "binary":\n            return',
         new='        if self.output.kind == "embedding":\n            return',
         tests=(f"{_RESULTS}of_two_classes_the_second_begins_at_the_threshold[shape0]",),
