@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest
+from fornada.jobs.table_items import row_ids
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
@@ -293,6 +295,10 @@ class Job:
                 are_all=spec.selected is None,
                 where=spec.item_ids.key,
             )
+        if spec.format == "parquet":
+            ids = row_ids(self.manifest, spec, fetch=partial(self._jobs.inputs.read, self.manifest))
+            if ids is not None:
+                return ids
         if spec.format == "image":
             return [spec.objects[position].key for position in spec.positions]
         first_number = first_item if spec.first_item is None else spec.first_item
