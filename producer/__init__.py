@@ -18,9 +18,10 @@ from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
+from producer.item_results import OutputResults, Outputs, ShardResult
 from producer.job import DeadShard, FailedItem, Job
 from producer.job_status import JobStatus
-from producer.results import Results, ShardResult
+from producer.results import Results
 from producer.submitting.submission import Submission
 from producer.upkeep.backlog import Backlog
 from producer.upkeep.verification import Difference, Verification
@@ -45,6 +46,8 @@ __all__ = [
     "JobStatus",
     "LocalFiles",
     "ModelNotFoundError",
+    "OutputResults",
+    "Outputs",
     "PartlySubmittedError",
     "PredictionErrors",
     "Results",

@@ -1,18 +1,22 @@
 """Run two model versions on the same items, as two jobs, and compare their results."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada.errors import UsageError
+from fornada.formats.tensor_file import Column
 from fornada.tensors import CLASS_KINDS, Kind, OutputTensor
 from producer.client import Client
 from producer.inputs.interface import Inputs
+from producer.item_results import Label, OutputResults, classes_of
 from producer.job import Job
-from producer.results import Label, Results, classes_of
+from producer.results import Results
 
 #: Tag that both jobs have, with the same value.
 COMPARES = "compares"
@@ -70,18 +74,20 @@ class CosineDistances:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """How two models differ, over the items that both have a finite result for."""
+class OutputComparison:
+    """How an output of two models differs, over the items that both have a finite result for."""
 
-    first: str
-    second: str
+    #: Its name.
+    output: str
     kind: Kind
     items: int
     #: Items without a finite result from one of them.
     items_left_out: int
+    #: Items whose shapes differ, where the output's shape is open; their numbers are not compared.
+    shapes_differing: int
     #: Empty unless the models name classes.
     flips: list[Flip]
-    #: Largest absolute change of a number, and the item it occurs in.
+    #: Largest absolute change of a number, and the item it occurs in; texts change by 0 or 1.
     largest_change: float
     largest_change_item: str
     #: Mean absolute change of all numbers.
@@ -96,6 +102,15 @@ class Comparison:
     values: list[ValueComparison]
     #: Only of embeddings.
     cosine_distances: CosineDistances | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How two models differ, output by output."""
+
+    first: str
+    second: str
+    outputs: list[OutputComparison]
 
 
 def submit_both(
@@ -116,7 +131,7 @@ def submit_both(
     manifests = client.model(first), client.model(second)
     if manifests[0].pin == manifests[1].pin:
         raise UsageError(f"{first} and {second} are both {manifests[0]}; name two versions")
-    if not _are_comparable(*(manifest.output for manifest in manifests)):
+    if not _are_comparable(*(manifest.outputs for manifest in manifests)):
         raise UsageError(
             f"{manifests[0]} and {manifests[1]} have different outputs and cannot be compared; "
             "see `fornada models diff`"
@@ -132,54 +147,130 @@ def compare_results(first: Results, second: Results) -> Comparison:
     Raises:
         UsageError: Items or outputs differ, or no item has both results.
     """
-    if first.item_ids != second.item_ids or not _are_comparable(first.output, second.output):
+    if first.item_ids != second.item_ids or not _are_comparable(first.gives, second.gives):
         raise UsageError("the two jobs have different items or outputs; submit them again")
-    usable = first.is_finite & second.is_finite
+    pairs = zip(first.gives, _partners(first.gives, second.gives), strict=True)
+    return Comparison(
+        first=first.model,
+        second=second.model,
+        outputs=[
+            _compare_output(first[one.name], second[other.name], first.item_ids)
+            for one, other in pairs
+        ],
+    )
+
+
+def _compare_output(
+    first: OutputResults, second: OutputResults, item_ids: Sequence[str]
+) -> OutputComparison:
+    kind, finite = first.output.kind, first.is_finite & second.is_finite
+    fits = _same_shapes(first.rows, second.rows)
+    usable = finite & fits
     if not usable.any():
         raise UsageError(
             f"none of {len(usable)} items has a result from both models; see `fornada jobs results`"
         )
-    ids = [item_id for item_id, use in zip(first.item_ids, usable, strict=True) if use]
-    one, other = first.matrix[usable], second.matrix[usable]
-    change = np.abs(other - one)
-    kind = first.output.kind
+    ids = list(compress(item_ids, usable))
+    largest, mean = _changes(_chosen(first.rows, usable), _chosen(second.rows, usable))
+    has_classes, is_open = kind in CLASS_KINDS, first.output.is_open
+    one, other = (np.zeros((0, 0)) if is_open else r.matrix[usable] for r in (first, second))
     divergence = _divergence(one, other, kind)
-    return Comparison(
-        first=first.model,
-        second=second.model,
+    return OutputComparison(
+        output=first.output.name,
         kind=kind,
         items=len(ids),
-        items_left_out=int((~usable).sum()),
-        flips=list(_flips(first, second, usable)) if kind in CLASS_KINDS else [],
-        largest_change=float(change.max()),
-        largest_change_item=ids[int(change.max(axis=1).argmax())],
-        mean_change=float(change.mean()),
+        items_left_out=int((~finite).sum()),
+        shapes_differing=int((finite & ~fits).sum()),
+        flips=list(_flips(first, second, usable, item_ids)) if has_classes else [],
+        largest_change=float(largest.max()),
+        largest_change_item=ids[int(largest.argmax())],
+        mean_change=mean,
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
-        classes=list(_by_class(first, second, usable)) if kind in CLASS_KINDS else [],
+        classes=list(_by_class(first, second, usable)) if has_classes else [],
         values=list(_by_value(one, other, first.classes)) if kind == "values" else [],
         cosine_distances=_cosine_distances(one, other, ids) if kind == "embedding" else None,
     )
 
 
-def _are_comparable(first: OutputTensor, second: OutputTensor) -> bool:
+def _are_comparable(first: Sequence[OutputTensor], second: Sequence[OutputTensor]) -> bool:
     """Whether their numbers mean the same; thresholds may differ."""
-    one, other = (
-        (output.kind, classes_of(output), [side for side in output.shape if side != 1])
-        for output in (first, second)
+    partners = _partners(first, second)
+    return len(first) == len(partners) and all(
+        _meaning(one) == _meaning(other) for one, other in zip(first, partners, strict=True)
     )
-    return one == other
 
 
-def _flips(first: Results, second: Results, usable: NDArray[np.bool_]) -> Iterator[Flip]:
-    labels = zip(first.item_ids, first.labels, second.labels, usable.tolist(), strict=True)
+def _partners(
+    first: Sequence[OutputTensor], second: Sequence[OutputTensor]
+) -> Sequence[OutputTensor]:
+    """The outputs of `second` in the order of `first`; one alone may have any name."""
+    if len(first) == len(second) == 1:
+        return second
+    named = {output.name: output for output in second}
+    names = [output.name for output in first]
+    return [named[name] for name in names] if {*names} == {*named} else []
+
+
+def _meaning(output: OutputTensor) -> tuple[object, ...]:
+    is_text = output.dtype == "string"
+    return (
+        output.kind,
+        classes_of(output),
+        [side for side in output.shape if side != 1],
+        is_text,
+        output.is_open and len(output.shape),
+    )
+
+
+def _same_shapes(one: Column, other: Column) -> NDArray[np.bool_]:
+    """Bool [items]."""
+    if isinstance(one, list) or isinstance(other, list):
+        pairs = zip(one, other, strict=True)
+        return np.array([was.shape == becomes.shape for was, becomes in pairs], np.bool_)
+    return np.ones(len(one), np.bool_)
+
+
+def _chosen(column: Column, usable: NDArray[np.bool_]) -> Column:
+    return list(compress(column, usable)) if isinstance(column, list) else column[usable]
+
+
+def _changes(one: Column, other: Column) -> tuple[NDArray[np.float64], float]:
+    """The largest absolute change of each item, float64 [items], and the mean of all numbers."""
+    if isinstance(one, list) or isinstance(other, list):
+        changes = [_change(*pair).ravel() for pair in zip(one, other, strict=True)]
+    else:
+        changes = [*_change(one, other.reshape(one.shape)).reshape(len(one), -1)]
+    largest = np.array([change.max(initial=0) for change in changes], np.float64)
+    count = sum(change.size for change in changes)
+    total = sum(float(change.sum(dtype=np.float64)) for change in changes)
+    return largest, total / max(1, count)
+
+
+def _change(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    if one.dtype.hasobject:
+        return np.asarray(one != other, np.float64)
+    are_floats = one.dtype.kind == other.dtype.kind == "f"
+    changed: NDArray[Any] = np.abs(
+        other - one if are_floats else other.astype(np.float64) - one.astype(np.float64)
+    )
+    return changed
+
+
+def _flips(
+    first: OutputResults,
+    second: OutputResults,
+    usable: NDArray[np.bool_],
+    item_ids: Sequence[str],
+) -> Iterator[Flip]:
+    labels = zip(item_ids, first.labels, second.labels, usable.tolist(), strict=True)
     for item_id, was, becomes, use in labels:
         if use and was != becomes:
             yield Flip(item_id=item_id, first=was, second=becomes)
 
 
 def _by_class(
-    first: Results, second: Results, usable: NDArray[np.bool_]
+    first: OutputResults, second: OutputResults, usable: NDArray[np.bool_]
 ) -> Iterator[ClassComparison]:
     was, becomes = first.applies[usable], second.applies[usable]
     change = np.abs(second.matrix - first.matrix)[usable]
@@ -199,9 +290,9 @@ def _by_class(
 
 
 def _by_value(
-    one: NDArray[np.float32], other: NDArray[np.float32], names: list[str]
+    one: NDArray[Any], other: NDArray[Any], names: list[str]
 ) -> Iterator[ValueComparison]:
-    change = np.abs(other - one)
+    change = _change(one, other)
     for index, name in enumerate(names):
         yield ValueComparison(
             name=name,
@@ -212,9 +303,7 @@ def _by_value(
         )
 
 
-def _divergence(
-    one: NDArray[np.float32], other: NDArray[np.float32], kind: Kind
-) -> NDArray[np.float64] | None:
+def _divergence(one: NDArray[Any], other: NDArray[Any], kind: Kind) -> NDArray[np.float64] | None:
     """float64 [items], in nats."""
     if kind == "binary":
         one, other = (np.hstack([1 - rows, rows]) for rows in (one, other))
@@ -229,9 +318,7 @@ def _divergence(
     return divergence
 
 
-def _cosine_distances(
-    one: NDArray[np.float32], other: NDArray[np.float32], ids: list[str]
-) -> CosineDistances:
+def _cosine_distances(one: NDArray[Any], other: NDArray[Any], ids: list[str]) -> CosineDistances:
     """A vector of zeros has no direction: it is 0 from another one, and 1 from any other."""
     p, q = one.astype(np.float64), other.astype(np.float64)
     lengths = np.linalg.norm(p, axis=1), np.linalg.norm(q, axis=1)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
     BrokerError,
@@ -18,6 +16,8 @@ from fornada.errors import (
     UsageError,
     WaitTimeoutError,
 )
+from fornada.formats.tensor_file import Column
+from fornada.jobs.items import blank_column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
@@ -26,9 +26,10 @@ from fornada.jobs.table_items import row_ids
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
+from producer.item_results import ShardResult
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.options import check_seconds
-from producer.results import Results, ShardResult, missing_outputs, stored_outputs
+from producer.results import Results
 
 log = get_logger(__name__)
 
@@ -131,27 +132,17 @@ class Job:
 
         Args:
             partial: Accept a job that is open, or ended FAILED, CANCELLED or EXPIRED. Rows
-                without a result are NaN, `ok` is false there, and `errors` says why.
+                without a result are NaN, zeros in dtypes that have none, or empty; `ok` is false
+                there, and `errors` says why.
 
         Raises:
             JobNotFinishedError: The job has not ended, and `partial` is false.
             JobFailedError: It ended FAILED, CANCELLED or EXPIRED, and `partial` is false.
             IntegrityError: Stored bytes differ from those that were committed, outcomes from those
-                that the job ended with, or the shape from that of the model's output.
+                that the job ended with, or dtype or shape from those of the model's outputs.
+            UsageError: They are larger than memory; read `shard_results`.
         """
-        parts = list(self.shard_results(partial=partial))
-        output = self.manifest.output
-        return Results(
-            output=output,
-            outputs={output.name: np.concatenate([part.outputs[output.name] for part in parts])},
-            item_ids=[item_id for part in parts for item_id in part.item_ids],
-            errors={
-                part.first_item + position: reason
-                for part in parts
-                for position, reason in part.errors.items()
-            },
-            model=str(self.manifest.model),
-        )
+        return Results.of(self.manifest, self.shard_results(partial=partial))
 
     def shard_results(self, *, partial: bool = False) -> Iterator[ShardResult]:
         """The results shard by shard, in the order of submission, for jobs larger than memory.
@@ -272,19 +263,28 @@ class Job:
     def _shard_result(
         self, shard: int, first_item: int, outcome: ShardOutcome | None, why_missing: str
     ) -> ShardResult:
-        item_count, output = self.manifest.shards.item_counts[shard], self.manifest.output
+        item_count = self.manifest.shards.item_counts[shard]
+        gives = self.manifest.gives
         if outcome is not None and outcome.status == "ok":
-            rows = stored_outputs(outcome, output, item_count=item_count, jobs=self._jobs)
+            columns = self._columns(outcome, item_count)
         else:
-            rows = missing_outputs(output, item_count=item_count)
+            columns = [blank_column(output, item_count) for output in gives]
         return ShardResult(
             shard=shard,
             first_item=first_item,
-            output=output,
-            outputs={output.name: rows},
+            gives=gives,
+            outputs=dict(zip((output.name for output in gives), columns, strict=True)),
             item_ids=self._item_ids(shard, first_item),
             errors=_errors_of(outcome, item_count, why_missing),
         )
+
+    def _columns(self, outcome: ShardOutcome, item_count: int) -> list[Column]:
+        if outcome.item_count != item_count:
+            raise IntegrityError(
+                f"the outcome of shard {outcome.shard} of job {self.id} is of "
+                f"{outcome.item_count} items, and the shard has {item_count}; submit it again"
+            )
+        return self._jobs.outputs(outcome, self.manifest.gives)
 
     def _item_ids(self, shard: int, first_item: int) -> list[str]:
         spec = self.manifest.shards[shard]

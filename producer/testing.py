@@ -5,16 +5,17 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fornada.calls.answers import answer_to
-from fornada.calls.frames import RequestFrame
+from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
 from fornada.coordination.interface import ShardEnd
 from fornada.errors import UsageError
 from fornada.formats.items import Array
-from fornada.formats.rows import Rows, blank
+from fornada.formats.rows import Rows, blank_rows
 from fornada.jobs.items import Items, Predicted
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.shard_items import read_items
@@ -30,47 +31,52 @@ from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
 from producer.client import Client
 
-#: item dtype [items, *item_shape] → float32 [items, classes]. For several inputs or outputs, a
-#: mapping of arrays by their names.
-Predict = Callable[[Any], Any]
-_Predict = Callable[[Rows], Predicted]
+#: What `predict` is given: dtype [items, *item_shape], by the names of the inputs if there are
+#: several. Strings are `bytes` in arrays of dtype object.
+Given = Array | Mapping[str, Array]
+#: What it returns: [items, *shape of the output], by the names of the outputs if there are several.
+Answer = ArrayLike | Mapping[str, ArrayLike]
+Predict = Callable[[Any], Answer]
 
 
 def in_memory_client(
     *,
     model: str,
-    item_shape: Sequence[int | None] = (),
+    item_shape: Sequence[int | None] | None = None,
     classes: Sequence[str] | None = None,
     predict: Predict | None = None,
     item_dtype: str = "uint8",
     input_name: str = "inputs",
     kind: Kind = "probabilities",
-    aliases: Mapping[str, int] | None = None,
-    run_at_once: bool = True,
     inputs: Sequence[InputTensor] | None = None,
     outputs: Sequence[OutputTensor] | None = None,
+    aliases: Mapping[str, int] | None = None,
+    run_at_once: bool = True,
 ) -> Client:
     """A real `Client` whose store, broker and worker are in this process's memory.
 
     It returns real objects (`Job`, `JobStatus`, `Results`, errors) and checks what the real one
-    checks. Nothing is contacted. `close` ends its only thread, which `predict` starts.
+    checks. Nothing is contacted. `close` ends its only thread, which `Client.predict` starts.
 
     Args:
         model: Name of the model, which is published as version 1.
         item_shape: Shape of its items; `None` for a side that varies.
         classes: Its classes, two of them if it is binary, or the names of its values.
         predict: Computes its outputs, of an item in the shape of the output; by default all classes
-            are equally likely.
+            are equally likely. Several inputs are given as a mapping by name, and several outputs
+            returned as one.
         item_dtype: A dtype that models take.
         input_name: Name of its input.
         kind: What the outputs mean.
+        inputs: Its inputs, in place of `item_shape`, `item_dtype` and `input_name`.
+        outputs: Its outputs, in place of `classes` and `kind`; by default as `predict` computes
+            them, of kind tensor where it returns a mapping.
         aliases: Aliases of the model; by default `prod` points to version 1.
         run_at_once: `False` leaves jobs QUEUED, to test waiting and cancelling.
-        inputs: Its inputs, in place of `item_shape`, `item_dtype` and `input_name`.
-        outputs: Its outputs, in place of `classes` and `kind`; needs `predict`.
 
     Raises:
-        UsageError: Without `predict` and `classes`, the outputs have no size.
+        UsageError: The model's inputs or outputs are stated twice or not at all, or `predict`
+            returns others.
         MessageError: `item_dtype`, `kind` or the number of classes makes no sense.
 
     Example:
@@ -79,55 +85,120 @@ def in_memory_client(
         >>> job.wait(timeout_s=1).state
         <JobState.SUCCEEDED: 'SUCCEEDED'>
     """
-    objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
-    takes = inputs
-    if takes is None:
-        taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape)}
-        takes = [InputTensor.from_plain(taken, where="the model's input")]
+    if (item_shape is None) == (inputs is None):
+        raise UsageError("give either item_shape or inputs, which say what the model takes")
+    if outputs is not None and (classes is not None or predict is None):
+        raise UsageError("outputs need predict, and name their own classes; leave classes out")
+    taken = {"name": input_name, "dtype": item_dtype, "shape": list(item_shape or [])}
+    takes = list(inputs or [InputTensor.from_plain(taken, where="the model's input")])
     answer = predict or _equally_likely(classes, kind)
-    given = Rows(*(blank([1, *(s or 1 for s in t.shape)], t.numpy_dtype) for t in takes))
-    gives = outputs
-    if gives is None:
-        shape = np.asarray(answer(_by_name(given, takes))).shape[1:]
-        plain = {
-            "name": "outputs",
-            "shape": list(shape),
-            "kind": kind,
-            "classes": None if classes is None else list(classes),
-        }
-        gives = [OutputTensor.from_plain(plain, where="the model's output")]
-    models = ModelStore(objects=objects)
-    models.publish(
-        ModelDraft(name=model, inputs=list(takes), outputs=list(gives)),
-        artifact=b"in memory",
-        golden_inputs=np.zeros((1, 1), np.uint8),
-        golden_outputs=np.zeros((1, 1), np.float32),
-        check=lambda _artifact: None,
+    golden = blank_rows(
+        1, [[side or 1 for side in t.shape] for t in takes], [t.numpy_dtype for t in takes]
     )
-    for alias, version in (aliases or {"prod": 1}).items():
-        models.promote(model, version, alias)
-    jobs = JobStore(objects=objects)
-
-    def predicted(rows: Rows) -> Predicted:
-        computed = answer(_by_name(rows, takes))
-        arrays = computed if len(gives) > 1 else {gives[0].name: computed}
-        return Predicted(Rows(*(np.asarray(arrays[t.name], t.numpy_dtype) for t in gives)), {})
-
-    sender = _InlineWorker(jobs=jobs, coordination=coordination, predict=predicted)
+    gives = list(outputs or _computed(answer(_given(golden, takes)), classes=classes, kind=kind))
+    computed = _Model(takes=takes, gives=gives, answer=answer)
+    objects, coordination = InMemoryObjectStore(), InMemoryCoordination()
+    computed.publish(ModelStore(objects=objects), model, golden, aliases or {"prod": 1})
+    worker = _InlineWorker(
+        jobs=JobStore(objects=objects), coordination=coordination, predict=computed.predict
+    )
     return Client(
         objects=objects,
         coordination=coordination,
-        sender=sender if run_at_once else RecordingSender(),
+        sender=worker if run_at_once else RecordingSender(),
         settings=Settings(),
-        channel=_InlineChannel(predicted if run_at_once else None, takes=takes, gives=gives),
+        channel=_InlineChannel(computed if run_at_once else None),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Model:
+    """A function as a model."""
+
+    takes: list[InputTensor]
+    gives: list[OutputTensor]
+    answer: Predict
+
+    def predict(self, rows: Rows) -> Predicted:
+        """What the function gives for rows.
+
+        Raises:
+            UsageError: It gives other outputs.
+        """
+        return Predicted(self._computed(rows), {})
+
+    def _computed(self, rows: Rows) -> Rows:
+        answer = self.answer(_given(rows, self.takes))
+        named = answer if isinstance(answer, Mapping) else {self.gives[0].name: answer}
+        names = [output.name for output in self.gives]
+        if sorted(named) != sorted(names):
+            raise UsageError(f"predict returned {sorted(named)}, and the model gives {names}")
+        arrays = (_as_output(named[output.name], output) for output in self.gives)
+        return Rows(*arrays)
+
+    def publish(
+        self, models: ModelStore, name: str, golden: Rows, aliases: Mapping[str, int]
+    ) -> None:
+        """Publish it as version 1."""
+        models.publish(
+            ModelDraft(name=name, inputs=self.takes, outputs=self.gives),
+            artifact=b"in memory",
+            golden_inputs=golden.arrays[0],
+            golden_outputs=self._computed(golden).arrays[0],
+            check=lambda _artifact: None,
+        )
+        for alias, version in aliases.items():
+            models.promote(name, version, alias)
+
+
+def _given(rows: Rows, takes: Sequence[InputTensor]) -> Given:
+    return rows.only if len(takes) == 1 else rows.named(takes)
+
+
+def _computed(answer: Answer, *, classes: Sequence[str] | None, kind: Kind) -> list[OutputTensor]:
+    """The outputs of a model that computes `answer` for an item."""
+    if not isinstance(answer, Mapping):
+        given = {
+            "name": "outputs",
+            "shape": list(np.shape(answer)[1:]),
+            "kind": kind,
+            "classes": None if classes is None else list(classes),
+        }
+        return [OutputTensor.from_plain(given, where="the model's output")]
+    arrays = {name: np.asarray(array) for name, array in answer.items()}
+    return [
+        OutputTensor.from_plain(
+            {
+                "name": name,
+                "dtype": "string" if array.dtype.kind in "USO" else array.dtype.name,
+                "shape": list(array.shape[1:]),
+                "kind": "tensor",
+            },
+            where=f"the model's output {name!r}",
+        )
+        for name, array in arrays.items()
+    ]
+
+
+def _as_output(answer: ArrayLike, output: OutputTensor) -> Array:
+    if output.dtype == "string":
+        cells = np.asarray(answer)
+        texts = [each if isinstance(each, bytes) else str(each).encode() for each in cells.flat]
+        return np.array(texts, object).reshape(cells.shape)
+    array = np.asarray(answer, output.numpy_dtype)
+    # A number an item may be computed as [items].
+    return array[:, np.newaxis] if array.ndim == 1 and output.shape == [1] else array
 
 
 class _InlineWorker:
     """A `Sender` that computes shards as they are enqueued and commits their outcomes."""
 
     def __init__(
-        self, *, jobs: JobStore, coordination: InMemoryCoordination, predict: _Predict
+        self,
+        *,
+        jobs: JobStore,
+        coordination: InMemoryCoordination,
+        predict: Callable[[Rows], Predicted],
     ) -> None:
         self._jobs = jobs
         self._coordination = coordination
@@ -178,36 +249,34 @@ class _InlineWorker:
 class _InlineChannel:
     """A `CallChannel` whose calls are answered at once, or never."""
 
-    def __init__(
-        self,
-        predict: _Predict | None,
-        *,
-        takes: Sequence[InputTensor],
-        gives: Sequence[OutputTensor],
-    ) -> None:
-        self._predict = predict
-        self._takes, self._gives = takes, gives
+    def __init__(self, model: _Model | None) -> None:
+        self._model = model
         self._changed = threading.Condition()
         self._calls: list[bytes] = []
         self._answers: dict[str, list[bytes]] = defaultdict(list)
 
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:  # noqa: ARG002 - there is one
         with self._changed:
-            if self._predict is None:
+            if self._model is None:
                 self._calls += frames
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                items = Items.of_columns(
-                    call.columns(self._takes, model="in memory"), takes=self._takes
+                items = Items.of_columns([call.items], takes=self._model.takes)
+                (rows,), errors = items.placed(
+                    items.predicted(self._model.predict),
+                    gives=self._model.gives,
+                    item_count=len(call.items),
                 )
-                placed = items.placed(
-                    items.predicted(self._predict),
-                    gives=self._gives,
-                    item_count=call.header.item_count,
+                rows = np.asarray(rows, np.float32).reshape(len(rows), -1)
+                header = PredictAnswer(
+                    schema_version=call.header.schema_version,
+                    id=call.header.id,
+                    item_count=len(rows),
+                    output_count=rows.shape[1],
+                    failed=failed_rows(errors) if errors else None,
                 )
-                answer = answer_to(call.header, *placed, self._gives, model="in memory")
-                self._answers[call.header.client].append(answer)
+                self._answers[call.header.client].append(answer_frame(header, rows))
             self._changed.notify_all()
 
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - as above
@@ -233,10 +302,6 @@ class _InlineChannel:
 
     def time_ms(self) -> int:
         return int(time.time() * 1000)
-
-
-def _by_name(rows: Rows, takes: Sequence[InputTensor]) -> Any:
-    return rows.named(takes) if len(takes) > 1 else rows.only
 
 
 def _equally_likely(classes: Sequence[str] | None, kind: Kind) -> Predict:

@@ -28,12 +28,12 @@ def fit_rows(
     arrays: list[Array] = []
     errors: dict[int, str] = {}
     for array, taken in zip(rows.arrays, inputs, strict=True):
-        here, of_input = where, ""
+        here, name = where, ""
         if len(inputs) > 1:
-            here, of_input = f"{where}[{taken.name!r}]", f" of {taken.name!r}"
+            here, name = f"{where}[{taken.name!r}]", f"{taken.name!r}: "
         items, found = fit_items(array, taken, model=model, where=here)
         arrays.append(items)
-        errors = {row: f"{why}{of_input}" for row, why in found.items()} | errors
+        errors = {row: f"{name}{why}" for row, why in found.items()} | errors
     return Rows(*arrays), errors
 
 

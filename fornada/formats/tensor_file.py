@@ -58,7 +58,7 @@ def to_tensor_file(columns: Mapping[str, Column], tensors: Sequence[Tensor]) -> 
     """The bytes of a file that holds what `columns` do, by the names of `tensors`."""
     stored: dict[str, Array] = {}
     for tensor in tensors:
-        stored |= _stored(columns[tensor.name], tensor)
+        stored |= stored_arrays(columns[tensor.name], tensor)
     return save(stored)
 
 
@@ -99,7 +99,8 @@ def from_tensor_file(
     return columns
 
 
-def _stored(column: Column, tensor: Tensor) -> dict[str, Array]:
+def stored_arrays(column: Column, tensor: Tensor) -> dict[str, Array]:
+    """The arrays of a tensor in such a file, by their names."""
     name, is_open = tensor.name, None in tensor.shape
     if tensor.dtype == "string":
         cells = column if isinstance(column, list) else [column]

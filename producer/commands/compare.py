@@ -12,9 +12,9 @@ from fornada.commands.output import JSON_OPTION, print_json, print_table, say
 from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import watch
-from producer.comparison import Comparison, compare_results, submit_both
+from producer.comparison import Comparison, OutputComparison, compare_results, submit_both
 from producer.inputs.arguments import inputs_of
-from producer.results import Label
+from producer.item_results import Label
 
 _FLIPS_SHOWN = 10
 
@@ -59,12 +59,20 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
+    for output in found.outputs:
+        if len(found.outputs) > 1:
+            say(f"output {output.output!r}, {output.kind}:")
+        _print_output(output, (found.first, found.second))
+
+
+def _print_output(found: OutputComparison, models: tuple[str, str]) -> None:
     if found.classes:
-        _print_classes(found)
+        _print_classes(found, models)
     if found.values:
-        _print_values(found)
+        _print_values(found, models)
     left_out = f", {found.items_left_out} left out" if found.items_left_out else ""
-    say(f"{found.items} items{left_out}")
+    reshaped = f", {found.shapes_differing} of another shape" if found.shapes_differing else ""
+    say(f"{found.items} items{left_out}{reshaped}")
     if found.classes:
         say(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
     for flip in found.flips[:_FLIPS_SHOWN]:
@@ -90,19 +98,18 @@ def _text(label: Label) -> str:
     return str(label)
 
 
-def _print_classes(found: Comparison) -> None:
+def _print_classes(found: OutputComparison, models: tuple[str, str]) -> None:
     rows = []
     for each in found.classes:
         counts = (each.items_first, each.items_second, each.flips_from, each.flips_to)
         rows.append((each.name, *counts, f"{each.largest_change:.6f}"))
-    models = (found.first, found.second)
     print_table(rows, header=("class", *models, "lost", "gained", "largest change"))
 
 
-def _print_values(found: Comparison) -> None:
+def _print_values(found: OutputComparison, models: tuple[str, str]) -> None:
     rows = []
     for each in found.values:
         numbers = (each.mean_first, each.mean_second, each.mean_change, each.largest_change)
         rows.append((each.name, *(f"{number:.6g}" for number in numbers)))
-    means = (f"mean of {model}" for model in (found.first, found.second))
+    means = (f"mean of {model}" for model in models)
     print_table(rows, header=("value", *means, "mean change", "largest change"))

@@ -128,7 +128,7 @@ def results(  # noqa: PLR0917 - click passes options by name
     raw: bool,  # noqa: FBT001 - click passes flags by name
     partial: bool,  # noqa: FBT001 - as above
 ) -> None:
-    """Write a job's results by item id: labels and probabilities, values, or embeddings.
+    """Write a job's results by item id: labels, probabilities, values, embeddings, tensors.
 
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
@@ -136,7 +136,7 @@ def results(  # noqa: PLR0917 - click passes options by name
     export = Export(
         parts=job.shard_results(partial=partial),
         item_count=job.manifest.item_count,
-        output=job.manifest.output,
+        gives=job.manifest.gives,
         model=str(job.manifest.model),
         top_k=top_k,
         is_raw=raw,

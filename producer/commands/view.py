@@ -88,16 +88,20 @@ def require_same(found: Verification) -> None:
     Raises:
         JobFailedError: A result differs.
     """
-    first = found.first_difference
-    if first is None:
+    if found.same:
         return
     remedy = "compare the workers' machines and versions"
     if found.engines is not None:
         remedy = f"it was computed on {found.engines[0]}, now on {found.engines[1]}"
+    first, what = found.first_difference, "in bytes, and in no value"
+    if first is not None:
+        what = (
+            f"shard {first.shard}, item {first.item}, {first.column!r} of output {first.output!r} "
+            f"was {first.recorded!r} and is {first.recomputed!r}"
+        )
     raise JobFailedError(
-        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} "
-        f"differ: shard {first.shard}, item {first.item}, output {first.column!r} was "
-        f"{first.recorded!r} and is {first.recomputed!r}; {remedy}"
+        f"{found.shards_differing} of {found.shards} shards of job {found.job_id} differ: {what}; "
+        f"{remedy}"
     )
 
 

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from producer.exporting.arrow import write_arrow, write_parquet
 from producer.exporting.csv_file import write_csv
 from producer.exporting.interface import Format
 from producer.exporting.jsonl import write_jsonl
 from producer.exporting.npy import write_npy
 from producer.exporting.npz import write_npz
-from producer.exporting.parquet import write_parquet
+from producer.exporting.safetensors_file import write_safetensors
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "npy": Format(write=write_npy, ids_beside=True),
         "npz": Format(write=write_npz),
+        "safetensors": Format(write=write_safetensors),
         "parquet": Format(write=write_parquet, has_rows=True),
+        "arrow": Format(write=write_arrow, has_rows=True),
         "csv": Format(write=write_csv, is_text=True, has_rows=True, is_for_spreadsheets=True),
         "jsonl": Format(write=write_jsonl, is_text=True, has_rows=True),
     }

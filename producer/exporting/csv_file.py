@@ -1,4 +1,4 @@
-"""Results as CSV: a line for each item, a column for each class or value."""
+"""Results as CSV: a line for each item, a column for each class, value or number of a vector."""
 
 import csv
 import io

@@ -13,26 +13,32 @@ from fornada.errors import FornadaError, LocalDiskError, UsageError
 from producer.exporting.catalog import FORMATS
 from producer.exporting.interface import Export
 from producer.exporting.rows import encoded
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 
 def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
     """Write the results of a job, finished or not, one shard in memory at a time.
 
-    `npy` is float32 [items, *output.shape] in submission order, NaN in rows without a result; a
-    file of ids beside it has a line for each item. `npz` has both, and why rows failed.
+    Files of arrays have the outputs in submission order, with NaN in rows without a result, or
+    zeros where the dtype has no NaN. `npy` has one output; a file of ids beside it has a line for
+    each item. `npz` and `safetensors` have all, the ids, and why rows failed.
 
-    The other formats have a row for each item: item_id, the columns of the output's kind, error and
-    model. Numbers read back as the same float32. For a failed item the columns of the kind are
-    empty, and error says why.
+    The other formats have a row for each item: item_id, the columns of the outputs' kinds, error
+    and model. Numbers read back the same. For a failed item the columns of the kind are empty, and
+    error says why. A score is the probability of its label, whatever the kind.
 
-    - probabilities: label and score (the likeliest class), top_labels and top_scores (csv:
-      top2_label, top2_score and so on), probabilities (csv: `p_<class>` each)
-    - binary: label and score (the probability of the second class)
-    - multilabel: labels and scores of the classes that apply (csv: labels as a JSON array),
-      probabilities (csv: `p_<class>` each)
+    - probabilities: label, score, top_labels and top_scores (csv: top2_label, top2_score and so
+      on), probabilities (csv: `p_<class>` each)
+    - binary: label, score, `p_<second class>`
+    - multilabel: labels and scores of the classes that apply (csv: JSON arrays), probabilities
+      (csv: `p_<class>` each)
     - values: each value under its name
     - embedding: embedding (csv: `e_0`, `e_1` and so on)
+    - tensor: tensor, in lists of lists (csv: `t_0` and so on of a vector, and no others); in
+      `parquet` and `arrow` a tensor of fixed shape, or lists where the shape is open
+
+    Of several outputs, columns begin with the output's name: `kind.label`; an embedding or tensor
+    has that name alone.
 
     A file appears under its name only when it is complete.
 

@@ -7,7 +7,7 @@ from typing import IO
 from fornada.tensors import OutputTensor
 from producer.exporting.kinds import rows_of
 from producer.exporting.rows import Rows
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +18,8 @@ class Export:
     parts: Iterable[ShardResult]
     #: Items of the whole job.
     item_count: int
-    #: The model's output.
-    output: OutputTensor
+    #: The model's outputs.
+    gives: list[OutputTensor]
     #: `name:version` of the model.
     model: str
     #: How many of the likeliest classes to list; `None` for the default.
@@ -34,7 +34,7 @@ class Export:
         Raises:
             UsageError: As `rows_of`.
         """
-        return rows_of(self.output, model=self.model, top_k=self.top_k)
+        return rows_of(self.gives, model=self.model, top_k=self.top_k)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class Format:
     write: Callable[[Export, IO[bytes]], None]
     #: Whether it is text, which may go to standard output.
     is_text: bool = False
-    #: Whether it has a row for each item; otherwise it has the outputs as an array.
+    #: Whether it has a row for each item; otherwise it has the outputs as arrays.
     has_rows: bool = False
     #: Whether spreadsheets open it, and would run some cells.
     is_for_spreadsheets: bool = False

@@ -1,4 +1,4 @@
-"""The rows of each kind of output."""
+"""The columns of each kind of output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,201 +6,215 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.errors import UsageError
-from fornada.tensors import OutputTensor
+from fornada.tensors import OutputTensor, text_of
 from fornada.trust.printable import printable_json
-from producer.exporting.rows import Column, Record, Rows, short
-from producer.results import ShardResult
+from producer.exporting.rows import TEXT, Cells, Column, OutputRows, Rows, plain
+from producer.item_results import OutputResults
 
 _TOP_K = 3
+#: Float cells of more axes are missing as a whole; NaN says so in others.
+_MOST_AXES_OF_NAN = 2
 
 
-def rows_of(output: OutputTensor, *, model: str, top_k: int | None) -> Rows:
+def rows_of(gives: Sequence[OutputTensor], *, model: str, top_k: int | None = None) -> Rows:
     """How items with such outputs become rows.
 
     Args:
-        output: The model's output.
+        gives: The model's outputs.
         model: `name:version` of the model.
         top_k: How many of the likeliest classes to list; 3 by default.
 
     Raises:
-        UsageError: Two columns would have the same name, or outputs of this kind have no likeliest
-            classes, or fit no row.
+        UsageError: Two columns would have the same name, or no output has likeliest classes.
     """
-    if output.kind == "probabilities":
-        top_k = min(_TOP_K if top_k is None else top_k, output.width)
-        return ClassRows(output=output, model=model, top_k=top_k)
-    if top_k is not None:
+    kinds = sorted({output.kind for output in gives})
+    if top_k is not None and "probabilities" not in kinds:
         raise UsageError(
-            f"--top-k lists the likeliest classes, and {model} gives {output.kind}; leave it out"
+            f"--top-k lists the likeliest classes, and {model} gives {', '.join(kinds)}; leave it "
+            "out"
         )
+    most = _TOP_K if top_k is None else top_k
+    return Rows(outputs=[_rows_of(output, top_k=most) for output in gives], model=model)
+
+
+def _rows_of(output: OutputTensor, *, top_k: int) -> OutputRows:
     match output.kind:
+        case "probabilities":
+            return ClassRows(output=output, top_k=min(top_k, output.width))
         case "binary":
-            return BinaryRows(output=output, model=model)
+            return BinaryRows(output=output)
         case "multilabel":
-            return MultilabelRows(output=output, model=model)
+            return MultilabelRows(output=output)
         case "values":
-            return ValueRows(output=output, model=model)
+            return ValueRows(output=output)
         case _:
-            return VectorRows(output=output, model=model)
+            return TensorRows(output=output)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClassRows(Rows):
+class ClassRows(OutputRows):
     """label and score, top_labels and top_scores, probabilities."""
 
     top_k: int
 
     @property
-    def own_columns(self) -> list[Column]:
-        """As `Rows`."""
+    def columns(self) -> list[Column]:
+        """As `OutputRows`."""
+        dtype = _dtype(self.output)
         return [
-            Column("label", "text"),
-            Column("score", "number"),
-            Column("top_labels", "text", length=0),
-            Column("top_scores", "number", length=0),
-            Column("probabilities", "number", length=self.output.width),
+            Column("label", TEXT),
+            Column("score", dtype),
+            Column("top_labels", TEXT, (None,)),
+            Column("top_scores", dtype, (None,)),
+            Column("probabilities", dtype, (self.output.width,)),
         ]
 
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        labels, classes = part.labels, self.output.columns
-        order = np.argsort(-part.matrix, axis=1, kind="stable")[:, : self.top_k]
-        scores = short(np.take_along_axis(part.matrix, order, axis=1))
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """As `OutputRows`."""
+        labels, classes, matrix = found.labels, self.output.columns, found.matrix
+        order = np.argsort(-matrix, axis=1, kind="stable")[:, : self.top_k]
+        scores = plain(np.take_along_axis(matrix, order, axis=1))
         known = [label is not None for label in labels]
         top_labels = [
             [classes[number] for number in numbers] if is_known else []
             for is_known, numbers in zip(known, order.tolist(), strict=True)
         ]
         top_scores = [row if is_known else [] for is_known, row in zip(known, scores, strict=True)]
-        return [labels, part.scores, top_labels, top_scores, part.matrix]
+        return [Cells(each) for each in (labels, found.scores, top_labels, top_scores, matrix)]
 
     def flat_header(self) -> list[str]:
-        """As `Rows`."""
+        """As `OutputRows`."""
         places = range(2, self.top_k + 1)
         top = [f"top{place}_{what}" for place in places for what in ("label", "score")]
-        probabilities = _named_after(self.output.columns)
-        return ["item_id", "label", "score", *top, *probabilities, "error", "model"]
+        return ["label", "score", *top, *_named_after(self.output.columns)]
 
-    def flat_row(self, record: Record) -> list[object]:
-        """As `Rows`."""
-        pairs = zip(record["top_labels"], record["top_scores"], strict=True)
+    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+        """As `OutputRows`."""
+        _, _, top_labels, top_scores, probabilities = cells
+        pairs = zip(top_labels, top_scores, strict=True)
         top = [cell for pair in pairs for cell in pair] or [""] * (2 * self.top_k)
-        return [record["item_id"], *top, *record["probabilities"], *_last(record)]
+        return [*top, *probabilities]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BinaryRows(Rows):
-    """label, and score: the probability of the second class."""
+class BinaryRows(OutputRows):
+    """label and its score, and what the model gives: the probability of the second class."""
 
     @property
-    def own_columns(self) -> list[Column]:
-        """As `Rows`."""
-        return [Column("label", "text"), Column("score", "number")]
+    def columns(self) -> list[Column]:
+        """As `OutputRows`."""
+        (second,), dtype = _named_after(self.output.columns), _dtype(self.output)
+        return [Column("label", TEXT), Column("score", dtype), Column(second, dtype)]
 
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        return [part.labels, part.scores]
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """As `OutputRows`."""
+        return [Cells(found.labels), Cells(found.scores), Cells(found.matrix[:, 0])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MultilabelRows(Rows):
-    """labels and scores of the classes that apply, probabilities of all; CSV has no scores."""
+class MultilabelRows(OutputRows):
+    """labels and scores of the classes that apply, probabilities of all."""
 
     @property
-    def own_columns(self) -> list[Column]:
-        """As `Rows`."""
+    def columns(self) -> list[Column]:
+        """As `OutputRows`."""
+        dtype = _dtype(self.output)
         return [
-            Column("labels", "text", length=0),
-            Column("scores", "number", length=0),
-            Column("probabilities", "number", length=self.output.width),
+            Column("labels", TEXT, (None,)),
+            Column("scores", dtype, (None,)),
+            Column("probabilities", dtype, (self.output.width,)),
         ]
 
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        rows = zip(part.labels, short(part.matrix), part.applies.tolist(), strict=True)
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """As `OutputRows`."""
+        rows = zip(found.labels, plain(found.matrix), found.applies.tolist(), strict=True)
         labels, scores = [], []
         for label, numbers, which in rows:
             labels.append(None if label is None else list(label))
             scores.append(None if label is None else list(compress(numbers, which)))
-        return [labels, scores, part.matrix]
+        return [Cells(labels), Cells(scores), Cells(found.matrix)]
 
     def flat_header(self) -> list[str]:
-        """As `Rows`."""
-        return ["item_id", "labels", *_named_after(self.output.columns), "error", "model"]
+        """As `OutputRows`."""
+        return ["labels", "scores", *_named_after(self.output.columns)]
 
-    def flat_row(self, record: Record) -> list[object]:
-        """As `Rows`; the labels are a JSON array, since names may have any separator in them."""
-        labels = record["labels"]
-        listed = None if labels is None else printable_json(labels)
-        return [record["item_id"], listed, *record["probabilities"], *_last(record)]
+    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+        """As `OutputRows`; lists are JSON arrays, since names may have any separator in them."""
+        *lists, probabilities = cells
+        listed = [None if each is None else printable_json(each) for each in lists]
+        return [*listed, *probabilities]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ValueRows(Rows):
-    """A column for each value, by its name.
-
-    Raises:
-        UsageError: Two columns would have the same name.
-    """
-
-    def __post_init__(self) -> None:
-        columns = self.flat_header()
-        twice = sorted({name for name in columns if columns.count(name) > 1})
-        if twice:
-            raise UsageError(
-                f"{self.model} has values named {', '.join(twice)}, like another column of the "
-                "export; use --format npy, or publish it with other names"
-            )
+class ValueRows(OutputRows):
+    """A column for each value, by its name."""
 
     @property
-    def own_columns(self) -> list[Column]:
-        """As `Rows`."""
-        return [Column(name, "number") for name in self.output.columns]
+    def columns(self) -> list[Column]:
+        """As `OutputRows`."""
+        return [Column(name, _dtype(self.output)) for name in self.output.columns]
 
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        return list(part.matrix.T)
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """As `OutputRows`."""
+        return [_cells(found, column) for column in found.matrix.T]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VectorRows(Rows):
-    """The numbers as one list, named after the kind; in CSV a column for each.
-
-    Raises:
-        UsageError: An item's numbers are no vector.
-    """
-
-    def __post_init__(self) -> None:
-        if len(self.output.shape) != 1:
-            raise UsageError(
-                f"{self.model} gives an array of shape {self.output.shape} per item, which fits no "
-                "row; use --format npy or npz"
-            )
+class TensorRows(OutputRows):
+    """All of an item's values as one list, of lists if they have several axes."""
 
     @property
-    def own_columns(self) -> list[Column]:
-        """As `Rows`."""
-        return [Column(self.output.kind, "number", length=self.output.width)]
+    def columns(self) -> list[Column]:
+        """As `OutputRows`."""
+        return [Column("", _dtype(self.output), tuple(self.output.shape))]
 
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """As `Rows`."""
-        return [part.matrix]
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """As `OutputRows`."""
+        return [_cells(found, found.rows)]
 
     def flat_header(self) -> list[str]:
-        """As `Rows`."""
-        numbers = [f"{self.output.kind[0]}_{number}" for number in range(self.output.width)]
-        return ["item_id", *numbers, "error", "model"]
+        """As `OutputRows`: a column for each number of a vector."""
+        match self.output.shape:
+            case []:
+                return [""]
+            case [int() as width]:
+                return [f"{self.output.kind[0]}_{number}" for number in range(width)]
+        raise UsageError(
+            f"an item of output {self.output.name!r} has shape {text_of(self.output.shape)}, which "
+            "fits no row of CSV; use --format jsonl, parquet, arrow, npz or safetensors"
+        )
 
-    def flat_row(self, record: Record) -> list[object]:
-        """As `Rows`."""
-        return [record["item_id"], *record[self.output.kind], *_last(record)]
+    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+        """As `OutputRows`."""
+        (cell,), rank = cells, len(self.output.shape)
+        if rank and cell is None:
+            return [None] * self.output.width
+        return list(cell) if rank else [cell]
+
+
+def _cells(found: OutputResults, values: NDArray[Any] | list[Any]) -> Cells:
+    """Cells of what the output has of each item."""
+    ok = found.ok
+    if found.output.dtype == "string":
+        return Cells([_text(cell) if has else None for cell, has in zip(values, ok, strict=True)])
+    if isinstance(values, list):
+        return Cells([cell if has else None for cell, has in zip(values, ok, strict=True)])
+    has_nan = values.dtype.kind == "f" and values.ndim <= _MOST_AXES_OF_NAN
+    return Cells(values, None if has_nan or ok.all() else ~ok)
+
+
+def _text(cell: Any) -> Any:
+    return (
+        cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else [*map(_text, cell)]
+    )
+
+
+def _dtype(output: OutputTensor) -> str:
+    return TEXT if output.dtype == "string" else output.numpy_dtype
 
 
 def _named_after(classes: Sequence[str]) -> list[str]:
     return [f"p_{name}" for name in classes]
-
-
-def _last(record: Record) -> list[object]:
-    return [record["error"], record["model"]]

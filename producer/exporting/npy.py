@@ -1,19 +1,37 @@
-"""Results as `.npy`: float32 [items, *shape of the output]."""
+"""Results as `.npy`: one array, of the output's dtype [items, *shape of the output]."""
 
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy_format
 
+from fornada.errors import UsageError
+from fornada.formats.tensor_file import needs_tensor_file
 from producer.exporting.interface import Export
 
 
 def write_npy(export: Export, file: IO[bytes]) -> None:
-    """Write `.npy` in submission order; rows without a result are NaN."""
+    """Write `.npy` in submission order; rows without a result are NaN, or zeros.
+
+    Raises:
+        UsageError: There are several outputs, or items of strings or of different shapes.
+    """
+    if needs_tensor_file(export.gives):
+        outputs = ", ".join(f"{output.name}: {output}" for output in export.gives)
+        raise UsageError(
+            f"npy holds one array of numbers, and {export.model} gives {outputs}; use --format "
+            "npz, safetensors or parquet"
+        )
     # In order, not through a memory map: a map dies of SIGBUS when the disk is full.
-    shape = (export.item_count, *(side or 0 for side in export.output.shape))
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    npy_format.write_array_header_1_0(file, header)
+    (output,) = export.gives
+    dtype = np.dtype(output.numpy_dtype).newbyteorder("<")
+    write_npy_header(file, dtype, (export.item_count, *output.fixed_shape))
     for part in export.parts:
-        outputs = part.outputs[export.output.name]
-        file.write(np.ascontiguousarray(outputs, dtype="<f4").data)
+        file.write(np.ascontiguousarray(part.outputs[output.name], dtype).data)
+
+
+def write_npy_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write what comes before an array in C order."""
+    descr = npy_format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(file, header)

@@ -1,87 +1,167 @@
-"""Items as rows of a file: the columns, and their cells as JSON values."""
+"""Items as rows of a table: its columns, and their cells as JSON values."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import UsageError
 from fornada.tensors import OutputTensor
-from producer.results import ShardResult
+from producer.item_results import ItemResults, OutputResults
 
 #: Values converted to text at a time; each takes some 200 bytes meanwhile.
 VALUES_AT_A_TIME = 65_536
+#: The dtype of columns whose cells are `str`.
+TEXT = "text"
 
 Record = Mapping[str, Any]
+_ItemsT = TypeVar("_ItemsT", bound=ItemResults)
 
 
 class Column(NamedTuple):
-    """A column of an export."""
+    """A column of a table."""
 
     name: str
-    holds: Literal["text", "number"]
-    #: Length of the list in each cell; 0 for lists of any length; `None` for cells without lists.
-    length: int | None = None
+    #: NumPy's name, or `text`.
+    dtype: str
+    #: Shape of a cell; `None` for a side of any length.
+    shape: tuple[int | None, ...] = ()
+
+
+class Cells(NamedTuple):
+    """The cells of a column."""
+
+    #: An array [items, *shape of a cell], NaN for no number; else a list with `None` for no value.
+    values: NDArray[Any] | list[Any]
+    #: Bool [items]: which cells of an array have no value; `None` if NaN says so.
+    missing: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows(ABC):
-    """How the items of a job become rows; an item without a result has a row that says why."""
+class OutputRows(ABC):
+    """How an output becomes columns. A column without a name is all of it."""
 
     output: OutputTensor
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[Column]:
+        """The columns."""
+
+    @abstractmethod
+    def cells(self, found: OutputResults) -> list[Cells]:
+        """The cells of each column."""
+
+    def flat_header(self) -> list[str]:
+        """The columns of a format whose cells are not lists.
+
+        Raises:
+            UsageError: The output fits none.
+        """
+        return [column.name for column in self.columns]
+
+    def flat_cells(self, cells: Sequence[Any]) -> list[object]:
+        """The cells of a row in those columns, given those in `columns` as JSON values."""
+        return list(cells)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """How the items of a job become rows; an item without a result has a row that says why.
+
+    Raises:
+        UsageError: Two columns would have the same name.
+    """
+
+    outputs: list[OutputRows]
     #: `name:version` of the model.
     model: str
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UsageError(
+                f"{self.model} gives several columns named {', '.join(twice)}; use --format "
+                "safetensors, or publish it with other names"
+            )
 
     @property
     def columns(self) -> list[Column]:
         """The columns."""
-        first, *last = (Column(name, "text") for name in ("item_id", "error", "model"))
-        return [first, *self.own_columns, *last]
+        own = [
+            column._replace(name=self._name(rows, column.name))
+            for rows in self.outputs
+            for column in rows.columns
+        ]
+        return [Column("item_id", TEXT), *own, Column("error", TEXT), Column("model", TEXT)]
 
-    def cells(self, part: ShardResult) -> list[Any]:
-        """The cells of each column.
-
-        A column of numbers, or of lists of one length, is a float32 array with NaN for no number;
-        any other is a list.
-        """
+    def cells(self, part: ItemResults) -> list[Cells]:
+        """The cells of each column."""
         count = len(part.item_ids)
         errors = [part.errors.get(row) for row in range(count)]
-        return [part.item_ids, *self.own_cells(part), errors, [self.model] * count]
+        own = [cells for rows in self.outputs for cells in rows.cells(part[rows.output.name])]
+        return [Cells(part.item_ids), *own, Cells(errors), Cells([self.model] * count)]
 
     def flat_header(self) -> list[str]:
-        """The columns of a format whose cells are not lists."""
-        return [column.name for column in self.columns]
+        """The columns of a format whose cells are not lists.
+
+        Raises:
+            UsageError: An output fits none.
+        """
+        own = [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
+        return ["item_id", *own, "error", "model"]
 
     def flat_row(self, record: Record) -> list[object]:
         """The cells of a record in those columns."""
-        return list(record.values())
+        item_id, *own, error, model = record.values()
+        flat: list[object] = []
+        for rows in self.outputs:
+            count = len(rows.columns)
+            flat += rows.flat_cells(own[:count])
+            own = own[count:]
+        return [item_id, *flat, error, model]
 
-    @property
-    @abstractmethod
-    def own_columns(self) -> list[Column]:
-        """The columns of this kind of output."""
-
-    @abstractmethod
-    def own_cells(self, part: ShardResult) -> list[Any]:
-        """Their cells, as `cells` has them."""
+    def _name(self, rows: OutputRows, name: str) -> str:
+        if len(self.outputs) == 1:
+            return name or rows.output.kind
+        return f"{rows.output.name}.{name}" if name else rows.output.name
 
 
-def records(rows: Rows, part: ShardResult) -> Iterator[list[Record]]:
-    """The rows of a shard as JSON objects, a few at a time."""
+def records(rows: Rows, part: ItemResults) -> Iterator[list[Record]]:
+    """The rows of some items as JSON objects, a few at a time."""
     names = [column.name for column in rows.columns]
     for block in _blocks(part):
-        cells = map(_plain, rows.columns, rows.cells(block))
+        cells = [plain_cells(each) for each in rows.cells(block)]
         yield [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
-def short(rows: NDArray[np.float32]) -> list[list[float | None]]:
-    """The shortest numbers that read back as the same float32; `None` for NaN and infinity."""
+def plain_cells(cells: Cells) -> list[Any]:
+    """The cells as JSON values, `None` for NaN and infinity."""
+    if not isinstance(cells.values, np.ndarray):
+        return [plain(cell) if isinstance(cell, np.ndarray) else cell for cell in cells.values]
+    values: list[Any] = plain(cells.values)
+    if cells.missing is not None:
+        for row in np.flatnonzero(cells.missing).tolist():
+            values[row] = None
+    return values
+
+
+def plain(numbers: NDArray[Any]) -> Any:
+    """Nested lists of the shortest numbers that read back the same; `None` for NaN and infinity."""
+    if numbers.dtype.kind != "f":
+        return numbers.tolist()
     # A float32 as text is as short as it can be, and stays so as a float64.
-    numbers = rows.astype(str).astype(np.float64).tolist()
-    return [[value if math.isfinite(value) else None for value in row] for row in numbers]
+    values = numbers if numbers.dtype == np.float64 else numbers.astype(str).astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values.astype(object)
+        values[~finite] = None
+    return values.tolist()
 
 
 def encoded(text: str) -> bytes:
@@ -90,21 +170,19 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _blocks(part: ShardResult) -> Iterator[ShardResult]:
-    step = max(1, VALUES_AT_A_TIME // max(1, part.output.width))
+def _blocks(part: _ItemsT) -> Iterator[_ItemsT]:
+    width = sum(
+        max(item.size for item in column)
+        if isinstance(column, list)
+        else math.prod(column.shape[1:])
+        for column in part.outputs.values()
+    )
+    step = max(1, VALUES_AT_A_TIME // max(1, width))
     for first in range(0, len(part.item_ids), step):
         rows = slice(first, first + step)
         yield replace(
             part,
             item_ids=part.item_ids[rows],
-            outputs={name: array[rows] for name, array in part.outputs.items()},
+            outputs={name: column[rows] for name, column in part.outputs.items()},
             errors={n - first: why for n, why in part.errors.items() if first <= n < rows.stop},
         )
-
-
-def _plain(column: Column, cells: Any) -> list[Any]:
-    """The cells as JSON values."""
-    if not isinstance(cells, np.ndarray):
-        return list(cells)
-    rows = short(cells.reshape(len(cells), -1))
-    return rows if column.length else [value for (value,) in rows]

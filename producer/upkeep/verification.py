@@ -5,16 +5,19 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from fornada.errors import JobFailedError, UsageError
+from fornada.formats.items import Array
+from fornada.formats.tensor_file import Column
 from fornada.jobs.job_inputs import VERIFIES
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.ranges import from_ranges
-from producer.results import stored_outputs
+from fornada.tensors import OutputTensor, text_of
 from producer.upkeep.retry import job_of_shards
 
 
@@ -25,10 +28,13 @@ class Difference:
     shard: int
     #: Running number of the item in the job.
     item: int
-    #: Name of the number: a class, a value, or its place in the item.
+    #: Name of the output.
+    output: str
+    #: Name of the value in it: a class, a value, or its place in the item, `[3, 4]`; `shape` if
+    #: that differs.
     column: str
-    recorded: float
-    recomputed: float
+    recorded: float | str
+    recomputed: float | str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,23 +139,57 @@ def _first_difference(
     recorded: ShardOutcome,
     recomputed: ShardOutcome,
     jobs: JobStore,
-) -> Difference:
-    item_count = recorded.item_count
-    then, now = (
-        stored_outputs(outcome, again.output, item_count=item_count, jobs=jobs).reshape(
-            item_count, -1
-        )
-        for outcome in (recorded, recomputed)
-    )
-    # As bits: a NaN equals itself, and 0.0 is not -0.0.
-    position, number = np.argwhere(then.view(np.uint32) != now.view(np.uint32))[0]
-    return Difference(
-        shard=recorded.shard,
-        item=again.shards.first_items[shard] + again.shards[shard].positions[int(position)],
-        column=again.output.columns[number],
-        recorded=float(then[position, number]),
-        recomputed=float(now[position, number]),
-    )
+) -> Difference | None:
+    then, now = (jobs.outputs(outcome, again.gives) for outcome in (recorded, recomputed))
+    for output, before, after in zip(again.gives, then, now, strict=True):
+        for position in range(recorded.item_count):
+            found = _differing(_item(before, position), _item(after, position))
+            if found is not None:
+                place, was, becomes = found
+                return Difference(
+                    shard=recorded.shard,
+                    item=again.shards.first_items[shard] + again.shards[shard].positions[position],
+                    output=output.name,
+                    column=place if isinstance(place, str) else _column(output, place),
+                    recorded=was,
+                    recomputed=becomes,
+                )
+    # Files of the same values may differ by what wrote them.
+    return None
+
+
+def _differing(then: Array, now: Array) -> tuple[str | list[int], Any, Any] | None:
+    """Where the values of one item, [1, *shape], differ first, and both values."""
+    if then.shape != now.shape:
+        was, becomes = (text_of(list(each.shape[1:])) for each in (then, now))
+        return "shape", was, becomes
+    if then.dtype.hasobject:
+        differs = then != now
+    else:
+        # As bits: a NaN equals itself, and 0.0 is not -0.0.
+        bits = f"u{then.dtype.itemsize}"
+        differs = np.ascontiguousarray(then).view(bits) != np.ascontiguousarray(now).view(bits)
+    places = np.argwhere(differs)
+    if not len(places):
+        return None
+    place = places[0].tolist()
+    return place[1:], _plain(then[tuple(place)]), _plain(now[tuple(place)])
+
+
+def _item(column: Column, position: int) -> Array:
+    """[1, *shape], also where that is one number."""
+    one = column[position : position + 1]
+    return one[0][np.newaxis] if isinstance(one, list) else one
+
+
+def _column(output: OutputTensor, place: list[int]) -> str:
+    if output.is_open or output.kind == "tensor":
+        return text_of([*place])
+    return output.columns[int(np.ravel_multi_index(place, output.fixed_shape)) if place else 0]
+
+
+def _plain(value: Any) -> float | str:
+    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def _digest(outcome: ShardOutcome) -> str | None:

@@ -21,6 +21,8 @@ from producer import (
     JobFailedError,
     JobState,
     JobStatus,
+    OutputResults,
+    Outputs,
     Results,
     Rows,
     ShardResult,
@@ -82,13 +84,15 @@ def look(client: Client) -> None:
     assert_type(job.cancel("wrong images"), JobStatus)
 
 
-def read(results: Results) -> dict[str, NDArray[np.float32]]:
+def read(results: Results) -> Outputs:
     assert_type(results.labels, list[str | tuple[str, ...] | None])
-    assert_type(results.scores, NDArray[np.float32])
+    assert_type(results.scores, NDArray[Any])
     assert_type(results.applies, NDArray[np.bool_])
-    assert_type(results.values, dict[str, NDArray[np.float32]])
-    assert_type(results.embeddings, NDArray[np.float32])
+    assert_type(results.values, dict[str, NDArray[Any]])
+    assert_type(results.embeddings, NDArray[Any])
     assert_type(results.ok, NDArray[np.bool_])
+    assert_type(results["kind"], OutputResults)
+    assert_type(results["mask"].rows, NDArray[np.generic] | list[NDArray[np.generic]])
     return results.outputs
 
 

@@ -67,7 +67,7 @@ class ArrayReader:
             InputError: It does not fit the model.
         """
         for start, array in self._arrays(value, column, where=where):
-            if array.dtype.hasobject and array.ndim == 0:
+            if array.dtype.hasobject and array.ndim == 0 and not is_texts(array.item()):
                 raise InputError(f"{where} is {type_name(value)}; give an array of items")
             whole: Array | None = array
             if array.dtype.hasobject:

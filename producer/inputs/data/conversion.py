@@ -1,6 +1,7 @@
 """One object that holds numbers, as a NumPy array, by the protocols that it speaks."""
 
 import array
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date, time, timedelta
@@ -169,7 +170,10 @@ def unfolded(cells: Array, *, of_text: bool = False) -> Array | None:
         null = np.full(shape, None).tolist()
         kind = object if of_text else None
         filled = [null if cell is None else np.asarray(cell, kind).tolist() for cell in cells.flat]
-        return np.asarray(filled, kind).reshape(*cells.shape, *shape)
+        whole = np.asarray(filled, kind)
+        if whole.size != cells.size * math.prod(shape) or whole.ndim != 1 + len(shape):
+            return None
+        return whole.reshape(*cells.shape, *shape)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - NumPy raises what an object raises

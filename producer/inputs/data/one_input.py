@@ -11,7 +11,7 @@ from fornada.formats.fitting import fit_rows
 from fornada.formats.items import fitted_shape
 from fornada.formats.rows import Rows
 from producer.inputs.data.arrays import ArrayReader
-from producer.inputs.data.conversion import as_array
+from producer.inputs.data.conversion import as_array, is_texts
 from producer.inputs.data.frames import is_frame
 from producer.inputs.data.item_ids import as_item_ids, other_count, with_item_ids
 from producer.inputs.data.iterating import (
@@ -69,9 +69,9 @@ class OneInput:
         else:
             yield from self._stream(inputs, where=where)
 
-    def blocks_or_null(self, inputs: object, *, where: str) -> Iterator[Block]:
-        """The same; `None` is an item that fails, or that the input's `fill` makes whole."""
-        return self.arrays.null(where=where) if inputs is None else self.blocks(inputs, where=where)
+    def null(self, *, where: str) -> Iterator[Block]:
+        """An item that is null, and fails unless the input's `fill` makes it whole."""
+        return self.arrays.null(where=where)
 
     @property
     def _model(self) -> str:
@@ -138,17 +138,30 @@ class OneInput:
             where = f"{where}[{name!r}]"
             value = element[name]
             if value is None:
-                yield from self.arrays.null(where=where)
+                yield from self.null(where=where)
             else:
                 yield from self._element(value, where=where, labelled=labelled)
-        elif isinstance(element, tuple | list) and not self.arrays.reads(element):
+        elif self._are_parts(element):
             yield from self._parts(element, where=where, labelled=labelled)
         else:
             for block in self.arrays.blocks(element, where=where, column=self.column):
                 yield replace(block, rows=Rows(block.rows.only.copy()))
 
+    def _are_parts(self, element: object) -> bool:
+        if not isinstance(element, tuple | list):
+            return False
+        return not self.arrays.reads(element) or self._is_labelled_text(element)
+
+    def _is_labelled_text(self, element: Sequence[object]) -> bool:
+        """Whether an element is (text, label)."""
+        if not self.arrays.takes_text or not isinstance(element, tuple) or len(element) == 1:
+            return False
+        return is_texts(element[0]) and not is_texts(element[1]) and element[1] is not None
+
     def _parts(self, parts: Sequence[object], *, where: str, labelled: bool) -> Iterator[Block]:
         """The items of a list, or those of `(inputs, labels)`."""
+        if self._is_labelled_text(parts):
+            parts, labelled = parts[:1], True
         fits = [self._fits(part, where=where) for part in parts]
         if not labelled and isinstance(parts, tuple) and fits[:1] == fits[1:2]:
             raise InputError(

@@ -89,7 +89,7 @@ class SeveralInputs:
             yield from self._own_block(element)
         elif isinstance(element, Mapping) and not is_image_file(element):
             values = self._values(element, is_whole=is_whole, where=where)
-            for block in self._zipped(values, where=where):
+            for block in self._zipped(values, is_whole=is_whole, where=where):
                 # What a stream gives may be changed once it is taken.
                 copied = Rows(*(array.copy() for array in block.rows.arrays))
                 yield block if is_whole else replace(block, rows=copied)
@@ -118,12 +118,16 @@ class SeveralInputs:
             )
         return {name: given[column] for name, column in self.columns.items()}
 
-    def _zipped(self, values: Mapping[str, object], *, where: str) -> Iterator[ItemBlock]:
+    def _zipped(
+        self, values: Mapping[str, object], *, is_whole: bool = True, where: str
+    ) -> Iterator[ItemBlock]:
         items = []
         for reader in self.readers:
             taken = reader.arrays.taken
             here = f"{where}[{taken.name!r}]"
-            blocks = reader.blocks_or_null(values[taken.name], where=here)
+            value = values[taken.name]
+            is_null = value is None and not is_whole
+            blocks = reader.null(where=here) if is_null else reader.blocks(value, where=here)
             items.append(InputItems(taken, blocks))
         return zipped(items, where=where)
 

@@ -79,7 +79,7 @@ def zipped(inputs: Sequence[InputItems], *, where: str) -> Iterator[ItemBlock]:
         parts = [each.take(count) for each in inputs]
         errors: dict[int, str] = {}
         for each, part in zip(inputs, parts, strict=True):
-            named = {n: f"{why} of {each.taken.name!r}" for n, why in part.errors.items()}
+            named = {n: f"{each.taken.name!r}: {why}" for n, why in part.errors.items()}
             errors = named | errors
         yield ItemBlock(
             rows=Rows(*(part.array for part in parts)),

@@ -17,6 +17,8 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.wrapper import StoreWrapper
 from worker.shards.service import _ISOLATED_ATTEMPTS
 
+from ...arrays import stored_rows
+
 #: No test is so unlucky more often.
 _KILLED_SAYING_SO = 3
 _WATCHED = ("/outcome/", "/dead/", "/final.json")
@@ -95,7 +97,7 @@ def check_outcome(
     assert outcome.data.sha256 is not None
     assert outcome.attempt in outcome.data.key, "the data is another attempt's"
     # Reading checks size and sha256.
-    data = jobs.data(outcome)
+    data = stored_rows(jobs, outcome)
     assert np.float32 == data.dtype
     assert expected.shape == data.shape
     assert expected.tobytes() == data.tobytes(), f"{manifest.job_id}/{outcome.shard} differs"

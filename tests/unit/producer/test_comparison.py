@@ -23,7 +23,7 @@ def _results(
     array = np.array(rows, np.float32)
     facts = {"kind": "probabilities", "classes": ["cat", "dog"], **output}
     return Results(
-        output=OutputTensor(name="o", shape=list(array.shape[1:]), **facts),
+        gives=[OutputTensor(name="o", shape=list(array.shape[1:]), **facts)],
         outputs={"o": array},
         item_ids=item_ids or [f"i{number}" for number in range(len(array))],
         errors={},
@@ -35,9 +35,9 @@ def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
     first = _results([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [_NAN, _NAN]])
     second = _results([[0.8, 0.2], [0.1, 0.9], [0.2, 0.8], [0.5, 0.5]], model="m:2")
 
-    found = compare_results(first, second)
+    (found,) = compare_results(first, second).outputs
 
-    assert ("m:1", "m:2", 3, 1) == (found.first, found.second, found.items, found.items_left_out)
+    assert ("o", 3, 1) == (found.output, found.items, found.items_left_out)
     assert [Flip(item_id="i1", first="cat", second="dog")] == found.flips
     assert pytest.approx(0.5) == found.largest_change
     assert "i1" == found.largest_change_item
@@ -62,14 +62,14 @@ def test_flips_and_changes_are_told_with_their_items_and_classes() -> None:
 
 def test_the_divergence_is_kullback_and_leibler_s_in_nats() -> None:
     # given a fair coin, and one that is not
-    found = compare_results(_results([[0.5, 0.5]]), _results([[0.25, 0.75]]))
+    (found,) = compare_results(_results([[0.5, 0.5]]), _results([[0.25, 0.75]])).outputs
 
     assert pytest.approx(0.5 * np.log(2) + 0.5 * np.log(2 / 3), abs=1e-6) == found.mean_divergence
     assert found.mean_divergence == found.largest_divergence
 
 
 def test_a_probability_of_zero_diverges_far_and_not_infinitely() -> None:
-    found = compare_results(_results([[0.5, 0.5]]), _results([[0, 1]]))
+    (found,) = compare_results(_results([[0.5, 0.5]]), _results([[0, 1]])).outputs
 
     assert found.mean_divergence is not None
     assert 5 < found.mean_divergence < 20
@@ -77,7 +77,7 @@ def test_a_probability_of_zero_diverges_far_and_not_infinitely() -> None:
 
 def test_outputs_that_are_no_probabilities_have_no_divergence() -> None:
     for rows in ([[2.0, -1.0]], [[0.5, 0.6]]):
-        found = compare_results(_results([[0.5, 0.5]]), _results(rows))
+        (found,) = compare_results(_results([[0.5, 0.5]]), _results(rows)).outputs
         assert (None, None) == (found.mean_divergence, found.largest_divergence)
 
 
@@ -97,7 +97,7 @@ def test_values_are_compared_by_how_far_they_are_apart() -> None:
     first = _results([[20, 1], [30, 2], [_NAN, _NAN]], **facts)
     second = _results([[21, 1], [26, 2], [50, 3]], model="m:2", **facts)
 
-    found = compare_results(first, second)
+    (found,) = compare_results(first, second).outputs
 
     assert ("values", 2, 1) == (found.kind, found.items, found.items_left_out)
     assert (4.0, "i1", 1.25) == (
@@ -121,7 +121,7 @@ def test_of_two_classes_each_model_s_own_threshold_decides() -> None:
     first = _results([[0.4], [0.6], [0.9]], kind="binary", classes=["no", "yes"])
     second = _results([[0.6], [0.6], [0.9]], kind="binary", classes=["no", "yes"], threshold=0.7)
 
-    found = compare_results(first, second)
+    (found,) = compare_results(first, second).outputs
 
     assert [Flip(item_id="i1", first="yes", second="no")] == found.flips
     no, yes = found.classes
@@ -147,7 +147,7 @@ def test_of_several_classes_each_is_compared_and_a_flip_has_them_all() -> None:
     first = _results([[0.9, 0.8], [0.1, 0.2], [0.6, 0.1]], kind="multilabel")
     second = _results([[0.9, 0.2], [0.1, 0.2], [0.2, 0.1]], kind="multilabel")
 
-    found = compare_results(first, second)
+    (found,) = compare_results(first, second).outputs
 
     assert [
         Flip(item_id="i0", first=("cat", "dog"), second=("cat",)),
@@ -165,7 +165,7 @@ def test_embeddings_are_compared_by_their_directions() -> None:
     first = _results([[1, 0], [2, 2], [0, 0], [0, 0], [_NAN, 1]], **facts)
     second = _results([[0, 3], [1, 1], [0, 0], [1, 0], [1, 1]], **facts)
 
-    found = compare_results(first, second)
+    (found,) = compare_results(first, second).outputs
 
     assert (4, 1, [], [], []) == (
         found.items,
@@ -198,7 +198,7 @@ def test_the_same_images_go_to_both_models_as_two_jobs() -> None:
 
     assert ["m:1", "m:2"] == [str(job.manifest.model) for job in jobs]
     assert jobs[0].manifest.tags[COMPARES] == jobs[1].manifest.tags[COMPARES]
-    found = compare_results(*(job.results() for job in jobs))
+    (found,) = compare_results(*(job.results() for job in jobs)).outputs
     assert (3, [], 0.0) == (found.items, found.flips, found.largest_change)
 
 

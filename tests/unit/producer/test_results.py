@@ -18,7 +18,7 @@ _NAN = float("nan")
 def _results(rows: Any, *, errors: dict[int, str] | None = None, **output: Any) -> Results:
     array = np.array(rows, np.float32)
     return Results(
-        output=OutputTensor(name="o", shape=list(array.shape[1:]), **output),
+        gives=[OutputTensor(name="o", shape=list(array.shape[1:]), **output)],
         outputs={"o": array},
         item_ids=[f"i{number}" for number in range(len(array))],
         errors=errors or {},
@@ -43,13 +43,14 @@ def test_of_probabilities_the_likeliest_class_is_the_label() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 1), (3,)])
 def test_of_two_classes_the_second_begins_at_the_threshold(shape: tuple[int, ...]) -> None:
-    rows = np.float32([0.3, 0.29, _NAN]).reshape(shape)
+    rows = np.float32([0.3, 0.25, _NAN]).reshape(shape)
     facts = {"kind": "binary", "errors": {2: "broken"}}
 
     found = _results(rows, classes=["ham", "spam"], threshold=0.3, **facts)
 
     assert (["ham", "spam"], ["spam", "ham", None]) == (found.classes, found.labels)
-    np.testing.assert_array_equal(np.float32([0.3, 0.29, _NAN]), found.scores, strict=True)
+    # the probability of the label, whichever it is
+    np.testing.assert_array_equal(np.float32([0.3, 0.75, _NAN]), found.scores, strict=True)
     assert (3, 1) == found.probabilities.shape
     assert shape == found.outputs["o"].shape
     assert [[False, True], [True, False], [False, False]] == found.applies.tolist()

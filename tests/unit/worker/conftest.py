@@ -16,7 +16,9 @@ from fornada.coordination.interface import Claim
 from fornada.coordination.signed import SignedDecisions
 from fornada.events import Event, Events, log_event
 from fornada.formats.npy import to_npy
+from fornada.formats.rows import Rows
 from fornada.jobs.ids import with_content_id
+from fornada.jobs.items import Placed
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
@@ -28,7 +30,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import JOB_VERSION, ObjectRef, now, sha256_hex
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor, OutputTensor, manifest_fields
+from fornada.tensors import InputTensor, OutputTensor
 from fornada.testing import TEST_KEYS, HookedObjectStore, InMemoryCoordination
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
@@ -40,6 +42,8 @@ from worker.compute.model_cache import ModelCache
 from worker.host.deadlines import Deadlines
 from worker.shards.isolation import ProcessDiedError
 from worker.shards.service import ShardService
+
+from ...arrays import fields_of_one, stored_rows
 
 TILE_ITEMS = 4
 ITEM_SHAPE = [3]
@@ -72,14 +76,14 @@ class _Engine:
     def rows_for(self, _item_shape: Sequence[int]) -> int:
         return TILE_ITEMS
 
-    def predict_one(self, row: np.ndarray) -> np.ndarray:
-        return self.predict_tile(np.concatenate([row, np.zeros((TILE_ITEMS - 1, *row.shape[1:]))]))
+    def predict_one(self, row: Rows) -> Rows:
+        return self.predict_tile(row.padded(TILE_ITEMS))
 
-    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
+    def predict_tile(self, tile: Rows) -> Rows:
         if self.predict_error is not None:
             raise self.predict_error
-        self.tiles.append(tile.copy())
-        return row_sums(tile, self.output_count)
+        self.tiles.append(tile.only.copy())
+        return Rows(row_sums(tile.only, self.output_count))
 
 
 def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:
@@ -101,12 +105,12 @@ class _Isolated:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def predict(self, first: int, count: int) -> tuple[Any, list[Any]]:
+    def predict(self, first: int, count: int) -> Placed:
         """Ones for each item that is not deadly."""
         run = range(first, first + count)
         if self._deadly is None or set(self._deadly) & set(run):
             raise ProcessDiedError("signal 9")
-        return np.ones((count, len(CLASSES)), np.float32), []
+        return Placed([np.ones((count, len(CLASSES)), np.float32)], [])
 
 
 class _World:
@@ -279,7 +283,7 @@ class _World:
                 "model": model.pin,
                 "max_attempts": 3,
                 "created_at": datetime.fromtimestamp(self.now_s, UTC),
-                **manifest_fields(
+                **fields_of_one(
                     int(str(changes.get("schema_version", JOB_VERSION))), model.input, model.output
                 ),
                 **changes,
@@ -319,7 +323,7 @@ class _World:
         return outcome
 
     def data(self, shard: int = 0, job_id: str = "job") -> np.ndarray:
-        return self.jobs.data(self.outcome(shard, job_id))
+        return stored_rows(self.jobs, self.outcome(shard, job_id))
 
     def attempts(self, shard: int = 0, job_id: str = "job") -> int:
         """How many attempts are counted, found by a further one that is not."""

@@ -19,9 +19,11 @@ from fornada.jobs.ids import (
 from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.queue.message import ShardMessage
 from fornada.records import MAX_MESSAGE_BYTES, ModelPin, ObjectRef, sha256_hex
-from fornada.tensors import manifest_fields, unnamed_tensors
+from fornada.tensors import unnamed_tensors
 from fornada.testing import TEST_KEYS
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
+
+from ....arrays import fields_of_one
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 SHA = "0123456789abcdef" * 4
@@ -35,7 +37,7 @@ def manifest(data: bytes = b"pixels", *, count: int = 1, **changes: object) -> J
             "schema_version": 2,
             "job_id": "new",
             "model": ModelPin(name="m", version=3, sha256=SHA),
-            **manifest_fields(
+            **fields_of_one(
                 int(str(changes.get("schema_version", 2))),
                 *unnamed_tensors(item_shape=[28, 28], item_dtype="uint8", classes=["a", "ß", "日"]),
             ),

@@ -12,8 +12,10 @@ from fornada.jobs.store import JobStore
 from fornada.records import ModelPin, ObjectRef
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import manifest_fields, unnamed_tensors
+from fornada.tensors import unnamed_tensors
 from fornada.trust.input_prefixes import InputPrefixes
+
+from ....arrays import fields_of_one
 
 _DATA = b"bytes"
 _TENSORS = unnamed_tensors(item_shape=[1], item_dtype="uint8", classes=["a"], task=None)
@@ -53,7 +55,7 @@ def _manifest(job_id: str, *, version: int = 3, **fields: object) -> JobManifest
         shards=[ShardInput(objects=[ref], item_count=1)],
         max_attempts=1,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        **manifest_fields(version, *_TENSORS),
+        **fields_of_one(version, *_TENSORS),
         **fields,
     )
 

@@ -90,7 +90,7 @@ def test_files_of_an_archive_are_its_items_in_order(inline: bool) -> None:  # no
     (group,) = decoded.items.groups
     assert [0, 1, 3, 4] == list(group.positions)
     expected = [decode_item(files[n], taken=TAKEN, where="x") for n in group.positions]
-    np.testing.assert_array_equal(np.stack(expected), group.rows)
+    np.testing.assert_array_equal(np.stack(expected), group.rows.only)
     (error,) = decoded.items.errors
     assert (2, "photo 2 is not an image") == (error.index, error.reason[:23])
     assert ([], 3 * (not inline)) == (objects.ranges, len(objects.whole))
@@ -202,7 +202,7 @@ def test_images_of_any_size_are_grouped_by_shape() -> None:
     items = ImageFiles(contents=files, names=["a", "b", "c"]).decoded(OPEN, pool=None).items
 
     assert {(3, 4, 3): [0, 2], (5, 5, 3): [1]} == {
-        group.rows.shape[1:]: list(group.positions) for group in items.groups
+        group.rows.only.shape[1:]: list(group.positions) for group in items.groups
     }
 
 
@@ -220,7 +220,7 @@ def test_the_threads_of_the_pool_decode_and_give_the_same(monkeypatch: pytest.Mo
 
     assert {"decoder"} == names
     alone = files.decoded(TAKEN, pool=None)
-    np.testing.assert_array_equal(alone.items.groups[0].rows, pooled.items.groups[0].rows)
+    np.testing.assert_array_equal(alone.items.groups[0].rows.only, pooled.items.groups[0].rows.only)
 
 
 def test_orientations_are_counted_where_they_are_ignored() -> None:

@@ -83,7 +83,7 @@ def png(pixels: np.ndarray) -> bytes:
 def test_an_array_is_read_as_it_is(jobs: JobStore) -> None:
     items = read(jobs, array_shard(jobs, IMAGES))
 
-    np.testing.assert_array_equal(IMAGES, items.groups[0].rows)
+    np.testing.assert_array_equal(IMAGES, items.groups[0].rows.only)
     np.testing.assert_array_equal([0, 1, 2, 3], items.groups[0].positions)
     assert [] == items.errors
 
@@ -96,7 +96,7 @@ def test_a_last_axis_of_one_is_added_or_dropped(
 ) -> None:
     array = IMAGES.reshape(-1)[: np.prod(have)].reshape(have)
 
-    rows = read(jobs, array_shard(jobs, array), shape=want).groups[0].rows
+    rows = read(jobs, array_shard(jobs, array), shape=want).groups[0].rows.only
 
     assert (4, *want) == rows.shape
 
@@ -137,7 +137,7 @@ def test_items_with_values_that_are_no_numbers_are_left_out(bad: set[int], value
     assert (1 if good else 0) == len(items.groups)
     for group in items.groups:
         assert good == list(group.positions)
-        np.testing.assert_array_equal(array[good], group.rows)
+        np.testing.assert_array_equal(array[good], group.rows.only)
 
 
 def test_images_are_items_in_the_order_of_their_objects(jobs: JobStore) -> None:
@@ -145,7 +145,7 @@ def test_images_are_items_in_the_order_of_their_objects(jobs: JobStore) -> None:
 
     items = read(jobs, ShardInput(format="image", objects=refs, item_count=4))
 
-    np.testing.assert_array_equal(IMAGES, items.groups[0].rows)
+    np.testing.assert_array_equal(IMAGES, items.groups[0].rows.only)
 
 
 def test_images_have_the_dtype_that_the_model_takes(jobs: JobStore) -> None:
@@ -153,7 +153,7 @@ def test_images_have_the_dtype_that_the_model_takes(jobs: JobStore) -> None:
 
     items = read(jobs, ShardInput(format="image", objects=refs, item_count=1), dtype="float32")
 
-    assert np.float32 == items.groups[0].rows.dtype
+    assert np.float32 == items.groups[0].rows.only.dtype
 
 
 def test_images_that_are_all_bad_leave_no_rows(jobs: JobStore) -> None:

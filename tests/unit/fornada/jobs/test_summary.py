@@ -8,7 +8,9 @@ from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.summary import OutcomesDigest, summarise
 from fornada.records import ItemError, ModelPin, ObjectRef, now
-from fornada.tensors import manifest_fields, unnamed_tensors
+from fornada.tensors import unnamed_tensors
+
+from ....arrays import fields_of_one
 
 SHA = "0123456789abcdef" * 4
 REF = ObjectRef(key="x.npy", size_bytes=7, sha256=SHA)
@@ -21,7 +23,7 @@ def manifest(version: int = 3, **changes: object) -> JobManifest:
             "schema_version": version,
             "job_id": "job",
             "model": ModelPin(name="m", version=1, sha256=SHA),
-            **manifest_fields(
+            **fields_of_one(
                 version, *unnamed_tensors(item_shape=[2], item_dtype="uint8", classes=["a"])
             ),
             "shards": [ShardInput(objects=[REF], item_count=10)] * 4,

@@ -98,7 +98,7 @@ def test_two_versions_are_compared_as_their_kind_is(
     given = ("m:1", "m:2", "--input", str(tmp_path / "items.npy"))
 
     text = fornada(compare_module.compare, *given).stdout
-    found = json.loads(fornada(compare_module.compare, *given, "--json").stdout)
+    (found,) = json.loads(fornada(compare_module.compare, *given, "--json").stdout)["outputs"]
 
     assert lines == [line.strip() for line in text.splitlines() if line.strip() in lines]
     assert ("cosine distance" in text, "flips" in text) == (
@@ -128,9 +128,9 @@ def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(
     errors = fornada(jobs_module.errors, job.id, *table).stdout.splitlines()
 
     # then
-    assert ["item_id", "label", "score", "error", "model"] == safe[0]
-    assert ["'=HYPERLINK(1)", "no", "0.25", "", "m:1"] == safe[1]
-    assert ["' \uff0d1", "'@yes", "0.75", "", "m:1"] == safe[2]
+    assert ["item_id", "label", "score", "p_@yes", "error", "model"] == safe[0]
+    assert ["'=HYPERLINK(1)", "no", "0.75", "0.25", "", "m:1"] == safe[1]
+    assert ["' \uff0d1", "'@yes", "0.75", "0.75", "", "m:1"] == safe[2]
     assert [*ids, "@yes"] == [*(row[0] for row in raw[1:]), raw[2][1]]
     assert ["item,item_id,reason", "2,'+2,the model gave NaN"] == errors
     # and an array has its ids beside

@@ -22,7 +22,7 @@ from fornada.tensors import OutputTensor
 from producer.exporting.catalog import FORMATS
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
-from producer.results import ShardResult
+from producer.item_results import ShardResult
 
 CLASSES = ["Ankle boot", 'T-shirt, "top"', "=Ünïcode\n"]
 PROBABILITIES = np.array(
@@ -52,7 +52,7 @@ def part(
     return ShardResult(
         shard=first_item,
         first_item=first_item,
-        output=output,
+        gives=[output],
         outputs={output.name: rows},
         item_ids=ids,
         errors=errors,
@@ -69,7 +69,7 @@ def write(
 ) -> list[Path]:
     """Write `given`, by default the results above, with two classes listed."""
     top_k = 2 if FORMATS[fmt].has_rows else None
-    of_job = {"item_count": 5, "output": OUTPUT, "top_k": top_k, "model": "m:1", **changes}
+    of_job = {"item_count": 5, "gives": [OUTPUT], "top_k": top_k, "model": "m:1", **changes}
     return write_results(Export(parts=given or parts(), **of_job), path=path, fmt=fmt)
 
 
@@ -213,7 +213,7 @@ def test_any_ids_and_numbers_survive_as_text(
         ("csv", "csv", False),
         ("jsonl", "jsonl", False),
     ):
-        write(folder / name, fmt, given_parts, output=output, is_raw=is_raw)
+        write(folder / name, fmt, given_parts, gives=[output], is_raw=is_raw)
 
     (header, *raw), (_, *safe) = csv_rows(folder / "raw"), csv_rows(folder / "csv")
     from_raw = [dict(zip(header, row, strict=True)) for row in raw]
@@ -235,17 +235,17 @@ KINDS: dict[str, tuple[dict[str, Any], list[Any], list[dict[str, Any]], list[str
         {"shape": [1], "classes": ["no", "=yes"]},
         [[0.25], [_NAN], [0.5], [_NAN]],
         [
-            {"label": "no", "score": 0.25},
-            {"label": None, "score": None},
-            {"label": "=yes", "score": 0.5},
-            {"label": None, "score": None},
+            {"label": "no", "score": 0.75, "p_=yes": 0.25},
+            {"label": None, "score": None, "p_=yes": None},
+            {"label": "=yes", "score": 0.5, "p_=yes": 0.5},
+            {"label": None, "score": None, "p_=yes": None},
         ],
         [
-            "item_id,label,score,error,model",
-            "i0,no,0.25,,m:1",
-            "i1,,,too short,m:1",
-            "i2,'=yes,0.5,,m:1",
-            "i3,,,,m:1",
+            "item_id,label,score,p_=yes,error,model",
+            "i0,no,0.75,0.25,,m:1",
+            "i1,,,,too short,m:1",
+            "i2,'=yes,0.5,0.5,,m:1",
+            "i3,,,,,m:1",
         ],
     ),
     "multilabel": (
@@ -258,11 +258,11 @@ KINDS: dict[str, tuple[dict[str, Any], list[Any], list[dict[str, Any]], list[str
             {"labels": None, "scores": None, "probabilities": [None, 1.0]},
         ],
         [
-            'item_id,labels,p_cat,"p_a ""dog""",error,model',
-            'i0,"[""cat"", ""a \\""dog\\""""]",0.75,0.9,,m:1',
-            "i1,,,,too short,m:1",
-            "i2,[],0.5,0.1,,m:1",
-            "i3,,,1.0,,m:1",
+            'item_id,labels,scores,p_cat,"p_a ""dog""",error,model',
+            'i0,"[""cat"", ""a \\""dog\\""""]","[0.75, 0.9]",0.75,0.9,,m:1',
+            "i1,,,,,too short,m:1",
+            "i2,[],[],0.5,0.1,,m:1",
+            "i3,,,,1.0,,m:1",
         ],
     ),
     "values": (
@@ -316,7 +316,7 @@ def test_rows_are_as_the_kind_of_output_has_them(tmp_path: Path, kind: str) -> N
             part(0, rows[:2], ids[:2], {1: "too short"}, output),
             part(2, rows[2:], ids[2:], {}, output),
         ]
-        job = {"item_count": len(rows), "output": output, "top_k": None}
+        job = {"item_count": len(rows), "gives": [output], "top_k": None}
         write(tmp_path / fmt, fmt, parts_of_kind, **job)
 
     # then
@@ -351,19 +351,19 @@ def test_a_tensor_keeps_its_shape_as_an_array_and_fits_no_row(tmp_path: Path) ->
     output = OutputTensor(name="mask", shape=[2, 3], kind="tensor")
     rows = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
     given_parts = [part(0, rows, ["a", "b"], {}, output)]
-    job = {"item_count": 2, "output": output, "top_k": None}
+    job = {"item_count": 2, "gives": [output], "top_k": None}
 
     write(tmp_path / "r.npz", "npz", given_parts, **job)
 
     np.testing.assert_array_equal(rows, np.load(tmp_path / "r.npz")["mask"], strict=True)
-    with pytest.raises(UsageError, match=r"gives an array of shape \[2, 3\] per item, which fits"):
+    with pytest.raises(UsageError, match=r"'mask' has shape \[2, 3\], which fits no row of CSV"):
         write(tmp_path / "r.csv", "csv", given_parts, **job)
 
 
 def test_a_scalar_output_is_a_column_and_a_flat_array(tmp_path: Path) -> None:
     output = OutputTensor(name="sum", shape=[], kind="values", classes=["sum"])
     given_parts = [part(0, np.float32([1, 2]), ["a", "b"], {}, output)]
-    job = {"item_count": 2, "output": output, "top_k": None}
+    job = {"item_count": 2, "gives": [output], "top_k": None}
 
     for fmt in ("npy", "csv"):
         write(tmp_path / fmt, fmt, given_parts, **job)
@@ -377,7 +377,7 @@ def test_options_that_a_format_or_kind_has_no_use_for_are_refused(tmp_path: Path
     for fmt, changes, fact in (
         ("npy", {"top_k": 2}, "npy has all outputs and lists no classes; leave --top-k out"),
         ("jsonl", {"is_raw": True}, "no spreadsheet runs cells of jsonl; leave --raw out"),
-        ("csv", {"output": values}, "--top-k lists the likeliest classes, and m:1 gives values"),
+        ("csv", {"gives": [values]}, "--top-k lists the likeliest classes, and m:1 gives values"),
     ):
         with pytest.raises(UsageError, match=fact):
             write(tmp_path / "r", fmt, **changes)
@@ -387,11 +387,11 @@ def test_options_that_a_format_or_kind_has_no_use_for_are_refused(tmp_path: Path
 def test_names_that_would_be_two_columns_or_arrays_are_refused(tmp_path: Path) -> None:
     values = OutputTensor(name="ids", shape=[2], kind="values", classes=["price", "error"])
     for fmt, fact in (
-        ("csv", "m:1 has values named error, like another column"),
+        ("csv", "m:1 gives several columns named error; use"),
         ("npz", "m:1 has an output named ids, like another array"),
     ):
         with pytest.raises(UsageError, match=fact):
-            write(tmp_path / "r", fmt, output=values, top_k=None)
+            write(tmp_path / "r", fmt, gives=[values], top_k=None)
 
 
 def test_text_goes_to_standard_output(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

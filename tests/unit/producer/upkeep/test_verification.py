@@ -67,7 +67,14 @@ def test_the_first_value_that_differs_is_named(client: Client, job: Job, model: 
     assert not found.same
     assert 1 == found.shards_differing
     assert (
-        Difference(shard=4, item=13, column="b", recorded=52.0**2, recomputed=52.0**2 + 0.5)
+        Difference(
+            shard=4,
+            item=13,
+            output="outputs",
+            column="b",
+            recorded=52.0**2,
+            recomputed=52.0**2 + 0.5,
+        )
         == found.first_difference
     )
 

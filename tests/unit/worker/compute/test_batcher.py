@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fornada.errors import FornadaError, PredictionError
-from fornada.tensors import InputTensor
+from fornada.formats.rows import Rows
 from worker.compute.batcher import Batcher as RealBatcher
+
+from ....arrays import giving, on_rows, taking
 
 TILE = 8
 
@@ -35,19 +37,20 @@ class Batcher:
                 streams=streams,
                 calls_ahead=calls_ahead,
                 rows_for=lambda _shape: tile_items,
-                predict_tile=predict,
-                predict_one=predict,
+                predict_tile=on_rows(predict),
+                predict_one=on_rows(predict),
             ),
-            takes=InputTensor(name="x", dtype="float32", shape=list(shape)),
-            output_count=2,
+            takes=taking(shape),
+            gives=giving(2),
             max_latency_s=max_latency_s,
         )
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """The outputs alone."""
-        predicted = self.real.predict(rows)
+        predicted = self.real.predict(Rows(rows))
         assert {} == predicted.errors
-        return predicted.outputs
+        assert predicted.outputs is not None
+        return predicted.outputs.only
 
     def until_asked(self, count: int) -> None:
         """Wait for so many requests with rows that are in no tile."""
@@ -224,7 +227,7 @@ def test_rows_that_the_model_fails_on_fail_alone(
         return answers(tile)
 
     # when
-    found = new_batcher(fails).real.predict(rows)
+    found = new_batcher(fails).real.predict(Rows(rows))
 
     # then the others have the bytes that they always have
     good = [row for row in range(20) if row not in bad]
@@ -431,11 +434,11 @@ def _by_length(predict: Callable[[np.ndarray], np.ndarray]) -> RealBatcher:
             streams=2,
             calls_ahead=1,
             rows_for=lambda shape: TILE if shape[0] <= 3 else 2,
-            predict_tile=predict,
-            predict_one=predict,
+            predict_tile=on_rows(predict),
+            predict_one=on_rows(predict),
         ),
-        takes=InputTensor(name="x", dtype="float32", shape=[None]),
-        output_count=2,
+        takes=taking([None]),
+        gives=giving(2),
         max_latency_s=0.001,
     )
 

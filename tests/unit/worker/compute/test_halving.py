@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fornada.errors import PredictionError
+from fornada.formats.rows import Rows
 from fornada.jobs.items import Predicted
 from worker.compute.halving import predict_halves
 
@@ -21,15 +22,15 @@ class _Model:
         self.bad = bad
         self.calls = self.single_calls = 0
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
+    def predict(self, rows: Rows) -> Rows:
         self.calls += 1
-        return self._answer(rows)
+        return Rows(self._answer(rows.only))
 
-    def predict_one(self, rows: np.ndarray) -> np.ndarray:
+    def predict_one(self, rows: Rows) -> Rows:
         assert 1 == len(rows)
         self.single_calls += 1
         # Other bytes than in a tile.
-        return self._answer(rows) + 1
+        return Rows(self._answer(rows.only) + 1)
 
     def _answer(self, rows: np.ndarray) -> np.ndarray:
         if self.bad & set(rows[:, 0].astype(int) - 1):
@@ -41,10 +42,9 @@ def _halved(model: _Model, count: int) -> tuple[Predicted, np.ndarray]:
     rows = np.arange(1, count + 1, dtype=np.float32)[:, np.newaxis]
     found = predict_halves(
         model.predict,
-        rows,
+        Rows(rows),
         _ERROR,
         predict_one=model.predict_one,
-        output_count=1,
         shape_is_open=False,
     )
     return found, rows * 2
@@ -60,8 +60,12 @@ def test_the_bad_rows_fail_and_the_others_have_their_bytes(count: int, data: st.
     assert dict.fromkeys(bad, "the model failed on it: not in the table") == {
         row: why.replace("together", "not in the table") for row, why in found.errors.items()
     }
-    expected[sorted(bad)] = np.nan
-    np.testing.assert_array_equal(expected, found.outputs)
+    good = [row for row in range(count) if row not in bad]
+    if good:
+        assert found.outputs is not None
+        np.testing.assert_array_equal(expected[good], found.outputs.only[good])
+    else:
+        assert found.outputs is None
 
 
 @pytest.mark.parametrize("bad", [{0}, {777}, {1023}])
@@ -92,19 +96,18 @@ def test_a_model_that_fails_on_zeros_is_at_fault_itself_and_the_error_is_of_the_
 def test_rows_that_fail_only_together_fail() -> None:
     model = _Model(set())
 
-    def predict(rows: np.ndarray) -> np.ndarray:
-        if rows.any():
+    def predict(rows: Rows) -> Rows:
+        if rows.only.any():
             raise PredictionError("too many")
         return rows
 
     found = predict_halves(
         predict,
-        np.ones((64, 1), np.float32),
+        Rows(np.ones((64, 1), np.float32)),
         _ERROR,
         predict_one=model.predict_one,
-        output_count=1,
         shape_is_open=False,
     )
 
     assert set(range(64)) == set(found.errors)
-    assert np.isnan(found.outputs).all()
+    assert found.outputs is None

@@ -24,6 +24,7 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.events import ModelDeclined
+from fornada.formats.rows import Rows
 from fornada.records import ModelPin, sha256_hex
 from fornada.settings import Settings
 from model_store.manifest import ModelManifest
@@ -49,7 +50,7 @@ def test_concurrent_first_uses_load_once(world: Any) -> None:
     def use(_thread: int) -> np.ndarray:
         at_once.wait(10)
         with world.cache.use(pin) as model:
-            return model.batcher.predict(ROWS).outputs
+            return model.batcher.predict(Rows(ROWS)).outputs.only
 
     with ThreadPoolExecutor(8) as pool:
         outputs = list(pool.map(use, range(8)))
@@ -92,7 +93,7 @@ def test_models_in_use_are_not_dropped(world: Any) -> None:
     with world.cache.use(pins[0]) as first, world.cache.use(pins[1]), world.cache.use(pins[2]):
         with world.cache.use(pins[3]):
             pass
-        outputs = first.batcher.predict(ROWS).outputs
+        outputs = first.batcher.predict(Rows(ROWS)).outputs.only
 
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
 
@@ -136,7 +137,9 @@ def test_a_model_larger_than_the_budget_is_loaded_alone(world: Any, disk: Artifa
     cache = _cache(world, disk, max_bytes=1)
 
     with cache.use(pin) as model:
-        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS).outputs)
+        np.testing.assert_array_equal(
+            world.row_sums(ROWS), model.batcher.predict(Rows(ROWS)).outputs.only
+        )
 
     cache.close()
 
@@ -159,7 +162,7 @@ def test_loading_a_model_does_not_block_a_loaded_one(world: Any) -> None:
 
         # when
         with world.cache.use(first) as model:
-            outputs = model.batcher.predict(ROWS).outputs
+            outputs = model.batcher.predict(Rows(ROWS)).outputs.only
         go_on.set()
 
         # then
@@ -250,7 +253,9 @@ def test_a_model_is_not_dropped_between_being_found_and_being_used(
 
     # then the returned model still predicts
     with cache.use(first) as model:
-        np.testing.assert_array_equal(world.row_sums(ROWS), model.batcher.predict(ROWS).outputs)
+        np.testing.assert_array_equal(
+            world.row_sums(ROWS), model.batcher.predict(Rows(ROWS)).outputs.only
+        )
     cache.close()
 
 
@@ -344,7 +349,7 @@ def test_a_model_that_cannot_be_loaded_here_is_tried_again_later_and_later(world
     world.advance(300)
 
     with world.cache.use(pin) as model:
-        outputs = model.batcher.predict(ROWS).outputs
+        outputs = model.batcher.predict(Rows(ROWS)).outputs.only
 
     np.testing.assert_array_equal(world.row_sums(ROWS), outputs)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
+from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor
 from model_store.engines.artifact.work import Work
@@ -36,7 +37,9 @@ class _Engine:
         self, _artifact: Path, *, where: str, takes: InputTensor, allowed_objects: Collection[str]
     ) -> EngineModel:
         return EngineModel(
-            compile=lambda _tile_items: lambda tile: tile.astype(np.float32) + self._off_by,
+            compile=lambda _tile_items: (
+                lambda tile: Rows(tile.only.astype(np.float32) + self._off_by)
+            ),
             work=Work(
                 multiplications=self._multiplications,
                 weight_bytes=0,
@@ -80,7 +83,9 @@ def test_a_difference_within_the_engines_tolerance_is_accepted() -> None:
     predictor = _predictor(off_by=0.045)
 
     assert "fake 1 float16" == predictor.engine
-    np.testing.assert_array_equal(_GOLDEN + np.float32(0.045), predictor.predict_tile(_GOLDEN))
+    np.testing.assert_array_equal(
+        _GOLDEN + np.float32(0.045), predictor.predict_tile(Rows(_GOLDEN)).only
+    )
 
 
 @pytest.mark.parametrize(("off_by", "figure"), [(0.055, "0.055"), (float("nan"), "nan")])
@@ -126,9 +131,9 @@ def test_the_rows_of_a_call_follow_from_the_shape_where_it_is_open() -> None:
     # given a tile that somebody chose
     fixed, of_any_length = (_predictor(off_by=0.0, shape=shape) for shape in ((3,), (None,)))
 
-    assert 4 == fixed.rows_for((3,))
+    assert 4 == fixed.rows_for([(3,)])
     assert {1: 64, 20: 64, 128: 16, 129: 8, 2048: 1, 10**7: 1} == {
-        length: of_any_length.rows_for((length,)) for length in (1, 20, 128, 129, 2048, 10**7)
+        length: of_any_length.rows_for([(length,)]) for length in (1, 20, 128, 129, 2048, 10**7)
     }
 
 
@@ -137,7 +142,7 @@ def test_a_single_row_is_compiled_once_it_is_asked_for() -> None:
     compiled = [predictor._compile_for.cache_info().misses]
 
     for _ in range(2):
-        np.testing.assert_array_equal(_GOLDEN[:1], predictor.predict_one(_GOLDEN[:1]))
+        np.testing.assert_array_equal(_GOLDEN[:1], predictor.predict_one(Rows(_GOLDEN[:1])).only)
         compiled.append(predictor._compile_for.cache_info().misses)
 
     assert [1, 2, 2] == compiled

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import StoreUnavailableError
+from fornada.formats.rows import Rows
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.storage.wrapper import StoreWrapper
@@ -41,10 +42,10 @@ class _World(StoreWrapper):
                 raise self.put_error
         return super().around(operation, key)
 
-    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
+    def predict_tile(self, tile: Rows) -> Rows:
         assert (64, 32, 32) == tile.shape
         self._pass(self.tile_s, self.tile_s)
-        return np.zeros((64, 2), np.float32)
+        return Rows(np.zeros((64, 2), np.float32))
 
     def stopwatch(self) -> tuple[float, float]:
         return self.now_s, self.cpu_s

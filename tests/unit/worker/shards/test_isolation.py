@@ -13,10 +13,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fornada.errors import InputError, ModelRefusedError
+from fornada.jobs.items import Placed
 from fornada.records import ItemError
-from worker.compute.halving import Probabilities
 from worker.shards import isolated
 from worker.shards.isolation import MAX_DEATHS, IsolatedProcess, ProcessDiedError, bisect
+
+from ....arrays import giving
 
 #: Answers like `worker.shards.isolated`, without a model; item 2 is deadly.
 _CHILD = """
@@ -32,7 +34,8 @@ for line in sys.stdin:
     if first <= 2 < first + count:
         {on_deadly}
     rows = np.arange(first, first + count, dtype=np.float32)[:, None].repeat(2, axis=1)
-    np.save(request["output"], rows)
+    with open(request["output"], "wb") as output:
+        np.save(output, rows)
     print(json.dumps({{"errors": [], "tiles": {{f"[{{first}}]": 1}}}}), flush=True)
 """
 _KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -43,36 +46,36 @@ def _process(
 ) -> IsolatedProcess:
     script = tmp_path / "child.py"
     script.write_text(textwrap.dedent(_CHILD.format(on_load=on_load, on_deadly=on_deadly)))
-    return IsolatedProcess([sys.executable, str(script)], timeout_s=timeout_s)
+    return IsolatedProcess([sys.executable, str(script)], gives=giving(2), timeout_s=timeout_s)
 
 
 @given(item_count=st.integers(1, 300), deadly=st.sets(st.integers(0, 299), max_size=4))
 def test_every_item_but_the_deadly_ones_gets_its_own_row(item_count: int, deadly: set[int]) -> None:
     assume(not set(range(item_count)) <= deadly)
 
-    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+    def predict(first: int, count: int) -> Placed:
         if deadly & set(range(first, first + count)):
             raise ProcessDiedError("signal 9")
-        return np.arange(first, first + count, dtype=np.float32)[:, None], []
+        return Placed([np.arange(first, first + count, dtype=np.float32)[:, None]], [])
 
-    probabilities, errors = bisect(item_count, predict, class_count=1)
+    (rows,), errors = bisect(item_count, predict, gives=giving())
 
     expected = [np.nan if index in deadly else index for index in range(item_count)]
-    np.testing.assert_array_equal(np.array(expected, np.float32), probabilities[:, 0])
+    np.testing.assert_array_equal(np.array(expected, np.float32), rows[:, 0])
     assert sorted(p for p in deadly if p < item_count) == [error.index for error in errors]
 
 
 def test_one_deadly_item_among_thousands_costs_few_processes() -> None:
     deaths = 0
 
-    def predict(first: int, count: int) -> tuple[Probabilities, list[ItemError]]:
+    def predict(first: int, count: int) -> Placed:
         nonlocal deaths
         if first <= 1234 < first + count:
             deaths += 1
             raise ProcessDiedError("signal 9")
-        return np.zeros((count, 1), np.float32), []
+        return Placed([np.zeros((count, 1), np.float32)], [])
 
-    bisect(4096, predict, class_count=1)
+    bisect(4096, predict, gives=giving())
 
     assert 13 == deaths
 
@@ -89,23 +92,23 @@ def test_a_shard_of_deadly_items_comes_to_an_end_and_does_not_blame_them(
 ) -> None:
     died: list[int] = []
 
-    def predict(first: int, _count: int) -> tuple[Probabilities, list[ItemError]]:
+    def predict(first: int, _count: int) -> Placed:
         died.append(first)
         raise ProcessDiedError("signal 9")
 
     with pytest.raises(ProcessDiedError, match=why):
-        bisect(item_count, predict, class_count=1)
+        bisect(item_count, predict, gives=giving())
 
     assert deaths == len(died)
 
 
 def test_a_killed_process_is_started_again_and_the_rest_is_predicted(tmp_path: Path) -> None:
     with _process(tmp_path, on_deadly=_KILL) as process:
-        probabilities, errors = bisect(5, process.predict, class_count=2)
+        (rows,), errors = bisect(5, process.predict, gives=giving(2))
 
         call_sizes = process.call_sizes
 
-    np.testing.assert_array_equal([0, 1, np.nan, 3, 4], probabilities[:, 0])
+    np.testing.assert_array_equal([0, 1, np.nan, 3, 4], rows[:, 0])
     assert {"tiles": {"[0]": 1, "[3]": 1}} == call_sizes
     assert [ItemError(index=2, reason="its worker died over it: signal 9")] == errors
 
@@ -114,16 +117,16 @@ def test_a_process_that_hangs_counts_as_dead(tmp_path: Path) -> None:
     with _process(tmp_path, on_deadly="time.sleep(600)", timeout_s=2.0) as process:
         with pytest.raises(ProcessDiedError, match="signal 9"):
             process.predict(2, 1)
-        probabilities, _ = process.predict(3, 1)
+        (rows,), _ = process.predict(3, 1)
 
-    np.testing.assert_array_equal([[3, 3]], probabilities)
+    np.testing.assert_array_equal([[3, 3]], rows)
 
 
 def test_a_process_that_is_slow_to_load_its_model_is_waited_for(tmp_path: Path) -> None:
     with _process(tmp_path, on_load="time.sleep(2.5)", timeout_s=2.0) as process:
-        probabilities, errors = process.predict(0, 2)
+        (rows,), errors = process.predict(0, 2)
 
-    np.testing.assert_array_equal([0, 1], probabilities[:, 0])
+    np.testing.assert_array_equal([0, 1], rows[:, 0])
     assert [] == errors
 
 

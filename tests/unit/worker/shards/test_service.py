@@ -32,6 +32,8 @@ from fornada.queue.message import ShardMessage
 from fornada.records import ObjectRef, now
 from fornada.tensors import ImagePreprocessing, InputTensor
 
+from ....arrays import stored_rows
+
 ITEMS = np.arange(30, dtype=np.float32).reshape(10, 3)
 
 
@@ -290,7 +292,7 @@ def test_a_shard_whose_workers_die_is_predicted_alone_but_for_the_item_that_kill
     )
     assert [3] == [error.index for error in outcome.item_errors]
     assert "its worker died over it: signal 9" == outcome.item_errors[0].reason
-    assert [3] == list(np.flatnonzero(np.isnan(world.jobs.data(outcome)).all(axis=1)))
+    assert [3] == list(np.flatnonzero(np.isnan(stored_rows(world.jobs, outcome)).all(axis=1)))
     assert "PARTIAL" == world.jobs.final("job").state
 
 

@@ -24,6 +24,8 @@ from fornada.tensors import InputTensor
 from fornada.testing import TEST_KEYS
 from fornada.trust.deployment_keys import DeploymentKeys
 
+from ....arrays import stored_rows
+
 ITEMS = np.arange(300, dtype=np.float32).reshape(100, 3)
 UNCONDITIONAL = pytest.mark.parametrize("world", [False], indirect=True, ids=["unconditional"])
 
@@ -48,7 +50,7 @@ def load_model(world: Any) -> None:
 def probabilities(world: Any, job: JobManifest, shard: int = 0) -> np.ndarray:
     outcome = world.jobs.outcome(job.job_id, shard)
     assert outcome is not None
-    return np.asarray(world.jobs.data(outcome))
+    return np.asarray(stored_rows(world.jobs, outcome))
 
 
 def is_ended(world: Any, job: JobManifest) -> bool:
