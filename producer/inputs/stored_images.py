@@ -97,7 +97,7 @@ def find_objects(
             _check_size(file, max_bytes)
             continue
         where = _where(info, stored.bucket)
-        stored.left_out.add(f"{where} is no image, and no .npy, .tar or table by its name")
+        stored.left_out.add(f"{where} is neither an image nor a .npy, .tar or table by its name")
     kept = _of_one_family(kept, stored)
     if stored.left_out.reasons and (strict or not kept):
         raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
