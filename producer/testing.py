@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fornada.calls.frames import PredictAnswer, RequestFrame, answer_frame, failed_rows
+from fornada.calls.answers import answer_to
+from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import ShardEnd
 from fornada.errors import UsageError
 from fornada.formats.items import Array
@@ -262,21 +263,16 @@ class _InlineChannel:
                 return
             for frame in frames:
                 call = RequestFrame.parse(frame)
-                items = Items.of_columns([call.items], takes=self._model.takes)
-                (rows,), errors = items.placed(
-                    items.predicted(self._model.predict),
-                    gives=self._model.gives,
-                    item_count=len(call.items),
+                model = self._model
+                columns = call.columns(model.takes, model="the model")
+                items = Items.of_columns(columns, takes=model.takes)
+                placed = items.placed(
+                    items.predicted(model.predict),
+                    gives=model.gives,
+                    item_count=call.header.item_count,
                 )
-                rows = np.asarray(rows, np.float32).reshape(len(rows), -1)
-                header = PredictAnswer(
-                    schema_version=call.header.schema_version,
-                    id=call.header.id,
-                    item_count=len(rows),
-                    output_count=rows.shape[1],
-                    failed=failed_rows(errors) if errors else None,
-                )
-                self._answers[call.header.client].append(answer_frame(header, rows))
+                answer = answer_to(call.header, *placed, model.gives, model="the model")
+                self._answers[call.header.client].append(answer)
             self._changed.notify_all()
 
     def take(self, queue: str, *, count: int, timeout_s: float) -> tuple[list[bytes], int]:  # noqa: ARG002 - as above

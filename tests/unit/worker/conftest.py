@@ -80,10 +80,14 @@ class _Engine:
         return self.predict_tile(row.padded(TILE_ITEMS))
 
     def predict_tile(self, tile: Rows) -> Rows:
+        return Rows(self.answer(tile.only))
+
+    def answer(self, tile: np.ndarray) -> np.ndarray:
+        """What it gives for a tile."""
         if self.predict_error is not None:
             raise self.predict_error
-        self.tiles.append(tile.only.copy())
-        return Rows(row_sums(tile.only, self.output_count))
+        self.tiles.append(tile.copy())
+        return row_sums(tile, self.output_count)
 
 
 def row_sums(rows: np.ndarray, output_count: int = len(CLASSES)) -> np.ndarray:

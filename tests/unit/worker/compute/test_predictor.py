@@ -9,7 +9,7 @@ import pytest
 from fornada.errors import ModelRefusedError
 from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.artifact.work import Work
 from model_store.engines.interface import EngineModel, Predict
 from model_store.manifest import ModelManifest
@@ -34,7 +34,13 @@ class _Engine:
         self._multiplications = multiplications
 
     def load(
-        self, _artifact: Path, *, where: str, takes: InputTensor, allowed_objects: Collection[str]
+        self,
+        _artifact: Path,
+        *,
+        where: str,
+        takes: Sequence[InputTensor],
+        gives: Sequence[OutputTensor],
+        allowed_objects: Collection[str],
     ) -> EngineModel:
         return EngineModel(
             compile=lambda _tile_items: (

@@ -43,7 +43,7 @@ class _World(StoreWrapper):
         return super().around(operation, key)
 
     def predict_tile(self, tile: Rows) -> Rows:
-        assert (64, 32, 32) == tile.shape
+        assert (64, 32, 32) == tile.only.shape
         self._pass(self.tile_s, self.tile_s)
         return Rows(np.zeros((64, 2), np.float32))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import MessageError
+from fornada.formats.rows import Rows
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.testing import InMemoryCoordination
@@ -43,8 +44,8 @@ class _Model:
     def compile_for(self, tile_items: int) -> Callable:
         self.compiled.append(tile_items)
 
-        def predict(rows: np.ndarray) -> np.ndarray:
-            assert (tile_items, 3) == rows.shape
+        def predict(rows: Rows) -> Rows:
+            assert (tile_items, 3) == rows.only.shape
             took_s = (self._call_us + tile_items * self._item_us) / 1e6
             self.now_s += took_s + (0.0 if self._calls % 3 else self._disturbed_s)
             self.cpu_s += took_s * self._busy_cores

@@ -596,14 +596,14 @@ def test_one_broken_image_among_good_ones_fails_alone(world: Any) -> None:
 
 def test_items_that_the_model_fails_on_fail_alone(world: Any) -> None:
     # given items on which a call fails, in two of three shards
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def fails(tile: np.ndarray) -> np.ndarray:
         if np.isin(tile[:, 0], ITEMS[[2, 7], 0]).any():
             raise PredictionError("2 is not in [0, 2)")
         return real(tile)
 
-    world.engine.predict_tile = fails
+    world.engine.answer = fails
     world.submit([ITEMS[:4], ITEMS[4:8], ITEMS[8:]])
 
     assert ["ok"] * 3 == [world.run(shard) for shard in range(3)]
@@ -619,7 +619,7 @@ def test_items_that_the_model_fails_on_fail_alone(world: Any) -> None:
 
 
 def test_nan_and_infinity_in_the_outputs_fail_their_items(world: Any) -> None:
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def gives(tile: np.ndarray) -> np.ndarray:
         outputs = real(tile)
@@ -627,7 +627,7 @@ def test_nan_and_infinity_in_the_outputs_fail_their_items(world: Any) -> None:
         outputs[tile[:, 0] == ITEMS[3, 0], 0] = np.inf
         return outputs
 
-    world.engine.predict_tile = gives
+    world.engine.answer = gives
     world.submit([ITEMS])
 
     assert "ok" == world.run()
@@ -744,8 +744,8 @@ def test_a_jobs_way_to_resize_images_may_differ_from_its_models(world: Any) -> N
 def test_the_outcome_of_the_attempt_that_came_first_holds(world: Any) -> None:
     # given another attempt that commits while this one predicts
     world.submit([ITEMS])
-    real = world.engine.predict_tile
-    world.engine.predict_tile = lambda tile: (world.commit(0, attempt="theirs"), real(tile))[1]
+    real = world.engine.answer
+    world.engine.answer = lambda tile: (world.commit(0, attempt="theirs"), real(tile))[1]
 
     # when this one commits
     assert "ok" == world.run()
@@ -774,8 +774,8 @@ def test_dead_and_ok_at_once_leave_one_end(world: Any, dead_first: bool) -> None
 def test_an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone(world: Any) -> None:
     # given an attempt that computes other low bits, and whose lease ran out
     world.submit([ITEMS])
-    real, difference = world.engine.predict_tile, [1.0]
-    world.engine.predict_tile = lambda tile: real(tile) + np.float32(difference[0])
+    real, difference = world.engine.answer, [1.0]
+    world.engine.answer = lambda tile: real(tile) + np.float32(difference[0])
     came: list[str] = []
 
     def be_overtaken(done: str, key: str) -> None:
@@ -899,7 +899,7 @@ def test_a_lease_is_renewed_while_the_shard_runs(
     world.service = world.new_service("worker-1", lease_s=0.05)
     world.submit([ITEMS])
     renewed: list[object] = []
-    real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
+    real_renew, real_predict = world.coordination.renew, world.engine.answer
 
     def renew(*args: object, **kwargs: object) -> None:
         renewed.append(args)
@@ -911,7 +911,7 @@ def test_a_lease_is_renewed_while_the_shard_runs(
         wait_until(lambda: len(renewed) >= 3)
         return real_predict(tile)
 
-    world.coordination.renew, world.engine.predict_tile = renew, predict
+    world.coordination.renew, world.engine.answer = renew, predict
 
     assert "ok" == world.run()
 
@@ -941,7 +941,7 @@ def test_a_lease_that_was_given_back_is_not_renewed(
     world.submit([ITEMS], job_id="declined")
     world.submit([ITEMS], job_id="fine", model=world.publish("other", b"other weights").pin)
     renewed: list[str] = []
-    real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
+    real_renew, real_predict = world.coordination.renew, world.engine.answer
 
     def renew(claims: Sequence[Claim], *, lease_s: float) -> None:
         real_renew(claims, lease_s=lease_s)
@@ -956,7 +956,7 @@ def test_a_lease_that_was_given_back_is_not_renewed(
         world.engine.on_build = lambda: None
         raise ModelRefusedError("not here")
 
-    world.coordination.renew, world.engine.predict_tile = renew, predict
+    world.coordination.renew, world.engine.answer = renew, predict
     world.engine.on_build = decline
 
     results = world.service.run_bundle(

@@ -275,14 +275,14 @@ def test_models_of_a_bundle_are_not_mixed_up(world: Any) -> None:
 def test_a_bundle_that_the_model_fails_over_is_tried_one_by_one(world: Any) -> None:
     # given a model that takes one row at a time
     jobs = submit(world, 3)
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def predict(tile: np.ndarray) -> np.ndarray:
         if np.count_nonzero(tile.any(axis=1)) > 1:
             raise PredictionError("one at a time")
         return real(tile)
 
-    world.engine.predict_tile = predict
+    world.engine.answer = predict
 
     world.service.run_bundle(messages(*jobs))
 
@@ -306,7 +306,7 @@ def test_leases_of_a_whole_bundle_are_renewed(world: Any, wait_until: Callable[.
     world.service = world.new_service("worker-1", lease_s=0.05)
     jobs = submit(world, 3)
     renewed: set[str] = set()
-    real_renew, real_predict = world.coordination.renew, world.engine.predict_tile
+    real_renew, real_predict = world.coordination.renew, world.engine.answer
 
     def renew(claims: Sequence[Claim], *, lease_s: float) -> None:
         renewed.update(claim.job_id for claim in claims)
@@ -316,7 +316,7 @@ def test_leases_of_a_whole_bundle_are_renewed(world: Any, wait_until: Callable[.
         wait_until(lambda: len(renewed) == 3)
         return real_predict(tile)
 
-    world.coordination.renew, world.engine.predict_tile = renew, predict
+    world.coordination.renew, world.engine.answer = renew, predict
 
     world.service.run_bundle(messages(*jobs))
 
@@ -437,13 +437,13 @@ def test_an_end_that_was_decided_before_is_the_one_that_is_written(world: Any) -
 
 def test_redis_wiped_before_the_end_leaves_that_to_the_outcome(world: Any) -> None:
     (job,) = submit(world, 1)
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def predict(tile: np.ndarray) -> np.ndarray:
         world.coordination.flush()
         return real(tile)
 
-    world.engine.predict_tile = predict
+    world.engine.answer = predict
 
     assert "ok" == world.service.run(message_of(job, 0))
 
@@ -459,10 +459,10 @@ def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
     # given an attempt that stood still until another one had finished
     (job,) = submit(world, 1)
     service, began_s = world.new_service("worker-1", lease_s=0.03), time.monotonic()
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def predict(tile: np.ndarray) -> np.ndarray:
-        world.engine.predict_tile = real
+        world.engine.answer = real
         world.advance(1)
         wait_until(lambda: time.monotonic() > began_s + 0.1)
         other = world.coordination.begin([Claim(job.job_id, 0, "other")], lease_s=60)[0]
@@ -485,7 +485,7 @@ def test_an_attempt_whose_lease_ran_out_looks_before_it_commits(
         return real(tile)
 
     world.coordination.renew = lambda *_, **__: None
-    world.engine.predict_tile = predict
+    world.engine.answer = predict
 
     assert "ok" == service.run(message_of(job, 0))
 

@@ -50,14 +50,14 @@ def test_images_of_several_sizes_get_their_outputs_in_order(world: Any) -> None:
 
 
 def test_an_image_too_small_for_the_network_fails_alone(world: Any) -> None:
-    real = world.engine.predict_tile
+    real = world.engine.answer
 
     def fails(tile: np.ndarray) -> np.ndarray:
         if tile.shape[1] < 4:
             raise PredictionError("the output size would be negative")
         return real(tile)
 
-    world.engine.predict_tile = fails
+    world.engine.answer = fails
     _takes_any_size(world)
     refs, pixels = _images(world, [(8, 8), (2, 2), (9, 8)])
     world.submit(shards=[ShardInput(format="image", objects=refs, item_count=3)])
