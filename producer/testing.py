@@ -144,8 +144,8 @@ class _Model:
         models.publish(
             ModelDraft(name=name, inputs=self.takes, outputs=self.gives),
             artifact=b"in memory",
-            golden_inputs=golden.arrays[0],
-            golden_outputs=self._computed(golden).arrays[0],
+            golden_inputs=golden,
+            golden_outputs=self._computed(golden),
             check=lambda _artifact: None,
         )
         for alias, version in aliases.items():
