@@ -147,6 +147,7 @@ class Submitter:
             job_id=job_id,
             model=one.model.pin,
             **manifest_fields(version, one.takes, one.model.outputs),
+            table=one.table,
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=times.created_at,
