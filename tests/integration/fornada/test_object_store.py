@@ -329,6 +329,9 @@ def test_an_address_that_cannot_be_used_is_a_config_error(settings: Settings) ->
         "http://[::1",
         "http://host/?query",
         "http://user:hunter2@host",
+        "http://user@host:hunter2",
+        "http://user:hunter2@ho\u2100st",
+        "http://host/?X-Amz-Signature=hunter2",
     ):
         wrong = settings.model_copy(update={"s3_endpoint_url": endpoint})
         with pytest.raises(ConfigError, match="FORNADA_S3_ENDPOINT_URL") as caught:
