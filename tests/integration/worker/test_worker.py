@@ -32,10 +32,10 @@ from producer.client import Client
 from worker.compute.tile_choice import Calibration
 from worker.host.hardware import granted_cores
 
+from ...arrays import stored_rows
 from ...junk import EXAMPLES, envelope
 from .conftest import ITEM_SHAPE, START_S
 from .programs.held_worker import GO_ON, HELD_AT
-from ...arrays import stored_rows
 
 Deploy = Callable[..., Any]
 Wait = Callable[..., None]
