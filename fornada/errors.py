@@ -6,7 +6,7 @@ is; exit code, HTTP status and whether trying again helps follow from that.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 Fault = Literal["caller", "item", "model", "worker", "transient"]
 
@@ -39,6 +39,7 @@ class FornadaError(Exception):
     http_status: ClassVar[int] = 500
     #: Whether the same call may succeed later with nothing changed.
     may_pass_later: ClassVar[bool] = False
+    _public_text: str | None = None
 
     def __init_subclass__(
         cls,
@@ -55,6 +56,16 @@ class FornadaError(Exception):
             cls.may_pass_later = fault == "transient"
         cls.exit_code = exit_code or cls.exit_code
         cls.http_status = http_status or cls.http_status
+
+    @property
+    def public_text(self) -> str:
+        """What a job's records say of the error: the operator's addresses are not in it."""
+        return str(self) if self._public_text is None else self._public_text
+
+    def with_public_text(self, text: str) -> Self:
+        """This error, of which a job's records say `text`."""
+        self._public_text = text
+        return self
 
 
 class ConfigError(FornadaError, ValueError, fault="caller"):

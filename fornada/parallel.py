@@ -1,7 +1,8 @@
 """Reads in parallel, with the results in order."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _K = TypeVar("_K")
@@ -21,3 +22,33 @@ def in_parallel(read: Callable[[_K], _T], wanted: Sequence[_K]) -> Iterator[_T]:
         # In steps, so that results that were not consumed do not pile up.
         for start in range(0, len(wanted), step):
             yield from pool.map(read, wanted[start : start + step])
+
+
+def in_parallel_within(
+    read: Callable[[_K], _T],
+    wanted: Iterable[_K],
+    *,
+    size_bytes: Callable[[_K], int],
+    most_bytes: int,
+) -> Iterator[_T]:
+    """The results of `read` for each of `wanted`, in order, for results that may be large.
+
+    Args:
+        read: Called in several threads.
+        wanted: Taken as it is needed.
+        size_bytes: Of a result.
+        most_bytes: Most bytes of results that are read ahead; one of more is read by itself.
+    """
+    ahead: deque[tuple[int, Future[_T]]] = deque()
+    with ThreadPoolExecutor(max_workers=READ_THREADS) as pool:
+        held_bytes = 0
+        for each in wanted:
+            size = size_bytes(each)
+            while ahead and (held_bytes + size > most_bytes or len(ahead) >= READ_THREADS * 4):
+                held_bytes -= ahead[0][0]
+                # Without a name, which would keep it until the next.
+                yield ahead.popleft()[1].result()
+            ahead.append((size, pool.submit(read, each)))
+            held_bytes += size
+        while ahead:
+            yield ahead.popleft()[1].result()

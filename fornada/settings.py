@@ -169,7 +169,8 @@ class Settings(BaseModel):
         default=30.0,
         ge=1,
         le=3600,
-        description="A shard whose worker shows no life for this long goes to another worker.",
+        description="A shard whose worker shows no life for this long goes to another worker. "
+        "The same for all workers of a queue.",
     )
     reconcile_interval_s: float = Field(
         default=1.0,
@@ -245,8 +246,9 @@ class Settings(BaseModel):
         check_redis_scheme(self.redis_url.get_secret_value())
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            # Without the URL, which may hold a password.
             raise ConfigError(
-                f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; begin it with http:// or https://"
+                "FORNADA_S3_ENDPOINT_URL is not the URL of a store; begin it with http:// or https://"
             )
 
 

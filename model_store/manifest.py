@@ -93,6 +93,11 @@ class ModelDraft(Record):
         return cls(inputs=[taken], outputs=[given], **facts)
 
     @property
+    def is_open(self) -> bool:
+        """Whether a side of an item may vary in one of the inputs."""
+        return any(tensor.is_open for tensor in self.inputs)
+
+    @property
     def input(self) -> InputTensor:
         """The only input.
 

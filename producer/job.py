@@ -1,22 +1,18 @@
 """A submitted job: its progress and results, and how to wait for it and cancel it."""
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
     BrokerError,
-    IntegrityError,
     JobFailedError,
     JobNotFinishedError,
     UsageError,
     WaitTimeoutError,
 )
-from fornada.formats.tensor_file import Column
-from fornada.jobs.items import blank_column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobFinal, ShardOutcome
 from fornada.jobs.store import JobStore
@@ -28,6 +24,7 @@ from producer.item_results import ShardResult
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.options import check_seconds
 from producer.results import Results
+from producer.shard_reader import Found, ShardReader
 
 log = get_logger(__name__)
 
@@ -152,16 +149,15 @@ class Job:
         """
         final = self._jobs.final(self.id)
         shards, why_missing = self._readable_shards(final, partial=partial)
-        starts = self.manifest.shards.starts
 
-        def read(shard: int) -> tuple[ShardOutcome | None, ShardResult]:
+        def found(shard: int) -> Found:
             if shard not in shards:
-                return None, self._shard_result(shard, starts[shard], None, why_missing)
-            outcome = self._outcome(shard, final)
-            why = "its outcome is gone"
-            return outcome, self._shard_result(shard, starts[shard], outcome, why)
+                return Found(shard, None, why_missing)
+            return Found(shard, self._outcome(shard, final))
 
-        return _verified(in_parallel(read, range(len(self.manifest.shards))), final)
+        every = range(len(self.manifest.shards))
+        read = ShardReader(self.manifest, jobs=self._jobs).results(in_parallel(found, every))
+        return _verified(read, len(every), final)
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; finished shards stay readable. An ended job stays as it is.
@@ -190,18 +186,16 @@ class Job:
         """
         final = self._jobs.final(self.id)
         shards, _ = self._readable_shards(final, partial=True)
-        starts = self.manifest.shards.starts
+        starts, reader = self.manifest.shards.starts, ShardReader(self.manifest, jobs=self._jobs)
 
         def failed(shard: int) -> tuple[ShardOutcome | None, list[FailedItem]]:
-            outcome = self._outcome(shard, final)
-            errors = _errors_of(outcome, self.manifest.shards.item_counts[shard])
-            if not errors:
-                return outcome, []
-            ids, first = self._item_ids(shard, starts[shard]), starts[shard]
+            found = Found(shard, self._outcome(shard, final))
+            errors = reader.errors(found)
+            ids, first = reader.item_ids(shard) if errors else [], starts[shard]
             items = [FailedItem(first + n, ids[n], why) for n, why in sorted(errors.items())]
-            return outcome, items
+            return found.outcome, items
 
-        for items in _verified(in_parallel(failed, sorted(shards)), final):
+        for items in _verified(in_parallel(failed, sorted(shards)), len(shards), final):
             yield from items
 
     def dead_shards(self) -> Iterator[DeadShard]:
@@ -258,90 +252,17 @@ class Job:
             raise JobFailedError(f"job {self.id} ended {final.state}: {final.reason}; {remedy}")
         return set(from_ranges(final.outcome_ranges)), f"the job ended {final.state}"
 
-    def _shard_result(
-        self, shard: int, first_item: int, outcome: ShardOutcome | None, why_missing: str
-    ) -> ShardResult:
-        item_count = self.manifest.shards.item_counts[shard]
-        gives = self.manifest.gives
-        if outcome is not None and outcome.status == "ok":
-            columns = self._columns(outcome, item_count)
-        else:
-            columns = [blank_column(output, item_count) for output in gives]
-        return ShardResult(
-            shard=shard,
-            first_item=first_item,
-            gives=gives,
-            outputs=dict(zip((output.name for output in gives), columns, strict=True)),
-            item_ids=self._item_ids(shard, first_item),
-            errors=_errors_of(outcome, item_count, why_missing),
-        )
-
-    def _columns(self, outcome: ShardOutcome, item_count: int) -> list[Column]:
-        if outcome.item_count != item_count:
-            raise IntegrityError(
-                f"the outcome of shard {outcome.shard} of job {self.id} is of "
-                f"{outcome.item_count} items, and the shard has {item_count}; submit it again"
-            )
-        return self._jobs.outputs(outcome, self.manifest.gives)
-
-    def _item_ids(self, shard: int, first_item: int) -> list[str]:
-        spec = self.manifest.shards[shard]
-        if spec.item_ids is not None:
-            return _parse_ids(
-                self._jobs.inputs.read(self.manifest, spec.item_ids),
-                positions=spec.positions,
-                are_all=spec.selected is None,
-                where=spec.item_ids.key,
-            )
-        if spec.format == "image":
-            return [spec.objects[position].key for position in spec.positions]
-        first_number = first_item if spec.first_item is None else spec.first_item
-        return [str(first_number + position) for position in spec.positions]
-
 
 def _verified(
-    found: Iterable[tuple[ShardOutcome | None, _T]], final: JobFinal | None
+    found: Iterable[tuple[ShardOutcome | None, _T]], count: int, final: JobFinal | None
 ) -> Iterator[_T]:
-    """What was read with each outcome, the last of it once the outcomes are those of the end."""
-    digest, held_back = OutcomesDigest(), list[_T]()
-    for outcome, read in found:
+    """What was read with each of `count` outcomes, the last once all are those of the end."""
+    digest = OutcomesDigest()
+    for number, (outcome, read) in enumerate(found, 1):
         if outcome is not None:
             digest.add(outcome)
-        yield from held_back
-        held_back = [read]
-    if final is not None:
+        if final is not None and number == count:
+            digest.check(final)
+        yield read
+    if final is not None and not count:
         digest.check(final)
-    yield from held_back
-
-
-def _errors_of(
-    outcome: ShardOutcome | None, item_count: int, why_missing: str = "its outcome is gone"
-) -> dict[int, str]:
-    """Position in the shard -> why the item has no result."""
-    if outcome is None:
-        return dict.fromkeys(range(item_count), f"not predicted: {why_missing}")
-    if outcome.status == "dead":
-        reason = f"shard {outcome.shard} is dead ({outcome.reason}): {outcome.detail}"
-        return dict.fromkeys(range(item_count), reason)
-    if any(error.index >= item_count for error in outcome.item_errors):
-        raise IntegrityError(
-            f"the outcome of shard {outcome.shard} of job {outcome.job_id} has errors of items "
-            f"beyond its {item_count}; submit them again"
-        )
-    return {error.index: error.reason for error in outcome.item_errors}
-
-
-def _parse_ids(data: bytes, *, positions: Sequence[int], are_all: bool, where: str) -> list[str]:
-    try:
-        item_ids = json.loads(data)
-    except (ValueError, RecursionError):
-        item_ids = None
-    if (
-        not isinstance(item_ids, list)
-        or len(item_ids) != (len(positions) if are_all else max(len(item_ids), positions[-1] + 1))
-        or not all(isinstance(item_id, str) for item_id in item_ids)
-    ):
-        raise IntegrityError(
-            f"{where} is not a JSON array of {positions[-1] + 1} item ids as strings; submit again"
-        )
-    return [item_ids[position] for position in positions]

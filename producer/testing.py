@@ -26,7 +26,7 @@ from fornada.queue.message import ShardMessage
 from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor, Kind, OutputTensor
+from fornada.tensors import InputTensor, Kind, OutputTensor, stored_dtype
 from fornada.testing import InMemoryCoordination
 from model_store.manifest import ModelDraft
 from model_store.store import ModelStore
@@ -171,7 +171,7 @@ def _computed(answer: Answer, *, classes: Sequence[str] | None, kind: Kind) -> l
         OutputTensor.from_plain(
             {
                 "name": name,
-                "dtype": "string" if array.dtype.kind in "USO" else array.dtype.name,
+                "dtype": "string" if array.dtype.kind in "USO" else stored_dtype(array.dtype.name),
                 "shape": list(array.shape[1:]),
                 "kind": "tensor",
             },

@@ -1,6 +1,8 @@
 """Run one worker process; `fornada worker` starts several and supervises them."""
 
 import argparse
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -20,6 +22,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--threads", type=int, required=True, help="cores that predict may use")
     threads: int = parser.parse_args().threads
+    # Else Python goes through everything imported once more at its end.
+    atexit.register(gc.freeze)
     try:
         settings = Settings.from_env(os.environ)
         logs.configure(level=settings.log_level, log_format=settings.log_format)

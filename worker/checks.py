@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 from fornada.commands.doctor.finding import Finding
 from fornada.errors import MissingExtraError
+from fornada.formats.images import missing_decoders
+from fornada.formats.images.kinds import ImageKind
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
@@ -19,7 +22,7 @@ from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.first_load import FirstLoads
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import shard_cost
-from worker.compute.tile_choice import Calibrations, calibrations
+from worker.compute.tile_choice import Calibrations, TileChoice, calibrations
 from worker.host.hardware import granted_cores
 
 
@@ -39,15 +42,16 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     objects = open_store(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
-    if not refs:
-        yield Finding(
-            check="model", status="skip", detail="none is published; `fornada train` publishes one"
-        )
-        return
     try:
         require_engine(settings.engine)
     except MissingExtraError as exc:
         yield Finding(check="model", status="skip", detail=f"only workers load models: {exc}")
+        return
+    yield _images()
+    if not refs:
+        yield Finding(
+            check="model", status="skip", detail="none is published; `fornada train` publishes one"
+        )
         return
     engine = open_engine(settings.engine, threads=threads)
     # Nothing measured here is kept, so there is nothing to decide.
@@ -56,19 +60,32 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
         yield from _load_and_predict(settings, models, name, engine, kept)
 
 
+def _images() -> Finding:
+    """The kinds of image file that a worker on this machine decodes."""
+    missing = missing_decoders()
+    decoded = [kind for kind in get_args(ImageKind) if kind not in missing]
+    lacks = [f"{kind}: {what}" for kind, what in missing.items()]
+    return Finding(
+        check="images",
+        # HEIC is an extra of its own.
+        status="warn" if missing.keys() - {"HEIC"} else "ok",
+        detail="; ".join([f"a worker here decodes {', '.join(decoded) or 'none'}", *lacks]),
+    )
+
+
 def _load_and_predict(
     settings: Settings, models: ModelStore, ref: str, engine: Engine, kept: Calibrations
 ) -> Iterator[Finding]:
     manifest = models.verified_manifest(models.resolve(ref).pin)
-    tile = "FORNADA_MAX_BATCH_SIZE"
+    tile, most_items = "FORNADA_MAX_BATCH_SIZE", None
 
     def choose_tile(manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
         nonlocal tile
         if settings.max_batch_size is not None:
             return settings.max_batch_size
-        found = kept.find(manifest)
+        found = kept.find(manifest, work)
         tile = "as kept" if found else "chosen here, not kept"
-        found = found or kept.choose(manifest, compile_for, work)
+        found = found or kept.choose(manifest, compile_for, work, most_items)
         tile = f"{tile}: {found.summary}"
         return found.tile_items
 
@@ -77,7 +94,13 @@ def _load_and_predict(
     with scratch_folder() as folder:
         models.download(manifest.artifact, folder / "model.keras")
         disk = ArtifactCache(settings.cache_dir)
-        FirstLoads(settings, models=models, disk=disk).check(manifest, folder / "model.keras")
+        first_loads = FirstLoads(
+            settings,
+            models=models,
+            disk=disk,
+            known_items=TileChoice(settings, kept=kept).known_items,
+        )
+        most_items = first_loads.check(manifest, folder / "model.keras")
         predictor = EnginePredictor(
             manifest,
             folder / "model.keras",
@@ -103,7 +126,7 @@ def _load_and_predict(
 def _threads(
     settings: Settings, manifest: ModelManifest, predictor: Predictor, objects: ObjectStore
 ) -> str:
-    if manifest.input.is_open:
+    if manifest.is_open:
         return f"not measured: {manifest} takes items of any size"
     cost = shard_cost(manifest, predictor, objects=objects, settings=settings)
     needed = cost.threads(settings, streams=predictor.streams)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
@@ -42,7 +42,7 @@ from worker.compute.first_load import FirstLoads
 from worker.compute.model_cache import ModelCache
 from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
-from worker.compute.tile_choice import tile_chooser
+from worker.compute.tile_choice import TileChoice, calibrations
 from worker.host.deadlines import Deadlines
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.watchdog import Activity, Watchdog
@@ -84,7 +84,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     models = _model_cache(shared, concurrency)
     activity = Activity()
     app = celery_app.create_app(settings, on_message=activity.take, events=events)
-    decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+    decoders = DecoderPool(threads)
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
@@ -93,7 +93,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
         # What calls took would be kept for the next ones: 150 MB of a MobileNet.
-        on_idle=partial(release_memory, dropped=False),
+        on_idle=partial(release_memory, collect=False),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)
@@ -149,17 +149,23 @@ def _open(settings: Settings, *, threads: int, events: Events) -> _Shared:
 def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     settings, events = shared.settings, shared.events
     models = ModelStore(objects=shared.objects, trust=Trust.from_settings(settings))
-    choose_tile = tile_chooser(
+    tiles = TileChoice(
         settings,
-        objects=shared.objects,
-        decide=shared.decisions.decide,
-        engine=shared.engine,
-        events=events,
+        kept=calibrations(
+            objects=shared.objects,
+            decide=shared.decisions.decide,
+            engine=shared.engine,
+            events=events,
+        ),
     )
 
-    def build(manifest: ModelManifest, artifact: Path) -> Predictor:
+    def build(manifest: ModelManifest, artifact: Path, most_items: int | None) -> Predictor:
         predictor = EnginePredictor(
-            manifest, artifact, engine=shared.engine, models=models, choose_tile=choose_tile
+            manifest,
+            artifact,
+            engine=shared.engine,
+            models=models,
+            choose_tile=tiles.chooser(most_items),
         )
         concurrency.fit(manifest, predictor)
         return predictor
@@ -170,13 +176,15 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
         models=models,
         build=build,
         disk=disk,
-        first_load=FirstLoads(settings, models=models, disk=disk).check,
+        first_load=FirstLoads(
+            settings, models=models, disk=disk, known_items=tiles.known_items
+        ).check,
         forget=shared.engine.forget,
         events=events,
     )
 
 
-def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardService:
+def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> ShardService:
     deadline_s = shared.settings.shard_deadline_s
     return ShardService(
         shared.settings,

@@ -7,6 +7,7 @@ import redis
 
 from fornada.errors import BacklogFullError
 from fornada.redis_server import keys as redis_keys
+from fornada.redis_server.address import redis_address
 from fornada.redis_server.client import connected, milliseconds, translated
 from fornada.settings import Settings
 
@@ -43,7 +44,8 @@ class RedisCallChannel:
         Raises:
             ConfigError: FORNADA_REDIS_URL is not a URL.
         """
-        return cls(client=connected(settings, decode_responses=False, most_bytes=most_bytes))
+        address = redis_address(settings)
+        return cls(client=connected(address, decode_responses=False, most_bytes=most_bytes))
 
     @translated
     def ask(self, queue: str, frames: Sequence[bytes]) -> None:

@@ -42,15 +42,34 @@ class Lease:
     #: The attempt ended without an outcome, and its shard rests.
     is_over: bool = False
 
-    def holds(self, clocks: Mapping[str, QueueClock]) -> bool:
-        """Whether it has not run out."""
+    def holds(self, clocks: Mapping[str, QueueClock], *, most_s: float) -> bool:
+        """Whether it has not run out; `most_s` is the asker's own lease."""
         # One from the future is of a clock that was lost.
-        return 0 <= clocks[self.queue].clock_s - self.since_s < self.lease_s
+        age_s = clocks[self.queue].clock_s - self.since_s
+        return 0 <= age_s < min(self.lease_s, most_s)
 
 
-def holder_of(lease: Lease | None, clocks: Mapping[str, QueueClock]) -> str | None:
-    """Who holds the lease."""
-    return lease.holder if lease is not None and lease.holds(clocks) else None
+def holder_of(
+    lease: Lease | None, clocks: Mapping[str, QueueClock], *, most_s: float
+) -> str | None:
+    """Who holds the lease; `most_s` is the asker's own."""
+    return lease.holder if lease is not None and lease.holds(clocks, most_s=most_s) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Who looks at a job, and when."""
+
+    at: datetime
+    queue: str
+    #: For how long a lease is taken to hold, at most.
+    lease_s: float
+    clocks: Mapping[str, QueueClock]
+
+    @property
+    def clock_s(self) -> float:
+        """Now, by the clock of the queue."""
+        return self.clocks[self.queue].clock_s
 
 
 @dataclass
@@ -94,7 +113,7 @@ class JobCounters:
         status: Literal["begun", "done", "leased"] = "begun"
         if shard in self.done:
             status = "done"
-        elif holder_of(self.leases.get(shard), clocks) not in {None, claim.attempt}:
+        elif self._holder(shard, clocks, lease) not in {None, claim.attempt}:
             status = "leased"
         if status != "begun":
             return Admission(status=status, attempts=0, at=at, counted=self.counted)
@@ -110,9 +129,12 @@ class JobCounters:
     def renew(self, shard: int, lease: Lease, clocks: Mapping[str, QueueClock]) -> None:
         """Extend the lease, or take it again, unless another attempt holds it or this one ended."""
         held = self.leases.get(shard)
-        holder = holder_of(held, clocks)
+        holder = self._holder(shard, clocks, lease)
         if holder is None or (holder == lease.holder and held is not None and not held.is_over):
             self.leases[shard] = lease
+
+    def _holder(self, shard: int, clocks: Mapping[str, QueueClock], own: Lease) -> str | None:
+        return holder_of(self.leases.get(shard), clocks, most_s=own.lease_s)
 
     def end_attempt(self, claim: Claim) -> None:
         """Let the shard rest until the attempt's lease runs out."""
@@ -157,40 +179,46 @@ class JobCounters:
                 self.item_errors[end.shard] = end.item_errors
         return len(self.done)
 
-    def progress(self, *, at: datetime, queue: str, clocks: Mapping[str, QueueClock]) -> Progress:
+    def progress(self, asker: Asker) -> Progress:
         """The job's progress."""
-        held = {shard: lease for shard, lease in self.leases.items() if lease.holds(clocks)}
+        held = self._held(asker)
         running = {
             shard
             for shard, lease in held.items()
-            if not lease.is_over and clocks[lease.queue].is_led(at, within_s=lease.lease_s)
+            if not lease.is_over
+            and asker.clocks[lease.queue].is_led(
+                asker.at, within_s=min(lease.lease_s, asker.lease_s)
+            )
         }
-        clock_s = clocks[queue].clock_s
         return Progress(
             done=set(self.done),
             leased=held.keys(),
             running=running,
-            enqueued={shard: clock_s - at_s for shard, at_s in self.enqueued.items()},
+            enqueued={shard: asker.clock_s - at_s for shard, at_s in self.enqueued.items()},
             dead=set(self.dead),
             item_errors=sum(self.item_errors.values()),
             attempts=self.attempt_count,
             started_at=self.started_at,
             counted=self.counted,
-            at=at,
-            held_up=self.held_up(at.timestamp()),
+            at=asker.at,
+            held_up=self.held_up(asker.at.timestamp()),
         )
 
-    def lost(
-        self, *, at: datetime, queue: str, clocks: Mapping[str, QueueClock], patience_s: float
-    ) -> list[int] | None:
+    def lost(self, asker: Asker, *, patience_s: float) -> list[int] | None:
         """A small job's lost shards; `None` if it is over, or not known to be small."""
-        if self.shard_count is None or (self.deadline and at > self.deadline):
+        if self.shard_count is None or (self.deadline and asker.at > self.deadline):
             return None
         left = [shard for shard in range(self.shard_count) if shard not in self.done]
-        clock_s = clocks[queue].clock_s
+        clock_s = asker.clock_s
         # By another clock: it waits from now on.
         self.enqueued = {shard: min(at_s, clock_s) for shard, at_s in self.enqueued.items()}
         waits = {shard for shard, at_s in self.enqueued.items() if at_s >= clock_s - patience_s}
-        held = {shard for shard, lease in self.leases.items() if lease.holds(clocks)}
-        lost = [shard for shard in left if shard not in waits | held]
+        lost = [shard for shard in left if shard not in waits | self._held(asker).keys()]
         return lost if left else None
+
+    def _held(self, asker: Asker) -> dict[int, Lease]:
+        return {
+            shard: lease
+            for shard, lease in self.leases.items()
+            if lease.holds(asker.clocks, most_s=asker.lease_s)
+        }

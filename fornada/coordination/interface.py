@@ -238,6 +238,9 @@ class Leases(Protocol):
 
     A lease ends when its queue's clock has moved by `lease_s` since it was last renewed. That clock
     is moved by whoever leads the queue, so no clock of a server or a worker can end it early.
+
+    Anyone may have written a lease for longer. Whoever asks takes it to hold for as long as one of
+    its own, so a queue's workers have the same `lease_s`.
     """
 
     def begin(self, claims: Sequence[Claim], *, lease_s: float) -> list[Admission]:

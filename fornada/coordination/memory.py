@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
-from fornada.coordination.counters import JobCounters, Lease, QueueClock, holder_of
+from fornada.coordination.counters import Asker, JobCounters, Lease, QueueClock, holder_of
 from fornada.coordination.interface import (
     MOST_UNREADABLE,
     MOST_WHY_CHARACTERS,
@@ -70,6 +70,7 @@ class InMemoryCoordination:
         clock: Seconds since the epoch, by the server's clock.
         queue_length: Messages waiting in the queue.
         queue: The queue whose work is coordinated.
+        lease_s: For how long a lease is taken to hold, at most.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class InMemoryCoordination:
         clock: Callable[[], float] = time.time,
         queue_length: Callable[[], int] = lambda: 0,
         queue: str = DEFAULT_QUEUE,
+        lease_s: float = 3600.0,
     ) -> None:
         self._clock = clock
+        self._lease_s = lease_s
         self._queue_length = queue_length
         self._queue = queue
         self._memory = _Memory()
@@ -153,9 +156,7 @@ class InMemoryCoordination:
 
     def progress(self, job_id: str) -> Progress:
         with self._memory.lock:
-            return self._memory.jobs[job_id].progress(
-                at=self.server_time(), queue=self._queue, clocks=self._memory.clocks
-            )
+            return self._memory.jobs[job_id].progress(self._asker())
 
     def open_jobs(self) -> set[str] | None:
         with self._memory.lock:
@@ -205,7 +206,8 @@ class InMemoryCoordination:
 
     def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
         with self._memory.lock:
-            held = holder_of(self._memory.ends.get(job_id), self._memory.clocks)
+            end = self._memory.ends.get(job_id)
+            held = holder_of(end, self._memory.clocks, most_s=lease_s)
             if held not in {None, holder}:
                 return False
             self._memory.ends[job_id] = self._lease(holder, lease_s)
@@ -227,13 +229,9 @@ class InMemoryCoordination:
             others = {
                 job_id for job_id, job in jobs.items() if job.queue not in {None, self._queue}
             }
+            asker = self._asker()
             found = {
-                job_id: jobs[job_id].lost(
-                    at=self.server_time(),
-                    queue=self._queue,
-                    clocks=self._memory.clocks,
-                    patience_s=patience_s,
-                )
+                job_id: jobs[job_id].lost(asker, patience_s=patience_s)
                 for job_id in jobs.keys() - others
             }
         return Triage(
@@ -339,6 +337,10 @@ class InMemoryCoordination:
     def _lease(self, holder: str, lease_s: float) -> Lease:
         since_s = self._memory.clocks[self._queue].clock_s
         return Lease(holder=holder, since_s=since_s, lease_s=lease_s, queue=self._queue)
+
+    def _asker(self) -> Asker:
+        clocks, at = self._memory.clocks, self.server_time()
+        return Asker(at=at, queue=self._queue, lease_s=self._lease_s, clocks=clocks)
 
     def _has_ended(self, job_id: str) -> bool:
         memory = self._memory

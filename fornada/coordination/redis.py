@@ -67,9 +67,15 @@ class RedisDecisions:
 class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
     """`Coordination` in Redis or Valkey."""
 
-    def __init__(self, *, client: "redis.Redis", queue: str) -> None:
-        """Coordinate the work of `queue` on the server that `client` speaks to."""
-        RedisOpenJobs.__init__(self, client=client, queue=queue)
+    def __init__(self, *, client: "redis.Redis", queue: str, lease_s: float) -> None:
+        """Coordinate the work of `queue` on the server that `client` speaks to.
+
+        Args:
+            client: Speaks to the server.
+            queue: The queue.
+            lease_s: For how long a lease is taken to hold, whatever stands in Redis.
+        """
+        RedisOpenJobs.__init__(self, client=client, queue=queue, lease_s=lease_s)
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
 
@@ -83,7 +89,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(settings), queue=settings.queue)
+        return cls(client=connected(address), queue=settings.queue, lease_s=settings.lease_s)
 
     @translated
     def refuse_cluster(self) -> None:

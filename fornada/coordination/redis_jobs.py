@@ -40,9 +40,10 @@ _TYPES = {
 class RedisOpenJobs:
     """`Recovery` in Redis or Valkey; every write may be repeated."""
 
-    def __init__(self, *, client: "redis.Redis", queue: str) -> None:
+    def __init__(self, *, client: "redis.Redis", queue: str, lease_s: float) -> None:
         self._redis: Any = client
         self._queue = queue
+        self._lease_ms = round(lease_s * 1000)
         self._beat = script(client, "beat")
         self._hold = script(client, "hold")
         self._mark_enqueued = script(client, "mark_enqueued")
@@ -113,7 +114,7 @@ class RedisOpenJobs:
         # One step: a shard that moves on meanwhile is seen in one place.
         answer = self._progress(
             keys=[state.done, state.leases, state.enqueued, state.failed, state.job, state.held_up],
-            args=[self._queue, MAX_SHARDS // 8 - 1],
+            args=[self._queue, self._lease_ms, MAX_SHARDS // 8 - 1],
         )
         return progress_in(answer)
 
@@ -170,12 +171,14 @@ class RedisOpenJobs:
 
     @translated
     def drop_jobs(self, job_ids: Iterable[str]) -> None:
-        with self._redis.pipeline() as pipe:
-            for job_id in job_ids:
-                pipe.srem(redis_keys.OPEN_JOBS, job_id)
-                pipe.zrem(redis_keys.NEWEST_JOBS, job_id)
-                pipe.hdel(redis_keys.UNREADABLE_JOBS, job_id)
-            pipe.execute()
+        every = list(job_ids)
+        for start in range(0, len(every), _JOBS_PER_CALL):
+            some = every[start : start + _JOBS_PER_CALL]
+            with self._redis.pipeline() as pipe:
+                pipe.srem(redis_keys.OPEN_JOBS, *some)
+                pipe.zrem(redis_keys.NEWEST_JOBS, *some)
+                pipe.hdel(redis_keys.UNREADABLE_JOBS, *some)
+                pipe.execute()
 
     @translated
     def end_jobs(self, states: Mapping[str, str]) -> None:
@@ -224,7 +227,7 @@ class RedisOpenJobs:
             jobs = [redis_keys.JobStateKeys(job_id) for job_id in some]
             found = self._triage(
                 keys=flat((job.job, job.done, job.leases, job.enqueued) for job in jobs),
-                args=[self._queue, round(patience_s * 1000)],
+                args=[self._queue, round(patience_s * 1000), self._lease_ms],
             )
             for place, state, shards in found:
                 if state == "lost":

@@ -1,6 +1,7 @@
 """What the store knows of all jobs: which are open, and which are the newest."""
 
 import heapq
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +48,11 @@ class Census:
         for job_id, job in zip(rest, in_parallel(self._look, rest), strict=True):
             # Where the store fails half-way, the next census goes on from there.
             found[job_id] = job  # noqa: PERF403 - kept one by one
+
+    @property
+    def job_ids(self) -> AbstractSet[str]:
+        """All jobs."""
+        return self._found.keys()
 
     @property
     def open_jobs(self) -> set[str]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from fornada.errors import MessageError
 from fornada.records import Record, now
 from fornada.redis_server import keys as redis_keys
+from fornada.redis_server.address import redis_address
 from fornada.redis_server.client import connected, translated
 from fornada.settings import Settings
 
@@ -52,7 +53,8 @@ class Quarantine:
     @classmethod
     def from_settings(cls, settings: Settings) -> "Quarantine":
         """The list of the queue of `settings`; nothing is contacted yet."""
-        return cls(connected(settings, decode_responses=False), queue=settings.queue)
+        client = connected(redis_address(settings), decode_responses=False)
+        return cls(client, queue=settings.queue)
 
     @translated
     def add(self, raw: bytes, *, reason: str) -> None:

@@ -9,29 +9,25 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from fornada.redis_server.address import redis_address
 from fornada.redis_server.bounded_reads import bounded
 from fornada.redis_server.refusals import translate_error
-from fornada.settings import Settings
+from fornada.redis_server.url import RedisAddress
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
 def connected(
-    settings: Settings, *, decode_responses: bool = True, most_bytes: int | None = None
+    address: RedisAddress, *, decode_responses: bool = True, most_bytes: int | None = None
 ) -> "redis.Redis":
-    """A client of the server that the settings name; makes no contact yet.
+    """A client of a server; makes no contact yet.
 
     Args:
-        settings: The deployment's.
+        address: From `redis_address`.
         decode_responses: Whether values are text.
         most_bytes: Of longer values, this many bytes and one more are kept.
-
-    Raises:
-        ConfigError: As `redis_address`.
     """
-    pool = redis_address(settings).pool(
+    pool = address.pool(
         wrap=None if most_bytes is None else partial(bounded, most_bytes=most_bytes),
         socket_timeout=5,
         socket_connect_timeout=5,

@@ -83,7 +83,8 @@ def _twice(read: Callable[[], _T], ref: ObjectRef, remedy: str) -> _T:
             # Bytes can flip in transit; an object that was changed differs again.
             return read()
     except ObjectNotFoundError as exc:
-        raise ObjectNotFoundError(f"{ref.key} is gone ({exc}); put it back, or {remedy}") from exc
+        fact = f"{ref.key} is gone ({exc.public_text})"
+        raise ObjectNotFoundError(f"{fact}; put it back, or {remedy}") from exc
 
 
 def _checked(data: bytes, etag: str, ref: ObjectRef, remedy: str) -> bytes:

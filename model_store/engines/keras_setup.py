@@ -1,6 +1,7 @@
 """Keras in this process: imported quietly and on one backend; TensorFlow's threads and GPUs."""
 
 import contextlib
+import gc
 import importlib
 import os
 import re
@@ -45,7 +46,7 @@ def import_keras(backend: Backend = "tensorflow") -> Any:
     with _import_lock:
         if "keras" not in sys.modules:
             try:
-                with _backend_set_to(backend):
+                with _no_garbage_collected(), _backend_set_to(backend):
                     (_import_on_tensorflow if backend == "tensorflow" else _import_on_openvino)()
             except ModuleNotFoundError as exc:
                 raise MissingExtraError(
@@ -58,6 +59,19 @@ def import_keras(backend: Backend = "tensorflow") -> Any:
             f"Keras already runs on {used} in this process; load models on {backend} in another"
         )
     return keras
+
+
+@contextlib.contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """Leave what is imported out of all collections: each costs a second, now and at exit."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if is_enabled:
+            gc.enable()
 
 
 def import_keras_to_predict() -> Any:

@@ -1,10 +1,11 @@
-"""Refuse items too small for a network of open sizes.
+"""Items of a network of open sizes: how many go in a call, and which are too small.
 
 Frameworks are not to be relied on: a convolution that has nothing to compute may leave what is in
 memory.
 """
 
 import functools
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,21 @@ from fornada.tensors import InputTensor, text_of
 from model_store.engines.interface import Predict
 from model_store.engines.keras_setup import packed_inputs
 
+#: The most rows, and numbers, of a call of items whose size is open: 16 texts of 128 tokens, one
+#: image. Changing them changes bytes.
+OPEN_TILE_ITEMS = 64
+_OPEN_TILE_NUMBERS = 2048
 #: Sizes that are not checked again.
 _MAX_KNOWN = 4096
+
+
+def open_tile_items(item_shapes: Sequence[Sequence[int]]) -> int:
+    """Rows of a call of items whose inputs have these shapes: a power of two.
+
+    Few of the items have the same size, and a tile is padded.
+    """
+    fitting = _OPEN_TILE_NUMBERS // max(1, sum(map(math.prod, item_shapes)))
+    return min(OPEN_TILE_ITEMS, 1 << max(0, fitting.bit_length() - 1))
 
 
 def with_checked_sizes(predict: Predict, model: Any, *, takes: Sequence[InputTensor]) -> Predict:

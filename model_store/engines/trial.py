@@ -1,19 +1,27 @@
-"""A first load of an artifact: it must reproduce its golden batch."""
+"""A first load of an artifact: it must reproduce its golden batch, in calls as a worker makes."""
 
-from collections.abc import Sequence
+import functools
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from fornada.errors import ModelRefusedError, ModelUnusableError
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Tensor
-from model_store.engines.artifact.work import Work
+from model_store.engines.artifact.work import TILES, Work
 from model_store.engines.golden import check_golden
-from model_store.engines.interface import Engine
+from model_store.engines.interface import Compile, Engine
+from model_store.engines.open_sizes import open_tile_items
 from model_store.golden_batch import from_golden
-from model_store.wall.limits import peak_bytes
-from model_store.wall.messages import Check, Passed
+from model_store.wall.limits import forget_peak, peak_bytes, resident_bytes
+from model_store.wall.messages import CallCost, Check, Passed
 
 _TILE_ITEMS = 32
+#: A worker makes no longer calls of light models; four times that, since its cores may be faster.
+_LONGEST_S = 0.2
+_TRIES = 3
 
 
 def trial_tile(work: Work) -> int:
@@ -22,7 +30,7 @@ def trial_tile(work: Work) -> int:
 
 
 def check(request: Check, engine: Engine) -> Passed:
-    """Load an artifact, and compare what it gives with its golden batch.
+    """Load an artifact, compare what it gives with its golden batch, and measure its calls.
 
     Args:
         request: Says what and where.
@@ -39,18 +47,74 @@ def check(request: Check, engine: Engine) -> Passed:
         gives=request.outputs,
         allowed_objects=request.allowed_objects,
     )
-    tile_items = trial_tile(model.work)
-    compared = slice(model.work.golden_items(tile_items))
+    inputs = _golden(request.golden_inputs, request.inputs)
+    outputs = _golden(request.golden_outputs, request.outputs)
+    tiles = _tiles(request, model.work, inputs.shapes)
+    compile_for = functools.cache(model.compile)
+    compared = slice(model.work.golden_items(tiles[0]))
     check_golden(
-        model.compile(tile_items),
-        inputs=_golden(request.golden_inputs, request.inputs)[compared],
-        outputs=_golden(request.golden_outputs, request.outputs)[compared],
-        tile_items=tile_items,
+        compile_for(tiles[0]),
+        inputs=inputs[compared],
+        outputs=outputs[compared],
+        tile_items=tiles[0],
         where=f"{request.where} on {engine.name}",
         tolerance=engine.tolerance,
         error=ModelUnusableError if engine.publishes else ModelRefusedError,
     )
-    return Passed(engine=engine.name, peak_bytes=peak_bytes())
+    calls = _Calls(compile_for, inputs)
+    costs = list(calls.costs(tiles))
+    return Passed(engine=engine.name, peak_bytes=calls.peak_bytes, calls=costs)
+
+
+def _tiles(request: Check, work: Work, item_shapes: Sequence[Sequence[int]]) -> list[int]:
+    """The rows of the calls to make."""
+    if any(tensor.is_open for tensor in request.inputs):
+        return [open_tile_items(item_shapes)]
+    if request.tile_items is not None:
+        return [request.tile_items]
+    if not work.is_light:
+        return [work.call_items]
+    return [tile for tile in TILES if tile >= _TILE_ITEMS]
+
+
+class _Calls:
+    """Makes calls, and measures what they take."""
+
+    def __init__(self, compile_for: Compile, items: Rows) -> None:
+        self._compile_for, self._items = compile_for, items
+        #: The most memory that the process has taken.
+        self.peak_bytes = peak_bytes()
+
+    def costs(self, tiles: Sequence[int]) -> Iterator[CallCost]:
+        """Of calls of these rows, up to the longest that a worker makes."""
+        known: CallCost | None = None
+        for tile_items in tiles:
+            if known and known.duration_s * tile_items / known.tile_items > _LONGEST_S:
+                return
+            known = self._cost(tile_items)
+            yield known
+
+    def _cost(self, tile_items: int) -> CallCost:
+        predict = self._compile_for(tile_items)
+        before_bytes = resident_bytes()
+        # The golden items, over and over.
+        rows = self._items[np.arange(tile_items) % len(self._items)]
+        # The first call prepares.
+        predict(rows)
+        self.peak_bytes = max(self.peak_bytes, peak_bytes())
+        forget_peak()
+        durations_s: list[float] = []
+        # A disturbed call is not to pass for a long one.
+        while len(durations_s) < _TRIES and sum(durations_s) < _LONGEST_S:
+            began_s = time.perf_counter()
+            predict(rows)
+            durations_s.append(time.perf_counter() - began_s)
+        self.peak_bytes = max(self.peak_bytes, peak_bytes())
+        return CallCost(
+            tile_items=tile_items,
+            peak_bytes=max(0, peak_bytes() - before_bytes),
+            duration_s=min(durations_s),
+        )
 
 
 def _golden(path: str, tensors: Sequence[Tensor]) -> Rows:

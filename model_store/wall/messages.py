@@ -42,6 +42,19 @@ class Check(Record):
     #: Files of `to_golden`.
     golden_inputs: str
     golden_outputs: str
+    #: Rows of the calls to make; absent: all that a worker may choose.
+    tile_items: int | None = Field(default=None, ge=1)
+
+
+class CallCost(Record):
+    """What a predict call takes."""
+
+    #: Its rows.
+    tile_items: int = Field(ge=1)
+    #: The most memory that it takes beside the loaded model.
+    peak_bytes: int = Field(ge=0)
+    #: On one core.
+    duration_s: float = Field(ge=0)
 
 
 class Described(Record):
@@ -54,6 +67,8 @@ class Described(Record):
     outputs: list[OutputTensor]
     #: What the publisher should know about outputs, by name.
     hints: dict[str, str] = Field(default_factory=dict)
+    #: What of the file is not published, and why.
+    dropped: str | None = None
     #: Versions of the packages that loaded it.
     packages: dict[str, str]
 
@@ -66,6 +81,8 @@ class Passed(Record):
     engine: str
     #: The most memory that the process has taken.
     peak_bytes: int = Field(ge=0)
+    #: By rows, the fewest first. No call with more rows was tried.
+    calls: list[CallCost] = Field(min_length=1)
 
 
 class Failed(Record):

@@ -1,14 +1,10 @@
 """A wall that is a process: a new program with an emptied environment, on the CPU, with limits."""
 
-import contextlib
 import os
 import signal
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -16,6 +12,7 @@ from typing import IO, Self
 from pydantic import ValidationError
 
 from fornada import errors
+from fornada.child_process import ChildProcess
 from fornada.errors import FornadaError, ModelWallError, error_line
 from model_store.scratch import scratch_folder
 from model_store.wall.limits import WallLimits
@@ -36,7 +33,7 @@ _PROGRAM = "model_store.publishing.behind_wall"
 #: What is kept of the environment: where shared libraries and their data are found.
 _KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT", "TZ")
 _SAID_BYTES = 4096
-_ENDS_WITHIN_S, _POLL_S = 5.0, 0.01
+_ENDS_WITHIN_S = 5.0
 
 
 class WallProcess:
@@ -51,20 +48,12 @@ class WallProcess:
         self._limits = limits
         self._command = [*command] or wall_command(limits)
         self._held = ExitStack()
-        self._is_late = False
 
     def __enter__(self) -> Self:
         folder = self._held.enter_context(scratch_folder())
         self._stderr: IO[bytes] = self._held.enter_context((folder / "stderr").open("w+b"))
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=folder,
-            env=wall_environ(folder),
-            # What it starts is ended with it.
-            start_new_session=True,
+        self._process = ChildProcess(
+            self._command, cwd=folder, environ=wall_environ(folder), stderr=self._stderr
         )
         return self
 
@@ -74,7 +63,7 @@ class WallProcess:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._end()
+        self._process.end()
         self._held.close()
 
     def describe(self, request: Describe) -> Described:
@@ -92,15 +81,9 @@ class WallProcess:
         return answer
 
     def _ask(self, request: Request) -> Answer:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise self._broken(request, "has no pipes")
-        with self._limited():
-            # A process that is gone reads nothing, and its answer is empty.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.write(request.to_json() + b"\n")
-                stdin.flush()
-            line = stdout.readline(MAX_ANSWER_BYTES)
+        line = self._process.ask(
+            request.to_json(), within_s=self._limits.time_s, most_bytes=MAX_ANSWER_BYTES
+        )
         if not line.endswith(b"\n"):
             raise self._how_it_ended(request, answered=bool(line))
         try:
@@ -110,16 +93,6 @@ class WallProcess:
         if isinstance(answer, Failed):
             raise self._failure(request, answer)
         return answer
-
-    @contextmanager
-    def _limited(self) -> Iterator[None]:
-        """End the process unless the block ends in time."""
-        timer = threading.Timer(self._limits.time_s, self._run_out)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _failure(self, request: Request, answer: Failed) -> FornadaError:
         if answer.error == "MemoryError":
@@ -131,10 +104,10 @@ class WallProcess:
 
     def _how_it_ended(self, request: Request, *, answered: bool) -> ModelWallError:
         # It closed its stdout, so it is about to end, and how tells why.
-        code = self._end(within_s=0.0 if answered else _ENDS_WITHIN_S)
+        code = self._process.end(within_s=0.0 if answered else _ENDS_WITHIN_S)
         if answered:
             return self._broken(request, "answers something else")
-        if self._is_late:
+        if self._process.is_late:
             return ModelWallError(
                 f"{request.where} takes more than {self._limits.time_s:.0f} s to load"
             )
@@ -159,34 +132,6 @@ class WallProcess:
         lines = self._stderr.read().decode(errors="replace").splitlines()
         said = next((line for line in reversed(lines) if line.strip()), "")
         return error_line(Exception(said)) if said else ""
-
-    def _kill(self) -> None:
-        """End it with all that it started; it stays ours until it is waited for."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _run_out(self) -> None:
-        self._is_late = not self._has_ended()
-        self._kill()
-
-    def _has_ended(self) -> bool:
-        # Without waiting for it, after which its number may be another's.
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self._process.pid, options) is not None
-
-    def _end(self, *, within_s: float = 0.0) -> int:
-        """Close it; what has not ended `within_s` is killed, with all that it started."""
-        if self._process.returncode is not None:
-            return self._process.returncode
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        until_s = time.monotonic() + within_s
-        while not self._has_ended() and time.monotonic() < until_s:
-            time.sleep(_POLL_S)
-        self._kill()
-        return self._process.wait()
 
 
 def wall_command(limits: WallLimits) -> list[str]:

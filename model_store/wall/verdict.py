@@ -11,7 +11,7 @@ from fornada.storage.interface import ObjectStore
 from fornada.tensors import InputTensor, OutputTensor
 from fornada.trust.deployment_keys import DeploymentKeys, Hmac
 from model_store.manifest import ModelManifest
-from model_store.wall.messages import Passed
+from model_store.wall.messages import CallCost, Passed
 
 
 class _Loaded(Record):
@@ -25,15 +25,17 @@ class _Loaded(Record):
 
 
 class Verdict(Record):
-    """`verdict.json` of a version: it loads within the wall's limits."""
+    """`verdict.json` of a version: it loads and predicts within the wall's limits."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     #: From `subject_of`.
     subject: Sha256
     #: What computed, with its version.
     engine: str
-    #: The most memory that loading it took.
+    #: The most memory that the process behind the wall has taken.
     peak_bytes: int = Field(ge=0)
+    #: As `Passed.calls`.
+    calls: list[CallCost] = Field(min_length=1)
     passed_at: datetime
     #: Of all other fields; absent in what a machine keeps for itself.
     hmac: Hmac | None = None
@@ -45,6 +47,7 @@ class Verdict(Record):
             subject=subject_of(manifest),
             engine=passed.engine,
             peak_bytes=passed.peak_bytes,
+            calls=passed.calls,
             passed_at=now(),
         )
 

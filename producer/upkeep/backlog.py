@@ -12,6 +12,9 @@ from fornada.parallel import in_parallel
 from fornada.queue.interface import Sender
 from fornada.queue.message import ShardMessage
 
+#: Open jobs that are read without asking the store first which of them it has.
+_FEW_JOBS = 256
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkCount:
@@ -54,8 +57,10 @@ def backlog_of(jobs: JobStore, *, coordination: OpenJobs, sender: Sender) -> Bac
     """The backlog of all open jobs."""
     # Asked first: a shard that moves on meanwhile is counted at its later stage, not twice.
     reserved = sender.reserved()
-    manifests = _open_manifests(jobs, coordination)
-    found = (_of_job(manifest, reserved, coordination) for manifest in manifests)
+    found = (
+        _of_job(manifest, reserved, coordination)
+        for manifest in _open_manifests(jobs, coordination)
+    )
     return sum(found, start=Backlog())
 
 
@@ -66,11 +71,20 @@ def _open_manifests(jobs: JobStore, coordination: OpenJobs) -> Iterator[JobManif
         known = jobs.job_ids()
         ends = in_parallel(lambda job_id: _has_end(jobs, job_id), known)
         job_ids = {job_id for job_id, has_end in zip(known, ends, strict=True) if not has_end}
-    for job_id in sorted(job_ids):
-        # A job is listed before its manifest is written. Nobody does the work of one that cannot
-        # be read.
-        with contextlib.suppress(JobNotFoundError, MessageError):
-            yield jobs.manifest(job_id)
+    elif len(job_ids) > _FEW_JOBS:
+        # Anyone may have listed any number there.
+        job_ids = jobs.stored(job_ids)
+    for manifest in in_parallel(lambda job_id: _manifest(jobs, job_id), sorted(job_ids)):
+        if manifest is not None:
+            yield manifest
+
+
+def _manifest(jobs: JobStore, job_id: str) -> JobManifest | None:
+    # A job is listed before its manifest is written. Nobody does the work of one that cannot be
+    # read.
+    with contextlib.suppress(JobNotFoundError, MessageError):
+        return jobs.manifest(job_id)
+    return None
 
 
 def _has_end(jobs: JobStore, job_id: str) -> bool:

@@ -197,4 +197,7 @@ def _digest(outcome: ShardOutcome) -> str | None:
 
 
 def _engine(outcome: ShardOutcome) -> str:
-    return f"{outcome.engine}, {outcome.tile_items} items a call"
+    """`keras 3.15, 64 items a call`."""
+    tiles = [f"{count} of shape {shape}" for shape, count in (outcome.tiles or {}).items()]
+    tile = ", ".join(tiles) if outcome.tile_items is None else outcome.tile_items
+    return f"{outcome.engine}, {tile} items a call" if tile else f"{outcome.engine}"

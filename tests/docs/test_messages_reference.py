@@ -218,7 +218,7 @@ def service(settings: Settings, tmp_path: Path) -> Iterator[ShardService]:
     models = ModelCache(
         quick,
         models=ModelStore(objects=jobs.objects),
-        build=lambda _manifest, _artifact: TenthEach(),
+        build=lambda *_: TenthEach(),
         disk=ArtifactCache(tmp_path / "artifacts"),
     )
     yield ShardService(

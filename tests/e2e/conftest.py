@@ -145,7 +145,8 @@ class ForkedCommands:
     def __init__(self, folder: Path) -> None:
         self._stdout, self._stderr = folder / "stdout", folder / "stderr"
         self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forked_commands.py"))],
+            [sys.executable, "-m", "tests.e2e.forked_commands"],
+            cwd=Path(__file__).parents[2],
             env=own_environ(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -136,6 +136,7 @@ _ROWS = st.lists(
     | EDITS.map(lambda edits: edited(index_json(_archive()[1]), edits))
     | st.binary(max_size=200)
 )
+@example(data=b"[[0, 1000000]]")
 @FUZZED
 def test_an_index_names_what_is_in_the_archive_or_is_refused(data: bytes) -> None:
     archive_bytes = len(_archive()[0])

@@ -539,7 +539,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         return ModelCache(
             Settings(max_loaded_models=1, max_latency_s=0.0),
             models=store,
-            build=lambda _manifest, _artifact: _Engine(),
+            build=lambda *_: _Engine(),
             disk=ArtifactCache(folder),
         )
 

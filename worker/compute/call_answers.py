@@ -80,6 +80,6 @@ def refusal(call: RequestFrame, exc: FornadaError, deployment_keys: DeploymentKe
         item_count=0,
         output_count=0,
         error=type(exc).__name__,
-        detail=str(exc)[:2000],
+        detail=exc.public_text[:2000],
     )
     return answer_frame(header, deployment_keys=deployment_keys)

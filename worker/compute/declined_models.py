@@ -87,8 +87,8 @@ def faults_of_loading() -> Iterator[None]:
     except (ModelUnusableError, ModelNotFoundError, ModelDeclinedError):
         raise
     except (ObjectNotFoundError, IntegrityError, InputError) as exc:
-        raise ModelUnusableError(str(exc)) from exc
+        raise ModelUnusableError(str(exc)).with_public_text(exc.public_text) from exc
     except FornadaError as exc:
         if exc.fault == "transient":
             raise
-        raise ModelDeclinedError(str(exc)) from exc
+        raise ModelDeclinedError(str(exc)).with_public_text(exc.public_text) from exc

@@ -25,7 +25,7 @@ log = get_logger(__name__)
 
 
 #: As `FirstLoads.check`.
-FirstLoad = Callable[[ModelManifest, Path], None]
+FirstLoad = Callable[[ModelManifest, Path], int | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,8 @@ class ModelCache:
         models: The store, and which of its models this process may load.
         build: Makes a predictor of an artifact.
         disk: Artifacts that this machine has already.
-        first_load: Returns once a model may be loaded in this process, or raises.
+        first_load: Returns once a model may be loaded in this process, with the most rows of its
+            calls, or raises.
         forget: Frees what the engine keeps of models that are gone.
         events: Hears of models loaded and dropped, and of each predict call.
     """
@@ -114,11 +115,11 @@ class ModelCache:
         """Why this process does not try to load the model now."""
         return self._declined.why(pin)
 
-    def decline(self, pin: ModelPin, why: str) -> None:
+    def decline(self, pin: ModelPin, exc: FornadaError) -> None:
         """Do not try to load the model for a while."""
         if self._declined.why(pin) is None:
-            wait_s = self._declined.note(pin, why)
-            self._events.tell(ModelDeclined(model=pin, why=why, retry_in_s=wait_s))
+            wait_s = self._declined.note(pin, exc.public_text)
+            self._events.tell(ModelDeclined(model=pin, why=str(exc), retry_in_s=wait_s))
 
     def warm(self, refs: Iterable[str]) -> None:
         """Load models before they are needed; those that fail are logged.
@@ -160,7 +161,7 @@ class ModelCache:
                     return known
                 model = self._load(manifest)
             except ModelDeclinedError as exc:
-                self.decline(pin, str(exc))
+                self.decline(pin, exc)
                 raise
             self._declined.forget(pin)
             with self._lock:
@@ -187,11 +188,11 @@ class ModelCache:
             artifact = self._disk.get_or_fetch(
                 manifest.digest, lambda path: self._models.download(manifest.artifact, path)
             )
-            self._first_load(manifest, artifact)
+            most_items = self._first_load(manifest, artifact)
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
-            predictor = self._build(manifest, artifact)
-        release_memory(dropped=False)
+            predictor = self._build(manifest, artifact, most_items)
+        release_memory(collect=True)
         batcher = Batcher(
             predictor,
             takes=manifest.inputs,
@@ -235,7 +236,7 @@ class ModelCache:
             dropped.clear()
             del model
             self._forget()
-            release_memory(dropped=True)
+            release_memory(collect=True)
 
     def _has_room(self, count: int, size_bytes: int) -> bool:
         loaded = self._loaded.values()

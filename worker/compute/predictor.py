@@ -1,7 +1,6 @@
 """One model of the store on the engine: loaded, checked, and warm."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,7 @@ from fornada.records import ObjectRef
 from model_store.engines.artifact.work import Work
 from model_store.engines.golden import check_golden
 from model_store.engines.interface import Compile, Engine
+from model_store.engines.open_sizes import OPEN_TILE_ITEMS, open_tile_items
 from model_store.golden_batch import from_golden
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
@@ -51,13 +51,9 @@ class Predictor(Protocol):
         """The outputs of a single row; other bytes than in a tile."""
 
 
-#: The most rows, and numbers, of a call of items whose size is open: 16 texts of 128 tokens, one
-#: image. Changing them changes bytes.
-_OPEN_TILE_ITEMS = 64
-_OPEN_TILE_NUMBERS = 2048
-
-#: Builds the predictor of a manifest from the file of the artifact.
-PredictorFactory = Callable[[ModelManifest, Path], Predictor]
+#: Builds the predictor of a manifest from the file of the artifact, whose calls have at most that
+#: many rows; `None`: any number.
+PredictorFactory = Callable[[ModelManifest, Path, int | None], Predictor]
 #: Chooses the rows of a model's predict calls, and may measure to do so.
 ChooseTile = Callable[[ModelManifest, Compile, Work], int]
 
@@ -87,7 +83,7 @@ class EnginePredictor:
         self.engine = engine.name
         self.streams, self.calls_ahead = engine.streams, engine.calls_ahead
         self.work = model.work
-        self.tile_items = _OPEN_TILE_ITEMS
+        self.tile_items = OPEN_TILE_ITEMS
         if not self._is_open:
             self.tile_items = choose_tile(manifest, self._compile_for, model.work)
         self._predict = self._compile_for(self.tile_items)
@@ -108,14 +104,8 @@ class EnginePredictor:
         )
 
     def rows_for(self, item_shapes: Sequence[Sequence[int]]) -> int:
-        """Rows of every call of items of these shapes: a power of two, where sides are open.
-
-        Few of the items have the same size, and a tile is padded.
-        """
-        if not self._is_open:
-            return self.tile_items
-        fitting = _OPEN_TILE_NUMBERS // max(1, sum(map(math.prod, item_shapes)))
-        return min(self.tile_items, 1 << max(0, fitting.bit_length() - 1))
+        """Rows of every call of items whose inputs have these shapes."""
+        return open_tile_items(item_shapes) if self._is_open else self.tile_items
 
     def predict_tile(self, tile: Rows) -> Rows:
         """The outputs of a tile."""

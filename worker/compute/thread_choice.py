@@ -112,7 +112,7 @@ class Concurrency:
 
     def fit(self, manifest: ModelManifest, predictor: Predictor) -> None:
         """Measure a shard of the model, and raise the number if it needs more."""
-        if self._settings.worker_threads is not None or manifest.input.is_open:
+        if self._settings.worker_threads is not None or manifest.is_open:
             # A shard of open sizes may cost anything.
             return
         try:

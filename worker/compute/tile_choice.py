@@ -2,23 +2,32 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from fornada import keys
-from fornada.errors import ObjectNotFoundError
+from fornada.errors import (
+    LaterVersionError,
+    MessageError,
+    ModelDeclinedError,
+    ObjectNotFoundError,
+)
 from fornada.events import SILENT, Events, ModelCalibrated
 from fornada.formats.rows import blank_rows
-from fornada.records import SCHEMA_VERSION, Record, now
+from fornada.logs import get_logger
+from fornada.records import SCHEMA_VERSION, Record, now, sha256_hex
 from fornada.settings import MAX_BATCH_SIZE, Settings
 from fornada.storage.interface import ObjectStore
-from model_store.engines.artifact.work import Work
+from model_store.engines.artifact.work import TILES, Work
 from model_store.engines.interface import Compile, Engine
 from model_store.manifest import ModelManifest
 from worker.compute.predictor import ChooseTile
 from worker.host.hardware import granted_cores, machine_kind
+
+log = get_logger(__name__)
 
 #: `decide` of the coordination: returns the first answer that anyone gave to a question.
 Decide = Callable[[str, bytes], bytes]
@@ -26,8 +35,6 @@ Decide = Callable[[str, bytes], bytes]
 #: Returns the clock and the processor time of the process, in seconds.
 Stopwatch = Callable[[], tuple[float, float]]
 
-#: The candidates, in rows per call.
-TILES = (16, 32, 64, 256, 1024, 4096)
 #: The first candidate measured. If its call takes longer than `_LONG_S`, the smallest is first.
 _FIRST = 64
 _LONG_S = 0.001
@@ -40,6 +47,12 @@ _LONGEST_S = 0.05
 #: Measurements per candidate, of which the shortest counts, and the duration of each.
 _TRIES = 4
 _TRY_S = 0.004
+#: The most numbers, in bytes, that a layer makes in a call.
+_MOST_OUTPUT_BYTES = 256 * 2**20
+#: How far a kept tile may be from the estimate, which differs from release to release.
+_FACTOR = 4
+_MOST_BYTES = 64 * 1024
+_MOST_TRIALS = 32
 
 
 class Trial(Record):
@@ -56,8 +69,13 @@ class Calibration(Record):
     tile_items: int = Field(ge=1, le=MAX_BATCH_SIZE)
     engine: str
     machine: str
-    trials: list[Trial]
+    trials: list[Trial] = Field(max_length=_MOST_TRIALS)
     created_at: AwareDatetime
+
+    def is_possible(self, work: Work, *, engine: str, machine: str) -> bool:
+        """Whether this can be the calibration of such a model on this engine and machine."""
+        most = _most_measured(work) if work.is_light else work.call_items * _FACTOR
+        return self.tile_items <= most and (self.engine, self.machine) == (engine, machine)
 
     @property
     def summary(self) -> str:
@@ -99,17 +117,31 @@ class Calibrations:
         self._events = events
         self._stopwatch = stopwatch
 
-    def tile_items(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> int:
+    def tile_items(
+        self,
+        manifest: ModelManifest,
+        compile_for: Compile,
+        work: Work,
+        *,
+        most_items: int | None = None,
+    ) -> int:
         """The rows of the model's predict calls; chooses them if no worker has.
 
+        Args:
+            manifest: The model.
+            compile_for: Compiles its calls.
+            work: What they cost.
+            most_items: The most rows of a call that may be made here; `None`: any number.
+
         Raises:
-            MessageError: The stored calibration is malformed.
+            LaterVersionError: The stored calibration is one that only later releases read.
+            ModelDeclinedError: It has more rows.
             StoreError: The store cannot be reached.
         """
-        found = self.find(manifest)
+        found = self.find(manifest, work)
         if found is None:
             began_s = time.monotonic()
-            found = self._keep(manifest, self.choose(manifest, compile_for, work))
+            found = self._keep(manifest, self.choose(manifest, compile_for, work, most_items), work)
             self._events.tell(
                 ModelCalibrated(
                     model=manifest.pin,
@@ -118,22 +150,65 @@ class Calibrations:
                     duration_s=time.monotonic() - began_s,
                 )
             )
+        if most_items is not None and found.tile_items > most_items:
+            # Another worker chose meanwhile; the next try begins with its choice.
+            raise ModelDeclinedError(
+                f"{manifest} is called with {found.tile_items} rows, and {most_items} were tried "
+                "here; it is tried again shortly"
+            )
         return found.tile_items
 
-    def find(self, manifest: ModelManifest) -> Calibration | None:
-        """The stored calibration of the model, if there is one."""
-        key = self._key(manifest)
+    def find(self, manifest: ModelManifest, work: Work | None = None) -> Calibration | None:
+        """The stored calibration of the model, if there is one that can be its own.
+
+        Args:
+            manifest: The model.
+            work: What its calls cost; `None`: before it is loaded.
+
+        Raises:
+            LaterVersionError: Only later releases read it.
+            StoreError: The store cannot be reached.
+        """
+        stored = self._stored(manifest)
+        return None if stored is None else self._believed(manifest, stored, work)
+
+    def _stored(self, manifest: ModelManifest) -> bytes | None:
         try:
-            data = self._objects.get(key).data
+            return self._objects.get(self._key(manifest), max_bytes=_MOST_BYTES).data
         except ObjectNotFoundError:
             return None
-        return Calibration.from_json(data, where=key)
 
-    def choose(self, manifest: ModelManifest, compile_for: Compile, work: Work) -> Calibration:
-        """Measure the model if it is light; store nothing."""
-        tile_items, trials = work.call_items, list[Trial]()
-        if work.is_light:
-            bench = _Bench(manifest, compile_for, stopwatch=self._stopwatch)
+    def _believed(
+        self, manifest: ModelManifest, data: bytes, work: Work | None
+    ) -> Calibration | None:
+        """The calibration in `data`. Who can write there could have workers end for memory."""
+        key = self._key(manifest)
+        try:
+            found = Calibration.from_json(data, where=key)
+        except LaterVersionError:
+            raise
+        except MessageError as exc:
+            log.warning("calibration not believed", model=str(manifest), why=str(exc))
+            return None
+        if work is None or found.is_possible(work, engine=self._engine, machine=self._machine):
+            return found
+        why = f"{key} has {found.tile_items} rows a call, on {found.engine}, {found.machine}"
+        log.warning("calibration not believed", model=str(manifest), why=why)
+        return None
+
+    def choose(
+        self,
+        manifest: ModelManifest,
+        compile_for: Compile,
+        work: Work,
+        most_items: int | None = None,
+    ) -> Calibration:
+        """Measure the model if it is light; store nothing. Arguments as of `tile_items`."""
+        most_items = min(most_items or MAX_BATCH_SIZE, _most_measured(work))
+        tile_items, trials = min(work.call_items, most_items), list[Trial]()
+        tiles = [tile for tile in TILES if tile <= most_items]
+        if work.is_light and tiles:
+            bench = _Bench(manifest, compile_for, tiles=tiles, stopwatch=self._stopwatch)
             tile_items, trials = bench.best(), bench.trials()
         return Calibration(
             tile_items=tile_items,
@@ -143,33 +218,56 @@ class Calibrations:
             created_at=now(),
         )
 
-    def _keep(self, manifest: ModelManifest, calibration: Calibration) -> Calibration:
+    def _keep(self, manifest: ModelManifest, calibration: Calibration, work: Work) -> Calibration:
         """Store it unless another worker was first; return the one that holds."""
         key, data = self._key(manifest), calibration.to_json()
+        instead_of = self._stored(manifest)
+        if instead_of is not None and self._believed(manifest, instead_of, work) is None:
+            # Of the workers that do not believe it, one measures for all.
+            data = self._decide(f"calibration {key} for {sha256_hex(instead_of)}", data)
+            calibration = self._believed(manifest, data, work) or calibration
+            self._objects.put(key, calibration.to_json())
+            return calibration
         if not self._objects.conditional_writes:
             data = self._decide(f"calibration {key}", data)
-        if self._objects.put_if_absent(key, data):
-            return Calibration.from_json(data, where=key)
-        return self.find(manifest) or calibration
+            calibration = self._believed(manifest, data, work) or calibration
+        if self._objects.put_if_absent(key, calibration.to_json()):
+            return calibration
+        return self.find(manifest, work) or calibration
 
     def _key(self, manifest: ModelManifest) -> str:
         return keys.model_calibration(manifest.digest, f"{self._engine} on {self._machine}")
 
 
-def tile_chooser(
-    settings: Settings,
-    *,
-    objects: ObjectStore,
-    decide: Decide,
-    engine: Engine,
-    events: Events = SILENT,
-) -> ChooseTile:
-    """Chooses the rows that the settings give, or else those calibrated on this machine."""
-    fixed = settings.max_batch_size
-    if fixed is not None:
-        return lambda _manifest, _compile_for, _work: fixed
-    kept = calibrations(objects=objects, decide=decide, engine=engine, events=events)
-    return kept.tile_items
+class TileChoice:
+    """The rows that the settings give, or else those calibrated on this machine.
+
+    Args:
+        settings: `max_batch_size`.
+        kept: From `calibrations`.
+    """
+
+    def __init__(self, settings: Settings, *, kept: Calibrations) -> None:
+        self._fixed_items = settings.max_batch_size
+        self._kept = kept
+
+    def known_items(self, manifest: ModelManifest) -> int | None:
+        """The rows of the model's calls, if they do not have to be chosen.
+
+        Raises:
+            MessageError, StoreError: As `Calibrations.tile_items`.
+        """
+        if self._fixed_items is not None:
+            return self._fixed_items
+        found = self._kept.find(manifest)
+        return None if found is None else found.tile_items
+
+    def chooser(self, most_items: int | None) -> ChooseTile:
+        """Chooses among calls with at most so many rows; `None`: any number."""
+        fixed_items = self._fixed_items
+        if fixed_items is not None:
+            return lambda _manifest, _compile_for, _work: fixed_items
+        return partial(self._kept.tile_items, most_items=most_items)
 
 
 def calibrations(
@@ -194,9 +292,11 @@ class _Bench:
         manifest: ModelManifest,
         compile_for: Compile,
         *,
+        tiles: Sequence[int],
         stopwatch: Stopwatch,
     ) -> None:
         self._compile_for = compile_for
+        self._tiles = tiles
         self._takes = manifest.inputs
         self._stopwatch = stopwatch
         self._calls: dict[int, Callable[[], object]] = {}
@@ -205,9 +305,10 @@ class _Bench:
 
     def best(self) -> int:
         """The largest tile up to which every step made an item cheaper."""
-        is_slow = self._call_s(_FIRST) > _LONG_S
-        tile = TILES[0] if is_slow else _FIRST
-        for larger in (t for t in TILES if t > tile):
+        first = max(tile for tile in self._tiles if tile <= _FIRST)
+        is_slow = self._call_s(first) > _LONG_S
+        tile = self._tiles[0] if is_slow else first
+        for larger in (t for t in self._tiles if t > tile):
             too_long = self._call_s(tile) * larger / tile > _LONGEST_S
             if too_long or not self._extrapolates_cheaper(larger):
                 break
@@ -275,6 +376,12 @@ class _Bench:
             predict(rows)
             self._calls[tile] = lambda: predict(rows)
         return self._calls[tile]
+
+
+def _most_measured(work: Work) -> int:
+    """The largest candidate for a light model: its call has to fit in memory."""
+    fitting = _MOST_OUTPUT_BYTES // max(1, work.output_bytes)
+    return max((tile for tile in TILES if tile <= fitting), default=TILES[0])
 
 
 def _item_s(tile: int, busy_s: float) -> float:

@@ -1,5 +1,6 @@
-"""The machine: the cores granted, the GPUs visible, and the kind of processor."""
+"""The machine: cores and memory granted, the GPUs visible, and the kind of processor."""
 
+import contextlib
 import os
 import platform
 import re
@@ -53,7 +54,7 @@ def granted_cores() -> int:
 
 def _quotas() -> Iterator[int]:
     """The cores granted by each control group that has a quota, ancestors included."""
-    for folder in _own_folders():
+    for folder in _own_folders("cpu"):
         try:
             if (folder / "cpu.max").exists():
                 quota, period = (folder / "cpu.max").read_text().split()
@@ -67,18 +68,32 @@ def _quotas() -> Iterator[int]:
             yield max(1, round(limit))
 
 
-def _own_folders() -> Iterator[Path]:
+def granted_memory_bytes() -> int:
+    """Memory of the machine, or what the process's control groups may take of it."""
+    installed_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([installed_bytes, *_memory_limits()])
+
+
+def _memory_limits() -> Iterator[int]:
+    for folder in _own_folders("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            # The group is not visible, or says `max`: no limit.
+            with contextlib.suppress(OSError, ValueError):
+                yield int((folder / name).read_text())
+
+
+def _own_folders(controller: str) -> Iterator[Path]:
     """The process's groups and their ancestors; in a container, the mounted ones."""
-    yield from (_CGROUPS, _CGROUPS / "cpu")
+    yield from (_CGROUPS, _CGROUPS / controller)
     try:
         lines = _OWN_GROUPS.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        mounted = _CGROUPS / "cpu" if controllers else _CGROUPS
+        mounted = _CGROUPS / controller if controllers else _CGROUPS
         folder = mounted / path.lstrip("/")
         # The path of an invisible group leads out of the mount.
         while mounted in folder.parents and ".." not in folder.parts:

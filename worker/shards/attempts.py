@@ -3,16 +3,21 @@
 import time
 from collections.abc import Sequence
 
-from fornada.coordination.interface import Admission, Leases
+from fornada.coordination.interface import Admission, Claim, Leases
 from fornada.errors import JobNotFoundError
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.logs import get_logger
 from fornada.records import now
+from fornada.repeated import Repeated
 from worker.shards.commits import Commits
+from worker.shards.ended_jobs import EndedJobs
 from worker.shards.phases import Begun, Committed, Found, ShardResult
 from worker.shards.steps import Settled, Steps
+
+log = get_logger(__name__)
 
 
 class Attempts:
@@ -34,6 +39,8 @@ class Attempts:
         self._endings = endings
         self._commits = commits
         self._lease_s = lease_s
+        self._ended = EndedJobs(jobs=jobs)
+        self._repeated = Repeated()
 
     def begin_all(self, found: Sequence[Found], steps: Steps) -> list[Begun]:
         """Count the attempts and take the leases, in one step of Redis."""
@@ -50,6 +57,8 @@ class Attempts:
 
     def _begin(self, found: Found, admission: Admission, *, began_s: float) -> Begun:
         """See whether there is anything to do, now that the lease is ours."""
+        if admission.status == "ended":
+            admission = self._begin_again(found.run)
         if admission.status != "begun":
             raise Settled(ShardResult(admission.status))
         run = found.run
@@ -76,6 +85,22 @@ class Attempts:
                 self._commits.mark_done([Committed(attempt=attempt, outcome=held)])
                 raise Settled(ShardResult.DONE)
         return attempt
+
+    def _begin_again(self, run: Claim) -> Admission:
+        """Begin an attempt at a shard of a job that has ended, as Redis says.
+
+        Anyone may have said so there; the store decides.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            Settled: The job has ended.
+        """
+        if self._ended.has_ended(run.job_id):
+            raise Settled(ShardResult.ENDED)
+        what = "job has not ended, whatever Redis says"
+        self._repeated.log(log.warning, what, about=run.job_id, job_id=run.job_id)
+        self._endings.reopen(run.job_id)
+        return self._leases.begin([run], lease_s=self._lease_s)[0]
 
     def _confirm(self, found: Found) -> Found:
         """Ask the store about a job that Redis forgot, or never knew.

@@ -1,16 +1,15 @@
 """The isolated process: predicts ranges of one shard's items, or dies over them."""
 
 import argparse
-import ctypes
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fornada import logs
+from fornada.child_process import end_with_parent
 from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import (
@@ -39,13 +38,10 @@ from worker.compute.declined_models import faults_of_loading
 from worker.compute.first_load import FirstLoads
 from worker.compute.halving import predict_halves
 from worker.compute.predictor import EnginePredictor, Predictor
-from worker.compute.tile_choice import tile_chooser
+from worker.compute.tile_choice import TileChoice, calibrations
 from worker.compute.tile_queue import Request
 from worker.compute.together import call_sizes
 from worker.shards.job_check import check_says_what_its_model_says
-
-#: From <linux/prctl.h>.
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -54,7 +50,7 @@ def main() -> None:
     parser.add_argument("job_id")
     parser.add_argument("shard", type=int)
     arguments = parser.parse_args()
-    _end_with_worker()
+    end_with_parent()
     # Other output, of native code too, must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -65,12 +61,6 @@ def main() -> None:
         request = json.loads(line)
         answer = _answered(shard.load) if "load" in request else _answered(shard.predict, request)
         answers.write(json.dumps(answer) + "\n")
-
-
-def _end_with_worker() -> None:
-    """Have the kernel end this process with the worker: hung native code reads no stdin."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Shard:
@@ -98,16 +88,11 @@ class _Shard:
             manifest.digest, lambda path: self._models.download(manifest.artifact, path)
         )
         check_says_what_its_model_says(self._manifest, manifest)
-        FirstLoads(self._settings, models=self._models, disk=disk).check(manifest, artifact)
         # One call at a time is enough here.
         engine = open_engine(self._settings.engine, threads=1)
-        self._predictor = EnginePredictor(
-            manifest,
-            artifact,
-            engine=engine,
-            models=self._models,
-            choose_tile=tile_chooser(
-                self._settings,
+        tiles = TileChoice(
+            self._settings,
+            kept=calibrations(
                 objects=self._objects,
                 decide=SignedDecisions(
                     RedisCoordination.from_settings(self._settings),
@@ -115,6 +100,17 @@ class _Shard:
                 ).decide,
                 engine=engine,
             ),
+        )
+        first_loads = FirstLoads(
+            self._settings, models=self._models, disk=disk, known_items=tiles.known_items
+        )
+        most_items = first_loads.check(manifest, artifact)
+        self._predictor = EnginePredictor(
+            manifest,
+            artifact,
+            engine=engine,
+            models=self._models,
+            choose_tile=tiles.chooser(most_items),
         )
         return {"engine": self._predictor.engine}
 
@@ -171,11 +167,11 @@ def _answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
     try:
         return work(*arguments)
     except JobRefusedError as exc:
-        return {"failed": "job", "message": str(exc)}
+        return {"failed": "job", "message": str(exc), "public": exc.public_text}
     except ModelDeclinedError as exc:
-        return {"failed": "declined", "message": str(exc)}
+        return {"failed": "declined", "message": str(exc), "public": exc.public_text}
     except FornadaError as exc:
-        return {"failed": exc.fault, "message": str(exc)}
+        return {"failed": exc.fault, "message": str(exc), "public": exc.public_text}
     except OSError as exc:
         # A full disk, for example: dying of it would blame the items.
         return {"failed": "transient", "message": str(exc)}

@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from fornada.child_process import ChildProcess
 from fornada.errors import (
     FornadaError,
     InputError,
@@ -35,6 +33,7 @@ MAX_DEATHS = 64
 _DEATHS_AT_LOAD = 2
 #: The least time for a load, which includes the framework's import.
 _LOAD_WITHIN_S = 180.0
+_ENDS_WITHIN_S = 1.0
 
 #: Takes the first item and a count; returns their outputs, and the items that failed.
 PredictRange = Callable[[int, int], Placed]
@@ -96,7 +95,7 @@ class IsolatedProcess:
         self._command = list(command)
         self._gives = gives
         self._timeout_s = timeout_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         #: The engine, known once it has loaded the model.
         self.engine: str | None = None
         #: As `call_sizes`, of all ranges so far.
@@ -145,31 +144,22 @@ class IsolatedProcess:
             self.call_sizes["tile_items"] = answer["tile_items"]
 
     def _ask(
-        self, process: "subprocess.Popen[bytes]", request: dict[str, Any], *, timeout_s: float
+        self, process: ChildProcess, request: dict[str, Any], *, timeout_s: float
     ) -> dict[str, Any]:
-        if process.stdin is None or process.stdout is None:
-            raise ProcessDiedError("it has no pipes")
-        with _limited(process, timeout_s=timeout_s):
-            # A process that is gone reads nothing, and its answer is empty.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-            line = process.stdout.readline()
+        line = process.ask(json.dumps(request).encode(), within_s=timeout_s)
         if not line.endswith(b"\n"):
             raise ProcessDiedError(self._how_it_ended())
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _start(self) -> "subprocess.Popen[bytes]":
+    def _start(self) -> ChildProcess:
         """Start the process and wait until it has loaded the model.
 
         Raises:
             ModelDeclinedError: It dies over that.
         """
         for _ in range(_DEATHS_AT_LOAD):
-            self._process = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            self._process = ChildProcess(self._command)
             with contextlib.suppress(ProcessDiedError):
                 answer = self._ask(
                     self._process,
@@ -190,28 +180,7 @@ class IsolatedProcess:
 
     def _end(self) -> int:
         process, self._process = self._process, None
-        if process is None:
-            return 0
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        try:
-            return process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
-
-@contextmanager
-def _limited(process: "subprocess.Popen[bytes]", *, timeout_s: float) -> Iterator[None]:
-    """Kill the process unless the block ends in time."""
-    timer = threading.Timer(timeout_s, process.kill)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+        return 0 if process is None else process.end(within_s=_ENDS_WITHIN_S)
 
 
 def isolated_command(job_id: str, shard: int) -> list[str]:
@@ -228,4 +197,5 @@ def _raise_failure(answer: dict[str, Any]) -> None:
         "declined": ModelDeclinedError,
     }
     if "failed" in answer:
-        raise kinds.get(answer["failed"], StoreUnavailableError)(answer["message"])
+        kind, text = kinds.get(answer["failed"], StoreUnavailableError), answer["message"]
+        raise kind(text).with_public_text(answer.get("public", text))

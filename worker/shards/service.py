@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
@@ -14,6 +13,7 @@ from fornada.errors import (
     ModelError,
 )
 from fornada.events import SILENT, BundleSplit, Events
+from fornada.formats.images import DecoderPool
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
@@ -21,7 +21,7 @@ from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
-from fornada.logs import shown
+from fornada.logs import get_logger, shown
 from fornada.queue.message import ShardMessage
 from fornada.repeated import Repeated
 from fornada.settings import Settings
@@ -34,6 +34,8 @@ from worker.shards.computation import Computation
 from worker.shards.isolation import IsolatedProcess, ProcessDiedError
 from worker.shards.phases import Begun, Computed, Found, ShardResult
 from worker.shards.steps import Settled, Steps
+
+log = get_logger(__name__)
 
 #: Attempts in a process of their own, after those that the job allows. If the worker dies during
 #: these too, its items are not the cause, and the shard is dead.
@@ -57,7 +59,7 @@ class ShardService:
         isolate: Callable[[JobManifest, int], IsolatedProcess],
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
-        decoders: Executor | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests
@@ -180,14 +182,16 @@ class ShardService:
             return self._computation.run(attempt)
         except ModelDeclinedError as exc:
             # It may be the isolated process that cannot load it.
-            self._models.decline(manifest.model, str(exc))
+            self._models.decline(manifest.model, exc)
             raise
         except ModelError as exc:
             # Every other shard would meet the same model.
-            self._endings.end(manifest, "FAILED", f"model {manifest.model}: {exc}")
+            self._endings.end(
+                manifest, "FAILED", f"model {manifest.model}: {self._public_text(exc)}"
+            )
             raise Settled(ShardResult.FAILED) from exc
         except JobRefusedError as exc:
-            self._endings.end(manifest, "FAILED", str(exc))
+            self._endings.end(manifest, "FAILED", self._public_text(exc))
             raise Settled(ShardResult.FAILED) from exc
         except ProcessDiedError as exc:
             detail = f"{self._crash_detail(attempt)}; in a process of its own: {exc}"
@@ -196,7 +200,13 @@ class ShardService:
             # Items do not change; after any other error, another attempt may succeed.
             if exc.fault != "item":
                 raise
-            return self._computation.dead(attempt, "input", str(exc))
+            return self._computation.dead(attempt, "input", self._public_text(exc))
+
+    def _public_text(self, exc: FornadaError) -> str:
+        """What the job's records say of the error; the log has all of it."""
+        if str(exc) != exc.public_text:
+            self._repeated.log(log.warning, "error in full", about=str(exc), error=str(exc))
+        return exc.public_text
 
     def _is_deadly(self, attempt: Begun) -> bool:
         """Whether workers died over the shard even while it was in a process of its own.

@@ -81,8 +81,12 @@ class Steps:
 
     def leave(self, runs: Sequence[Claim], exc: FornadaError | OSError) -> None:
         """Leave shards that are not at fault to the reconciler."""
-        if _is_of_this_worker(exc):
-            self.give_back(runs, str(exc))
+        if isinstance(exc, FornadaError) and _is_of_this_worker(exc):
+            if isinstance(exc, StoreError):
+                # Of a model that was declined, the log has the text already.
+                what, text = "shards given back", str(exc)
+                self._repeated.log(log.warning, what, about=text, error=text)
+            self.give_back(runs, exc.public_text)
             return
         # The store, Redis or the disk fails for now, which is no fault of the shard.
         for run in runs:

@@ -5,7 +5,7 @@ local queue, lease_ms, forget_ms = ARGV[1], ARGV[2], ARGV[3]
 local function begin(job, attempts, leases, done, ended, enqueued, shard, attempt)
   if redis.call('EXISTS', ended) == 1 then return 'ended', 0 end
   if redis.call('GETBIT', done, shard) == 1 then return 'done', 0 end
-  local holder = holder_of(redis.call('HGET', leases, shard), queue)
+  local holder = holder_of(redis.call('HGET', leases, shard), queue, lease_ms)
   if holder and holder ~= attempt then return 'leased', 0 end
   local ids = redis.call('HGET', attempts, shard) or ''
   if not string.find(' ' .. ids, ' ' .. attempt .. ' ', 1, true) then

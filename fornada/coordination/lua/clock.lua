@@ -19,8 +19,6 @@ end
 local time = server.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local clocks = {}
--- As FORNADA_LEASE_S: a longer one is not a worker's.
-local MOST_LEASE_MS = 3600 * 1000
 local function queue_ms(queue)
   local ms = clocks[queue] or tonumber(redis.call('HGET', LEADER .. queue, 'clock_ms')) or 0
   -- Nobody led for 30,000 years; on such a number a second is lost.
@@ -32,22 +30,23 @@ end
 local function new_lease(attempt, queue, lease_ms)
   return string.format('%s %s %.0f %s', attempt, queue, queue_ms(queue), lease_ms)
 end
--- Whether somebody moves the clock of a queue. Nobody works for one that has not been led for so
--- long, and a lease by a clock that stands would never run out.
-local MOST_UNLED_MS = 10 * 60 * 1000
-local function is_led(queue)
+-- Whether somebody moved the clock of a queue within this time. Nobody works for one that is not
+-- led, and a lease by a clock that stands would never run out.
+local function is_led(queue, within_ms)
   local at_ms = tonumber(redis.call('HGET', LEADER .. queue, 'at_ms'))
-  return at_ms and math.abs(now_ms - at_ms) < MOST_UNLED_MS
+  return at_ms and math.abs(now_ms - at_ms) < within_ms
 end
 -- The attempt that holds a lease, its queue, for how long, and whether the attempt is over.
 -- A lease from the future is of a clock that was lost: nobody holds it, nor one that is no lease,
--- nor one of a queue that is neither our own nor led.
-local function holder_of(lease, own_queue)
+-- nor one of a queue that is neither our own nor led. It holds for as long as one of the asker's
+-- own, `most_ms`: anyone may have written a longer one.
+local function holder_of(lease, own_queue, most_ms)
   local attempt, queue, since_ms, lease_ms, rest =
     string.match(lease or '', '^(%S+) (%S+) (%d+) (%d+)(.*)$')
   if not attempt then return false end
-  if own_queue and queue ~= own_queue and not is_led(queue) then return false end
+  lease_ms = math.min(lease_ms, most_ms)
+  if queue ~= own_queue and not is_led(queue, lease_ms) then return false end
   local age_ms = queue_ms(queue) - since_ms
-  if age_ms < 0 or age_ms >= math.min(lease_ms, MOST_LEASE_MS) then return false end
-  return attempt, queue, tonumber(lease_ms), rest ~= ''
+  if age_ms < 0 or age_ms >= lease_ms then return false end
+  return attempt, queue, lease_ms, rest ~= ''
 end

@@ -1,7 +1,7 @@
 -- Find jobs that need attention, or are another queue's: their positions, `lost`, `unclear` or
 -- `other`, and the lost shards.
 -- KEYS: of each job: counters, done, leases, enqueued. ARGV: queue, how long a message may wait in
--- ms.
+-- ms, the asker's own lease in ms.
 -- An item has a byte, and a small job's have 64 KiB.
 local MOST_SMALL_SHARDS = 64 * 1024
 local clock_ms = queue_ms(ARGV[1])
@@ -26,7 +26,7 @@ local function state_of(job, done, leases, enqueued)
   for shard = 0, shards - 1 do
     if redis.call('GETBIT', done, shard) == 1 then
       done_count = done_count + 1
-    elseif not holder_of(redis.call('HGET', leases, shard), ARGV[1]) and not is_enqueued(enqueued, shard) then
+    elseif not holder_of(redis.call('HGET', leases, shard), ARGV[1], ARGV[3]) and not is_enqueued(enqueued, shard) then
       lost[#lost + 1] = shard
     end
   end

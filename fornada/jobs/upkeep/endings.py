@@ -63,6 +63,10 @@ class Endings:
         """Tell Redis that the job is over, as the store says."""
         self._open_jobs.end_jobs({job_id: state})
 
+    def reopen(self, job_id: str) -> None:
+        """Tell Redis that the job has not ended, as the store says."""
+        self._open_jobs.open_job(job_id)
+
     def commit_all(
         self, computed: Sequence[tuple[JobManifest, ShardOutcome]]
     ) -> tuple[dict[str, str], FornadaError | OSError | None]:

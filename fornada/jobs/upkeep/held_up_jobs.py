@@ -108,7 +108,8 @@ class HeldUpJobs:
         self._left.setdefault(job_id, _Pace()).wait(self._round)
         why = str(exc) if isinstance(exc, FornadaError) else shown(exc)
         self._tell(job_id, {self._process: why})
-        self._recovery.hold_up(job_id, self._process, why)
+        public = exc.public_text if isinstance(exc, FornadaError) else why
+        self._recovery.hold_up(job_id, self._process, public)
 
     def _tell(self, job_id: str, why: Mapping[str, str]) -> None:
         more_count = self._repeated.meet(job_id)

@@ -1,13 +1,13 @@
 """Enqueue what Redis lost, and end what is over: a thread in every worker, one a queue leads."""
 
-import itertools
+import heapq
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from fornada.coordination.interface import Recovery
+from fornada.coordination.interface import NEWEST_JOBS, Recovery, Triage
 from fornada.errors import FornadaError, JobNotFoundError, MessageError, StoreError
 from fornada.events import SILENT, Events, ShardsReenqueued
 from fornada.jobs.census import Census
@@ -18,6 +18,7 @@ from fornada.jobs.upkeep.held_up_jobs import HeldUpJobs
 from fornada.jobs.upkeep.leadership import Leadership
 from fornada.jobs.upkeep.looks import ROUNDS_PER_LOOK, Looks, OpenJob
 from fornada.jobs.upkeep.manifest_cache import Manifests
+from fornada.jobs.upkeep.missing_jobs import MissingJobs
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
@@ -32,8 +33,8 @@ log = get_logger(__name__)
 _ROUNDS_PER_CENSUS = 600
 #: While the queue is not empty, a message counts as lost after this many times as long.
 _PATIENCE = 10
-#: A job listed as open without a manifest for this long was never submitted.
-_MANIFEST_GRACE_S = 3600.0
+#: Small jobs that a round asks the store about, whether they are to be cancelled.
+_MOST_CANCEL_LOOKS = 1000
 
 
 class Reconciler:
@@ -113,8 +114,7 @@ class Reconciler:
         self._open: dict[str, OpenJob] = {}
         #: Open jobs of other queues.
         self._others: set[str] = set()
-        #: Job without a manifest → when it was first missed.
-        self._first_missed: dict[str, float] = {}
+        self._missing = MissingJobs(jobs=jobs, recovery=recovery, monotonic=monotonic)
         #: Small job with nothing wrong → for how many rounds.
         self._waited: dict[str, int] = {}
 
@@ -141,26 +141,25 @@ class Reconciler:
         open_jobs = self._open_jobs()
         self._open = {job_id: job for job_id, job in self._open.items() if job_id in open_jobs}
         self._held_up.begin_round(open_jobs)
+        open_jobs -= self._missing.begin_round(open_jobs)
         queued = self._recovery.queue_length(self._settings.queue)
         triage = self._recovery.triage(sorted(open_jobs), patience_s=self._patience_s(queued))
-        others = triage.others
-        if self._rounds % _ROUNDS_PER_CENSUS:
-            self._others |= others
-        else:
-            # What Redis says of a job's queue may be anyone's word; its manifest is read instead.
-            others = frozenset()
+        unclear = self._unclear(triage)
+        unknown = (unclear | triage.lost.keys()) - self._open.keys()
+        passed_over = unknown - self._missing.worth_a_look(unknown)
+        unclear = unclear - passed_over | self._cancelled(
+            open_jobs - triage.unclear - triage.others
+        )
         room = max(0, self._settings.enqueue_window - queued)
         # Of thousands of lost small jobs, read no more than there is room for.
-        small = dict(itertools.islice(sorted(triage.lost.items()), room))
-        waiting = open_jobs - triage.unclear - triage.others
-        unclear = triage.unclear | (triage.others - others) | self._cancelled(waiting)
+        small = sorted(triage.lost.keys() - passed_over)[:room]
         lost: dict[str, list[int]] = {}
-        for job_id in sorted(unclear | small.keys()):
+        for job_id in sorted(unclear.union(small)):
             if self._stop.is_set():
                 return
             if not self._held_up.may_look(job_id):
                 continue
-            known = None if job_id in unclear else small[job_id]
+            known = None if job_id in unclear else triage.lost[job_id]
             try:
                 lost[job_id] = self._reconcile(job_id, queued, known)
             except MemoryError:
@@ -171,6 +170,16 @@ class Reconciler:
                 self._held_up.leave(job_id, exc)
         self._enqueue_fairly(self._held_up.paced(lost), room=room)
 
+    def _unclear(self, triage: Triage) -> set[str]:
+        """Jobs to look at, as Redis alone does not say enough of them."""
+        unclear = set(triage.unclear)
+        if self._rounds % _ROUNDS_PER_CENSUS:
+            self._others |= triage.others
+        else:
+            # What Redis says of a job's queue may be anyone's word; its manifest is read instead.
+            unclear |= triage.others
+        return unclear
+
     def _patience_s(self, queued: int) -> float:
         """How long a message may wait before it counts as lost."""
         return self._settings.requeue_after_s * (_PATIENCE if queued else 1)
@@ -178,7 +187,10 @@ class Reconciler:
     def _cancelled(self, waiting: AbstractSet[str]) -> set[str]:
         """Small jobs with a request to cancel, which is looked for now and then."""
         self._waited = {job_id: self._waited.get(job_id, 0) + 1 for job_id in waiting}
-        due = [job_id for job_id, n in self._waited.items() if n % ROUNDS_PER_LOOK == 0]
+        due = [job_id for job_id, n in self._waited.items() if n >= ROUNDS_PER_LOOK]
+        # Those that waited longest.
+        due = heapq.nlargest(_MOST_CANCEL_LOOKS, due, key=self._waited.__getitem__)
+        self._waited |= dict.fromkeys(due, 0)
         asked = zip(due, in_parallel(self._may_be_cancelled, due), strict=True)
         return {job_id for job_id, may_be in asked if may_be}
 
@@ -221,7 +233,9 @@ class Reconciler:
             self._others &= known
             return known - self._others
         self._others.clear()
+        listed = self._recovery.newest_jobs(NEWEST_JOBS)
         self._census.take()
+        self._missing.drop_unstored(listed, stored=self._census.job_ids)
         found = self._census.open_jobs
         self._recovery.rebuild_open_jobs(found, newest=self._census.newest_jobs)
         return found | (known or set())
@@ -236,7 +250,7 @@ class Reconciler:
             try:
                 job = OpenJob(manifest=self._manifests.get(job_id))
             except JobNotFoundError:
-                self._give_up_later(job_id)
+                self._missing.miss([job_id])
                 return []
             if job.manifest.queue_name != self._settings.queue:
                 self._others.add(job_id)
@@ -244,7 +258,7 @@ class Reconciler:
             self._open[job_id] = job
             # A producer in another language lists it as open, and no more.
             self._recovery.rebuild_open_jobs([], newest={job_id: job.manifest.created_at})
-        self._first_missed.pop(job_id, None)
+        self._missing.found(job_id)
         if lost is not None and not job.was_lost:
             job.was_lost = True
             return list(lost)
@@ -282,11 +296,3 @@ class Reconciler:
             self._sender.enqueue(
                 message_for(manifest, shard, deployment_keys=self._keys) for shard in shards
             )
-
-    def _give_up_later(self, job_id: str) -> None:
-        """Drop a job that was listed and never submitted, once the grace is over."""
-        now_s = self._monotonic()
-        first_s = self._first_missed.setdefault(job_id, now_s)
-        if now_s - first_s > _MANIFEST_GRACE_S:
-            self._recovery.drop_jobs([job_id])
-            del self._first_missed[job_id]

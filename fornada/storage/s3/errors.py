@@ -1,5 +1,6 @@
 """Translation of boto3's errors into ours, each with the store's address and a remedy."""
 
+from http import HTTPStatus
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -20,6 +21,7 @@ from fornada.errors import (
     StoreAddressError,
     StoreCredentialsError,
     StoreError,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from fornada.storage.s3.address import CaBundleError
@@ -47,13 +49,26 @@ _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
 _NO_CHECKSUM = {"MissingContentMD5", "MissingUploadObjectWithObjectLockHeaders"}
 _NEEDS_MORE = {"InvalidRequest", "InvalidArgument", "400"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
+_FAILED = {"InternalError", "500"}
 _BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
 
 def translate_error(exc: Exception, *, endpoint: str, bucket: str, own_bucket: bool) -> StoreError:
-    """Our error for one of boto3's about `bucket`, with a remedy."""
-    where = f"object store {endpoint}"
+    """Our error for one of boto3's about `bucket`, with a remedy.
+
+    Its public text names neither the endpoint nor the bucket, nor what the store or boto3 said.
+    """
+    error = _translated(exc, f"object store {endpoint}", bucket=bucket, own_bucket=own_bucket)
+    if isinstance(exc, ClientError):
+        fact = meaning_of(_code(exc), status=_status(exc)).fact
+        return error.with_public_text(f"the object store {fact} ({_code(exc)})")
+    if error.may_pass_later:
+        return error.with_public_text("the object store does not answer for now")
+    return error.with_public_text("the workers' access to the object store is not set up right")
+
+
+def _translated(exc: Exception, where: str, *, bucket: str, own_bucket: bool) -> StoreError:
     # Our keys are valid, so the parameter that boto3 rejects is the bucket.
     if isinstance(exc, ParamValidationError):
         setting = "FORNADA_S3_BUCKET" if own_bucket else "the s3:// address"
@@ -90,6 +105,27 @@ def says_unknown_condition(exc: ClientError) -> bool:
 def says_range_is_beyond(exc: ClientError) -> bool:
     """Whether the object ends before the requested range."""
     return _code(exc) in _BEYOND
+
+
+def says_it_failed(exc: ClientError) -> bool:
+    """Whether the store failed inside."""
+    return _code(exc) in _FAILED or _status(exc) == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def obstructed(key: str, obstacle: str, *, endpoint: str) -> StoreRefusedError:
+    """Our error for a put that another object is in the way of."""
+    fact = (
+        f"cannot write {key!r}, because the object {obstacle!r} is in the way: this store keeps "
+        "objects as files in folders"
+    )
+    remedy = f"delete {obstacle!r}, which a console may have made for a folder"
+    error = StoreRefusedError(f"object store {endpoint} {fact}; {remedy}")
+    return error.with_public_text(f"the object store {fact}")
+
+
+def says_region_is_missing(exc: ClientError) -> bool:
+    """Whether the store refused to create a bucket without its region's name."""
+    return _code(exc) == "IllegalLocationConstraintException"
 
 
 def says_own_bucket(exc: ClientError) -> bool:

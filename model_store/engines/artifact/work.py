@@ -30,6 +30,10 @@ _OPEN_SIZE = 256
 _SHRINKING = 16
 
 
+#: The rows of calls of a light model, from which a worker chooses.
+TILES = (16, 32, 64, 256, 1024, 4096)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
     """An estimate of a model's calls, equal in every process that loads the same artifact."""
@@ -153,7 +157,7 @@ def _sequence_length(operation: Any, output_rank: int) -> int:
         tensor.shape[1] or _OPEN_SIZE
         for node in operation._inbound_nodes  # noqa: SLF001 - as in `output_shapes`
         for tensor in node.input_tensors
-        if len(tensor.shape) > output_rank
+        if len(tensor.shape) > max(1, output_rank)
     ]
     return max(lengths, default=1)
 

@@ -1,6 +1,7 @@
 """One FORNADA_REDIS_URL, and the same connections for redis-py and for Celery's kombu."""
 
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +143,23 @@ def test_what_yields_no_credentials_is_named() -> None:
         redis_address(
             Settings(redis_url=SecretStr("redis://:pw@h"), redis_credentials="builtins:dict")
         )
+
+
+def test_a_provider_of_credentials_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counted_redis.py").write_text(
+        "from redis import UsernamePasswordCredentialProvider\n"
+        "made = []\n"
+        "def provider():\n"
+        "    made.append(UsernamePasswordCredentialProvider('app', 'pw'))\n"
+        "    return made[-1]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    RedisCoordination.from_settings(Settings(redis_credentials="counted_redis:provider"))
+
+    assert 1 == len(sys.modules["counted_redis"].made)
 
 
 def test_redis_cluster_is_refused_with_the_reason(start_server: StartServer, port: int) -> None:

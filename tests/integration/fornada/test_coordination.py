@@ -466,6 +466,32 @@ def test_a_begun_shard_whose_lease_ran_out_is_lost(coordination: Coordination) -
         assert (leased, {}) == (progress.leased, progress.enqueued)
 
 
+def test_a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own(redis_url: str) -> None:
+    # given leases that anyone wrote, on shards and on the job's end, one by another queue's clock
+    coordination = _on_redis(redis_url)
+    small = SmallJob(job_id="job", shard_count=2)
+    coordination.register_small_jobs([small], queue="fornada", window=0)
+    job = redis_keys.JobStateKeys("job")
+    with redis.Redis.from_url(redis_url) as client:
+        led_ms = round(coordination.server_time().timestamp() * 1000) - 30_000
+        client.hset(redis_keys.leader("other"), "at_ms", led_ms)
+        leases = {"0": f"nobody fornada 0 {10**15}", "1": "nobody other 0 3600000"}
+        client.hset(job.leases, mapping=leases)
+        client.set(job.end_lease, "nobody fornada 0 3600000")
+
+    let_pass(coordination, 29)
+    assert {0} == coordination.progress("job").leased
+    assert {"job": [1]} == coordination.triage(["job"], patience_s=0).lost
+    assert "leased" == begin(coordination, "job", 0, "a", lease_s=30).status
+    assert not coordination.hold_end_lease("job", "a", lease_s=30)
+
+    let_pass(coordination, 1)
+    assert set() == coordination.progress("job").leased
+    assert {"job": [0, 1]} == coordination.triage(["job"], patience_s=0).lost
+    assert "begun" == begin(coordination, "job", 0, "a", lease_s=30).status
+    assert coordination.hold_end_lease("job", "a", lease_s=30)
+
+
 def test_a_lease_from_a_clock_that_was_lost_is_nobodys(redis_url: str) -> None:
     coordination = _on_redis(redis_url)
     let_pass(coordination, 1000)

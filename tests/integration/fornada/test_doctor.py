@@ -49,6 +49,7 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
         "bucket": "ok",
         "clocks": "ok",
         "cores": "ok",
+        "images": "ok",
         "model": "skip",
     } == findings(done)
     left = [info.key for info in open_store(settings).list("")]
@@ -63,7 +64,7 @@ def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
     BucketCheck.from_settings(
         settings, objects=open_store(settings), coordination=coordination
     ).check()
-    coordination.rebuild_open_jobs(["stuck"])
+    coordination.rebuild_open_jobs(["stuck", *(f"made-up-{number}" for number in range(1000))])
     coordination.hold_up("stuck", "worker-1", "no key")
     coordination.quarantine_job("broken", "no manifest")
 
@@ -71,6 +72,8 @@ def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
     worker = CliRunner().invoke(
         worker_command, [], env={**other, "FORNADA_ENGINE": "test"}, catch_exceptions=True
     )
+    moved = settings.model_copy(update={"s3_bucket": other["FORNADA_S3_BUCKET"]})
+    open_store(moved).put(keys.JobKeys("stuck").manifest, b"{}")
     adopted = doctor(other, "--adopt", "--json")
 
     # then doctor and worker say so, until the bucket is adopted
@@ -78,7 +81,8 @@ def test_a_second_bucket_on_one_redis_is_found_and_can_be_adopted(
     assert f"Redis belongs to bucket '{settings.s3_bucket}' at" in refused.stdout
     assert isinstance(worker.exception, ForeignBucketError)
     assert (0, "ok") == (adopted.exit_code, findings(adopted)["bucket"])
-    # and jobs that cannot go on are named
+    # and jobs that cannot go on are named, and those counted that nobody submitted
+    assert "1000 jobs are listed as open in Redis and are not in the store" in adopted.stdout
     assert "no process goes on with job stuck: no key" in adopted.stdout
     assert "job broken cannot be read: no manifest" in adopted.stdout
 

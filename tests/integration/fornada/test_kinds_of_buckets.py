@@ -82,6 +82,8 @@ class _Scripted(ThreadingHTTPServer):
     """Answers as the test says; a stand-in for servers that nobody can install."""
 
     daemon_threads = True
+    # 32 writers connect at once; beyond the queue, each waits a second for its next try.
+    request_queue_size = 128
 
     def __init__(
         self, answer: Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes]]
@@ -227,7 +229,7 @@ class _Racing:
             if self._atomic:
                 self.objects[key] = body
         if body.isdigit() and not self._atomic:
-            self._together.wait(timeout=5)
+            self._together.wait(timeout=60)
         self.objects[key] = body
         return 200, b""
 

@@ -1,6 +1,6 @@
 """A worker beside a queue that strangers write to: its jobs go on, at a stated cost.
 
-The times are printed: `pytest -rP -m slow` shows them.
+`pytest -rP -m slow` shows the times and the memory.
 """
 
 import json
@@ -26,6 +26,8 @@ Deploy = Callable[..., tuple[Any, Callable[..., Any]]]
 #: A shard is one predict call, so a job takes as long as its calls.
 CALL_S = 0.2
 SHARDS = 60
+#: The most that a job may take beside a thousand messages of junk, in times of what it takes alone.
+MOST_TIMES_AS_LONG = 1.5
 #: The most memory that a message that unpacks to a gigabyte may cost.
 BOMB_BYTES = 50 * 2**20
 
@@ -78,17 +80,21 @@ def test_a_thousand_junk_messages_end_no_process_and_cost_little_time(deployment
     junk = [*EXAMPLES.values(), *elements(1000 - len(EXAMPLES))]
     pids = deployment.worker_pids()
 
-    undisturbed_s = job_s(deployment, lambda _client, _quarter: None)
-    disturbed_s = job_s(
-        deployment,
-        lambda client, quarter: client.lpush(
-            deployment.settings.queue, *junk[quarter * 250 : (quarter + 1) * 250]
-        ),
-    )
+    def times_as_long() -> float:
+        undisturbed_s = job_s(deployment, lambda _client, _quarter: None)
+        disturbed_s = job_s(
+            deployment,
+            lambda client, quarter: client.lpush(
+                deployment.settings.queue, *junk[quarter * 250 : (quarter + 1) * 250]
+            ),
+        )
+        print(f"a job without junk {undisturbed_s:.1f} s, with {disturbed_s:.1f} s")  # noqa: T201 - told as well
+        return disturbed_s / undisturbed_s
 
+    # Twice at most, since other work may slow down one job and not the other.
+    assert times_as_long() <= MOST_TIMES_AS_LONG or times_as_long() <= MOST_TIMES_AS_LONG
     assert pids == deployment.worker_pids()
     assert len(EXAMPLES) <= len(Quarantine.from_settings(deployment.settings).entries())
-    print(f"a job without junk {undisturbed_s:.1f} s, with {disturbed_s:.1f} s")  # noqa: T201 - told, not asserted
 
 
 def test_thirty_thousand_messages_for_later_are_held_by_no_worker(

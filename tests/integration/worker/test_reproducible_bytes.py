@@ -126,30 +126,30 @@ def _write_photos(folder: Path, model: Any) -> None:
 
 @pytest.mark.timeout(2 * _END_WITHIN_S)
 @pytest.mark.parametrize(
-    "engine",
+    ("engine", "examples"),
     [
-        "keras",
-        *[pytest.param(name, marks=pytest.mark.slow) for name in ("keras-exact", "openvino")],
+        ("keras", 4),
+        *[pytest.param(name, 15, marks=pytest.mark.slow) for name in _PACKAGES],
     ],
 )
 def test_no_byte_depends_on_split_order_company_threads_or_retries(
-    engine: str, models: Path
+    engine: str, examples: int, models: Path
 ) -> None:
     if find_spec(_PACKAGES[engine]) is None:
         pytest.skip(f"{_PACKAGES[engine]} is not installed")
 
-    found = [_split_otherwise(engine, threads, models) for threads in _THREADS]
+    found = [_split_otherwise(engine, threads, examples, models) for threads in _THREADS]
 
     assert found[0]["digests"] == found[1]["digests"]
     # Else it would say nothing of them.
     assert all(answers["deferred"] for answers in found)
 
 
-def _split_otherwise(engine: str, threads: str, models: Path) -> dict[str, Any]:
+def _split_otherwise(engine: str, threads: str, examples: int, models: Path) -> dict[str, Any]:
     kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     program = Path(__file__).with_name("programs") / "split_bytes.py"
     done = subprocess.run(
-        [sys.executable, str(program), engine, threads, str(models)],
+        [sys.executable, str(program), engine, threads, str(examples), str(models)],
         env={**kept, "PYTHONPATH": str(_ROOT)},
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
 """How two models differ: flips, changes of probabilities, divergence, by class."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,54 @@ def test_embeddings_are_compared_by_their_directions() -> None:
         distances.largest_item,
     )
     assert (3.0, "i0") == (found.largest_change, found.largest_change_item)
+
+
+def test_of_several_outputs_each_is_compared_whatever_it_holds() -> None:
+    # given a mask, boxes of which there may be any number, and a text
+    gives = [
+        OutputTensor(name="mask", dtype="uint8", shape=[2], kind="tensor"),
+        OutputTensor(name="boxes", dtype="int64", shape=[None], kind="tensor"),
+        OutputTensor(name="text", dtype="string", shape=[], kind="tensor"),
+    ]
+    masks = np.uint8([[0, 255], [7, 7]]), np.uint8([[2, 255], [7, 7]])
+    boxes = [np.int64([1, 2]), np.int64([3])], [np.int64([1, 2, 3]), np.int64([5])]
+    texts = np.array([b"a", b"b"], object), np.array([b"a", b"c"], object)
+    first, second = (
+        Results(
+            gives=gives[::step],
+            outputs={"mask": mask, "boxes": box, "text": text},
+            item_ids=["i0", "i1"],
+            errors={},
+            model="m:1",
+        )
+        for mask, box, text, step in zip(masks, boxes, texts, (1, -1), strict=True)
+    )
+
+    found = compare_results(first, second)
+
+    assert [("mask", 2, 0, 2.0, "i0", 0.5), ("boxes", 1, 1, 2.0, "i1", 2.0)] == [
+        (
+            each.output,
+            each.items,
+            each.shapes_differing,
+            each.largest_change,
+            each.largest_change_item,
+            each.mean_change,
+        )
+        for each in found.outputs[:2]
+    ]
+    text = found.outputs[2]
+    assert ("text", 1.0, "i1", 0.5) == (
+        text.output,
+        text.largest_change,
+        text.largest_change_item,
+        text.mean_change,
+    )
+    other = dataclasses.replace(
+        second, gives=[*gives[:2], OutputTensor(name="o", shape=[1], kind="tensor")]
+    )
+    with pytest.raises(UsageError, match="different items or outputs"):
+        compare_results(first, other)
 
 
 def _client(*, classes: tuple[str, ...] = ("cat", "dog")) -> Client:

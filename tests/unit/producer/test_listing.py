@@ -10,7 +10,7 @@ from fornada import keys
 from fornada.coordination.memory import InMemoryCoordination
 from fornada.errors import BrokerError
 from fornada.jobs.upkeep.manifest_cache import Manifests
-from fornada.jobs.upkeep.reconciler import Reconciler
+from fornada.jobs.upkeep.reconciler import _ROUNDS_PER_CENSUS, Reconciler
 from fornada.records import now
 from fornada.settings import Settings
 from producer.client import Client
@@ -29,6 +29,7 @@ class _World:
         coordination, objects = self.client._coordination, self.client._jobs.objects
         assert isinstance(coordination, InMemoryCoordination)
         self.coordination = coordination
+        self.reconciler = self.new_reconciler()
         self.reconcile()
         # Keys that do not sort by time; of ids of its own, the reconciler knows the second alone.
         self.ids = [f"key-{n * 7 % 25}" for n in range(25)]
@@ -43,17 +44,20 @@ class _World:
 
         objects.get = counted
 
-    def reconcile(self) -> None:
-        """What any worker does within a second."""
+    def new_reconciler(self) -> Reconciler:
         jobs = self.client._jobs
-        Reconciler(
+        return Reconciler(
             jobs=jobs,
             manifests=Manifests(jobs=jobs),
             recovery=self.coordination,
             sender=self.client._sender,
             settings=Settings(),
             holder="worker",
-        ).round()
+        )
+
+    def reconcile(self) -> None:
+        """What any worker does within a second."""
+        self.reconciler.round()
 
     def listed(self, limit: int | None) -> list[str]:
         self.read.clear()
@@ -151,3 +155,20 @@ def test_a_job_that_cannot_be_read_is_listed_as_such(world: _World, limit: int |
         assert "not a valid JobFinal" in str(found[world.ids[0]].reason)
         assert "QUEUED" == found[world.ids[1]].state
         assert not found["broken"].ended
+
+
+def test_jobs_that_were_made_up_in_redis_are_not_read(world: _World) -> None:
+    # given jobs that nobody submitted, later than all others
+    at = now() + timedelta(days=1)
+    made_up = {f"made-up-{number}": at for number in range(1000)}
+    world.coordination.rebuild_open_jobs(made_up, newest=made_up)
+    own = world.client.submit(IMAGES, model="m")
+
+    assert [own.id, *world.ids[:9]] == world.listed(10)
+    assert len(world.read) < 400
+
+    # then the reconciler forgets them, as they are in the store at no census
+    for _ in range(2 * _ROUNDS_PER_CENSUS + 1):
+        world.reconcile()
+    assert [own.id, *world.ids[:9]] == world.listed(10)
+    assert 10 == len(world.read)

@@ -1,12 +1,17 @@
 """Results say what the kind of output says: labels, scores, values, embeddings; nothing else."""
 
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fornada.errors import UsageError
-from fornada.tensors import OutputTensor
+from fornada.errors import MissingExtraError, UsageError
+from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.records import ModelPin, ObjectRef
+from fornada.tensors import InputTensor, OutputTensor
 from producer.client import Client
 from producer.job import Job
 from producer.results import Results
@@ -98,6 +103,80 @@ def test_nan_that_a_model_may_give_is_no_failure_and_no_label() -> None:
     found = _results([[_NAN, 0.1], [0.2, 0.8]], kind="probabilities", finite=False)
 
     assert ([True, True], [None, "1"]) == (found.ok.tolist(), found.labels)
+
+
+def test_of_several_outputs_each_is_read_by_its_name() -> None:
+    # given a label, a mask of whole numbers, and boxes, as many as there are
+    gives = [
+        OutputTensor(name="label", shape=[2], kind="probabilities", classes=["cat", "dog"]),
+        OutputTensor(name="mask", dtype="uint8", shape=[2], kind="tensor"),
+        OutputTensor(name="boxes", shape=[None, 4], kind="tensor"),
+    ]
+    boxes = [np.ones((3, 4), np.float32), np.zeros((0, 4), np.float32)]
+    found = Results(
+        gives=gives,
+        outputs={
+            "label": np.float32([[0.2, 0.8], [_NAN, _NAN]]),
+            "mask": np.uint8([[1, 2], [0, 0]]),
+            "boxes": boxes,
+        },
+        item_ids=["a", "b"],
+        errors={1: "broken"},
+        model="m:1",
+    )
+
+    assert ["dog", None] == found["label"].labels
+    assert [[1, 2], [0, 0]] == found["mask"].matrix.tolist()
+    assert [True, False] == found["mask"].is_finite.tolist() == found["boxes"].is_finite.tolist()
+    assert boxes is found["boxes"].rows
+    frame = found.to_pandas()
+    assert ["dog", np.float32(0.8)] == frame.loc["a", ["label.label", "label.score"]].tolist()
+    assert [None, "broken"] == frame.loc["b", ["mask", "error"]].tolist()
+    assert [True, False] == frame["error"].isna().tolist()
+    for read, fact in (
+        (
+            lambda: found.labels,
+            r"has 3 outputs: 'label', .*; read one by its name, as results\['l",
+        ),
+        (lambda: found["masks"], "no output 'masks'; there are 'label', 'mask', 'boxes'"),
+        (lambda: found["mask"].labels, "'mask' is of kind tensor and has no labels; read outputs"),
+        (lambda: found["boxes"].matrix, r"\[null, 4\] numbers in output 'boxes', which fit no"),
+    ):
+        with pytest.raises(UsageError, match=fact):
+            read()
+
+
+def test_results_that_memory_has_no_room_for_say_how_to_read_them() -> None:
+    # given an exbibyte of numbers
+    manifest = JobManifest(
+        schema_version=3,
+        job_id="job",
+        model=ModelPin(name="m", version=1, sha256="0" * 64),
+        inputs=[InputTensor(name="x", dtype="uint8", shape=[1])],
+        outputs=[OutputTensor(name="o", shape=[2**28], kind="tensor")],
+        shards=Shards([ShardInput(objects=[ObjectRef(key="k", size_bytes=1)], item_count=2**30)]),
+        max_attempts=1,
+        created_at=datetime(2026, 11, 29, tzinfo=UTC),
+    )
+
+    with pytest.raises(UsageError, match=r"'o' of job job is 1073741824.0 GiB, .* read shard_r"):
+        Results.of(manifest, [])
+
+
+@pytest.mark.parametrize(
+    ("package", "way", "remedy"),
+    [
+        ("pyarrow", Results.to_arrow, r"pip install 'fornada\[parquet\]'"),
+        ("pandas", Results.to_pandas, "pip install pandas"),
+    ],
+)
+def test_a_table_without_its_package_says_what_to_install(
+    package: str, way: Callable[[Results], Any], remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingExtraError, match=rf"{package}, which is not installed; {remedy}"):
+        way(_results([[1]], kind="embedding"))
 
 
 _KINDS: dict[str, tuple[list[str] | None, Any, str, Any]] = {

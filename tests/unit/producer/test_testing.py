@@ -13,6 +13,7 @@ from fornada.errors import (
     ModelNotFoundError,
     UsageError,
 )
+from fornada.tensors import InputTensor, OutputTensor
 from producer import JobState
 from producer.testing import in_memory_client
 
@@ -115,3 +116,62 @@ def test_its_example_is_true() -> None:
 
     assert 0 == doctest.DocTestRunner().run(example).failed
     assert len(example.examples) >= 3
+
+
+def described(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """What a model of a photograph and two facts may say."""
+    photos, pairs = given["photo"], zip(given["name"], given["fact"], strict=True)
+    light = photos.reshape(len(photos), -1).mean(axis=1) / 255
+    return {
+        "kind": np.stack([1 - light, light], axis=1),
+        "mask": photos > 100,
+        "note": [f"{name.decode()} of {fact:.0f}" for name, fact in pairs],
+    }
+
+
+def test_several_inputs_and_outputs_have_names() -> None:
+    client = in_memory_client(
+        model="m",
+        inputs=[
+            InputTensor(name="photo", dtype="uint8", shape=[2, 2]),
+            InputTensor(name="fact", dtype="float32", shape=[]),
+            InputTensor(name="name", dtype="string", shape=[]),
+        ],
+        outputs=[
+            OutputTensor(name="kind", shape=[2], kind="probabilities", classes=["dark", "light"]),
+            OutputTensor(name="mask", dtype="bool", shape=[2, 2], kind="tensor"),
+            OutputTensor(name="note", dtype="string", shape=[], kind="tensor"),
+        ],
+        predict=described,
+    )
+    photos = np.uint8([[[0, 0], [0, 200]], [[250, 250], [250, 0]]])
+    given = {"photo": photos, "fact": np.float32([1, 2]), "name": ["cup", "hat"]}
+
+    results = client.submit(given, model="m", items_per_shard=1, item_ids=["a", "b"]).results()
+    at_once = client.predict(given, model="m")
+
+    assert ["dark", "light"] == results["kind"].labels
+    np.testing.assert_array_equal(photos > 100, results["mask"].rows, strict=True)
+    assert [b"cup of 1", b"hat of 2"] == list(results.outputs["note"])
+    for name, rows in results.outputs.items():
+        np.testing.assert_array_equal(rows, at_once[name], strict=True)
+    with pytest.raises(UsageError, match=r"predict returned \['kind'\], and the model gives \['m'"):
+        in_memory_client(
+            model="m",
+            item_shape=[2],
+            predict=lambda _rows: {"kind": [1]},
+            outputs=[OutputTensor(name="m", shape=[], kind="tensor")],
+        )
+
+
+def test_of_a_function_that_returns_a_mapping_the_outputs_need_not_be_stated() -> None:
+    client = in_memory_client(
+        model="m", item_shape=[2], predict=lambda rows: {"sum": rows.sum(axis=1), "as/is": rows}
+    )
+
+    results = client.submit(np.uint8([[1, 2], [3, 4]]), model="m").results()
+
+    assert {"sum": [3, 7], "as/is": [[1, 2], [3, 4]]} == {
+        name: np.asarray(rows).tolist() for name, rows in results.outputs.items()
+    }
+    assert ["uint64", "uint8"] == [output.dtype for output in results.gives]

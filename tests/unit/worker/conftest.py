@@ -65,7 +65,7 @@ class _Engine:
         self.output_count = len(CLASSES)
         self._lock = threading.Lock()
 
-    def build(self, manifest: ModelManifest, _artifact: bytes) -> "_Engine":
+    def build(self, manifest: ModelManifest, _artifact: Path, _most_items: int | None) -> "_Engine":
         with self._lock:
             self.builds.append(str(manifest))
         self.on_build()

@@ -231,15 +231,59 @@ def test_shards_that_redis_calls_done_are_done(
     assert "shards without outcome were marked done" in caplog.messages
 
 
-@pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
-def test_a_job_that_redis_calls_ended_ends(world: Any, reconciler: Any, *, small: bool) -> None:
-    # given `fornada:ended:<job>`, for longer than Fornada would note it
-    job = world.submit_small([ITEMS]) if small else world.submit([ITEMS])
-    world.coordination._memory.ended[job.job_id] = "SUCCEEDED"
-    world.coordination._memory.ended_until[job.job_id] = world.now_s + 10**9
+def call_ended(world: Any, job_id: str) -> None:
+    """As `fornada:ended:<job>`, without a time when it goes."""
+    world.coordination._memory.ended[job_id] = "SUCCEEDED"
+    world.coordination._memory.ended_until[job_id] = world.now_s + 10**9
 
-    assert "ended" == world.run(job_id=job.job_id)
-    assert "SUCCEEDED" == run_until_ended(world, reconciler, job.job_id).state
+
+@pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
+def test_a_job_that_redis_calls_ended_is_run(
+    world: Any, caplog: pytest.LogCaptureFixture, *, small: bool
+) -> None:
+    parts = [ITEMS[:1], ITEMS[1:]]
+    job = world.submit_small(parts) if small else world.submit(parts)
+    for shard in range(2):
+        call_ended(world, job.job_id)
+        assert "ok" == world.run(job_id=job.job_id, shard=shard)
+
+    assert "SUCCEEDED" == world.jobs.final(job.job_id).state
+    assert 1 == caplog.messages.count("job has not ended, whatever Redis says")
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
+def test_a_reconciler_that_looks_at_a_job_corrects_that_it_ended(
+    world: Any, reconciler: Any, *, small: bool
+) -> None:
+    job = world.submit_small([ITEMS]) if small else world.submit([ITEMS])
+    call_ended(world, job.job_id)
+
+    for _ in range(3):
+        world.queue.clear()
+        world.advance(61)
+        reconciler.round()
+
+    assert job.job_id not in world.coordination._memory.ended
+
+
+@pytest.mark.parametrize("is_purged", [False, True], ids=["ended", "purged"])
+def test_messages_of_a_job_that_has_ended_cost_one_look_at_its_end(
+    world: Any, *, is_purged: bool
+) -> None:
+    # given
+    job = world.submit([ITEMS[:1], ITEMS[1:2], ITEMS[2:]])
+    world.jobs.finish(job, "CANCELLED", "enough")
+    if is_purged:
+        world.jobs.delete(job.job_id)
+    call_ended(world, job.job_id)
+    read: list[str] = []
+    world.objects.before = lambda _operation, key: read.append(key)
+
+    # when
+    assert ["ended"] * 3 == [world.run(job_id=job.job_id, shard=shard) for shard in range(3)]
+
+    # then
+    assert (0 if is_purged else 1) == read.count(keys.JobKeys(job.job_id).final)
 
 
 @pytest.mark.parametrize("small", [True, False], ids=["small", "large"])

@@ -1,13 +1,14 @@
 """The reconciler enqueues what was lost, ends what is over, and does nothing else."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada import keys
-from fornada.coordination.interface import Claim
+from fornada.coordination.interface import Claim, SmallJob
 from fornada.errors import BrokerError, ForeignBucketError, StoreAccessError, StoreUnavailableError
 from fornada.events import JobHeldUp, JobUnreadable
 from fornada.jobs.upkeep import looks
@@ -343,7 +344,7 @@ def test_redis_is_told_of_an_end_that_it_missed(world: Any) -> None:
     assert [] == _queued(world)
 
 
-def test_a_job_that_is_not_submitted_within_an_hour_is_forgotten(world: Any) -> None:
+def test_a_job_that_is_not_submitted_within_ten_minutes_is_forgotten(world: Any) -> None:
     # given producers that have not written their manifests
     reconciler = world.new_reconciler()
     reconciler.round()
@@ -352,15 +353,38 @@ def test_a_job_that_is_not_submitted_within_an_hour_is_forgotten(world: Any) -> 
     reconciler.round()
 
     world.now_s += 7200
-    world.monotonic_s += 3600
+    world.monotonic_s += 600
     reconciler.round()
     assert {"ghost", "job"} == world.coordination.open_jobs()
 
+    # when it is looked at again, after two rounds
     world.submit([ONE])
     world.monotonic_s += 1
     reconciler.round()
+    reconciler.round()
     assert {"job"} == world.coordination.open_jobs()
     assert [0] == _queued(world)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_jobs_that_were_made_up_in_redis_cost_a_listing(
+    world: Any, caplog: pytest.LogCaptureFixture, *, small: bool
+) -> None:
+    # given a thousand jobs that nobody submitted, and one whose messages were lost
+    made_up = [SmallJob(job_id=f"a-{number:04}", shard_count=1) for number in range(1000)]
+    world.coordination.rebuild_open_jobs(each.job_id for each in made_up)
+    if small:
+        world.coordination.register_small_jobs(made_up, queue="fornada", window=0)
+    world.submit([ONE])
+    reconciler = world.new_reconciler()
+
+    asked = Counter[str]()
+    for _ in range(10):
+        asked += world.requests(reconciler.round)
+        assert [0] == _queued(world)
+
+    assert asked["get manifest.json"] < 20
+    assert 1 == caplog.messages.count("jobs listed as open are not in the store")
 
 
 # What is broken.

@@ -1,11 +1,11 @@
 """Predicts the same items again and again, each time split otherwise, and compares the bytes.
 
 A program, for Keras has one backend in a process, and TensorFlow's threads are set once. It is
-given an engine, its threads, and a folder of models (`NAME.keras`) with items and outputs
-(`NAME.npz`); the items of the model `photos` are the images there, of several sizes. What it runs
-is the worker's own: service, model cache, batcher, engine, reconciler;
-store and Redis are in memory. It fails with Hypothesis's example where a byte differs; else it
-prints, as JSON, the sha256 of each model's probabilities, and how often a shard was tried again.
+given an engine, its threads, how many examples to try, and a folder of models (`NAME.keras`) with
+items and outputs (`NAME.npz`); the items of the model `photos` are the images there, of several
+sizes. What it runs is the worker's own: service, model cache, batcher, engine, reconciler; store
+and Redis are in memory. It fails with Hypothesis's example where a byte differs; else it prints, as
+JSON, the sha256 of each model's probabilities, and how often a shard was tried again.
 """
 
 import itertools
@@ -62,8 +62,7 @@ _LEASE_S = 30.0
 #: What is not done by then will not be.
 _ROUNDS = 50
 _SOAKING = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-#: Each of all models.
-_EXAMPLES = 500 if _SOAKING else 15
+_SOAKED_EXAMPLES = 500
 
 #: Which way items go, how many, and how many a job or shard.
 _SHARES = st.lists(
@@ -79,12 +78,12 @@ _SHARES = st.lists(
 
 def main() -> None:
     """Take one undisturbed pass, then compare many others with it."""
-    name, threads, folder = sys.argv[1:]
+    name, threads, examples, folder = sys.argv[1:]
     deployment = _Deployment(name, threads=int(threads), folder=Path(folder))
     expected = {model: deployment.undisturbed(model) for model in deployment.items}
 
     @settings(
-        max_examples=_EXAMPLES,
+        max_examples=_SOAKED_EXAMPLES if _SOAKING else int(examples),
         deadline=None,
         derandomize=not _SOAKING,
         database=None,
@@ -326,7 +325,7 @@ class _Deployment:
             # One waits for more rows, and so has fuller tiles than the other.
             Settings(max_loaded_models=10, max_latency_s=0.002 * number),
             models=self._models,
-            build=lambda manifest, artifact: EnginePredictor(
+            build=lambda manifest, artifact, _most_items: EnginePredictor(
                 manifest,
                 artifact,
                 engine=self._engine,

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from fornada.jobs.manifest import JobManifest, ShardInput
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest, summarise
-from fornada.parallel import in_parallel
+from fornada.parallel import in_parallel, in_parallel_within
 from fornada.ranges import from_ranges, to_ranges
 from fornada.records import ItemError, ModelPin, ObjectRef
 from fornada.storage.memory import InMemoryObjectStore
@@ -237,6 +237,25 @@ def test_parallel_reads_do_not_run_far_ahead() -> None:
 
     assert len(read) <= 64
     results.close()
+
+
+def test_results_are_read_ahead_up_to_so_many_bytes_and_larger_ones_alone() -> None:
+    read: list[int] = []
+
+    def results(size_bytes: int) -> Iterator[int]:
+        read.clear()
+        return in_parallel_within(
+            lambda n: read.append(n) or n,
+            iter(range(100)),
+            size_bytes=lambda _n: size_bytes,
+            most_bytes=10,
+        )
+
+    for size_bytes, most in ((3, 3), (10, 1), (11, 1)):
+        for number, result in enumerate(results(size_bytes)):
+            assert number == result
+            assert len(read) <= number + most
+        assert 100 == len(read)
 
 
 def test_an_error_of_a_parallel_read_reaches_the_reader() -> None:

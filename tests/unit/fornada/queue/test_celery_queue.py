@@ -42,7 +42,7 @@ def test_the_arguments_that_celery_logs_do_not_show_the_callers_images() -> None
 
     # then it is carried, and what stands for it in logs is not empty: then Celery shows it itself
     with app.connection_for_read() as connection:
-        received = connection.SimpleQueue("test-arguments").get(timeout=5)
+        received = connection.SimpleQueue("test-arguments").get(timeout=60)
     args, _kwargs, _embed = received.payload
     assert [carried.model_dump(mode="json", exclude_none=True)] == args
     assert "(not shown)" == received.headers["argsrepr"]

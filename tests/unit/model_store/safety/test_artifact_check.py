@@ -191,6 +191,14 @@ def test_a_vocabulary_is_bounded_text(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_file_of_many_members_is_refused() -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        for number in range(1000):
+            archive.writestr(f"assets/text_{number}/vocabulary.txt", b"a")
+
+    assert "holds 1003 members, over 1000" in _refusal(_artifact(write=write))
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_that_occurs_twice_is_refused() -> None:
     data = _artifact(write=lambda archive: archive.writestr("config.json", "{}"))
@@ -259,6 +267,15 @@ def test_weights_that_are_not_hdf5_are_refused() -> None:
     assert "HDF5 cannot read" in _refusal(_artifact(weights=b"not hdf5"))
 
 
+def _packed_twice(file: h5py.File) -> None:
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_chunk((4,))
+    for _ in range(2):
+        creation.set_deflate(9)
+    space = h5py.h5s.create_simple((4,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, creation)
+
+
 @pytest.mark.parametrize(
     ("write", "fact"),
     [
@@ -282,8 +299,16 @@ def test_weights_that_are_not_hdf5_are_refused() -> None:
             lambda file: file.create_dataset("x", (10**9,), "f4", compression="lzf"),
             "foreign filter",
         ),
+        (
+            lambda file: file.create_dataset("x", (4,), "f4", chunks=(2**28,), maxshape=(None,)),
+            "declares 1073741872 bytes",
+        ),
+        (_packed_twice, "packs weights more than once: /x"),
     ],
-    ids=["external", "soft", "cycle", "type", "text", "columns", "file", "bomb", "filter"],
+    ids=[
+        *("external", "soft", "cycle", "type", "text", "columns", "file", "bomb", "filter"),
+        *("chunk", "twice"),
+    ],
 )
 def test_weights_that_are_not_plain_arrays_in_the_file_are_refused(
     write: Callable[[h5py.File], object], fact: str

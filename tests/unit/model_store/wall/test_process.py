@@ -72,6 +72,7 @@ def test_a_model_may_not_take_more_memory_than_the_limit(
         wall.check(large)
 
 
+@pytest.mark.timeout(30)
 def test_a_model_may_not_take_more_time_than_the_limit(request_of: Callable[..., Check]) -> None:
     slow = request_of(artifact=ArithmeticModel(output_count=2, delay_s=60))
     short = WallLimits(data_bytes=2**30, time_s=1.0)

@@ -225,9 +225,9 @@ def test_a_small_job_is_read_verified_and_purged_as_any() -> None:
     (one,) = client.submit_many([IMAGES[:3]], model="m")
 
     for each, images in ((job, IMAGES), (one, IMAGES[:3])):
-        assert "SUCCEEDED" == each.wait(timeout_s=1).state
+        assert "SUCCEEDED" == each.wait(timeout_s=60).state
         np.testing.assert_array_equal(predict(images), each.results().probabilities)
-        assert client.verify(each.id, timeout_s=1).same
+        assert client.verify(each.id, timeout_s=60).same
     assert list("abcdefghij") == job.results().item_ids
     assert {job.id, one.id} <= {status.job_id for status in client.jobs()}
     assert {job.id, one.id} <= set(client.purge(timedelta(0)))

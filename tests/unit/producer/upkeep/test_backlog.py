@@ -72,6 +72,19 @@ def test_a_job_that_is_being_submitted_is_not_there_yet(client: Client) -> None:
     assert Backlog() == client.backlog()
 
 
+def test_jobs_that_were_made_up_in_redis_are_not_looked_at(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.submit(IMAGES, model="m")
+    client._coordination.rebuild_open_jobs(f"made-up-{number}" for number in range(1000))
+    asked: list[str] = []
+    read = client._jobs.manifest
+    monkeypatch.setattr(client._jobs, "manifest", lambda job: asked.append(job) or read(job))
+
+    assert Backlog(queued=WorkCount(shards=1, items=11)) == client.backlog()
+    assert 1 == len(asked)
+
+
 def test_without_the_queue_there_is_no_telling(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from fornada import keys
 from fornada.errors import JobFailedError, UsageError, WaitTimeoutError
+from fornada.tensors import OutputTensor
 from producer.client import Client
 from producer.job import Job
 from producer.testing import in_memory_client
@@ -79,6 +80,40 @@ def test_the_first_value_that_differs_is_named(client: Client, job: Job, model: 
     )
 
 
+def test_of_several_outputs_the_one_that_differs_is_named() -> None:
+    # given a model that gives items masks and tokens, any number, and then others
+    gives = [
+        OutputTensor(name="mask", dtype="bool", shape=[2, 2], kind="tensor"),
+        OutputTensor(name="tokens", dtype="string", shape=[None], kind="tensor"),
+    ]
+    masks = {"mask": IMAGES > 8}
+    answers = [
+        {**masks, "tokens": [["a"]] * 20},
+        {**masks, "tokens": [["a"]] * 20},
+        {**masks, "tokens": [["a"]] * 19 + [["b"]]},
+        {**masks, "tokens": [["a", "b"]] * 20},
+        {"mask": IMAGES > 14, "tokens": [["a"]] * 20},
+    ]
+    found = [{"mask": IMAGES[:1] > 8, "tokens": [["a"]]}, *answers]
+    client = in_memory_client(
+        model="m", item_shape=[2, 2], outputs=gives, predict=lambda _images: found.pop(0)
+    )
+    job = client.submit(IMAGES, model="m")
+
+    assert client.verify(job.id).same
+    differences = [client.verify(job.id).first_difference for _ in answers[2:]]
+
+    assert [
+        (19, "tokens", "[0]", "a", "b"),
+        (0, "tokens", "shape", "[1]", "[2]"),
+        (2, "mask", "[0, 1]", True, False),
+    ] == [
+        (each.item, each.output, each.column, each.recorded, each.recomputed)
+        for each in differences
+        if each is not None
+    ]
+
+
 def test_a_sample_has_as_many_shards_and_the_same_ones_each_time(client: Client, job: Job) -> None:
     samples = [client.verify(job.id, sample=3) for _ in range(2)]
 
@@ -130,7 +165,7 @@ def test_another_engine_is_named(client: Client, job: Job) -> None:
     found = client.verify(job.id)
 
     assert found.same
-    assert ("abacus 1, 64 items a call", "in memory, None items a call") == found.engines
+    assert ("abacus 1, 64 items a call", "in memory") == found.engines
 
 
 def test_neither_an_open_job_nor_one_without_a_good_shard_is_verified() -> None:

@@ -241,4 +241,4 @@ def test_a_host_without_such_a_page_is_reachable(
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
 
-    assert keras_cache.reachable(f"{moto_endpoint}/no-such-bucket/", timeout_s=5)
+    assert keras_cache.reachable(f"{moto_endpoint}/no-such-bucket/", timeout_s=60)

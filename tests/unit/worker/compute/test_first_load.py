@@ -17,10 +17,13 @@ from model_store.safety.trust import Trust
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
 from model_store.wall.limits import WallLimits
-from model_store.wall.messages import Check, Passed
+from model_store.wall.messages import CallCost, Check, Passed
 from worker.compute.artifact_cache import ArtifactCache
 from worker.compute.first_load import FirstLoads
 
+_CALL_BYTES = 1000
+_CALL = CallCost(tile_items=32, peak_bytes=_CALL_BYTES, duration_s=0.1)
+_LARGER = CallCost(tile_items=64, peak_bytes=_CALL_BYTES + 1, duration_s=0.1)
 _KEYS, _OTHERS = DeploymentKeys([b"k" * 32]), DeploymentKeys([b"o" * 32])
 
 
@@ -31,6 +34,7 @@ class _Wall:
         self.asked: list[Check] = []
         self.limits: list[WallLimits] = []
         self.error: Exception | None = None
+        self.calls = [_CALL]
 
     def open(self, limits: WallLimits) -> Any:
         self.limits.append(limits)
@@ -41,7 +45,7 @@ class _Wall:
         assert np.load(request.golden_inputs).shape == (1, 2)
         if self.error is not None:
             raise self.error
-        return Passed(engine="fake 1", peak_bytes=1)
+        return Passed(engine="fake 1", peak_bytes=1, calls=self.calls)
 
 
 class _Machine:
@@ -63,15 +67,26 @@ class _Machine:
             artifact=b"artifact",
             golden_inputs=np.zeros((1, 2), np.uint8),
             golden_outputs=changed.get("outputs", np.zeros((1, 2), np.float32)),
-            check=lambda _: Passed(engine="fake 1", peak_bytes=1),
+            check=lambda _: Passed(
+                engine="fake 1", peak_bytes=1, calls=changed.get("calls", [_CALL])
+            ),
         )
 
-    def load(self, manifest: ModelManifest, keys: DeploymentKeys, **settings: Any) -> None:
+    def load(
+        self,
+        manifest: ModelManifest,
+        keys: DeploymentKeys,
+        *,
+        known_items: int | None = None,
+        **settings: Any,
+    ) -> int | None:
         (self.folder / "artifact").write_bytes(b"artifact")
-        FirstLoads(
+        return FirstLoads(
             Settings(**settings),
             models=self.models(keys),
             disk=ArtifactCache(self.folder / "cache"),
+            known_items=lambda _manifest: known_items,
+            call_bytes=_CALL_BYTES,
         ).check(manifest, self.folder / "artifact")
 
 
@@ -166,3 +181,46 @@ def test_models_that_are_only_data_need_no_wall(machine: _Machine) -> None:
     machine.load(machine.publish(DeploymentKeys()), DeploymentKeys(), engine="test")
 
     assert [] == machine.wall.asked
+
+
+def test_a_call_has_no_more_rows_than_were_tried_or_fit_into_memory(machine: _Machine) -> None:
+    believed = machine.publish(_KEYS, calls=[_CALL, _LARGER])
+    assert 32 == machine.load(believed, _KEYS)
+
+    machine.wall.calls = [_CALL, _LARGER.model_copy(update={"peak_bytes": _CALL_BYTES})]
+    tried_here = machine.publish(DeploymentKeys())
+    for _ in range(2):
+        assert 64 == machine.load(tried_here, DeploymentKeys())
+    # and a worker that has been told so, or by another worker, finds that it was tried
+    assert 64 == machine.load(tried_here, DeploymentKeys(), known_items=64)
+
+    assert [None] == [request.tile_items for request in machine.wall.asked]
+
+
+def test_rows_that_were_never_tried_are_tried_here_first(machine: _Machine) -> None:
+    manifest = machine.publish(_KEYS)
+    machine.wall.calls = [_CALL.model_copy(update={"tile_items": 256})]
+
+    for _ in range(2):
+        assert 256 == machine.load(manifest, _KEYS, known_items=256)
+
+    (request,) = machine.wall.asked
+    assert (256, "model m:1 in calls of 256 items") == (request.tile_items, request.where)
+
+
+@pytest.mark.parametrize(
+    ("changed", "known_items"),
+    [
+        ({"peak_bytes": _CALL_BYTES + 1}, None),
+        ({"duration_s": 301.0}, None),
+        ({"tile_items": 64, "peak_bytes": 2**30}, 64),
+    ],
+)
+def test_a_model_whose_calls_are_too_much_for_this_machine_goes_back(
+    machine: _Machine, changed: dict[str, Any], known_items: int | None
+) -> None:
+    call = _CALL.model_copy(update=changed)
+    manifest = machine.publish(_KEYS, calls=[_CALL, call] if known_items else [call])
+
+    with pytest.raises(ModelWallError, match=r"model m:1 takes .* s here; its jobs go back"):
+        machine.load(manifest, _KEYS, known_items=known_items)

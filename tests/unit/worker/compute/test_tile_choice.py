@@ -1,15 +1,16 @@
 """The rows of a model's calls: measured once per kind of machine, and the same for all."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fornada.errors import MessageError
+from fornada.errors import LaterVersionError, ModelDeclinedError
 from fornada.formats.rows import Rows
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
@@ -18,8 +19,7 @@ from model_store.engines.artifact.work import Work
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from model_store.testing import draft_for_test
-from worker.compute import tile_choice
-from worker.compute.tile_choice import Calibrations
+from worker.compute.tile_choice import Calibrations, TileChoice
 
 _LIGHT = Work(multiplications=10**6, weight_bytes=10**6, output_bytes=1000, operation_count=5)
 #: As of ResNet50.
@@ -155,7 +155,7 @@ def test_no_tile_of_a_heavy_model_is_compiled_to_choose_one(
     # and it is kept, for workers that would estimate otherwise
     assert 2 == ask(model, work=replace(_HEAVY, multiplications=10**8))
     manifest = _publish(memory_objects, b"weights")
-    kept = _calibrations(model, memory_objects).find(manifest)
+    kept = _calibrations(model, memory_objects).find(manifest, _HEAVY)
     assert kept is not None
     assert "estimated from its layers" == kept.summary
 
@@ -183,23 +183,65 @@ def test_two_workers_that_measure_at_once_keep_the_same_tile(*, conditional_writ
         found = list(pool.map(ask, models))
 
     # then one result holds for them and for later workers
-    kept = _calibrations(models[0], objects).find(manifest)
+    kept = _calibrations(models[0], objects).find(manifest, _LIGHT)
     assert kept is not None
     assert {kept.tile_items} == set(found)
     assert kept.tile_items in {1024, 4096}
 
 
-def test_a_malformed_calibration_is_refused(
+@pytest.mark.parametrize("conditional_writes", [True, False])
+@pytest.mark.parametrize(
+    ("changes", "work", "own"),
+    [
+        pytest.param({"tile_items": 65536}, _LIGHT, 1024, id="huge"),
+        pytest.param({"tile_items": 1}, _LIGHT, 1024, id="tiny"),
+        pytest.param({"tile_items": 64}, _HEAVY, 2, id="too large for a heavy model"),
+        pytest.param(
+            {"tile_items": 1024}, replace(_LIGHT, output_bytes=2**20), 256, id="more than fits"
+        ),
+        pytest.param({"tile_items": 10**6}, _LIGHT, 1024, id="beyond any"),
+        pytest.param({"engine": "fake 2"}, _LIGHT, 1024, id="another engine"),
+        pytest.param({"machine": "abacus, 4 cores"}, _LIGHT, 1024, id="another machine"),
+        pytest.param({"trials": [{"tile_items": 1, "item_us": 1}] * 99}, _LIGHT, 1024, id="long"),
+        pytest.param({"x" * 10**6: 1}, _LIGHT, 1024, id="not read whole"),
+        pytest.param(None, _LIGHT, 1024, id="no record"),
+    ],
+)
+def test_a_calibration_that_cannot_be_the_models_is_measured_again(
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, Any] | None,
+    work: Work,
+    own: int,
+    *,
+    conditional_writes: bool,
+) -> None:
+    # given a record that anyone wrote, who may write there
+    objects = InMemoryObjectStore(conditional_writes=conditional_writes)
+    manifest, model = _publish(objects, b"weights"), _Model(call_us=250, item_us=5)
+    workers = [_calibrations(model, objects) for _ in range(2)]
+    assert own == workers[0].tile_items(manifest, model.compile_for, work)
+    (key,) = [info.key for info in objects.list("calibrations/")]
+    good = json.loads(objects.get(key).data)
+    objects.put(key, b"\xff" if changes is None else json.dumps(good | changes).encode())
+
+    # when
+    assert [own] * 2 == [w.tile_items(manifest, model.compile_for, work) for w in workers]
+
+    # then it is replaced
+    assert "calibration not believed" in caplog.messages
+    assert own == json.loads(objects.get(key).data)["tile_items"]
+
+
+def test_a_calibration_of_a_later_release_is_left_alone(
     ask: Callable[..., int], memory_objects: InMemoryObjectStore
 ) -> None:
     model = _Model(call_us=250, item_us=5)
     ask(model)
     (key,) = [info.key for info in memory_objects.list("calibrations/")]
-    for stored in (b"{}", b'{"schema_version": 1, "tile_items": 1000000}', b"\xff"):
-        memory_objects.put(key, stored)
+    memory_objects.put(key, b'{"schema_version": 99}')
 
-        with pytest.raises(MessageError, match=key):
-            ask(model)
+    with pytest.raises(LaterVersionError, match=key):
+        ask(model)
 
 
 def test_the_measurements_are_told(memory_objects: InMemoryObjectStore) -> None:
@@ -214,12 +256,26 @@ def test_the_measurements_are_told(memory_objects: InMemoryObjectStore) -> None:
 
 def test_a_setting_holds_without_measuring(memory_objects: InMemoryObjectStore) -> None:
     model = _Model(call_us=250, item_us=5)
-    choose = tile_choice.tile_chooser(
-        Settings(max_batch_size=7),
-        objects=memory_objects,
-        decide=lambda _, data: data,
-        engine=SimpleNamespace(name="fake 1", tolerance=0.0),
-    )
+    manifest = _publish(memory_objects, b"weights")
+    choice = TileChoice(Settings(max_batch_size=7), kept=_calibrations(model, memory_objects))
 
-    assert 7 == choose(_publish(memory_objects, b"weights"), model.compile_for, _LIGHT)
+    assert 7 == choice.known_items(manifest)
+    assert 7 == choice.chooser(32)(manifest, model.compile_for, _LIGHT)
     assert [] == model.compiled
+
+
+@pytest.mark.parametrize(("most_items", "expected"), [(4096, 1024), (256, 256), (32, 32), (8, 8)])
+def test_no_call_has_more_rows_than_may_be_made_here(
+    memory_objects: InMemoryObjectStore, most_items: int, expected: int
+) -> None:
+    model = _Model(call_us=250, item_us=5)
+    manifest = _publish(memory_objects, b"weights")
+    choice = TileChoice(Settings(), kept=_calibrations(model, memory_objects))
+
+    assert choice.known_items(manifest) is None
+    assert expected == choice.chooser(most_items)(manifest, model.compile_for, _LIGHT)
+    assert expected == choice.known_items(manifest)
+    assert all(tile <= most_items for tile in model.compiled)
+    # and what another worker chose meanwhile is not taken untried
+    with pytest.raises(ModelDeclinedError, match=f"called with {expected} rows, and 4 were tried"):
+        choice.chooser(4)(manifest, model.compile_for, _LIGHT)

@@ -74,6 +74,26 @@ def test_a_version_1_group_is_found_by_its_name(groups: Path) -> None:
     assert 2 == hardware.granted_cores()
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"memory.max": "max\n"}, None),
+        ({"memory.max": "2000000\n", "shop/memory.max": "1000000\n"}, 1_000_000),
+        ({"memory/shop/memory.limit_in_bytes": "3000000\n"}, 3_000_000),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+    ],
+)
+def test_memory_is_the_least_of_the_machines_and_the_groups(
+    groups: Path, limits: dict[str, str], expected: int | None
+) -> None:
+    _write(groups.parent / "self", "4:memory:/shop\n0::/shop\n")
+    for name, text in limits.items():
+        _write(groups / name, text)
+
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert (expected or installed) == hardware.granted_memory_bytes()
+
+
 def test_a_group_outside_the_mount_is_ignored(groups: Path) -> None:
     _write(groups.parent / "self", "0::/../elsewhere\n")
     _write(groups.parent / "elsewhere" / "cpu.max", "100000 100000\n")
