@@ -73,7 +73,7 @@ def check(outputs: dict[str, Any], numbers: list[int]) -> None:
 
 
 def test_jobs_and_calls_give_the_same_bytes_however_they_are_cut(client: Any) -> None:
-    for items_per_shard in (1, 3, 5):
+    for items_per_shard in (1, 3):
         job = client.submit(inputs(), model="several", items_per_shard=items_per_shard)
         assert ("PARTIAL", 3) == (job.wait(_TIMEOUT_S).state, job.status().items_ok)
         results = job.results()
@@ -91,6 +91,8 @@ def test_failed_items_of_several_inputs_are_run_again(client: Any) -> None:
 
     again = client.retry_failed(job.id)
 
+    # What could not be read at submission is not.
     assert "FAILED" == again.wait(_TIMEOUT_S).state
-    assert BAD.keys() == again.results(partial=True).errors.keys() | BAD.keys()
+    results = again.results(partial=True)
+    assert (["1"], [0]) == (results.item_ids, list(results.errors))
     assert [("safetensors", 1)] == [(s.format, s.item_count) for s in again.manifest.shards]
