@@ -173,6 +173,7 @@ def _compare_output(
     ids = list(compress(item_ids, usable))
     largest, mean = _changes(_chosen(first.rows, usable), _chosen(second.rows, usable))
     has_classes, is_open = kind in CLASS_KINDS, first.output.is_open
+    has_values = kind == "values" and first.output.dtype != "string"
     one, other = (np.zeros((0, 0)) if is_open else r.matrix[usable] for r in (first, second))
     divergence = _divergence(one, other, kind)
     return OutputComparison(
@@ -188,7 +189,7 @@ def _compare_output(
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
         classes=list(_by_class(first, second, usable)) if has_classes else [],
-        values=list(_by_value(one, other, first.classes)) if kind == "values" else [],
+        values=list(_by_value(one, other, first.classes)) if has_values else [],
         cosine_distances=_cosine_distances(one, other, ids) if kind == "embedding" else None,
     )
 
@@ -238,13 +239,12 @@ def _chosen(column: Column, usable: NDArray[np.bool_]) -> Column:
 def _changes(one: Column, other: Column) -> tuple[NDArray[np.float64], float]:
     """The largest absolute change of each item, float64 [items], and the mean of all numbers."""
     if isinstance(one, list) or isinstance(other, list):
-        changes = [_change(*pair).ravel() for pair in zip(one, other, strict=True)]
-    else:
-        changes = [*_change(one, other.reshape(one.shape)).reshape(len(one), -1)]
-    largest = np.array([change.max(initial=0) for change in changes], np.float64)
-    count = sum(change.size for change in changes)
-    total = sum(float(change.sum(dtype=np.float64)) for change in changes)
-    return largest, total / max(1, count)
+        changes = [_change(*pair) for pair in zip(one, other, strict=True)]
+        largest = np.array([change.max(initial=0) for change in changes], np.float64)
+        count = sum(change.size for change in changes)
+        return largest, sum(float(change.sum()) for change in changes) / max(1, count)
+    change = _change(one, other.reshape(one.shape)).reshape(len(one), -1)
+    return change.max(axis=1, initial=0), float(change.sum(dtype=np.float64)) / max(1, change.size)
 
 
 def _change(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -82,8 +83,8 @@ class Rows:
     model: str
 
     def __post_init__(self) -> None:
-        names = [column.name for column in self.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(column.name for column in self.columns)
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             raise UsageError(
                 f"{self.model} gives several columns named {', '.join(twice)}; use --format "

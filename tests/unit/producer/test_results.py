@@ -159,9 +159,7 @@ def test_results_that_memory_has_no_room_for_say_how_to_read_them() -> None:
         created_at=datetime(2026, 11, 29, tzinfo=UTC),
     )
 
-    with pytest.raises(
-        UsageError, match=r"'o' of job job is 1073741824.0 GiB, .* read shard_r"
-    ):
+    with pytest.raises(UsageError, match=r"'o' of job job is 1073741824.0 GiB, .* read shard_r"):
         Results.of(manifest, [])
 
 
