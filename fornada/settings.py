@@ -246,8 +246,9 @@ class Settings(BaseModel):
         check_redis_scheme(self.redis_url.get_secret_value())
         endpoint = self.s3_endpoint_url
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            # Without the URL, which may hold a password.
             raise ConfigError(
-                f"FORNADA_S3_ENDPOINT_URL is {endpoint!r}; begin it with http:// or https://"
+                "FORNADA_S3_ENDPOINT_URL is not the URL of a store; begin it with http:// or https://"
             )
 
 

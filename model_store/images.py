@@ -86,10 +86,29 @@ def with_images(taken: InputTensor, options: ImageOptions | None, *, where: str)
     image = ImagePreprocessing(**{**dict(base), **stated})
     if None in shape and image.resize != "none":
         raise UsageError(
-            f"{where} takes images of any size ({taken}), and resize is {image.resize}; give the "
-            "size, too"
+            f"{where} takes images of any size ({taken}), and resize is {image.resize}; "
+            "publish it with a size"
         )
     return taken.model_copy(update={"shape": shape, "image": image})
+
+
+def all_with_images(
+    inputs: Sequence[InputTensor], options: ImageOptions, *, where: str
+) -> list[InputTensor]:
+    """The inputs, of which those that are images say how image files become their items.
+
+    Raises:
+        UsageError: None is, or the options do not fit them.
+    """
+    if not any(map(has_images, inputs)):
+        takes = ", ".join(str(tensor) for tensor in inputs)
+        raise UsageError(
+            f"{where} takes {takes}, which are not images; leave out the options for images"
+        )
+    return [
+        with_images(tensor, options, where=where) if has_images(tensor) else tensor
+        for tensor in inputs
+    ]
 
 
 def set_image(
@@ -102,16 +121,10 @@ def set_image(
             for which the golden batch would have to be made again.
         StoreError: The store cannot be reached or refuses.
     """
-    images = [tensor for tensor in manifest.inputs if has_images(tensor)]
-    if not images:
-        takes = ", ".join(str(tensor) for tensor in manifest.inputs)
-        raise UsageError(f"{manifest} takes {takes}, which are not images")
-    inputs = [
-        with_images(tensor, options, where=str(manifest)) if tensor in images else tensor
-        for tensor in manifest.inputs
-    ]
+    inputs = all_with_images(manifest.inputs, options, where=str(manifest))
     if inputs == manifest.inputs:
-        raise UsageError(f"images of {manifest} are so already: {images[0].image}")
+        (image, *_) = (tensor.image for tensor in inputs if tensor.image is not None)
+        raise UsageError(f"images of {manifest} are so already: {image}")
     golden = manifest.golden
     items = from_golden(models.fetch(golden.inputs), manifest.inputs, where=golden.inputs.key)
     for tensor, old, shape in zip(inputs, manifest.inputs, items.shapes, strict=True):

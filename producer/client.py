@@ -18,9 +18,9 @@ from fornada.queue.interface import Sender
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
-from fornada.tensors import Resize
 from fornada.trust.deployment_keys import DeploymentKeys
 from fornada.trust.input_prefixes import InputPrefixes
+from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
 from producer.call_outputs import outputs_of
@@ -120,7 +120,7 @@ class Client(Jobs):
         max_failed: int | str | None = None,
         strict: bool = False,
         tags: Mapping[str, str] | None = None,
-        resize: Resize | None = None,
+        image: ImageOptions | None = None,
         columns: Mapping[str, Columns] | None = None,
         id_column: str | None = None,
     ) -> Job:
@@ -143,8 +143,8 @@ class Client(Jobs):
                 is FAILED; without it, PARTIAL as long as one item has a result.
             strict: Refuse everything for one bad item; by default it fails alone, in the job.
             tags: Kept with the job.
-            resize: How images get the model's size: `stretch`, `crop`, `pad` or `none`; by default
-                as the model's manifest says.
+            image: How image files become items, where that is to differ from what the model's
+                manifest says, such as `{"resize": "crop", "interpolation": "bicubic"}`.
             columns: Input -> the column of a table or data frame, or the key of a row, that it is;
                 by default the one of its name. In files, several columns of a table may be one
                 input's values, side by side.
@@ -169,7 +169,7 @@ class Client(Jobs):
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
-            resize=resize,
+            image=image,
             columns=columns,
             id_column=id_column,
         )
@@ -184,7 +184,7 @@ class Client(Jobs):
         deadline_s: float | None = None,
         max_failed: int | str | None = None,
         strict: bool = False,
-        resize: Resize | None = None,
+        image: ImageOptions | None = None,
         columns: Mapping[str, Columns] | None = None,
         id_column: str | None = None,
     ) -> list[Job]:
@@ -198,7 +198,7 @@ class Client(Jobs):
             deadline_s: As in `submit`, counted from the same moment for all.
             max_failed: As in `submit`, of each job's own items.
             strict: As in `submit`.
-            resize: As in `submit`.
+            image: As in `submit`.
             columns: As in `submit`.
             id_column: As in `submit`.
 
@@ -218,7 +218,7 @@ class Client(Jobs):
             deadline_s=deadline_s,
             max_failed=max_failed,
             strict=strict,
-            resize=resize,
+            image=image,
             columns=columns,
             id_column=id_column,
         )

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from fornada.jobs.items import blank_column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
+from fornada.jobs.table_items import row_ids
 from fornada.parallel import in_parallel_within
 from producer.item_results import ShardResult
 
@@ -70,6 +72,11 @@ class ShardReader:
                 are_all=spec.selected is None,
                 where=spec.item_ids.key,
             )
+        if spec.format == "parquet":
+            fetch = partial(self._jobs.inputs.read, self._manifest)
+            ids = row_ids(self._manifest, spec, fetch=fetch)
+            if ids is not None:
+                return ids
         if spec.format == "image":
             return [spec.objects[position].key for position in spec.positions]
         first_number = self._starts[shard] if spec.first_item is None else spec.first_item

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 from fornada.commands.doctor.finding import Finding
 from fornada.errors import MissingExtraError
+from fornada.formats.images import missing_decoders
+from fornada.formats.images.kinds import ImageKind
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
@@ -39,21 +42,35 @@ def model_checks(settings: Settings, ref: str | None) -> Iterator[Finding]:
     objects = open_store(settings)
     models = ModelStore(objects=objects, trust=Trust.from_settings(settings))
     refs = [ref] if ref else models.names()
-    if not refs:
-        yield Finding(
-            check="model", status="skip", detail="none is published; `fornada train` publishes one"
-        )
-        return
     try:
         require_engine(settings.engine)
     except MissingExtraError as exc:
         yield Finding(check="model", status="skip", detail=f"only workers load models: {exc}")
+        return
+    yield _images()
+    if not refs:
+        yield Finding(
+            check="model", status="skip", detail="none is published; `fornada train` publishes one"
+        )
         return
     engine = open_engine(settings.engine, threads=threads)
     # Nothing measured here is kept, so there is nothing to decide.
     kept = calibrations(objects=objects, decide=lambda _, data: data, engine=engine)
     for name in refs:
         yield from _load_and_predict(settings, models, name, engine, kept)
+
+
+def _images() -> Finding:
+    """The kinds of image file that a worker on this machine decodes."""
+    missing = missing_decoders()
+    decoded = [kind for kind in get_args(ImageKind) if kind not in missing]
+    lacks = [f"{kind}: {what}" for kind, what in missing.items()]
+    return Finding(
+        check="images",
+        # HEIC is an extra of its own.
+        status="warn" if missing.keys() - {"HEIC"} else "ok",
+        detail="; ".join([f"a worker here decodes {', '.join(decoded) or 'none'}", *lacks]),
+    )
 
 
 def _load_and_predict(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from fornada.coordination.redis import RedisCoordination
 from fornada.coordination.signed import SignedDecisions
 from fornada.errors import BrokerError, FornadaError
 from fornada.events import LOGGED, Events, WorkerStarted, WorkerStopped
+from fornada.formats.images import DecoderPool
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
@@ -84,7 +84,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     models = _model_cache(shared, concurrency)
     activity = Activity()
     app = celery_app.create_app(settings, on_message=activity.take, events=events)
-    decoders = ThreadPoolExecutor(threads, thread_name_prefix="decoder")
+    decoders = DecoderPool(threads)
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
     watchdog = Watchdog(
@@ -93,7 +93,7 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
         # What calls took would be kept for the next ones: 150 MB of a MobileNet.
-        on_idle=partial(release_memory, dropped=False),
+        on_idle=partial(release_memory, collect=False),
     )
     celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
     celery_app.add_growth(app, concurrency)
@@ -184,7 +184,7 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
     )
 
 
-def _service(shared: _Shared, models: ModelCache, decoders: Executor) -> ShardService:
+def _service(shared: _Shared, models: ModelCache, decoders: DecoderPool) -> ShardService:
     deadline_s = shared.settings.shard_deadline_s
     return ShardService(
         shared.settings,

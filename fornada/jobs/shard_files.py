@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from typing import NamedTuple
@@ -11,7 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fornada.errors import InputError, IntegrityError, MissingExtraError, ObjectNotFoundError
-from fornada.formats.images import check_image_input, decode_item, has_ignored_orientation
+from fornada.formats.images import (
+    DecoderPool,
+    check_image_input,
+    decode_item,
+    has_ignored_orientation,
+)
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.formats.tar import Span, parse_index, tar_members
@@ -21,6 +26,8 @@ from fornada.parallel import in_parallel
 from fornada.records import ItemError, ObjectRef
 from fornada.tensors import InputTensor
 
+#: Where a decoder is missing: no one else knows what each worker has.
+_REMEDY = "with every worker, then run: fornada jobs retry-failed"
 #: Most files of an archive to read one by one.
 _MOST_SINGLE_READS = 64
 
@@ -45,7 +52,7 @@ class ImageFiles:
     #: What error messages call them.
     names: Sequence[str]
 
-    def decoded(self, taken: InputTensor, *, pool: Executor | None) -> Decoded:
+    def decoded(self, taken: InputTensor, *, pool: DecoderPool | None) -> Decoded:
         """The items of type `taken`.
 
         Args:
@@ -66,11 +73,16 @@ class ImageFiles:
             if isinstance(content, str):
                 return content, False
             data = bytes(content)
+            memory = nullcontext() if pool is None else pool.memory_for(data)
             try:
-                item = decode_item(data, taken=taken, where=where)
-            except (InputError, MissingExtraError) as exc:
+                with memory:
+                    item = decode_item(data, taken=taken, where=where)
+                    turned = taken.image is not None and taken.image.exif
+                    ignores = not turned and has_ignored_orientation(data)
+            except MissingExtraError as exc:
+                return f"{exc} {_REMEDY}", False
+            except InputError as exc:
                 return str(exc), False
-            ignores = not (taken.image and taken.image.exif) and has_ignored_orientation(data)
             if rows is None:
                 return item, ignores
             rows[index] = item

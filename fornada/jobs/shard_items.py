@@ -1,12 +1,12 @@
 """Fetch and check a shard's items, and tell which cannot be predicted."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
 
 from fornada.errors import InputError
+from fornada.formats.images import DecoderPool
 from fornada.formats.items import fitted_shape
 from fornada.formats.npy import from_npy
 from fornada.formats.tensor_file import Column, from_tensor_file
@@ -39,7 +39,7 @@ def fetch_items(manifest: JobManifest, shard: ShardInput, *, jobs: JobStore) -> 
 
 
 def decode_items(
-    fetched: Items | ImageFiles, manifest: JobManifest, *, pool: Executor | None = None
+    fetched: Items | ImageFiles, manifest: JobManifest, *, pool: DecoderPool | None = None
 ) -> Decoded:
     """The items that were fetched; files are decoded by the threads of `pool`, if there is one.
 

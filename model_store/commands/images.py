@@ -15,49 +15,66 @@ from model_store.images import LOADERS, ImageOptions, set_image
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
-_OPTIONS = (
-    click.option(
+#: Each option, and what it is by default where the model is new.
+_OPTIONS: tuple[tuple[str, dict[str, Any], str, str | None], ...] = (
+    (
         "--image-size",
-        metavar="HEIGHTxWIDTH",
-        help="The size of images, where the model takes any: 224x224.",
+        {"metavar": "HEIGHTxWIDTH"},
+        "The size of images, where the model takes any: 224x224.",
+        None,
     ),
-    click.option(
+    (
         "--resize",
-        type=click.Choice(get_args(Resize)),
-        help="How images get the model's size. By default stretch.",
+        {"type": click.Choice(get_args(Resize))},
+        "How images get the model's size.",
+        "stretch",
     ),
-    click.option(
+    (
         "--interpolation",
-        type=click.Choice(get_args(Interpolation)),
-        help="By default bilinear; nearest with --like load_img, as in Keras.",
+        {"type": click.Choice(get_args(Interpolation))},
+        "How pixels are computed from their neighbours.",
+        "bilinear; nearest with --like load_img, as in Keras",
     ),
-    click.option(
+    (
         "--antialias/--no-antialias",
-        default=None,
-        help="Average over all pixels when shrinking. Off by default.",
+        {"default": None},
+        "Average over all pixels when shrinking.",
+        "off",
     ),
-    click.option(
+    (
         "--exif/--no-exif",
-        default=None,
-        help="Turn photographs upright. Off by default, as in Keras's loaders.",
+        {"default": None},
+        "Turn photographs upright.",
+        "off, as in Keras's loaders",
     ),
-    click.option(
+    (
         "--like",
-        type=click.Choice(LOADERS),
-        help="The function of keras.utils that loaded images in training. By default "
-        "image_dataset_from_directory.",
+        {"type": click.Choice(LOADERS)},
+        "The function of keras.utils that loaded images in training.",
+        "image_dataset_from_directory",
     ),
 )
 
 
-def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command, which gets them as `**image`; see `given_image`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def image_options(
+    *, of_new_model: bool = False, with_size: bool = True
+) -> Callable[[Callable[..., Any]], Any]:
+    """Options for a command, which gets them as `**image`; see `given_image`.
+
+    Those left out keep what the model has; one that is new has defaults, which the help says.
+    """
+    options = _OPTIONS if with_size else _OPTIONS[1:]
+
+    def add(command: Callable[..., Any]) -> Any:
+        for names, how, text, default in reversed(options):
+            said = f"{text} By default {default}." if default and of_new_model else text
+            command = click.option(names, help=said, **how)(command)
+        return command
+
+    return add
 
 
-def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
+def given_image(*, image_size: str | None = None, **image: Any) -> ImageOptions | None:
     """What the options of `image_options` say; `None` if none is given.
 
     Raises:
@@ -76,7 +93,7 @@ def given_image(*, image_size: str | None, **image: Any) -> ImageOptions | None:
 
 @click.command("set-image")
 @click.argument("model", metavar="NAME[:VERSION|@ALIAS]")
-@image_options
+@image_options()
 @click.option("--promote", metavar="ALIAS", help="Point this alias at the new version.")
 @JSON_OPTION
 def set_image_command(model: str, promote: str | None, as_json: bool, **image: Any) -> None:  # noqa: FBT001 - click passes flags by name

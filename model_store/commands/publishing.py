@@ -59,7 +59,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="[OLD=]NAME",
     help="The output's name, of several repeatable. By default Keras's.",
 )
-@image_options
+@image_options(of_new_model=True)
 @click.option(
     "--fill",
     type=float,

@@ -9,7 +9,7 @@ from typing import Any
 
 from fornada.errors import ConfigError, ModelRefusedError, error_line
 from fornada.storage.interface import Content
-from model_store.engines.artifact import activations, building
+from model_store.engines.artifact import activations, building, compile_state
 from model_store.engines.artifact.archive import without_nested_compile_configs, write_normalised
 from model_store.engines.keras_exact import in_float64
 from model_store.engines.keras_setup import Backend, import_keras
@@ -25,7 +25,8 @@ def save_model(model: Any, path: Path) -> None:
     that Keras writes are removed. Keras numbers automatic layer names (`dense`, `dense_1`, …), so
     two models built in one process differ unless their layers are named. Other releases of Keras or
     HDF5 may write other bytes. TensorFlow's functions as activations become Keras's
-    (`artifact.activations`).
+    (`artifact.activations`); a loss or metric without a name is left out
+    (`artifact.compile_state`).
 
     Raises:
         LocalDiskError: The temporary folder is full or not writable.
@@ -34,9 +35,13 @@ def save_model(model: Any, path: Path) -> None:
         # An archive of its own would be held in memory.
         model.save(folder, zipped=False)
         own = activations.own_names(model)
-        write_normalised(
-            folder, path, change=lambda config: activations.with_keras_activations(config, keep=own)
-        )
+
+        def change(config: Any) -> Any:
+            changed = activations.with_keras_activations(config, keep=own)
+            compile_state.drop_unnamed(changed)
+            return changed
+
+        write_normalised(folder, path, change=change)
 
 
 def dump_model(model: Any) -> bytes:

@@ -12,6 +12,7 @@ from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
+from model_store.engines.keras_graph import forget_gradients, without_graph
 from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import (
@@ -90,6 +91,7 @@ def compile_predict(
         traced = tensorflow.function(forward, autograph=False)
         with memory_errors():
             compiled = traced.get_concrete_function(*signature)
+        forget_gradients(compiled.graph)
         shapes = [_sides(output) for output in compiled.structured_outputs]
     except MemoryError:
         raise
@@ -207,7 +209,8 @@ def _call(compiled: Any, tensorflow: Any) -> Callable[[list[Any]], Sequence[Any]
     operation = tensorflow.raw_ops.StatefulPartitionedCall
     captured = list(compiled.captured_inputs)
     dtypes = [output.dtype for output in compiled.structured_outputs]
-    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=compiled)
+    function = without_graph(compiled)
+    return lambda tensors: operation(args=[*tensors, *captured], Tout=dtypes, f=function)
 
 
 #: EIGEN_MAX_ALIGN_BYTES; TensorFlow aborts the process on memory with less alignment.

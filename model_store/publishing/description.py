@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fornada.memory import release_memory
-from model_store.engines.artifact import activations
+from model_store.engines.artifact import activations, compile_state
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.keras_file import load_model
 from model_store.engines.keras_predict import forget_dropped_models
@@ -36,8 +36,9 @@ def describe(request: Describe) -> Described:
     artifact, folder, where = Path(request.artifact), Path(request.folder), request.where
     golden = None if request.golden is None else read_arrays(Path(request.golden))
     stated = Stated(**request.stated)
+    named = compile_state.named_alone(artifact, folder, where=where)
     model = load_model(
-        artifact,
+        named,
         where=where,
         allowed_objects=request.allowed_objects,
         functions=activations.tensorflow_functions(),
@@ -65,14 +66,15 @@ def describe(request: Describe) -> Described:
     # It would be in memory together with the one that is read back.
     del model
     forget_dropped_models()
-    release_memory(dropped=True)
+    release_memory(collect=True)
     # Keras could not load TensorFlow's activations again; the golden batch compares what the
     # model gives with both.
-    published = activations.published(artifact, folder)
+    published = activations.published(named, folder)
     return Described(
         artifact=str(published),
         inputs=takes,
         outputs=tensors,
         hints={given.tensor.name: given.hint for given in gives if given.hint is not None},
+        dropped=None if named is artifact else compile_state.DROPPED,
         packages=packages(),
     )

@@ -86,6 +86,8 @@ def publish_file(
         for given in found.outputs:
             if given.name in found.hints:
                 log.warning("; ".join([f"{where} gives {given}", found.hints[given.name]]))
+        if found.dropped is not None:
+            log.warning("; ".join([f"{where} is compiled with code", found.dropped]))
         return publish_checked(
             ModelDraft(
                 name=name,

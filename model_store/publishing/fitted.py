@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fornada import logs
 from fornada.errors import FornadaError, InputError, ModelError, ModelRefusedError, error_line
 from fornada.formats.rows import Rows
+from model_store.engines.artifact.archive import read_config
+from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
 from model_store.golden_batch import to_golden
 from model_store.manifest import ModelDraft, ModelManifest
@@ -18,6 +21,8 @@ from model_store.publishing.checked import publish_checked
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.limits import WallLimits
+
+log = logs.get_logger(__name__)
 
 _TEST_BATCH_ITEMS = 256
 
@@ -98,6 +103,8 @@ def publish_fitted(
     with scratch_folder() as folder:
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
+        if fitted.model.compiled and read_config(artifact).get("compile_config") is None:
+            log.warning("; ".join([f"{where} is compiled with code", DROPPED]))
         (folder / "inputs").write_bytes(to_golden(inputs, draft.inputs))
         (folder / "outputs").write_bytes(to_golden(outputs, draft.outputs))
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))

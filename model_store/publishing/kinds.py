@@ -1,13 +1,15 @@
 """What kind of numbers a model gives: its last layers, loss and golden outputs tell."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.tensors import Kind
 from model_store.engines.keras_setup import import_keras
@@ -109,7 +111,34 @@ def find_kind(
     kind = _class_kind(rows, squashed, loss)
     if kind is None and _is_embedding(rows, loss, has_names=has_names):
         kind = "embedding"
-    return Finding(kind=kind) if kind else Finding(kind="values", hint=_hint(rows, squashed, loss))
+    if kind:
+        return Finding(kind=kind)
+    ended_with = partial(_ended_with, model, number)
+    return Finding(kind="values", hint=_hint(rows, squashed, loss, ended_with))
+
+
+def check_probabilities(model: Any, outputs: Array, kind: Kind, *, number: int, where: str) -> None:
+    """Check the golden outputs of an output, a kind of probabilities that is stated.
+
+    Args:
+        model: The Keras model that gave them.
+        outputs: [items, *shape].
+        kind: What is stated.
+        number: The output's place among the model's outputs.
+        where: The model, for messages.
+
+    Raises:
+        UsageError: Some are below 0 or above 1.
+    """
+    numbers = outputs.astype(np.float64)
+    rows = numbers[np.isfinite(numbers)]
+    if ((rows >= -_TOLERANCE) & (rows <= 1 + _TOLERANCE)).all():
+        return
+    remedy = _ended_with(model, number, is_sigmoid=kind != "probabilities")
+    raise UsageError(
+        f"{where} gives numbers from {rows.min():.3g} to {rows.max():.3g}, and {kind} needs "
+        f"numbers from 0 to 1; if they are logits, {remedy}"
+    )
 
 
 def _class_kind(rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> Kind | None:
@@ -133,18 +162,31 @@ def _is_embedding(rows: NDArray[np.float64], loss: Loss, *, has_names: bool) -> 
     return width > 1 and (is_wide or loss.is_of_embeddings)
 
 
-def _hint(rows: NDArray[np.float64], squashed: str | None, loss: Loss) -> str | None:
+def _hint(
+    rows: NDArray[np.float64],
+    squashed: str | None,
+    loss: Loss,
+    ended_with: Callable[..., str],
+) -> str | None:
     of_one = rows.shape[1] == 1
     if squashed == "softmax" and of_one:
         return "a softmax of one number is always 1; for two classes, end it with a sigmoid"
     if not loss.from_logits or squashed is not None:
         return None
     is_sigmoid = "binary" in loss.name or of_one
-    layer = 'Activation("sigmoid")' if is_sigmoid else "Softmax()"
     return (
         "its loss has from_logits=True, so these are logits, which have no labels; for "
-        f"probabilities and labels publish keras.Sequential([model, keras.layers.{layer}])"
+        f"probabilities and labels {ended_with(is_sigmoid=is_sigmoid)}"
     )
+
+
+def _ended_with(model: Any, number: int, *, is_sigmoid: bool) -> str:
+    """What to publish in place of a model that gives logits."""
+    layer = 'keras.layers.Activation("sigmoid")' if is_sigmoid else "keras.layers.Softmax()"
+    if graph_of(model) is None:
+        return f"publish keras.Sequential([model, {layer}])"
+    # A Sequential model would take float32, whatever this one takes.
+    return f"publish keras.Model(model.inputs, {layer}(model.outputs[{number}]))"
 
 
 def _is_one(values: NDArray[np.float64]) -> bool:

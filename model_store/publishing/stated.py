@@ -9,6 +9,7 @@ from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.formats.rows import Rows
 from fornada.tensors import (
+    CLASS_KINDS,
     THRESHOLD_KINDS,
     Dtype,
     InputTensor,
@@ -18,7 +19,7 @@ from fornada.tensors import (
     text_of,
 )
 from model_store.images import ImageOptions, has_images, with_images
-from model_store.publishing.kinds import Finding, Loss, find_kind
+from model_store.publishing.kinds import Finding, Loss, check_probabilities, find_kind
 from model_store.signature import GivenOutput, Signature
 
 Side = Literal["inputs", "outputs"]
@@ -132,7 +133,8 @@ class Stated:
             where: The model, for messages.
 
         Raises:
-            UsageError: A name, kind, classes or threshold do not fit them.
+            UsageError: A name, kind, classes or threshold do not fit them, or one gives no
+                probabilities.
         """
         known = [given.name for given in signature.outputs]
         names = _renamed(self.output_name, known, "output")
@@ -176,6 +178,8 @@ class Stated:
                 has_names=classes is not None,
                 computes_floats="float" in given.dtype,
             )
+        elif kind in CLASS_KINDS:
+            check_probabilities(model, outputs, cast("Kind", kind), number=number, where=where)
         tensor = OutputTensor(
             name=name,
             dtype=cast("Dtype", stored_dtype(given.dtype)),

@@ -39,13 +39,14 @@ _MAX_MEMBERS = 1000
 _MAX_WEIGHT_OBJECTS = 100_000
 _MAX_WEIGHT_DEPTH = 64
 
-_CONFIG = "config.json"
+#: The member with the configuration.
+CONFIG = "config.json"
 #: The member with the weights.
 WEIGHTS = "model.weights.h5"
 _VOCABULARY = "vocabulary.txt"
-_MEMBERS = {"metadata.json", _CONFIG, WEIGHTS}
+_MEMBERS = {"metadata.json", CONFIG, WEIGHTS}
 #: What zipfile raises on damaged, encrypted or truncated files.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 #: What a folder answers to names that no file system takes.
 _BAD_NAMES = {errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
 _PIECE_BYTES = 1024 * 1024
@@ -83,6 +84,23 @@ def open_archive(artifact: Content) -> zipfile.ZipFile:
 
 
 @contextmanager
+def checked_archive(artifact: Content, *, where: str) -> Iterator[zipfile.ZipFile]:
+    """The archive of a `.keras` file, whose members have the names and sizes of one.
+
+    Raises:
+        ModelRefusedError: They have not.
+    """
+    size_bytes = content_size_bytes(artifact)
+    if size_bytes > MAX_ARTIFACT_BYTES:
+        raise refusal(where, f"has {size_bytes} bytes, more than {MAX_ARTIFACT_BYTES}")
+    with _readable(where):
+        archive = open_archive(artifact)
+    with archive:
+        _check_members(archive, where, size_bytes=size_bytes)
+        yield archive
+
+
+@contextmanager
 def unpacked(
     artifact: Content,
     *,
@@ -103,16 +121,10 @@ def unpacked(
         MissingExtraError: h5py, which comes with Keras, is not installed.
         LocalDiskError: The temporary folder is full or not writable.
     """
-    size_bytes = content_size_bytes(artifact)
-    if size_bytes > MAX_ARTIFACT_BYTES:
-        raise refusal(where, f"has {size_bytes} bytes, more than {MAX_ARTIFACT_BYTES}")
     with scratch_folder() as folder:
-        with _readable(where):
-            archive = open_archive(artifact)
-        with archive:
-            _check_members(archive, where, size_bytes=size_bytes)
+        with checked_archive(artifact, where=where) as archive:
             with _readable(where):
-                config = archive.read(_CONFIG)
+                config = archive.read(CONFIG)
                 _check_vocabularies(archive, where)
             used = check_config(
                 config,
@@ -139,7 +151,7 @@ def _readable(where: str) -> Iterator[None]:
         yield
     except ModelRefusedError:
         raise
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise refusal(where, f"is not a readable .keras (zip) file: {error_line(exc)}") from exc
 
 
@@ -177,7 +189,7 @@ def _check_members(archive: zipfile.ZipFile, where: str, *, size_bytes: int) -> 
             )
     if len(set(names)) != len(names):
         raise refusal(where, f"holds a member twice: {sorted(names)}")
-    for name in (_CONFIG, WEIGHTS):
+    for name in (CONFIG, WEIGHTS):
         if name not in names:
             raise refusal(where, f"has no {name}")
     for info in members:

@@ -67,6 +67,8 @@ class Described(Record):
     outputs: list[OutputTensor]
     #: What the publisher should know about outputs, by name.
     hints: dict[str, str] = Field(default_factory=dict)
+    #: What of the file is not published, and why.
+    dropped: str | None = None
     #: Versions of the packages that loaded it.
     packages: dict[str, str]
 

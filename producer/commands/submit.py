@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from csv import reader
-from typing import get_args
+from typing import Any
 
 import click
 
 from fornada.commands.output import JSON_OPTION, say
 from fornada.errors import UsageError
-from fornada.tensors import Resize
+from model_store.commands.images import given_image, image_options
 from producer.commands.opening import client_from_env
 from producer.commands.options import TIMEOUT_OPTION
 from producer.commands.view import finish, print_status, watch
@@ -40,11 +40,6 @@ from producer.inputs.interface import Selection
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only these files; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out; repeatable.")
 @click.option(
-    "--resize",
-    type=click.Choice(get_args(Resize)),
-    help="How images get the model's size. By default as its manifest says.",
-)
-@click.option(
     "--column",
     "columns",
     multiple=True,
@@ -52,6 +47,7 @@ from producer.inputs.interface import Selection
     help="The column of a table that is an input, or several side by side; repeatable.",
 )
 @click.option("--id-column", metavar="COLUMN", help="The column of a table with the items' ids.")
+@image_options(with_size=False)
 @click.option("--wait", "wait", is_flag=True, help="Wait until the job ends.")
 @TIMEOUT_OPTION
 @JSON_OPTION
@@ -66,12 +62,12 @@ def submit(  # noqa: PLR0917 - click passes options by name
     strict: bool,  # noqa: FBT001
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    resize: Resize | None,
     columns: tuple[str, ...],
     id_column: str | None,
     wait: bool,  # noqa: FBT001
     timeout_s: float | None,
     as_json: bool,  # noqa: FBT001
+    **image: Any,
 ) -> None:
     """Submit items as a job: images, rows of a table, vectors, texts or token sequences.
 
@@ -79,6 +75,8 @@ def submit(  # noqa: PLR0917 - click passes options by name
     .tar.gz or .zip of images, a folder of those, a glob, or one s3://BUCKET/PREFIX whose objects,
     .tar and .parquet too, are read in place. Other files in folders, globs and archives are left
     out, and listed. A model's inputs take a table's columns of their names, or those of --column.
+
+    Images become items as the model's manifest says; --resize to --like change that for this job.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
     Example: fornada submit customers.parquet --model churn@prod --id-column customer
@@ -94,7 +92,7 @@ def submit(  # noqa: PLR0917 - click passes options by name
         max_failed=int(max_failed) if max_failed and max_failed.isdecimal() else max_failed,
         strict=strict,
         tags=_parse_tags(tags),
-        resize=resize,
+        image=given_image(**image),
         columns=_parse_columns(columns),
         id_column=id_column,
     )

@@ -14,7 +14,8 @@ from typing import Any, Protocol, Self
 from fornada.errors import InputError, UsageError
 from fornada.formats.rows import Rows
 from fornada.logs import get_logger
-from fornada.tensors import InputTensor, OutputTensor, Resize
+from fornada.tensors import InputTensor, OutputTensor
+from model_store.images import ImageOptions, all_with_images
 from model_store.manifest import ModelManifest
 
 log = get_logger(__name__)
@@ -35,20 +36,19 @@ class Signature:
     model: str
 
     @classmethod
-    def of(cls, model: ModelManifest, *, resize: Resize | None = None) -> "Signature":
+    def of(cls, model: ModelManifest, *, image: ImageOptions | None = None) -> "Signature":
         """The signature of a published model.
 
         Args:
             model: Its manifest.
-            resize: How its images get their size, in place of what the manifest says.
+            image: How images become items, in place of what the manifest says.
 
         Raises:
-            UsageError: `resize` is given, and the model takes no images.
+            UsageError: `image` is given, and does not fit an input.
         """
-        inputs = [_resized(tensor, resize) for tensor in model.inputs]
-        if resize is not None and all(tensor.image is None for tensor in inputs):
-            taken = ", ".join(map(str, inputs))
-            raise UsageError(f"resize is for images, and {model} takes {taken}")
+        inputs = model.inputs
+        if image is not None:
+            inputs = all_with_images(inputs, image, where=str(model))
         return cls(inputs=inputs, outputs=model.outputs, model=str(model))
 
     @property
@@ -67,12 +67,6 @@ class Signature:
         if len(self.inputs) > 1:
             raise InputError(f"{where}, and {self.model} takes {self.names}; {remedy}")
         return self.inputs[0]
-
-
-def _resized(tensor: InputTensor, resize: Resize | None) -> InputTensor:
-    if resize is None or tensor.image is None:
-        return tensor
-    return tensor.model_copy(update={"image": tensor.image.model_copy(update={"resize": resize})})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,7 +52,8 @@ def read_blocks(
         LocalDiskError: The disk failed.
     """
     found = find_files(files, strict=strict)
-    if any(file.kind in TABLE_KINDS for file in found):
+    found = _of_one_family(found, files, strict=strict)
+    if found[0].kind in TABLE_KINDS:
         blocks = local_table_blocks(
             found, table, signature=signature, max_file_bytes=max_file_bytes
         )
@@ -81,6 +82,19 @@ def read_blocks(
         strict=strict,
     )
     return reader.blocks(found, arrays)
+
+
+def _of_one_family(found: list[FoundFile], files: LocalFiles, *, strict: bool) -> list[FoundFile]:
+    """The files without tables, unless all are tables."""
+    others = [file for file in found if file.kind not in TABLE_KINDS]
+    if not others:
+        return found
+    for file in found:
+        if file.kind in TABLE_KINDS:
+            files.left_out.add(f"{file.where} is a table, and others are not; name it alone")
+            if strict:
+                raise InputError(files.left_out.reasons[-1])
+    return others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

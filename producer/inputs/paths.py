@@ -10,6 +10,7 @@ from fornada.errors import InputError, UsageError
 from producer.inputs.array_files import reading
 from producer.inputs.file_kinds import Kind, has_image_suffix, kind_of
 from producer.inputs.interface import LeftOut, LocalFiles, Selection, is_litter, listed
+from producer.inputs.tables.interface import TABLE_KINDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +136,16 @@ class _Finder:
                 found += self._folder(str(match), base=str(base))
             elif match.is_symlink():
                 self.left_out.add(_linked(str(match)))
-        return found
+        return self._without_tables(found)
+
+    def _without_tables(self, found: list[FoundFile]) -> list[FoundFile]:
+        """What a glob matches, less tables beside images, such as their labels."""
+        if not any(file.kind == "image" for file in found):
+            return found
+        for file in found:
+            if file.kind in TABLE_KINDS:
+                self.left_out.add(f"{file.where} is a table beside images; submit it separately")
+        return [file for file in found if file.kind not in TABLE_KINDS]
 
     def _checked(self, path: str, *, base: str) -> list[FoundFile]:
         """The file, which is what its first bytes say; none where it can be no item."""

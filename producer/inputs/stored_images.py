@@ -18,8 +18,12 @@ from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.file_kinds import has_image_suffix
 from producer.inputs.interface import Selection, StoredImages, listed
+from producer.inputs.tables.catalog import table_kind
+from producer.inputs.tables.interface import TABLE_KINDS, TableKind
 
 _T = TypeVar("_T")
+
+StoredKind = Literal["npy", "tar", "image"] | TableKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +32,7 @@ class FoundObject:
 
     info: ObjectInfo
     bucket: str
-    kind: Literal["npy", "tar", "image"]
+    kind: StoredKind
 
     @property
     def where(self) -> str:
@@ -46,9 +50,9 @@ def find_objects(
 ) -> list[FoundObject]:
     """The objects below the prefix that can be read, in key order.
 
-    By its name an object is a `.npy` array, a `.tar` archive, or an image; by its first bytes,
-    too, if the name is of neither kind. Others are noted as left out; hidden ones are never looked
-    at.
+    By its name an object is a `.npy` array, a `.tar` archive, a table, or an image; by its first
+    bytes, too, if the name is of no kind. Others are noted as left out, and tables among images;
+    hidden objects are never looked at.
 
     Args:
         stored: Which objects.
@@ -93,10 +97,22 @@ def find_objects(
             _check_size(file, max_bytes)
             continue
         where = _where(info, stored.bucket)
-        stored.left_out.add(f"{where} is neither an image nor a .npy or .tar by its name")
+        stored.left_out.add(f"{where} is neither an image nor a .npy, .tar or table by its name")
+    kept = _of_one_family(kept, stored)
     if stored.left_out.reasons and (strict or not kept):
         raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
     return kept
+
+
+def _of_one_family(files: list[FoundObject], stored: StoredImages) -> list[FoundObject]:
+    """The files without tables, unless all are tables."""
+    others = [file for file in files if file.kind not in TABLE_KINDS]
+    if not others:
+        return files
+    for file in files:
+        if file.kind in TABLE_KINDS:
+            stored.left_out.add(f"{file.where} is a table, and others are not; name it alone")
+    return others
 
 
 def read_each(
@@ -159,13 +175,13 @@ def _is_meant(path: str, selection: Selection) -> bool:
     return selection.takes(path) or (_kind_by_name(path) == "tar" and selection.takes_archive(path))
 
 
-def _kind_by_name(key: str) -> Literal["npy", "tar", "image"] | None:
+def _kind_by_name(key: str) -> StoredKind | None:
     name = key.lower()
     if name.endswith(".npy"):
         return "npy"
     if name.endswith(".tar"):
         return "tar"
-    return "image" if has_image_suffix(name) else None
+    return "image" if has_image_suffix(name) else table_kind(b"", name)
 
 
 def _check_size(file: FoundObject, max_bytes: int) -> None:

@@ -1,5 +1,6 @@
 """How many bytes items take, and what a model will give for them."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ def row_bytes(rows: Rows) -> NDArray[np.int64]:
         sizes += array[:1].nbytes
         if array.dtype.hasobject:
             lengths = np.fromiter(map(len, array.ravel().tolist()), np.int64, array.size)
-            sizes += lengths.reshape(len(rows), -1).sum(axis=1)
+            sizes += lengths.reshape(len(rows), math.prod(array.shape[1:])).sum(axis=1)
     return sizes
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fornada import keys
 from fornada.errors import InputError, UsageError
+from fornada.formats.tables.binding import TableBinding
 from fornada.jobs.ids import is_generated_id
 from fornada.jobs.manifest import JobManifest, Shards
 from fornada.parallel import in_parallel
@@ -28,6 +29,7 @@ from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import Shard, ShardLimits
 from producer.submitting.stored_sharding import cut_stored
+from producer.submitting.stored_tables import StoredShards
 from producer.submitting.submission import Options, Submission
 from producer.submitting.upload import try_inline
 
@@ -47,6 +49,8 @@ class PreparedSubmission:
     #: What the model takes, as the options have it.
     takes: Sequence[InputTensor]
     options: Options
+    #: Which columns are which inputs, if its shards are rows of a table in the store.
+    table: TableBinding | None = None
 
     @property
     def is_small_and_new(self) -> bool:
@@ -125,7 +129,7 @@ class Preparation:
     ) -> PreparedSubmission:
         """Look at the images as far as it takes to tell whether they are small."""
         given = options.items_per_shard
-        signature = Signature.of(model, resize=options.resize)
+        signature = Signature.of(model, image=options.image)
         settings = self.settings
         item_count = items_per_shard_for(
             signature,
@@ -135,7 +139,7 @@ class Preparation:
         limits = ShardLimits.of(
             signature, item_count=item_count, max_shard_bytes=settings.max_shard_bytes
         )
-        shards = self._shards(submission, signature, limits, options)
+        shards, table = self._shards(submission, signature, limits, options)
         inputs: Shards | None = None
         # An existing job is compared with one whose inputs are kept the same way.
         if (existing is None or existing.is_small) and not isinstance(
@@ -151,6 +155,7 @@ class Preparation:
             shards=shards,
             takes=signature.inputs,
             options=options,
+            table=table,
         )
 
     def _shards(
@@ -159,7 +164,7 @@ class Preparation:
         signature: Signature,
         limits: ShardLimits,
         options: Options,
-    ) -> Iterator[Shard]:
+    ) -> StoredShards:
         """The shards of a submission; of paths, each is looked at now."""
         inputs = submission.inputs
         if isinstance(inputs, StoredImages | LocalFiles) and submission.item_ids is not None:
@@ -172,6 +177,7 @@ class Preparation:
                 signature=signature,
                 limits=limits,
                 strict=options.strict,
+                table=options.table,
             )
         blocks = blocks_of(
             inputs,
@@ -186,7 +192,7 @@ class Preparation:
             columns=options.columns,
             id_column=options.id_column,
         )
-        return cut(blocks, signature=signature, limits=limits, strict=options.strict)
+        return StoredShards(cut(blocks, signature=signature, limits=limits, strict=options.strict))
 
 
 def _check_keys(idempotency_keys: Sequence[str | None]) -> None:

@@ -23,14 +23,15 @@ def items_per_shard_for(signature: Signature, *, items_per_shard: int, max_shard
     if not isinstance(items_per_shard, int) or items_per_shard < 1:
         raise UsageError(f"items_per_shard is {items_per_shard}; give a whole number, at least 1")
     item_bytes, output_bytes = fixed_bytes(signature.inputs), fixed_bytes(signature.outputs)
-    for what, size_bytes in (
-        ("one item of", item_bytes),
-        ("the outputs of an item by", output_bytes),
+    one_item = f"one item of {signature.model}"
+    for fact, size_bytes in (
+        (f"{one_item} has", item_bytes),
+        (f"the outputs of {one_item} have", output_bytes),
     ):
         if size_bytes > max_shard_bytes:
             raise InputError(
-                f"{what} {signature.model} has {size_bytes} bytes, and a shard takes "
-                f"{max_shard_bytes}; raise FORNADA_MAX_SHARD_BYTES"
+                f"{fact} {size_bytes} bytes, and a shard takes {max_shard_bytes}; raise "
+                "FORNADA_MAX_SHARD_BYTES"
             )
     return min(items_per_shard, max_shard_bytes // max(1, item_bytes, output_bytes))
 

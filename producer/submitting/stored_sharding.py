@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from fornada.formats.npy import MAX_HEADER_BYTES
 from fornada.formats.tar import Span, TarMember
@@ -19,7 +19,9 @@ from producer.inputs.array_header import ArrayHeader
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_archives import stored_members
 from producer.inputs.stored_images import FoundObject, find_objects, read_each
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
 from producer.submitting.shards import Shard, ShardLimits, StoredArchiveShard, StoredShard
+from producer.submitting.stored_tables import StoredShards, cut_tables
 
 
 def cut_stored(
@@ -30,12 +32,14 @@ def cut_stored(
     signature: Signature,
     limits: ShardLimits,
     strict: bool = False,
-) -> Iterator[Shard]:
+    table: TableOptions = NO_TABLE_OPTIONS,
+) -> StoredShards:
     """Shards over the stored objects, in key order; archives are looked into as they are reached.
 
     A `.npy` object is a shard by itself: item dtype [items, *item_shape], give or take a last axis
     of 1. Image files are one item each and share shards; those in a `.tar` are read by range. Sizes
-    and ETags are recorded, so that a worker notices an object that changed after submission.
+    and ETags are recorded, so that a worker notices an object that changed after submission. Of
+    Parquet tables only the footers are read; other tables are copied.
 
     Args:
         stored: Which objects.
@@ -44,24 +48,27 @@ def cut_stored(
         signature: What the model takes.
         limits: What goes into a shard.
         strict: Refuse an object of another kind.
+        table: Which columns of tables are which inputs.
 
     Raises:
+        UsageError: Columns are named, and there is no table.
         InputError: There are no objects, or one does not fit, is too large, or may not be read.
         StoreError: The store cannot be reached or refuses.
     """
-    taken = signature.only_input(
-        where=f"{stored} holds items of one input",
-        remedy="give a mapping of arrays, or local .npz or .safetensors files",
-    )
-    if taken.dtype == "string":
-        raise InputError(f"{signature.model} takes texts, and {stored} means images and arrays")
     found = find_objects(
         stored, objects=objects, prefixes=prefixes, max_bytes=limits.file_bytes, strict=strict
     )
-    for file in found:
-        if file.kind != "npy":
-            check_image_input(taken, where=file.where)
-            break
+    if found[0].kind in TABLE_KINDS:
+        stored.left_out.log()
+        return cut_tables(
+            found, table, objects=objects, signature=signature, limits=limits, strict=strict
+        )
+    if table.is_given:
+        raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
+    taken = _only_input(signature, stored)
+    images = next((file for file in found if file.kind != "npy"), None)
+    if images is not None:
+        check_image_input(taken, where=images.where)
     arrays = [file for file in found if file.kind == "npy"]
 
     def count_items(info: ObjectInfo) -> int:
@@ -85,7 +92,17 @@ def cut_stored(
                     members = stored_members(file, stored, objects=objects)
                     yield from _archive_shards(file, members, limits)
 
-    return _at_least_one(shards(), stored)
+    return StoredShards(_at_least_one(shards(), stored))
+
+
+def _only_input(signature: Signature, stored: StoredImages) -> InputTensor:
+    taken = signature.only_input(
+        where=f"{stored} holds items of one input",
+        remedy="give a mapping of arrays, a table, or local .npz or .safetensors files",
+    )
+    if taken.dtype == "string":
+        raise InputError(f"{signature.model} takes texts, and {stored} means images and arrays")
+    return taken
 
 
 def _at_least_one(shards: Iterable[Shard], stored: StoredImages) -> Iterator[Shard]:

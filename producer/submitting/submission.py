@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from fornada.errors import UsageError
 from fornada.jobs.manifest import MaxFailed
-from fornada.tensors import Resize
+from model_store.images import ImageOptions
 from producer.inputs.interface import Inputs
 from producer.inputs.tables.interface import Columns, TableOptions
 from producer.options import check_flag, check_text, is_number, is_whole_number
@@ -63,8 +62,8 @@ class Options:
     deadline_s: float | None = None
     max_failed: int | str | None = None
     strict: bool = False
-    #: How images get the model's size, in place of what its manifest says.
-    resize: Resize | None = None
+    #: How images become items, in place of what the model's manifest says.
+    image: ImageOptions | None = None
     #: Input -> the column of a table, a data frame or a row that it is.
     columns: Mapping[str, Columns] | None = None
     id_column: str | None = None
@@ -79,9 +78,9 @@ class Options:
         count = self.items_per_shard
         if count is not None and not (is_whole_number(count) and count >= 1):
             raise UsageError(f"items_per_shard is {count!r}; give a whole number, at least 1")
-        if self.resize is not None and self.resize not in get_args(Resize):
+        if isinstance(self.image, Mapping) and "size" in self.image:
             raise UsageError(
-                f"resize is {self.resize!r}; give {', '.join(map(repr, get_args(Resize)))}"
+                "image has a size, and a job keeps that of its model; publish it with that size"
             )
         if not _is_max_failed(self.max_failed):
             raise UsageError(

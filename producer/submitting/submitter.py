@@ -137,7 +137,7 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        asks_version_3 = one.options.max_failed is not None or one.options.resize is not None
+        asks_version_3 = one.options.max_failed is not None or one.options.image is not None
         is_of_one = len(one.takes) == len(one.model.outputs) == 1
         is_old = is_of_one and not asks_version_3 and not inputs.need_version_3
         alike = one.existing is not None and is_old
@@ -147,6 +147,7 @@ class Submitter:
             job_id=job_id,
             model=one.model.pin,
             **manifest_fields(version, one.takes, one.model.outputs),
+            table=one.table,
             shards=inputs,
             max_attempts=self._max_attempts,
             created_at=times.created_at,

@@ -192,7 +192,7 @@ class ModelCache:
             # First, or the dropped models and the new one would be in memory together.
             self._make_room(1, manifest.artifact.size_bytes)
             predictor = self._build(manifest, artifact, most_items)
-        release_memory(dropped=False)
+        release_memory(collect=True)
         batcher = Batcher(
             predictor,
             takes=manifest.inputs,
@@ -236,7 +236,7 @@ class ModelCache:
             dropped.clear()
             del model
             self._forget()
-            release_memory(dropped=True)
+            release_memory(collect=True)
 
     def _has_room(self, count: int, size_bytes: int) -> bool:
         loaded = self._loaded.values()

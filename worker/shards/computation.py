@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from fornada.events import Events, ShardDied, ShardIsolated, Stage, StageEnded
+from fornada.formats.images import DecoderPool
 from fornada.formats.tensor_file import Column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
@@ -35,7 +35,7 @@ class Computation:
         deadlines: Deadlines,
         isolate: Callable[[JobManifest, int], IsolatedProcess],
         events: Events,
-        decoders: Executor | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         """Compute with these parts.
 

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
 from fornada.coordination.interface import Claim, Leases
@@ -14,6 +13,7 @@ from fornada.errors import (
     ModelError,
 )
 from fornada.events import SILENT, BundleSplit, Events
+from fornada.formats.images import DecoderPool
 from fornada.jobs.ids import trusted_manifest
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
@@ -59,7 +59,7 @@ class ShardService:
         isolate: Callable[[JobManifest, int], IsolatedProcess],
         deployment_keys: DeploymentKeys = NO_KEYS,
         events: Events = SILENT,
-        decoders: Executor | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         self._jobs = jobs
         self._manifests = manifests

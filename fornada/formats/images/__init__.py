@@ -1,5 +1,7 @@
 """Image files become items: their kinds, opening, decoding like each loader, resizing, the item."""
 
+from fornada.formats.images.decoder_pool import DecoderPool
+from fornada.formats.images.decoders import missing_decoders
 from fornada.formats.images.item import (
     check_image_input,
     decode_item,
@@ -19,9 +21,11 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "JPEG_MAGIC",
     "PNG_MAGIC",
+    "DecoderPool",
     "check_image_input",
     "decode_item",
     "has_ignored_orientation",
     "image_shape",
     "is_image",
+    "missing_decoders",
 ]

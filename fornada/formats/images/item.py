@@ -6,9 +6,9 @@ import numpy as np
 
 from fornada.errors import InputError
 from fornada.formats.images.framing import Size, fitted
+from fornada.formats.images.like_tensorflow.pixels import tensorflow_pixels
 from fornada.formats.images.opening import sniff
 from fornada.formats.images.pillow_pixels import load_img, pillow_pixels
-from fornada.formats.images.tensorflow_pixels import tensorflow_pixels
 from fornada.formats.items import Array
 from fornada.tensors import ImagePreprocessing, InputTensor, text_of
 

@@ -3,7 +3,7 @@
 import io
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fornada.errors import InputError, MissingExtraError
+from fornada.errors import InputError
+from fornada.formats.images.decoders import decoder_of
 from fornada.formats.images.kinds import ImageKind, kind_of
 from fornada.formats.looks import look_of
 
@@ -97,9 +98,9 @@ def open_image(data: bytes, kind: ImageKind, *, where: str) -> "ImageFile":
         InputError: The file is broken or too large.
         MissingExtraError: Pillow, or what it needs for this kind, is not installed.
     """
-    plugin = _plugin(kind, where=where)
+    decoder = decoder_of(kind, where=where)
     with decoding(where=where):
-        image = plugin(_Source(data, kind))
+        image = decoder(_Source(data, kind))
     check_size(*image.size, where=where)
     return image
 
@@ -129,51 +130,6 @@ def broken(why: Exception | str, *, where: str) -> InputError:
     else:
         fact = (str(why).splitlines() or [type(why).__name__])[0][:200]
     return InputError(f"{where} is a broken image ({fact}); {_REMEDY}")
-
-
-def _plugin(kind: ImageKind, *, where: str) -> "Callable[[io.BytesIO], ImageFile]":  # noqa: PLR0911 - one a kind
-    # Each import is of an optional package.
-    try:
-        match kind:
-            case "JPEG":
-                from PIL.JpegImagePlugin import JpegImageFile  # noqa: PLC0415
-
-                return JpegImageFile
-            case "PNG":
-                from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415
-
-                return PngImageFile
-            case "WebP":
-                from PIL.WebPImagePlugin import WebPImageFile  # noqa: PLC0415
-
-                return WebPImageFile
-            case "TIFF":
-                from PIL.TiffImagePlugin import TiffImageFile  # noqa: PLC0415
-
-                return TiffImageFile
-            case "BMP":
-                from PIL.BmpImagePlugin import BmpImageFile  # noqa: PLC0415
-
-                return BmpImageFile
-            case "GIF":
-                from PIL.GifImagePlugin import GifImageFile  # noqa: PLC0415
-
-                return GifImageFile
-            case "AVIF":
-                from PIL.AvifImagePlugin import AvifImageFile  # noqa: PLC0415
-
-                return AvifImageFile
-            case "HEIC":
-                from pillow_heif import as_plugin  # noqa: PLC0415
-
-                plugin: Callable[[io.BytesIO], ImageFile] = as_plugin.HeifImageFile
-                return plugin
-    except ImportError as exc:
-        extra = "heic" if kind == "HEIC" else "images"
-        raise MissingExtraError(
-            f"{where} is a {kind} image, and what reads it is not installed; "
-            f"pip install 'fornada[{extra}]'"
-        ) from exc
 
 
 def check_png(data: bytes) -> None:

@@ -20,8 +20,9 @@ def problem_of(endpoint: str) -> str | None:
     try:
         parts = urllib.parse.urlsplit(endpoint)
         port = parts.port
-    except ValueError as exc:
-        return str(exc)
+    except ValueError:
+        # Python's text quotes the URL, which may hold a password.
+        return "it is no URL"
     if parts.username is not None or parts.password is not None:
         return "it holds a user or password"
     if port == 0 or parts.query or parts.fragment or not is_valid_endpoint_url(endpoint):

@@ -1,5 +1,6 @@
 """Translation of boto3's errors into ours, each with the store's address and a remedy."""
 
+from http import HTTPStatus
 from ssl import SSLCertVerificationError
 from typing import Any
 
@@ -20,6 +21,7 @@ from fornada.errors import (
     StoreAddressError,
     StoreCredentialsError,
     StoreError,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from fornada.storage.s3.address import CaBundleError
@@ -47,6 +49,7 @@ _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "409"}
 _NO_CHECKSUM = {"MissingContentMD5", "MissingUploadObjectWithObjectLockHeaders"}
 _NEEDS_MORE = {"InvalidRequest", "InvalidArgument", "400"}
 _UNKNOWN_CONDITION = {"NotImplemented", "501"}
+_FAILED = {"InternalError", "500"}
 _BEYOND = {"InvalidRange", "416"}
 _OWN_BUCKET = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 
@@ -102,6 +105,27 @@ def says_unknown_condition(exc: ClientError) -> bool:
 def says_range_is_beyond(exc: ClientError) -> bool:
     """Whether the object ends before the requested range."""
     return _code(exc) in _BEYOND
+
+
+def says_it_failed(exc: ClientError) -> bool:
+    """Whether the store failed inside."""
+    return _code(exc) in _FAILED or _status(exc) == HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def obstructed(key: str, obstacle: str, *, endpoint: str) -> StoreRefusedError:
+    """Our error for a put that another object is in the way of."""
+    fact = (
+        f"cannot write {key!r}, because the object {obstacle!r} is in the way: this store keeps "
+        "objects as files in folders"
+    )
+    remedy = f"delete {obstacle!r}, which a console may have made for a folder"
+    error = StoreRefusedError(f"object store {endpoint} {fact}; {remedy}")
+    return error.with_public_text(f"the object store {fact}")
+
+
+def says_region_is_missing(exc: ClientError) -> bool:
+    """Whether the store refused to create a bucket without its region's name."""
+    return _code(exc) == "IllegalLocationConstraintException"
 
 
 def says_own_bucket(exc: ClientError) -> bool:

@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from fornada.errors import ObjectNotFoundError, StoreError, StoreRefusedError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, StoredObject
-from fornada.storage.s3 import client, conditions, errors, listing
+from fornada.storage.s3 import client, conditions, creation, errors, listing
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
+from fornada.storage.s3.obstacles import obstacles_named
 from fornada.storage.s3.puts import Puts
 
 _P = ParamSpec("_P")
@@ -218,7 +219,8 @@ class S3ObjectStore:
 
     @_translated
     def put(self, key: str, data: Content) -> None:
-        self._puts.put(key, data)
+        with obstacles_named(self, key):
+            self._puts.put(key, data)
 
     @_translated
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -229,8 +231,9 @@ class S3ObjectStore:
         writers at the same moment may both be told yes, and the last one's bytes stay.
         """
         if self.conditional_writes:
-            if self._puts.put_new(key, data):
-                return True
+            with obstacles_named(self, key):
+                if self._puts.put_new(key, data):
+                    return True
         elif self._read(key) is None:
             self.put(key, data)
         return self._read(key) == data
@@ -283,11 +286,7 @@ class S3ObjectStore:
 
     @_translated
     def create_bucket(self) -> None:
-        try:
-            self._client.create_bucket(Bucket=self.bucket)
-        except ClientError as exc:
-            if not errors.says_own_bucket(exc):
-                raise
+        creation.create_bucket(self._client, self.bucket)
 
     def _pages(self, **asked: str) -> Iterator[dict[str, Any]]:
         return listing.pages(self._client, limits=self._limits, **asked)

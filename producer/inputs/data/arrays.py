@@ -47,6 +47,11 @@ class ArrayReader:
         """Whether items are texts."""
         return self.taken.dtype == "string"
 
+    @property
+    def takes_text_alone(self) -> bool:
+        """Whether a text is an item."""
+        return self.takes_text and self.is_one_item(())
+
     def reads(self, value: object) -> bool:
         """Whether `value` is such an object, rather than an iterable of several."""
         if is_array_like(value) or is_numbers(value) or is_frame(value):

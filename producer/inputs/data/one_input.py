@@ -102,7 +102,7 @@ class OneInput:
         texts: list[object] = []
         number = -1
         for number, element in enumerate(elements):
-            if self.arrays.takes_text and isinstance(element, str | bytes):
+            if isinstance(element, str | bytes) and self.arrays.takes_text_alone:
                 texts.append(element)
                 if len(texts) < _TEXTS_AT_A_TIME:
                     continue

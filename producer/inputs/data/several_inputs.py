@@ -8,7 +8,7 @@ from typing import Any
 
 from fornada.errors import InputError
 from fornada.formats.rows import Rows
-from producer.inputs.data.conversion import is_array_like, is_numbers, is_texts, type_name
+from producer.inputs.data.conversion import is_array_like, is_numbers, type_name
 from producer.inputs.data.frames import check_columns, frame_of, is_frame
 from producer.inputs.data.iterating import (
     elements_of,
@@ -48,10 +48,10 @@ class SeveralInputs:
         """
         if isinstance(inputs, LocalFiles):
             yield from self._files(inputs)
-        elif isinstance(inputs, Mapping | ItemBlock | os.PathLike) or is_frame(inputs):
-            yield from self._element(inputs, is_whole=True, where=where)
         elif self._is_nameless(inputs):
             raise self._nameless(inputs, where=where)
+        elif isinstance(inputs, Mapping | ItemBlock | os.PathLike) or is_frame(inputs):
+            yield from self._element(inputs, is_whole=True, where=where)
         else:
             yield from self._stream(inputs, where=where)
 
@@ -94,7 +94,7 @@ class SeveralInputs:
                 copied = Rows(*(array.copy() for array in block.rows.arrays))
                 yield block if is_whole else replace(block, rows=copied)
         else:
-            frame = frame_of(element, where=where)
+            frame = None if is_image_file(element) else frame_of(element, where=where)
             if frame is None:
                 raise self._nameless(element, where=where)
             check_columns(frame, self.columns, model=self.signature.model, where=where)
@@ -143,9 +143,9 @@ class SeveralInputs:
 
     def _is_nameless(self, given: object) -> bool:
         """Whether something holds items of inputs, and does not say which."""
-        if isinstance(given, Mapping) or is_frame(given):
-            return False
-        return is_array_like(given) or is_numbers(given) or is_texts(given) or is_image_file(given)
+        if is_image_file(given) or isinstance(given, str | bytes):
+            return True
+        return not is_frame(given) and (is_array_like(given) or is_numbers(given))
 
     def _nameless(self, given: object, *, where: str) -> InputError:
         names = ", ".join(f"{name!r}: …" for name in self.columns)

@@ -17,7 +17,7 @@ class ImageReader:
     """Reads the image files that cells name or hold."""
 
     #: What paths are relative to.
-    folder: Path
+    folder: Path | None
     #: A larger file is an item with an error.
     max_file_bytes: int
 
@@ -60,6 +60,8 @@ class ImageReader:
             data, where = value, f"the image in {name!r}"
         else:
             where = value[:200]
+            if self.folder is None:
+                raise InputError(f"{where} is a path, and only local tables may name files")
             with reading(where), (self.folder / value).open("rb") as stream:
                 data = stream.read(self.max_file_bytes + 1)
         if len(data) > self.max_file_bytes:

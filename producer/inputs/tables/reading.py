@@ -28,7 +28,7 @@ def table_blocks(
     options: TableOptions,
     *,
     signature: Signature,
-    folder: Path,
+    folder: Path | None,
     max_file_bytes: int,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; the columns of all are checked now.
@@ -39,7 +39,7 @@ def table_blocks(
         tables: At least one.
         options: What the caller says about columns.
         signature: What the model takes.
-        folder: What paths of images are relative to.
+        folder: What paths of images are relative to; `None` for tables that may name none.
         max_file_bytes: A larger image file is an item with an error.
 
     Raises:
@@ -54,7 +54,7 @@ def table_blocks(
         model=model,
         where=first.where,
         parsed=first.parsed,
-        takes_paths=True,
+        takes_paths=folder is not None,
     )
     for table in tables[1:]:
         check_types(
@@ -64,7 +64,7 @@ def table_blocks(
             model=model,
             where=table.where,
             parsed=table.parsed,
-            takes_paths=True,
+            takes_paths=folder is not None,
         )
     images = ImageReader(folder=folder, max_file_bytes=max_file_bytes)
     reader = _Reader(binding=binding, takes=takes, images=images)

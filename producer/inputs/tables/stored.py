@@ -1,33 +1,29 @@
-"""Parquet tables in the store: planned by their footers, and read by workers where they are."""
+"""Tables in the store: Parquet, planned by footers and read by workers; others, copied."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from io import BufferedReader
 from typing import NamedTuple
 
 from fornada.errors import InputError
-from fornada.formats.items import item_size_bytes
+from fornada.formats.items import fixed_bytes
 from fornada.formats.tables.binding import TableBinding, check_types
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
+from fornada.formats.tables.ranged_file import RangedFile, ReadRange
 from fornada.jobs.manifest import ShardInput
-from fornada.parallel import in_parallel
 from fornada.records import ObjectRef
 from fornada.storage.checked_reads import read_checked
-from fornada.storage.interface import ObjectStore
+from fornada.storage.interface import ObjectInfo, ObjectStore
 from producer.inputs.interface import Signature
-from producer.inputs.stored_images import FoundObject
+from producer.inputs.stored_images import FoundObject, read_each
 from producer.inputs.tables.binding import bound
-from producer.inputs.tables.interface import TableOptions
+from producer.inputs.tables.catalog import open_table
+from producer.inputs.tables.interface import Table, TableKind, TableOptions
 
 #: Of one shard, whose items may be selected by number.
 _MOST_ROWS = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardSize:
-    """Rows and bytes of a shard that has several row groups, or a part of one; at most."""
-
-    row_count: int
-    size_bytes: int
+#: Read at a time of a table that is copied.
+_BUFFER_BYTES = 8 * 1024 * 1024
 
 
 class TablePlan(NamedTuple):
@@ -43,19 +39,21 @@ def plan_tables(
     *,
     objects: ObjectStore,
     signature: Signature,
-    size: ShardSize,
+    row_count: int,
+    size_bytes: int,
 ) -> TablePlan:
     """Shards over the row groups of all files, in order; only footers are read.
 
-    A shard is a run of row groups of up to `size`, or one larger row group; one that is over
-    `size.size_bytes` is cut into parts. Sizes and ETags are recorded.
+    A shard is a run of row groups, or one larger row group; one that is over `size_bytes`, or has
+    over a million rows, is cut into parts. Sizes and ETags are recorded.
 
     Args:
         files: Parquet objects, at least one; the first one decides which columns are which inputs.
         options: What the caller says about columns.
         objects: The store.
         signature: What the model takes.
-        size: Of shards.
+        row_count: Rows of a shard of several row groups.
+        size_bytes: Of a shard, its items and their outputs.
 
     Raises:
         InputError: A file is damaged, has no such column or one of another type, or there are no
@@ -65,68 +63,96 @@ def plan_tables(
     takes, model = signature.inputs, signature.model
 
     def opened(file: FoundObject) -> StoredParquet:
-        ref = ref_of(file)
-        return StoredParquet(
-            lambda first, count: read_checked(
-                objects, ref.part(first, count), remedy="submit it again"
-            ),
-            size_bytes=ref.size_bytes,
-            where=file.where,
-        )
+        read = _ranges_of(file, objects)
+        return StoredParquet(read, size_bytes=file.info.size_bytes, where=file.where)
 
     first = opened(files[0])
     binding = bound(first.column_types, options, takes, model=model, where=first.where)
+    is_open = any(tensor.is_open for tensor in signature.outputs)
+    limits = _Limits(row_count, size_bytes, most_rows=row_count if is_open else _MOST_ROWS)
+    row_bytes = max(fixed_bytes(takes), fixed_bytes(signature.outputs))
 
-    def groups_of(file: FoundObject) -> list[RowGroup]:
+    def shards_of(info: ObjectInfo) -> list[ShardInput]:
+        file = replace(files[0], info=info)
         table = opened(file)
         check_types(table.column_types, binding, takes, model=model, where=table.where)
-        return table.row_groups(binding.names)
+        groups = [
+            RowGroup(group.row_count, max(group.size_bytes, group.row_count * row_bytes))
+            for group in table.row_groups(binding.names)
+        ]
+        return list(_shards(_ref(file), groups, limits))
 
-    row_bytes = sum(item_size_bytes(t.fixed_shape, t.numpy_dtype) for t in takes)
-    shards: list[ShardInput] = []
-    for file, groups in zip(files, in_parallel(groups_of, files), strict=True):
-        sized = [RowGroup(g.row_count, max(g.size_bytes, g.row_count * row_bytes)) for g in groups]
-        shards += _shards(ref_of(file), sized, size)
+    planned = read_each([file.info for file in files], shards_of, bucket=files[0].bucket)
+    shards = [shard for part in planned for shard in part]
     if not shards:
         raise InputError(f"{first.where} has no rows; give a table with at least one")
     return TablePlan(binding, shards)
 
 
-def ref_of(file: FoundObject) -> ObjectRef:
-    """The object as a shard names it."""
+def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) -> Table:
+    """A table in the store that is read through this process.
+
+    Raises:
+        InputError: It is damaged, or has no rows.
+        StoreError: The store cannot be reached or refuses.
+    """
+    read = _ranges_of(file, objects)
+
+    def opened() -> BufferedReader:
+        whole = RangedFile(read, size_bytes=file.info.size_bytes)
+        return BufferedReader(whole, _BUFFER_BYTES)
+
+    return open_table(opened, kind, where=file.where)
+
+
+def _ranges_of(file: FoundObject, objects: ObjectStore) -> ReadRange:
+    ref = _ref(file)
+    return lambda first, count: read_checked(
+        objects, ref.part(first, count), remedy="submit it again"
+    )
+
+
+def _ref(file: FoundObject) -> ObjectRef:
     info = file.info
     return ObjectRef(
         key=info.key, bucket=file.bucket, size_bytes=info.size_bytes, etag=info.etag or None
     )
 
 
-def _shards(ref: ObjectRef, groups: Sequence[RowGroup], size: ShardSize) -> Iterator[ShardInput]:
+class _Limits(NamedTuple):
+    row_count: int
+    size_bytes: int
+    #: Of one row group.
+    most_rows: int
+
+
+def _shards(ref: ObjectRef, groups: Sequence[RowGroup], limits: _Limits) -> Iterator[ShardInput]:
     first = row_count = size_bytes = 0
     for number, group in enumerate(groups):
         if row_count and (
-            row_count + group.row_count > size.row_count
-            or size_bytes + group.size_bytes > size.size_bytes
+            row_count + group.row_count > limits.row_count
+            or size_bytes + group.size_bytes > limits.size_bytes
         ):
-            yield from _parts(ref, (first, number - 1), row_count, size_bytes, size)
+            yield from _parts(ref, [first, number - 1], row_count, size_bytes, limits)
             row_count = size_bytes = 0
         first = first if row_count else number
         row_count += group.row_count
         size_bytes += group.size_bytes
     if row_count:
-        yield from _parts(ref, (first, len(groups) - 1), row_count, size_bytes, size)
+        yield from _parts(ref, [first, len(groups) - 1], row_count, size_bytes, limits)
 
 
 def _parts(
-    ref: ObjectRef, groups: tuple[int, int], row_count: int, size_bytes: int, size: ShardSize
+    ref: ObjectRef, row_groups: list[int], row_count: int, size_bytes: int, limits: _Limits
 ) -> Iterator[ShardInput]:
     """A shard, or several of one row group that is too large for one."""
-    count = max(-(-size_bytes // size.size_bytes), -(-row_count // _MOST_ROWS))
+    count = max(-(-size_bytes // limits.size_bytes), -(-row_count // limits.most_rows))
     step = -(-row_count // count)
     for first_row in range(0, row_count, step):
         yield ShardInput(
             format="parquet",
             objects=[ref],
-            row_groups=list(groups),
+            row_groups=row_groups,
             first_row=first_row or None,
             item_count=min(step, row_count - first_row),
         )

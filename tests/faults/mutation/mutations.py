@@ -8,6 +8,7 @@ _WORKER = "tests/integration/worker/test_worker.py::test_"
 _JOB_STORE = "tests/integration/fornada/test_job_store.py::test_"
 _CENSUS = "tests/unit/fornada/jobs/test_census.py::test_"
 _SHARD_FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
+_POOL = "tests/unit/fornada/formats/test_decoder_pool.py::test_"
 _COORDINATION = "tests/integration/fornada/test_coordination.py::test_"
 _STORE_ANSWERS = "tests/integration/fornada/test_store_answers.py::test_"
 _STORE_OVER_TLS = "tests/integration/fornada/test_store_over_tls.py::test_"
@@ -884,11 +885,16 @@ MUTATIONS = (
     Mutation(
         name="undecodable-files-are-black",
         path="fornada/jobs/shard_files.py",
-        old="            except (InputError, MissingExtraError) as exc:\n"
-        "                return str(exc), False\n",
-        new="            except (InputError, MissingExtraError):\n"
-        "                return None, False\n",
+        old="            except InputError as exc:\n                return str(exc), False\n",
+        new="            except InputError:\n                return None, False\n",
         tests=(f"{_FILES}files_of_an_archive_are_its_items_in_order[False]", _MACHINE),
+    ),
+    Mutation(
+        name="decoders-take-any-memory",
+        path="fornada/formats/images/decoder_pool.py",
+        old="self._taken_bytes += needed_bytes",
+        new="self._taken_bytes += 0",
+        tests=(f"{_POOL}images_wait_while_there_is_no_memory_for_them[1-1]",),
     ),
     Mutation(
         name="unread-files-decoded",
@@ -899,7 +905,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="truncated-photographs-taken",
-        path="fornada/formats/images/tensorflow_jpeg.py",
+        path="fornada/formats/images/like_tensorflow/jpeg.py",
         old="decode_jpeg(data, colorspace, fastdct=True)\n",
         new="decode_jpeg(data, colorspace, fastdct=True, strict=False)\n",
         tests=(
@@ -908,14 +914,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="orientation-not-asked-for-turned",
-        path="fornada/formats/images/tensorflow_pixels.py",
+        path="fornada/formats/images/like_tensorflow/pixels.py",
         old="    if not exif:\n",
         new="    if kind is None:\n",
         tests=(f"{_ITEMS_OF_IMAGES}without_a_preset_the_image_is_stretched_and_not_turned",),
     ),
     Mutation(
         name="asked-for-orientation-not-turned",
-        path="fornada/formats/images/tensorflow_pixels.py",
+        path="fornada/formats/images/like_tensorflow/pixels.py",
         old="    if not exif:\n",
         new="    if kind:\n",
         tests=(
@@ -925,7 +931,7 @@ MUTATIONS = (
     Mutation(
         name="orientations-not-counted",
         path="fornada/jobs/shard_files.py",
-        old="ignores = not (taken.image and taken.image.exif) and has_ignored_orientation(data)",
+        old="ignores = not turned and has_ignored_orientation(data)",
         new="ignores = False",
         tests=(f"{_FILES}orientations_are_counted_where_they_are_ignored",),
     ),

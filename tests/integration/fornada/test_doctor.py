@@ -49,6 +49,7 @@ def test_a_good_deployment_is_well_and_nothing_is_left_in_it(
         "bucket": "ok",
         "clocks": "ok",
         "cores": "ok",
+        "images": "ok",
         "model": "skip",
     } == findings(done)
     left = [info.key for info in open_store(settings).list("")]

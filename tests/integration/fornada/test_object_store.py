@@ -14,6 +14,7 @@ from fornada.errors import (
     ConfigError,
     ObjectNotFoundError,
     StoreAccessError,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from fornada.local.ports import free_port
@@ -21,6 +22,7 @@ from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.memory import InMemoryObjectStore
+from fornada.storage.s3.limits import Limits
 from fornada.storage.s3.store import S3ObjectStore
 
 _RACERS = 8
@@ -255,6 +257,19 @@ def test_creating_a_bucket_twice_is_no_error(object_store: ObjectStore) -> None:
     assert b"1" == object_store.get("k").data
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-3"])
+def test_a_bucket_is_created_in_the_region_of_the_settings(
+    moto_settings: Settings, region: str
+) -> None:
+    there = {"s3_region": region, "s3_bucket": f"made-in-{region}"}
+    store = S3ObjectStore.from_settings(moto_settings.model_copy(update=there))
+    for _ in range(2):
+        store.create_bucket()
+
+    found = store._client.get_bucket_location(Bucket=store.bucket)["LocationConstraint"]
+    assert region == (found or "us-east-1")
+
+
 def test_wrong_credentials_are_refused(settings: Settings) -> None:
     for wrong in (
         {"s3_secret_access_key": SecretStr("wrong-secret")},
@@ -282,6 +297,21 @@ def test_a_missing_bucket_is_named(settings: Settings, moto_settings: Settings) 
             store.get("k")
 
 
+@pytest.mark.slow
+def test_the_object_of_a_console_that_is_in_the_way_of_a_put_is_named(settings: Settings) -> None:
+    # given a file where rclone needs a folder
+    store = S3ObjectStore.from_settings(settings, limits=Limits(attempts=1))
+    marker, key = "jobs/j/outcome/00000/", "jobs/j/outcome/00000/00000000.json"
+    store._client.put_object(Bucket=store.bucket, Key=marker, Body=b"")
+
+    with pytest.raises(StoreRefusedError, match="delete 'jobs/j/outcome/00000'") as caught:
+        store.put(key, b"x")
+    assert store.endpoint not in caught.value.public_text
+
+    store.delete(marker)
+    store.put(key, b"x")
+
+
 def test_a_closed_port_is_store_unavailable(settings: Settings) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     store = S3ObjectStore.from_settings(settings.model_copy(update={"s3_endpoint_url": endpoint}))
@@ -299,6 +329,9 @@ def test_an_address_that_cannot_be_used_is_a_config_error(settings: Settings) ->
         "http://[::1",
         "http://host/?query",
         "http://user:hunter2@host",
+        "http://user@host:hunter2",
+        "http://user:hunter2@ho\u2100st",
+        "http://host/?X-Amz-Signature=hunter2",
     ):
         wrong = settings.model_copy(update={"s3_endpoint_url": endpoint})
         with pytest.raises(ConfigError, match="FORNADA_S3_ENDPOINT_URL") as caught:

@@ -24,6 +24,7 @@ from fornada.jobs.store import JobStore
 from fornada.local.stack import Stack
 from fornada.storage.s3.store import S3ObjectStore
 from fornada.tensors import ImagePreprocessing, InputTensor
+from model_store.images import ImageOptions
 from model_store.store import ModelStore
 from model_store.testing import publish_for_test
 from producer import Client, Job, LocalFiles, StoredImages
@@ -238,23 +239,27 @@ def test_commands_take_photographs_and_say_what_they_left_out(
     assert (1, "FAILED") == (done.returncode, json.loads(done.stdout)["state"])
 
 
-def test_a_job_may_resize_in_another_way(deployment: _Deployment) -> None:
-    padded = _IMAGE.model_copy(update={"resize": "pad"})
+def test_a_job_may_make_items_of_images_in_another_way(deployment: _Deployment) -> None:
+    options: ImageOptions = {"resize": "pad", "interpolation": "nearest", "exif": True}
+    padded = _IMAGE.model_copy(update=options)
     job = deployment.client.submit(
-        LocalFiles(paths=[deployment.folder]), model="photos", resize="pad"
+        LocalFiles(paths=[deployment.folder]), model="photos", image=options
     )
 
     job.wait(timeout_s=60)
 
     assert padded == job.manifest.input.image
     np.testing.assert_array_equal(deployment.expected(padded), job.results().probabilities)
-    for model, resize, why in (
-        ("vectors", "crop", "resize is for images, and vectors:1 takes uint8 \\[4\\]"),
-        ("photos", "squash", "resize is 'squash'; give 'stretch', 'crop'"),
+    for model, image, why in (
+        ("vectors", {"resize": "crop"}, "vectors:1 takes uint8 \\[4\\], which are not images"),
+        ("photos", {"resize": "squash"}, "image has resize='squash'; give some of size="),
+        ("photos", {"size": (9, 9)}, "a job keeps that of its model"),
     ):
         with pytest.raises(UsageError, match=why):
             deployment.client.submit(
-                LocalFiles(paths=[deployment.folder]), model=model, resize=resize
+                LocalFiles(paths=[deployment.folder]),
+                model=model,
+                image=image,  # type: ignore[arg-type]  # wrong ones, too
             )
 
 

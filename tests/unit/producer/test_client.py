@@ -431,7 +431,7 @@ def test_options_of_the_wrong_type_or_size_are_refused_by_their_names(world: Any
         ("strict", (None, "yes", 1)),
         ("tags", ({"n": 1}, {1: "n"}, ["n"], "n")),
         ("idempotency_key", (7, b"night")),
-        ("resize", ("large", ["pad"])),
+        ("image", ("large", {"resize": ["pad"]}, {"shape": "crop"})),
     ):
         for value in wrong:
             with pytest.raises(UsageError, match=name):

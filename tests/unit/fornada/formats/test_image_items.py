@@ -294,7 +294,7 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     from_pillow(Image.fromarray(PICTURE)).save(heic)
     assert is_image(heic.getvalue()[:HEAD_BYTES])
     for module, data, extra in (
-        ("pillow_heif", heic.getvalue(), "heic"),
+        ("pillow_heif.as_plugin", heic.getvalue(), "heic"),
         ("simplejpeg", JPEG, "images"),
         ("PIL.WebPImagePlugin", encoded(Image.fromarray(PICTURE), "WEBP"), "images"),
     ):

@@ -2,15 +2,15 @@
 
 import io
 import json
+import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fornada.errors import InputError, IntegrityError
-from fornada.formats.images import decode_item
+from fornada.formats.images import DecoderPool, decode_item
 from fornada.formats.tar import Span
 from fornada.jobs.manifest import ShardInput
 from fornada.jobs.shard_files import ImageFiles, fetch_archive
@@ -215,12 +215,28 @@ def test_the_threads_of_the_pool_decode_and_give_the_same(monkeypatch: pytest.Mo
         return decode_item(data, taken=taken, where=where)
 
     monkeypatch.setattr("fornada.jobs.shard_files.decode_item", decode)
-    with ThreadPoolExecutor(2, thread_name_prefix="decoder") as pool:
+    with DecoderPool(2) as pool:
         pooled = files.decoded(TAKEN, pool=pool)
 
     assert {"decoder"} == names
     alone = files.decoded(TAKEN, pool=None)
     np.testing.assert_array_equal(alone.items.groups[0].rows.only, pooled.items.groups[0].rows.only)
+
+
+def test_a_file_that_this_worker_cannot_decode_fails_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heic = bytes.fromhex("00000018") + b"ftypheic" + bytes(4) + b"mif1heic"
+    monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+    files = ImageFiles(contents=[png(0), heic], names=["a.png", "b.heic"])
+
+    (error,) = files.decoded(TAKEN, pool=None).items.errors
+
+    assert error.index == 1
+    assert (
+        "b.heic is a HEIC image, and what decodes it is not installed; pip install "
+        "'fornada[heic]' with every worker, then run: fornada jobs retry-failed"
+    ) == error.reason
 
 
 def test_orientations_are_counted_where_they_are_ignored() -> None:

@@ -1,17 +1,21 @@
 """A `.keras` file that was made elsewhere is published with a golden batch, or refused."""
 
+import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import model_store
 from fornada.commands.router import root
 from fornada.errors import InputError, ModelRefusedError, UsageError
 from fornada.formats.npy import from_npy
 from fornada.records import sha256_hex
 from model_store.engines import keras_file
+from model_store.engines.artifact.archive import read_config
 from model_store.manifest import ModelManifest
 from model_store.publishing import file as published_file
 from model_store.publishing.checked import GOLDEN_ITEMS
@@ -98,6 +102,47 @@ def test_the_loss_that_a_file_was_compiled_for_counts(
         assert kind == manifest.output.kind
         assert hint in caplog.text
         assert bool(hint) == ("gives 40 values; its loss" in caplog.text)
+
+
+def test_logits_are_no_probabilities_whatever_the_publisher_says(
+    models: ModelStore, keras: Any
+) -> None:
+    logits = keras.Sequential([keras.Input((2,), dtype="uint8", name="x"), keras.layers.Dense(3)])
+    artifact = keras_file.dump_model(logits)
+    with pytest.raises(UsageError, match=r"numbers from .* needs numbers from 0 to 1") as e:
+        _publish(models, artifact, Stated(kind="probabilities"))
+
+    # the remedy keeps what the model takes
+    remedy = str(e.value).rpartition("publish ")[2]
+    ended = eval(remedy, {"keras": keras, "model": logits})
+    manifest = _publish(models, keras_file.dump_model(ended))
+
+    assert "probabilities" == manifest.output.kind
+    assert ("x", "uint8") == (manifest.input.name, manifest.input.dtype)
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_a_lambda_as_loss_or_metric_is_left_out(
+    models: ModelStore, keras: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given a model in a model, each compiled with code, as Keras itself saves them
+    inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    inner.compile("sgd", loss=lambda true, given: true - given)
+    model = keras.Sequential([keras.Input((2,)), inner])
+    model.compile("sgd", "binary_crossentropy", metrics=[lambda true, given: true - given])
+    model.save(tmp_path / "m.keras")
+    assert 2 == zipfile.ZipFile(tmp_path / "m.keras").read("config.json").count(b"__lambda__")
+
+    # when
+    from_file = _publish(models, (tmp_path / "m.keras").read_bytes())
+    from_script = model_store.publish(model, name="m", history={}, store=models)
+
+    # then the loss counts, and nothing of it is stored
+    for manifest in (from_file, from_script):
+        config = read_config(models.fetch(manifest.artifact))
+        assert "binary" == manifest.output.kind
+        assert (None, False) == (config["compile_config"], "__lambda__" in json.dumps(config))
+    assert 2 == caplog.text.count("it is published without what it was compiled for")
 
 
 def test_golden_items_are_generated_or_given(models: ModelStore, artifact: bytes) -> None:

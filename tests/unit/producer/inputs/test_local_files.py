@@ -310,7 +310,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
             "a.png is cut off; write the archive again",
         ),
         ("a.zip", npz_bytes("a.txt", b"x"), r"a\.zip has no image file"),
-        ("a.csv", b"1,2,3", "is of no known kind"),
+        ("a.dat", b"1,2,3", "is of no known kind"),
         ("a.tar", bytes(10_240), r"a\.tar is an archive that holds no file"),
         ("a.tar.bz2", bz2.compress(tar_bytes({"a.png": b"x"})), "compressed by bzip2, which is no"),
         ("a.tar.xz", lzma.compress(tar_bytes({"a.png": b"x"})), r"by xz.* or pack it as \.tar\.gz"),

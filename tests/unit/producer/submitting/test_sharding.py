@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from fornada.errors import InputError
 from fornada.formats.rows import Rows
 from fornada.formats.tar import tar_members
+from fornada.formats.tensor_file import from_tensor_file
 from fornada.records import sha256_hex
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor
 from producer.inputs.interface import ImageFile, ItemBlock, Signature
 from producer.submitting.sharding import cut, items_per_shard_for
 from producer.submitting.shards import ArrayShard, FileShard, ShardLimits
+from producer.submitting.upload import try_inline
 
 SIGNATURE = Signature(inputs=[InputTensor(name="x", dtype="uint8", shape=[2])], model="m:1")
 
@@ -92,6 +95,92 @@ def test_a_shard_has_no_more_bytes_than_it_may() -> None:
         assert expected == items_per_shard_for(
             SIGNATURE, items_per_shard=wanted, max_shard_bytes=max_bytes
         )
+
+
+def test_outputs_of_a_shard_have_no_more_bytes_than_it_may() -> None:
+    mask = OutputTensor(name="mask", shape=[512, 512, 21], kind="tensor")
+    masks = Signature(inputs=SIGNATURE.inputs, outputs=[mask], model="m:1")
+    for max_bytes, expected in ((2**26, 3), (2**25, 1), (2**28, 12)):
+        assert expected == items_per_shard_for(
+            masks, items_per_shard=1000, max_shard_bytes=max_bytes
+        )
+    with pytest.raises(InputError, match="the outputs of one item of m:1 have 22020096 bytes"):
+        items_per_shard_for(masks, items_per_shard=1, max_shard_bytes=2**20)
+
+
+OPEN = Signature(
+    inputs=[
+        InputTensor(name="tokens", dtype="int64", shape=[None]),
+        InputTensor(name="text", dtype="string", shape=[]),
+    ],
+    outputs=[OutputTensor(name="each", shape=[None, 4], kind="tensor")],
+    model="m:1",
+)
+
+
+@given(
+    lengths=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 300)), min_size=1
+    ),
+    item_count=st.integers(1, 6),
+    max_bytes=st.integers(100, 2000),
+)
+def test_shards_of_many_lengths_hold_all_items_in_order_within_their_bounds(
+    lengths: list[tuple[int, int, int]], item_count: int, max_bytes: int
+) -> None:
+    blocks = [
+        ItemBlock(
+            rows=Rows(
+                np.full((count, tokens), number),
+                np.array([bytes([65 + number % 26]) * size] * count, object),
+            ),
+            item_ids=None,
+            where="x",
+        )
+        for number, (count, tokens, size) in enumerate(lengths)
+    ]
+
+    shards = list(
+        cut(blocks, signature=OPEN, limits=limits(item_count, file_bytes=max_bytes), strict=False)
+    )
+
+    expected = [
+        (row.tolist(), text) for b in blocks for row, text in zip(*b.rows.arrays, strict=True)
+    ]
+    found = [(row.tolist(), text) for s in shards for row, text in zip(*s.columns, strict=True)]
+    errors = [
+        e.index + sum(s.item_count for s in shards[:n])
+        for n, each in enumerate(shards)
+        for e in each.errors
+    ]
+    assert [8 * len(t) + 8 + len(x) > max_bytes for t, x in expected] == [
+        n in errors for n in range(len(expected))
+    ]
+    good = [n for n in range(len(expected)) if n not in errors]
+    assert [expected[n] for n in good] == [found[n] for n in good]
+    for shard in shards:
+        assert shard.item_count <= item_count
+        assert shard.size_bytes <= max_bytes
+        outputs_bytes = 16 * sum(map(len, shard.columns[0]))
+        assert outputs_bytes <= max_bytes or shard.item_count == 1
+
+
+def test_what_differs_in_shape_or_is_text_becomes_a_tensor_file() -> None:
+    text = np.array([b"a", b"bcd"], object)
+    blocks = [
+        ItemBlock(rows=Rows(np.array([[n] * n]), text[n - 1 : n]), item_ids=[str(n)], where="x")
+        for n in (1, 2)
+    ]
+    (shard,) = cut(blocks, signature=OPEN, limits=limits(), strict=False)
+
+    inputs, _ = try_inline(iter([shard]), max_bytes=10_000)
+
+    assert inputs is not None
+    assert ("safetensors", 2) == (inputs[0].format, inputs[0].item_count)
+    assert inputs[0].objects[0].key.endswith(".safetensors")
+    read = from_tensor_file(inputs[0].objects[0].inline_bytes() or b"", OPEN.inputs, where="x")
+    assert [[1], [2, 2]] == [tokens.tolist() for tokens in read["tokens"]]
+    assert text.tolist() == np.asarray(read["text"]).tolist()
 
 
 def test_items_of_no_size_take_what_was_asked_for() -> None:
@@ -181,10 +270,13 @@ def test_a_bad_file_refuses_everything_if_that_is_asked_for() -> None:
 
 
 def test_images_of_any_size_come_in_smaller_archives() -> None:
-    def archive_bytes(shape: list[int | None]) -> int:
+    def archive_bytes(shape: list[int | None], outputs: Sequence[OutputTensor] = ()) -> int:
         taken = InputTensor(name="x", dtype="uint8", shape=shape)
-        signature = Signature(inputs=[taken], model="m:1")
+        signature = Signature(inputs=[taken], outputs=outputs, model="m:1")
         return ShardLimits.of(signature, item_count=9, max_shard_bytes=2**24).archive_bytes
 
     assert 2**24 == archive_bytes([9, 9, 3])
     assert 2**20 == archive_bytes([None, None, 3])
+    # Masks of 21 floats a pixel are 28 times as large.
+    mask = OutputTensor(name="mask", shape=[None, None, 21], kind="tensor")
+    assert 2**20 // 28 == archive_bytes([None, None, 3], [mask])

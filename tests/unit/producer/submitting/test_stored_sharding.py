@@ -61,7 +61,7 @@ def shards(
         limits=ShardLimits.of(signature, item_count=count, max_shard_bytes=max_shard_bytes),
         strict=strict,
     )
-    return list(upload(found, job_id="job", objects=objects, store=True))
+    return list(upload(found.shards, job_id="job", objects=objects, store=True))
 
 
 def keys_of(inputs: list[ShardInput]) -> list[list[str]]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fornada.calls import answers
 from fornada.calls.frames import AnswerFrame
 from fornada.errors import AnswerNotTrustedError, InputError
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.calls import PredictCalls
-from worker.compute import direct_calls
 from worker.compute.direct_calls import PredictServer
 from worker.host.deadlines import Deadlines
 
@@ -149,7 +149,7 @@ def test_an_answer_that_redis_would_not_take_is_refused_before_it_is_computed(
     pair: _Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given: two rows of two outputs take 16 bytes
-    monkeypatch.setattr(direct_calls, "MAX_ANSWER_BYTES", 15)
+    monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", 15)
 
     with pytest.raises(InputError, match="16 bytes, and an answer has 15 at most; call with fewer"):
         pair.predict(NO_KEYS, NO_KEYS)

@@ -22,8 +22,9 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
         MissingExtraError: Pillow is not installed.
     """
     image = open_image(data, "GIF", where=where)
-    sizes = _frame_sizes(data) or [image.size]
-    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    width, height = largest_frame(data)
+    if not width or not height:
+        width, height = image.size
     check_size(width, height, where=where)
     with decoding(where=where):
         left, top, right, bottom = image.tile[0].extents or (0, 0, *image.size)
@@ -36,6 +37,13 @@ def gif_pixels(data: bytes, *, where: str) -> Pixels:
     inside = pixels[top : top + frame.shape[0], left : left + frame.shape[1]]
     inside[:] = frame[: inside.shape[0], : inside.shape[1]]
     return pixels
+
+
+def largest_frame(data: bytes) -> tuple[int, int]:
+    """The most (width, height) of any frame, whatever the file declares; 0 without frames."""
+    sizes = [(0, 0), *_frame_sizes(data)]
+    width, height = (max(sides) for sides in zip(*sizes, strict=True))
+    return width, height
 
 
 def _frame_sizes(data: bytes) -> list[tuple[int, int]]:

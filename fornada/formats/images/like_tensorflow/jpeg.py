@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fornada.errors import MissingExtraError
+from fornada.formats.images.decoders import decoder_of
 from fornada.formats.images.opening import Pixels, broken, check_scans, check_size
 
 #: How libjpeg's warnings begin, which TensorFlow ignores.
@@ -28,15 +28,11 @@ def jpeg_pixels(data: bytes, channels: int, *, where: str) -> Pixels | None:
 
     Raises:
         InputError: The file is truncated, or too large.
-        MissingExtraError: simplejpeg is not installed.
+        MissingExtraError: What decodes it is not installed.
     """
-    try:
-        import simplejpeg  # noqa: PLC0415 - optional package
-    except ImportError as exc:
-        raise MissingExtraError(
-            f"{where} is a JPEG image, and simplejpeg, which decodes it as TensorFlow does, is not "
-            "installed; pip install 'fornada[images]'"
-        ) from exc
+    decoder_of("JPEG", where=where)
+    import simplejpeg  # noqa: PLC0415 - optional package
+
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (KeyError, ValueError):

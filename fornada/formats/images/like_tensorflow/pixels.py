@@ -1,13 +1,13 @@
 """Decode images to the pixels that `tf.io.decode_image` gives, without TensorFlow."""
 
 from fornada.formats.images.kinds import ImageKind
+from fornada.formats.images.like_tensorflow.bmp import bmp_pixels
+from fornada.formats.images.like_tensorflow.gif import gif_pixels
+from fornada.formats.images.like_tensorflow.jpeg import jpeg_pixels
+from fornada.formats.images.like_tensorflow.png import png_pixels
 from fornada.formats.images.opening import Pixels, open_image
 from fornada.formats.images.orientation import orientation, turned
 from fornada.formats.images.pillow_pixels import pillow_pixels
-from fornada.formats.images.tensorflow_bmp import bmp_pixels
-from fornada.formats.images.tensorflow_gif import gif_pixels
-from fornada.formats.images.tensorflow_jpeg import jpeg_pixels
-from fornada.formats.images.tensorflow_png import png_pixels
 
 _RGB = 3
 
