@@ -87,9 +87,10 @@ class OutputComparison:
     shapes_differing: int
     #: Empty unless the models name classes.
     flips: list[Flip]
-    #: Largest absolute change of a number, and the item it occurs in; texts change by 0 or 1.
+    #: Largest absolute change of a number, and the item it occurs in, unless all differ in shape;
+    #: texts change by 0 or 1.
     largest_change: float
-    largest_change_item: str
+    largest_change_item: str | None
     #: Mean absolute change of all numbers.
     mean_change: float
     #: Kullback-Leibler divergence of the second model from the first, in nats; `None` unless an
@@ -166,15 +167,15 @@ def _compare_output(
     kind, finite = first.output.kind, first.is_finite & second.is_finite
     fits = _same_shapes(first.rows, second.rows)
     usable = finite & fits
-    if not usable.any():
+    if not finite.any():
         raise UsageError(
-            f"none of {len(usable)} items has a result from both models; see `fornada jobs results`"
+            f"none of {len(finite)} items has a result from both models; see `fornada jobs results`"
         )
     ids = list(compress(item_ids, usable))
     largest, mean = _changes(_chosen(first.rows, usable), _chosen(second.rows, usable))
-    has_classes, is_open = kind in CLASS_KINDS, first.output.is_open
+    has_classes, is_tensor = kind in CLASS_KINDS, kind == "tensor"
     has_values = kind == "values" and first.output.dtype != "string"
-    one, other = (np.zeros((0, 0)) if is_open else r.matrix[usable] for r in (first, second))
+    one, other = (np.zeros((0, 0)) if is_tensor else r.matrix[usable] for r in (first, second))
     divergence = _divergence(one, other, kind)
     return OutputComparison(
         output=first.output.name,
@@ -183,8 +184,8 @@ def _compare_output(
         items_left_out=int((~finite).sum()),
         shapes_differing=int((finite & ~fits).sum()),
         flips=list(_flips(first, second, usable, item_ids)) if has_classes else [],
-        largest_change=float(largest.max()),
-        largest_change_item=ids[int(largest.argmax())],
+        largest_change=float(largest.max(initial=0)),
+        largest_change_item=ids[int(largest.argmax())] if ids else None,
         mean_change=mean,
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
