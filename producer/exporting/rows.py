@@ -128,9 +128,11 @@ class Rows:
         return [item_id, *flat, error, model]
 
     def _name(self, rows: OutputRows, name: str) -> str:
+        output = rows.output
         if len(self.outputs) == 1:
-            return name or rows.output.kind
-        return f"{rows.output.name}.{name}" if name else rows.output.name
+            return name or output.kind
+        is_lone = output.kind == "values" and output.width == 1 and not output.classes
+        return output.name if is_lone or not name else f"{output.name}.{name}"
 
 
 def records(rows: Rows, part: ItemResults) -> Iterator[list[Record]]:

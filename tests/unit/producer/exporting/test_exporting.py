@@ -356,12 +356,14 @@ def test_columns_of_several_outputs_begin_with_their_names(tmp_path: Path) -> No
         ),
         OutputTensor(name="spam", shape=[], kind="binary"),
         OutputTensor(name="size", dtype="int64", shape=[1], kind="values", classes=["cm"]),
+        OutputTensor(name="age", shape=[], kind="values"),
         OutputTensor(name="face", shape=[2], kind="embedding"),
     ]
     rows = {
         "kind": np.uint8([[1, 255], [0, 0]]),
         "spam": np.float32([0.75, _NAN]),
         "size": np.int64([[7], [0]]),
+        "age": np.float32([40.5, _NAN]),
         "face": np.float32([[0.1, 2], [_NAN, _NAN]]),
     }
     several = ShardResult(
@@ -373,9 +375,9 @@ def test_columns_of_several_outputs_begin_with_their_names(tmp_path: Path) -> No
 
     of_kind, of_spam = "kind.label,kind.score,kind.p_a,kind.p_b", "spam.label,spam.score,spam.p_1"
     assert [
-        f"item_id,{of_kind},{of_spam},size.cm,face.e_0,face.e_1,error,model",
-        "x,b,255.0,1,255,1,0.75,0.75,7,0.1,2.0,,m:1",
-        "y,,,,,,,,,,,bad,m:1",
+        f"item_id,{of_kind},{of_spam},size.cm,age,face.e_0,face.e_1,error,model",
+        "x,b,255.0,1,255,1,0.75,0.75,7,40.5,0.1,2.0,,m:1",
+        "y,,,,,,,,,,,,bad,m:1",
     ] == (tmp_path / "csv").read_text(encoding="utf-8").splitlines()
     good, bad = json_rows(tmp_path / "jsonl")
     assert {
@@ -389,6 +391,7 @@ def test_columns_of_several_outputs_begin_with_their_names(tmp_path: Path) -> No
         "spam.score": 0.75,
         "spam.p_1": 0.75,
         "size.cm": 7,
+        "age": 40.5,
         "face": [0.1, 2.0],
         "error": None,
         "model": "m:1",
