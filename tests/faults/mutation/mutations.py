@@ -965,8 +965,10 @@ MUTATIONS = (
         old="while ahead and (held_bytes + size > most_bytes or",
         new="while ahead and (",
         tests=(
-            "tests/unit/fornada/jobs/test_store.py::"
-            "test_results_are_read_ahead_up_to_so_many_bytes_and_larger_ones_alone",
+            (
+                "tests/unit/fornada/jobs/test_store.py::"
+                "test_results_are_read_ahead_up_to_so_many_bytes_and_larger_ones_alone"
+            ),
         ),
     ),
     Mutation(
@@ -975,8 +977,10 @@ MUTATIONS = (
         old="return Cells(values, None if has_nan or ok.all() else ~ok)",
         new="return Cells(values, None)",
         tests=(
-            "tests/unit/producer/exporting/test_exporting.py::"
-            "test_columns_of_several_outputs_begin_with_their_names",
+            (
+                "tests/unit/producer/exporting/test_exporting.py::"
+                "test_columns_of_several_outputs_begin_with_their_names"
+            ),
         ),
     ),
     Mutation(
@@ -985,8 +989,10 @@ MUTATIONS = (
         old="array = array[1:] + self._ends[name]",
         new="array = array[1:]",
         tests=(
-            "tests/unit/producer/exporting/test_any_signature.py::"
-            "test_outputs_of_any_signature_come_back",
+            (
+                "tests/unit/producer/exporting/test_any_signature.py::"
+                "test_outputs_of_any_signature_come_back"
+            ),
         ),
     ),
     Mutation(
