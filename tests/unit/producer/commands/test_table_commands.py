@@ -1,5 +1,6 @@
-"""`fornada submit` of a table: what `--column` and `--id-column` mean."""
+"""Tables on the command line: `--column`, `--id-column`, `--with-columns`."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from fornada.errors import UsageError
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor, OutputTensor
 from producer.client import Client
+from producer.commands import jobs as jobs_module
 from producer.commands import submit as submit_module
 from producer.testing import in_memory_client
 
@@ -26,7 +28,7 @@ def _client() -> Client:
             InputTensor(name="pair", dtype="float32", shape=[2]),
             InputTensor(name="one", dtype="float32", shape=[1]),
         ],
-        outputs=[OutputTensor(name="score", shape=[1], kind="values")],
+        outputs=[OutputTensor(name="score", shape=[1], kind="values", classes=["score"])],
         predict=difference,
     )
 
@@ -66,3 +68,51 @@ def test_a_column_that_is_not_input_and_column_is_wrong_usage(
         _submit(_client(), monkeypatch, table, *options)
 
     assert 2 == found.value.exit_code
+
+
+def test_columns_are_carried_into_every_format_of_rows(
+    table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client = _client()
+    whole = pa.table(
+        {
+            "key": ["a", "b", "c"],
+            "pair": [[5.0, 1.0], None, [7.0, 2.0]],
+            "one": [0, 1, 10],
+            "note": ["=x", None, "é"],
+            "visits": pa.array([1, None, 3], pa.int64()),
+            "since": pa.array([0, 1, None], pa.date32()),
+            "score": ["old", "old", "old"],
+        }
+    )
+    pq.write_table(whole, table)
+    _submit(client, monkeypatch, table, "--id-column", "key", "--items-per-shard", "2")
+    monkeypatch.setattr(jobs_module, "client_from_env", lambda: client)
+
+    def results(fmt: str, columns: str = "note,visits,since", *more: str) -> Path:
+        path = tmp_path / f"r.{fmt}"
+        options = ["--format", fmt, "--output", path, "--with-columns", columns, *more]
+        given = ["job", *map(str, options), "--table", str(table)]
+        CliRunner().invoke(jobs_module.results, given, catch_exceptions=False)
+        return path
+
+    lines = results("jsonl").read_text(encoding="utf-8").splitlines()
+    assert [("=x", 1, "1970-01-01"), (None, None, "1970-01-02"), ("é", 3, None)] == [
+        (row["note"], row["visits"], row["since"]) for row in map(json.loads, lines)
+    ]
+    rows = results("csv").read_text(encoding="utf-8").splitlines()
+    assert ["item_id,note,visits,since,score,error,model", "a,'=x,1,1970-01-01,4.0,,m:1"] == (
+        rows[:2]
+    )
+    written = pq.read_table(results("parquet"))
+    assert (pa.int64(), [1, None, 3]) == (
+        written.schema.field("visits").type,
+        written["visits"].to_pylist(),
+    )
+    for fmt, columns, why in (
+        ("npy", "note", "no rows"),
+        ("csv", "score", "'score' is there already"),
+        ("csv", "pair", "is no cell"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            results(fmt, columns)
