@@ -61,7 +61,7 @@ def shard_of(files: list[bytes], objects: _Store, *, inline: bool = False) -> Sh
     shards = cut_files(
         given,
         first_number=0,
-        signature=Signature(input=TAKEN, model="m:1"),
+        signature=Signature(inputs=[TAKEN], model="m:1"),
         limits=ShardLimits(item_count=100, archive_bytes=10**7, file_bytes=10**7),
         strict=False,
     )
