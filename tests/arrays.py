@@ -9,7 +9,7 @@ from fornada.formats.rows import Rows
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.tensors import InputTensor, OutputTensor, manifest_fields
-from model_store.engines import golden
+from model_store.engines import golden, keras_predict
 from model_store.engines.interface import Predict
 
 PredictArray = Callable[[np.ndarray], np.ndarray]
@@ -49,3 +49,30 @@ def stored_rows(jobs: JobStore, outcome: ShardOutcome) -> np.ndarray:
     """The only output of a shard, as it was committed."""
     (column,) = jobs.outputs(outcome, jobs.manifest(outcome.job_id).gives)
     return np.asarray(column)
+
+
+def outputs_of_model(model: Any) -> list[OutputTensor]:
+    """The only output of a Keras model, in float32."""
+    shape = list(model.output_shape[1:])
+    kind = "tensor" if len(shape) > 1 or None in shape else "values"
+    return [OutputTensor(name="outputs", shape=shape, kind=kind)]
+
+
+def compile_predict(
+    model: Any,
+    *,
+    tile_items: int,
+    item_shape: Sequence[int | None],
+    item_dtype: Any,
+    **options: Any,
+) -> PredictArray:
+    """As `keras_predict.compile_predict`."""
+    return on_arrays(
+        keras_predict.compile_predict(
+            model,
+            tile_items=tile_items,
+            takes=taking(item_shape, item_dtype),
+            gives=outputs_of_model(model),
+            **options,
+        )
+    )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fornada.jobs.store import JobStore
-from model_store.engines import golden, keras_file, keras_predict
+from model_store.engines import keras_file
 
+from ...arrays import compile_predict, predict_items
 from .conftest import ITEM_SHAPE
 
 
@@ -52,10 +53,10 @@ def test_an_exact_worker_gives_the_same_bytes_with_calls_of_any_size(
     # given the model in this process, in float64, with calls of 7 items
     deployment, start = deploy(engine="keras", max_batch_size=13)
     model = keras_file.load_model(deployment.model.artifact, where="m", exact=True)
-    predict = keras_predict.compile_predict(
+    predict = compile_predict(
         model, tile_items=7, item_shape=ITEM_SHAPE, item_dtype="uint8", exact=True
     )
-    expected = golden.predict_items(predict, images, tile_items=7)
+    expected = predict_items(predict, images, tile_items=7)
 
     # when a worker has calls of 13
     start("--exact")

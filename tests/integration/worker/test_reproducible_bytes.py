@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_store.engines import keras_file, keras_predict, keras_setup
+from model_store.engines import keras_file, keras_setup
+
+from ...arrays import compile_predict
 
 _ROOT = Path(__file__).parents[3]
 #: More than a tile, and of the model with the large one nearly a tile.
@@ -104,7 +106,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 weight.assign_add(np.random.default_rng(1).uniform(0, 0.02, weight.shape))
         item_count, shape = _ITEM_COUNTS[name], model.inputs[0].shape[1:]
         items = np.random.default_rng(2).integers(0, 256, (item_count, *shape), np.uint8)
-        predict = keras_predict.compile_predict(
+        predict = compile_predict(
             model, tile_items=item_count, item_shape=shape, item_dtype="uint8"
         )
         (folder / f"{name}.keras").write_bytes(keras_file.dump_model(model))

@@ -75,7 +75,11 @@ def test_what_is_stated_keeps_the_defaults_of_the_rest() -> None:
 def test_what_does_not_fit_is_refused_with_what_to_give() -> None:
     for taken, options, fact in (
         (_taken(8), {"resize": "crop"}, r"takes float32 \[8\], which are not images"),
-        (_taken(None, None, 3), {"resize": "crop"}, "any size .* resize is crop; give the size"),
+        (
+            _taken(None, None, 3),
+            {"resize": "crop"},
+            "any size .* resize is crop; publish it with a size",
+        ),
         (_taken(8, 8, 3), {"size": (8, 9)}, r"takes images of \[8, 8\] .* not \[8, 9\]"),
         (_taken(8, 8, 3), {"size": 8}, "size of images is 8; give height and width"),
         (_taken(8, 8, 3), {"size": (0, 8)}, r"size of images is \(0, 8\)"),

@@ -19,7 +19,7 @@ from fornada.formats.npy import from_npy
 from fornada.records import sha256_hex
 from fornada.storage.interface import ObjectInfo
 from fornada.storage.memory import InMemoryObjectStore
-from model_store.engines import golden, keras_file, keras_predict, keras_setup
+from model_store.engines import keras_file, keras_setup
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest
 from model_store.publishing import fitted
@@ -31,6 +31,7 @@ from trainer.evaluation.acceptance import Acceptance
 from trainer.recipes.catalog import RECIPES
 from trainer.recipes.plan import TrainingPlan
 
+from ...arrays import compile_predict, predict_items
 from ...walls import no_wall
 
 _PLAN = TrainingPlan(epochs=2, batch_size=64)
@@ -76,10 +77,8 @@ def test_a_published_version_predicts_as_measured(digits: Dataset, published: _P
 
     artifact = models.fetch(manifest.artifact)
     model = keras_file.load_model(artifact, where="the artifact")
-    predict = keras_predict.compile_predict(
-        model, tile_items=64, item_shape=(8, 8), item_dtype="uint8"
-    )
-    found = golden.predict_items(predict, digits.test_items, tile_items=64)
+    predict = compile_predict(model, tile_items=64, item_shape=(8, 8), item_dtype="uint8")
+    found = predict_items(predict, digits.test_items, tile_items=64)
 
     assert sha256_hex(artifact) == manifest.digest
     np.testing.assert_allclose(found, model.predict(digits.test_items, verbose=0), atol=1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from fornada.formats.images import decode_item
+from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines.keras_file import load_model
 from model_store.publishing.checked import outputs_of
@@ -67,7 +68,7 @@ def test_a_worker_sees_the_pixels_of_the_training_and_is_as_accurate(tmp_path: P
     )
     np.testing.assert_array_equal(dataset.test_items, items)
     model = load_model(models.fetch(manifest.artifact), where="the artifact")
-    found = outputs_of(model, items, tile_items=4)[:, 0] >= 0.5
+    found = outputs_of(model, Rows(items), takes=manifest.inputs, tile_items=4).only[:, 0] >= 0.5
     truth = np.array([file.parent.name == "stripes" for file in files])
     assert manifest.metrics["test_accuracy"] == np.float32((found == truth).mean())
     assert b"spots or stripes" in models.fetch(manifest.files["report.html"])

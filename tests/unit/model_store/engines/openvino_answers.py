@@ -5,7 +5,7 @@ The argument is a folder of models (`NAME.keras`) with items and TensorFlow's ou
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import FornadaError
-from model_store.engines.golden import predict_items
-from model_store.engines.interface import Predict
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor
+from model_store.engines import golden
 from model_store.engines.keras_file import load_model
 from model_store.engines.openvino import engine
+
+Predict = Callable[[np.ndarray], np.ndarray]
 
 _TILE_ITEMS = 8
 _CALLERS = 5
@@ -46,14 +49,24 @@ def _predict(
     streams: int = 2,
     precision: engine.Precision = "float32",
 ) -> Predict:
-    return engine.compile_predict(
-        load_model(path.read_bytes(), where=path.stem, backend="openvino"),
+    model = load_model(path.read_bytes(), where=path.stem, backend="openvino")
+    shape = list(model.output_shape[1:])
+    predict = engine.compile_predict(
+        model,
         tile_items=_TILE_ITEMS,
-        item_shape=item_shape,
-        item_dtype=item_dtype,
+        takes=[InputTensor(name="items", dtype=item_dtype, shape=list(item_shape))],
+        gives=[OutputTensor(name="outputs", shape=shape, kind="tensor")],
         streams=streams,
         precision=precision,
     )
+    return lambda array: predict(Rows(array)).only
+
+
+def predict_items(predict: Predict, items: np.ndarray, *, tile_items: int) -> np.ndarray:
+    found = golden.predict_items(
+        lambda rows: Rows(predict(rows.only)), Rows(items), tile_items=tile_items
+    )
+    return found.only
 
 
 def _of_model(path: Path) -> dict[str, Any]:

@@ -1,31 +1,38 @@
 """The engine of tests: its answers follow from the artifact, and it misbehaves when asked to."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError, PredictionError
+from fornada.formats.rows import Rows
 from fornada.storage.memory import InMemoryObjectStore
 from model_store.engines.arithmetic import ArithmeticEngine
 from model_store.engines.golden import check_golden
-from model_store.engines.interface import Compile
 from model_store.store import ModelStore
 from model_store.testing import publish_for_test
+
+from ....arrays import PredictArray, on_arrays, on_rows
 
 
 def _published(
     folder: Path, *, seed: int = 0, fails_on: int | None = None
-) -> tuple[Compile, ModelStore]:
+) -> tuple[Callable[[int], PredictArray], ModelStore]:
     models = ModelStore(objects=InMemoryObjectStore())
     publish_for_test(models, item_shape=[3, 5], classes=["a", "b"], seed=seed, fails_on=fails_on)
     manifest = models.resolve("m")
     models.download(manifest.artifact, folder / "artifact")
     engine = ArithmeticEngine(threads=2)
     model = engine.load(
-        folder / "artifact", where="model m", takes=manifest.input, allowed_objects=()
+        folder / "artifact",
+        where="model m",
+        takes=manifest.inputs,
+        gives=manifest.outputs,
+        allowed_objects=(),
     )
-    return model.compile, models
+    return lambda tile_items: on_arrays(model.compile(tile_items)), models
 
 
 def _items(count: int) -> np.ndarray:
@@ -50,9 +57,9 @@ def test_another_artifact_fails_the_golden_batch(tmp_path: Path) -> None:
 
     with pytest.raises(ModelRefusedError, match="differs by"):
         check_golden(
-            compile_for(2),
-            inputs=inputs,
-            outputs=_published(tmp_path, seed=2)[0](2)(inputs),
+            on_rows(compile_for(2)),
+            inputs=Rows(inputs),
+            outputs=Rows(_published(tmp_path, seed=2)[0](2)(inputs)),
             tile_items=2,
             where="m",
             tolerance=ArithmeticEngine.tolerance,
@@ -77,6 +84,7 @@ def test_an_artifact_of_another_engine_is_refused(tmp_path: Path) -> None:
         ArithmeticEngine(threads=1).load(
             tmp_path / "other",
             where="model m",
-            takes=models.resolve("m").input,
+            takes=models.resolve("m").inputs,
+            gives=models.resolve("m").outputs,
             allowed_objects=(),
         )

@@ -8,6 +8,8 @@ import pytest
 from model_store.engines import keras_predict, keras_setup
 from model_store.engines.interface import Predict
 
+from ....arrays import compile_predict
+
 _TILE_ITEMS = 8
 _ITEM_SHAPE = (6, 6, 1)
 
@@ -38,7 +40,7 @@ def model(keras: Any) -> Any:
 
 
 def _compiled(model: Any, item_shape: tuple[int, ...] = _ITEM_SHAPE) -> Predict:
-    return keras_predict.compile_predict(
+    return compile_predict(
         model, tile_items=_TILE_ITEMS, item_shape=item_shape, item_dtype="float32"
     )
 

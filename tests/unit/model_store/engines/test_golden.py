@@ -1,12 +1,16 @@
 """A golden batch accepts the model that made it and refuses any other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fornada.errors import ModelRefusedError
-from model_store.engines.golden import check_golden, predict_items
+from fornada.formats.rows import Rows
+from model_store.engines import golden
+
+from ....arrays import PredictArray, on_rows, predict_items
 
 _TILE_ITEMS = 4
 _ITEMS = np.arange(33, dtype=np.uint8).reshape(11, 3)
@@ -15,6 +19,14 @@ _ITEMS = np.arange(33, dtype=np.uint8).reshape(11, 3)
 def _predict(tile: np.ndarray) -> np.ndarray:
     assert (_TILE_ITEMS, 3) == tile.shape
     return tile / np.float32(33)
+
+
+def check_golden(
+    predict: PredictArray, *, inputs: np.ndarray, outputs: np.ndarray, **facts: Any
+) -> float:
+    return golden.check_golden(
+        on_rows(predict), inputs=Rows(inputs), outputs=Rows(outputs), **facts
+    )
 
 
 def test_the_batch_of_the_same_model_is_accepted() -> None:

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from fornada.errors import LocalDiskError, ModelRefusedError, PredictionError, UsageError
-from model_store.engines import golden, interface, keras_file, keras_predict, keras_setup
+from model_store.engines import keras_file, keras_predict, keras_setup
 from model_store.engines.artifact.work import estimate
+
+from ....arrays import PredictArray, compile_predict, giving, predict_items, taking
 
 _TILE_ITEMS = 8
 
@@ -47,10 +49,8 @@ def model(keras: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def predict(model: Any) -> interface.Predict:
-    return keras_predict.compile_predict(
-        model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8"
-    )
+def predict(model: Any) -> PredictArray:
+    return compile_predict(model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8")
 
 
 def _items(count: int) -> Any:
@@ -87,12 +87,10 @@ def _recurrent(keras: Any) -> Any:
 
 
 def test_a_model_gives_the_same_outputs_after_a_round_trip(
-    model: Any, predict: interface.Predict
+    model: Any, predict: PredictArray
 ) -> None:
     loaded = keras_file.load_model(keras_file.dump_model(model), where="the artifact")
-    again = keras_predict.compile_predict(
-        loaded, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8"
-    )
+    again = compile_predict(loaded, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8")
 
     np.testing.assert_array_equal(predict(_items(8)), again(_items(8)))
 
@@ -166,23 +164,23 @@ def test_a_full_temporary_folder_is_a_local_disk_error(
             call()
 
 
-def test_outputs_are_probabilities_of_every_item(predict: interface.Predict) -> None:
+def test_outputs_are_probabilities_of_every_item(predict: PredictArray) -> None:
     outputs = predict(_items(_TILE_ITEMS))
 
     assert (np.float32, (_TILE_ITEMS, 3)) == (outputs.dtype, outputs.shape)
     np.testing.assert_allclose(1, outputs.sum(axis=1), rtol=1e-5)
 
 
-def test_a_row_has_the_same_bytes_in_any_batch(predict: interface.Predict) -> None:
+def test_a_row_has_the_same_bytes_in_any_batch(predict: PredictArray) -> None:
     items = _items(20)
-    everything = golden.predict_items(predict, items, tile_items=_TILE_ITEMS)
+    everything = predict_items(predict, items, tile_items=_TILE_ITEMS)
 
     for count in (1, 7, 8, 9, 20):
-        found = golden.predict_items(predict, items[-count:], tile_items=_TILE_ITEMS)
+        found = predict_items(predict, items[-count:], tile_items=_TILE_ITEMS)
         assert everything[-count:].tobytes() == found.tobytes()
 
 
-def test_a_tile_of_another_shape_is_refused(predict: interface.Predict) -> None:
+def test_a_tile_of_another_shape_is_refused(predict: PredictArray) -> None:
     with pytest.raises(PredictionError, match=r"predict failed on uint8 \(7, 4, 4\)"):
         predict(_items(7))
 
@@ -190,7 +188,7 @@ def test_a_tile_of_another_shape_is_refused(predict: interface.Predict) -> None:
 def test_an_item_shape_that_the_model_does_not_take_is_refused(model: Any) -> None:
     for item_shape in ((5, 5), (3,)):
         with pytest.raises(ModelRefusedError, match=r"does not take uint8 \[8, ") as refusal:
-            keras_predict.compile_predict(
+            compile_predict(
                 model, tile_items=_TILE_ITEMS, item_shape=item_shape, item_dtype="uint8"
             )
         assert "\n" not in str(refusal.value)
@@ -210,32 +208,32 @@ def test_a_refusal_says_what_to_do_about_stateful_layers_and_odd_names(keras: An
 
     for words, model in models.items():
         with pytest.raises(ModelRefusedError, match=words):
-            keras_predict.compile_predict(
-                model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="float32"
-            )
+            compile_predict(model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="float32")
 
 
 def test_a_model_that_does_not_give_one_row_per_item_is_refused(keras: Any) -> None:
     tokens = keras.Input((4, 4))
     dense = keras.layers.Dense(2)(tokens)
-    models = {
-        r"outputs of shape \[8, 4, 2\].*several axes or of varying size are not there yet": (
-            keras.Model(tokens, dense)
+    cases = (
+        (
+            r"outputs of shape \[2, 8\].*keep the axis of the items",
+            keras.ops.transpose(dense[:, 0]),
         ),
-        r"outputs of shape \[2, 8\].*must give one row": (
-            keras.Model(tokens, keras.ops.transpose(dense[:, 0]))
-        ),
-        "does not take|outputs": keras.Model(tokens, [dense, dense]),
-    }
+        (r"outputs of shape \[8, 4, 2\] .* its manifest says \[null, 2\]", dense),
+        ("gives 2 outputs, and its manifest says 1", [dense, dense]),
+    )
 
-    for words, model in models.items():
+    for words, outputs in cases:
         with pytest.raises(ModelRefusedError, match=words):
             keras_predict.compile_predict(
-                model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="float32"
+                keras.Model(tokens, outputs),
+                tile_items=_TILE_ITEMS,
+                takes=taking((4, 4)),
+                gives=giving(2),
             )
 
 
-def test_threads_cannot_be_limited_after_the_first_operation(predict: interface.Predict) -> None:
+def test_threads_cannot_be_limited_after_the_first_operation(predict: PredictArray) -> None:
     predict(_items(_TILE_ITEMS))
 
     with pytest.raises(UsageError, match="too late for 1 threads"):
@@ -272,7 +270,7 @@ def test_a_gpus_memory_is_taken_as_needed_and_its_arithmetic_is_float32(
 
 
 def test_on_a_gpu_a_function_is_called_as_tensorflow_places_it(
-    model: Any, predict: interface.Predict, monkeypatch: pytest.MonkeyPatch
+    model: Any, predict: PredictArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a GPU, according to TensorFlow, and no way to run a function as one operation
     import tensorflow as tf  # noqa: PLC0415 - seconds
@@ -280,15 +278,13 @@ def test_on_a_gpu_a_function_is_called_as_tensorflow_places_it(
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0"])
     monkeypatch.delattr(tf.raw_ops, "StatefulPartitionedCall")
 
-    on_gpu = keras_predict.compile_predict(
-        model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8"
-    )
+    on_gpu = compile_predict(model, tile_items=_TILE_ITEMS, item_shape=(4, 4), item_dtype="uint8")
 
     np.testing.assert_array_equal(predict(_items(8)), on_gpu(_items(8)))
 
 
 def test_forgetting_dropped_models_changes_no_output(
-    predict: interface.Predict,
+    predict: PredictArray,
 ) -> None:
     before = predict(_items(8))
 
@@ -314,15 +310,16 @@ def test_the_engine_starts_silently_and_computes_in_the_calling_thread() -> None
         """
         import gc, sys, time
         import numpy
+        from fornada.formats.rows import Rows
+        from fornada.tensors import InputTensor
         from model_store.engines import keras_predict, keras_setup
         from model_store.engines.keras import KerasEngine
         engine = KerasEngine(threads=3, exact=False)
         keras = keras_setup.import_keras()
         model = keras.Sequential([keras.Input((500,)), *[keras.layers.Dense(500)] * 5])
-        predict = keras_predict.compile_predict(
-            model, tile_items=500, item_shape=(500,), item_dtype="float32"
-        )
-        tile = numpy.ones((500, 500), numpy.float32)
+        taken = InputTensor(name="x", dtype="float32", shape=[500])
+        predict = keras_predict.compile_predict(model, tile_items=500, takes=[taken], gives=None)
+        tile = Rows(numpy.ones((500, 500), numpy.float32))
         predict(tile)
         of_thread, of_process = time.thread_time(), time.process_time()
         for _ in range(20):
@@ -371,8 +368,8 @@ def test_what_a_layer_makes_on_its_way_counts_as_work(keras: Any) -> None:
     pixels = keras.Input((32, 16, 3))
     separable = keras.layers.SeparableConv2D(1, 1, depth_multiplier=100)(pixels)
 
-    scores = estimate(keras.Model(tokens, attention), item_shape=[500, 4], item_dtype="float32")
-    channels = estimate(keras.Model(pixels, separable), item_shape=[32, 16, 3], item_dtype="uint8")
+    scores = estimate(keras.Model(tokens, attention), takes=taking([500, 4]))
+    channels = estimate(keras.Model(pixels, separable), takes=taking([32, 16, 3], "uint8"))
 
     assert (4 * 2 * 500 * 500, False) == (scores.output_bytes, scores.is_light)
     assert 4 * 32 * 16 * 300 == channels.output_bytes

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fornada.errors import ModelRefusedError
-from model_store.engines import keras_file, keras_predict, keras_setup
-from model_store.engines.golden import predict_items
-from model_store.engines.interface import Predict
+from model_store.engines import keras_file, keras_setup
+
+from ....arrays import PredictArray, compile_predict, predict_items
 
 _SHAPE = (6, 6, 1)
 _TILES = (1, 3, 16, 64)
@@ -65,8 +65,8 @@ def _saved(build: Callable[[Any], Any]) -> bytes:
     return keras_file.dump_model(build(keras))
 
 
-def _compiled(model: Any, tile_items: int, *, exact: bool) -> Predict:
-    return keras_predict.compile_predict(
+def _compiled(model: Any, tile_items: int, *, exact: bool) -> PredictArray:
+    return compile_predict(
         model, tile_items=tile_items, item_shape=_SHAPE, item_dtype="uint8", exact=exact
     )
 
@@ -77,7 +77,7 @@ def artifact() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def exact(artifact: bytes) -> dict[int, Predict]:
+def exact(artifact: bytes) -> dict[int, PredictArray]:
     """The network in float64, compiled for each tile."""
     model = keras_file.load_model(artifact, where="m", exact=True)
     return {tile: _compiled(model, tile, exact=True) for tile in _TILES}
@@ -86,7 +86,7 @@ def exact(artifact: bytes) -> dict[int, Predict]:
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 70), data=st.data())
 def test_every_batch_size_and_order_gives_the_same_bytes(
-    exact: dict[int, Predict], seed: int, count: int, data: st.DataObject
+    exact: dict[int, PredictArray], seed: int, count: int, data: st.DataObject
 ) -> None:
     items = np.random.default_rng(seed).integers(0, 256, (count, *_SHAPE), np.uint8)
     order = np.array(data.draw(st.permutations(range(count))))
@@ -98,7 +98,7 @@ def test_every_batch_size_and_order_gives_the_same_bytes(
     assert outputs[16][order].tobytes() == shuffled.tobytes()
 
 
-def test_float32_is_close_to_it(artifact: bytes, exact: dict[int, Predict]) -> None:
+def test_float32_is_close_to_it(artifact: bytes, exact: dict[int, PredictArray]) -> None:
     items = np.random.default_rng(1).integers(0, 256, (64, *_SHAPE), np.uint8)
     near = _compiled(keras_file.load_model(artifact, where="m"), 64, exact=False)(items)
 
@@ -126,7 +126,7 @@ def test_mixed_precision_and_float32_inputs_are_computed_in_float64_too(
 
     found = {
         predict_items(
-            keras_predict.compile_predict(
+            compile_predict(
                 model, tile_items=tile, item_shape=_SHAPE, item_dtype=dtype, exact=True
             ),
             items,

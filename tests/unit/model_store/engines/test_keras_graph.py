@@ -4,7 +4,9 @@ import gc
 
 import numpy as np
 
-from model_store.engines import keras_predict, keras_setup
+from model_store.engines import keras_setup
+
+from ....arrays import compile_predict
 
 
 def test_a_compiled_call_leaves_no_graph_in_memory() -> None:
@@ -21,9 +23,7 @@ def test_a_compiled_call_leaves_no_graph_in_memory() -> None:
     before = _graph_count()
 
     # when it is compiled, and called
-    predict = keras_predict.compile_predict(
-        model, tile_items=8, item_shape=(4, 2), item_dtype="float32"
-    )
+    predict = compile_predict(model, tile_items=8, item_shape=(4, 2), item_dtype="float32")
     found = predict(items)
 
     # then it works, without its graph and those of the loop

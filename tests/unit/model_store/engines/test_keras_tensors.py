@@ -7,7 +7,9 @@ import pytest
 
 from fornada.errors import PredictionError
 from fornada.tensors import Dtype
-from model_store.engines import keras_file, keras_predict, keras_setup
+from model_store.engines import keras_file, keras_setup
+
+from ....arrays import compile_predict
 
 _ROWS = 4
 _DTYPES = [dtype for dtype in get_args(Dtype) if dtype != "string"]
@@ -50,7 +52,7 @@ def of_any_size(keras: Any) -> Any:
 
 def _predict(model: Any, **facts: Any) -> Any:
     taken = model.inputs[0]
-    return keras_predict.compile_predict(
+    return compile_predict(
         model,
         tile_items=_ROWS,
         item_shape=tuple(taken.shape[1:]),
@@ -101,15 +103,15 @@ def test_items_of_every_kind_of_dtype_are_exact_in_float64(keras: Any, dtype: st
     np.testing.assert_allclose(expected, outputs, rtol=1e-6)
 
 
-def test_one_number_an_item_is_one_column(keras: Any) -> None:
+def test_one_number_an_item_has_no_axis_of_its_own(keras: Any) -> None:
     items = keras.Input((3,))
     model = keras.Model(items, keras.ops.squeeze(keras.layers.Dense(1)(items), -1))
     numbers = np.arange(12, dtype=np.float32).reshape(_ROWS, 3)
 
     outputs = _predict(model)(numbers)
 
-    assert (_ROWS, 1) == outputs.shape
-    np.testing.assert_allclose(model(numbers).numpy(), outputs[:, 0], rtol=1e-6)
+    assert (_ROWS,) == outputs.shape
+    np.testing.assert_allclose(model(numbers).numpy(), outputs, rtol=1e-6)
 
 
 def test_one_function_takes_items_of_any_size(

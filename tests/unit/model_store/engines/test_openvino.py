@@ -13,8 +13,10 @@ import pytest
 
 from fornada.errors import ConfigError
 from fornada.tensors import Dtype
-from model_store.engines import keras_file, keras_predict, keras_setup
+from model_store.engines import keras_file, keras_setup
 from model_store.engines.openvino.engine import BFLOAT16_TOLERANCE
+
+from ....arrays import compile_predict
 
 _ROOT = Path(__file__).parents[4]
 _ITEMS = 20
@@ -175,7 +177,7 @@ def _write(path: Path, model: Any) -> None:
     shape = [side or _OPEN_SIDE for side in item_shape]
     items = np.random.default_rng(0).integers(0, 10, (_ITEMS, *shape))
     items = items.astype("float32" if item_dtype == "bfloat16" else item_dtype)
-    predict = keras_predict.compile_predict(
+    predict = compile_predict(
         model, tile_items=_ITEMS, item_shape=item_shape, item_dtype=item_dtype
     )
     path.with_suffix(".keras").write_bytes(keras_file.dump_model(model))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from model_store.manifest import ModelManifest
 from model_store.publishing import file as published_file
 from model_store.publishing.checked import GOLDEN_ITEMS
 from model_store.publishing.file import publish_file
+from model_store.publishing.golden_items import read_arrays
 from model_store.publishing.stated import Stated
 from model_store.store import ModelStore
 
@@ -42,11 +44,20 @@ def artifact(keras: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def _publish(
-    models: ModelStore, artifact: bytes, stated: Stated | None = None, **options: Any
+    models: ModelStore,
+    artifact: bytes,
+    stated: Stated | None = None,
+    *,
+    golden: np.ndarray | None = None,
+    **options: Any,
 ) -> ModelManifest:
-    return publish_file(
-        artifact, where="model.keras", name="m", models=models, stated=stated, **options
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if golden is not None:
+            options["golden"] = Path(folder, "golden.npy")
+            np.save(options["golden"], golden)
+        return publish_file(
+            artifact, where="model.keras", name="m", models=models, stated=stated, **options
+        )
 
 
 def _dump(keras: Any, *layers: Any) -> bytes:
@@ -312,7 +323,7 @@ def test_a_model_that_the_store_changed_is_not_published(
     other = _dump(keras, keras.Input((2, 2), dtype="uint8"), keras.layers.Flatten())
     monkeypatch.setattr(models, "download", lambda _ref, path: path.write_bytes(other))
 
-    with pytest.raises(ModelRefusedError, match="golden batch"):
+    with pytest.raises(ModelRefusedError, match=r"its manifest says \[null, 3\]"):
         _publish(models, artifact)
 
     assert [] == models.names()
@@ -345,10 +356,14 @@ def test_classes_that_are_not_an_array_of_names_are_refused(tmp_path: Path) -> N
 
 def test_classes_and_golden_items_are_read(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["cat", "dog"]')
-    np.save(tmp_path / "golden.npy", np.arange(3))
+    items = {"photo": np.arange(3), "facts": np.ones((3, 2))}
+    np.savez(tmp_path / "golden.npz", **items)
 
     assert ["cat", "dog"] == published_file.read_classes(tmp_path / "classes.json")
-    np.testing.assert_array_equal(np.arange(3), published_file.read_golden(tmp_path / "golden.npy"))
+    path = published_file.check_golden_file(tmp_path / "golden.npz")
+    np.testing.assert_equal(items, read_arrays(path))
+    with pytest.raises(UsageError, match=r"give \.npy, \.npz, \.safetensors"):
+        published_file.check_golden_file(tmp_path / "golden.csv")
     with pytest.raises(InputError, match="cannot be read"):
         published_file.read_classes(tmp_path / "absent.json")
 

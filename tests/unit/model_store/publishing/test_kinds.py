@@ -22,6 +22,7 @@ def found(keras: Any) -> Callable[..., Finding]:
         return find_kind(
             model,
             outputs.astype(np.float32),
+            number=0,
             loss=Loss.of(model.get_compile_config() if model.compiled else None),
             has_names=has_names,
             computes_floats=outputs.dtype.kind == "f",

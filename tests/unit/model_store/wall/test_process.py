@@ -39,7 +39,8 @@ def request_of(tmp_path: Path, models: ModelStore) -> Callable[..., Check]:
             where="model m",
             allowed_objects=[],
             engine="test",
-            input=manifest.input,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
             golden_inputs=str(tmp_path / "inputs"),
             golden_outputs=str(tmp_path / "outputs"),
         )

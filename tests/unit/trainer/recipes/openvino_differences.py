@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fornada.formats.rows import Rows
+from fornada.tensors import InputTensor, OutputTensor
 from model_store.engines.golden import check_golden
 from model_store.engines.keras_file import load_model
 from model_store.engines.openvino.engine import compile_predict
@@ -22,13 +24,17 @@ def _difference(path: Path) -> float:
     predict = compile_predict(
         load_model(path.read_bytes(), where=path.stem, backend="openvino"),
         tile_items=_TILE_ITEMS,
-        item_shape=inputs.shape[1:],
-        item_dtype=str(inputs.dtype),
+        takes=[InputTensor(name="x", dtype=str(inputs.dtype), shape=list(inputs.shape[1:]))],
+        gives=[OutputTensor(name="y", shape=list(outputs.shape[1:]), kind="values")],
         streams=1,
         precision="float32",
     )
     return check_golden(
-        predict, inputs=inputs, outputs=outputs, tile_items=_TILE_ITEMS, where=path.stem
+        predict,
+        inputs=Rows(inputs),
+        outputs=Rows(outputs),
+        tile_items=_TILE_ITEMS,
+        where=path.stem,
     )
 
 

@@ -13,12 +13,13 @@ import pytest
 
 from fornada.errors import UsageError
 from fornada.formats.items import Array
-from model_store.engines import golden, keras_file, keras_predict
+from model_store.engines import keras_file
 from trainer.data.catalog import load_dataset
 from trainer.data.dataset import Dataset
 from trainer.recipes.catalog import RECIPES, build_model, default_recipe
 from trainer.recipes.plan import TrainingPlan, compile_model
 
+from ....arrays import compile_predict, predict_items
 from ..keras_files import MAKERS
 
 _ROOT = Path(__file__).parents[4]
@@ -77,10 +78,10 @@ def _trained(recipe: str, dataset: Dataset, *, seed: int = 0, epochs: int = 1) -
 
 
 def _outputs(model: Any, items: Array) -> Array:
-    predict = keras_predict.compile_predict(
+    predict = compile_predict(
         model, tile_items=_TILE_ITEMS, item_shape=items.shape[1:], item_dtype=str(items.dtype)
     )
-    return golden.predict_items(predict, items, tile_items=_TILE_ITEMS)
+    return predict_items(predict, items, tile_items=_TILE_ITEMS)
 
 
 @pytest.fixture(scope="module")
