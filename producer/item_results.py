@@ -1,7 +1,7 @@
 """Results of some items: what each output of the model says of them, by its kind."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any
 
@@ -15,6 +15,9 @@ from fornada.tensors import BINARY_CLASSES, CLASS_KINDS, Kind, OutputTensor, tex
 #: What a model gives, by the names of its outputs: an array with a row an item, or a list of
 #: arrays, one an item, where the output's shape is open. Strings are `bytes` in UTF-8.
 Outputs = dict[str, Column]
+
+#: Cells of a column that is carried along.
+CarriedCells = np.ma.MaskedArray[Any, Any] | list[str | None]
 
 #: A class; the classes that apply, for kind multilabel; `None` for an item without a result.
 Label = str | tuple[str, ...] | None
@@ -181,6 +184,8 @@ class ItemResults:
     item_ids: list[str]
     #: Number of a row without a result -> why.
     errors: dict[int, str]
+    #: Columns of the table that the items came from, by name: masked arrays, or texts and `None`.
+    carried: dict[str, CarriedCells] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> OutputResults:
         """The output of that name.

@@ -1,9 +1,11 @@
 """A submitted job: its progress and results, and how to wait for it and cancel it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from functools import partial
+from os import PathLike
+from typing import Any, NamedTuple, TypeVar
 
 from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import (
@@ -20,6 +22,10 @@ from fornada.jobs.summary import OutcomesDigest
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
+from producer.inputs.interface import LocalFiles
+from producer.inputs.paths import find_files
+from producer.inputs.tables.carried import carried_columns
+from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.options import check_seconds
@@ -158,6 +164,30 @@ class Job:
         every = range(len(self.manifest.shards))
         read = ShardReader(self.manifest, jobs=self._jobs).results(in_parallel(found, every))
         return _verified(read, len(every), final)
+
+    def carried_columns(
+        self, names: Sequence[str], *, paths: Sequence[PathLike[str]] = ()
+    ) -> Iterator[Any]:
+        """Columns of the table that the items came from: a `pyarrow.Table` a shard, in order.
+
+        Args:
+            names: The columns.
+            paths: The files that the job was submitted from, whose rows are found by number; none
+                for a table in the store.
+
+        Raises:
+            UsageError: The items are not rows of a table in the store, and there are no paths.
+            InputError: There is no such column, or the table has other rows than the job.
+            IntegrityError, ObjectNotFoundError: The table has changed, or is gone.
+            StoreError: The store cannot be reached.
+        """
+        files = find_files(LocalFiles(paths=list(paths)), strict=True) if paths else []
+        return carried_columns(
+            self.manifest,
+            names,
+            fetch=partial(self._jobs.inputs.read, self.manifest),
+            tables=open_tables(files),
+        )
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; finished shards stay readable. An ended job stays as it is.

@@ -1,21 +1,24 @@
 """`fornada jobs`."""
 
+from csv import reader
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say, text_stdout
+from fornada.errors import UsageError
 from fornada.trust.printable import printable_json
 from producer.commands.opening import client_from_env
 from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
+from producer.exporting.carried import with_carried
 from producer.exporting.catalog import FORMATS
 from producer.exporting.csv_file import csv_lines
 from producer.exporting.files import write_results
 from producer.exporting.interface import Export
-from producer.exporting.rows import encoded
+from producer.exporting.rows import Column, encoded
 from producer.job import FailedItem
 from producer.upkeep.retention import parse_age
 
@@ -114,6 +117,18 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
     type=click.IntRange(1),
     help="Likeliest classes to list, where the model gives probabilities of classes; 3 by default.",
 )
+@click.option(
+    "--with-columns",
+    metavar="COLUMN[,COLUMN...]",
+    help="Columns of the table that the items came from, beside the results.",
+)
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="That table, unless it is in the store; repeatable, as it was submitted.",
+)
 @click.option("--raw", is_flag=True, help=_RAW)
 @click.option(
     "--partial",
@@ -125,6 +140,8 @@ def results(  # noqa: PLR0917 - click passes options by name
     fmt: str,
     output: Path | None,
     top_k: int | None,
+    with_columns: str | None,
+    tables: tuple[Path, ...],
     raw: bool,  # noqa: FBT001 - click passes flags by name
     partial: bool,  # noqa: FBT001 - as above
 ) -> None:
@@ -133,8 +150,16 @@ def results(  # noqa: PLR0917 - click passes options by name
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
     job = client_from_env().job(job_id)
+    carried: tuple[Column, ...] = ()
+    parts = job.shard_results(partial=partial)
+    if with_columns:
+        names = next(reader([with_columns]))
+        carried, parts = with_carried(parts, job.carried_columns(names, paths=tables))
+    elif tables:
+        raise UsageError("--table goes with --with-columns; name the columns that you need")
     export = Export(
-        parts=job.shard_results(partial=partial),
+        parts=parts,
+        carried=carried,
         item_count=job.manifest.item_count,
         gives=job.manifest.gives,
         model=str(job.manifest.model),

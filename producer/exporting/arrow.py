@@ -48,7 +48,7 @@ def _pyarrow() -> Any:
     except ImportError as exc:
         raise MissingExtraError(
             "Arrow tables and Parquet need pyarrow, which is not installed; pip install "
-            "'fornada[parquet]'"
+            "'fornada[tables]'"
         ) from exc
     return pa
 

@@ -74,6 +74,8 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
 def _check_options(export: Export, fmt: str) -> None:
     if export.top_k is not None and not FORMATS[fmt].has_rows:
         raise UsageError(f"{fmt} has all outputs and lists no classes; leave --top-k out")
+    if export.carried and not FORMATS[fmt].has_rows:
+        raise UsageError(f"{fmt} has arrays and no rows; leave --with-columns out")
     if export.is_raw and not FORMATS[fmt].is_for_spreadsheets:
         raise UsageError(f"no spreadsheet runs cells of {fmt}; leave --raw out")
 

@@ -1,12 +1,12 @@
 """A format of exported results, and what it writes."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from fornada.tensors import OutputTensor
 from producer.exporting.kinds import rows_of
-from producer.exporting.rows import Rows
+from producer.exporting.rows import Column, Rows
 from producer.item_results import ShardResult
 
 
@@ -24,6 +24,8 @@ class Export:
     model: str
     #: How many of the likeliest classes to list; `None` for the default.
     top_k: int | None = None
+    #: Columns of the table that the items came from, which the parts carry.
+    carried: tuple[Column, ...] = ()
     #: Whether CSV cells that a spreadsheet would run are left as they are.
     is_raw: bool = False
 
@@ -34,7 +36,8 @@ class Export:
         Raises:
             UsageError: As `rows_of`.
         """
-        return rows_of(self.gives, model=self.model, top_k=self.top_k)
+        rows = rows_of(self.gives, model=self.model, top_k=self.top_k)
+        return replace(rows, carried=self.carried) if self.carried else rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

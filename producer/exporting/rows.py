@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fornada.errors import UsageError
 from fornada.tensors import OutputTensor
-from producer.item_results import ItemResults, OutputResults
+from producer.item_results import CarriedCells, ItemResults, OutputResults
 
 #: Values converted to text at a time; each takes some 200 bytes meanwhile.
 VALUES_AT_A_TIME = 65_536
@@ -81,8 +81,11 @@ class Rows:
     outputs: list[OutputRows]
     #: `name:version` of the model.
     model: str
+    #: Columns of the table that the items came from.
+    carried: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_carried()
         names = Counter(column.name for column in self.columns)
         twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
@@ -91,9 +94,24 @@ class Rows:
                 "safetensors, or publish it with other names"
             )
 
+    def _check_carried(self) -> None:
+        names = [column.name for column in self.carried]
+        of_results = {column.name for column in self._of_results}
+        for name in names:
+            if name in of_results or names.count(name) > 1:
+                raise UsageError(
+                    f"column {name!r} is there already; leave it out of --with-columns, or rename "
+                    "it in the table"
+                )
+
     @property
     def columns(self) -> list[Column]:
         """The columns."""
+        first, *others = self._of_results
+        return [first, *self.carried, *others]
+
+    @property
+    def _of_results(self) -> list[Column]:
         own = [
             column._replace(name=self._name(rows, column.name))
             for rows in self.outputs
@@ -106,7 +124,8 @@ class Rows:
         count = len(part.item_ids)
         errors = [part.errors.get(row) for row in range(count)]
         own = [cells for rows in self.outputs for cells in rows.cells(part[rows.output.name])]
-        return [Cells(part.item_ids), *own, Cells(errors), Cells([self.model] * count)]
+        carried = [_carried_cells(part.carried[column.name]) for column in self.carried]
+        return [Cells(part.item_ids), *carried, *own, Cells(errors), Cells([self.model] * count)]
 
     def flat_header(self) -> list[str]:
         """The columns of a format whose cells are not lists.
@@ -115,12 +134,13 @@ class Rows:
             UsageError: An output fits none.
         """
         own = [self._name(rows, name) for rows in self.outputs for name in rows.flat_header()]
-        return ["item_id", *own, "error", "model"]
+        return ["item_id", *(column.name for column in self.carried), *own, "error", "model"]
 
     def flat_row(self, record: Record) -> list[object]:
         """The cells of a record in those columns."""
         item_id, *own, error, model = record.values()
-        flat: list[object] = []
+        flat: list[object] = own[: len(self.carried)]
+        own = own[len(self.carried) :]
         for rows in self.outputs:
             count = len(rows.columns)
             flat += rows.flat_cells(own[:count])
@@ -188,4 +208,11 @@ def _blocks(part: _ItemsT) -> Iterator[_ItemsT]:
             item_ids=part.item_ids[rows],
             outputs={name: column[rows] for name, column in part.outputs.items()},
             errors={n - first: why for n, why in part.errors.items() if first <= n < rows.stop},
+            carried={name: cells[rows] for name, cells in part.carried.items()},
         )
+
+
+def _carried_cells(cells: CarriedCells) -> Cells:
+    if isinstance(cells, list):
+        return Cells(cells)
+    return Cells(cells.data, np.ma.getmaskarray(cells))

@@ -15,6 +15,7 @@ from producer.inputs.array_files import FileArray, reading
 from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
 from producer.inputs.named_arrays import array_blocks, arrays_in, named_blocks
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
+from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS, TABLE_KINDS, TableOptions
 from producer.inputs.tables.local import local_table_blocks
 
@@ -31,6 +32,7 @@ def read_blocks(
     max_file_bytes: int,
     strict: bool,
     table: TableOptions = NO_TABLE_OPTIONS,
+    fetch: FetchUrl | None = None,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
@@ -44,6 +46,7 @@ def read_blocks(
         max_file_bytes: A larger image file is an item with an error.
         strict: Refuse what would be left out.
         table: Which columns of tables are which inputs.
+        fetch: Reads objects whose addresses a table has.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
@@ -55,7 +58,7 @@ def read_blocks(
     found = _of_one_family(found, files, strict=strict)
     if found[0].kind in TABLE_KINDS:
         blocks = local_table_blocks(
-            found, table, signature=signature, max_file_bytes=max_file_bytes
+            found, table, signature=signature, max_file_bytes=max_file_bytes, fetch=fetch
         )
         files.left_out.log()
         return blocks

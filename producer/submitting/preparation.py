@@ -24,6 +24,7 @@ from producer.inputs.data.streams import are_files, blocks_of
 from producer.inputs.interface import Inputs, LocalFiles, Signature, StoredImages
 from producer.inputs.local_files import read_blocks
 from producer.inputs.tables.interface import NO_TABLE_OPTIONS
+from producer.inputs.tables.stored import url_fetcher
 from producer.submitting.creation import JobCreator
 from producer.submitting.resolver import Resolver
 from producer.submitting.sharding import cut, items_per_shard_for
@@ -187,6 +188,7 @@ class Preparation:
                 read_blocks,
                 max_file_bytes=limits.file_bytes,
                 strict=options.strict,
+                fetch=url_fetcher(self.objects),
                 table=options.table if are_files(inputs) else NO_TABLE_OPTIONS,
             ),
             columns=options.columns,

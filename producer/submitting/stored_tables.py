@@ -9,9 +9,10 @@ from fornada.storage.interface import ObjectStore
 from producer.inputs.data.item_ids import without_duplicates
 from producer.inputs.interface import Signature
 from producer.inputs.stored_images import FoundObject
+from producer.inputs.tables.images import ImageReader
 from producer.inputs.tables.interface import TABLE_KINDS, TableOptions
 from producer.inputs.tables.reading import table_blocks
-from producer.inputs.tables.stored import opened_table, plan_tables
+from producer.inputs.tables.stored import opened_table, plan_tables, url_fetcher
 from producer.submitting.sharding import cut
 from producer.submitting.shards import Shard, ShardLimits, StoredShard
 
@@ -68,8 +69,9 @@ def cut_tables(
         tables,
         options,
         signature=signature,
-        folder=None,
-        max_file_bytes=limits.file_bytes,
+        images=ImageReader(
+            folder=None, max_file_bytes=limits.file_bytes, fetch=url_fetcher(objects)
+        ),
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))

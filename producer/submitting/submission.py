@@ -90,6 +90,7 @@ class Options:
         check_flag(self.strict, "strict")
         if self.id_column is not None:
             check_text(self.id_column, "id_column")
+        self.table.check()
         given_s = self.deadline_s
         if given_s is not None and not (is_number(given_s) and 0 < given_s <= _MAX_DEADLINE_S):
             raise UsageError(

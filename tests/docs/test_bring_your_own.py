@@ -1,4 +1,4 @@
-"""The pages "Bring your own model" and "Bring your own photographs" run from top to bottom."""
+"""The pages on one's own models, photographs and tables run from top to bottom."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 _DOCS = Path(__file__).parents[2] / "docs"
 
@@ -43,6 +44,27 @@ def test_bring_your_own_photographs(environ: dict[str, str], tmp_path: Path) -> 
     assert ["item_id", "IMG_1.jpg", "broken.jpg", "trip/3.webp", "trip/IMG_2.png"] == [
         row.partition(",")[0] for row in rows
     ]
+
+
+def test_score_a_table(environ: dict[str, str], tmp_path: Path) -> None:
+    page = (_DOCS / "tables.md").read_text(encoding="utf-8")
+    worker = subprocess.Popen([sys.executable, "-m", "fornada", "worker"], env=environ)
+
+    try:
+        _run(page, environ, tmp_path)
+    finally:
+        worker.terminate()
+        worker.wait()
+
+    rows = (tmp_path / "churn.csv").read_text(encoding="utf-8").splitlines()
+    assert ("item_id,label,score", "C-0000", 1001) == (
+        rows[0][:19],
+        rows[1].partition(",")[0],
+        len(rows),
+    )
+    assert {"item_id", "age", "plan", "score"} <= set(
+        parquet.read_schema(tmp_path / "scored.parquet").names
+    )
 
 
 def _run(text: str, environ: dict[str, str], folder: Path) -> str:

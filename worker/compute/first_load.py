@@ -85,7 +85,8 @@ class FirstLoads:
         if find_engine(self._engine).loads_only_data:
             return None
         # An open side decides by itself how many rows a call has.
-        wanted = None if manifest.input.is_open else self._known_items(manifest)
+        is_open = any(tensor.is_open for tensor in manifest.inputs)
+        wanted = None if is_open else self._known_items(manifest)
         verdict = self._models.verdicts.find(manifest)
         calls = [] if verdict is None else verdict.calls
         if not calls or (wanted or 0) > calls[-1].tile_items:

@@ -80,7 +80,7 @@ def _to_arrow(value: Any) -> Any:
     except ImportError as exc:
         raise MissingExtraError(
             f"{type_name(value)} is read by pyarrow, which is not installed; "
-            "pip install 'fornada[parquet]'"
+            "pip install 'fornada[tables]'"
         ) from exc
     if hasattr(kind, "__arrow_c_stream__"):
         return pa.table(value)

@@ -11,7 +11,7 @@ from producer.inputs.data.item_ids import as_item_ids, with_item_ids, without_du
 from producer.inputs.data.one_input import OneInput, ReadFiles, bare
 from producer.inputs.data.several_inputs import SeveralInputs
 from producer.inputs.interface import Block, LocalFiles, Signature, StoredImages
-from producer.inputs.tables.interface import Columns
+from producer.inputs.tables.interface import Columns, TableOptions
 
 
 def blocks_of(
@@ -86,7 +86,9 @@ def _without_id_column(
     return frame.drop(id_column).to_native(), frame.get_column(id_column).to_list()
 
 
-def checked_columns(columns: object, signature: Signature, *, are_files: bool) -> Mapping[str, str]:
+def checked_columns(
+    columns: Mapping[str, Columns] | None, signature: Signature, *, are_files: bool
+) -> Mapping[str, str]:
     """`columns` as input -> column, less those of several columns, which tables in files have.
 
     Raises:
@@ -94,18 +96,13 @@ def checked_columns(columns: object, signature: Signature, *, are_files: bool) -
     """
     if columns is None:
         return {}
-    if not isinstance(columns, Mapping):
-        raise UsageError(
-            f"columns is {columns!r}; give the column of each input, {{input: column}}"
-        )
+    TableOptions(columns=columns).check()
     names = {tensor.name for tensor in signature.inputs}
     bound: dict[str, str] = {}
     for name, column in columns.items():
         if name not in names:
             raise UsageError(f"columns has {name!r}, and {signature.model} takes {signature.names}")
-        listed = column if isinstance(column, list | tuple) else [column]
-        if not listed or not all(isinstance(each, str) for each in listed):
-            raise UsageError(f"columns has {name!r}: {column!r}; give the name of a column")
+        listed = [column] if isinstance(column, str) else column
         if len(listed) > 1 and not are_files:
             raise UsageError(
                 f"columns has several for {name!r}, which tables in files may have; give a "

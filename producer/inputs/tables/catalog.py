@@ -1,5 +1,6 @@
 """Which files are tables, and who reads them; `key=value` folders above a file are columns too."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from producer.inputs.tables.arrow_ipc import FILE_MAGIC, ArrowTable
 from producer.inputs.tables.csv import CsvTable
 from producer.inputs.tables.interface import Open, Table, TableKind
 from producer.inputs.tables.jsonl import JsonLinesTable
+from producer.inputs.tables.manifest import ManifestTable
 from producer.inputs.tables.parquet import ParquetTable
 
 TABLES_IN_WORDS = "Parquet, CSV, JSON lines or Arrow"
@@ -19,6 +21,7 @@ _OPENED: Mapping[TableKind, Callable[..., Table]] = {
     "csv": CsvTable,
     "jsonl": JsonLinesTable,
     "arrow": ArrowTable,
+    "manifest": ManifestTable,
 }
 _MAGICS: Mapping[bytes, TableKind] = {b"PAR1": "parquet", FILE_MAGIC: "arrow"}
 _SUFFIXES: Mapping[str, TableKind] = {
@@ -35,7 +38,11 @@ _SUFFIXES: Mapping[str, TableKind] = {
     ".arrow": "arrow",
     ".arrows": "arrow",
     ".feather": "arrow",
+    # SageMaker's augmented manifests; its others begin with a bracket.
+    ".manifest": "jsonl",
 }
+#: How a list of objects below a prefix begins.
+_LIST = re.compile(rb"\s*\[\s*\{\s*\"prefix\"")
 #: What Hive calls a folder of rows without a value.
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
@@ -44,6 +51,8 @@ def table_kind(head: bytes, name: str) -> TableKind | None:
     """Which kind of table a file is, by its first bytes or its name; `None` for anything else."""
     by_head = next((kind for magic, kind in _MAGICS.items() if head.startswith(magic)), None)
     lower = name.lower()
+    if lower.endswith((".manifest", ".json")) and _LIST.match(head):
+        return "manifest"
     by_name = (kind for suffix, kind in _SUFFIXES.items() if lower.endswith(suffix))
     return by_head or next(by_name, None)
 

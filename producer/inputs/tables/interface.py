@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any, Literal, Protocol, get_args
 
-TableKind = Literal["parquet", "csv", "jsonl", "arrow"]
+from fornada.errors import UsageError
+
+TableKind = Literal["parquet", "csv", "jsonl", "arrow", "manifest"]
 TABLE_KINDS: tuple[TableKind, ...] = get_args(TableKind)
 
 #: Opens the bytes of a table, from the first on.
@@ -23,6 +25,23 @@ class TableOptions:
     columns: Mapping[str, Columns] | None = None
     #: The column of the items' ids; `None` for running numbers.
     id_column: str | None = None
+
+    def check(self) -> None:
+        """Check what a caller gave.
+
+        Raises:
+            UsageError: The columns are not named by text, for each input.
+        """
+        if self.columns is None:
+            return
+        if not isinstance(self.columns, Mapping):
+            raise UsageError(
+                f"columns is {self.columns!r}; give the column of each input, {{input: column}}"
+            )
+        for name, columns in self.columns.items():
+            listed = columns if isinstance(columns, list | tuple) else [columns]
+            if not listed or not all(isinstance(column, str) for column in listed):
+                raise UsageError(f"columns has {name!r}: {columns!r}; give the name of a column")
 
     @property
     def is_given(self) -> bool:

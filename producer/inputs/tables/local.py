@@ -10,6 +10,7 @@ from fornada.errors import InputError
 from producer.inputs.interface import Block, Signature
 from producer.inputs.paths import FoundFile
 from producer.inputs.tables.catalog import open_table
+from producer.inputs.tables.images import FetchUrl, ImageReader
 from producer.inputs.tables.interface import TABLE_KINDS, Table, TableOptions
 from producer.inputs.tables.reading import table_blocks
 
@@ -46,7 +47,12 @@ def _opened(path: str) -> IO[bytes]:
 
 
 def local_table_blocks(
-    found: Sequence[FoundFile], options: TableOptions, *, signature: Signature, max_file_bytes: int
+    found: Sequence[FoundFile],
+    options: TableOptions,
+    *,
+    signature: Signature,
+    max_file_bytes: int,
+    fetch: FetchUrl | None = None,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; every header is checked now.
 
@@ -55,6 +61,7 @@ def local_table_blocks(
         options: What the caller says about columns.
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
+        fetch: Reads objects whose addresses a table has.
 
     Raises:
         InputError: One is no table, damaged, or does not fit the model.
@@ -66,7 +73,7 @@ def local_table_blocks(
         open_tables(found),
         options,
         signature=signature,
-        # Where images lie whose paths a table has.
-        folder=Path(found[0].path).parent,
-        max_file_bytes=max_file_bytes,
+        images=ImageReader(
+            folder=Path(found[0].path).parent, max_file_bytes=max_file_bytes, fetch=fetch
+        ),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,7 @@ def table_blocks(
     options: TableOptions,
     *,
     signature: Signature,
-    folder: Path | None,
-    max_file_bytes: int,
+    images: ImageReader,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; the columns of all are checked now.
 
@@ -39,8 +37,7 @@ def table_blocks(
         tables: At least one.
         options: What the caller says about columns.
         signature: What the model takes.
-        folder: What paths of images are relative to; `None` for tables that may name none.
-        max_file_bytes: A larger image file is an item with an error.
+        images: Reads image files that tables name or hold.
 
     Raises:
         InputError: A table lacks a column, or it has another type.
@@ -54,7 +51,7 @@ def table_blocks(
         model=model,
         where=first.where,
         parsed=first.parsed,
-        takes_paths=folder is not None,
+        takes_paths=True,
     )
     for table in tables[1:]:
         check_types(
@@ -64,9 +61,8 @@ def table_blocks(
             model=model,
             where=table.where,
             parsed=table.parsed,
-            takes_paths=folder is not None,
+            takes_paths=True,
         )
-    images = ImageReader(folder=folder, max_file_bytes=max_file_bytes)
     reader = _Reader(binding=binding, takes=takes, images=images)
     return (block for table in tables for block in reader.blocks(table))
 

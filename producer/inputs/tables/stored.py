@@ -5,7 +5,7 @@ from dataclasses import replace
 from io import BufferedReader
 from typing import NamedTuple
 
-from fornada.errors import InputError
+from fornada.errors import InputError, UsageError
 from fornada.formats.items import fixed_bytes
 from fornada.formats.tables.binding import TableBinding, check_types
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
@@ -14,10 +14,12 @@ from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectInfo, ObjectStore
-from producer.inputs.interface import Signature
+from fornada.trust.object_names import bucket_flaw, key_flaw
+from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_images import FoundObject, read_each
 from producer.inputs.tables.binding import bound
 from producer.inputs.tables.catalog import open_table
+from producer.inputs.tables.images import FetchUrl
 from producer.inputs.tables.interface import Table, TableKind, TableOptions
 
 #: Of one shard, whose items may be selected by number.
@@ -103,6 +105,26 @@ def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) ->
         return BufferedReader(whole, _BUFFER_BYTES)
 
     return open_table(opened, kind, where=file.where)
+
+
+def url_fetcher(objects: ObjectStore) -> FetchUrl:
+    """What reads the objects whose addresses a table has, with this process's rights.
+
+    It raises `InputError` for what is no address of an object.
+    """
+
+    def fetch(url: str, max_bytes: int) -> bytes:
+        try:
+            address = StoredImages.parse(url)
+        except UsageError as exc:
+            raise InputError(str(exc)) from exc
+        flaw = bucket_flaw(address.bucket) or key_flaw(address.prefix)
+        if flaw is not None:
+            raise InputError(f"{address} cannot be read: {flaw}")
+        found = objects.get(address.prefix, bucket=address.bucket, max_bytes=max_bytes + 1)
+        return found.data
+
+    return fetch
 
 
 def _ranges_of(file: FoundObject, objects: ObjectStore) -> ReadRange:

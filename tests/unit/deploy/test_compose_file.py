@@ -179,7 +179,8 @@ def test_the_producer_and_the_openvino_worker_are_built_without_tensorflow() -> 
         for target in ("producer", "worker-openvino")
     }
 
-    assert {"producer": {"images"}, "worker-openvino": {"openvino", "signing"}} == extras
+    openvino = {"openvino", "signing", "tables"}
+    assert {"producer": {"images", "tables"}, "worker-openvino": openvino} == extras
 
 
 def test_the_classic_builder_can_build_the_dockerfile() -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fornada.errors import FornadaError, InputError
+from fornada.formats.tables import parquet as parquet_module
 from fornada.formats.tables.binding import TableBinding
 from fornada.formats.tables.parquet import StoredParquet
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
@@ -156,3 +157,49 @@ def test_what_is_no_parquet_file_is_refused_before_it_is_parsed() -> None:
     ):
         with pytest.raises(InputError, match=why):
             StoredParquet(lambda at, n, d=data: d[at : at + n], size_bytes=len(data), where="t")
+
+
+def test_pages_that_claim_more_than_the_footer_are_refused_before_memory_is_taken() -> None:
+    chunk = pq.read_metadata(io.BytesIO(DATA)).row_group(1).column(1)
+    # A page's header: its kind, and its size unpacked, as fields of a byte each and a varint.
+    at = chunk.dictionary_page_offset + 3
+    forged = bytearray(DATA)
+    # The last bit of the first byte is its sign.
+    while forged[at] & 0x80:
+        forged[at] = 0xFE
+        at += 1
+    forged[at] = 0x7E
+
+    with pytest.raises(InputError, match="its pages claim more than its footer"):
+        fetch_rows(manifest(VECTOR), RUN, fetch=Store(bytes(forged)))
+
+
+def test_a_few_bytes_that_make_gigabytes_of_text_are_refused() -> None:
+    count = 1100
+    text = pa.array(["x" * 1024 * 1024]).dictionary_encode().dictionary
+    repeated = pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), text)
+    file = io.BytesIO()
+    columns = {"key": [str(n) for n in range(count)], "text": repeated}
+    pq.write_table(pa.table(columns), file, compression="zstd")
+    data = file.getvalue()
+    ref = REF.model_copy(update={"size_bytes": len(data)})
+    shard = RUN.model_copy(update={"objects": [ref], "row_groups": [0, 0], "item_count": count})
+
+    assert len(data) < 100_000
+    with pytest.raises(InputError, match="1100 rows have over 1073741824 bytes"):
+        fetch_rows(manifest(TEXT), shard, fetch=Store(data))
+
+
+def test_a_list_of_many_values_in_a_few_bytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_module, "MAX_TABLE_BYTES", 1024 * 1024)
+    file = io.BytesIO()
+    values = pa.array(np.zeros(150_000, np.int8))
+    lists = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+    pq.write_table(pa.table({"key": ["a"], "tokens": lists}), file, compression="zstd")
+    data = file.getvalue()
+    ref = REF.model_copy(update={"size_bytes": len(data)})
+    shard = RUN.model_copy(update={"objects": [ref], "row_groups": [0, 0], "item_count": 1})
+
+    assert len(data) < 10_000
+    with pytest.raises(InputError, match="1200000 bytes, over 1048576; write smaller ones"):
+        fetch_rows(manifest(TOKENS), shard, fetch=Store(data))

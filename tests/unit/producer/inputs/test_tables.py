@@ -167,7 +167,7 @@ def test_images_come_by_path_or_encoded_beside_facts(tmp_path: Path) -> None:
         name="photo", dtype="uint8", shape=[2, 3], image=ImagePreprocessing(color="grayscale")
     )
 
-    for name, why in (("paths", "gone.png does not exist"), ("files", "is not an image")):
+    for name, why in (("paths", "gone.png is no file"), ("files", "is not an image")):
         both = scored(tmp_path / f"{name}.parquet", photo, number("age", [1]))
         alone = scored(tmp_path / f"{name}.parquet", photo, columns={"photo": "photo"})
         assert [16.0, 42.0] == [scores(both)[0], scores(both)[2]]
@@ -175,6 +175,35 @@ def test_images_come_by_path_or_encoded_beside_facts(tmp_path: Path) -> None:
         for found in (both, alone):
             assert [1] == list(found.errors)
             assert why in found.errors[1]
+
+
+def test_images_come_by_their_addresses_in_tables_and_manifests(tmp_path: Path) -> None:
+    photo = InputTensor(
+        name="photo", dtype="uint8", shape=[2, 3], image=ImagePreprocessing(color="grayscale")
+    )
+    asked = client(photo)
+    for value in (1, 2):
+        file = io.BytesIO()
+        Image.new("L", (3, 2), value).save(file, "PNG")
+        asked._models.objects.put(f"photos/{value}.png", file.getvalue(), bucket="lake")
+    names = ["1.png", "gone.png", "../2.png", "2.png"]
+    urls = [f"s3://lake/photos/{name}" for name in names]
+    (tmp_path / "list.manifest").write_text(json.dumps([{"prefix": "s3://lake/photos/"}, *names]))
+    lines = "".join(json.dumps({"source-ref": url, "label": 1}) + "\n" for url in urls)
+    (tmp_path / "augmented.manifest").write_text(lines)
+
+    for name, column in (("list", "image"), ("augmented", "source-ref")):
+        job = asked.submit(
+            tmp_path / f"{name}.manifest", model="m", columns={"photo": column}, id_column=column
+        )
+        found = job.results()
+        assert urls == found.item_ids
+        assert [6.0, 12.0] == [scores(found)[0], scores(found)[3]]
+        assert [1, 2] == list(found.errors)
+        assert "../2.png cannot be read" in found.errors[2]
+    (tmp_path / "list.manifest").write_text('[{"prefix": 1}, "a"]')
+    with pytest.raises(InputError, match="no manifest as"):
+        asked.submit(tmp_path / "list.manifest", model="m")
 
 
 def test_sequences_of_any_length_keep_their_order(tmp_path: Path) -> None:

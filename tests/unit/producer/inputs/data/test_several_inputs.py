@@ -222,6 +222,9 @@ def test_what_is_not_said_by_name_is_refused() -> None:
             CLIENT.predict(make(), model="m")
         assert why in str(submitted.value)
         assert str(submitted.value) == str(called.value)
+    CLIENT._models.objects.put("inputs/a.png", b"png", bucket="fornada")
+    with pytest.raises(InputError, match="holds items of one input"):
+        CLIENT.submit(StoredImages.parse("s3://fornada/inputs/"), model="m")
     for columns, why in (
         ({"fact": "a"}, "columns has 'fact', and m:1 takes 2 inputs"),
         ({"facts": 3}, "columns has 'facts': 3; give the name of a column"),
