@@ -225,7 +225,7 @@ def test_made_up_items_have_every_dtype_and_a_size_that_the_model_takes(
     models: ModelStore, keras: Any
 ) -> None:
     layers, ops = keras.layers, keras.ops
-    conv = layers.Conv2D(2, 100)
+    conv = layers.Conv2D(2, 120)
     at_most_12 = layers.Embedding(12, 2)
     cases: list[tuple[Any, str, Any, tuple[int, ...], float]] = [
         ((3,), "bool", None, (3,), 1),
