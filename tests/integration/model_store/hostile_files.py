@@ -231,7 +231,7 @@ HOSTILE: dict[str, HostileFile] = {
         lambda keras: _squares_the_batch(keras, width=2048, activations=31), _MEMORY
     ),
     "repeated numbers": _of_model(
-        lambda keras: _added_up(keras, lambda items: keras.ops.repeat(items, 2**25)), _MEMORY
+        lambda keras: _added_up(keras, lambda items: keras.ops.repeat(items, 2**23)), _MEMORY
     ),
     # Harmless with the rows that were tried, of which there are few.
     "the square of a batch of a light model": _of_model(
