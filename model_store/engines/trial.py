@@ -91,7 +91,13 @@ class _Calls:
         for tile_items in tiles:
             if known and known.duration_s * tile_items / known.tile_items > _LONGEST_S:
                 return
-            known = self._cost(tile_items)
+            try:
+                known = self._cost(tile_items)
+            except MemoryError:
+                if known is None:
+                    raise
+                # A worker makes do with fewer rows.
+                return
             yield known
 
     def _cost(self, tile_items: int) -> CallCost:
