@@ -85,7 +85,7 @@ def publish_file(
         if found.hint is not None:
             log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
         if found.dropped is not None:
-            log.warning("; ".join([f"{where} is compiled with code", found.dropped]))
+            log.warning(" ".join([f"{where}", found.dropped]))
         return publish_checked(
             ModelDraft.of_one(
                 found.input,

@@ -105,7 +105,7 @@ def publish_fitted(
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
         if fitted.model.compiled and read_config(artifact).get("compile_config") is None:
-            log.warning("; ".join([f"{where} is compiled with code", DROPPED]))
+            log.warning(" ".join([f"{where}", DROPPED]))
         (folder / "inputs.npy").write_bytes(to_npy(inputs))
         (folder / "outputs.npy").write_bytes(to_npy(outputs))
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))

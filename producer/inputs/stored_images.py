@@ -95,7 +95,8 @@ def find_objects(
         where = _where(info, stored.bucket)
         stored.left_out.add(f"{where} is neither an image nor a .npy or .tar by its name")
     if stored.left_out.reasons and (strict or not kept):
-        raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
+        given = listed(stored.left_out.reasons, count=stored.left_out.count)
+        raise InputError(f"{given}; name a prefix without such, or --exclude them")
     return kept
 
 
