@@ -25,7 +25,7 @@ from model_store.safety.signing import PrivateKey
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.limits import WallLimits
-from model_store.wall.messages import Describe
+from model_store.wall.messages import Describe, Described
 
 log = logs.get_logger(__name__)
 
@@ -82,10 +82,7 @@ def publish_file(
         )
         with the_models_fault():
             found = wall.describe(request)
-        if found.hint is not None:
-            log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
-        if found.dropped is not None:
-            log.warning(" ".join([f"{where}", found.dropped]))
+        _warn(found, where)
         return publish_checked(
             ModelDraft.of_one(
                 found.input,
@@ -102,6 +99,13 @@ def publish_file(
             where=where,
             sign_key=sign_key,
         )
+
+
+def _warn(found: Described, where: str) -> None:
+    if found.hint is not None:
+        log.warning("; ".join([f"{where} gives {found.output}", found.hint]))
+    if found.dropped is not None:
+        log.warning(" ".join([f"{where}", found.dropped]))
 
 
 def _as_file(artifact: Content, folder: Path) -> Path:

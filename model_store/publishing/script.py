@@ -3,24 +3,24 @@
 import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fornada import keys, logs
-from fornada.errors import InputError, MissingExtraError, UsageError
+from fornada.errors import MissingExtraError, UsageError
 from fornada.formats.items import Array
 from fornada.settings import Settings
 from fornada.tensors import InputTensor, Kind, OutputTensor
 from model_store.engines.keras_setup import import_keras
 from model_store.images import ImageOptions
 from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.arguments import array_of, check_fitted, curves_of, loss_of, pair_of
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS, as_items, made_up_golden
-from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Side, Stated
 from model_store.signature import read_signature
 from model_store.store import ModelStore
@@ -134,8 +134,8 @@ class Publication:
         keras = import_keras()
         if not isinstance(model, keras.Model):
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
-        test_items, test_targets = (None, None) if self.test is None else _pair(self.test)
-        golden = None if self.golden is None else _array(self.golden, "golden")
+        test_items, test_targets = (None, None) if self.test is None else pair_of(self.test)
+        golden = None if self.golden is None else array_of(self.golden, "golden")
         signature = read_signature(model, where).with_dtype_of(
             test_items if golden is None else golden
         )
@@ -155,7 +155,7 @@ class Publication:
             signature,
             model=model,
             outputs=outputs,
-            loss=_loss(model, test_targets),
+            loss=loss_of(model, test_targets),
             where=where,
         )
         return _Checked(
@@ -173,8 +173,8 @@ class Publication:
     ) -> ModelManifest:
         """Publish the model; see the function `publish`."""
         checked = self.check(model)
-        curves = _curves(getattr(model, "history", None) if history is None else history)
-        _check_fitted(model, curves, history, self.name)
+        curves = curves_of(getattr(model, "history", None) if history is None else history)
+        check_fitted(model, curves, history, self.name)
         epoch_count = max(map(len, curves.values()), default=0)
         if best_epoch is not None and not 1 <= best_epoch <= epoch_count:
             raise UsageError(
@@ -249,67 +249,3 @@ def _without_report(draft: ModelDraft, reason: str) -> Mapping[str, bytes]:
     # All in one text: a script that configures no logging sees nothing else.
     log.warning("; ".join([f"{draft.name} is published without a report", reason]))
     return {}
-
-
-def _pair(test: Any) -> tuple[Array, Array]:
-    if not isinstance(test, tuple | list) or len(test) != 2:  # noqa: PLR2004 - items, targets
-        raise UsageError(f"test is a {type(test).__name__}; give two arrays, test=(items, targets)")
-    items, targets = _array(test[0], "test items"), _array(test[1], "test targets")
-    if items.shape[:1] != targets.shape[:1]:
-        raise InputError(
-            f"test: the items have shape {items.shape}, the targets {targets.shape}; give one "
-            "target per item"
-        )
-    return items, targets
-
-
-def _array(value: Any, argument: str) -> Array:
-    try:
-        return np.asarray(value)
-    except MemoryError:
-        raise
-    except Exception as exc:
-        # `__array__` raises anything.
-        raise InputError(
-            f"{argument}: a {type(value).__name__} is not an array ({exc}); give a NumPy array"
-        ) from exc
-
-
-def _curves(history: Any) -> dict[str, list[float]]:
-    curves = getattr(history, "history", history)
-    if curves is None:
-        return {}
-    try:
-        # Metrics per class are arrays, and no curve.
-        return {
-            str(name): [float(value) for value in values]
-            for name, values in curves.items()
-            if all(np.ndim(value) == 0 for value in values)
-        }
-    except (AttributeError, TypeError, ValueError) as exc:
-        raise UsageError(
-            f"history is a {type(history).__name__}; give what model.fit returned"
-        ) from exc
-
-
-def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str) -> None:
-    """A compiled model without one step is a training script that forgot to train."""
-    optimizer = getattr(model, "optimizer", None)
-    if history is None and not curves and optimizer is not None and not int(optimizer.iterations):
-        raise UsageError(
-            f"the new {name} is compiled and was never fitted; fit it first, or give history={{}} "
-            "where its weights come from elsewhere"
-        )
-
-
-def _loss(model: Any, targets: Array | None) -> Loss:
-    """What a model was compiled for; nothing, where it was not or does not say."""
-    try:
-        loss = Loss.of(model.get_compile_config())
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - losses and metrics of one's own raise anything
-        loss = Loss()
-    if targets is not None and np.isin(targets, (0, 1)).all():
-        loss = replace(loss, of_classes=True)
-    return loss
