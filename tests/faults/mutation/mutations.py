@@ -894,7 +894,7 @@ MUTATIONS = (
         path="fornada/formats/images/decoder_pool.py",
         old="self._taken_bytes += needed_bytes",
         new="self._taken_bytes += 0",
-        tests=(f"{_POOL}images_wait_while_there_is_no_memory_for_them[1-1]",),
+        tests=(f"{_POOL}an_image_waits_until_there_is_memory_for_it[1]",),
     ),
     Mutation(
         name="unread-files-decoded",

@@ -14,6 +14,7 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.tensor_file import to_tensor_file
 from fornada.tensors import InputTensor, OutputTensor
 from producer import Client, ItemBlock, Rows
+from producer.inputs.interface import StoredImages
 from producer.testing import in_memory_client
 
 PHOTOS = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
