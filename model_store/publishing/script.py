@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fornada import keys, logs
 from fornada.errors import InputError, MissingExtraError, UsageError
 from fornada.formats.items import Array
+from fornada.memory import release_memory
 from fornada.settings import Settings
 from fornada.tensors import InputTensor, Kind, OutputTensor
 from model_store.engines.keras_setup import import_keras
@@ -151,6 +152,8 @@ class Publication:
             inputs, outputs = made_up_golden(model, taken, where=where, allow_nan=allow_nan)
         else:
             outputs = golden_outputs(model, inputs, where=where, allow_nan=allow_nan)
+        # What predicting took would be in memory beside the saved model.
+        release_memory(collect=True)
         given, hint = self.stated.output_of(
             signature,
             model=model,
