@@ -9,6 +9,7 @@ from typing import Any
 from fornada import keys, logs
 from fornada.errors import MissingExtraError, UsageError
 from fornada.formats.rows import Rows
+from fornada.memory import release_memory
 from fornada.settings import Settings
 from fornada.tensors import InputTensor, Kind
 from model_store.engines.keras_setup import import_keras, packed_inputs
@@ -158,6 +159,8 @@ class Publication:
             inputs, outputs = made_up_golden(model, takes, where=where, allow_nan=allow_nan)
         else:
             outputs = golden_outputs(model, inputs, takes=takes, where=where, allow_nan=allow_nan)
+        # What predicting took would be in memory beside the saved model.
+        release_memory(collect=True)
         gives = self.stated.outputs_of(
             signature,
             model=model,
