@@ -231,7 +231,7 @@ class Client(Jobs):
         model: str,
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, Columns] | None = None,
     ) -> Any:
         """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 

@@ -1,6 +1,6 @@
 """Rows of blocks put together into shards that are bounded in items and bytes."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,23 +26,23 @@ class RowsOfShard:
         self._given_bytes = 0
         self.item_count = 0
 
-    def room_for(self, rows: Rows) -> int:
+    def room_for(self, rows: "MeasuredRows") -> int:
         """How many of the rows it takes; at least one if it is empty."""
-        count = min(self._limits.item_count - self.item_count, len(rows))
-        given_bytes = output_bytes(rows, self._signature)
-        if given_bytes:
-            count = min(count, (self._limits.file_bytes - self._given_bytes) // given_bytes)
-        ends = np.cumsum(row_bytes(rows[: max(0, count)]))
+        count = min(self._limits.item_count - self.item_count, len(rows.sizes))
+        if rows.output_bytes:
+            left_bytes = self._limits.file_bytes - self._given_bytes
+            count = min(count, left_bytes // rows.output_bytes)
         left_bytes = self._limits.file_bytes - self._taken_bytes
-        count = int(np.searchsorted(ends, left_bytes, "right"))
-        return count if self._parts else max(1, count)
+        if count > 0 and int(rows.sizes[:count].sum()) > left_bytes:
+            count = int(np.searchsorted(np.cumsum(rows.sizes[:count]), left_bytes, "right"))
+        return max(0 if self._parts else 1, count)
 
-    def add(self, block: ItemBlock) -> None:
+    def add(self, rows: "MeasuredRows") -> None:
         """Add rows, which it takes."""
-        self._parts.append(block)
-        self.item_count += len(block.rows)
-        self._taken_bytes += int(row_bytes(block.rows).sum())
-        self._given_bytes += len(block.rows) * output_bytes(block.rows, self._signature)
+        self._parts.append(rows.block)
+        self.item_count += len(rows.sizes)
+        self._taken_bytes += int(rows.sizes.sum())
+        self._given_bytes += len(rows.sizes) * rows.output_bytes
 
     def shard(self) -> ArrayShard | TensorShard:
         """The shard.
@@ -76,21 +76,32 @@ class RowsOfShard:
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def block_part(block: ItemBlock, start: int, stop: int) -> ItemBlock:
-    """Some of the items of a block."""
-    if start == 0 and stop >= len(block.rows):
-        return block
-    item_ids = None if block.item_ids is None else block.item_ids[start:stop]
-    return ItemBlock(
-        rows=block.rows[start:stop],
-        item_ids=item_ids,
-        where=block.where,
-        errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
-    )
+@dataclass(frozen=True, slots=True)
+class MeasuredRows:
+    """A block, and how many bytes its items take and give."""
+
+    block: ItemBlock
+    #: Bytes of each item.
+    sizes: NDArray[np.int64]
+    #: Of what the model gives for one.
+    output_bytes: int
+
+    def part(self, start: int, stop: int) -> "MeasuredRows":
+        """Some of the items."""
+        if start == 0 and stop >= len(self.sizes):
+            return self
+        block = self.block
+        part = ItemBlock(
+            rows=block.rows[start:stop],
+            item_ids=None if block.item_ids is None else block.item_ids[start:stop],
+            where=block.where,
+            errors={n - start: why for n, why in block.errors.items() if start <= n < stop},
+        )
+        return MeasuredRows(part, self.sizes[start:stop], self.output_bytes)
 
 
-def fitting_block(block: ItemBlock, signature: Signature, limits: ShardLimits) -> ItemBlock:
-    """The block as items that the model takes, and that each fit into a shard.
+def measured_rows(block: ItemBlock, signature: Signature, limits: ShardLimits) -> MeasuredRows:
+    """The items of a block as the model takes them, each of which fits into a shard.
 
     Raises:
         InputError: It does not fit the model, or has another number of ids.
@@ -110,11 +121,10 @@ def fitting_block(block: ItemBlock, signature: Signature, limits: ShardLimits) -
         )
         block = replace(block, rows=rows, errors={**errors, **block.errors})
     sizes = row_bytes(block.rows)
-    return (
-        _without(block, sizes, signature, limits)
-        if sizes.max(initial=0) > limits.file_bytes
-        else block
-    )
+    if sizes.max(initial=0) > limits.file_bytes:
+        block = _without(block, sizes, signature, limits)
+        sizes = row_bytes(block.rows)
+    return MeasuredRows(block, sizes, output_bytes(block.rows, signature))
 
 
 def _without(

@@ -9,7 +9,7 @@ from fornada.formats.items import fixed_bytes
 from fornada.jobs.items import filled_rows, not_finite_rows
 from producer.inputs.interface import Block, ImageFile, ItemBlock, Signature
 from producer.submitting.file_sharding import cut_files
-from producer.submitting.row_sharding import RowsOfShard, block_part, fitting_block
+from producer.submitting.row_sharding import RowsOfShard, measured_rows
 from producer.submitting.shards import ArrayShard, Shard, ShardLimits, TensorShard
 
 
@@ -77,15 +77,14 @@ def _cut_rows(
     """Shards of rows, as large as the limits allow; the last one is shorter."""
     filling = RowsOfShard(signature, limits)
     for given in blocks:
-        block = fitting_block(given, signature, limits)
+        left = measured_rows(given, signature, limits)
         if strict:
-            _refuse_bad_items(block, signature)
-        left = block
-        while len(left.rows):
-            count = filling.room_for(left.rows)
+            _refuse_bad_items(left.block, signature)
+        while len(left.sizes):
+            count = filling.room_for(left)
             if count:
-                filling.add(block_part(left, 0, count))
-                left = block_part(left, count, len(left.rows))
+                filling.add(left.part(0, count))
+                left = left.part(count, len(left.sizes))
             if not count or filling.item_count == limits.item_count:
                 yield filling.shard()
                 filling = RowsOfShard(signature, limits)

@@ -7,6 +7,7 @@ import numpy as np
 
 from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
+from fornada.formats.items import fixed_bytes
 from fornada.formats.npy import MAX_HEADER_BYTES
 from fornada.formats.tar import Span, TarMember
 from fornada.jobs.manifest import ShardInput
@@ -65,10 +66,7 @@ def cut_stored(
         )
     if table.is_given:
         raise UsageError(f"columns are for tables, and {found[0].where} is none; leave them out")
-    taken = _only_input(signature, stored)
-    images = next((file for file in found if file.kind != "npy"), None)
-    if images is not None:
-        check_image_input(taken, where=images.where)
+    taken = _only_input(signature, stored, found)
     arrays = [file for file in found if file.kind == "npy"]
 
     def count_items(info: ObjectInfo) -> int:
@@ -80,11 +78,13 @@ def cut_stored(
 
     counts = read_each([file.info for file in arrays], count_items, bucket=stored.bucket)
     item_counts = dict(zip(arrays, counts, strict=True))
+    most_items = max(1, limits.file_bytes // max(1, fixed_bytes(signature.outputs)))
 
     def shards() -> Iterator[Shard]:
         for kind, run in groupby(found, key=lambda file: file.kind):
             if kind == "npy":
-                yield from (_array_shard(file, item_counts[file]) for file in run)
+                for file in run:
+                    yield from _array_shards(file, item_counts[file], most_items)
             elif kind == "image":
                 yield from _image_shards(run, limits)
             else:
@@ -92,16 +92,22 @@ def cut_stored(
                     members = stored_members(file, stored, objects=objects)
                     yield from _archive_shards(file, members, limits)
 
-    return StoredShards(_at_least_one(shards(), stored))
+    return StoredShards(_at_least_one(_numbered(shards()), stored))
 
 
-def _only_input(signature: Signature, stored: StoredImages) -> InputTensor:
+def _only_input(
+    signature: Signature, stored: StoredImages, found: Sequence[FoundObject]
+) -> InputTensor:
+    """The input that the found images and arrays are for."""
     taken = signature.only_input(
         where=f"{stored} holds items of one input",
         remedy="give a mapping of arrays, a table, or local .npz or .safetensors files",
     )
     if taken.dtype == "string":
         raise InputError(f"{signature.model} takes texts, and {stored} means images and arrays")
+    images = next((file for file in found if file.kind != "npy"), None)
+    if images is not None:
+        check_image_input(taken, where=images.where)
     return taken
 
 
@@ -126,8 +132,26 @@ def _checked_items(header: ArrayHeader, taken: InputTensor, model: str) -> int:
     return header.shape[0]
 
 
-def _array_shard(file: FoundObject, item_count: int) -> Shard:
-    return StoredShard(input=ShardInput(objects=[_ref(file)], item_count=item_count))
+def _array_shards(file: FoundObject, item_count: int, most_items: int) -> Iterator[Shard]:
+    """The array as a shard, or as several that read all of it if its outputs are too many."""
+    whole = ShardInput(objects=[_ref(file)], item_count=item_count)
+    if item_count <= most_items:
+        yield StoredShard(input=whole)
+        return
+    for start in range(0, item_count, most_items):
+        yield StoredShard(input=whole.select(range(start, min(start + most_items, item_count))))
+
+
+def _numbered(shards: Iterable[Shard]) -> Iterator[Shard]:
+    """The shards, each part of an array with the number of the array's first item."""
+    number = 0
+    for shard in shards:
+        if isinstance(shard, StoredShard) and shard.input.selected is not None:
+            first_item = number - shard.input.positions[0]
+            yield StoredShard(input=shard.input.model_copy(update={"first_item": first_item}))
+        else:
+            yield shard
+        number += shard.item_count
 
 
 def _image_shards(files: Iterable[FoundObject], limits: ShardLimits) -> Iterator[Shard]:

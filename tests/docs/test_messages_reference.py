@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 from celery import Celery
 from kombu import Queue
+from safetensors.numpy import load
 
 from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
 from fornada.formats.items import Array
-from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
+from fornada.formats.tensor_file import to_tensor_file
+from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, ShardInput
 from fornada.jobs.outcome import JobState, ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.jobs.summary import OutcomesDigest, summarise
@@ -34,6 +36,7 @@ from fornada.queue.message import MAX_BUNDLE, ShardMessage
 from fornada.records import sha256_hex
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore
+from fornada.tensors import InputTensor
 from fornada.testing import TEST_KEYS
 from fornada.trust.deployment_keys import Kind
 from model_store.manifest import ModelManifest
@@ -194,6 +197,33 @@ def test_the_example_of_a_signature_is_right() -> None:
 
     assert sha256_hex(b"{}") == example["sha256"]
     assert TEST_KEYS.sign("manifest", "orders-0001", b"{}") == example["hmac"]
+
+
+def test_the_example_of_a_tensor_file_is_right() -> None:
+    takes = [
+        InputTensor(name="photo", dtype="uint8", shape=[2]),
+        InputTensor(name="words", dtype="string", shape=[None]),
+        InputTensor(name="tokens", dtype="int32", shape=[None]),
+    ]
+    words = [np.array([b"a", b"bc"], object), np.array(["é".encode()], object)]
+    tokens = [np.array([5, 6, 7], np.int32), np.array([8], np.int32)]
+    photos = np.array([[1, 2], [3, 4]], np.uint8)
+
+    data = to_tensor_file({"photo": photos, "words": words, "tokens": tokens}, takes)
+
+    dtypes = {"U8": np.uint8, "I64": np.int64, "I32": np.int32}
+    (tensors,), (shard,) = blocks("json tensor-file"), blocks("json tensor-shard")
+    expected = {
+        name: np.array(values, dtypes[dtype]).reshape(shape)
+        for name, (dtype, shape, values) in json.loads(tensors).items()
+    }
+    found = load(data)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name], strict=True)
+    (ref,) = ShardInput.from_json(shard.encode(), where=str(PAGE)).objects
+    assert (len(data), sha256_hex(data)) == (ref.size_bytes, ref.sha256)
+    assert ref.key.endswith(f"/00000000-{sha256_hex(data)[:16]}.safetensors")
 
 
 def test_the_envelope_carries_the_message_of_the_page() -> None:

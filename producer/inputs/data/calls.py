@@ -12,9 +12,10 @@ from fornada.errors import InputError, MissingExtraError, UsageError
 from fornada.formats.images import check_image_input, decode_item
 from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import Column
-from producer.inputs.data.streams import blocks_of
+from producer.inputs.data.streams import are_files, blocks_of
 from producer.inputs.interface import Block, ImageFile, Signature
 from producer.inputs.local_files import read_blocks
+from producer.inputs.tables.interface import NO_TABLE_OPTIONS, Columns, TableOptions
 
 #: Of an image file, which is decoded before it is known how small it becomes.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -33,7 +34,7 @@ class CallItems(NamedTuple):
 
 
 def call_items(
-    inputs: object, signature: Signature, *, columns: Mapping[str, str] | None = None
+    inputs: object, signature: Signature, *, columns: Mapping[str, Columns] | None = None
 ) -> CallItems:
     """What a caller gives to `predict`; no more is read than fits into a call.
 
@@ -46,7 +47,8 @@ def call_items(
         InputError: It does not fit the model.
         UsageError: There are too many items, or `columns` makes no sense.
     """
-    read = partial(read_blocks, max_file_bytes=_MAX_FILE_BYTES, strict=False)
+    table = TableOptions(columns=columns) if are_files(inputs) else NO_TABLE_OPTIONS
+    read = partial(read_blocks, max_file_bytes=_MAX_FILE_BYTES, strict=False, table=table)
     parts: list[Rows] = []
     numbers: list[NDArray[np.int64]] = []
     errors: dict[int, str] = {}

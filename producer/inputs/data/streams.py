@@ -105,8 +105,8 @@ def checked_columns(
         listed = [column] if isinstance(column, str) else column
         if len(listed) > 1 and not are_files:
             raise UsageError(
-                f"columns has several for {name!r}, which tables in files may have; make one "
-                "column of lists"
+                f"columns has several for {name!r}, which tables in files may have; give a "
+                f"mapping, {{{name!r}: frame[{listed!r}]}}"
             )
         if len(listed) == 1:
             bound[name] = listed[0]

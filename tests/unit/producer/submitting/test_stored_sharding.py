@@ -3,6 +3,7 @@
 import io
 import struct
 import tarfile
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from fornada.jobs.shard_files import fetch_archive
 from fornada.jobs.store import JobStore
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
-from fornada.tensors import InputTensor
+from fornada.tensors import InputTensor, OutputTensor
 from fornada.trust.input_prefixes import InputPrefixes
 from producer.inputs.interface import Selection, Signature, StoredImages
 from producer.submitting.sharding import items_per_shard_for
@@ -46,10 +47,12 @@ def shards(
     strict: bool = False,
     stored: StoredImages | None = None,
     prefixes: InputPrefixes = ALL,
+    inputs: Sequence[InputTensor] | None = None,
+    outputs: Sequence[OutputTensor] = (),
 ) -> list[ShardInput]:
     objects = store_with(contents) if isinstance(contents, dict) else contents
     taken = InputTensor(name="x", dtype="uint8", shape=list(item_shape))
-    signature = Signature(inputs=[taken], model="m:1")
+    signature = Signature(inputs=inputs or [taken], outputs=outputs, model="m:1")
     count = items_per_shard_for(
         signature, items_per_shard=items_per_shard, max_shard_bytes=max_shard_bytes
     )
@@ -82,6 +85,29 @@ def test_other_urls_are_refused() -> None:
     for url in ("", "s3://", "s3:///photos", "http://lake/x", "photos/"):
         with pytest.raises(UsageError, match="write s3://bucket/prefix"):
             StoredImages.parse(url)
+
+
+def test_a_npy_object_of_large_outputs_is_several_shards() -> None:
+    contents = {"photos/a.npy": to_npy(IMAGES[:1]), "photos/b.npy": to_npy(IMAGES[:5])}
+    mask = OutputTensor(name="mask", shape=[10, 100], kind="tensor")
+
+    found = shards(contents, outputs=[mask])
+
+    # Two masks of 4,000 bytes fit into a shard of 10,000.
+    assert [None, [[0, 1]], [[2, 3]], [[4, 4]]] == [
+        part.selected and [list(pair) for pair in part.selected] for part in found
+    ]
+    assert [None, 1, 1, 1] == [part.first_item for part in found]
+    assert [1, 2, 2, 1] == [part.item_count for part in found]
+
+
+def test_stored_objects_hold_items_of_one_input() -> None:
+    for inputs, why in (
+        ([InputTensor(name=n, dtype="uint8", shape=[2]) for n in "ab"], "holds items of one input"),
+        ([InputTensor(name="x", dtype="string", shape=[])], "takes texts, and s3://"),
+    ):
+        with pytest.raises(InputError, match=why):
+            shards({"photos/a.npy": to_npy(IMAGES)}, inputs=inputs)
 
 
 def test_each_npy_object_is_a_shard_in_key_order() -> None:

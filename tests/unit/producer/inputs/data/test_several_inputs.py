@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from fornada.errors import InputError, UsageError
 from fornada.formats.tensor_file import to_tensor_file
 from fornada.tensors import InputTensor, OutputTensor
-from producer import Client, ItemBlock, Rows, StoredImages
+from producer import Client, ItemBlock, Rows
 from producer.testing import in_memory_client
 
 PHOTOS = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
@@ -107,6 +107,12 @@ def test_columns_of_frames_are_bound_by_name(package: str) -> None:
     assert gone_in() == both_ways(
         lambda: [{"p": row["photo"], "facts": row["facts"]} for row in ROWS], columns={"photo": "p"}
     )
+    assert gone_in() == both_ways(
+        lambda: {
+            "photo": PHOTOS,
+            "facts": make({"a": FACTS[:, 0].tolist(), "b": FACTS[:, 1].tolist()}),
+        }
+    )
     nulls = make({"photo": gone_in()["photo"], "facts": [[0, 1], None, [4, None]]})
     assert [True, False, False] == [row is not None for row in both_ways(lambda: nulls)["facts"]]
     with pytest.raises(InputError, match=r"inputs has the columns 'p', 'facts', and m:1 takes"):
@@ -123,6 +129,12 @@ def test_files_with_the_inputs_names_go_in(tmp_path: Path) -> None:
     assert gone_in() == both_ways(lambda: {"photo": tmp_path / "photos.npy", "facts": FACTS})
     assert gone_in([0, 1, 2] * 2) == both_ways(
         lambda: [tmp_path / "a.npz", tmp_path / "a.safetensors"]
+    )
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = {"p": PHOTOS.reshape(3, -1).tolist(), "a": FACTS[:, 0], "b": FACTS[:, 1]}
+    parquet.write_table(pa.table(rows), tmp_path / "a.parquet")
+    assert gone_in() == both_ways(
+        lambda: tmp_path / "a.parquet", columns={"photo": "p", "facts": ["a", "b"]}
     )
     save_file({"facts": FACTS, "photos": PHOTOS}, tmp_path / "c.safetensors")
     save_file({"facts": FACTS[:2].copy(), "photo": PHOTOS}, tmp_path / "d.safetensors")
@@ -210,13 +222,11 @@ def test_what_is_not_said_by_name_is_refused() -> None:
             CLIENT.predict(make(), model="m")
         assert why in str(submitted.value)
         assert str(submitted.value) == str(called.value)
-    CLIENT._models.objects.put("inputs/a.png", b"png", bucket="fornada")
-    with pytest.raises(InputError, match="holds items of one input"):
-        CLIENT.submit(StoredImages.parse("s3://fornada/inputs/"), model="m")
     for columns, why in (
         ({"fact": "a"}, "columns has 'fact', and m:1 takes 2 inputs"),
         ({"facts": 3}, "columns has 'facts': 3; give the name of a column"),
         ("facts", "give the column of each input"),
+        ({"facts": ["a", "b"]}, r"give a mapping, {'facts': frame\[\['a', 'b'\]\]}"),
     ):
         with pytest.raises(UsageError, match=why):
             CLIENT.submit(BOTH, model="m", columns=columns)  # type: ignore[arg-type]  # wrong
