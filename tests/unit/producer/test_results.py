@@ -166,7 +166,7 @@ def test_results_that_memory_has_no_room_for_say_how_to_read_them() -> None:
 @pytest.mark.parametrize(
     ("package", "way", "remedy"),
     [
-        ("pyarrow", Results.to_arrow, r"pip install 'fornada\[parquet\]'"),
+        ("pyarrow", Results.to_arrow, r"pip install 'fornada\[tables\]'"),
         ("pandas", Results.to_pandas, "pip install pandas"),
     ],
 )

@@ -14,7 +14,6 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.tensor_file import to_tensor_file
 from fornada.tensors import InputTensor, OutputTensor
 from producer import Client, ItemBlock, Rows
-from producer.inputs.interface import StoredImages
 from producer.testing import in_memory_client
 
 PHOTOS = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
@@ -223,9 +222,6 @@ def test_what_is_not_said_by_name_is_refused() -> None:
             CLIENT.predict(make(), model="m")
         assert why in str(submitted.value)
         assert str(submitted.value) == str(called.value)
-    CLIENT._models.objects.put("inputs/a.png", b"png", bucket="fornada")
-    with pytest.raises(InputError, match="holds items of one input"):
-        CLIENT.submit(StoredImages.parse("s3://fornada/inputs/"), model="m")
     for columns, why in (
         ({"fact": "a"}, "columns has 'fact', and m:1 takes 2 inputs"),
         ({"facts": 3}, "columns has 'facts': 3; give the name of a column"),
