@@ -159,6 +159,15 @@ def test_what_is_no_parquet_file_is_refused_before_it_is_parsed() -> None:
             StoredParquet(lambda at, n, d=data: d[at : at + n], size_bytes=len(data), where="t")
 
 
+def test_items_that_are_too_large_in_all_are_refused_before_they_are_read() -> None:
+    store = Store()
+
+    with pytest.raises(InputError, match="6000 rows have over 1073741824 bytes"):
+        fetch_rows(manifest(VECTOR.model_copy(update={"shape": [100_000]})), RUN, fetch=store)
+
+    assert store.read_bytes <= 64 * 1024
+
+
 def test_pages_that_claim_more_than_the_footer_are_refused_before_memory_is_taken() -> None:
     chunk = pq.read_metadata(io.BytesIO(DATA)).row_group(1).column(1)
     # A page's header: its kind, and its size unpacked, as fields of a byte each and a varint.
