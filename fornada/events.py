@@ -127,6 +127,13 @@ class MessageDropped(Event, text="message dropped", level=logging.ERROR):
     error: str
     job_id: str | None = None
     shard: int | None = None
+    #: How many alike since the last line, this one too. `None`: others had one just now.
+    count: int | None = 1
+
+    @property
+    def is_logged(self) -> bool:
+        """Not every one: anyone may name thousands of jobs that do not exist."""
+        return self.count is not None
 
 
 class MessageQuarantined(Event, text="message quarantined", level=logging.WARNING):

@@ -28,6 +28,7 @@ from fornada.formats.items import Array
 from fornada.formats.tensor_file import Column, column_bytes, to_tensor_file
 from fornada.logs import get_logger
 from fornada.records import JOB_VERSION, ModelPin
+from fornada.repeated import Repeated
 from fornada.tensors import InputTensor
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from producer.options import check_seconds
@@ -39,7 +40,9 @@ MAX_TIMEOUT_S = 600.0
 _ANSWERS_AT_A_TIME = 256
 #: How long the reader blocks in one round trip; `close` waits that long at most.
 _READ_WITHIN_S = 1.0
+#: Wait after Redis failed; doubles from the first to the last.
 _WAIT_AFTER_ERROR_S = 0.2
+_LONGEST_WAIT_S = 3.0
 #: How long a reading of Redis's clock is used; in that time clocks drift less than a millisecond.
 _CLOCK_FOR_S = 60.0
 
@@ -205,6 +208,7 @@ class PredictCalls:
         self._changed.notify_all()
 
     def _read(self) -> None:
+        wait_s, repeated = _WAIT_AFTER_ERROR_S, Repeated()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -214,25 +218,28 @@ class PredictCalls:
                 for frame in self._channel.collect(
                     self._client, count=_ANSWERS_AT_A_TIME, timeout_s=_READ_WITHIN_S
                 ):
-                    self._complete(frame)
+                    self._complete(frame, repeated)
             except BrokerError as exc:
-                log.warning("answers not read", error=str(exc))
-                self._pause()
+                repeated.log(log.warning, "answers not read", error=str(exc))
             except MemoryError:
                 raise
-            except Exception:
-                log.exception("answers not read")
-                self._pause()
+            except Exception as exc:  # noqa: BLE001 - the calls give up on their own
+                repeated.log(log.exception, "answers not read", about=type(exc).__name__)
+            else:
+                wait_s = _WAIT_AFTER_ERROR_S
+                continue
+            self._pause(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    def _pause(self) -> None:
+    def _pause(self, wait_s: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, _WAIT_AFTER_ERROR_S)
+            self._changed.wait_for(lambda: self._closed, wait_s)
 
-    def _complete(self, frame: bytes) -> None:
+    def _complete(self, frame: bytes, repeated: Repeated) -> None:
         try:
             answer = AnswerFrame.parse(frame, deployment_keys=self._keys)
         except MessageError as exc:
-            log.error("answer dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
+            repeated.log(log.error, "answer dropped", error=str(exc))
             return
         future = self._take_waiting(answer.header.id)
         if future is None:

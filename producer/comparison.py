@@ -87,9 +87,10 @@ class OutputComparison:
     shapes_differing: int
     #: Empty unless the models name classes.
     flips: list[Flip]
-    #: Largest absolute change of a number, and the item it occurs in; texts change by 0 or 1.
+    #: Largest absolute change of a number, and the item it occurs in, unless all differ in shape;
+    #: texts change by 0 or 1.
     largest_change: float
-    largest_change_item: str
+    largest_change_item: str | None
     #: Mean absolute change of all numbers.
     mean_change: float
     #: Kullback-Leibler divergence of the second model from the first, in nats; `None` unless an
@@ -166,14 +167,15 @@ def _compare_output(
     kind, finite = first.output.kind, first.is_finite & second.is_finite
     fits = _same_shapes(first.rows, second.rows)
     usable = finite & fits
-    if not usable.any():
+    if not finite.any():
         raise UsageError(
-            f"none of {len(usable)} items has a result from both models; see `fornada jobs results`"
+            f"none of {len(finite)} items has a result from both models; see `fornada jobs results`"
         )
     ids = list(compress(item_ids, usable))
     largest, mean = _changes(_chosen(first.rows, usable), _chosen(second.rows, usable))
-    has_classes, is_open = kind in CLASS_KINDS, first.output.is_open
-    one, other = (np.zeros((0, 0)) if is_open else r.matrix[usable] for r in (first, second))
+    has_classes, is_tensor = kind in CLASS_KINDS, kind == "tensor"
+    has_values = kind == "values" and first.output.dtype != "string"
+    one, other = (np.zeros((0, 0)) if is_tensor else r.matrix[usable] for r in (first, second))
     divergence = _divergence(one, other, kind)
     return OutputComparison(
         output=first.output.name,
@@ -182,13 +184,13 @@ def _compare_output(
         items_left_out=int((~finite).sum()),
         shapes_differing=int((finite & ~fits).sum()),
         flips=list(_flips(first, second, usable, item_ids)) if has_classes else [],
-        largest_change=float(largest.max()),
-        largest_change_item=ids[int(largest.argmax())],
+        largest_change=float(largest.max(initial=0)),
+        largest_change_item=ids[int(largest.argmax())] if ids else None,
         mean_change=mean,
         mean_divergence=None if divergence is None else float(divergence.mean()),
         largest_divergence=None if divergence is None else float(divergence.max()),
         classes=list(_by_class(first, second, usable)) if has_classes else [],
-        values=list(_by_value(one, other, first.classes)) if kind == "values" else [],
+        values=list(_by_value(one, other, first.classes)) if has_values else [],
         cosine_distances=_cosine_distances(one, other, ids) if kind == "embedding" else None,
     )
 
@@ -238,13 +240,12 @@ def _chosen(column: Column, usable: NDArray[np.bool_]) -> Column:
 def _changes(one: Column, other: Column) -> tuple[NDArray[np.float64], float]:
     """The largest absolute change of each item, float64 [items], and the mean of all numbers."""
     if isinstance(one, list) or isinstance(other, list):
-        changes = [_change(*pair).ravel() for pair in zip(one, other, strict=True)]
-    else:
-        changes = [*_change(one, other.reshape(one.shape)).reshape(len(one), -1)]
-    largest = np.array([change.max(initial=0) for change in changes], np.float64)
-    count = sum(change.size for change in changes)
-    total = sum(float(change.sum(dtype=np.float64)) for change in changes)
-    return largest, total / max(1, count)
+        changes = [_change(*pair) for pair in zip(one, other, strict=True)]
+        largest = np.array([change.max(initial=0) for change in changes], np.float64)
+        count = sum(change.size for change in changes)
+        return largest, sum(float(change.sum()) for change in changes) / max(1, count)
+    change = _change(one, other.reshape(one.shape)).reshape(len(one), -1)
+    return change.max(axis=1, initial=0), float(change.sum(dtype=np.float64)) / max(1, change.size)
 
 
 def _change(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:

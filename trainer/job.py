@@ -17,7 +17,7 @@ from trainer.checkpoint import Checkpoint, identity_of
 from trainer.data.dataset import Dataset, image_preprocessing
 from trainer.data.images import are_images
 from trainer.evaluation.acceptance import Acceptance
-from trainer.fit import OnEpoch, fit
+from trainer.fit import Fitted, OnEpoch, fit
 from trainer.recipes.catalog import Recipe, build_model, default_recipe, find_recipe
 from trainer.recipes.custom import check_custom_model, custom_recipe, is_custom, output_kind
 from trainer.recipes.plan import TrainingPlan, check_plan, compile_model
@@ -86,30 +86,47 @@ def train(
         show_progress=show_progress,
         on_epoch=on_epoch,
     )
-    done = FittedModel(
+    done = _tested_on(dataset, model, fitted)
+    metrics = measure(done)
+    training = _training(dataset, plan, duration_s=time.monotonic() - began)
+    acceptance.check(metrics, name=name, alias=promote, models=models)
+    draft = _draft(model, name, dataset, metrics, training)
+    manifest = _published(done, draft, dataset, models=models, promote=promote)
+    if kept is not None:
+        kept.delete()
+    return manifest
+
+
+def _tested_on(dataset: Dataset, model: Any, fitted: Fitted) -> FittedModel:
+    return FittedModel(
         model=model,
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         test_items=dataset.test_items,
         test_targets=dataset.test_targets,
     )
-    metrics = measure(done)
-    training = _training(dataset, plan, duration_s=time.monotonic() - began)
-    acceptance.check(metrics, name=name, alias=promote, models=models)
+
+
+def _published(
+    done: FittedModel,
+    draft: ModelDraft,
+    dataset: Dataset,
+    *,
+    models: ModelStore,
+    promote: str | None,
+) -> ModelManifest:
     inputs = Rows(dataset.test_items[:GOLDEN_ITEMS])
-    draft = _draft(model, name, dataset, metrics, training)
-    manifest = publish_fitted(
+    return publish_fitted(
         done,
         draft,
         inputs=inputs,
-        outputs=golden_outputs(model, inputs, takes=draft.inputs, where=f"the new {name}"),
+        outputs=golden_outputs(
+            done.model, inputs, takes=draft.inputs, where=f"the new {draft.name}"
+        ),
         models=models,
         report=model_report,
         promote=promote,
     )
-    if kept is not None:
-        kept.delete()
-    return manifest
 
 
 def _recipe(name: str | None, dataset: Dataset) -> Recipe:

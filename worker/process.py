@@ -44,6 +44,7 @@ from worker.compute.predictor import EnginePredictor, Predictor
 from worker.compute.thread_choice import Concurrency
 from worker.compute.tile_choice import TileChoice, calibrations
 from worker.host.deadlines import Deadlines
+from worker.host.ending import Ending
 from worker.host.health import EXIT_RESTART, HealthFile, worker_name
 from worker.host.watchdog import Activity, Watchdog
 from worker.shards.isolation import IsolatedProcess, isolated_command
@@ -87,15 +88,25 @@ def run_process(settings: Settings, *, threads: int, events: Events = LOGGED) ->
     decoders = DecoderPool(threads)
     service = _service(shared, models, decoders)
     tasks.register(app, run=service.run_bundle, activity=activity, events=events)
+    health_file = HealthFile(settings.cache_dir, name=worker)
     watchdog = Watchdog(
-        file=HealthFile(settings.cache_dir, name=worker),
+        file=health_file,
         activity=activity,
         queue_length=lambda: _queue_length(shared.coordination, settings.queue),
         end_process=_end_process,
         # What calls took would be kept for the next ones: 150 MB of a MobileNet.
         on_idle=partial(release_memory, collect=False),
     )
-    celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=watchdog.expect_stop)
+    ending = Ending(
+        at_work=lambda: activity.running_count > 0 or shared.deadlines.are_running,
+        end_process=lambda: _end_as_told(health_file),
+    )
+
+    def expect_stop() -> None:
+        watchdog.expect_stop()
+        ending.begin()
+
+    celery_app.add_heartbeat(app, beat=watchdog.beat, expect_stop=expect_stop)
     celery_app.add_growth(app, concurrency)
     reconciler = _reconciler(shared, CelerySender(app))
     predict_server = _predict_server(shared, models)
@@ -244,6 +255,12 @@ def _end_for_want_of_memory(died: threading.ExceptHookArgs) -> None:
     threading.__excepthook__(died)
     if isinstance(died.exc_value, MemoryError):
         _end_process()
+
+
+def _end_as_told(health_file: HealthFile) -> None:
+    """End at once, as one that ended by itself."""
+    health_file.remove()
+    os._exit(0)
 
 
 def _end_process() -> None:

@@ -13,7 +13,12 @@ from fornada.tensors import InputTensor, OutputTensor, stored_dtype
 from model_store.engines.interface import Predict
 from model_store.engines.keras_exact import check_float64
 from model_store.engines.keras_graph import forget_gradients, without_graph
-from model_store.engines.keras_setup import call_model, import_keras, import_tensorflow
+from model_store.engines.keras_setup import (
+    call_model,
+    import_keras,
+    import_tensorflow,
+    name_scopes_kept,
+)
 from model_store.engines.open_sizes import with_checked_sizes
 from model_store.engines.refusals import (
     Sides,
@@ -89,7 +94,7 @@ def compile_predict(
             tensorflow.TensorSpec([rows, *tensor.shape], tensor_dtype(tensor)) for tensor in takes
         ]
         traced = tensorflow.function(forward, autograph=False)
-        with memory_errors():
+        with memory_errors(), name_scopes_kept():
             compiled = traced.get_concrete_function(*signature)
         forget_gradients(compiled.graph)
         shapes = [_sides(output) for output in compiled.structured_outputs]

@@ -104,6 +104,20 @@ def packed_inputs(model: Any, items: Sequence[Any]) -> Any:
     return items[0] if structure is None else tree.pack_sequence_as(structure, list(items))
 
 
+@contextlib.contextmanager
+def name_scopes_kept() -> Iterator[None]:
+    """A block after which Keras has the name scopes from before it.
+
+    A name that TensorFlow refuses leaves its scope behind, in which it refuses all models.
+    """
+    state: Any = importlib.import_module("keras.src.backend.common.global_state")
+    before = list(state.get_global_attribute("name_scope_stack") or [])
+    try:
+        yield
+    finally:
+        state.set_global_attribute("name_scope_stack", before)
+
+
 def engine_name() -> str:
     """What computes, with its version: `tensorflow 2.21.0`, followed by ` gpu` on a GPU."""
     tensorflow = import_tensorflow()

@@ -19,9 +19,11 @@ from model_store.wall.limits import forget_peak, peak_bytes, resident_bytes
 from model_store.wall.messages import CallCost, Check, Passed
 
 _TILE_ITEMS = 32
-#: A worker makes no longer calls of light models; four times that, since its cores may be faster.
-_LONGEST_S = 0.2
-_TRIES = 3
+#: Ten times the longest call of a light model that a worker chooses: its engine and cores may be
+#: faster.
+_LONGEST_S = 0.5
+#: Calls of which the shortest counts, and the seconds after which there is no other.
+_TRIES, _ENOUGH_S = 3, 0.1
 
 
 def trial_tile(work: Work) -> int:
@@ -91,7 +93,13 @@ class _Calls:
         for tile_items in tiles:
             if known and known.duration_s * tile_items / known.tile_items > _LONGEST_S:
                 return
-            known = self._cost(tile_items)
+            try:
+                known = self._cost(tile_items)
+            except MemoryError:
+                if known is None:
+                    raise
+                # A worker makes do with fewer rows.
+                return
             yield known
 
     def _cost(self, tile_items: int) -> CallCost:
@@ -105,7 +113,7 @@ class _Calls:
         forget_peak()
         durations_s: list[float] = []
         # A disturbed call is not to pass for a long one.
-        while len(durations_s) < _TRIES and sum(durations_s) < _LONGEST_S:
+        while len(durations_s) < _TRIES and sum(durations_s) < _ENOUGH_S:
             began_s = time.perf_counter()
             predict(rows)
             durations_s.append(time.perf_counter() - began_s)

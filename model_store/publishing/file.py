@@ -24,7 +24,7 @@ from model_store.safety.signing import PrivateKey
 from model_store.scratch import scratch_folder
 from model_store.store import ModelStore
 from model_store.wall.limits import WallLimits
-from model_store.wall.messages import Describe
+from model_store.wall.messages import Describe, Described
 
 log = logs.get_logger(__name__)
 
@@ -83,11 +83,7 @@ def publish_file(
         )
         with the_models_fault():
             found = wall.describe(request)
-        for given in found.outputs:
-            if given.name in found.hints:
-                log.warning("; ".join([f"{where} gives {given}", found.hints[given.name]]))
-        if found.dropped is not None:
-            log.warning("; ".join([f"{where} is compiled with code", found.dropped]))
+        _warn(found, where)
         return publish_checked(
             ModelDraft(
                 name=name,
@@ -104,6 +100,14 @@ def publish_file(
             where=where,
             sign_key=sign_key,
         )
+
+
+def _warn(found: Described, where: str) -> None:
+    for given in found.outputs:
+        if given.name in found.hints:
+            log.warning("; ".join([f"{where} gives {given}", found.hints[given.name]]))
+    if found.dropped is not None:
+        log.warning(" ".join([f"{where}", found.dropped]))
 
 
 def _as_file(artifact: Content, folder: Path) -> Path:

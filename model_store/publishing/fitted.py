@@ -104,7 +104,7 @@ def publish_fitted(
         artifact = folder / "model.keras"
         _save(fitted.model, artifact, where)
         if fitted.model.compiled and read_config(artifact).get("compile_config") is None:
-            log.warning("; ".join([f"{where} is compiled with code", DROPPED]))
+            log.warning(" ".join([f"{where}", DROPPED]))
         (folder / "inputs").write_bytes(to_golden(inputs, draft.inputs))
         (folder / "outputs").write_bytes(to_golden(outputs, draft.outputs))
         limits = WallLimits.of_artifact(artifact.stat().st_size, golden_count=len(inputs))

@@ -3,26 +3,32 @@
 import importlib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
 from fornada import keys, logs
-from fornada.errors import InputError, MissingExtraError, UsageError
-from fornada.formats.items import Array
+from fornada.errors import MissingExtraError, UsageError
 from fornada.formats.rows import Rows
+from fornada.memory import release_memory
 from fornada.settings import Settings
 from fornada.tensors import InputTensor, Kind
 from model_store.engines.keras_setup import import_keras, packed_inputs
 from model_store.images import ImageOptions
 from model_store.manifest import ModelDraft, ModelManifest
+from model_store.publishing.arguments import (
+    NO_TEST,
+    TestItems,
+    arrays_of,
+    check_fitted,
+    curves_of,
+    losses_of,
+    test_of,
+)
 from model_store.publishing.checked import GOLDEN_ITEMS, golden_outputs, packages
 from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.publishing.golden_items import MAX_GOLDEN_ITEMS, as_items, made_up_golden
-from model_store.publishing.kinds import Loss
 from model_store.publishing.stated import Side, Stated, StatedOutput
-from model_store.signature import Signature, read_signature
+from model_store.signature import read_signature
 from model_store.store import ModelStore
 
 log = logs.get_logger(__name__)
@@ -136,8 +142,8 @@ class Publication:
             raise UsageError(f"{where} is a {type(model).__name__}; give a keras.Model")
         signature = read_signature(model, where)
         takes = self.stated.inputs_of(signature, where=where)
-        test = _Test(None, None, None) if self.test is None else _test(self.test, takes)
-        golden = None if self.golden is None else _arrays(self.golden, "golden")
+        test = NO_TEST if self.test is None else test_of(self.test, takes)
+        golden = None if self.golden is None else arrays_of(self.golden, "golden")
         signature = signature.with_dtypes_of(test.items if golden is None else golden)
         takes = self.stated.inputs_of(signature, where=where)
         inputs = None
@@ -153,11 +159,13 @@ class Publication:
             inputs, outputs = made_up_golden(model, takes, where=where, allow_nan=allow_nan)
         else:
             outputs = golden_outputs(model, inputs, takes=takes, where=where, allow_nan=allow_nan)
+        # What predicting took would be in memory beside the saved model.
+        release_memory(collect=True)
         gives = self.stated.outputs_of(
             signature,
             model=model,
             outputs=outputs,
-            losses=_losses(model, signature, test.targets),
+            losses=losses_of(model, signature, test.targets),
             where=where,
         )
         return _Checked(takes=takes, gives=gives, test=test, inputs=inputs, outputs=outputs)
@@ -167,8 +175,8 @@ class Publication:
     ) -> ModelManifest:
         """Publish the model; see the function `publish`."""
         checked = self.check(model)
-        curves = _curves(getattr(model, "history", None) if history is None else history)
-        _check_fitted(model, curves, history, self.name)
+        curves = curves_of(getattr(model, "history", None) if history is None else history)
+        check_fitted(model, curves, history, self.name)
         epoch_count = max(map(len, curves.values()), default=0)
         if best_epoch is not None and not 1 <= best_epoch <= epoch_count:
             raise UsageError(
@@ -206,23 +214,13 @@ class Publication:
         )
 
 
-class _Test(NamedTuple):
-    """Items and targets that a model is tested on."""
-
-    #: An array, or arrays as a model of several inputs takes them.
-    items: Any
-    #: As the model's loss takes them.
-    targets: Any
-    item_count: int | None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Checked:
     """What a model takes and gives, and the items to publish it with."""
 
     takes: list[InputTensor]
     gives: list[StatedOutput]
-    test: _Test
+    test: TestItems
     #: The golden batch.
     inputs: Rows
     outputs: Rows
@@ -255,96 +253,3 @@ def _without_report(draft: ModelDraft, reason: str) -> Mapping[str, bytes]:
     # All in one text: a script that configures no logging sees nothing else.
     log.warning("; ".join([f"{draft.name} is published without a report", reason]))
     return {}
-
-
-def _test(test: Any, takes: Sequence[InputTensor]) -> _Test:
-    if not isinstance(test, tuple | list) or len(test) != 2:  # noqa: PLR2004 - items, targets
-        raise UsageError(f"test is a {type(test).__name__}; give two arrays, test=(items, targets)")
-    items = _arrays(test[0], "test items")
-    if len(takes) > 1 and not isinstance(items, Mapping):
-        names = ", ".join(repr(tensor.name) for tensor in takes)
-        raise UsageError(f"test items are one array; give one for each input by name: {names}")
-    targets = test[1]
-    if not isinstance(targets, Mapping | list | tuple):
-        targets = _array(targets, "test targets")
-    shapes = [np.shape(each) for each in _each(items)]
-    target_shapes = [np.shape(each) for each in _each(targets)]
-    if len({shape[:1] for shape in (*shapes, *target_shapes)}) > 1:
-        raise InputError(
-            f"test: the items have shape {_shapes(shapes)}, the targets {_shapes(target_shapes)}; "
-            "give one target per item"
-        )
-    return _Test(items, targets, shapes[0][0])
-
-
-def _each(arrays: Any) -> list[Any]:
-    if isinstance(arrays, Mapping):
-        return list(arrays.values())
-    return list(arrays) if isinstance(arrays, list | tuple) else [arrays]
-
-
-def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes))
-
-
-def _arrays(value: Any, argument: str) -> Any:
-    """An array, or arrays by the names of several inputs."""
-    if isinstance(value, Mapping):
-        return {str(name): _array(each, argument) for name, each in value.items()}
-    return _array(value, argument)
-
-
-def _array(value: Any, argument: str) -> Array:
-    try:
-        return np.asarray(value)
-    except MemoryError:
-        raise
-    except Exception as exc:
-        # `__array__` raises anything.
-        raise InputError(
-            f"{argument}: a {type(value).__name__} is not an array ({exc}); give a NumPy array"
-        ) from exc
-
-
-def _curves(history: Any) -> dict[str, list[float]]:
-    curves = getattr(history, "history", history)
-    if curves is None:
-        return {}
-    try:
-        # Metrics per class are arrays, and no curve.
-        return {
-            str(name): [float(value) for value in values]
-            for name, values in curves.items()
-            if all(np.ndim(value) == 0 for value in values)
-        }
-    except (AttributeError, TypeError, ValueError) as exc:
-        raise UsageError(
-            f"history is a {type(history).__name__}; give what model.fit returned"
-        ) from exc
-
-
-def _check_fitted(model: Any, curves: Mapping[str, Any], history: Any, name: str) -> None:
-    """A compiled model without one step is a training script that forgot to train."""
-    optimizer = getattr(model, "optimizer", None)
-    if history is None and not curves and optimizer is not None and not int(optimizer.iterations):
-        raise UsageError(
-            f"the new {name} is compiled and was never fitted; fit it first, or give history={{}} "
-            "where its weights come from elsewhere"
-        )
-
-
-def _losses(model: Any, signature: Signature, targets: Any) -> list[Loss]:
-    """What a model was compiled for, by output; nothing, where it was not or does not say."""
-    try:
-        compile_config = model.get_compile_config()
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - losses and metrics of one's own raise anything
-        compile_config = None
-    losses = [
-        Loss.of(compile_config, output=given.name, number=number)
-        for number, given in enumerate(signature.outputs)
-    ]
-    if isinstance(targets, np.ndarray) and np.isin(targets, (0, 1)).all():
-        losses = [replace(loss, of_classes=True) for loss in losses]
-    return losses

@@ -36,6 +36,7 @@ MAX_EXPANSION = 20
 _EXPANSION_FLOOR_BYTES = 16 * 1024**2
 #: Three, and a vocabulary of each layer that has one. Removing 100,000 files took minutes.
 _MAX_MEMBERS = 1000
+_MAX_DIRECTORY_BYTES = 2**20
 _MAX_WEIGHT_OBJECTS = 100_000
 _MAX_WEIGHT_DEPTH = 64
 
@@ -50,6 +51,9 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, V
 #: What a folder answers to names that no file system takes.
 _BAD_NAMES = {errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR}
 _PIECE_BYTES = 1024 * 1024
+#: The end of an archive, at most this far before its last byte; in zip64 a locator is before it.
+_END, _END_BYTES, _LONGEST_END_BYTES = b"PK\5\6", 22, 22 + 65_535
+_LOCATOR, _LOCATOR_BYTES = b"PK\6\7", 20
 #: deflate, shuffle, fletcher32, built into HDF5. Others are loaded from shared libraries.
 _HDF5_FILTERS = {1, 2, 3}
 
@@ -94,6 +98,7 @@ def checked_archive(artifact: Content, *, where: str) -> Iterator[zipfile.ZipFil
     if size_bytes > MAX_ARTIFACT_BYTES:
         raise refusal(where, f"has {size_bytes} bytes, more than {MAX_ARTIFACT_BYTES}")
     with _readable(where):
+        _check_directory(artifact, where)
         archive = open_archive(artifact)
     with archive:
         _check_members(archive, where, size_bytes=size_bytes)
@@ -142,6 +147,28 @@ def unpacked(
             used_objects=used,
             element_count=element_count,
             has_vocabularies=any(map(_is_vocabulary, members)),
+        )
+
+
+def _check_directory(artifact: Content, where: str) -> None:
+    """Check how long the list of members is, all of which zipfile reads and keeps."""
+    file = io.BytesIO(artifact) if isinstance(artifact, bytes) else artifact.open("rb")
+    with file:
+        file.seek(-min(_LONGEST_END_BYTES, file.seek(0, io.SEEK_END)), io.SEEK_END)
+        tail = file.read()
+    # As zipfile looks for it: without a comment first.
+    at = len(tail) - _END_BYTES
+    if not (tail[at:].startswith(_END) and tail.endswith(b"\0\0")):
+        at = tail.rfind(_END)
+    if at < 0:
+        # zipfile says what is wrong.
+        return
+    if tail[max(0, at - _LOCATOR_BYTES) :].startswith(_LOCATOR):
+        raise refusal(where, "is a zip64 archive, as only larger ones have to be")
+    size_bytes = int.from_bytes(tail[at + 12 : at + 16], "little")
+    if size_bytes > _MAX_DIRECTORY_BYTES:
+        raise refusal(
+            where, f"lists its members in {size_bytes} bytes, over {_MAX_DIRECTORY_BYTES}"
         )
 
 

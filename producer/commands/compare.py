@@ -77,8 +77,9 @@ def _print_output(found: OutputComparison, models: tuple[str, str]) -> None:
         say(f"{len(found.flips)} flips ({len(found.flips) / found.items:.2%})")
     for flip in found.flips[:_FLIPS_SHOWN]:
         say(f"  {flip.item_id}: {_text(flip.first)} → {_text(flip.second)}")
-    say(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
-    say(f"mean change {found.mean_change:.6f}")
+    if found.items:
+        say(f"largest change {found.largest_change:.6f}, of {found.largest_change_item}")
+        say(f"mean change {found.mean_change:.6f}")
     if found.mean_divergence is not None:
         say(
             f"KL divergence {found.mean_divergence:.6f} nats on average, "

@@ -37,8 +37,8 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
     - tensor: tensor, in lists of lists (csv: `t_0` and so on of a vector, and no others); in
       `parquet` and `arrow` a tensor of fixed shape, or lists where the shape is open
 
-    Of several outputs, columns begin with the output's name: `kind.label`; an embedding or tensor
-    has that name alone.
+    Of several outputs, columns begin with the output's name: `kind.label`; an embedding, a tensor
+    or a value without a name has that name alone.
 
     A file appears under its name only when it is complete.
 

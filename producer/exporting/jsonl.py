@@ -9,7 +9,8 @@ from producer.exporting.rows import encoded, records
 
 def write_jsonl(export: Export, file: IO[bytes]) -> None:
     """Write `.jsonl`."""
+    rows = export.rows
     for part in export.parts:
-        for block in records(export.rows, part):
+        for block in records(rows, part):
             lines = [printable_json(record) for record in block]
             file.write(encoded("".join(f"{line}\n" for line in lines)))

@@ -63,18 +63,19 @@ class ClassRows(OutputRows):
     @property
     def columns(self) -> list[Column]:
         """As `OutputRows`."""
-        dtype = _dtype(self.output)
+        score, dtype = _score_dtype(self.output), _dtype(self.output)
         return [
             Column("label", TEXT),
-            Column("score", dtype),
+            Column("score", score),
             Column("top_labels", TEXT, (None,)),
-            Column("top_scores", dtype, (None,)),
+            Column("top_scores", score, (None,)),
             Column("probabilities", dtype, (self.output.width,)),
         ]
 
     def cells(self, found: OutputResults) -> list[Cells]:
         """As `OutputRows`."""
-        labels, classes, matrix = found.labels, self.output.columns, found.matrix
+        labels, classes = found.labels, self.output.columns
+        matrix = found.matrix.astype(_score_dtype(self.output), copy=False)
         order = np.argsort(-matrix, axis=1, kind="stable")[:, : self.top_k]
         scores = plain(np.take_along_axis(matrix, order, axis=1))
         known = [label is not None for label in labels]
@@ -83,7 +84,8 @@ class ClassRows(OutputRows):
             for is_known, numbers in zip(known, order.tolist(), strict=True)
         ]
         top_scores = [row if is_known else [] for is_known, row in zip(known, scores, strict=True)]
-        return [Cells(each) for each in (labels, found.scores, top_labels, top_scores, matrix)]
+        own = [Cells(each) for each in (labels, found.scores, top_labels, top_scores)]
+        return [*own, _cells(found, found.matrix)]
 
     def flat_header(self) -> list[str]:
         """As `OutputRows`."""
@@ -96,7 +98,7 @@ class ClassRows(OutputRows):
         _, _, top_labels, top_scores, probabilities = cells
         pairs = zip(top_labels, top_scores, strict=True)
         top = [cell for pair in pairs for cell in pair] or [""] * (2 * self.top_k)
-        return [*top, *probabilities]
+        return [*top, *_listed(probabilities, self.output)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +108,13 @@ class BinaryRows(OutputRows):
     @property
     def columns(self) -> list[Column]:
         """As `OutputRows`."""
-        (second,), dtype = _named_after(self.output.columns), _dtype(self.output)
-        return [Column("label", TEXT), Column("score", dtype), Column(second, dtype)]
+        (second,), score = _named_after(self.output.columns), _score_dtype(self.output)
+        own = Column(second, _dtype(self.output))
+        return [Column("label", TEXT), Column("score", score), own]
 
     def cells(self, found: OutputResults) -> list[Cells]:
         """As `OutputRows`."""
-        return [Cells(found.labels), Cells(found.scores), Cells(found.matrix[:, 0])]
+        return [Cells(found.labels), Cells(found.scores), _cells(found, found.matrix[:, 0])]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +138,7 @@ class MultilabelRows(OutputRows):
         for label, numbers, which in rows:
             labels.append(None if label is None else list(label))
             scores.append(None if label is None else list(compress(numbers, which)))
-        return [Cells(labels), Cells(scores), Cells(found.matrix)]
+        return [Cells(labels), Cells(scores), _cells(found, found.matrix)]
 
     def flat_header(self) -> list[str]:
         """As `OutputRows`."""
@@ -145,7 +148,7 @@ class MultilabelRows(OutputRows):
         """As `OutputRows`; lists are JSON arrays, since names may have any separator in them."""
         *lists, probabilities = cells
         listed = [None if each is None else printable_json(each) for each in lists]
-        return [*listed, *probabilities]
+        return [*listed, *_listed(probabilities, self.output)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,10 +192,7 @@ class TensorRows(OutputRows):
 
     def flat_cells(self, cells: Sequence[Any]) -> list[object]:
         """As `OutputRows`."""
-        (cell,), rank = cells, len(self.output.shape)
-        if rank and cell is None:
-            return [None] * self.output.width
-        return list(cell) if rank else [cell]
+        return _listed(cells[0], self.output) if self.output.shape else list(cells)
 
 
 def _cells(found: OutputResults, values: NDArray[Any] | list[Any]) -> Cells:
@@ -210,6 +210,15 @@ def _text(cell: Any) -> Any:
     return (
         cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else [*map(_text, cell)]
     )
+
+
+def _listed(cell: list[object] | None, output: OutputTensor) -> list[object]:
+    return [None] * output.width if cell is None else cell
+
+
+def _score_dtype(output: OutputTensor) -> str:
+    """Of probabilities that may be missing, which whole numbers cannot be."""
+    return np.result_type(output.numpy_dtype, np.float32).name
 
 
 def _dtype(output: OutputTensor) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -85,8 +86,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         self._check_carried()
-        names = [column.name for column in self.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(column.name for column in self.columns)
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             raise UsageError(
                 f"{self.model} gives several columns named {', '.join(twice)}; use --format "
@@ -147,9 +148,11 @@ class Rows:
         return [item_id, *flat, error, model]
 
     def _name(self, rows: OutputRows, name: str) -> str:
+        output = rows.output
         if len(self.outputs) == 1:
-            return name or rows.output.kind
-        return f"{rows.output.name}.{name}" if name else rows.output.name
+            return name or output.kind
+        is_lone = output.kind == "values" and output.width == 1 and not output.classes
+        return output.name if is_lone or not name else f"{output.name}.{name}"
 
 
 def records(rows: Rows, part: ItemResults) -> Iterator[list[Record]]:

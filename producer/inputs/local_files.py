@@ -12,7 +12,7 @@ from fornada.errors import InputError, UsageError
 from fornada.formats.images import check_image_input
 from producer.inputs.archives import Archive, too_large
 from producer.inputs.array_files import FileArray, reading
-from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature
+from producer.inputs.interface import Block, ImageFile, ItemBlock, LocalFiles, Signature, listed
 from producer.inputs.named_arrays import array_blocks, arrays_in, named_blocks
 from producer.inputs.paths import FoundFile, common_base, find_files, printable
 from producer.inputs.tables.images import FetchUrl
@@ -118,9 +118,10 @@ class _Reader:
         for block in self._each_block(files, arrays):
             is_empty = False
             yield block
-        if is_empty and self.given.left_out.reasons:
-            raise InputError(self.given.left_out.reasons[0])
-        self.given.left_out.log()
+        left_out = self.given.left_out
+        if left_out.count and (is_empty or self.strict):
+            raise InputError(listed(left_out.reasons, count=left_out.count))
+        left_out.log()
 
     def _each_block(
         self, files: Sequence[FoundFile], arrays: Mapping[FoundFile, list[FileArray]]
@@ -163,10 +164,7 @@ class _Reader:
             left_out=self.given.left_out,
             max_file_bytes=self.max_file_bytes,
         )
-        left_out = self.given.left_out
         for member in archive.files():
-            if self.strict and left_out.reasons:
-                raise InputError(left_out.reasons[0])
             item_id = self._id_of(os.path.join(file.path, member.name))  # noqa: PTH118 - text
             yield replace(member, item_id=item_id)
 

@@ -54,7 +54,7 @@ def find_files(files: LocalFiles, *, strict: bool) -> list[FoundFile]:
     errors = [file.error for file in found if file.error is not None]
     refused = [*files.left_out.reasons, *errors]
     if refused and (strict or len(errors) == len(found)):
-        raise InputError(refused[0])
+        raise InputError(listed(refused, count=files.left_out.count + len(errors)))
     if not found:
         given = ", ".join(printable(os.fspath(path)) for path in files.paths)[:300]
         if files.selection == Selection():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 from fornada.errors import (
@@ -80,18 +81,9 @@ def find_objects(
     if not infos:
         raise InputError(f"{stored} has no objects; check bucket and prefix")
     _check_names(infos, stored, prefixes)
-
-    def found(info: ObjectInfo) -> FoundObject | None:
-        kind = _kind_by_name(info.key)
-        if kind is None:
-            head = objects.get(info.key, bucket=stored.bucket, max_bytes=HEAD_BYTES).data
-            kind = "image" if is_image(head) else None
-        if kind is None:
-            return None
-        return FoundObject(info=info, bucket=stored.bucket, kind=kind)
-
+    looked_at = partial(_looked_at, objects=objects, bucket=stored.bucket)
     kept = []
-    for info, file in zip(infos, read_each(infos, found, bucket=stored.bucket), strict=True):
+    for info, file in zip(infos, read_each(infos, looked_at, bucket=stored.bucket), strict=True):
         if file is not None:
             kept.append(file)
             _check_size(file, max_bytes)
@@ -100,7 +92,8 @@ def find_objects(
         stored.left_out.add(f"{where} is neither an image nor a .npy, .tar or table by its name")
     kept = _of_one_family(kept, stored)
     if stored.left_out.reasons and (strict or not kept):
-        raise InputError(f"{stored.left_out.reasons[0]}; give a prefix without it")
+        given = listed(stored.left_out.reasons, count=stored.left_out.count)
+        raise InputError(f"{given}; name a prefix without such, or --exclude them")
     return kept
 
 
@@ -113,6 +106,15 @@ def _of_one_family(files: list[FoundObject], stored: StoredImages) -> list[Found
         if file.kind in TABLE_KINDS:
             stored.left_out.add(f"{file.where} is a table, and others are not; name it alone")
     return others
+
+
+def _looked_at(info: ObjectInfo, *, objects: ObjectStore, bucket: str) -> FoundObject | None:
+    """The object with its kind; `None` if it can be no item."""
+    kind = _kind_by_name(info.key)
+    if kind is None:
+        head = objects.get(info.key, bucket=bucket, max_bytes=HEAD_BYTES).data
+        kind = "image" if is_image(head) else None
+    return None if kind is None else FoundObject(info=info, bucket=bucket, kind=kind)
 
 
 def read_each(

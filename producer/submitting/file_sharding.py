@@ -9,7 +9,7 @@ from fornada.formats.images import IMAGE_SUFFIXES, decode_item
 from fornada.formats.tar import TAR_END, Span, tar_header, tar_padding
 from fornada.records import ItemError, sha256_hex
 from producer.inputs.archives import too_large
-from producer.inputs.interface import ImageFile, Signature
+from producer.inputs.interface import ImageFile, Signature, listed
 from producer.submitting.shards import FileShard, ShardLimits
 
 
@@ -24,15 +24,19 @@ def cut_files(
     """The files in archives, in order, each named by its number in the job.
 
     Raises:
-        InputError: `strict`, and a file is not an item.
+        InputError: `strict`, and files are not items; lists them.
     """
     packing = _Packing(first_number)
+    refused: list[str] = []
     for file in files:
         if len(file.data) > limits.file_bytes:
             why = too_large(file.name, limits.file_bytes)
             file = ImageFile(name=file.name, data=b"", item_id=file.item_id, error=why)  # noqa: PLW2901 - the same file
         if strict:
-            _check(file, signature)
+            refused += _why_none(file, signature)
+        if refused:
+            # Nothing is submitted, and the others are looked at to name them all.
+            continue
         if packing.spans and (
             len(packing.spans) == limits.item_count
             or packing.size_bytes + len(file.data) > limits.archive_bytes
@@ -40,14 +44,21 @@ def cut_files(
             yield packing.shard()
             packing = _Packing(packing.next_number)
         packing.add(file)
+    if refused:
+        raise InputError(listed(refused))
     if packing.spans:
         yield packing.shard()
 
 
-def _check(file: ImageFile, signature: Signature) -> None:
+def _why_none(file: ImageFile, signature: Signature) -> list[str]:
+    """Why a file is not an item; nothing if it is one."""
     if file.error is not None:
-        raise InputError(file.error)
-    decode_item(file.data, taken=signature.inputs[0], where=file.name)
+        return [file.error]
+    try:
+        decode_item(file.data, taken=signature.inputs[0], where=file.name)
+    except InputError as exc:
+        return [str(exc)]
+    return []
 
 
 class _Packing:

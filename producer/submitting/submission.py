@@ -39,10 +39,10 @@ class Submission:
         if self.tags is None:
             return
         if not isinstance(self.tags, Mapping):
-            raise UsageError(f"tags is {self.tags!r}; give text by text, {{'team': 'vision'}}")
+            raise UsageError(f"tags is {self.tags!r}; give a dict of text, {{'team': 'vision'}}")
         for key, value in self.tags.items():
             if not isinstance(key, str) or not isinstance(value, str):
-                raise UsageError(f"tags has {key!r}: {value!r}; give text by text")
+                raise UsageError(f"tags has {key!r}: {value!r}; give text for both")
 
 
 def _is_max_failed(value: object) -> bool:

@@ -174,12 +174,7 @@ def _train(
     promote: str | None,
     options: Mapping[str, Any],
 ) -> ModelManifest:
-    # Those of the report too: it is written after hours of training.
-    missing = [name for name in ("tensorflow", "matplotlib", "jinja2") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"training needs {', '.join(missing)}; run: pip install 'fornada[train]'"
-        )
+    _check_installed()
     # Not at the top: they take seconds, and `--help` does not need them.
     from trainer import job  # noqa: PLC0415
     from trainer.data.custom import load_custom  # noqa: PLC0415
@@ -210,6 +205,15 @@ def _train(
         show_progress=on_terminal,
         on_epoch=None if on_terminal else _log_epoch,
     )
+
+
+def _check_installed() -> None:
+    """Check that the packages are there, those of the report too, which is written hours later."""
+    missing = [name for name in ("tensorflow", "matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"training needs {', '.join(missing)}; run: pip install 'fornada[train]'"
+        )
 
 
 def _folder_options(

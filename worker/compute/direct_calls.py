@@ -18,6 +18,7 @@ from fornada.errors import (
 from fornada.events import SILENT, CallsAnswered, Events
 from fornada.logs import get_logger
 from fornada.records import ModelPin
+from fornada.repeated import Repeated
 from fornada.trust.deployment_keys import NO_KEYS, DeploymentKeys
 from worker.compute.call_answers import answered_calls, read_calls, refusal
 from worker.compute.model_cache import ModelCache
@@ -73,6 +74,7 @@ class PredictServer:
         self._end_process = end_process
         self._keys = deployment_keys
         self._refusals = _Refusals()
+        self._repeated = Repeated()
         self._events = events
         self._stop = threading.Event()
         self._threads = [
@@ -101,16 +103,19 @@ class PredictServer:
                     self._serve(frames, now_ms)
             except BrokerError as exc:
                 # Also if answers could not be sent; their callers give up on their own.
-                log.warning("predict calls interrupted", error=str(exc))
+                what = "predict calls interrupted"
+                self._repeated.log(log.warning, what, error=str(exc))
                 self._stop.wait(_WAIT_AFTER_ERROR_S)
             except MemoryError:
                 log.exception("out of memory, ending for a restart")
                 self._end_process()
-            except Exception:
-                log.exception("predict calls failed unexpectedly")
+            except Exception as exc:  # noqa: BLE001 - the next calls may go better
+                what = "predict calls failed unexpectedly"
+                self._repeated.log(log.exception, what, about=type(exc).__name__)
+                self._stop.wait(_WAIT_AFTER_ERROR_S)
 
     def _serve(self, frames: Sequence[bytes], now_ms: int) -> None:
-        wanted = _wanted(frames, now_ms, self._keys)
+        wanted = _wanted(frames, now_ms, self._keys, self._repeated)
         calls = sorted((call for call in wanted if call.is_trusted), key=_by_model)
         answers: dict[str, list[bytes]] = {}
         refused = [call for call in wanted if not call.is_trusted]
@@ -151,14 +156,14 @@ def _by_model(call: RequestFrame) -> tuple[str, int, str]:
 
 
 def _wanted(
-    frames: Iterable[bytes], now_ms: int, deployment_keys: DeploymentKeys
+    frames: Iterable[bytes], now_ms: int, deployment_keys: DeploymentKeys, repeated: Repeated
 ) -> list[RequestFrame]:
     wanted = []
     for frame in frames:
         try:
             call = RequestFrame.parse(frame, deployment_keys=deployment_keys)
         except MessageError as exc:
-            log.error("predict call dropped", error=str(exc))  # noqa: TRY400 - a stack says no more
+            repeated.log(log.error, "predict call dropped", error=str(exc))
             continue
         if call.header.deadline_ms > now_ms:
             wanted.append(call)

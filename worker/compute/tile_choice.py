@@ -75,7 +75,7 @@ class Calibration(Record):
     def is_possible(self, work: Work, *, engine: str, machine: str) -> bool:
         """Whether this can be the calibration of such a model on this engine and machine."""
         if work.is_light:
-            tiles = range(TILES[0], _most_measured(work) + 1)
+            tiles = range(TILES[0] // _FACTOR, _most_measured(work) + 1)
         else:
             tiles = range(work.call_items // _FACTOR, work.call_items * _FACTOR + 1)
         return self.tile_items in tiles and (self.engine, self.machine) == (engine, machine)

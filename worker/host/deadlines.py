@@ -38,6 +38,11 @@ class Deadlines:
         finally:
             self._change(self._deadlines.remove, deadline)
 
+    @property
+    def are_running(self) -> bool:
+        """Whether a block is at work."""
+        return bool(self._deadlines)
+
     def _change(
         self, change: Callable[[tuple[float, float]], None], deadline: tuple[float, float]
     ) -> None:

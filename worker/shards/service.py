@@ -22,6 +22,7 @@ from fornada.jobs.upkeep.endings import Endings
 from fornada.jobs.upkeep.manifest_cache import Manifests
 from fornada.jobs.upkeep.renewals import Renewals
 from fornada.logs import get_logger, shown
+from fornada.parallel import in_parallel
 from fornada.queue.message import ShardMessage
 from fornada.repeated import Repeated
 from fornada.settings import Settings
@@ -120,16 +121,30 @@ class ShardService:
     def _find_all(
         self, messages: Sequence[ShardMessage], runs: Sequence[Claim], steps: Steps
     ) -> list[Found]:
+        carried = [trusted_manifest(each, deployment_keys=self._keys) for each in messages]
+        # Anyone may name many jobs in a bundle that do not exist.
+        named = {run.job_id for run, known in zip(runs, carried, strict=True) if known is None}
+        wanted = sorted(named)
+        read = dict(zip(wanted, in_parallel(self._manifest_or_error, wanted), strict=True))
         found = []
-        for message, run in zip(messages, runs, strict=True):
+        for run, known in zip(runs, carried, strict=True):
             with steps.attempt_step(run):
-                carried = trusted_manifest(message, deployment_keys=self._keys)
-                manifest = carried or self._manifests.get(run.job_id)
+                manifest = known or read[run.job_id]
+                if isinstance(manifest, Exception):
+                    raise manifest
                 if run.shard >= len(manifest.shards):
                     fact = f"the job has {len(manifest.shards)} shards, and none {run.shard}"
                     raise MessageError(fact)
                 found.append(Found(run=run, manifest=manifest))
         return found
+
+    def _manifest_or_error(self, job_id: str) -> JobManifest | Exception:
+        try:
+            return self._manifests.get(job_id)
+        except MemoryError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - raised in the step of the shard
+            return exc
 
     def _without_declined(self, found: Sequence[Found], steps: Steps) -> list[Found]:
         """Give back shards of models that this process does not try to load now."""

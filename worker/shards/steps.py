@@ -63,7 +63,7 @@ class Steps:
                 self.settle(run, settled.result)
         except (JobNotFoundError, MessageError) as exc:
             for run in runs:
-                self.drop(run, str(exc))
+                self.drop(run, exc)
         except (FornadaError, OSError) as exc:
             self.leave(runs, exc)
         except MemoryError:
@@ -92,10 +92,18 @@ class Steps:
         for run in runs:
             self.defer(run, exc, counted=False)
 
-    def drop(self, run: Claim, error: str) -> None:
+    def drop(self, run: Claim, exc: FornadaError) -> None:
         """Settle a shard that does not exist."""
         self.settle(run, ShardResult.ENDED)
-        self._events.tell(MessageDropped(error=error, job_id=run.job_id, shard=run.shard))
+        more_count = self._repeated.meet("message dropped", type(exc).__name__)
+        self._events.tell(
+            MessageDropped(
+                error=str(exc),
+                job_id=run.job_id,
+                shard=run.shard,
+                count=None if more_count is None else more_count + 1,
+            )
+        )
 
     def give_back(self, runs: Sequence[Claim], why: str) -> None:
         """Leave shards to other workers; this one says why it cannot go on with their jobs."""

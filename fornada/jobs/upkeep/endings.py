@@ -1,6 +1,9 @@
 """End jobs with their last outcome, one process at a time."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from fornada.coordination.interface import OpenJobs
 from fornada.errors import FornadaError, JobNotFoundError
@@ -15,6 +18,8 @@ log = get_logger(__name__)
 
 #: The state that Redis notes of a job that the store does not have.
 UNKNOWN = "unknown"
+#: Jobs of which it is remembered that their end was told.
+_KEPT_TOLD = 1024
 
 
 class Endings:
@@ -39,6 +44,9 @@ class Endings:
         self._lease_s = lease_s
         self._events = events
         self._renewals = Renewals(interval_s=lease_s / 3)
+        self._lock = threading.Lock()
+        #: Job of whose end the listeners were told → when it ended.
+        self._told: OrderedDict[str, datetime] = OrderedDict()
 
     def end_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome and no other process is doing so."""
@@ -92,7 +100,7 @@ class Endings:
                     states[end.job_id] = end.state
                     if end.outcome is None or end.outcome.attempt != outcome.attempt:
                         log.warning("job had ended, whatever Redis said", job_id=end.job_id)
-                    self._events.tell(JobEnded(job_id=end.job_id, state=end.state))
+                    self._tell_ended(end)
         except (FornadaError, OSError) as exc:
             error = exc
         try:
@@ -116,5 +124,16 @@ class Endings:
             final = finish()
         if final is not None:
             self._open_jobs.end_jobs({job_id: final.state})
-            self._events.tell(JobEnded(job_id=job_id, state=final.state, reason=final.reason))
+            self._tell_ended(final)
         return final
+
+    def _tell_ended(self, final: JobFinal) -> None:
+        """Once for each end: shards that were begun before all find it."""
+        with self._lock:
+            if self._told.get(final.job_id) == final.ended_at:
+                return
+            self._told[final.job_id] = final.ended_at
+            if len(self._told) > _KEPT_TOLD:
+                self._told.popitem(last=False)
+        ended = JobEnded(job_id=final.job_id, state=final.state, reason=final.reason)
+        self._events.tell(ended)

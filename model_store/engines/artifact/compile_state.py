@@ -13,10 +13,10 @@ from model_store.engines.artifact.archive import write_with_config
 from model_store.safety.artifact_check import CONFIG, UNREADABLE, checked_archive
 from model_store.safety.config_check import check_config, walk
 
-#: What to say of a model that is compiled with code.
+#: What to say of such a model, after its name.
 DROPPED = (
-    "it is published without what it was compiled for, such as a lambda as loss, which no "
-    "prediction needs"
+    "was compiled with code, such as a lambda as loss; it is published without its loss, metrics "
+    "and optimizer, which no prediction needs"
 )
 _KEY = "compile_config"
 _EMPTY_MODEL = {"module": "keras", "class_name": "Sequential", "config": {}}

@@ -894,7 +894,7 @@ MUTATIONS = (
         path="fornada/formats/images/decoder_pool.py",
         old="self._taken_bytes += needed_bytes",
         new="self._taken_bytes += 0",
-        tests=(f"{_POOL}images_wait_while_there_is_no_memory_for_them[1-1]",),
+        tests=(f"{_POOL}an_image_waits_until_there_is_memory_for_it[1]",),
     ),
     Mutation(
         name="unread-files-decoded",
@@ -958,6 +958,42 @@ MUTATIONS = (
         old='        if self.output.kind == "binary":\n            return',
         new='        if self.output.kind == "embedding":\n            return',
         tests=(f"{_RESULTS}of_two_classes_the_second_begins_at_the_threshold[shape0]",),
+    ),
+    Mutation(
+        name="large-results-read-ahead",
+        path="fornada/parallel.py",
+        old="while ahead and (held_bytes + size > most_bytes or",
+        new="while ahead and (",
+        tests=(
+            (
+                "tests/unit/fornada/jobs/test_store.py::"
+                "test_results_are_read_ahead_up_to_so_many_bytes_and_larger_ones_alone"
+            ),
+        ),
+    ),
+    Mutation(
+        name="failed-whole-numbers-exported-as-zeros",
+        path="producer/exporting/kinds.py",
+        old="return Cells(values, None if has_nan or ok.all() else ~ok)",
+        new="return Cells(values, None)",
+        tests=(
+            (
+                "tests/unit/producer/exporting/test_exporting.py::"
+                "test_columns_of_several_outputs_begin_with_their_names"
+            ),
+        ),
+    ),
+    Mutation(
+        name="offsets-of-later-shards-not-shifted",
+        path="producer/exporting/spools.py",
+        old="array = array[1:] + self._ends[name]",
+        new="array = array[1:]",
+        tests=(
+            (
+                "tests/unit/producer/exporting/test_any_signature.py::"
+                "test_outputs_of_any_signature_come_back"
+            ),
+        ),
     ),
     Mutation(
         name="retry-of-the-unread",

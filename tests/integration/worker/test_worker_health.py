@@ -320,6 +320,21 @@ def test_a_worker_whose_broker_is_away_can_be_stopped(
     assert [] == deployment.worker_pids()
 
 
+@pytest.mark.slow
+def test_a_worker_whose_broker_is_silent_can_be_stopped(
+    deploy: Start, broker: _Broker, images: np.ndarray
+) -> None:
+    deployment, start = deploy()
+    worker = start()
+    _warm(deployment, images)
+    with broker.silent():
+        worker.send_signal(signal.SIGTERM)
+
+        assert 0 == worker.wait(60)
+    assert [] == deployment.worker_pids()
+    assert "did not end in time, ending at once" in deployment.log()
+
+
 def test_two_sigterms_finish_what_is_at_work_and_give_back_what_was_only_fetched(
     deploy: Start, supervise: Start, servers: Stack, images: np.ndarray, wait_until: Wait
 ) -> None:

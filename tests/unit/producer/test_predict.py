@@ -252,6 +252,30 @@ def test_an_unexpected_error_does_not_end_the_reader(calls_on: CallsOn) -> None:
     assert channel.collect_error is None
 
 
+@pytest.mark.parametrize("error", [BrokerError("away"), RuntimeError("unexpected")])
+def test_a_reader_that_fails_on_and_on_waits_longer_and_says_so_once(
+    calls_on: CallsOn,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    channel, waits_s = _Channel(_sums), list[float]()
+    collect = channel.collect
+
+    def failing(client: str, *, count: int, timeout_s: float) -> list[bytes]:
+        if len(waits_s) < 6:
+            raise error
+        return collect(client, count=count, timeout_s=timeout_s)
+
+    monkeypatch.setattr(channel, "collect", failing)
+    calls = calls_on(channel)
+    monkeypatch.setattr(calls, "_pause", waits_s.append)
+
+    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert [0.2, 0.4, 0.8, 1.6, 3.0, 3.0] == waits_s
+    assert 1 == caplog.messages.count("answers not read")
+
+
 def test_answers_that_are_none_or_late_or_come_twice_change_nothing(calls_on: CallsOn) -> None:
     def answer(call: RequestFrame) -> bytes:
         return b"garbage"

@@ -213,6 +213,22 @@ def test_counters_in_redis_make_no_job_of_a_message(
     assert "message dropped" in caplog.messages
 
 
+def test_messages_of_jobs_that_do_not_exist_cost_a_look_a_job_and_one_line(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = world.submit([ITEMS])
+    ghosts = [ShardMessage(job_id=f"ghost-{n % 4}", shard=n) for n in range(16)]
+    read: list[str] = []
+    world.objects.before = lambda _operation, key: read.append(key)
+
+    results = world.service.run_bundle([*ghosts, ShardMessage(job_id=job.job_id, shard=0)])
+
+    assert [*["ended"] * 16, "ok"] == results
+    looks = [keys.JobKeys(f"ghost-{n}").manifest for n in range(4)]
+    assert looks == sorted(key for key in read if "ghost" in key)
+    assert 1 == caplog.messages.count("message dropped")
+
+
 # Counters, bits and notes.
 
 

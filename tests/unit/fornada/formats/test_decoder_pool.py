@@ -1,5 +1,6 @@
 """Images are decoded at the same time as far as there is memory, by the size that they declare."""
 
+import concurrent.futures
 import io
 import threading
 
@@ -35,26 +36,35 @@ def test_what_an_image_takes_follows_from_the_size_that_it_declares() -> None:
         assert 0 == decoding_bytes(data)
 
 
-@pytest.mark.parametrize(("limit_images", "at_once_count"), [(0.5, 1), (1, 1), (2.9, 2)])
-def test_images_wait_while_there_is_no_memory_for_them(
-    limit_images: float, at_once_count: int
-) -> None:
+@pytest.mark.parametrize("limit_images", [0.5, 1, 1.9])
+def test_an_image_waits_until_there_is_memory_for_it(limit_images: float) -> None:
     image = _encoded("PNG")
-    at_once, most, lock = 0, 0, threading.Lock()
-    all_there = threading.Barrier(at_once_count)
+    happened = []
 
-    def decode(pool: DecoderPool) -> None:
-        nonlocal at_once, most
+    with DecoderPool(2, limit_bytes=int(limit_images * decoding_bytes(image))) as pool:
+
+        def decode() -> None:
+            with pool.memory_for(image):
+                happened.append("second begins")
+
         with pool.memory_for(image):
-            with lock:
-                at_once += 1
-                most = max(most, at_once)
-            all_there.wait(timeout=30)
-            with lock:
-                at_once -= 1
+            second = pool.submit(decode)
+            concurrent.futures.wait([second], timeout=0.1)
+            happened.append("first ends")
+        second.result(timeout=30)
 
-    with DecoderPool(4, limit_bytes=int(limit_images * decoding_bytes(image))) as pool:
-        for done in [pool.submit(decode, pool) for _ in range(8)]:
+    assert ["first ends", "second begins"] == happened
+
+
+def test_as_many_images_are_decoded_together_as_there_is_memory_for() -> None:
+    image = _encoded("PNG")
+    all_there = threading.Barrier(2)
+
+    with DecoderPool(2, limit_bytes=2 * decoding_bytes(image)) as pool:
+
+        def decode() -> None:
+            with pool.memory_for(image):
+                all_there.wait(timeout=30)
+
+        for done in [pool.submit(decode) for _ in range(4)]:
             done.result(timeout=30)
-
-    assert at_once_count == most

@@ -199,6 +199,23 @@ def test_a_file_of_many_members_is_refused() -> None:
     assert "holds 1003 members, over 1000" in _refusal(_artifact(write=write))
 
 
+@pytest.mark.parametrize("comment", [b"", b"PK\5\6 as its comment says"])
+def test_a_directory_is_not_read_before_its_size_is_known(comment: bytes) -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        archive.comment = comment
+        for number in range(20):
+            archive.writestr(f"x{number}", b"")
+            archive.getinfo(f"x{number}").comment = b"c" * 60_000
+
+    assert "bytes, over 1048576" in _refusal(_artifact(write=write))
+
+
+def test_a_zip64_archive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+
+    assert "zip64" in _refusal(_artifact())
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_that_occurs_twice_is_refused() -> None:
     data = _artifact(write=lambda archive: archive.writestr("config.json", "{}"))

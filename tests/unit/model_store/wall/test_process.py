@@ -65,6 +65,21 @@ def test_a_model_that_reproduces_its_golden_batch_passes_and_another_is_refused(
     assert 10 * 2**20 < passed.peak_bytes < 2**30
 
 
+def test_calls_are_made_with_the_rows_that_are_asked_for_within_the_limit(
+    request_of: Callable[..., Check],
+) -> None:
+    request = request_of()
+
+    with WallProcess(_LIMITS) as wall:
+        (call,) = wall.check(request.model_copy(update={"tile_items": 100})).calls
+        with pytest.raises(ModelWallError, match=r"model m .* 1\.0 GiB"):
+            wall.check(request.model_copy(update={"tile_items": 60_000}))
+
+    # at 200,000 bytes an item
+    assert 100 == call.tile_items
+    assert 100 * 200_000 < call.peak_bytes < 2**30
+
+
 def test_a_model_may_not_take_more_memory_than_the_limit(
     request_of: Callable[..., Check],
 ) -> None:

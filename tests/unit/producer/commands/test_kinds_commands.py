@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from model_store.manifest import ModelDraft
 from producer.client import Client
 from producer.commands import compare as compare_module
@@ -108,6 +109,41 @@ def test_two_versions_are_compared_as_their_kind_is(
     assert [name for name in classes or [] if name not in text] == []
     assert (kind, 3) == (found["kind"], found["items"])
     assert classes == ([each["name"] for each in found["classes"] + found["values"]] or None)
+
+
+def test_of_two_versions_with_several_outputs_each_is_compared(
+    run: Callable[[Client], _Run], tmp_path: Path
+) -> None:
+    # given a model that gives another mask from the second job on
+    masks = iter([1, 1, 1, 2])
+    client = in_memory_client(
+        model="m",
+        item_shape=[2],
+        predict=lambda rows: {"sum": rows.sum(axis=1), "mask": rows * next(masks)},
+    )
+    first = client.model("m")
+    client._models.publish(
+        ModelDraft(name="m", inputs=first.inputs, outputs=first.outputs),
+        artifact=b"another",
+        golden_inputs=np.zeros((1, 2), np.uint8),
+        golden_outputs=Rows(np.zeros(1, np.uint64), np.zeros((1, 2), np.uint8)),
+        check=lambda _artifact: None,
+    )
+    np.save(tmp_path / "items.npy", np.uint8([[1, 2], [3, 4]]))
+    given = ("m:1", "m:2", "--input", str(tmp_path / "items.npy"))
+
+    text = run(client)(compare_module.compare, *given).stdout
+
+    assert [
+        "output 'sum', tensor:",
+        "2 items",
+        "largest change 0.000000, of 0",
+        "mean change 0.000000",
+        "output 'mask', tensor:",
+        "2 items",
+        "largest change 4.000000, of 1",
+        "mean change 2.500000",
+    ] == [line.strip() for line in text.splitlines()]
 
 
 def test_results_and_errors_are_safe_for_spreadsheets_unless_raw(

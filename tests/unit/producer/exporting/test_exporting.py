@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pyarrow import ipc
 
 from fornada.errors import LocalDiskError, StoreUnavailableError, UsageError
 from fornada.tensors import OutputTensor
@@ -345,6 +346,64 @@ def _as_float32(cell: Any) -> Any:
     if isinstance(cell, float):
         return float(np.float32(cell)) if np.isfinite(cell) else None
     return cell
+
+
+def test_columns_of_several_outputs_begin_with_their_names(tmp_path: Path) -> None:
+    # given an item that failed; whole numbers have no NaN
+    outputs = [
+        OutputTensor(
+            name="kind", dtype="uint8", shape=[2], kind="probabilities", classes=["a", "b"]
+        ),
+        OutputTensor(name="spam", shape=[], kind="binary"),
+        OutputTensor(name="size", dtype="int64", shape=[1], kind="values", classes=["cm"]),
+        OutputTensor(name="age", shape=[], kind="values"),
+        OutputTensor(name="face", shape=[2], kind="embedding"),
+    ]
+    rows = {
+        "kind": np.uint8([[1, 255], [0, 0]]),
+        "spam": np.float32([0.75, _NAN]),
+        "size": np.int64([[7], [0]]),
+        "age": np.float32([40.5, _NAN]),
+        "face": np.float32([[0.1, 2], [_NAN, _NAN]]),
+    }
+    several = ShardResult(
+        shard=0, first_item=0, gives=outputs, outputs=rows, item_ids=["x", "y"], errors={1: "bad"}
+    )
+
+    for fmt in ("csv", "jsonl", "parquet", "arrow"):
+        write(tmp_path / fmt, fmt, [several], item_count=2, gives=outputs, top_k=1)
+
+    of_kind, of_spam = "kind.label,kind.score,kind.p_a,kind.p_b", "spam.label,spam.score,spam.p_1"
+    assert [
+        f"item_id,{of_kind},{of_spam},size.cm,age,face.e_0,face.e_1,error,model",
+        "x,b,255.0,1,255,1,0.75,0.75,7,40.5,0.1,2.0,,m:1",
+        "y,,,,,,,,,,,,bad,m:1",
+    ] == (tmp_path / "csv").read_text(encoding="utf-8").splitlines()
+    good, bad = json_rows(tmp_path / "jsonl")
+    assert {
+        "item_id": "x",
+        "kind.label": "b",
+        "kind.score": 255.0,
+        "kind.top_labels": ["b"],
+        "kind.top_scores": [255.0],
+        "kind.probabilities": [1, 255],
+        "spam.label": "1",
+        "spam.score": 0.75,
+        "spam.p_1": 0.75,
+        "size.cm": 7,
+        "age": 40.5,
+        "face": [0.1, 2.0],
+        "error": None,
+        "model": "m:1",
+    } == good
+    assert (None, None, [None, None]) == (bad["kind.probabilities"], bad["size.cm"], bad["face"])
+    for table in (
+        pq.read_table(tmp_path / "parquet"),
+        ipc.open_file(tmp_path / "arrow").read_all(),
+    ):
+        first, second = table.to_pylist()
+        assert good == {**first, "face": good["face"]}
+        assert (None, None) == (second["kind.probabilities"], second["size.cm"])
 
 
 def test_a_tensor_keeps_its_shape_as_an_array_and_fits_no_row(tmp_path: Path) -> None:

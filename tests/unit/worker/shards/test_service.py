@@ -663,6 +663,20 @@ def test_a_model_that_does_not_work_ends_the_job(world: Any, fault: dict[str, Ex
     assert "ended" == world.run(1)
 
 
+def test_the_end_of_a_job_is_told_once_whatever_shards_were_begun_before(world: Any) -> None:
+    # given shards that were begun together, and a job of the id that is submitted again
+    world.engine.build_error = ModelUnusableError("no such op")
+    for times_told in (1, 2):
+        world.submit([ITEMS] * 3)
+        messages = [ShardMessage(job_id="job", shard=shard) for shard in range(3)]
+
+        assert ["failed"] * 3 == world.service.run_bundle(messages)
+
+        assert times_told == sum(isinstance(event, JobEnded) for event in world.heard)
+        world.jobs.delete("job")
+        world.coordination.flush()
+
+
 @pytest.mark.parametrize("missing", ["manifest.json", "model.keras"])
 def test_a_model_that_is_gone_ends_the_job(world: Any, missing: str) -> None:
     world.submit([ITEMS])
