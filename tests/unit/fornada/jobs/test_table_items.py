@@ -35,9 +35,9 @@ TOKENS = InputTensor(name="tokens", dtype="int32", shape=[None])
 COLUMNS = {"vector": ["a", "b"], "text": ["text"], "tokens": ["tokens"]}
 
 
-def parquet(**options: object) -> bytes:
+def parquet(table: pa.Table = TABLE, **options: object) -> bytes:
     file = io.BytesIO()
-    pq.write_table(TABLE, file, row_group_size=3000, **options)
+    pq.write_table(table, file, row_group_size=3000, **options)
     return file.getvalue()
 
 
@@ -112,6 +112,18 @@ def test_rows_of_varying_length_are_groups_by_shape() -> None:
 
     assert [((2,),), ((3,),), ((1,),)] == [group.rows.shapes for group in items.groups]
     assert [500, 500, 500] == [len(group.rows) for group in items.groups]
+
+
+def test_a_bad_row_of_a_later_batch_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_module, "_BATCH_VALUES", 2000)
+    numbers = [None if n == 4321 else n for n in range(COUNT)]
+    data = parquet(TABLE.set_column(1, "a", pa.array(numbers)))
+    ref = REF.model_copy(update={"size_bytes": len(data)})
+    shard = RUN.model_copy(update={"objects": [ref], "row_groups": [0, 3], "item_count": COUNT})
+
+    items = fetch_rows(manifest(VECTOR), shard, fetch=Store(data))
+
+    assert [(4321, "null in 'a'")] == [(error.index, error.reason) for error in items.errors]
 
 
 def test_a_table_with_other_rows_than_the_job_says_is_refused() -> None:
