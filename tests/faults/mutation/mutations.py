@@ -27,6 +27,8 @@ _BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
 _FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _ITEMS_OF_IMAGES = "tests/unit/fornada/formats/test_image_items.py::test_"
 _TAR = "tests/unit/fornada/formats/test_tar.py::test_"
+_TABLES = "tests/unit/fornada/jobs/test_table_items.py::test_"
+_STORED_TABLES = "tests/unit/producer/submitting/test_stored_tables.py::test_"
 _STORED = "tests/unit/producer/submitting/test_stored_sharding.py::test_"
 _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
@@ -815,6 +817,30 @@ MUTATIONS = (
             "tests/unit/worker/test_old_stores.py::test_open_jobs_are_resumed_and_end_by_the_old_rule[conditional]",
         ),
         raises="ValidationError",
+    ),
+    # Tables.
+    Mutation(
+        name="pages-of-a-table-believed",
+        path="fornada/formats/tables/parquet.py",
+        old="if claims.size_bytes > most_bytes or dictionary_count > most_bytes:",
+        new="if claims.size_bytes < 0:",
+        tests=(
+            f"{_TABLES}pages_that_claim_more_than_the_footer_are_refused_before_memory_is_taken",
+        ),
+    ),
+    Mutation(
+        name="bad-rows-count-from-their-batch",
+        path="fornada/jobs/table_items.py",
+        old="errors |= {row_count + row: why for row, why in found.errors.items()}",
+        new="errors |= found.errors",
+        tests=(f"{_TABLES}a_bad_row_of_a_later_batch_fails_alone",),
+    ),
+    Mutation(
+        name="parts-of-a-row-group-begin-alike",
+        path="producer/inputs/tables/stored.py",
+        old="first_row=first_row or None,",
+        new="first_row=None,",
+        tests=(f"{_STORED_TABLES}a_row_group_that_is_too_large_is_cut_by_its_rows_or_outputs",),
     ),
     # Photographs.
     Mutation(
