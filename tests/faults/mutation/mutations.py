@@ -457,8 +457,8 @@ MUTATIONS = (
     Mutation(
         name="lease-ignored",
         path="fornada/coordination/lua/begin.lua",
-        old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
-        new="",
+        old="  if holder and holder ~= attempt then\n",
+        new="  if false then\n",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
