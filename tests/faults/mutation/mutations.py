@@ -160,8 +160,8 @@ MUTATIONS = (
     Mutation(
         name="one-data-key-a-shard",
         path="fornada/jobs/outcome_store.py",
-        old="key = keys.JobKeys(manifest.job_id).data(shard, attempt)",
-        new='key = keys.JobKeys(manifest.job_id).data(shard, "data")',
+        old="key = keys.JobKeys(manifest.job_id).data(shard, attempt, suffix)",
+        new='key = keys.JobKeys(manifest.job_id).data(shard, "data", suffix)',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
             _MACHINE,
@@ -795,8 +795,8 @@ MUTATIONS = (
     Mutation(
         name="outputs-not-checked",
         path="fornada/jobs/items.py",
-        old="bad = {**non_finite_rows(outputs), **failed} if output.finite else failed",
-        new="bad = failed",
+        old="bad = {**_non_finite(outputs, gives), **failed}",
+        new="bad = dict(failed)",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(
