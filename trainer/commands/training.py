@@ -1,9 +1,8 @@
 """`fornada train`: its options, and what it prints."""
 
 import os
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -17,14 +16,12 @@ from fornada.settings import Settings
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
+from trainer.commands.data_options import folder_options, table_options
 from trainer.commands.training_file import read_training_file
 from trainer.data.catalog import DATASET_NAMES, load_dataset
-from trainer.data.dataset import TargetKind
-from trainer.data.folder import Fit, FolderOptions
-from trainer.data.table import TableOptions
+from trainer.data.folder import Fit
 from trainer.evaluation.acceptance import deciding_metric
 
-_SIZE = re.compile(r"(?P<height>[1-9][0-9]{0,4})x(?P<width>[1-9][0-9]{0,4})")
 #: Files that are left out and named.
 _MOST_LEFT_OUT = 20
 
@@ -196,10 +193,10 @@ def _train(
     from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
 
     chosen = dict(options)
-    folder = _folder_options(
+    folder = folder_options(
         **{name: chosen.pop(name) for name in ("image_size", "resize", "strict")}
     )
-    table = _table_options(**{name: chosen.pop(name) for name in ("target", "drop", "kind")})
+    table = table_options(**{name: chosen.pop(name) for name in ("target", "drop", "kind")})
     checkpoint, only_if_better = chosen.pop("checkpoint"), chosen.pop("register_only_if_better")
     gates = tuple(map(Gate.parse, chosen.pop("gates")))
     plan = TrainingPlan(**chosen | {"metrics": tuple(chosen["metrics"]) or None})
@@ -234,40 +231,6 @@ def _check_installed() -> None:
         raise MissingExtraError(
             f"training needs {', '.join(missing)}; run: pip install 'fornada[train]'"
         )
-
-
-def _folder_options(
-    *, image_size: str | None, resize: Fit | None, strict: bool
-) -> FolderOptions | None:
-    """How images in a folder become items; `None` by default.
-
-    Raises:
-        UsageError: The size is not written HEIGHTxWIDTH.
-    """
-    if image_size is None and resize is None and not strict:
-        return None
-    match = _SIZE.fullmatch(image_size) if image_size is not None else None
-    if image_size is not None and match is None:
-        raise UsageError(
-            f"--image-size {image_size} is not HEIGHTxWIDTH; write e.g. --image-size 224x224"
-        )
-    size = (int(match["height"]), int(match["width"])) if match is not None else None
-    return FolderOptions(size=size, resize=resize or "stretch", strict=strict)
-
-
-def _table_options(
-    *, target: str | None, drop: Sequence[str], kind: TargetKind | None
-) -> TableOptions | None:
-    """What is learned from a table; `None` of other data.
-
-    Raises:
-        UsageError: There is no target.
-    """
-    if target is not None:
-        return TableOptions(target=target, drop=drop, kind=kind)
-    if drop or kind is not None:
-        raise UsageError("--drop and --kind are for a table; name its --target too")
-    return None
 
 
 def _report_left_out(left_out: Mapping[str, str]) -> None:
