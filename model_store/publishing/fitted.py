@@ -15,6 +15,7 @@ from fornada.formats.rows import Rows
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
+from model_store.engines.keras_predict import as_fed
 from model_store.golden_batch import to_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
@@ -145,7 +146,7 @@ def _remedy(exc: Exception) -> str:
 def _test_metrics(fitted: FittedModel) -> dict[str, float]:
     try:
         tested = fitted.model.evaluate(
-            fitted.test_items,
+            as_fed(fitted.test_items),
             fitted.test_targets,
             batch_size=_TEST_BATCH_ITEMS,
             verbose=0,
