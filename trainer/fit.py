@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import ModelError, error_line
+from model_store.engines.keras_predict import as_fed
 from model_store.engines.keras_setup import import_keras
 from trainer.checkpoint import Checkpoint, TrainingProgress, put_weights, weights_of
 from trainer.data.dataset import Dataset
@@ -67,8 +68,11 @@ def fit(
         checkpoint.prepare()
         progress, best = checkpoint.load(identity, model) or (progress, best)
     resumed_epochs = progress.epochs_done
+    items = as_fed(dataset.train_items)
     while not progress.ended:
-        ran = _run_epoch(model, dataset, plan, progress.epochs_done, show_progress=show_progress)
+        ran = _run_epoch(
+            model, dataset, items, plan, progress.epochs_done, show_progress=show_progress
+        )
         progress, is_best = _after_epoch(progress, ran, plan)
         if is_best and plan.keep_best:
             best = weights_of(model.variables)
@@ -84,7 +88,13 @@ def fit(
 
 
 def _run_epoch(
-    model: Any, dataset: Dataset, plan: TrainingPlan, epoch: int, *, show_progress: bool
+    model: Any,
+    dataset: Dataset,
+    items: Any,
+    plan: TrainingPlan,
+    epoch: int,
+    *,
+    show_progress: bool,
 ) -> dict[str, float]:
     """The metrics of one epoch, counted from 0."""
     keras = import_keras()
@@ -98,7 +108,7 @@ def _run_epoch(
         # stdout is for the command's result.
         with contextlib.redirect_stdout(sys.stderr):
             fitted = model.fit(
-                dataset.train_items,
+                items,
                 dataset.train_targets,
                 initial_epoch=epoch,
                 epochs=plan.epochs,

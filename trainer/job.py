@@ -1,10 +1,10 @@
 """Train a recipe on a data set, evaluate it, and publish it with a golden batch and a report."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fornada.formats.rows import Rows
 from fornada.keys import check_name
 from fornada.tensors import THRESHOLD_KINDS, InputTensor, OutputTensor
 from model_store.engines import keras_setup
@@ -14,7 +14,7 @@ from model_store.publishing.fitted import FittedModel, measure, publish_fitted
 from model_store.signature import read_signature
 from model_store.store import ModelStore
 from trainer.checkpoint import Checkpoint, identity_of
-from trainer.data.dataset import Dataset, image_preprocessing
+from trainer.data.dataset import Dataset, image_preprocessing, rows_of
 from trainer.data.images import are_images
 from trainer.evaluation.acceptance import Acceptance
 from trainer.fit import Fitted, OnEpoch, fit
@@ -115,7 +115,7 @@ def _published(
     models: ModelStore,
     promote: str | None,
 ) -> ModelManifest:
-    inputs = Rows(dataset.test_items[:GOLDEN_ITEMS])
+    inputs = rows_of(dataset.test_items)[:GOLDEN_ITEMS]
     return publish_fitted(
         done,
         draft,
@@ -160,7 +160,7 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
         parameters=plan.parameters(),
         seed=plan.seed,
         data_sha256=dataset.train_sha256,
-        item_count=len(dataset.train_items),
+        item_count=len(dataset.train_targets),
         duration_s=duration_s,
         not_reproducible_because=reason,
     )
@@ -169,8 +169,10 @@ def _training(dataset: Dataset, plan: TrainingPlan, *, duration_s: float) -> Tra
 def _draft(
     model: Any, name: str, dataset: Dataset, metrics: dict[str, float], training: Training
 ) -> ModelDraft:
-    return ModelDraft.of_one(
-        *_tensors(model, name, dataset),
+    taken, given = _tensors(model, name, dataset)
+    return ModelDraft(
+        inputs=taken,
+        outputs=[given],
         name=name,
         metrics=metrics,
         training=training,
@@ -178,20 +180,12 @@ def _draft(
     )
 
 
-def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[InputTensor, OutputTensor]:
-    """Input and output by the names that Keras has."""
+def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[list[InputTensor], OutputTensor]:
+    """Inputs and output by the names that Keras has."""
     signature = read_signature(model, f"the new {name}")
     kind = output_kind(model, dataset)
-    image = dataset.image
-    if image is None and are_images(dataset.test_items):
-        image = image_preprocessing(dataset.item_shape)
     return (
-        InputTensor(
-            name=signature.inputs[0].name,
-            dtype=dataset.item_dtype,
-            shape=list(dataset.item_shape),
-            image=image,
-        ),
+        [_input(tensor, dataset) for tensor in signature.inputs],
         OutputTensor(
             name=signature.outputs[0].name,
             shape=[1 if kind == "binary" else len(dataset.classes)],
@@ -199,6 +193,19 @@ def _tensors(model: Any, name: str, dataset: Dataset) -> tuple[InputTensor, Outp
             classes=dataset.classes,
             threshold=_THRESHOLD if kind in THRESHOLD_KINDS else None,
         ),
+    )
+
+
+def _input(tensor: InputTensor, dataset: Dataset) -> InputTensor:
+    """An input of the model, and how what workers are given becomes its items."""
+    items = dataset.test_items
+    if isinstance(items, Mapping):
+        return tensor.model_copy(update={"fill": dataset.fill.get(tensor.name)})
+    image = dataset.image
+    if image is None and are_images(items):
+        image = image_preprocessing(dataset.item_shape)
+    return InputTensor(
+        name=tensor.name, dtype=dataset.item_dtype, shape=list(dataset.item_shape), image=image
     )
 
 

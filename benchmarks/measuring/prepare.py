@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.workloads import Sizes
 from model_store.engines import keras_file, keras_setup
-from trainer.recipes.catalog import find_recipe
+from trainer.recipes.networks import mlp
 
 _ROOT = Path(__file__).parents[2]
 _SEED = 1
@@ -69,7 +69,7 @@ def _write(folder: Path, name: str, count: int) -> None:
 
 def _mlp(_keras: Any) -> Any:
     """The trainer's Fashion-MNIST recipe, untrained: the cost is the same."""
-    return find_recipe("mlp").build(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"], "softmax")
+    return mlp(ITEM_SHAPES["mlp"], "uint8", CLASS_COUNTS["mlp"], "softmax")
 
 
 def _cnn(keras: Any) -> Any:

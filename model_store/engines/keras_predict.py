@@ -187,6 +187,22 @@ def _predict_call(compiled: Any, signature: Sequence[Any], tensorflow: Any) -> P
     return predict
 
 
+def as_fed(items: Any) -> Any:
+    """Items as `Model.fit` and `Model.evaluate` take them: strings as TensorFlow's tensors.
+
+    Args:
+        items: An array, or arrays in a dict or list.
+    """
+    keras, tensorflow = import_keras(), import_tensorflow()
+    return keras.tree.map_structure(
+        lambda each: _tensor(each, tensorflow) if _has_texts(each) else each, items
+    )
+
+
+def _has_texts(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.hasobject
+
+
 def _tensor(array: Array, tensorflow: Any) -> Any:
     if not array.dtype.hasobject:
         return tensorflow.constant(array)

@@ -15,7 +15,7 @@ from fornada.formats.rows import Rows
 from model_store.engines.artifact.archive import read_config
 from model_store.engines.artifact.compile_state import DROPPED
 from model_store.engines.keras_file import save_model
-from model_store.engines.keras_setup import import_keras, import_tensorflow
+from model_store.engines.keras_predict import as_fed
 from model_store.golden_batch import to_golden
 from model_store.manifest import ModelDraft, ModelManifest
 from model_store.publishing.checked import publish_checked
@@ -146,7 +146,7 @@ def _remedy(exc: Exception) -> str:
 def _test_metrics(fitted: FittedModel) -> dict[str, float]:
     try:
         tested = fitted.model.evaluate(
-            _with_strings(fitted.test_items),
+            as_fed(fitted.test_items),
             fitted.test_targets,
             batch_size=_TEST_BATCH_ITEMS,
             verbose=0,
@@ -162,12 +162,3 @@ def _test_metrics(fitted: FittedModel) -> dict[str, float]:
         ) from exc
     # Metrics per class are arrays.
     return {name: float(value) for name, value in tested.items() if np.ndim(value) == 0}
-
-
-def _with_strings(items: Any) -> Any:
-    """The items with TensorFlow's strings in place of arrays of objects, which Keras refuses."""
-
-    def as_taken(array: Any) -> Any:
-        return import_tensorflow().constant(array) if array.dtype.hasobject else array
-
-    return import_keras().tree.map_structure(as_taken, items)

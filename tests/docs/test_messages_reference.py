@@ -70,7 +70,7 @@ class TenthEach:
 
     engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
 
-    def rows_for(self, _item_shape: Sequence[int]) -> int:
+    def rows_for(self, _item_shapes: Sequence[Sequence[int]]) -> int:
         """Four, of any shape."""
         return self.tile_items
 

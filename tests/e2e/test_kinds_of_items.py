@@ -15,18 +15,17 @@ from model_store.publishing.file import publish_file
 from model_store.publishing.stated import Stated
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
-from trainer.recipes.catalog import RECIPES
-from trainer.recipes.networks import adapt
+from trainer.recipes import networks
 
 from ..walls import no_wall
 from .conftest import LiveDeployment
 
 _ITEMS = 40
-#: The recipe whose network each model has, the kind of its outputs, and their names.
+#: The network that each model has, the kind of its outputs, and their names.
 _MODELS: dict[str, tuple[str, Kind, list[str]]] = {
     "images": ("cnn", "probabilities", ["red", "green", "blue"]),
     "prices": ("regression", "values", ["price_k_usd"]),
-    "topics": ("topics", "probabilities", ["grain", "gold", "gas", "ship"]),
+    "topics": ("text", "probabilities", ["grain", "gold", "gas", "ship"]),
 }
 
 
@@ -62,10 +61,10 @@ def kinds(live: LiveDeployment) -> dict[str, _Kind]:
 
 
 def _publish(live: LiveDeployment, name: str, items: Array, *, seed: int) -> Array:
-    recipe, kind, classes = _MODELS[name]
+    network, kind, classes = _MODELS[name]
     keras_setup.import_keras().utils.set_random_seed(seed)
-    model = RECIPES[recipe].build(items.shape[1:], items.dtype.name, len(classes))
-    adapt(model, items)
+    model = getattr(networks, network)(items.shape[1:], items.dtype.name, len(classes))
+    networks.adapt(model, items)
     manifest = publish_file(
         keras_file.dump_model(model),
         where=name,

@@ -1,7 +1,6 @@
 """`fornada train`: its options, and what it prints."""
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,12 +16,12 @@ from fornada.settings import Settings
 from model_store.gates import Gate
 from model_store.manifest import ModelManifest, ModelRef
 from model_store.store import ModelStore
+from trainer.commands.data_options import folder_options, table_options
 from trainer.commands.training_file import read_training_file
 from trainer.data.catalog import DATASET_NAMES, load_dataset
-from trainer.data.folder import Fit, FolderOptions
+from trainer.data.folder import Fit
 from trainer.evaluation.acceptance import deciding_metric
 
-_SIZE = re.compile(r"(?P<height>[1-9][0-9]{0,4})x(?P<width>[1-9][0-9]{0,4})")
 #: Files that are left out and named.
 _MOST_LEFT_OUT = 20
 
@@ -43,6 +42,7 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
 
 
 @click.command()
+@click.argument("path", type=_PATH, required=False, metavar="[PATH]")
 @click.option(
     "--config",
     type=_PATH,
@@ -55,7 +55,14 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
 @click.option(
     "--dataset", "dataset_name", type=click.Choice(DATASET_NAMES), help="A built-in data set."
 )
-@click.option("--data", type=_PATH, metavar="PATH", help="Custom data: .npz or folder of images.")
+@click.option("--data", type=_PATH, metavar="PATH", help="The same as PATH.")
+@click.option("--target", metavar="COLUMN", help="The column of a table that is predicted.")
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Not an input; repeatable.")
+@click.option(
+    "--kind",
+    type=click.Choice(["probabilities", "binary", "values"]),
+    help="What the target is. Default: classes, if it is text or few whole numbers, else values.",
+)
 @click.option(
     "--image-size",
     metavar="HEIGHTxWIDTH",
@@ -123,6 +130,7 @@ def _use_file(ctx: click.Context, _: click.Parameter, path: Path | None) -> None
 )
 @JSON_OPTION
 def train(  # noqa: PLR0917 - click passes options by name
+    path: Path | None,
     dataset_name: str | None,
     data: Path | None,
     name: str | None,
@@ -133,15 +141,18 @@ def train(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Train a model and publish it as the next version.
 
+    PATH is custom data: a CSV or Parquet file with --target, a folder of images, or a .npz file.
     Optimizers, losses and metrics have Keras's names.
 
-    Example: fornada train --dataset fashion_mnist --name fashion-mnist --promote prod
+    Example: fornada train customers.csv --target churned --name churn --promote prod
     """
     settings = Settings.from_env(os.environ)
     logs.configure(level=settings.log_level, log_format=settings.log_format)
     models = ModelStore.from_settings(settings)
-    if (dataset_name is None) == (data is None):
-        raise UsageError("give one of --dataset NAME and --data PATH")
+    given = [each for each in (dataset_name, data, path) if each is not None]
+    if len(given) != 1:
+        raise UsageError("give one of PATH, --dataset NAME and --data PATH")
+    data = data or path
     name = name or _name(dataset_name, data)
     if if_missing and (existing := _existing(models, name, promote)) is not None:
         say(f"{existing} exists; nothing to train", err=True)
@@ -182,17 +193,23 @@ def _train(
     from trainer.recipes.plan import TrainingPlan, check_plan  # noqa: PLC0415
 
     chosen = dict(options)
-    folder = _folder_options(
+    folder = folder_options(
         **{name: chosen.pop(name) for name in ("image_size", "resize", "strict")}
     )
+    table = table_options(**{name: chosen.pop(name) for name in ("target", "drop", "kind")})
     checkpoint, only_if_better = chosen.pop("checkpoint"), chosen.pop("register_only_if_better")
     gates = tuple(map(Gate.parse, chosen.pop("gates")))
     plan = TrainingPlan(**chosen | {"metrics": tuple(chosen["metrics"]) or None})
     check_plan(plan)
     on_terminal = sys.stderr.isatty()
-    if data is None and folder is not None:
-        raise UsageError("--image-size, --resize and --strict are for a folder of images, --data")
-    dataset = load_dataset(str(dataset_name)) if data is None else load_custom(data, folder)
+    if data is None:
+        if folder is not None:
+            raise UsageError("--image-size, --resize and --strict are for a folder of images")
+        if table is not None:
+            raise UsageError("--target, --drop and --kind are for a table")
+        dataset = load_dataset(str(dataset_name))
+    else:
+        dataset = load_custom(data, folder, table=table)
     _report_left_out(dataset.left_out)
     return job.train(
         dataset,
@@ -216,30 +233,11 @@ def _check_installed() -> None:
         )
 
 
-def _folder_options(
-    *, image_size: str | None, resize: Fit | None, strict: bool
-) -> FolderOptions | None:
-    """How images in a folder become items; `None` by default.
-
-    Raises:
-        UsageError: The size is not written HEIGHTxWIDTH.
-    """
-    if image_size is None and resize is None and not strict:
-        return None
-    match = _SIZE.fullmatch(image_size) if image_size is not None else None
-    if image_size is not None and match is None:
-        raise UsageError(
-            f"--image-size {image_size} is not HEIGHTxWIDTH; write e.g. --image-size 224x224"
-        )
-    size = (int(match["height"]), int(match["width"])) if match is not None else None
-    return FolderOptions(size=size, resize=resize or "stretch", strict=strict)
-
-
 def _report_left_out(left_out: Mapping[str, str]) -> None:
     for reason in list(left_out.values())[:_MOST_LEFT_OUT]:
-        log.warning("file left out", reason=reason)
+        log.warning("left out", reason=reason)
     if len(left_out) > _MOST_LEFT_OUT:
-        log.warning("files left out", count=len(left_out))
+        log.warning("left out too", count=len(left_out))
 
 
 def _name(dataset_name: str | None, data: Path | None) -> str:

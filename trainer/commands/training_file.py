@@ -18,6 +18,9 @@ class TrainingFile(BaseModel):
 
     dataset: str | None = None
     data: str | None = None
+    target: str | None = None
+    drop: list[str] | None = None
+    kind: str | None = None
     image_size: str | None = None
     resize: str | None = None
     strict: bool | None = None

@@ -1,4 +1,4 @@
-"""Custom data: a `.npz` file of arrays, or a folder of photographs with a subfolder per class."""
+"""Custom data: a table, a `.npz` file of arrays, or a folder of photographs by class."""
 
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from fornada.formats.items import Array
 from fornada.formats.npy import from_npy
 from trainer.data.dataset import Dataset, TargetKind, Targets, fixed_split, kind_of_classes
 from trainer.data.folder import FolderOptions, load_folder
+from trainer.data.table import TableOptions, load_table
+from trainer.data.table_file import is_table
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
@@ -18,22 +20,33 @@ _SPLITS = ("train", "test")
 _REMEDY = "see docs/training.md"
 
 
-def load_custom(path: Path, options: FolderOptions | None = None) -> Dataset:
+def load_custom(
+    path: Path, options: FolderOptions | None = None, *, table: TableOptions | None = None
+) -> Dataset:
     """Load the data set in `path`; it is named after it.
 
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
     becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
     which `classes` may name; fractions are values to predict. A row of 0 and 1 per item says which
-    classes apply. For a folder see `load_folder`.
+    classes apply. For a folder see `load_folder`, for a table
+    `load_table`.
 
     Args:
         path: The file or folder.
         options: How photographs become items; of a folder only.
+        table: What is learned from a table; of a table only.
 
     Raises:
         InputError: The files cannot be read, or do not fit together.
-        UsageError: It is neither, or has no images for `options`.
+        UsageError: It is none of these, or not what `options` or `table` are for.
+        MissingExtraError: pyarrow is not installed, for a table.
     """
+    if options is None and is_table(path):
+        if table is None:
+            raise UsageError(f"{path} is a table; name the column to predict with --target")
+        return load_table(path, table)
+    if table is not None:
+        raise UsageError(f"{path} is no table; leave out --target, --drop and --kind")
     if path.is_dir():
         dataset = load_folder(path, options or FolderOptions())
     elif options is not None:
@@ -43,7 +56,9 @@ def load_custom(path: Path, options: FolderOptions | None = None) -> Dataset:
     elif path.suffix == ".npz":
         dataset = _from_npz(path)
     else:
-        raise UsageError(f"{path} is neither a folder of images nor a .npz file; {_REMEDY}")
+        raise UsageError(
+            f"{path} is no folder of images, .npz file or table (CSV, Parquet); {_REMEDY}"
+        )
     _check(dataset, path)
     return dataset
 

@@ -52,8 +52,9 @@ def load(source: KerasSource) -> Dataset:
 
 
 def _check(dataset: Dataset, files: CachedFiles) -> None:
-    if dataset.train_items.shape[1:] != dataset.test_items.shape[1:]:
-        raise files.mismatch(f"items of {dataset.train_items.shape}, {dataset.test_items.shape}")
+    (train, _), (test, _) = dataset.splits.values()
+    if train.shape[1:] != test.shape[1:]:
+        raise files.mismatch(f"items of {train.shape}, {test.shape}")
     for items, targets in dataset.splits.values():
         if len(items) == 0 or len(items) != len(targets):
             raise files.mismatch(f"{len(items)} items, {len(targets)} targets")

@@ -8,11 +8,13 @@ from fornada.errors import UsageError
 from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
 from trainer.data.dataset import Dataset, TargetKind
-from trainer.recipes import networks
+from trainer.recipes import networks, tables
 
-#: Item shape, item dtype, number of outputs and their activation → `keras.Model`, neither trained
-#: nor compiled.
-Build = Callable[[Sequence[int], Dtype, int, str | None], Any]
+#: Data set and activation of the outputs → `keras.Model`, neither trained nor compiled, whose
+#: preprocessing has seen the training items.
+Build = Callable[[Dataset, str | None], Any]
+#: Item shape, item dtype, number of outputs and their activation → the same.
+_Network = Callable[[Sequence[int], Dtype, int, str | None], Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,22 +53,37 @@ class Recipe:
     batch_size: int
 
 
+def _of_arrays(network: _Network) -> Build:
+    """Builds a network of one input of a fixed shape."""
+
+    def build(dataset: Dataset, activation: str | None) -> Any:
+        model = network(dataset.item_shape, dataset.item_dtype, dataset.output_count, activation)
+        networks.adapt(model, dataset.train_items)
+        return model
+
+    return build
+
+
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="mlp", build=networks.mlp, epochs=5, batch_size=64),
-        Recipe(name="cnn", build=networks.cnn, epochs=15, batch_size=64),
-        Recipe(name="photos", build=networks.photos, epochs=20, batch_size=32),
+        Recipe(name="mlp", build=_of_arrays(networks.mlp), epochs=5, batch_size=64),
+        Recipe(name="cnn", build=_of_arrays(networks.cnn), epochs=15, batch_size=64),
+        Recipe(name="photos", build=_of_arrays(networks.photos), epochs=20, batch_size=32),
         # Few classes and many examples: after the third epoch it overfits.
-        Recipe(name="sentiment", build=networks.text, epochs=3, batch_size=64),
-        Recipe(name="topics", build=networks.text, epochs=15, batch_size=64),
-        Recipe(name="vectors", build=networks.vectors, epochs=30, batch_size=32),
+        Recipe(name="sentiment", build=_of_arrays(networks.text), epochs=3, batch_size=64),
+        Recipe(name="topics", build=_of_arrays(networks.text), epochs=15, batch_size=64),
+        Recipe(name="vectors", build=_of_arrays(networks.vectors), epochs=30, batch_size=32),
         Recipe(
             name="regression",
-            build=networks.regression,
+            build=_of_arrays(networks.regression),
             of_values=True,
             epochs=100,
             batch_size=16,
+        ),
+        Recipe(name="table", build=tables.table, epochs=30, batch_size=32),
+        Recipe(
+            name="table_regression", build=tables.table, of_values=True, epochs=100, batch_size=32
         ),
     )
 }
@@ -93,6 +110,8 @@ def default_recipe(dataset: Dataset) -> Recipe:
     """The recipe for `dataset`: by its name, else by its kind and its items."""
     if dataset.name in _BY_DATASET:
         return RECIPES[_BY_DATASET[dataset.name]]
+    if isinstance(dataset.train_items, Mapping):
+        return RECIPES["table_regression" if dataset.kind == "values" else "table"]
     if dataset.kind == "values":
         return RECIPES["regression"]
     has_channels = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
@@ -120,11 +139,4 @@ def build_model(recipe: Recipe, dataset: Dataset, *, seed: int) -> Any:
     keras = import_keras()
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    model = recipe.build(
-        dataset.item_shape,
-        dataset.item_dtype,
-        dataset.output_count,
-        OBJECTIVES[dataset.kind].activation,
-    )
-    networks.adapt(model, dataset.train_items)
-    return model
+    return recipe.build(dataset, OBJECTIVES[dataset.kind].activation)

@@ -3,18 +3,19 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from fornada.errors import ModelRefusedError, UsageError, error_line
-from fornada.tensors import Dtype, InputTensor
+from fornada.tensors import InputTensor
 from model_store.engines.keras_file import dump_model, load_model
 from model_store.engines.keras_predict import compile_predict
 from model_store.engines.keras_setup import import_keras
 from model_store.signature import read_signature
 from trainer.data.dataset import Dataset, TargetKind
 from trainer.recipes.catalog import Recipe
+from trainer.recipes.networks import adapt
 from trainer.recipes.plan import HOW_COMPILED, TrainingPlan
 
 _EPOCHS, _BATCH_SIZE = 5, 64
@@ -34,9 +35,11 @@ def custom_recipe(name: str, dataset: Dataset) -> Recipe:
     # Of two classes, a network with a softmax has two outputs, and one with a sigmoid one.
     known = {"classes": list(dataset.classes), "output_count": len(dataset.classes)}
 
-    def build(item_shape: Sequence[int], item_dtype: Dtype, *_: object) -> Any:
-        values = {**known, "item_shape": tuple(item_shape), "item_dtype": item_dtype}
-        return _called(name, function, values)
+    def build(dataset: Dataset, _: str | None) -> Any:
+        values = {**known, "item_shape": dataset.item_shape, "item_dtype": dataset.item_dtype}
+        model = _called(name, function, values)
+        adapt(model, dataset.train_items)
+        return model
 
     return Recipe(
         name=name,

@@ -25,7 +25,7 @@ class _ThresholdRow:
 
 
 def binary_report(
-    items: Array, targets: Array, outputs: Array, classes: Sequence[str], *, threshold: float
+    items: Array | None, targets: Array, outputs: Array, classes: Sequence[str], *, threshold: float
 ) -> tuple[list[Tile], list[Section]]:
     """The headline numbers of a binary model, and the sections on its test items.
 

@@ -37,7 +37,7 @@ class _ConfusedPair:
 
 
 def classification_report(
-    items: Array, targets: Array, outputs: Array, classes: Sequence[str]
+    items: Array | None, targets: Array, outputs: Array, classes: Sequence[str]
 ) -> tuple[list[Tile], list[Section]]:
     """The headline numbers of a classifier, and the sections on its test items.
 

@@ -7,6 +7,7 @@ import numpy as np
 from fornada import keys
 from fornada.formats.rows import Rows
 from fornada.tensors import BINARY_CLASSES, THRESHOLD_KINDS, OutputTensor
+from model_store.engines.keras_setup import import_keras
 from model_store.manifest import ModelDraft
 from model_store.publishing.checked import outputs_of
 from model_store.publishing.fitted import FittedModel
@@ -38,15 +39,19 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
         InputError: Items, targets and outputs do not fit together.
         MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
-    items, tested = fitted.test_items, None
-    targets = None if items is None else targets_of(fitted.test_targets, draft.output)
-    if items is not None and targets is not None:
+    tested, targets = None, None
+    if fitted.test_items is not None:
+        targets = targets_of(fitted.test_targets, draft.output)
+    if targets is not None:
+        # Several inputs are in the order in which Keras flattens a dict, as the draft's are.
+        items = Rows(*import_keras().tree.flatten(fitted.test_items))
         predicted = outputs_of(
-            fitted.model, Rows(items), takes=draft.inputs, tile_items=_TEST_TILE_ITEMS
+            fitted.model, items, takes=draft.inputs, tile_items=_TEST_TILE_ITEMS
         ).only
         outputs = predicted.reshape(len(items), -1).astype(np.float32)
         if draft.output.kind not in THRESHOLD_KINDS or are_shares(outputs):
-            tested = Outcome(items=items, targets=targets, outputs=outputs)
+            shown = items.only if len(draft.inputs) == 1 else None
+            tested = Outcome(items=shown, targets=targets, outputs=outputs)
     if tested is None and not fitted.history:
         return {}
     return report_files(
@@ -90,8 +95,9 @@ def _findings(tested: Outcome | None, draft: ModelDraft) -> tuple[list[Tile], li
     if tested is None:
         return [], []
     given = draft.output
-    items, targets, outputs = tested.items, tested.targets, tested.outputs
-    if draft.input.image is not None:
+    targets, outputs = tested.targets, tested.outputs
+    items = tested.items
+    if items is not None and draft.input.image is not None:
         items = as_pixels(items)
     classes = list(given.classes or (BINARY_CLASSES if given.kind == "binary" else given.columns))
     threshold = given.least_probability

@@ -53,10 +53,11 @@ class _Mistake:
     true_share: float | None
 
 
-def item_sections(items: Array, predictions: Predictions) -> list[Section]:
+def item_sections(items: Array | None, predictions: Predictions) -> list[Section]:
     """The sections on single items: sixteen of them, if they are images, and the worst mistakes."""
-    pictured = [_items_section(items, predictions)] if are_images(items) else []
-    return [*pictured, _mistakes_section(items, predictions)]
+    if items is None or not are_images(items):
+        return [_mistakes_section(None, predictions)]
+    return [_items_section(items, predictions), _mistakes_section(items, predictions)]
 
 
 def _items_section(items: Array, predictions: Predictions) -> Section:
@@ -76,18 +77,17 @@ def _items_section(items: Array, predictions: Predictions) -> Section:
     )
 
 
-def _mistakes_section(items: Array, predictions: Predictions) -> Section:
-    """The items predicted wrong that the model was surest of."""
+def _mistakes_section(images: Array | None, predictions: Predictions) -> Section:
+    """The items predicted wrong that the model was surest of; `None`: items are not images."""
     worst = predictions.surest_mistakes(_MAX_MISTAKES)
-    images = are_images(items)
     return Section(
         anchor="mistakes",
         title="Worst mistakes",
         values={
-            "are_images": images,
+            "are_images": images is not None,
             "are_labels": predictions.are_labels,
-            "mistakes": _cards(items, predictions, worst)
-            if images
+            "mistakes": _cards(images, predictions, worst)
+            if images is not None
             else [_mistake(predictions, item) for item in worst.tolist()],
         },
     )

@@ -28,8 +28,9 @@ class LayerRow:
 class Outcome:
     """Items that the model was not fitted on, and what it gives for them."""
 
-    #: uint8 [items, height, width], [..., 1] or [..., 3]; or float32 vectors, int32 tokens, ….
-    items: Array
+    #: uint8 [items, height, width], [..., 1] or [..., 3]; or float32 vectors, int32 tokens, …;
+    #: `None` of several inputs, which are not shown.
+    items: Array | None
     #: As `targets_of` returns them.
     targets: Array
     #: float32 [items, outputs].

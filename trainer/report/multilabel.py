@@ -12,7 +12,7 @@ from trainer.report.page import Section, Tile, percent, short
 
 
 def multilabel_report(
-    items: Array, targets: Array, outputs: Array, classes: Sequence[str], *, threshold: float
+    items: Array | None, targets: Array, outputs: Array, classes: Sequence[str], *, threshold: float
 ) -> tuple[list[Tile], list[Section]]:
     """The headline numbers of a model of labels, and the sections on its test items.
 

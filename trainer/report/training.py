@@ -43,16 +43,13 @@ def network_section(material: ReportMaterial) -> Section:
 
 def provenance_section(material: ReportMaterial) -> Section:
     """Data, parameters and versions: what it takes to train the same model again."""
-    training, taken = material.draft.training, material.draft.input
-    data = {"item": f"{shape(taken.shape)}, {taken.dtype}"}
+    training = material.draft.training
+    data = {"item": _item(material)}
     if material.tested is not None:
-        items = material.tested.items
-        data = {
-            "test items": f"{len(items):,}",
-            "item": f"{shape(items.shape[1:])}, {items.dtype}",
-        }
-    if taken.image is not None:
-        data["images"] = str(taken.image)
+        data = {"test items": f"{len(material.tested.targets):,}", **data}
+    for taken in material.draft.inputs:
+        if taken.image is not None:
+            data["images"] = str(taken.image)
     parameters: dict[str, object] = {}
     if training is not None:
         fitted_count, held_out_count = train_item_counts(training)
@@ -78,6 +75,18 @@ def provenance_section(material: ReportMaterial) -> Section:
             "columns": {title: facts for title, facts in columns.items() if facts},
         },
     )
+
+
+def _item(material: ReportMaterial) -> str:
+    """Shape and dtype of an item, or of each of its inputs."""
+    if material.tested is not None and (items := material.tested.items) is not None:
+        dtype = "string" if items.dtype.hasobject else items.dtype
+        return f"{shape(items.shape[1:])}, {dtype}"
+    takes = material.draft.inputs
+    each = [f"{shape(taken.shape)}, {taken.dtype}" for taken in takes]
+    if len(takes) == 1:
+        return each[0]
+    return "; ".join(f"{taken.name}: {text}" for taken, text in zip(takes, each, strict=True))
 
 
 def _file_part(metric: str) -> str:

@@ -240,9 +240,12 @@ def test_mistakes_in_the_options_are_one_line(fornada: _CommandLine, tmp_path: P
     digits = ("train", "--dataset", "digits", "--name", "m")
 
     for arguments, fact in (
-        (("train",), "give one of --dataset NAME and --data PATH"),
-        ((*digits, "--data", "x.npz"), "give one of --dataset NAME and --data PATH"),
-        ((*digits, "--resize", "crop"), "are for a folder of images, --data"),
+        (("train",), "give one of PATH, --dataset NAME and --data PATH"),
+        ((*digits, "--data", "x.npz"), "give one of PATH, --dataset NAME and --data PATH"),
+        ((*digits, "--resize", "crop"), "are for a folder of images"),
+        ((*digits, "--target", "y"), "--target, --drop and --kind are for a table"),
+        (("train", "x.csv", "--drop", "y"), "are for a table; name its --target too"),
+        (("train", "x.csv"), "is a table; name the column to predict with --target"),
         (("train", "--data", ".", "--image-size", "224"), "224 is not HEIGHTxWIDTH; write e.g."),
         ((*digits, "--optimizer", "adamx"), "Keras has no optimizer 'adamx'; did you mean"),
         ((*digits, "--recipe", "no"), "there is no recipe 'no'"),
