@@ -142,17 +142,12 @@ def test_a_wrong_call_publishes_nothing_and_says_what_to_give(
     compiled = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     compiled.compile("sgd", "mse")
     never_built = keras.Sequential([keras.layers.Dense(3)])
-    inputs = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
-    two = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.concatenate(inputs)))
-    image = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
     wrong: list[tuple[Any, dict[str, Any], type[FornadaError], str]] = [
         (model, {"name": "a/b"}, UsageError, "model name 'a/b'"),
         (model, {"promote": "@"}, UsageError, "alias '@'"),
         ("model.keras", {}, UsageError, "is a str; give a keras.Model"),
         (compiled, {}, UsageError, r"never fitted; fit it first, or give history=\{\}"),
         (never_built, {}, ModelRefusedError, "never built.* before you publish it"),
-        (two, {}, ModelRefusedError, "2 inputs: left .*, right .*; not supported yet"),
-        (image, {}, ModelRefusedError, r"\[6, 6, 2\]\); not supported yet"),
         (model, {"classes": ["a"]}, UsageError, "1 classes are named; name 3"),
         (model, {"kind": "class"}, UsageError, "no kind 'class'; give one of probabilities,"),
         (model, {"kind": "binary"}, UsageError, r"shape \[3\], and binary is one number"),
