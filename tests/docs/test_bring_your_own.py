@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_score_a_table(environ: dict[str, str], tmp_path: Path) -> None:
     assert {"item_id", "age", "plan", "score"} <= _columns(tmp_path / "scored.parquet")
 
 
+def test_the_example_of_a_table(environ: dict[str, str], tmp_path: Path) -> None:
+    example = _DOCS.parent / "examples" / "table.py"
+
+    said = _with_worker(
+        environ, lambda: _run(f"```sh\n$ python {example}\n```\n", environ, tmp_path)
+    )
+
+    found = re.search(r"442 patients scored, those held out wrong by (\d+) on average", said)
+    assert found is not None, said
+    # What workers score is what Keras scored.
+    assert f"published diabetes:1: wrong by {found[1]} on average" in said
+
+
 def test_several_inputs_and_outputs(environ: dict[str, str], tmp_path: Path) -> None:
     said = _run_with_worker("several-inputs-and-outputs.md", environ, tmp_path)
 
@@ -87,10 +101,15 @@ def _columns(path: Path) -> set[str]:
 
 
 def _run_with_worker(page: str, environ: dict[str, str], folder: Path) -> str:
-    """What the blocks of a page print, run while a worker runs."""
+    text = (_DOCS / page).read_text(encoding="utf-8")
+    return _with_worker(environ, lambda: _run(text, environ, folder))
+
+
+def _with_worker(environ: dict[str, str], run: Callable[[], str]) -> str:
+    """What `run` returns while a worker runs."""
     worker = subprocess.Popen([sys.executable, "-m", "fornada", "worker"], env=environ)
     try:
-        return _run((_DOCS / page).read_text(encoding="utf-8"), environ, folder)
+        return run()
     finally:
         worker.terminate()
         worker.wait()
