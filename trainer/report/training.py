@@ -1,5 +1,7 @@
 """What a report says of any model: how it was trained, its layers, and its provenance."""
 
+from collections.abc import Sequence
+
 from trainer.figures.curves import metric_curve, metric_names
 from trainer.report.material import ReportMaterial, train_item_counts
 from trainer.report.page import Section, shape
@@ -80,13 +82,17 @@ def provenance_section(material: ReportMaterial) -> Section:
 def _item(material: ReportMaterial) -> str:
     """Shape and dtype of an item, or of each of its inputs."""
     if material.tested is not None and (items := material.tested.items) is not None:
-        dtype = "string" if items.dtype.hasobject else items.dtype
-        return f"{shape(items.shape[1:])}, {dtype}"
+        dtype = "string" if items.dtype.hasobject else str(items.dtype)
+        return _shown(items.shape[1:], dtype)
     takes = material.draft.inputs
-    each = [f"{shape(taken.shape)}, {taken.dtype}" for taken in takes]
+    each = [_shown(taken.shape, taken.dtype) for taken in takes]
     if len(takes) == 1:
         return each[0]
     return "; ".join(f"{taken.name}: {text}" for taken, text in zip(takes, each, strict=True))
+
+
+def _shown(sides: Sequence[int | None], dtype: str) -> str:
+    return "a text" if dtype == "string" and not sides else f"{shape(sides)}, {dtype}"
 
 
 def _file_part(metric: str) -> str:
