@@ -239,8 +239,6 @@ def _report_if_possible(fitted: FittedModel, draft: ModelDraft) -> Mapping[str, 
     """The report; none without test items or matplotlib, which do not cost the model."""
     if fitted.test_items is None:
         return {}
-    if len(draft.inputs) > 1 or len(draft.outputs) > 1:
-        return _without_report(draft, "there is none yet for several inputs or outputs")
     try:
         module = importlib.import_module(_REPORT_MODULE)
         files: Mapping[str, bytes] = getattr(module, _REPORT_FUNCTION)(fitted, draft)

@@ -1,4 +1,4 @@
-"""A table from training to results: columns by name, what is missing, keys beside the scores."""
+"""Tables and texts from training to results: the model takes what the files hold."""
 
 import csv
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..walls import no_wall
 from .conftest import LiveDeployment
 
 _ROWS = 300
+_TEXTS = 120
 
 
 def _write_customers(path: Path) -> None:
@@ -78,3 +79,54 @@ def test_a_table_is_scored_by_the_model_that_learned_from_it(
     right = np.mean([row["label"] == row["leaves"] for row in rows])
     assert 0.9 < right
     assert 0.85 < manifest.metrics["test_accuracy"]
+
+
+@pytest.mark.slow
+def test_texts_are_scored_by_the_model_that_learned_from_them(
+    live: LiveDeployment, tmp_path: Path
+) -> None:
+    # given texts as text_dataset_from_directory takes them
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    telling = {"bad": ["awful", "dull", "péssimo"], "good": ["great", "lovely", "ótimo"]}
+    table = ["key,words,label"]
+    for name, words in telling.items():
+        (tmp_path / "reviews" / name).mkdir(parents=True)
+        for number in range(_TEXTS // 2):
+            chosen = [*rng.choice(words, 3), *rng.choice(["a", "film", "plot", "it", "was"], 5)]
+            text = " ".join(rng.permutation(chosen))
+            (tmp_path / "reviews" / name / f"{number}.txt").write_text(text, encoding="utf-8")
+            table.append(f"{name}-{number},{text},{name}")
+    (tmp_path / "reviews.csv").write_text("\n".join(table), encoding="utf-8")
+    dataset = load_custom(tmp_path / "reviews")
+
+    # when
+    manifest = job.train(
+        dataset,
+        name="reviews",
+        models=ModelStore(
+            objects=live.objects, trust=Trust.from_settings(live.settings), open_wall=no_wall
+        ),
+        plan=TrainingPlan(),
+        promote="prod",
+    )
+    submitted = live.answer(
+        *("submit", str(tmp_path / "reviews.csv"), "--model", "reviews@prod", "--wait"),
+        *("--id-column", "key", "--column", "text=words"),
+    )
+    scored = tmp_path / "scored.csv"
+    live.run("jobs", "results", submitted["job_id"], "--format", "csv", "--output", str(scored))
+
+    # then
+    assert ("binary", ["bad", "good"]) == (manifest.output.kind, manifest.output.classes)
+    assert ("text", "string", []) == (
+        manifest.input.name,
+        manifest.input.dtype,
+        manifest.input.shape,
+    )
+    assert 0.95 < manifest.metrics["test_accuracy"]
+    with scored.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    right = [row["item_id"].startswith(row["label"]) for row in rows]
+    assert (_TEXTS, True) == (len(rows), np.mean(right) > 0.95)
+    assert b"a text" in live.objects.get(manifest.files["report.html"].key).data

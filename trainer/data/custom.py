@@ -1,4 +1,4 @@
-"""Custom data: a table, a `.npz` file of arrays, or a folder of photographs by class."""
+"""Custom data: a table, a `.npz` file of arrays, or a folder of photographs or texts by class."""
 
 import zipfile
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from trainer.data.dataset import Dataset, TargetKind, Targets, fixed_split, kind
 from trainer.data.folder import FolderOptions, load_folder
 from trainer.data.table import TableOptions, load_table
 from trainer.data.table_file import is_table
+from trainer.data.texts import holds_texts, load_texts
 
 #: Largest size of an unpacked file; everything is held in memory.
 _MAX_BYTES = 16 * 1024**3
@@ -28,8 +29,8 @@ def load_custom(
     A `.npz` file has `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, a fifth of which
     becomes the test split, chosen by a fixed seed. Whole numbers in y are classes, counted from 0,
     which `classes` may name; fractions are values to predict. A row of 0 and 1 per item says which
-    classes apply. For a folder see `load_folder`, for a table
-    `load_table`.
+    classes apply. For a folder see `load_folder` and
+    `load_texts`, for a table `load_table`.
 
     Args:
         path: The file or folder.
@@ -47,6 +48,10 @@ def load_custom(
         return load_table(path, table)
     if table is not None:
         raise UsageError(f"{path} is no table; leave out --target, --drop and --kind")
+    if options is None and path.is_dir() and holds_texts(path):
+        dataset = load_texts(path)
+        _check_names(dataset, path)
+        return dataset
     if path.is_dir():
         dataset = load_folder(path, options or FolderOptions())
     elif options is not None:
@@ -57,8 +62,9 @@ def load_custom(
         dataset = _from_npz(path)
     else:
         raise UsageError(
-            f"{path} is no folder of images, .npz file or table (CSV, Parquet); {_REMEDY}"
+            f"{path} is no folder of images or texts, .npz file or table (CSV, Parquet); {_REMEDY}"
         )
+    _check_names(dataset, path)
     _check(dataset, path)
     return dataset
 
@@ -151,11 +157,14 @@ def _classes(named: Array | None, kind: TargetKind, targets: Sequence[Targets]) 
     return [str(number) for number in range(1 + highest)]
 
 
-def _check(dataset: Dataset, path: Path) -> None:
+def _check_names(dataset: Dataset, path: Path) -> None:
     names = [dataset.name, *dataset.classes]
     if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
         # A manifest cannot hold them; Python reads undecodable file names so.
         raise InputError(f"{path} has names that are not UTF-8; rename its files; {_REMEDY}")
+
+
+def _check(dataset: Dataset, path: Path) -> None:
     for split, (items, targets) in dataset.splits.items():
         fact = None
         shape = (len(items), *_target_shape(dataset))

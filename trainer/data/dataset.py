@@ -33,8 +33,8 @@ class Dataset:
     """Items and targets in two splits.
 
     Items are images (uint8 [items, height, width] or [items, height, width, channels]), vectors
-    (float32 [items, features]), token sequences (int32 [items, tokens]) or the columns of a table
-    by name (float32 or UTF-8 `bytes` [items, 1]).
+    (float32 [items, features]), token sequences (int32 [items, tokens]), texts (UTF-8 `bytes`
+    [items]) or the columns of a table by name (float32 or UTF-8 `bytes` [items, 1]).
     """
 
     name: str
@@ -76,12 +76,13 @@ class Dataset:
 
     @property
     def item_dtype(self) -> Dtype:
-        """Dtype of an item: uint8, float32 or int32.
+        """Dtype of an item: uint8, float32, int32 or string.
 
         Raises:
             UsageError: Items are the columns of a table.
         """
-        return cast("Dtype", str(self._only(self.train_items).dtype))
+        dtype = self._only(self.train_items).dtype
+        return "string" if dtype.hasobject else cast("Dtype", str(dtype))
 
     def _only(self, items: Items) -> Array:
         if isinstance(items, Mapping):

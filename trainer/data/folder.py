@@ -1,7 +1,7 @@
 """Photographs in folders: a folder per class, of any size and format, decoded as workers decode."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,25 +20,21 @@ from fornada.formats.images import (
 )
 from fornada.formats.items import Array
 from fornada.tensors import InputTensor
+from trainer.data.class_folders import LabelledFile, find_files, read_file
 from trainer.data.dataset import (
     Dataset,
     Targets,
     image_preprocessing,
     kind_of_classes,
-    split_order,
 )
 
 Fit = Literal["stretch", "crop", "pad"]
 
 #: Height and width by default: what most networks of `keras.applications` take.
 DEFAULT_SIDE = 224
-_SPLITS = ("train", "test")
-#: Left by file managers; never looked at, like hidden files.
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 #: Files whose headers tell whether all are grey, and whether all have one size.
 _SAMPLED_FILES = 100
 _MAX_BYTES = 16 * 1024**3
-_MIN_CLASSES = 2
 _REMEDY = "see docs/training.md"
 
 
@@ -67,19 +63,8 @@ def load_folder(path: Path, options: FolderOptions) -> Dataset:
             decoded items exceed `limit_bytes`; or, if strict, a file is not an image.
         MissingExtraError: Pillow is not installed.
     """
-    splits = [path / split for split in _SPLITS]
-    if all(folder.is_dir() for folder in splits):
-        classes = _class_names(splits[0])
-        listings = [_listed(folder, classes) for folder in splits]
-        train, test = (listing.files for listing in listings)
-    else:
-        classes = _class_names(path)
-        listings = [_listed(path, classes)]
-        train, test = (
-            [listings[0].files[place] for place in order]
-            for order in split_order(len(listings[0].files))
-        )
-    left_out = {name: why for listing in listings for name, why in listing.left_out.items()}
+    found = find_files(path, _looks_like_image, what="an image")
+    train, test, classes, left_out = found.train, found.test, found.classes, found.left_out
     if not train + test:
         raise InputError(f"{path} has no images in its folders; {_REMEDY}")
     shape = _item_shape([*train, *test], options)
@@ -104,66 +89,6 @@ def load_folder(path: Path, options: FolderOptions) -> Dataset:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
-    path: Path
-    #: Position of its class.
-    label: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Listing:
-    """The images in the folders of one split."""
-
-    files: list[_File]
-    #: Files that are not images, with the reason.
-    left_out: dict[str, str]
-
-
-def _class_names(folder: Path) -> list[str]:
-    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and _is_visible(each))
-    if len(names) < _MIN_CLASSES:
-        raise InputError(
-            f"{folder} has {len(names)} folders; it needs one per class, with its images; {_REMEDY}"
-        )
-    return names
-
-
-def _listed(folder: Path, classes: Sequence[str]) -> _Listing:
-    listing = _Listing(files=[], left_out={})
-    for entry in sorted(folder.iterdir()):
-        if not _is_visible(entry):
-            continue
-        if entry.is_dir() and entry.name not in classes:
-            raise InputError(
-                f"{folder} has the class {entry.name!r}, which is not among {list(classes)}; give "
-                "both splits the same classes"
-            )
-        if entry.is_file() and _looks_like_image(entry):
-            listing.left_out[str(entry)] = f"{entry} is in no folder of a class"
-    for label, name in enumerate(classes):
-        for path in _visible_files(folder / name):
-            if _looks_like_image(path):
-                listing.files.append(_File(path=path, label=label))
-            else:
-                listing.left_out[str(path)] = f"{path} is not an image"
-    return listing
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    """All files below `folder`, in the order of their paths."""
-    found = []
-    for parent, names, files in os.walk(folder):
-        # Pruned in place, so that hidden folders are not walked.
-        names[:] = [name for name in names if _is_visible(Path(name))]
-        found += [Path(parent, name) for name in files if _is_visible(Path(name))]
-    yield from sorted(found)
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".") and path.name.lower() not in _LITTER
-
-
 def _looks_like_image(path: Path) -> bool:
     """Whether its name or its first bytes say so."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -175,7 +100,7 @@ def _looks_like_image(path: Path) -> bool:
         return False
 
 
-def _item_shape(files: Sequence[_File], options: FolderOptions) -> tuple[int, ...]:
+def _item_shape(files: Sequence[LabelledFile], options: FolderOptions) -> tuple[int, ...]:
     """Height and width, and 3 channels unless all files of a sample are grey."""
     step = max(len(files) // _SAMPLED_FILES, 1)
     shapes = [shape for file in files[::step] if (shape := _shape_of(file.path)) is not None]
@@ -192,7 +117,7 @@ def _item_shape(files: Sequence[_File], options: FolderOptions) -> tuple[int, ..
 def _shape_of(path: Path) -> tuple[int, ...] | None:
     """The shape that a file's header declares; `None` of a broken one, which decoding reports."""
     try:
-        return image_shape(_read(path), where=str(path))
+        return image_shape(read_file(path), where=str(path))
     except InputError:
         return None
 
@@ -208,7 +133,7 @@ def _check_size(count: int, shape: Sequence[int], options: FolderOptions, path: 
 
 
 def _decoded(
-    files: Sequence[_File], taken: InputTensor, left_out: dict[str, str], *, strict: bool
+    files: Sequence[LabelledFile], taken: InputTensor, left_out: dict[str, str], *, strict: bool
 ) -> tuple[Array, Targets]:
     """The items and labels of the files that are images; the others are added to `left_out`."""
     items = np.empty((len(files), *taken.fixed_shape), taken.numpy_dtype)
@@ -226,26 +151,19 @@ def _decoded(
 
 
 def _decoder(
-    files: Sequence[_File], taken: InputTensor, items: NDArray[Any]
+    files: Sequence[LabelledFile], taken: InputTensor, items: NDArray[Any]
 ) -> Callable[[int], str | None]:
     """Decodes one file into its row of `items`; returns why it cannot."""
 
     def decode(row: int) -> str | None:
         path = files[row].path
         try:
-            items[row] = decode_item(_read(path), taken=taken, where=str(path))
+            items[row] = decode_item(read_file(path), taken=taken, where=str(path))
         except InputError as exc:
             return str(exc)
         return None
 
     return decode
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read ({exc.strerror}); check the path") from exc
 
 
 def _memory_bytes() -> int:

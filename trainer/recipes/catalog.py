@@ -8,7 +8,7 @@ from fornada.errors import UsageError
 from fornada.tensors import Dtype
 from model_store.engines.keras_setup import import_keras
 from trainer.data.dataset import Dataset, TargetKind
-from trainer.recipes import networks, tables
+from trainer.recipes import networks, tables, texts
 
 #: Data set and activation of the outputs → `keras.Model`, neither trained nor compiled, whose
 #: preprocessing has seen the training items.
@@ -81,6 +81,7 @@ RECIPES: Mapping[str, Recipe] = {
             epochs=100,
             batch_size=16,
         ),
+        Recipe(name="texts", build=texts.texts, epochs=20, batch_size=32),
         Recipe(name="table", build=tables.table, epochs=30, batch_size=32),
         Recipe(
             name="table_regression", build=tables.table, of_values=True, epochs=100, batch_size=32
@@ -117,7 +118,12 @@ def default_recipe(dataset: Dataset) -> Recipe:
     has_channels = len(dataset.item_shape) == 3  # noqa: PLR2004 - height, width, channels
     if dataset.item_dtype == "uint8" and max(dataset.item_shape[:2]) > _SMALL_IMAGE:
         return RECIPES["photos"]
-    by_dtype = {"int32": "topics", "float32": "vectors", "uint8": "cnn" if has_channels else "mlp"}
+    by_dtype = {
+        "int32": "topics",
+        "float32": "vectors",
+        "string": "texts",
+        "uint8": "cnn" if has_channels else "mlp",
+    }
     return RECIPES[by_dtype[dataset.item_dtype]]
 
 

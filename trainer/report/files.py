@@ -1,6 +1,8 @@
 """The files of a training report: the page, and its figures beside it."""
 
 from collections import ChainMap
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,12 +21,18 @@ from trainer.report.material import (
     Outcome,
     ReportMaterial,
     layer_rows,
+    targets_by_output,
     targets_of,
     train_item_counts,
 )
 from trainer.report.multilabel import multilabel_report
 from trainer.report.page import Section, Tile, counted, render, shape, short
-from trainer.report.training import network_section, provenance_section, training_section
+from trainer.report.training import (
+    network_section,
+    provenance_section,
+    training_section,
+    untested_section,
+)
 from trainer.report.values import values_report
 
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -39,20 +47,8 @@ def model_report(fitted: FittedModel, draft: ModelDraft) -> dict[str, bytes]:
         InputError: Items, targets and outputs do not fit together.
         MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
-    tested, targets = None, None
-    if fitted.test_items is not None:
-        targets = targets_of(fitted.test_targets, draft.output)
-    if targets is not None:
-        # Several inputs are in the order in which Keras flattens a dict, as the draft's are.
-        items = Rows(*import_keras().tree.flatten(fitted.test_items))
-        predicted = outputs_of(
-            fitted.model, items, takes=draft.inputs, tile_items=_TEST_TILE_ITEMS
-        ).only
-        outputs = predicted.reshape(len(items), -1).astype(np.float32)
-        if draft.output.kind not in THRESHOLD_KINDS or are_shares(outputs):
-            shown = items.only if len(draft.inputs) == 1 else None
-            tested = Outcome(items=shown, targets=targets, outputs=outputs)
-    if tested is None and not fitted.history:
+    tested = _tested(fitted, draft)
+    if not tested and not fitted.history:
         return {}
     return report_files(
         ReportMaterial(
@@ -73,7 +69,7 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
         MissingExtraError: matplotlib, Pillow, scikit-learn or Jinja2 is not installed.
     """
     draft = material.draft
-    tiles, findings = _findings(material.tested, draft)
+    tiles, findings = _all_findings(material)
     sections = [
         *([training_section(material)] if material.history else []),
         *findings,
@@ -82,7 +78,7 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
     ]
     page = render(
         title=draft.name,
-        subtitle=f"{_learned(draft.output)}, {_origin(draft)}",
+        subtitle=f"{_learned(draft.outputs)}, {_origin(draft)}",
         tiles=[*tiles, *_common_tiles(material)],
         sections=sections,
         version=draft.packages.get("fornada", ""),
@@ -90,13 +86,57 @@ def report_files(material: ReportMaterial) -> dict[str, bytes]:
     return {keys.REPORT_PAGE: page, **ChainMap(*(dict(section.figures) for section in sections))}
 
 
-def _findings(tested: Outcome | None, draft: ModelDraft) -> tuple[list[Tile], list[Section]]:
-    """What the test items say of a model of this kind; nothing of an embedding."""
+def _tested(fitted: FittedModel, draft: ModelDraft) -> dict[str, Outcome]:
+    """What the model gives for the test items, for each output whose targets are known."""
+    if fitted.test_items is None:
+        return {}
+    given = targets_by_output(fitted.test_targets, draft.outputs)
+    targets = {output.name: targets_of(given[output.name], output) for output in draft.outputs}
+    if all(each is None for each in targets.values()):
+        return {}
+    # Several inputs are in the order in which Keras flattens a dict, as the draft's are.
+    items = Rows(*import_keras().tree.flatten(fitted.test_items))
+    predicted = outputs_of(
+        fitted.model, items, takes=draft.inputs, tile_items=_TEST_TILE_ITEMS
+    ).named(draft.outputs)
+    shown = items.only if len(draft.inputs) == 1 else None
+    found = {}
+    for output in draft.outputs:
+        truth = targets[output.name]
+        if truth is None:
+            continue
+        outputs = predicted[output.name].reshape(len(items), -1).astype(np.float32)
+        if output.kind not in THRESHOLD_KINDS or are_shares(outputs):
+            found[output.name] = Outcome(items=shown, targets=truth, outputs=outputs)
+    return found
+
+
+def _all_findings(material: ReportMaterial) -> tuple[list[Tile], list[Section]]:
+    """What the test items say of each output, in sections of its own where there are several."""
+    draft, tested = material.draft, material.tested
+    if len(draft.outputs) == 1:
+        return _findings(tested.get(draft.output.name), draft.output, draft)
+    tiles: list[Tile] = []
+    sections: list[Section] = []
+    for number, output in enumerate(draft.outputs, start=1):
+        of_output, findings = _findings(tested.get(output.name), output, draft)
+        name = short(output.name)
+        # The first one is the headline.
+        tiles += [replace(tile, label=f"{name}: {tile.label}") for tile in of_output[:1]]
+        sections += [section.of_output(number, name) for section in findings]
+    untested = [output for output in draft.outputs if output.name not in tested]
+    if untested:
+        sections.append(untested_section(untested))
+    return tiles, sections
+
+
+def _findings(
+    tested: Outcome | None, given: OutputTensor, draft: ModelDraft
+) -> tuple[list[Tile], list[Section]]:
+    """What the test items say of an output of this kind; nothing of an embedding."""
     if tested is None:
         return [], []
-    given = draft.output
-    targets, outputs = tested.targets, tested.outputs
-    items = tested.items
+    items, targets, outputs = tested.items, tested.targets, tested.outputs
     if items is not None and draft.input.image is not None:
         items = as_pixels(items)
     classes = list(given.classes or (BINARY_CLASSES if given.kind == "binary" else given.columns))
@@ -113,7 +153,10 @@ def _findings(tested: Outcome | None, draft: ModelDraft) -> tuple[list[Tile], li
     return [], []
 
 
-def _learned(given: OutputTensor) -> str:
+def _learned(outputs: Sequence[OutputTensor]) -> str:
+    if len(outputs) > 1:
+        return f"Gives {', '.join(short(output.name) for output in outputs)}"
+    (given,) = outputs
     classes = given.classes or given.columns
     phrases = {
         "probabilities": f"{len(classes):,} classes",

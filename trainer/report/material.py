@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ class ReportMaterial:
     layers: Sequence[LayerRow]
     #: Curves by name (`loss`, `val_accuracy`, …), one value per epoch.
     history: Mapping[str, Sequence[float]]
-    #: `None`: nothing was tested.
-    tested: Outcome | None = None
+    #: By the name of the output, where targets are known.
+    tested: Mapping[str, Outcome] = field(default_factory=dict)
     #: The epoch, from 1, whose weights the model has; `None`: the last.
     best_epoch: int | None = None
 
@@ -60,6 +60,26 @@ class ReportMaterial:
     def parameter_count(self) -> int:
         """Parameters of all layers."""
         return sum(layer.parameter_count for layer in self.layers)
+
+
+def targets_by_output(given: Any, outputs: Sequence[OutputTensor]) -> dict[str, Array | None]:
+    """The targets of each output, by its name; `None` where there are none.
+
+    Args:
+        given: As the model's loss takes them: an array of the only output, or arrays of several by
+            name or in their order.
+        outputs: What the model gives.
+    """
+    names = [output.name for output in outputs]
+    by_name: Mapping[str, Any] = {}
+    if isinstance(given, Mapping):
+        by_name = given
+    elif len(names) == 1:
+        by_name = {names[0]: given}
+    elif isinstance(given, list | tuple) and len(given) == len(names):
+        by_name = dict(zip(names, given, strict=True))
+    found = {name: by_name.get(name) for name in names}
+    return {name: None if each is None else np.asarray(each) for name, each in found.items()}
 
 
 def targets_of(given: Array | None, output: OutputTensor) -> Array | None:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fornada.errors import MissingExtraError
@@ -20,13 +20,29 @@ _NOTHING = "—"
 class Section:
     """A part of the page with its own heading."""
 
-    #: Fragment of its links, and name of its template.
+    #: Name of its template, and fragment of its links unless it is one of several.
     anchor: str
     title: str
     #: What the template shows.
     values: Mapping[str, object]
     #: PNG by file name: what is stored beside the page.
     figures: Mapping[str, bytes] = field(default_factory=dict)
+    #: Of the output, from 1, where the model gives several.
+    number: int | None = None
+
+    @property
+    def fragment(self) -> str:
+        """What links to it name."""
+        return self.anchor if self.number is None else f"{self.anchor}-{self.number}"
+
+    def of_output(self, number: int, name: str) -> "Section":
+        """The section, as that of one of several outputs."""
+        return replace(
+            self,
+            number=number,
+            title=f"{name}: {self.title}",
+            figures={f"output-{number}-{file}": png for file, png in self.figures.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +62,7 @@ def render(*, tiles: Sequence[Tile], sections: Sequence[Section], **values: obje
     """
     templates = _templates()
     bodies = {
-        section.anchor: templates.get_template(f"{section.anchor}.html").render(section.values)
+        section.fragment: templates.get_template(f"{section.anchor}.html").render(section.values)
         for section in sections
     }
     page: str = templates.get_template("page.html").render(

@@ -1,5 +1,8 @@
 """What a report says of any model: how it was trained, its layers, and its provenance."""
 
+from collections.abc import Sequence
+
+from fornada.tensors import OutputTensor
 from trainer.figures.curves import metric_curve, metric_names
 from trainer.report.material import ReportMaterial, train_item_counts
 from trainer.report.page import Section, shape
@@ -41,12 +44,21 @@ def network_section(material: ReportMaterial) -> Section:
     )
 
 
+def untested_section(outputs: Sequence[OutputTensor]) -> Section:
+    """The outputs of which nothing is known but what the model gives."""
+    return Section(
+        anchor="untested",
+        title="Other outputs",
+        values={"outputs": [(output.name, str(output)) for output in outputs]},
+    )
+
+
 def provenance_section(material: ReportMaterial) -> Section:
     """Data, parameters and versions: what it takes to train the same model again."""
     training = material.draft.training
     data = {"item": _item(material)}
-    if material.tested is not None:
-        data = {"test items": f"{len(material.tested.targets):,}", **data}
+    for outcome in list(material.tested.values())[:1]:
+        data = {"test items": f"{len(outcome.targets):,}", **data}
     for taken in material.draft.inputs:
         if taken.image is not None:
             data["images"] = str(taken.image)
@@ -79,14 +91,18 @@ def provenance_section(material: ReportMaterial) -> Section:
 
 def _item(material: ReportMaterial) -> str:
     """Shape and dtype of an item, or of each of its inputs."""
-    if material.tested is not None and (items := material.tested.items) is not None:
-        dtype = "string" if items.dtype.hasobject else items.dtype
-        return f"{shape(items.shape[1:])}, {dtype}"
+    for outcome in material.tested.values():
+        if (items := outcome.items) is not None:
+            return _shown(items.shape[1:], "string" if items.dtype.hasobject else str(items.dtype))
     takes = material.draft.inputs
-    each = [f"{shape(taken.shape)}, {taken.dtype}" for taken in takes]
+    each = [_shown(taken.shape, taken.dtype) for taken in takes]
     if len(takes) == 1:
         return each[0]
     return "; ".join(f"{taken.name}: {text}" for taken, text in zip(takes, each, strict=True))
+
+
+def _shown(sides: Sequence[int | None], dtype: str) -> str:
+    return "a text" if dtype == "string" and not sides else f"{shape(sides)}, {dtype}"
 
 
 def _file_part(metric: str) -> str:

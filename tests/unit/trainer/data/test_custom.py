@@ -137,7 +137,7 @@ def test_rows_of_another_length_than_the_classes_are_refused(tmp_path: Path) -> 
 
 
 def test_other_kinds_of_files_are_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no folder of images, \.npz file or table"):
+    with pytest.raises(UsageError, match=r"no folder of images or texts, \.npz file or table"):
         load_custom(tmp_path / "data.txt")
     arrays = _npz(tmp_path, x=np.ones((4, 2)), y=np.arange(4))
     with pytest.raises(UsageError, match="is not a folder of images; leave out --image-size"):

@@ -24,8 +24,8 @@ from ..keras_files import MAKERS
 
 _ROOT = Path(__file__).parents[4]
 _TILE_ITEMS = 16
-#: Those of one array; the others take columns of a table, as `tests/e2e/test_trained_tables.py`.
-_RECIPES = [name for name in RECIPES if not name.startswith("table")]
+#: Those of numbers in one array; `tests/e2e/test_trained_tables.py` has the others.
+_RECIPES = [name for name in RECIPES if name not in {"table", "table_regression", "texts"}]
 
 
 def _dataset(items: Any, *, outputs: int, kind: Any = "probabilities") -> Dataset:
@@ -223,6 +223,7 @@ def test_a_recipe_for_other_items_is_refused() -> None:
         (np.zeros((2, 9), np.int32), "vectors", r"vectors takes vectors .* int32 \[9\]"),
         (np.zeros((2, 9), np.float32), "regression", "predicts values, but made-up has classes"),
         (np.zeros((2, 9), np.float32), "table", r"columns of a table, and .* float32 \[9\]"),
+        (np.zeros((2, 9), np.float32), "texts", r"takes texts \(string \[\]\), .* float32 \[9\]"),
         ({"a": np.zeros((2, 1), np.float32)}, "vectors", r"columns of a table \(a\), not arrays"),
     ):
         with pytest.raises(UsageError, match=fact):
@@ -233,6 +234,8 @@ def test_custom_data_gets_the_recipe_for_its_items() -> None:
     for items, recipe in (
         (np.zeros((2, 13), np.float32), "vectors"),
         (np.zeros((2, 30), np.int32), "topics"),
+        (np.full(2, b"a text", object), "texts"),
+        ({"a": np.zeros((2, 1), np.float32)}, "table"),
         (np.zeros((2, 64, 64, 3), np.uint8), "cnn"),
         (np.zeros((2, 64, 64), np.uint8), "mlp"),
         (np.zeros((2, 64, 65), np.uint8), "photos"),

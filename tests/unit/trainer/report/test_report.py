@@ -116,13 +116,11 @@ def _material(
     }
     values |= changes
     tested = {name: values.pop(f"test_{name}") for name in ("items", "targets", "outputs")}
-    return ReportMaterial(**{"tested": Outcome(**tested)} | values)
+    return ReportMaterial(**{"tested": {"shapes": Outcome(**tested)}} | values)
 
 
 def _outputs() -> Any:
-    tested = _material().tested
-    assert tested is not None
-    return tested.outputs
+    return _material().tested["shapes"].outputs
 
 
 def _of_classes(classes: Iterable[str], *, items_each: int = 2, **changes: Any) -> ReportMaterial:
@@ -448,7 +446,7 @@ def test_several_values_are_told_apart() -> None:
 
 def test_an_embedding_has_its_training_and_no_quality() -> None:
     output = {"kind": "embedding", "classes": None}
-    material = dataclasses.replace(_material(output=output), tested=None)
+    material = dataclasses.replace(_material(output=output), tested={})
 
     page = _Page(report_files(material))
 
