@@ -107,7 +107,7 @@ class PredictionErrors(InputError, fault="item"):  # noqa: N818 - of several ite
         self, message: str, *, outputs: object = None, errors: Mapping[int, str] | None = None
     ) -> None:
         super().__init__(message)
-        #: float32 [items, outputs], NaN in the rows that failed.
+        #: What `predict` returns with `errors="nan"`.
         self.outputs = outputs
         #: Number of an item that failed -> why.
         self.errors = dict(errors or {})

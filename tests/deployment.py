@@ -98,7 +98,9 @@ class TinyModel:
         cls, *, seed: int, item_shape: list[int], tile_items: int = TILE_ITEMS
     ) -> "TinyModel":
         """Build it; the same seed gives the same weights."""
-        from model_store.engines import golden, keras_file, keras_predict, keras_setup  # noqa: PLC0415 - seconds
+        from model_store.engines import keras_file, keras_setup  # noqa: PLC0415 - seconds
+
+        from . import arrays  # noqa: PLC0415 - as above
 
         keras = keras_setup.import_keras()
         keras.utils.set_random_seed(seed)
@@ -111,13 +113,13 @@ class TinyModel:
                 keras.layers.Dense(len(CLASSES), activation="softmax"),
             ]
         )
-        compiled = keras_predict.compile_predict(
+        compiled = arrays.compile_predict(
             model, tile_items=tile_items, item_shape=item_shape, item_dtype="uint8"
         )
         return cls(
             item_shape=item_shape,
             artifact=keras_file.dump_model(model),
-            predict=lambda items: golden.predict_items(compiled, items, tile_items=tile_items),
+            predict=lambda items: arrays.predict_items(compiled, items, tile_items=tile_items),
         )
 
     def publish(

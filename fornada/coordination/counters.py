@@ -115,6 +115,9 @@ class JobCounters:
             status = "done"
         elif self._holder(shard, clocks, lease) not in {None, claim.attempt}:
             status = "leased"
+        if status == "leased":
+            # Its message is gone too: the shard is lost as soon as that lease runs out.
+            self.enqueued.pop(shard, None)
         if status != "begun":
             return Admission(status=status, attempts=0, at=at, counted=self.counted)
         if claim.attempt not in self.attempts[shard]:

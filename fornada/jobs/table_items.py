@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fornada.errors import InputError
+from fornada.formats.items import Array, fixed_bytes
 from fornada.formats.rows import size_bytes
 from fornada.formats.tables.arrow import arrow
 from fornada.formats.tables.binding import TableBinding, check_types, missing_column
@@ -28,42 +29,42 @@ def fetch_rows(manifest: JobManifest, shard: ShardInput, *, fetch: Fetch) -> Ite
         IntegrityError, ObjectNotFoundError: It has changed, or is gone.
         StoreError: The store cannot be reached.
     """
-    takes, binding = manifest.takes, _binding(manifest)
-    table = _opened(shard, fetch=fetch)
+    columns, errors = _read_rows(manifest, shard, fetch=fetch)
+    if shard.selected is not None:
+        positions = shard.positions
+        columns = [_selected(column, positions) for column in columns]
+        errors = {n: errors[at] for n, at in enumerate(positions) if at in errors}
+    bad = [ItemError(index=row, reason=errors[row]) for row in sorted(errors)]
+    return Items.of_columns(columns, takes=manifest.takes).without(bad)
+
+
+def _read_rows(
+    manifest: JobManifest, shard: ShardInput, *, fetch: Fetch
+) -> tuple[list[Column], dict[int, str]]:
+    """The shard's rows, up to the last that is selected; and row without an item -> why."""
+    takes, binding, table = manifest.takes, _binding(manifest), _opened(shard, fetch=fetch)
+    _check_size(fixed_bytes(takes) * shard.item_count, shard, table)
     model = str(manifest.model)
     check_types(table.column_types, binding, takes, model=model, where=table.where)
     parts: list[list[Column]] = [[] for _ in takes]
-    errors: list[ItemError] = []
+    errors: dict[int, str] = {}
     held_bytes = row_count = 0
     for batch in _batches(table, shard, binding.names):
         found = table_items(batch, binding, takes)
-        errors += [ItemError(index=row_count + n, reason=why) for n, why in found.errors.items()]
+        errors |= {row_count + row: why for row, why in found.errors.items()}
         row_count += batch.num_rows
         for part, column in zip(parts, found.columns, strict=True):
             part.append(column)
             held_bytes += sum(map(size_bytes, column if isinstance(column, list) else [column]))
-        if held_bytes > MAX_TABLE_BYTES:
-            raise InputError(
-                f"{table.where}: {shard.item_count} rows have over {MAX_TABLE_BYTES} bytes; write "
-                "smaller row groups"
-            )
-    columns = [_joined(part) for part in parts]
-    if shard.selected is None:
-        return Items.of_columns(columns, takes=takes).without(sorted(errors, key=_index))
-    positions = shard.positions
-    own = {error.index: error.reason for error in errors}
-    wanted = [
-        ItemError(index=n, reason=own[position])
-        for n, position in enumerate(positions)
-        if position in own
-    ]
-    chosen = [
-        [column[position] for position in positions]
-        if isinstance(column, list)
-        else column[np.asarray(positions)]
-        for column in columns
-    ]
-    return Items.of_columns(chosen, takes=takes).without(wanted)
+        _check_size(held_bytes, shard, table)
+    return [_joined(part) for part in parts], errors
+
+
+def _selected(column: Column, positions: Sequence[int]) -> Column:
+    if isinstance(column, list):
+        return [column[position] for position in positions]
+    rows: Array = column[np.asarray(positions)]
+    return rows
 
 
 def row_ids(manifest: JobManifest, shard: ShardInput, *, fetch: Fetch) -> list[str] | None:
@@ -98,6 +99,14 @@ def row_columns(shard: ShardInput, names: Sequence[str], *, fetch: Fetch) -> Any
     plain = [_without_dictionary(whole.column(name)) for name in names]
     rows = pa.table(plain, names=list(names))
     return rows if shard.selected is None else rows.take(list(shard.positions))
+
+
+def _check_size(size_bytes: int, shard: ShardInput, table: StoredParquet) -> None:
+    if size_bytes > MAX_TABLE_BYTES:
+        raise InputError(
+            f"{table.where}: {shard.item_count} rows have over {MAX_TABLE_BYTES} bytes; write "
+            "smaller row groups"
+        )
 
 
 def _binding(manifest: JobManifest) -> TableBinding:
@@ -160,7 +169,3 @@ def _joined(parts: Sequence[Column]) -> Column:
     if any(isinstance(part, list) for part in parts):
         return [item for part in parts for item in part]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _index(error: ItemError) -> int:
-    return error.index

@@ -61,11 +61,11 @@ def publish(
     outputs for its golden batch. With `test` it gets a report too (extra `train`).
 
     Args:
-        model: A fitted `keras.Model` of one input, and one number or vector per item.
+        model: A fitted `keras.Model`.
         name: The model's name in the store.
         history: What `model.fit` returned; by default that of the model's last `fit`.
         classes: A name for each class or value, two where one number says which of two; by default
-            they are numbered.
+            they are numbered. Of several outputs a mapping by name, as kind and threshold are.
         kind: What the output is: `probabilities`, `binary`, `multilabel`, `values`, `embedding` or
             `tensor`; by default what the last layers and the loss tell.
         threshold: Probability from which a class applies, for kinds `binary` and `multilabel`.

@@ -71,14 +71,16 @@ def submit(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Submit items as a job: images, rows of a table, vectors, texts or token sequences.
 
-    INPUT is an image, a Parquet, CSV, JSON lines or Arrow file, a .npy, .npz or IDX file, a .tar,
-    .tar.gz or .zip of images, a folder of those, a glob, or one s3://BUCKET/PREFIX whose objects,
-    .tar and .parquet too, are read in place. Other files in folders, globs and archives are left
-    out, and listed. A model's inputs take a table's columns of their names, or those of --column.
+    INPUT is an image, a Parquet, CSV, JSON lines or Arrow file, a .npy, .npz, .safetensors or IDX
+    file, a .tar, .tar.gz or .zip of images, a folder of those, a glob, or one s3://BUCKET/PREFIX
+    whose objects, .tar and .parquet too, are read in place. Other files in folders, globs and
+    archives are left out, and listed. A model's inputs take a table's columns of their names, or
+    those of --column.
 
     Images become items as the model's manifest says; --resize to --like change that for this job.
 
     Example: fornada submit photos/ --model fashion-mnist@prod --wait
+
     Example: fornada submit customers.parquet --model churn@prod --id-column customer
     """
     client = client_from_env()

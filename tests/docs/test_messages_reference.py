@@ -22,7 +22,7 @@ from safetensors.numpy import load
 from fornada import keys
 from fornada.commands.schemas import PUBLIC_RECORDS
 from fornada.coordination.redis import RedisCoordination
-from fornada.formats.items import Array
+from fornada.formats.rows import Rows
 from fornada.formats.tensor_file import to_tensor_file
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest, ShardInput
 from fornada.jobs.outcome import JobState, ShardOutcome
@@ -70,13 +70,13 @@ class TenthEach:
 
     engine, streams, calls_ahead, tile_items = "tenth each", 1, 0, 4
 
-    def rows_for(self, _item_shape: Sequence[int]) -> int:
+    def rows_for(self, _item_shapes: Sequence[Sequence[int]]) -> int:
         """Four, of any shape."""
         return self.tile_items
 
-    def predict_tile(self, tile: Array) -> Array:
+    def predict_tile(self, tile: Rows) -> Rows:
         """float32 [tile_items, 10]."""
-        return np.full((len(tile), len(CLASSES)), 0.1, np.float32)
+        return Rows(np.full((len(tile), len(CLASSES)), 0.1, np.float32))
 
 
 @pytest.fixture

@@ -38,7 +38,9 @@ from fornada.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
+from fornada.formats.rows import Rows
 from fornada.jobs.ids import with_content_id
+from fornada.jobs.items import Placed
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.shard_items import read_items
 from fornada.jobs.store import JobStore
@@ -107,8 +109,8 @@ class _Engine:
     def rows_for(self, _item_shape: Sequence[int]) -> int:
         return self.tile_items
 
-    def predict_tile(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        return predicted(tile)
+    def predict_tile(self, tile: Rows) -> Rows:
+        return Rows(predicted(tile.only))
 
 
 def predicted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -137,10 +139,10 @@ class _Isolated:
     ) -> None:
         pass
 
-    def predict(self, first: int, count: int) -> tuple[NDArray[np.float32], list[Any]]:
+    def predict(self, first: int, count: int) -> Placed:
         part = self._probabilities[first : first + count]
         failed = first + np.flatnonzero(np.isnan(part).any(axis=1))
-        return part, [ItemError(index=int(index), reason="it is bad") for index in failed]
+        return Placed([part], [ItemError(index=int(index), reason="it is bad") for index in failed])
 
 
 class _DecliningModels:
@@ -595,8 +597,8 @@ class ProtocolMachine(RuleBasedStateMachine):
             isolate=self._isolate,
         )
 
-    def _isolate(self, job_id: str, shard: int) -> Any:
-        return _Isolated(self._expected(self.jobs.manifest(job_id), shard))
+    def _isolate(self, manifest: JobManifest, shard: int) -> Any:
+        return _Isolated(self._expected(manifest, shard))
 
     def _reconciler(self, queue: str, holder: str) -> tuple[Port, Reconciler]:
         port, reconciler = self.reconcilers.get((queue, holder), (None, None))

@@ -115,6 +115,8 @@ class Batcher:
     def _run(self) -> None:
         while parts := self._next_parts():
             self._serve(parts)
+            # Until the next ones come, it would keep all rows of their callers.
+            del parts
 
     def _serve(self, parts: list[Part]) -> None:
         try:

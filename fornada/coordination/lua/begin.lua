@@ -6,7 +6,11 @@ local function begin(job, attempts, leases, done, ended, enqueued, shard, attemp
   if redis.call('EXISTS', ended) == 1 then return 'ended', 0 end
   if redis.call('GETBIT', done, shard) == 1 then return 'done', 0 end
   local holder = holder_of(redis.call('HGET', leases, shard), queue, lease_ms)
-  if holder and holder ~= attempt then return 'leased', 0 end
+  if holder and holder ~= attempt then
+    -- Its message is gone too: the shard is lost as soon as that lease runs out.
+    redis.call('ZREM', enqueued, shard)
+    return 'leased', 0
+  end
   local ids = redis.call('HGET', attempts, shard) or ''
   if not string.find(' ' .. ids, ' ' .. attempt .. ' ', 1, true) then
     ids = ids .. attempt .. ' '

@@ -16,6 +16,9 @@ from fornada.formats.tables.cells import Fitted, fitted_numbers, texts_of
 from fornada.formats.tensor_file import Column
 from fornada.tensors import InputTensor
 
+#: Of a reason, which has the names of columns and texts of cells.
+_REASON_CHARACTERS = 500
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableItems:
@@ -52,7 +55,9 @@ def table_items(
         cells = {name: _plain(batch.column(name)) for name in binding.columns[tensor.name]}
         columns.append(reader.column(cells, batch.num_rows))
         errors = {**reader.errors, **errors}
-    return TableItems(columns=columns, errors=errors)
+    return TableItems(
+        columns=columns, errors={row: why[:_REASON_CHARACTERS] for row, why in errors.items()}
+    )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -19,7 +19,8 @@ _TAIL_BYTES = 64 * 1024
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _END = struct.Struct("<I4s")
 _BUFFER_BYTES = 1024 * 1024
-_BATCH_ROWS = 4096
+#: Of a batch, in all of its columns.
+_BATCH_VALUES = 1024 * 1024
 #: Of an int64 or a double.
 _NUMBER_BYTES = 8
 
@@ -86,14 +87,15 @@ class StoredParquet:
             InputError: The file is damaged, or has other row groups, or they are too large.
         """
         self._load(names, row_groups)
+        leaves = self._leaves(names)
         with reading_table(self.where):
             texts = [
                 self._paths[leaf]
-                for leaf in self._leaves(names)
+                for leaf in leaves
                 if self._metadata.schema.column(leaf).physical_type == "BYTE_ARRAY"
             ]
             yield from self._opened(texts).iter_batches(
-                batch_size=_BATCH_ROWS,
+                batch_size=max(1, _BATCH_VALUES // max(1, len(leaves))),
                 row_groups=list(row_groups),
                 columns=list(names),
                 use_threads=False,

@@ -14,6 +14,7 @@ from fornada.formats.rows import Rows
 from fornada.tensors import InputTensor, takes
 from producer.inputs.data.conversion import (
     as_array,
+    in_cells,
     is_array_like,
     is_numbers,
     is_stored,
@@ -86,8 +87,21 @@ class ArrayReader:
             items = whole[np.newaxis] if self.is_one_item(whole.shape) else whole
             yield from self._cut(items, start, where=where)
 
-    def null(self, *, where: str) -> Iterator[ItemBlock]:
-        """An item whose values are null."""
+    def is_missing(self, value: Any) -> bool:
+        """Whether a part of a stream is an item that is null, or a sequence without elements."""
+        if value is None:
+            return True
+        if self.taken.shape != [None]:
+            return False
+        is_empty = isinstance(value, list | tuple) and not value
+        return is_empty or (is_array_like(value) and tuple(getattr(value, "shape", ())) == (0,))
+
+    def missing(self, value: object, *, where: str) -> Iterator[ItemBlock]:
+        """Such an item, which fails, unless null becomes the input's `fill`."""
+        if value is not None:
+            cells = in_cells([[]])
+            yield from ragged_blocks(cells, self.taken, model=self.model, first=0, where=where)
+            return
         nulls = np.full([1, *(side or 1 for side in self.taken.shape)], None)
         yield from self._cut(nulls, 0, where=where)
 

@@ -69,9 +69,11 @@ class OneInput:
         else:
             yield from self._stream(inputs, where=where)
 
-    def null(self, *, where: str) -> Iterator[Block]:
-        """An item that is null, and fails unless the input's `fill` makes it whole."""
-        return self.arrays.null(where=where)
+    def part(self, inputs: object, *, where: str) -> Iterator[Block]:
+        """The same of a part of a stream, which may be null or empty."""
+        if self.arrays.is_missing(inputs):
+            return self.arrays.missing(inputs, where=where)
+        return self.blocks(inputs, where=where)
 
     @property
     def _model(self) -> str:
@@ -127,6 +129,8 @@ class OneInput:
         if named is not None:
             ids, items = named
             yield from ids_for(self._element(items, where=where, labelled=labelled), ids, where)
+        elif element is not None and self.arrays.is_missing(element):
+            yield from self.arrays.missing(element, where=where)
         elif isinstance(element, ItemBlock):
             yield from self._own_block(element)
         elif isinstance(element, os.PathLike):
@@ -134,18 +138,19 @@ class OneInput:
         elif self._is_file(element):
             yield image_file(element, where=where)
         elif isinstance(element, Mapping):
-            name = self._column(element, where=where)
-            where = f"{where}[{name!r}]"
-            value = element[name]
-            if value is None:
-                yield from self.null(where=where)
-            else:
-                yield from self._element(value, where=where, labelled=labelled)
+            yield from self._row(element, where=where, labelled=labelled)
         elif self._are_parts(element):
             yield from self._parts(element, where=where, labelled=labelled)
         else:
             for block in self.arrays.blocks(element, where=where, column=self.column):
                 yield replace(block, rows=Rows(block.rows.only.copy()))
+
+    def _row(self, row: Mapping[Any, object], *, where: str, labelled: bool) -> Iterator[Block]:
+        name = self._column(row, where=where)
+        where, value = f"{where}[{name!r}]", row[name]
+        if value is None:
+            return self.arrays.missing(value, where=where)
+        return self._element(value, where=where, labelled=labelled)
 
     def _are_parts(self, element: object) -> bool:
         if not isinstance(element, tuple | list):

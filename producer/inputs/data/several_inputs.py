@@ -126,9 +126,8 @@ class SeveralInputs:
             taken = reader.arrays.taken
             here = f"{where}[{taken.name!r}]"
             value = values[taken.name]
-            is_null = value is None and not is_whole
-            blocks = reader.null(where=here) if is_null else reader.blocks(value, where=here)
-            items.append(InputItems(taken, blocks))
+            read = reader.blocks if is_whole else reader.part
+            items.append(InputItems(taken, read(value, where=here)))
         return zipped(items, where=where)
 
     def _own_block(self, block: ItemBlock) -> Iterator[ItemBlock]:

@@ -27,6 +27,8 @@ _BYTES = "tests/integration/worker/test_reproducible_bytes.py::test_"
 _FILES = "tests/unit/fornada/jobs/test_shard_files.py::test_"
 _ITEMS_OF_IMAGES = "tests/unit/fornada/formats/test_image_items.py::test_"
 _TAR = "tests/unit/fornada/formats/test_tar.py::test_"
+_TABLES = "tests/unit/fornada/jobs/test_table_items.py::test_"
+_STORED_TABLES = "tests/unit/producer/submitting/test_stored_tables.py::test_"
 _STORED = "tests/unit/producer/submitting/test_stored_sharding.py::test_"
 _RESULTS = "tests/unit/producer/test_results.py::test_"
 _ARCHIVES = "tests/faults/test_archives_fuzzed.py::test_"
@@ -158,8 +160,8 @@ MUTATIONS = (
     Mutation(
         name="one-data-key-a-shard",
         path="fornada/jobs/outcome_store.py",
-        old="key = keys.JobKeys(manifest.job_id).data(shard, attempt)",
-        new='key = keys.JobKeys(manifest.job_id).data(shard, "data")',
+        old="key = keys.JobKeys(manifest.job_id).data(shard, attempt, suffix)",
+        new='key = keys.JobKeys(manifest.job_id).data(shard, "data", suffix)',
         tests=(
             f"{_SERVICE}an_attempt_that_is_overtaken_leaves_the_committed_bytes_alone[conditional]",
             _MACHINE,
@@ -455,8 +457,8 @@ MUTATIONS = (
     Mutation(
         name="lease-ignored",
         path="fornada/coordination/lua/begin.lua",
-        old="  if holder and holder ~= attempt then return 'leased', 0 end\n",
-        new="",
+        old="  if holder and holder ~= attempt then\n",
+        new="  if false then\n",
         tests=(f"{_COORDINATION}a_shard_under_lease_is_not_begun_by_another[redis]",),
     ),
     Mutation(
@@ -793,8 +795,8 @@ MUTATIONS = (
     Mutation(
         name="outputs-not-checked",
         path="fornada/jobs/items.py",
-        old="bad = {**non_finite_rows(outputs), **failed} if output.finite else failed",
-        new="bad = failed",
+        old="bad = {**_non_finite(outputs, gives), **failed}",
+        new="bad = dict(failed)",
         tests=(f"{_SERVICE}nan_and_infinity_in_the_outputs_fail_their_items[conditional]",),
     ),
     Mutation(
@@ -815,6 +817,30 @@ MUTATIONS = (
             "tests/unit/worker/test_old_stores.py::test_open_jobs_are_resumed_and_end_by_the_old_rule[conditional]",
         ),
         raises="ValidationError",
+    ),
+    # Tables.
+    Mutation(
+        name="pages-of-a-table-believed",
+        path="fornada/formats/tables/parquet.py",
+        old="if claims.size_bytes > most_bytes or dictionary_count > most_bytes:",
+        new="if claims.size_bytes < 0:",
+        tests=(
+            f"{_TABLES}pages_that_claim_more_than_the_footer_are_refused_before_memory_is_taken",
+        ),
+    ),
+    Mutation(
+        name="bad-rows-count-from-their-batch",
+        path="fornada/jobs/table_items.py",
+        old="errors |= {row_count + row: why for row, why in found.errors.items()}",
+        new="errors |= found.errors",
+        tests=(f"{_TABLES}a_bad_row_of_a_later_batch_fails_alone",),
+    ),
+    Mutation(
+        name="parts-of-a-row-group-begin-alike",
+        path="producer/inputs/tables/stored.py",
+        old="first_row=first_row or None,",
+        new="first_row=None,",
+        tests=(f"{_STORED_TABLES}a_row_group_that_is_too_large_is_cut_by_its_rows_or_outputs",),
     ),
     # Photographs.
     Mutation(

@@ -131,6 +131,19 @@ def test_a_shard_under_lease_is_not_begun_by_another(coordination: Coordination)
     assert 1 == begin(coordination, "job", 0, "a").attempts
 
 
+def test_a_message_that_a_lease_turned_away_is_not_waited_for(coordination: Coordination) -> None:
+    coordination.register_small_jobs(
+        [SmallJob(job_id="job", shard_count=1)], queue="fornada", window=9
+    )
+    coordination.renew([Claim("job", 0, "forged")], lease_s=30)
+
+    assert "leased" == begin(coordination, "job", 0, "a", lease_s=30).status
+
+    assert {} == coordination.triage(["job"], patience_s=60).lost
+    let_pass(coordination, 30)
+    assert {"job": [0]} == coordination.triage(["job"], patience_s=60).lost
+
+
 def test_shards_and_jobs_do_not_share_leases(coordination: Coordination) -> None:
     begin(coordination, "job", 0, "a")
 

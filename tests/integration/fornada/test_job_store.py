@@ -25,9 +25,12 @@ from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.storage.s3.store import S3ObjectStore
 
+from ...arrays import giving
+
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SHA = "a" * 64
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
+GIVES = giving(2)
 
 
 #: What the kind of store does not matter to.
@@ -314,7 +317,7 @@ def test_a_cancel_request_is_kept_as_it_was_first_made(jobs: JobStore) -> None:
 @in_memory
 def test_data_is_read_back_and_a_change_is_noticed(jobs: JobStore) -> None:
     committed = outcome(jobs, 0)
-    np.testing.assert_array_equal(ROWS, jobs.data(committed))
+    np.testing.assert_array_equal(ROWS, jobs.outputs(committed, GIVES)[0])
 
     body = to_npy(ROWS)
     for changed, why in (
@@ -324,7 +327,7 @@ def test_data_is_read_back_and_a_change_is_noticed(jobs: JobStore) -> None:
     ):
         jobs.objects.put(committed.data.key, changed)
         with pytest.raises(IntegrityError, match=why):
-            jobs.data(committed)
+            jobs.outputs(committed, GIVES)
 
 
 @in_memory
@@ -336,7 +339,7 @@ def test_data_of_another_job_is_not_read(jobs: JobStore, where: dict[str, str]) 
     forged = held.model_copy(update={"data": held.data.model_copy(update=where)})
 
     with pytest.raises(IntegrityError, match="not below jobs/job/"):
-        jobs.data(forged)
+        jobs.outputs(forged, GIVES)
 
 
 @in_memory
@@ -345,13 +348,13 @@ def test_data_that_is_gone_is_named(jobs: JobStore) -> None:
     jobs.objects.delete(committed.data.key)
 
     with pytest.raises(ObjectNotFoundError, match=committed.data.key):
-        jobs.data(committed)
+        jobs.outputs(committed, GIVES)
 
 
 @in_memory
 def test_a_dead_outcome_has_no_data(jobs: JobStore) -> None:
     with pytest.raises(IntegrityError, match="dead and has no data"):
-        jobs.data(outcome(jobs, 0, status="dead"))
+        jobs.outputs(outcome(jobs, 0, status="dead"), GIVES)
 
 
 def test_an_object_of_others_is_known_by_its_etag(jobs: JobStore) -> None:

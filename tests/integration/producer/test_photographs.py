@@ -230,7 +230,7 @@ def test_commands_take_photographs_and_say_what_they_left_out(
     for arguments, why in (
         ((str(deployment.folder), "--strict"), "photos/README is of no known kind"),
         ((str(deployment.folder / "broken/empty.jpg"),), "empty.jpg is an empty file"),
-        ((str(deployment.folder / "labels.csv"),), "labels.csv is of no known kind"),
+        ((str(deployment.folder / "README"),), "README is of no known kind"),
     ):
         done = run(*submit, *arguments)
         assert (2, True) == (done.returncode, why in done.stderr), done.stderr

@@ -49,7 +49,9 @@ def test_unusual_keys_are_read_as_they_are(
     jobs = JobStore(objects=objects, prefixes=InputPrefixes.from_settings(settings))
     (shard,) = manifest.shards
     (group,) = read_items(manifest, shard, jobs=jobs).groups
-    read = dict(zip([ref.key for ref in shard.objects], group.rows[:, 0, 0].tolist(), strict=True))
+    read = dict(
+        zip([ref.key for ref in shard.objects], group.rows.only[:, 0, 0].tolist(), strict=True)
+    )
     assert numbers == read
 
 

@@ -147,7 +147,7 @@ def test_files_of_a_folder_and_objects_of_a_prefix_fail_alone(
     assert ["item,item_id,reason", 3] == [table[0], len(table)]
     done = deployment.run(*submit, "--strict")
     assert 2 == done.returncode
-    assert "labels.csv is of no known kind" in done.stderr
+    assert "labels.csv is not an image file" in done.stderr
 
 
 def test_objects_that_a_job_may_not_read_or_the_store_does_not_name_fail_alone(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pyarrow import parquet
 
 from fornada.errors import PredictionErrors
 from fornada.formats.images import decode_item
@@ -109,6 +111,13 @@ class _World:
         self.npy = folder / "rows.npy"
         np.save(self.npy, _rows())
         shared.objects.put("inputs/by-way-rows.npy", self.npy.read_bytes())
+        columns = {
+            "key": [f"C{row}" for row in range(_ROWS)],
+            **dict(zip("abcd", _rows().T, strict=True)),
+        }
+        self.table = folder / "rows.parquet"
+        parquet.write_table(pa.table(columns), self.table, row_group_size=3)
+        shared.objects.put("inputs/by-way-rows.parquet", self.table.read_bytes())
 
     def stored(self, prefix: str) -> StoredImages:
         return StoredImages(bucket=self.shared.settings.s3_bucket, prefix=prefix)
@@ -167,6 +176,21 @@ def test_a_bad_row_fails_alone_by_every_way(world: _World) -> None:
             lambda: [client.submit(world.stored("inputs/by-way-rows.npy"), model="rows")],
             _BAD_ROWS,
         ),
+        "table": (
+            lambda: [client.submit(world.table, model="rows", id_column="key")],
+            _BAD_ROWS,
+        ),
+        "stored table": (
+            lambda: [
+                client.submit(
+                    world.stored("inputs/by-way-rows.parquet"),
+                    model="rows",
+                    id_column="key",
+                    items_per_shard=4,
+                )
+            ],
+            _BAD_ROWS,
+        ),
     }
     submitted = {way: (submit(), bad) for way, (submit, bad) in ways.items()}
 
@@ -174,6 +198,12 @@ def test_a_bad_row_fails_alone_by_every_way(world: _World) -> None:
         for job in jobs:
             world.check_rows(_check(job, bad).probabilities)
 
+    # and a retry of rows of a stored table keeps their ids
+    ((stored,), _) = submitted["stored table"]
+    retry = client.retry_failed(stored.id)
+    assert "FAILED" == retry.wait(timeout_s=60).state
+    assert [f"C{row}" for row in _BAD_ROWS] == [item.item_id for item in retry.item_errors()]
+    assert 3 == len(stored.manifest.shards)
     # with many beside them
     job = client.submit(_rows(many), model="rows", items_per_shard=20_000)
     world.check_rows(_check(job, _BAD_ROWS).probabilities, many)

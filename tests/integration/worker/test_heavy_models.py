@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.engines import keras_setup
+from model_store.engines import keras_predict, keras_setup
 from producer.client import Client
 from producer.job_status import JobState
 
@@ -26,6 +26,10 @@ pytestmark = [
 _MB = 1e6
 #: 144 MB of weights.
 _WIDTH = 6000
+#: What the layers of a network and its graph take beside the weights (ADR 0021).
+_LAYERS_MB = 64
+#: A worker returns memory a few seconds after its last shard.
+_IDLE_WITHIN_S = 30.0
 #: What a script does that has imported Keras; it prints the seconds of processor time.
 _SCRIPT = """
 import sys, time
@@ -73,6 +77,47 @@ def test_a_large_model_takes_little_memory_to_publish_and_leaves_none(
     engine_mb, loaded_mb, dropped_mb = memory_mb
     assert engine_mb + 1.5 * size_mb > loaded_mb > engine_mb + 0.9 * size_mb
     assert 1.15 * engine_mb > dropped_mb
+
+
+@pytest.mark.parametrize("network", ["MobileNetV2", "EfficientNetB0", "ResNet50"])
+def test_a_network_takes_what_is_documented_and_leaves_nothing(
+    network: str,
+    deploy: Callable[..., Any],
+    tmp_path: Path,
+    wait_until: Callable[..., None],
+    request: pytest.FixtureRequest,
+) -> None:
+    # given a network in the store, and a fresh worker that has predicted with a small model
+    deployment, start = deploy(engine="keras", max_loaded_models=1, max_batch_size=None)
+    path = tmp_path / f"{network}.keras"
+    getattr(keras_setup.import_keras().applications, network)(weights=None).save(path)
+    _published(deployment.environ, path, "network")
+    size_mb = path.stat().st_size / _MB
+    times = 6 if size_mb * _MB <= keras_predict.MOST_CONSTANT_BYTES else 1.5
+    start()
+    _predict(deployment.client, "m", np.zeros((5, *ITEM_SHAPE), np.uint8))
+    (pid,) = deployment.worker_pids()
+    engine_mb = _resident_mb(pid)
+    images = np.zeros((40, 224, 224, 3), np.float32)
+    tell = request.config.get_terminal_writer().line
+
+    for _ in range(3):
+        # when it predicts with the network, in more than one thread
+        _predict(deployment.client, "network", images)
+
+        # then, idle, it has the model, its layers and its graph
+        most_mb = engine_mb + times * size_mb + _LAYERS_MB
+        wait_until(lambda most_mb=most_mb: most_mb > _resident_mb(pid), timeout_s=_IDLE_WITHIN_S)
+        loaded_mb = _resident_mb(pid)
+
+        # and next to nothing when the network is dropped, however often that happens
+        _predict(deployment.client, "m", np.zeros((5, *ITEM_SHAPE), np.uint8))
+        wait_until(lambda: 1.15 * engine_mb > _resident_mb(pid), timeout_s=_IDLE_WITHIN_S)
+        tell(
+            f"\n{network}, {size_mb:.0f} MB: engine {engine_mb:.0f}, loaded {loaded_mb:.0f}, "
+            f"dropped {_resident_mb(pid):.0f} MB"
+        )
+    assert [pid] == deployment.worker_pids()
 
 
 def test_the_first_result_of_a_network_takes_about_the_work_of_a_script(

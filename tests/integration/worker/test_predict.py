@@ -72,21 +72,23 @@ def test_what_is_no_call_is_dropped(shared: Any) -> None:
 
 
 def test_a_model_that_is_another_is_refused_as_in_a_job(shared: Any) -> None:
+    takes = shared.client.model("m").inputs
     pin = ModelPin(name="m", version=1, sha256="0" * 64)
 
     with pytest.raises(ModelRefusedError):
-        shared.client._calls.predict(_images(1), pin, timeout_s=_TIMEOUT_S)
+        shared.client._calls.predict([_images(1)], takes, pin, timeout_s=_TIMEOUT_S)
 
 
 def test_items_that_a_worker_finds_not_to_fit_do_no_harm_to_others(shared: Any) -> None:
-    pin = shared.client.model("m").pin
+    model = shared.client.model("m")
 
     with ThreadPoolExecutor(8) as pool:
         wrong = [
             pool.submit(
                 shared.client._calls.predict,
-                np.zeros((1, 9, 9), np.uint8),
-                pin,
+                [np.zeros((1, 9, 9), np.uint8)],
+                model.inputs,
+                model.pin,
                 timeout_s=_TIMEOUT_S,
             )
             for _ in range(4)

@@ -271,7 +271,7 @@ def test_a_reader_that_fails_on_and_on_waits_longer_and_says_so_once(
     calls = calls_on(channel)
     monkeypatch.setattr(calls, "_pause", waits_s.append)
 
-    assert (2, 1) == calls.predict(_ITEMS, _PIN, timeout_s=10).outputs.shape
+    assert (2, 1) == calls.predict([_ITEMS], _TAKES, _PIN, timeout_s=10).outputs.shape
     assert [0.2, 0.4, 0.8, 1.6, 3.0, 3.0] == waits_s
     assert 1 == caplog.messages.count("answers not read")
 

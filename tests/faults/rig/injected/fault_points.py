@@ -243,7 +243,7 @@ def _patch_predictor(module: Any, points: FaultPoints) -> None:
             points.die("poison-model")
 
     def predict_tile(_predictor: Any, tile: Any) -> None:
-        firsts = {row.tobytes() for row in tile[:, 0]}
+        firsts = {row.tobytes() for row in tile.arrays[0][:, 0]}
         if POISON in firsts:
             points.die("poison-item")
         if HANG in firsts:

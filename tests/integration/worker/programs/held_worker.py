@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import redis
 
+from fornada.formats.rows import Rows
 from fornada.queue.message import ShardMessage
 from fornada.settings import Settings
 from model_store.engines.artifact.work import Work
@@ -44,10 +45,10 @@ class _HeldPredictor:
         """Rows of every call."""
         return self.tile_items
 
-    def predict_tile(self, tile: np.ndarray) -> np.ndarray:
-        if tile.any():
+    def predict_tile(self, tile: Rows) -> Rows:
+        if tile.only.any():
             _hold("predict")
-        return np.zeros((len(tile), 1), np.float32)
+        return Rows(np.zeros((len(tile), 1), np.float32))
 
 
 class _HeldService(ShardService):

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fornada.errors import StoreUnavailableError
+from fornada.formats.rows import Rows
 from fornada.jobs.items import Items
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep.endings import Endings
@@ -270,13 +271,17 @@ class _Deployment:
         with cache.use(self._models.resolve(model).pin) as loaded:
             rows = self.items[model][positions]
             if model != "photos":
-                return loaded.batcher.predict(rows).outputs
+                outputs = loaded.batcher.predict(Rows(rows)).outputs
+                assert outputs is not None
+                return np.asarray(outputs.only)
             images = [np.asarray(Image.open(path)) for path in rows]
-            items = Items.of_singles(enumerate(images), tensor=loaded.manifest.input)
+            singles = [(n, Rows(image[np.newaxis])) for n, image in enumerate(images)]
+            items = Items.of_singles(singles, takes=loaded.manifest.inputs)
             predicted = loaded.batcher.predict_groups([group.rows for group in items.groups])
-            return items.placed(
-                predicted, output=loaded.manifest.output, item_count=len(positions)
-            )[0]
+            (column,), _ = items.placed(
+                predicted, gives=loaded.manifest.outputs, item_count=len(positions)
+            )
+            return np.asarray(column)
 
     def _items(self, model: str, positions: NDArray[np.int64]) -> Any:
         """Items, as a client takes them."""

@@ -35,9 +35,9 @@ TOKENS = InputTensor(name="tokens", dtype="int32", shape=[None])
 COLUMNS = {"vector": ["a", "b"], "text": ["text"], "tokens": ["tokens"]}
 
 
-def parquet(**options: object) -> bytes:
+def parquet(table: pa.Table = TABLE, **options: object) -> bytes:
     file = io.BytesIO()
-    pq.write_table(TABLE, file, row_group_size=3000, **options)
+    pq.write_table(table, file, row_group_size=3000, **options)
     return file.getvalue()
 
 
@@ -114,6 +114,18 @@ def test_rows_of_varying_length_are_groups_by_shape() -> None:
     assert [500, 500, 500] == [len(group.rows) for group in items.groups]
 
 
+def test_a_bad_row_of_a_later_batch_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_module, "_BATCH_VALUES", 2000)
+    numbers = [None if n == 4321 else n for n in range(COUNT)]
+    data = parquet(TABLE.set_column(1, "a", pa.array(numbers)))
+    ref = REF.model_copy(update={"size_bytes": len(data)})
+    shard = RUN.model_copy(update={"objects": [ref], "row_groups": [0, 3], "item_count": COUNT})
+
+    items = fetch_rows(manifest(VECTOR), shard, fetch=Store(data))
+
+    assert [(4321, "null in 'a'")] == [(error.index, error.reason) for error in items.errors]
+
+
 def test_a_table_with_other_rows_than_the_job_says_is_refused() -> None:
     job = manifest(VECTOR)
     for shard, why in (
@@ -157,6 +169,15 @@ def test_what_is_no_parquet_file_is_refused_before_it_is_parsed() -> None:
     ):
         with pytest.raises(InputError, match=why):
             StoredParquet(lambda at, n, d=data: d[at : at + n], size_bytes=len(data), where="t")
+
+
+def test_items_that_are_too_large_in_all_are_refused_before_they_are_read() -> None:
+    store = Store()
+
+    with pytest.raises(InputError, match="6000 rows have over 1073741824 bytes"):
+        fetch_rows(manifest(VECTOR.model_copy(update={"shape": [100_000]})), RUN, fetch=store)
+
+    assert store.read_bytes <= 64 * 1024
 
 
 def test_pages_that_claim_more_than_the_footer_are_refused_before_memory_is_taken() -> None:

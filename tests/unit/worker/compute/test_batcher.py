@@ -1,6 +1,7 @@
 """The batcher: fixed tiles, and each caller gets its own rows and errors."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
@@ -527,3 +528,15 @@ def test_a_lone_size_is_not_kept_waiting_by_full_tiles_of_another() -> None:
     # then it is predicted after the tiles that were full
     np.testing.assert_array_equal([[3, 1]], lone.outputs.only)
     assert [2, 2, 2, 2] == calls[:4]
+
+
+def test_an_idle_batcher_holds_no_rows_of_its_callers(
+    new_batcher: Callable[..., Batcher], wait_until: Callable[..., None]
+) -> None:
+    batcher, rows = new_batcher(), numbered(0, 3 * TILE)
+    gone = weakref.ref(rows)
+
+    batcher.predict(rows)
+    del rows
+
+    wait_until(lambda: gone() is None)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fornada.errors import InputError
+from fornada.tensors import InputTensor
 from producer.testing import in_memory_client
 
 BYTES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
@@ -49,6 +50,32 @@ def test_tensors_of_tensorflow_and_keras_go_in() -> None:
     ):
         with pytest.raises(InputError, match=why):
             vector_sums(tensor)
+
+
+def test_data_sets_of_mappings_go_in() -> None:
+    tf = pytest.importorskip("tensorflow")
+    takes = [
+        InputTensor(name="photo", dtype="uint8", shape=[2, 2]),
+        InputTensor(name="text", dtype="string", shape=[]),
+    ]
+    given = {"photo": BYTES, "text": ["a", "é", ""]}
+    client = in_memory_client(
+        model="m",
+        inputs=takes,
+        predict=lambda items: {
+            "sum": items["photo"].sum((1, 2), np.int64),
+            "length": np.array([len(text) for text in items["text"]]),
+        },
+    )
+    for data_set in (
+        tf.data.Dataset.from_tensor_slices(given),
+        tf.data.Dataset.from_tensor_slices((given, np.arange(3))).batch(2),
+    ):
+        outputs = client.submit(data_set, model="m").results().outputs
+        assert ([6, 22, 38], [1, 2, 0]) == (outputs["sum"].tolist(), outputs["length"].tolist())
+    nameless = tf.data.Dataset.from_tensor_slices((BYTES, given["text"]))
+    with pytest.raises(InputError, match=r"inputs\[0\] is tuple, .*; give a mapping"):
+        client.submit(nameless, model="m")
 
 
 def test_data_sets_of_tensorflow_and_keras_go_in() -> None:

@@ -211,6 +211,14 @@ def test_items_that_differ_in_shape_go_to_a_model_of_any_length() -> None:
     cells[:] = [np.array(row) for row in ragged]
     for make in (lambda: ragged, lambda: map(np.array, ragged), lambda: cells):
         assert [3.0, 3.0, 15.0, 24.0] == sums_both_ways(TOKENS, make)
+    for make in (
+        lambda: [[1, 2], [], [3]],
+        lambda: iter([[1, 2], [], [3]]),
+        lambda: map(np.array, [[1, 2], [], [3]]),
+        lambda: [{"inputs": [1, 2]}, {"inputs": None}, {"inputs": [3]}],
+    ):
+        first, second, third = sums_both_ways(TOKENS, make)
+        assert (3.0, 3.0, True) == (first, third, bool(np.isnan(second)))
     job = TOKENS.submit(ragged, model="m")
     assert [("safetensors", 4)] == [(s.format, s.item_count) for s in job.manifest.shards]
     assert "inputs[1]: an item of shape (2,), but m:1 takes (3,)" in refusal(
