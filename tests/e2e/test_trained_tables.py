@@ -8,6 +8,7 @@ import pytest
 
 from model_store.safety.trust import Trust
 from model_store.store import ModelStore
+from producer import Client
 from trainer import job
 from trainer.data.custom import load_custom
 from trainer.data.table import TableOptions
@@ -48,7 +49,7 @@ def test_a_table_is_scored_by_the_model_that_learned_from_it(
         models=ModelStore(
             objects=live.objects, trust=Trust.from_settings(live.settings), open_wall=no_wall
         ),
-        plan=TrainingPlan(epochs=12, learning_rate=0.01),
+        plan=TrainingPlan(epochs=8, learning_rate=0.01),
         promote="prod",
     )
     assert [
@@ -129,4 +130,8 @@ def test_texts_are_scored_by_the_model_that_learned_from_them(
         rows = list(csv.DictReader(file))
     right = [row["item_id"].startswith(row["label"]) for row in rows]
     assert (_TEXTS, True) == (len(rows), np.mean(right) > 0.95)
+    with Client.from_settings(live.settings) as client:
+        listed = client.submit(["a great lovely film", "awful, dull"], model="reviews@prod")
+        listed.wait(timeout_s=60)
+        assert ["good", "bad"] == listed.results().labels
     assert b"a text" in live.objects.get(manifest.files["report.html"].key).data

@@ -141,7 +141,8 @@ def train(  # noqa: PLR0917 - click passes options by name
 ) -> None:
     """Train a model and publish it as the next version.
 
-    PATH is custom data: a CSV or Parquet file with --target, a folder of images, or a .npz file.
+    PATH is custom data: a CSV or Parquet file with --target, a folder of images or of texts, or a
+    .npz file.
     Optimizers, losses and metrics have Keras's names.
 
     Example: fornada train customers.csv --target churned --name churn --promote prod

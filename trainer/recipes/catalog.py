@@ -84,7 +84,7 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(name="texts", build=texts.texts, epochs=20, batch_size=32),
         Recipe(name="table", build=tables.table, epochs=30, batch_size=32),
         Recipe(
-            name="table_regression", build=tables.table, of_values=True, epochs=100, batch_size=32
+            name="table_regression", build=tables.table, of_values=True, epochs=30, batch_size=32
         ),
     )
 }

@@ -16,8 +16,8 @@ _BATCH_ROWS = 1024
 def table(dataset: Dataset, activation: str | None) -> Any:
     """Two hidden layers over columns: numbers are standardised, texts looked up.
 
-    Mean, variance and vocabulary of each column are those of the training rows. The model takes
-    each column by its name, raw.
+    Mean, variance and vocabulary of each column are those of the training rows, and so are mean and
+    deviation of values. The model takes each column by its name, raw.
 
     Raises:
         UsageError: Items are not the columns of a table.
@@ -45,10 +45,18 @@ def table(dataset: Dataset, activation: str | None) -> Any:
     for number in (1, 2):
         hidden = layers.Dense(64, activation="relu", name=_free(f"hidden{number}", columns))
         found = hidden(found)
-    name = _free("values" if dataset.kind == "values" else "probabilities", columns)
-    outputs = layers.Dense(dataset.output_count, activation=activation, name=name)(found)
+    if dataset.kind == "values":
+        # So that salaries are learned in as few epochs as shares.
+        targets = dataset.train_targets
+        found = layers.Dense(dataset.output_count, name=_free("scaled", columns))(found)
+        outputs = layers.Rescaling(
+            float(targets.std()) or 1.0, offset=float(targets.mean()), name=_free("values", columns)
+        )
+    else:
+        name = _free("probabilities", columns)
+        outputs = layers.Dense(dataset.output_count, activation=activation, name=name)
     # A plain dict, as Keras is given one: it takes its own for another structure.
-    return keras.Model(dict(features.get_inputs()), outputs, name="table")
+    return keras.Model(dict(features.get_inputs()), outputs(found), name="table")
 
 
 def _free(name: str, taken: Collection[str]) -> str:

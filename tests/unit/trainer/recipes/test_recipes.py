@@ -14,6 +14,7 @@ import pytest
 from fornada.errors import UsageError
 from fornada.formats.items import Array
 from model_store.engines import keras_file
+from model_store.engines.keras_predict import as_fed
 from trainer.data.catalog import load_dataset
 from trainer.data.dataset import Dataset
 from trainer.recipes.catalog import RECIPES, build_model, default_recipe
@@ -158,6 +159,36 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others() -> None:
 
         assert first == again, recipe
         assert first != other, recipe
+
+
+@pytest.mark.slow
+def test_salaries_of_a_table_are_learned_as_soon_as_shares() -> None:
+    # given columns with names of layers
+    rng = np.random.default_rng(0)
+    years, level = rng.uniform(0, 40, 400), rng.choice([b"a", b"b"], 400)
+    columns = {
+        "hidden1": years.astype(np.float32)[:, None],
+        "values": level.astype(object)[:, None],
+    }
+    salaries = (30_000 + 1500 * years + 20_000 * (level == b"a")).astype(np.float32)
+    for targets in (salaries, salaries / 100_000):
+        dataset = Dataset(
+            name="made-up",
+            kind="values",
+            train_items=columns,
+            train_targets=targets,
+            test_items=columns,
+            test_targets=targets,
+            classes=["salary"],
+        )
+
+        model = build_model(default_recipe(dataset), dataset, seed=0)
+        compile_model(model, TrainingPlan().filled(RECIPES["table_regression"], "values"))
+        fed = as_fed(columns)
+        model.fit(fed, targets, epochs=20, batch_size=32, verbose=0)
+
+        errors = np.abs(model.predict(fed, verbose=0)[:, 0] - targets)
+        assert float(errors.mean()) < targets.std() / 10
 
 
 def test_every_recipe_is_stored_without_custom_code_and_predicts_as_in_keras(
