@@ -148,7 +148,7 @@ _BAD_FILES = [
     ("shape.npy", ["items of shape (28, 28)", "(8, 8)", "before you submit"]),
     ("nan.npy", ["item 1: NaN or infinity among its values", "leave out such items"]),
     ("truncated.npy", ["claims 384 bytes", "has 334", "write it again"]),
-    ("words.npy", ["no known kind", ".npy, .npz, IDX"]),
+    ("words.npy", ["no known kind", ".npy, .npz, .safetensors"]),
     ("pickle.npz", ["Python objects, which are never loaded", "plain array"]),
     ("flipped.png", ["broken PNG", "save it again"]),
     ("size.png", ["5x4 pixels", "takes 8x8", "resize before you submit"]),

@@ -157,7 +157,7 @@ def test_doctor_finds_nothing_to_mend(live: Any) -> None:
     assert {"ok"} == {finding["status"] for finding in findings}, findings
     found = [finding["check"] for finding in findings]
     assert ["settings", "inputs", "broker", "workers", "store", "conditional writes"] == found[:6]
-    assert ["cores", "model", "threads"] == found[-3:]
+    assert ["cores", "images", "model", "threads"] == found[-4:]
     assert "digits:1 loads and predicts" in findings[-2]["detail"]
 
 

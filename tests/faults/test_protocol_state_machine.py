@@ -759,8 +759,8 @@ class ProtocolMachine(RuleBasedStateMachine):
             return np.full((1, 1, 3), np.nan, np.float32)
         (group,) = items.groups
         known = {row.tobytes() for row in images_of(JOBS[0], 4)}
-        assert {row.tobytes() for row in group.rows} <= known
-        return group.rows
+        assert {row.tobytes() for row in group.rows.only} <= known
+        return group.rows.only
 
     def _expected(self, manifest: JobManifest, shard: int) -> NDArray[np.float32]:
         first = sum(spec.item_count for spec in manifest.shards[:shard])
