@@ -108,6 +108,8 @@ def _said(manifest: ModelManifest, replaced: dict[str, str], *, promoted: str | 
         f"it gives {tensor.name}: {tensor}; override with --output {tensor.name}=KIND"
         for tensor in manifest.outputs
     ]
+    if any(taken.dtype == "string" for taken in manifest.inputs):
+        lines.append("it takes text, which the engine keras computes, and openvino cannot")
     if promoted is not None:
         lines.append(f"{manifest.name}@{promoted} points at it")
     return lines

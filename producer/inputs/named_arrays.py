@@ -58,7 +58,7 @@ def _check_names(
         has = f"has {', '.join(map(repr, others[:10]))}, which is none of them" if others else ""
         raise InputError(
             f"{where} {' and '.join(filter(None, [lacks, has]))}; {signature.model} takes "
-            f"{signature.names}"
+            f"{signature.names}: give arrays of these names, and no other"
         )
 
 

@@ -71,17 +71,11 @@ def compile_predict(
     rows of its tile nor on `streams`.
 
     Raises:
-        ModelRefusedError: OpenVINO lacks what a layer needs, the model takes text or no such items,
+        ModelRefusedError: OpenVINO lacks what a layer needs, the model does not take such items,
             or it has other outputs.
     """
     rows = None if any(tensor.is_open for tensor in takes) else tile_items
     taken = call_text(takes, rows)
-    text = next((tensor.name for tensor in takes if tensor.dtype == "string"), None)
-    if text is not None:
-        raise ModelRefusedError(
-            f"the model takes text in its input {text!r}, which OpenVINO cannot compute; predict "
-            "it with FORNADA_ENGINE=keras"
-        )
     try:
         with memory_errors():
             graph, checks_indices = _graph(model, takes, gives, rows=rows)
@@ -269,6 +263,13 @@ class OpenVINOEngine:
         allowed_objects: Collection[str],
     ) -> EngineModel:
         """Load a model; it is compiled to one graph per size."""
+        # Keras on OpenVINO fails over the layers that read text, in words of its own.
+        text = next((tensor.name for tensor in takes if tensor.dtype == "string"), None)
+        if text is not None:
+            raise ModelRefusedError(
+                f"{where} takes text in its input {text!r}, which OpenVINO cannot compute; predict "
+                "it with FORNADA_ENGINE=keras"
+            )
         model = load_model(
             artifact,
             where=where,

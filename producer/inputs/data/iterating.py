@@ -16,6 +16,8 @@ from producer.inputs.data.conversion import (
 )
 from producer.inputs.data.item_ids import as_item_ids
 
+#: What there is instead of the first of no elements.
+NOTHING = object()
 WHAT_IS_TAKEN = "give an array of items, or an iterable of arrays"
 
 _TENSORFLOW = ("tensorflow.python.data.ops.dataset_ops", "DatasetV2")
@@ -104,7 +106,7 @@ def with_ids(element: Any, *, of_text: bool = False, where: str) -> tuple[list[s
     if not isinstance(element, tuple) or len(element) != 2:  # noqa: PLR2004 - a pair
         return None
     first, second = element
-    if of_text and not _is_text(second):
+    if of_text and second is not None and not _is_text(second):
         return None
     ids: object = None
     is_one = isinstance(first, str | bytes | UUID)

@@ -15,6 +15,7 @@ from producer.inputs.data.conversion import as_array, is_texts
 from producer.inputs.data.frames import is_frame
 from producer.inputs.data.item_ids import as_item_ids, other_count, with_item_ids
 from producer.inputs.data.iterating import (
+    NOTHING,
     WHAT_IS_TAKEN,
     elements_of,
     is_labelled,
@@ -96,15 +97,15 @@ class OneInput:
     def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
         labelled = is_labelled(inputs)
         elements = elements_of(inputs, where=where)
-        first = next(elements, None)
-        elements = elements if first is None else chain([first], elements)
+        first = next(elements, NOTHING)
+        elements = elements if first is NOTHING else chain([first], elements)
         if isinstance(first, os.PathLike):
             yield from self._files(LocalFiles(paths=list(paths_among(elements, where=where))))
             return
         texts: list[object] = []
         number = -1
         for number, element in enumerate(elements):
-            if isinstance(element, str | bytes) and self.arrays.takes_text_alone:
+            if isinstance(element, str | bytes | None) and self.arrays.takes_text_alone:
                 texts.append(element)
                 if len(texts) < _TEXTS_AT_A_TIME:
                     continue
@@ -129,7 +130,7 @@ class OneInput:
         if named is not None:
             ids, items = named
             yield from ids_for(self._element(items, where=where, labelled=labelled), ids, where)
-        elif element is not None and self.arrays.is_missing(element):
+        elif (of_text or element is not None) and self.arrays.is_missing(element):
             yield from self.arrays.missing(element, where=where)
         elif isinstance(element, ItemBlock):
             yield from self._own_block(element)

@@ -11,6 +11,7 @@ from fornada.formats.rows import Rows
 from producer.inputs.data.conversion import is_array_like, is_numbers, type_name
 from producer.inputs.data.frames import check_columns, frame_of, is_frame
 from producer.inputs.data.iterating import (
+    NOTHING,
     elements_of,
     is_labelled,
     listed_names,
@@ -62,8 +63,8 @@ class SeveralInputs:
     def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
         labelled = is_labelled(inputs)
         elements = elements_of(inputs, where=where)
-        first = next(elements, None)
-        elements = elements if first is None else chain([first], elements)
+        first = next(elements, NOTHING)
+        elements = elements if first is NOTHING else chain([first], elements)
         if isinstance(first, os.PathLike):
             yield from self._files(LocalFiles(paths=list(paths_among(elements, where=where))))
             return
@@ -114,7 +115,7 @@ class SeveralInputs:
             has = f"has {listed_names(others)}, which is none of them" if others else ""
             raise InputError(
                 f"{where} {' and '.join(filter(None, [lacks, has]))}; {self.signature.model} "
-                f"takes {self.signature.names}"
+                f"takes {self.signature.names}: give what is under these names, and no other"
             )
         return {name: given[column] for name, column in self.columns.items()}
 

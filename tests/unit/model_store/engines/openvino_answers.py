@@ -33,6 +33,8 @@ def main() -> None:
     answers["wrong tile"] = _refusal(lambda: _predict(folder / "mlp.keras")(np.zeros((7, 4, 4))))
     answers["wrong shape"] = _refusal(lambda: _predict(folder / "mlp.keras", item_shape=(5, 5)))
     answers["tokens"] = _of_tokens(folder / "of any length.keras")
+    answers["several"] = _of_several(folder / "several" / "model.keras")
+    answers["text"] = _of_text(folder / "mlp.keras")
     answers["too small"] = _of_sides(folder / "of any size.keras")
     answers["no bfloat16"] = _without_bfloat16()
     answers["imported"] = sorted(
@@ -94,6 +96,49 @@ def _of_model(path: Path) -> dict[str, Any]:
             for of_caller in _for_many_callers(some, items)
         ),
     }
+
+
+def _of_several(path: Path) -> dict[str, Any]:
+    """How far the outputs of a model of several are from TensorFlow's, and their dtypes."""
+    with np.load(path.with_suffix(".npz")) as arrays:
+        given = dict(arrays)
+    takes = [
+        InputTensor(name=name, dtype=str(given[name].dtype), shape=list(given[name].shape[1:]))
+        for name in ("photo", "words")
+    ]
+    gives = [
+        OutputTensor(name=name, dtype=str(array.dtype), shape=list(array.shape[1:]), kind="tensor")
+        for name, array in given.items()
+        if name not in {"photo", "words"}
+    ]
+    predict = engine.compile_predict(
+        load_model(path.read_bytes(), where="several", backend="openvino"),
+        tile_items=_TILE_ITEMS,
+        takes=takes,
+        gives=gives,
+        streams=2,
+        precision="float32",
+    )
+    items = Rows.of(given, takes)
+    found = golden.predict_items(predict, items, tile_items=_TILE_ITEMS).named(gives)
+    words = given["words"].copy()
+    words[0, 0] = 10
+    return {
+        "differences": {
+            name: float(np.max(np.abs(array.astype(float) - given[name])))
+            for name, array in found.items()
+        },
+        "dtypes": {name: str(array.dtype) for name, array in found.items()},
+        "outside of the table": _refusal(lambda: predict(Rows(given["photo"], words))),
+    }
+
+
+def _of_text(path: Path) -> str:
+    loaded = engine.OpenVINOEngine(threads=1, precision="float32")
+    text = InputTensor(name="text", dtype="string", shape=[])
+    return _refusal(
+        lambda: loaded.load(path, where="m:1", takes=[text], gives=[], allowed_objects=())
+    )
 
 
 def _of_tokens(path: Path) -> dict[str, str]:

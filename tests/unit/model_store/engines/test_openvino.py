@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -154,6 +155,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     keras.utils.set_random_seed(1)
     for name, build in _MODELS.items():
         _write(folder / name, build(keras))
+    _write_several(folder / "several", keras)
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("openvino_answers.py")), str(folder)],
         env={**_environ(), "PYTHONPATH": str(_ROOT)},
@@ -169,6 +171,28 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+
+
+def _write_several(folder: Path, keras: Any) -> None:
+    """A model of a photograph and words that gives a mask, classes and a whole number."""
+    folder.mkdir()
+    layers, ops = keras.layers, keras.ops
+    photo = keras.Input((8, 8, 3), dtype="uint8", name="photo")
+    words = keras.Input((4,), dtype="int32", name="words")
+    mask = layers.Conv2D(2, 3, padding="same", activation="softmax")(layers.Rescaling(1 / 9)(photo))
+    read = layers.GlobalAveragePooling1D()(layers.Embedding(10, 4)(words))
+    both = layers.Concatenate()([layers.GlobalAveragePooling2D()(mask), read])
+    kind = layers.Dense(3, activation="softmax")(both)
+    outputs = {"mask": mask, "kind": kind, "likeliest": ops.argmax(kind, axis=-1)}
+    model = keras.Model({"photo": photo, "words": words}, outputs)
+    rng = np.random.default_rng(2)
+    given = {
+        "photo": rng.integers(0, 10, (_ITEMS, 8, 8, 3)).astype(np.uint8),
+        "words": rng.integers(0, 10, (_ITEMS, 4)).astype(np.int32),
+    }
+    given_back = {name: np.asarray(array) for name, array in model(given).items()}
+    (folder / "model.keras").write_bytes(keras_file.dump_model(model))
+    np.savez(folder / "model.npz", **given, **dict(sorted(given_back.items())))
 
 
 def _write(path: Path, model: Any) -> None:
@@ -265,3 +289,16 @@ def test_a_process_whose_keras_runs_on_tensorflow_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="Keras already runs on tensorflow in this process"):
         keras_setup.import_keras("openvino")
+
+
+def test_several_inputs_and_outputs_are_those_of_tensorflow(answers: dict[str, Any]) -> None:
+    several = answers["several"]
+
+    assert {"mask", "kind", "likeliest"} == several["differences"].keys()
+    assert all(difference <= 1e-5 for difference in several["differences"].values())
+    assert {"mask": "float32", "kind": "float32", "likeliest": "int32"} == several["dtypes"]
+    assert "outside of its table" in several["outside of the table"]
+
+
+def test_text_is_refused_before_keras_fails_over_it(answers: dict[str, Any]) -> None:
+    assert re.search("m:1 takes text in its input 'text'.* FORNADA_ENGINE=keras", answers["text"])

@@ -67,7 +67,13 @@ def test_texts_of_all_kinds_go_in(shape: list[int | None], tmp_path: Path) -> No
         ]:
             assert [6, 4, 3, 0] == lengths(client, make)
         assert [6] == lengths(client, lambda: TEXTS[0])
-        assert [2, None] == lengths(client, lambda: [{"text": "ok"}, {"text": None}])
+        for make in [
+            lambda: [{"text": "ok"}, {"text": None}],
+            lambda: iter(["ok", None]),
+            lambda: iter([("a", "ok"), ("b", None)]),
+        ]:
+            assert [2, None] == lengths(client, make)
+        assert [None, 2] == lengths(client, lambda: iter([None, "ok"]))
         assert (
             list("abcd")
             == client.submit(zip("abcd", TEXTS, strict=True), model="m").results().item_ids
