@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fornada.tensors import InputTensor
+from fornada.formats.rows import Rows
 from model_store.engines import trial
 from model_store.engines.artifact.work import TILES, Work
 from model_store.engines.interface import EngineModel
-from model_store.testing import draft_for_test
 from model_store.wall.messages import Check
+
+from ....arrays import giving, taking
 
 _LIGHT = Work(multiplications=10, weight_bytes=10, output_bytes=8, operation_count=1)
 _HEAVY = Work(multiplications=10**9, weight_bytes=10**7, output_bytes=10**6, operation_count=99)
@@ -34,12 +35,13 @@ def calls_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
         most_items: int = 10**6,
         item_shape: tuple[int | None, ...] = (5,),
     ) -> list[int]:
-        def predict(rows: np.ndarray) -> np.ndarray:
+        def predict(given: Rows) -> Rows:
+            rows = given.only
             if len(rows) > most_items:
                 raise MemoryError
             # Items of a golden batch, over and over; or zeros in place of those that it lacks.
             assert {0.0, 1.0} >= set(np.unique(rows))
-            return np.ones((len(rows), 2), np.float32)
+            return Rows(np.ones((len(rows), 2), np.float32))
 
         model = EngineModel(compile=lambda _items: predict, work=work)
         engine: Any = SimpleNamespace(
@@ -50,7 +52,8 @@ def calls_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
             where="m",
             allowed_objects=[],
             engine="fake",
-            input=_input(item_shape),
+            inputs=taking(item_shape),
+            outputs=giving(2),
             golden_inputs=str(tmp_path / "inputs.npy"),
             golden_outputs=str(tmp_path / "outputs.npy"),
             tile_items=tile_items,
@@ -58,11 +61,6 @@ def calls_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., l
         return [call.tile_items for call in trial.check(request, engine).calls]
 
     return calls_of
-
-
-def _input(item_shape: tuple[int | None, ...]) -> InputTensor:
-    draft = draft_for_test(item_shape=[5], item_dtype="float32", classes=["a", "b"])
-    return draft.input.model_copy(update={"shape": list(item_shape)})
 
 
 def test_light_models_are_called_with_more_and_more_rows(
