@@ -28,6 +28,12 @@ def pytest_configure() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is there by now out of collections, which loads of models ask for."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDeployment:
     """Distribute tests by the deployment that they share."""
     return ByDeployment(config, log)

@@ -44,6 +44,7 @@ def test_fashion_mnist_from_the_cache_goes_all_the_way(tmp_path: Path) -> None:
     assert {} == left_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_cache_and_network_it_goes_on_with_digits(tmp_path: Path) -> None:
     done = _demo(tmp_path, "--workers", "1")
 

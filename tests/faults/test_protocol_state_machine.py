@@ -846,7 +846,7 @@ def run_machine(
 def test_nothing_is_lost_and_nothing_counts_twice_whatever_happens(
     run_machine: Callable[[int], None],
 ) -> None:
-    run_machine(40)
+    run_machine(25)
 
 
 @pytest.mark.slow
