@@ -149,13 +149,14 @@ def test_two_versions_of_a_regression_are_compared_by_their_values(
     found = live.answer(*compare, "--input", str(tmp_path / "items.npy"))
     text = live.run(*compare, "--input", str(tmp_path / "items.npy")).stdout
 
+    (output,) = found["outputs"]
     assert ("values", _ITEMS, [], []) == (
-        found["kind"],
-        found["items"],
-        found["flips"],
-        found["classes"],
+        output["kind"],
+        output["items"],
+        output["flips"],
+        output["classes"],
     )
-    (price,) = found["values"]
+    (price,) = output["values"]
     first = float(kinds["prices"].expected.mean())
     assert ("price_k_usd", pytest.approx(first, abs=1e-4)) == (price["name"], price["mean_first"])
     assert 0 < price["mean_change"] <= price["largest_change"]
