@@ -32,7 +32,7 @@ bench-scale: $(VENV)/.dev  ## Measure what a shard costs, and how workers scale
 
 soak: $(VENV)/.dev  ## Break the real servers for minutes, and the protocol at length
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -m 'soak or not soak' --timeout 1800 tests/faults tests/integration/worker \
-		tests/integration/model_store/test_applications.py
+		tests/integration/model_store/test_applications.py tests/integration/model_store/test_hostile_models.py
 
 mutation-check: $(VENV)/.dev  ## Check that tests fail when the protocol is broken
 	$(BIN)/python tests/faults/mutation/mutation_check.py
