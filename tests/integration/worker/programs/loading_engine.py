@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fornada.formats.rows import Rows
 from model_store.engines import keras_file, keras_setup
 from model_store.engines.keras import KerasEngine
 from model_store.testing import draft_for_test
@@ -33,9 +34,11 @@ def main() -> None:
 def _load(engine: KerasEngine, artifact: Path, *, times: int) -> None:
     draft = draft_for_test(item_shape=_ITEM_SHAPE, item_dtype="float32", classes=list("abcd"))
     for _ in range(times):
-        model = engine.load(artifact, where="m", takes=draft.input, allowed_objects=())
+        model = engine.load(
+            artifact, where="m", takes=draft.inputs, gives=draft.outputs, allowed_objects=()
+        )
         for tile_items in _TILES:
-            model.compile(tile_items)(np.zeros((tile_items, *_ITEM_SHAPE), np.float32))
+            model.compile(tile_items)(Rows(np.zeros((tile_items, *_ITEM_SHAPE), np.float32)))
         del model
         gc.collect()
 
