@@ -243,7 +243,7 @@ class TileChoice:
         return None if found is None else found.tile_items
 
     def chooser(self, most_items: int | None) -> ChooseTile:
-        """Chooses among calls with at most so many rows; `None`: any number."""
+        """Return what chooses a tile of at most `most_items` rows; `None` sets no limit."""
         fixed_items = self._fixed_items
         if fixed_items is not None:
             return lambda _manifest, _compile_for, _work: fixed_items

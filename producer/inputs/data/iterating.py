@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from numbers import Integral
 from typing import Any
 from uuid import UUID
@@ -16,11 +17,11 @@ from producer.inputs.data.conversion import (
 )
 from producer.inputs.data.item_ids import as_item_ids
 
-#: What there is instead of the first of no elements.
-NOTHING = object()
 WHAT_IS_TAKEN = "give an array of items, or an iterable of arrays"
 
 _TENSORFLOW = ("tensorflow.python.data.ops.dataset_ops", "DatasetV2")
+#: Stands for the first of no elements.
+_NOTHING = object()
 #: How TensorFlow counts the elements of a data set that repeats.
 _ENDLESS = -1
 
@@ -65,6 +66,12 @@ def elements_of(inputs: Any, *, where: str) -> Iterator[Any]:
             f"{fact}); {WHAT_IS_TAKEN}"
         ) from exc
     raise InputError(f"{where} is {type_name(inputs)}; {WHAT_IS_TAKEN}")
+
+
+def first_and_all(elements: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
+    """The first element, and all of them; a bare `object` stands for the first of none."""
+    first = next(elements, _NOTHING)
+    return first, elements if first is _NOTHING else chain([first], elements)
 
 
 def _numbered(inputs: Any, count: int, *, where: str) -> Iterator[Any]:

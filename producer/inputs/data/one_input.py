@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from fornada.errors import InputError, UsageError
@@ -15,9 +14,9 @@ from producer.inputs.data.conversion import as_array, is_texts
 from producer.inputs.data.frames import is_frame
 from producer.inputs.data.item_ids import as_item_ids, other_count, with_item_ids
 from producer.inputs.data.iterating import (
-    NOTHING,
     WHAT_IS_TAKEN,
     elements_of,
+    first_and_all,
     is_labelled,
     listed_names,
     paths_among,
@@ -96,9 +95,7 @@ class OneInput:
 
     def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
         labelled = is_labelled(inputs)
-        elements = elements_of(inputs, where=where)
-        first = next(elements, NOTHING)
-        elements = elements if first is NOTHING else chain([first], elements)
+        first, elements = first_and_all(elements_of(inputs, where=where))
         if isinstance(first, os.PathLike):
             yield from self._files(LocalFiles(paths=list(paths_among(elements, where=where))))
             return

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from fornada.errors import InputError
@@ -11,8 +10,8 @@ from fornada.formats.rows import Rows
 from producer.inputs.data.conversion import is_array_like, is_numbers, type_name
 from producer.inputs.data.frames import check_columns, frame_of, is_frame
 from producer.inputs.data.iterating import (
-    NOTHING,
     elements_of,
+    first_and_all,
     is_labelled,
     listed_names,
     paths_among,
@@ -62,9 +61,7 @@ class SeveralInputs:
 
     def _stream(self, inputs: Any, *, where: str) -> Iterator[Block]:
         labelled = is_labelled(inputs)
-        elements = elements_of(inputs, where=where)
-        first = next(elements, NOTHING)
-        elements = elements if first is NOTHING else chain([first], elements)
+        first, elements = first_and_all(elements_of(inputs, where=where))
         if isinstance(first, os.PathLike):
             yield from self._files(LocalFiles(paths=list(paths_among(elements, where=where))))
             return
