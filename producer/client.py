@@ -222,6 +222,16 @@ class Client(Jobs):
             columns=columns,
             id_column=id_column,
         )
+        return self.submit_with(submissions, options)
+
+    def submit_with(
+        self, submissions: Iterable[Submission | Inputs], options: Options
+    ) -> list[Job]:
+        """As `submit_many`, for a door that says more of jobs: their owner, their webhook.
+
+        Raises:
+            FornadaError: As `submit_many`.
+        """
         return self._submitter.submit_many(submissions, options)
 
     def predict(

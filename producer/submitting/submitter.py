@@ -137,7 +137,9 @@ class Submitter:
         nonce: str | None = None,
     ) -> JobManifest:
         # An existing job is compared with one that is written the same way.
-        asks_version_3 = one.options.max_failed is not None or one.options.image is not None
+        options = one.options
+        of_version_3 = (options.max_failed, options.image, options.owner, options.webhook)
+        asks_version_3 = any(option is not None for option in of_version_3)
         is_of_one = len(one.takes) == len(one.model.outputs) == 1
         is_old = is_of_one and not asks_version_3 and not inputs.need_version_3
         alike = one.existing is not None and is_old
@@ -156,6 +158,8 @@ class Submitter:
             nonce=nonce,
             max_failed=one.options.max_failed,
             queue=self._queue_of(one, version),
+            owner=one.options.owner,
+            webhook=one.options.webhook,
         )
 
     def _queue_of(self, one: PreparedSubmission, version: int) -> str | None:

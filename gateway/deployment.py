@@ -1,0 +1,50 @@
+"""The deployment behind a gateway: all that its endpoints reach, opened once."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from fornada.coordination.redis import RedisCoordination
+from fornada.queue.celery_queue import CelerySender
+from fornada.settings import Settings
+from fornada.storage.interface import ObjectStore
+from fornada.storage.opening import open_store
+from fornada.trust.input_prefixes import InputPrefixes
+from gateway.auth.api_keys import ApiKeys
+from model_store.store import ModelStore
+from producer.client import Client
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deployment:
+    """What the endpoints reach. Safe to share between threads."""
+
+    settings: Settings
+    objects: ObjectStore
+    client: Client
+    models: ModelStore
+    api_keys: ApiKeys
+    prefixes: InputPrefixes
+
+    @classmethod
+    def of(cls, settings: Settings, *, objects: ObjectStore, client: Client) -> Self:
+        """The deployment whose store and client are given."""
+        return cls(
+            settings=settings,
+            objects=objects,
+            client=client,
+            models=ModelStore(objects=objects),
+            api_keys=ApiKeys(objects=objects),
+            prefixes=InputPrefixes.from_settings(settings),
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The deployment that `settings` name; nothing is contacted yet."""
+        objects = open_store(settings)
+        client = Client(
+            objects=objects,
+            coordination=RedisCoordination.from_settings(settings),
+            sender=CelerySender.from_settings(settings),
+            settings=settings,
+        )
+        return cls.of(settings, objects=objects, client=client)
