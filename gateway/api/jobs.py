@@ -40,6 +40,7 @@ def submit(
         max_failed=request.max_failed,
         owner=caller.owner,
         prefixes=caller.narrowed(deployment.prefixes),
+        admit=deployment.quotas.admission(caller),
     )
     (job,) = deployment.client.submit_with([submission], options)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
