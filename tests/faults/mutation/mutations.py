@@ -512,7 +512,7 @@ MUTATIONS = (
     Mutation(
         name="clock-step-uncapped",
         path="fornada/jobs/upkeep/leadership.py",
-        old="step_s=min(unmoved_s, self._most_step_s),",
+        old="step_s=min(unmoved_s, self._lease_s / 4),",
         new="step_s=unmoved_s,",
         tests=(
             f"{_RECONCILER}leases_run_out_as_the_leader_watches_and_not_by_redis_clock[conditional]",
