@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from fornada.calls.frames import MAX_ANSWER_FRAME_BYTES
 from fornada.calls.interface import CallChannel
@@ -23,7 +23,7 @@ from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.call_outputs import outputs_of
+from producer.call_outputs import Prediction, outputs_of
 from producer.calls import PredictCalls
 from producer.inputs.data.calls import call_items
 from producer.inputs.interface import Inputs, Signature
@@ -232,7 +232,7 @@ class Client(Jobs):
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
         columns: Mapping[str, Columns] | None = None,
-    ) -> Any:
+    ) -> Prediction:
         """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,
