@@ -146,9 +146,9 @@ class Client(Jobs):
             image: How image files become items, where that is to differ from what the model's
                 manifest says, such as `{"resize": "crop", "interpolation": "bicubic"}`.
             columns: Input -> the column of a table or data frame, or the key of a row, that it is;
-                by default the one of its name. In files, several columns of a table may be one
-                input's values, side by side.
-            id_column: The column of a table or data frame that has the items' ids.
+                by default the one of its name; or several, whose values side by side are the item.
+            id_column: The column of a table or data frame, or the key of a row, that has the items'
+                ids.
 
         Raises:
             InputError: The inputs do not fit the model.
