@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import jobs, models, system
+from gateway.api import job_upkeep, jobs, models, system
 from gateway.deployment import Deployment
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
@@ -20,6 +20,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.state.deployment = deployment
     add_problem_handlers(app)
     app.add_middleware(RequestIds)
-    for router in (jobs.router, models.router, system.router):
+    for router in (jobs.router, job_upkeep.router, models.router, system.router):
         app.include_router(router)
     return app
