@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from fornada.coordination.job_index import JobIndex
+
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
 #: Jobs that are listed as unreadable.
@@ -290,5 +292,5 @@ class Decisions(Protocol):
         """
 
 
-class Coordination(Recovery, Leases, Decisions, Protocol):
+class Coordination(Recovery, Leases, Decisions, JobIndex, Protocol):
     """The whole interface, for the code that assembles a process."""

@@ -6,6 +6,7 @@ from typing import Any
 import redis
 
 from fornada.coordination.interface import Beat
+from fornada.coordination.redis_index import RedisJobIndex
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
@@ -65,7 +66,7 @@ class RedisDecisions:
         return {job_id: end.encode(errors="surrogateescape") for job_id, end in found if end}
 
 
-class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
+class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex):
     """`Coordination` in Redis or Valkey."""
 
     def __init__(self, *, client: "redis.Redis", queue: str, lease_s: float) -> None:
@@ -79,6 +80,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions):
         RedisOpenJobs.__init__(self, client=client, queue=queue, lease_s=lease_s)
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
+        RedisJobIndex.__init__(self, client=client)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RedisCoordination":

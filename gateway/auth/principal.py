@@ -44,15 +44,19 @@ class Principal:
                 f"`fornada keys create NAME --scope {scope}`"
             )
 
+    def may_see(self, manifest: JobManifest) -> bool:
+        """Whether it may see the job."""
+        own = manifest.owner == self.owner
+        seen = self.queues is None or manifest.queue_name in self.queues
+        return self.is_admin or (own and seen)
+
     def require_job(self, manifest: JobManifest) -> None:
         """Check that it may see the job.
 
         Raises:
             JobNotFoundError: It may not; whether there is such a job is not said.
         """
-        own = manifest.owner == self.owner
-        seen = self.queues is None or manifest.queue_name in self.queues
-        if not self.is_admin and not (own and seen):
+        if not self.may_see(manifest):
             raise JobNotFoundError(
                 f"key {self.owner} has no job {manifest.job_id}; see GET /v1/jobs"
             )
