@@ -1282,8 +1282,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tiles = [tile for tile in TILES if tile <= most_items]",
-        new="tiles = TILES",
+        old="tile_items=min(work.call_items, most_items or work.call_items)",
+        new="tile_items=work.call_items",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),
