@@ -196,9 +196,13 @@ class Job:
             Its status now: CANCELLED, or the state in which it had ended.
         """
         self._jobs.request_cancel(self.id, reason)
-        final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
-            self.manifest, "CANCELLED", reason
-        )
+        while True:
+            final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
+                self.manifest, "CANCELLED", reason
+            )
+            if final is not None:
+                break
+            time.sleep(_LAST_POLL_S)
         try:
             self._coordination.end_jobs({self.id: final.state})
         except BrokerError as exc:

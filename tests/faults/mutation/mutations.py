@@ -207,6 +207,18 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="end-of-another-not-waited-for",
+        path="fornada/coordination/signed.py",
+        old="return now_s - since_s >= _WRITTEN_WITHIN_S",
+        new="return True",
+        tests=(
+            (
+                f"{_FORGED}an_end_that_another_process_is_about_to_write_is_waited_for"
+                "[no key-unconditional]"
+            ),
+        ),
+    ),
+    Mutation(
         name="signature-not-checked",
         path="fornada/coordination/signed.py",
         old="if self._keys.verify(kind, name, answer, text):",
@@ -530,8 +542,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[3] then return last end\n",
-        new="if number and ARGV[3] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return",
+        new="if number and ARGV[3] == '' then return",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
