@@ -1,5 +1,6 @@
 """The jobs of a deployment: found again, and kept going."""
 
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from fornada import keys
@@ -17,7 +18,7 @@ from producer.job_status import JobStatus, unreadable_status
 from producer.listing import list_jobs
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
-from producer.upkeep.backlog import Backlog, backlog_of
+from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests
 from producer.upkeep.retention import delete_job, purge
 from producer.upkeep.retry import lost_shards, retry_id, retry_of
 from producer.upkeep.verification import Verification, compare, verification_of
@@ -68,6 +69,14 @@ class Jobs:
         """The newest jobs that are wanted, at most `limit`, older than `before`."""
         pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
         return pages.page(wanted, before=before, limit=limit)
+
+    def open_job_ids(self) -> set[str]:
+        """The ids of the jobs that have not ended, and perhaps of some that never began."""
+        return open_job_ids(self._jobs, coordination=self._coordination)
+
+    def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
+        """The manifests of those of the jobs that exist and can be read."""
+        return readable_manifests(self._jobs, job_ids)
 
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""

@@ -17,9 +17,9 @@ class Principal:
     #: The owner of the jobs that it submits; a name that may be part of a key.
     owner: str
     scopes: frozenset[Scope]
-    #: Where its jobs may read inputs in the store, such as `s3://photos/2026/`; `None` for all that
-    #: the deployment lets jobs read.
-    prefixes: Sequence[str] | None = None
+    #: Where its jobs may read inputs in the store, such as `s3://photos/2026/`; an admin's may read
+    #: all that the deployment lets jobs read.
+    prefixes: Sequence[str] = ()
     #: The queues whose jobs it may see and make; `None` for all.
     queues: Sequence[str] | None = None
     #: Requests, as `limits` writes it: `100/second`.
@@ -63,4 +63,4 @@ class Principal:
 
     def narrowed(self, prefixes: InputPrefixes) -> InputPrefixes:
         """Those of `prefixes`, where the deployment's jobs may read, that its own may."""
-        return prefixes if self.prefixes is None else prefixes.narrowed(self.prefixes)
+        return prefixes if self.is_admin else prefixes.narrowed(self.prefixes)
