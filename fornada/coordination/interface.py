@@ -64,6 +64,8 @@ class Beat:
     holder: str
     #: Raised with every beat, whoever leads.
     number: int
+    #: The leader's own `lease_s`; `None` if it says none.
+    lease_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

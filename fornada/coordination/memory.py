@@ -221,7 +221,7 @@ class InMemoryCoordination(InMemoryJobIndex):
             if last is not None and last != after:
                 return last
             self.elapse(step_s)
-            beat = Beat(holder, 1 if last is None else last.number + 1)
+            beat = Beat(holder, 1 if last is None else last.number + 1, self._lease_s)
             self._memory.beats[self._queue] = beat
             return beat
 

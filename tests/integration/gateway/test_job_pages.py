@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -124,3 +125,19 @@ def test_what_the_state_of_a_job_forbids_is_a_conflict(caller: TestClient) -> No
     assert [(HTTPStatus.CONFLICT, "JobStateError")] * 2 == [
         (answer.status_code, answer.json()["code"]) for answer in answers
     ]
+
+
+def test_shards_are_listed_by_state_and_page(caller_of: CallerOf, client: Client) -> None:
+    items = np.zeros((5, 2, 2), np.uint8)
+    job = client.submit(items, model="looks", items_per_shard=2)
+    admin, path = caller_of(Scope.ADMIN), f"/v1/jobs/{job.id}/shards"
+
+    first = admin.get(path, params={"limit": 2, "state": "ok"}).json()
+    rest = admin.get(path, params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    dead = admin.get(path, params={"state": "dead"}).json()
+
+    assert [(0, 0, 2, 1), (1, 2, 2, 1), (2, 4, 1, 1)] == [
+        (shard["shard"], shard["first_item"], shard["items"], shard["attempts"])
+        for shard in first["data"] + rest["data"]
+    ]
+    assert (None, {"data": [], "next_cursor": None}) == (rest["next_cursor"], dead)
