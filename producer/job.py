@@ -27,6 +27,7 @@ from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
+from producer.job_shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.job_status import JobStatus, ended_status, open_status
 from producer.options import check_seconds
 from producer.results import Results
@@ -250,6 +251,30 @@ class Job:
                     reason=outcome.reason or "",
                     detail=outcome.detail or "",
                 )
+
+    def shards(
+        self, state: ShardState | None = None, *, first: int = 0, limit: int = 100
+    ) -> ShardPage:
+        """At most `limit` of its shards, from number `first` on, of one state if that is given.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        return shard_page(
+            self.manifest,
+            self.shard_states(),
+            jobs=self._jobs,
+            wanted=state,
+            first=first,
+            limit=limit,
+        )
+
+    def shard_states(self) -> dict[int, ShardState]:
+        """Shard -> its state now, of all shards."""
+        final = self._jobs.final(self.id)
+        if final is not None:
+            return ended_states(self.manifest, final)
+        return open_states(self.manifest, self._progress())
 
     def _outcome(self, shard: int, final: JobFinal | None) -> ShardOutcome | None:
         if final is None:

@@ -63,6 +63,13 @@ class Jobs:
             limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
         )
 
+    def page(
+        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
+    ) -> JobPage:
+        """The newest jobs that are wanted, at most `limit`, older than `before`."""
+        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
+        return pages.page(wanted, before=before, limit=limit)
+
     def open_job_ids(self) -> set[str]:
         """The ids of the jobs that have not ended, and perhaps of some that never began."""
         return open_job_ids(self._jobs, coordination=self._coordination)
@@ -70,13 +77,6 @@ class Jobs:
     def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
         """The manifests of those of the jobs that exist and can be read."""
         return readable_manifests(self._jobs, job_ids)
-
-    def page(
-        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
-    ) -> JobPage:
-        """The newest jobs that are wanted, at most `limit`, older than `before`."""
-        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
-        return pages.page(wanted, before=before, limit=limit)
 
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
