@@ -33,7 +33,7 @@ from producer.looking import JobLooks
 from producer.options import check_seconds
 from producer.results import Results
 from producer.shard_reader import Found, ShardReader
-from producer.waiting import JobWatch
+from producer.waiting import Due, JobWatch
 
 log = get_logger(__name__)
 
@@ -110,8 +110,9 @@ class Job:
             raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
         until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
         looks = self._looks()
-        with JobWatch(self.id, notices=self._coordination) as watch:
-            watch.wait_until_listening(until - time.monotonic())
+        glances = on_progress is not None
+        with JobWatch(self.id, notices=self._coordination, glances=glances) as watch:
+            watch.begin(until - time.monotonic())
             status = looks.look().status
             while True:
                 if on_progress is not None:
@@ -125,8 +126,8 @@ class Job:
                         f"{timeout_s:g} s; it continues, so wait again or see "
                         f"`fornada jobs show {self.id}` (is a worker running?)"
                     )
-                is_look = watch.wait(left_s, glances=on_progress is not None)
-                status = (looks.look() if is_look else looks.glance()).status
+                due = watch.wait(left_s)
+                status = (looks.look() if due is Due.LOOK else looks.glance()).status
 
     def results(self, *, partial: bool = False) -> Results:
         """The results of all items, in memory, in the order of submission.

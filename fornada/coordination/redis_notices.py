@@ -111,7 +111,7 @@ class _Reader(threading.Thread):
     def run(self) -> None:
         """Read until nobody listened for long; through failures of the server."""
         retry_s = _FIRST_RETRY_S
-        while True:
+        while not self._is_unneeded():
             pubsub: Any = self._client.pubsub()
             try:
                 pubsub.subscribe(self.own_channel)
@@ -120,18 +120,19 @@ class _Reader(threading.Thread):
                     if self._read(pubsub):
                         retry_s = _FIRST_RETRY_S
             except (redis.RedisError, OSError) as exc:
-                self._repeated.log(log.warning, "notices of jobs do not arrive", error=str(exc))
-                self._cut_off()
-            else:
-                return
+                if self._cut_off():
+                    what = "notices of jobs do not arrive"
+                    self._repeated.log(log.warning, what, error=str(exc))
+                time.sleep(retry_s)
+                retry_s = min(2 * retry_s, _LAST_RETRY_S)
             finally:
                 with contextlib.suppress(redis.RedisError, OSError):
                     pubsub.close()
-            time.sleep(retry_s)
-            retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
     def _is_unneeded(self) -> bool:
         with self._lock:
+            if self._owner._reader is not self:  # noqa: SLF001 - as above
+                return True
             if self._hearers:
                 self._needed_at = time.monotonic()
             elif time.monotonic() - self._needed_at >= _IDLE_S:
@@ -169,7 +170,8 @@ class _Reader(threading.Thread):
             self._pass_on([job_id], Notice(message["data"]))
         return True
 
-    def _cut_off(self) -> None:
+    def _cut_off(self) -> bool:
+        """Tell all listeners; whether there are any."""
         with self._lock:
             self._is_cut_off = True
             self._joined.clear()
@@ -177,6 +179,7 @@ class _Reader(threading.Thread):
             every = list(self._hearers)
             self._joining = set(every)
         self._pass_on(every, Notice.CUT_OFF)
+        return bool(every)
 
     def _pass_on(self, job_ids: Iterable[str], notice: Notice) -> None:
         for job_id in job_ids:
