@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from gateway.auth.errors import UnauthenticatedError
 from gateway.auth.principal import Principal
 from gateway.deployment import Deployment
 
@@ -23,21 +23,21 @@ def deployment_of(request: Request) -> Deployment:
 TheDeployment = Annotated[Deployment, Depends(deployment_of)]
 
 
-def caller(
+async def caller(
     deployment: TheDeployment,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
     """The caller of a request.
 
     Raises:
-        UnauthenticatedError: It has no valid key.
+        UnauthenticatedError: It has no valid key or token.
+        RateExceededError: The caller has made as many requests as it may.
     """
-    if credentials is None:
-        raise UnauthenticatedError(
-            "the request has no key; send `Authorization: Bearer KEY` with a key that "
-            "`fornada keys create` made"
-        )
-    return deployment.api_keys.principal_of(credentials.credentials)
+    credential = None if credentials is None else credentials.credentials
+    known = deployment.identity.known_caller(credential)
+    if known is not None:
+        return known
+    return await run_in_threadpool(deployment.identity.caller, credential)
 
 
 Caller = Annotated[Principal, Depends(caller)]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from fornada.formats.images import DecoderPool
 from fornada.settings import Settings
@@ -12,7 +12,7 @@ from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from producer.asynchronous.job import AsyncJob
 from producer.asynchronous.threads import Threads
-from producer.calls.outputs import OnErrors, Prediction
+from producer.calls.outputs import CallResult, OnErrors, Prediction
 from producer.calls.predictions import check_on_errors
 from producer.client import Client
 from producer.inputs.data.calls import call_items, is_at_hand
@@ -158,7 +158,7 @@ class AsyncClient:
         timeout_s: float = 10.0,
         errors: OnErrors = "raise",
         columns: Mapping[str, Columns] | None = None,
-    ) -> Any:
+    ) -> Prediction:
         """As `Client.predict`; cancelling it forgets the call.
 
         Raises:
@@ -175,7 +175,7 @@ class AsyncClient:
         model: str,
         timeout_s: float = 10.0,
         columns: Mapping[str, Columns] | None = None,
-    ) -> Prediction:
+    ) -> CallResult:
         """As `predict`, for a door that says more: the model that answered, and the failed items.
 
         Raises:
@@ -202,8 +202,8 @@ class AsyncClient:
             begun = self._client.predictions.begin(items, manifest, timeout_s=timeout_s)
             answer = await asyncio.wrap_future(begun)
         if answer is not None and answer.file_bytes > _LARGE_BYTES:
-            return await self._readers.run(Prediction.of, answer, items, model=manifest)
-        return Prediction.of(answer, items, model=manifest)
+            return await self._readers.run(CallResult.of, answer, items, model=manifest)
+        return CallResult.of(answer, items, model=manifest)
 
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`.

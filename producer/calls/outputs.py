@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.calls.frames import AnswerFrame
 from fornada.errors import PredictionErrors
@@ -14,12 +15,15 @@ from fornada.tensors import OutputTensor
 from model_store.manifest import ModelManifest
 from producer.inputs.data.calls import CallItems
 
+#: What `predict` returns: the output of a model with one, dtype [items, *shape], or a list of an
+#: array an item if its shape is open; of a model with several, a dict of them by name.
+Prediction = NDArray[Any] | list[NDArray[Any]] | dict[str, NDArray[Any] | list[NDArray[Any]]]
 #: What to do when items failed.
 OnErrors = Literal["raise", "nan"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
+class CallResult:
     """The outputs of all items of a call; arrays are read-only."""
 
     model: ModelManifest
@@ -55,17 +59,14 @@ class Prediction:
         return cls(model=model, item_count=items.item_count, columns=columns, errors=found)
 
     @property
-    def outputs(self) -> Any:
-        """The only output, as an array, or a list of an array an item where its shape is open.
-
-        Of a model with several, a dict of them by name.
-        """
+    def outputs(self) -> Prediction:
+        """What `predict` returns."""
         if len(self.columns) == 1:
             return self.columns[0]
         names = (tensor.name for tensor in self.model.outputs)
         return dict(zip(names, self.columns, strict=True))
 
-    def checked(self, errors: OnErrors = "raise") -> Any:
+    def checked(self, errors: OnErrors = "raise") -> Prediction:
         """The outputs.
 
         Raises:

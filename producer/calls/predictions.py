@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from fornada.calls.frames import AnswerFrame
 from fornada.errors import UsageError
 from model_store.manifest import ModelManifest
-from producer.calls.outputs import OnErrors, Prediction
+from producer.calls.outputs import CallResult, OnErrors
 from producer.calls.predict_calls import PredictCalls
 from producer.inputs.data.calls import CallItems, call_items
 from producer.inputs.interface import Inputs, Signature
@@ -34,7 +34,7 @@ class Predictions:
         model: str,
         timeout_s: float,
         columns: Mapping[str, Columns] | None,
-    ) -> Prediction:
+    ) -> CallResult:
         """Predict items, as `Client.predict`; waits for the answer.
 
         Raises:
@@ -49,7 +49,7 @@ class Predictions:
             answer = self._calls.predict(
                 items.columns, manifest.inputs, manifest.pin, timeout_s=float(timeout_s)
             )
-        return Prediction.of(answer, items, model=manifest)
+        return CallResult.of(answer, items, model=manifest)
 
     def begin(
         self, items: CallItems, manifest: ModelManifest, *, timeout_s: float
