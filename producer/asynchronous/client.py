@@ -244,14 +244,39 @@ class AsyncClient:
     async def verify(
         self, job_id: str, *, sample: int = 16, timeout_s: float | None = None
     ) -> Verification:
-        """As `Client.verify`; takes a thread while it waits.
+        """As `Client.verify`; takes no thread while it waits.
 
         Raises:
             FornadaError: As `Client.verify`.
         """
-        return await self._threads.run(
-            self._client.verify, job_id, sample=sample, timeout_s=timeout_s
-        )
+        again = await self.begin_verification(job_id, sample=sample)
+        await again.wait(timeout_s)
+        return await self.verification(job_id, again.id)
+
+    async def begin_verification(self, job_id: str, *, sample: int = 16) -> AsyncJob:
+        """As `Client.begin_verification`.
+
+        Raises:
+            FornadaError: As `Client.begin_verification`.
+        """
+        begin = self._client.begin_verification
+        return self._as_job(await self._threads.run(begin, job_id, sample=sample))
+
+    async def verification(self, job_id: str, verification_id: str) -> Verification:
+        """As `Client.verification`.
+
+        Raises:
+            FornadaError: As `Client.verification`.
+        """
+        return await self._threads.run(self._client.verification, job_id, verification_id)
+
+    async def delete(self, job_id: str) -> None:
+        """As `Client.delete`.
+
+        Raises:
+            FornadaError: As `Client.delete`.
+        """
+        await self._threads.run(self._client.delete, job_id)
 
     async def purge(self, older_than: timedelta) -> list[str]:
         """As `Client.purge`.
