@@ -172,20 +172,22 @@ class AsyncClient:
         self,
         inputs: Inputs,
         *,
-        model: str,
+        model: str | ModelManifest,
         timeout_s: float = 10.0,
         columns: Mapping[str, Columns] | None = None,
     ) -> CallResult:
         """As `predict`, for a door that says more: the model that answered, and the failed items.
 
+        Args:
+            inputs: As in `predict`.
+            model: As in `predict`, or what `recent_model` gave.
+            timeout_s: As in `predict`.
+            columns: As in `predict`.
+
         Raises:
             FornadaError: As `Client.predict`; failed items raise nothing.
         """
-        check_text(model, "model")
-        models = self._client.predictions.models
-        manifest = models.known(model)
-        if manifest is None:
-            manifest = await self._threads.run(models.resolve, model)
+        manifest = model if isinstance(model, ModelManifest) else await self.recent_model(model)
         signature = Signature.of(manifest)
         if is_at_hand(inputs):
             items = call_items(inputs, signature, columns=columns)
@@ -293,6 +295,19 @@ class AsyncClient:
             FornadaError: As `Client.model`.
         """
         return await self._threads.run(self._client.model, model)
+
+    async def recent_model(self, model: str) -> ModelManifest:
+        """As `model`, as it was a moment ago: what `predict` uses.
+
+        Raises:
+            FornadaError: As `Client.model`.
+        """
+        check_text(model, "model")
+        models = self._client.predictions.models
+        known = models.known(model)
+        if known is not None:
+            return known
+        return await self._threads.run(models.resolve, model)
 
     async def close(self) -> None:
         """End the client's threads; jobs are not affected."""

@@ -212,7 +212,7 @@ def test_it_has_the_methods_of_the_other_with_their_parameters(
     want = {name: each for name, each in methods(of_threads).items() if name not in _OF_THE_GATEWAY}
 
     assert want == {name: have.get(name) for name in want}
-    assert {"predict_with"} >= have.keys() - want.keys()
+    assert {"predict_with", "recent_model"} >= have.keys() - want.keys()
 
 
 def _client(**how: Any) -> AsyncClient:
