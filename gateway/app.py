@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import job_upkeep, jobs, models, results, shards, system
+from gateway.api import job_upkeep, jobs, models, predict, results, shards, system
 from gateway.deployment import Deployment
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
@@ -34,6 +34,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         results.router,
         shards.router,
         models.router,
+        predict.router,
         system.router,
     ):
         app.include_router(router)

@@ -791,9 +791,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="answered-call-left-for-others-to-answer",
-        path="producer/calls.py",
-        old="future = self._take_waiting(call_id)",
-        new="future = self._waiting.get(call_id)",
+        path="producer/calls/predict_calls.py",
+        old="call = self._take_waiting(call_id)",
+        new="call = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # Items.
