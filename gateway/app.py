@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from fornada import __version__
 from gateway.api import jobs, models, system
+from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
@@ -22,4 +23,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(RequestIds)
     for router in (jobs.router, models.router, system.router):
         app.include_router(router)
+    # Last: it takes what is left.
+    app.mount("/", create_console(deployment))
     return app

@@ -87,7 +87,7 @@ class Job:
         final = self._jobs.final(self.id)
         if final is not None:
             return ended_status(self.manifest, final)
-        return open_status(self.manifest, self._progress())
+        return open_status(self.manifest, self.progress())
 
     def wait(
         self,
@@ -235,7 +235,7 @@ class Job:
             StoreError: The store cannot be reached.
         """
         final = self._jobs.final(self.id)
-        shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
+        shards = from_ranges(final.dead_ranges) if final else sorted(self.progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
             if outcome is not None and outcome.status == "dead":
@@ -252,8 +252,12 @@ class Job:
             return self._jobs.outcome(self.id, shard)
         return self._jobs.counted_outcome(final, shard)
 
-    def _progress(self) -> Progress:
-        """The open job's progress: as counted by Redis, otherwise from a listing of the store."""
+    def progress(self) -> Progress:
+        """The open job's progress: as counted by Redis, otherwise from a listing of the store.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
         try:
             progress = self._coordination.progress(self.id)
         except BrokerError as exc:

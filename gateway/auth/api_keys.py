@@ -133,6 +133,24 @@ class ApiKeys:
             )
         return key.principal()
 
+    def key_id_of(self, token: str) -> str:
+        """The id of the key that `token` is.
+
+        Raises:
+            UnauthenticatedError, StoreError: As `principal_of`.
+        """
+        self.principal_of(token)
+        return token.split("_")[1]
+
+    def principal_with_id(self, key_id: str) -> Principal | None:
+        """The caller whose key has this id; `None` if there is none, or it was revoked.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        key = self._recent(key_id)
+        return None if key is None or key.revoked_at is not None else key.principal()
+
     def _recent(self, key_id: str) -> ApiKey | None:
         key, until_s = self._known.get(key_id, (None, 0.0))
         if time.monotonic() > until_s:
