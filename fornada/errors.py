@@ -241,6 +241,10 @@ class JobRefusedError(JobError, ValueError, fault="caller", exit_code=1, http_st
     """A job's manifest says something else of its items or results than the model's."""
 
 
+class JobStateError(JobError, UsageError, fault="caller", http_status=409):
+    """The job's state does not allow it: it is still open, or has ended."""
+
+
 class PartlySubmittedError(JobError, fault="caller", exit_code=1):
     """Of several submissions some failed; it has the jobs of the others."""
 

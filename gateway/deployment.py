@@ -10,6 +10,10 @@ from fornada.storage.interface import ObjectStore
 from fornada.storage.opening import open_store
 from fornada.trust.input_prefixes import InputPrefixes
 from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.quotas import Quotas
+from gateway.auth.sessions import Sessions
+from gateway.http.origins import LOOPBACK_HOSTS
 from model_store.store import ModelStore
 from producer.client import Client
 
@@ -22,18 +26,24 @@ class Deployment:
     objects: ObjectStore
     client: Client
     models: ModelStore
-    api_keys: ApiKeys
+    identity: Identity
+    quotas: Quotas
+    sessions: Sessions
     prefixes: InputPrefixes
 
     @classmethod
-    def of(cls, settings: Settings, *, objects: ObjectStore, client: Client) -> Self:
-        """The deployment whose store and client are given."""
+    def of(
+        cls, settings: Settings, *, objects: ObjectStore, client: Client, identity: Identity
+    ) -> Self:
+        """The deployment whose store, client and callers are given."""
         return cls(
             settings=settings,
             objects=objects,
             client=client,
             models=ModelStore(objects=objects),
-            api_keys=ApiKeys(objects=objects),
+            identity=identity,
+            quotas=Quotas(client=client),
+            sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
         )
 
@@ -47,4 +57,11 @@ class Deployment:
             sender=CelerySender.from_settings(settings),
             settings=settings,
         )
-        return cls.of(settings, objects=objects, client=client)
+        identity = Identity.from_settings(settings, api_keys=ApiKeys(objects=objects))
+        return cls.of(settings, objects=objects, client=client, identity=identity)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names by which browsers and services reach the gateway."""
+        named = self.settings.gateway_hosts
+        return list(LOOPBACK_HOSTS) if named is None else [n.strip() for n in named.split(",")]

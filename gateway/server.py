@@ -1,16 +1,16 @@
 """Serve the gateway until a signal ends it."""
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-#: Of the line and the headers of a request, in bytes.
-_MAX_HEAD_BYTES = 16 * 1024
+from gateway.http.heads import BoundedHeads
+
 _KEEP_ALIVE_S = 30
 _GRACE_S = 30
 _MOST_CONNECTIONS = 2048
 
 
-def serve(app: FastAPI, *, host: str, port: int) -> None:
+def serve(app: ASGIApp, *, host: str, port: int) -> None:
     """Serve `app`; return once a signal has ended it and its requests are answered.
 
     Args:
@@ -22,10 +22,12 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         app,
         host=host,
         port=port,
+        http=BoundedHeads,
         log_config=None,
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        # No header of a caller's own is believed; a proxy's address is in nobody's interest.
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
         limit_concurrency=_MOST_CONNECTIONS,

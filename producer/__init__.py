@@ -16,6 +16,7 @@ from fornada.errors import (
 )
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
+from producer.call_outputs import Prediction
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
@@ -49,6 +50,7 @@ __all__ = [
     "OutputResults",
     "Outputs",
     "PartlySubmittedError",
+    "Prediction",
     "PredictionErrors",
     "Results",
     "Rows",

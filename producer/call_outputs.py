@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fornada.calls.frames import AnswerFrame
 from fornada.errors import PredictionErrors
@@ -11,6 +12,10 @@ from fornada.jobs.items import blank_column
 from fornada.tensors import OutputTensor
 from producer.inputs.data.calls import CallItems
 
+#: What `predict` returns: the output of a model with one, dtype [items, *shape], or a list of an
+#: array an item if its shape is open; of a model with several, a dict of them by name.
+Prediction = NDArray[Any] | list[NDArray[Any]] | dict[str, NDArray[Any] | list[NDArray[Any]]]
+
 
 def outputs_of(
     answer: AnswerFrame | None,
@@ -18,7 +23,7 @@ def outputs_of(
     *,
     gives: list[OutputTensor],
     errors: Literal["raise", "nan"],
-) -> Any:
+) -> Prediction:
     """The outputs of all items, NaN or blank where an item failed; arrays are read-only.
 
     Args:
@@ -26,10 +31,6 @@ def outputs_of(
         items: The items.
         gives: The model's outputs.
         errors: Whether to raise if an item failed.
-
-    Returns:
-        The output of a model with one: its dtype [items, *shape], or a list of an array an item
-        if its shape is open. Of a model with several, a dict of them by name.
 
     Raises:
         PredictionErrors: Some items failed, and `errors` is `raise`.
@@ -47,7 +48,9 @@ def outputs_of(
             for at, tensor in enumerate(gives)
         ]
     named = dict(zip((tensor.name for tensor in gives), columns, strict=True))
-    outputs = named if len(gives) > 1 else columns[0]
+    outputs: Prediction = columns[0]
+    if len(gives) > 1:
+        outputs = {**named}
     if found and errors == "raise":
         first = min(found)
         raise PredictionErrors(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from fornada.calls.frames import MAX_ANSWER_FRAME_BYTES
 from fornada.calls.interface import CallChannel
@@ -23,7 +23,7 @@ from fornada.trust.input_prefixes import InputPrefixes
 from model_store.images import ImageOptions
 from model_store.manifest import ModelManifest
 from model_store.store import ModelStore
-from producer.call_outputs import outputs_of
+from producer.call_outputs import Prediction, outputs_of
 from producer.calls import PredictCalls
 from producer.inputs.data.calls import call_items
 from producer.inputs.interface import Inputs, Signature
@@ -146,9 +146,9 @@ class Client(Jobs):
             image: How image files become items, where that is to differ from what the model's
                 manifest says, such as `{"resize": "crop", "interpolation": "bicubic"}`.
             columns: Input -> the column of a table or data frame, or the key of a row, that it is;
-                by default the one of its name. In files, several columns of a table may be one
-                input's values, side by side.
-            id_column: The column of a table or data frame that has the items' ids.
+                by default the one of its name; or several, whose values side by side are the item.
+            id_column: The column of a table or data frame, or the key of a row, that has the items'
+                ids.
 
         Raises:
             InputError: The inputs do not fit the model.
@@ -242,7 +242,7 @@ class Client(Jobs):
         timeout_s: float = 10.0,
         errors: Literal["raise", "nan"] = "raise",
         columns: Mapping[str, Columns] | None = None,
-    ) -> Any:
+    ) -> Prediction:
         """Predict a few items now, through Redis; **no job is made, and nothing is kept**.
 
         A call is answered at most once: if its worker dies, Redis is emptied or workers are late,

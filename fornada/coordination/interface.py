@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from fornada.coordination.job_index import JobIndex
+
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
 #: Jobs that are listed as unreadable.
@@ -62,6 +64,8 @@ class Beat:
     holder: str
     #: Raised with every beat, whoever leads.
     number: int
+    #: The leader's own `lease_s`; `None` if it says none.
+    lease_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,5 +292,5 @@ class Decisions(Protocol):
         """
 
 
-class Coordination(Recovery, Leases, Decisions, Protocol):
+class Coordination(Recovery, Leases, Decisions, JobIndex, Protocol):
     """The whole interface, for the code that assembles a process."""

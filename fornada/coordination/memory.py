@@ -21,6 +21,7 @@ from fornada.coordination.interface import (
     SmallJob,
     Triage,
 )
+from fornada.coordination.memory_index import InMemoryJobIndex
 from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.
@@ -50,7 +51,8 @@ class _Memory:
         #: Job → why it cannot be read.
         self.unreadable: dict[str, str] = {}
         self.submitted_s: dict[str, float] = {}
-        self.complete = False
+        self.owned: dict[str, dict[str, int]] = {}
+        self.complete = self.owners_complete = False
         #: Job → its end state.
         self.ended: dict[str, str] = {}
         self.ended_until: dict[str, float] = {}
@@ -63,7 +65,7 @@ class _Memory:
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination:
+class InMemoryCoordination(InMemoryJobIndex):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:
@@ -85,7 +87,7 @@ class InMemoryCoordination:
         self._lease_s = lease_s
         self._queue_length = queue_length
         self._queue = queue
-        self._memory = _Memory()
+        self._memory: _Memory = _Memory()
 
     def for_queue(self, queue: str, *, queue_length: Callable[[], int] | None = None) -> Self:
         """The coordination of another queue on the same server."""
@@ -219,7 +221,7 @@ class InMemoryCoordination:
             if last is not None and last != after:
                 return last
             self.elapse(step_s)
-            beat = Beat(holder, 1 if last is None else last.number + 1)
+            beat = Beat(holder, 1 if last is None else last.number + 1, self._lease_s)
             self._memory.beats[self._queue] = beat
             return beat
 

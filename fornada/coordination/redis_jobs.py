@@ -18,7 +18,7 @@ from fornada.coordination.interface import (
     Triage,
 )
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
-from fornada.coordination.snapshot import progress_in
+from fornada.coordination.snapshot import lease_s_of, progress_in
 from fornada.keys import is_name
 from fornada.records import MAX_SHARDS
 from fornada.redis_server import keys as redis_keys
@@ -204,7 +204,7 @@ class RedisOpenJobs:
     @translated
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:
         known = "" if after is None else f"{after.holder} {after.number}"
-        last: str = self._beat(
+        last, lease_ms = self._beat(
             keys=[redis_keys.leader(self._queue), redis_keys.OPEN_JOBS_COMPLETE, *_TYPES],
             args=[
                 self._queue,
@@ -212,11 +212,12 @@ class RedisOpenJobs:
                 known,
                 round(step_s * 1000),
                 FORGET_AFTER_MS,
+                self._lease_ms,
                 *_TYPES.values(),
             ],
         )
-        name, _, number = last.rpartition(" ")
-        return Beat(name, int(number))
+        name, _, beats = last.rpartition(" ")
+        return Beat(name, int(beats), lease_s_of(lease_ms))
 
     @translated
     def triage(self, job_ids: Sequence[str], *, patience_s: float) -> Triage:

@@ -93,6 +93,8 @@ UNREADABLE_JOBS = "fornada:unreadable-jobs"
 NEWEST_JOBS = "fornada:newest-jobs"
 #: String: present while OPEN_JOBS and NEWEST_JOBS are known to be complete.
 OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
+#: String: present while nothing was forgotten of the jobs of owners.
+OWNERS_COMPLETE = "fornada:owners-complete"
 #: String: the id of the bucket whose jobs these are.
 BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.
@@ -102,6 +104,11 @@ LEADER_PREFIX = "fornada:leader:"
 def leader(queue: str) -> str:
     """Hash: the `beat` of the queue's leading reconciler, when that was, and the queue's clock."""
     return f"{LEADER_PREFIX}{queue}"
+
+
+def owned_jobs(owner: str) -> str:
+    """Sorted set: the newest jobs of an owner by time of submission in ms. A cache."""
+    return f"fornada:owned-jobs:{owner}"
 
 
 def quarantine(queue: str) -> str:

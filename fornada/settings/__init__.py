@@ -171,7 +171,7 @@ class Settings(DoorSettings):
         ge=1,
         le=3600,
         description="A shard whose worker shows no life for this long goes to another worker. "
-        "The same for all workers of a queue.",
+        "The same for all workers of a queue: each logs where its leader's differs.",
     )
     reconcile_interval_s: float = Field(
         default=1.0,

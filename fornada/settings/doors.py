@@ -13,7 +13,9 @@ class DoorSettings(BaseModel):
         "`jobs` and `predict` go through it, and reach neither Redis nor the store.",
     )
     api_key: SecretStr | None = Field(
-        default=None, description="The API key that commands send to FORNADA_URL."
+        default=None,
+        description="The API key that commands send to FORNADA_URL. On a gateway: the key of its "
+        "administrator, 32 characters or more; make one with `openssl rand -hex 32`.",
     )
     gateway_hosts: str | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import JobState
@@ -96,3 +96,10 @@ class JobDocument(BaseModel):
                 results=f"{path}/results", errors=f"{path}/errors", events=f"{path}/events"
             ),
         )
+
+
+class JobListDocument(BaseModel):
+    """A page of jobs, newest first."""
+
+    data: list[JobDocument]
+    next_cursor: str | None = Field(description="`cursor` of the next page; `null` after the last.")

@@ -14,14 +14,18 @@ from fornada.errors import MessageError, ObjectNotFoundError
 from fornada.logs import get_logger
 from fornada.records import Name, Record, Sha256, sha256_hex
 from fornada.storage.interface import ObjectStore
+from fornada.trust.input_prefixes import parse_prefix
 from gateway.auth.errors import UnauthenticatedError
 from gateway.auth.principal import Principal
+from gateway.auth.rates import rate_of
 from gateway.auth.scopes import Scope
 
 log = get_logger(__name__)
 
+#: What a key begins with, so that scanners of code and logs know one.
+TOKEN_PREFIX = "fornada_"  # noqa: S105 - no secret
 #: A key's id, and 256 random bits. A digest of these needs no salt, nor a slow hash.
-_TOKEN = re.compile(r"fornada_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(TOKEN_PREFIX + r"(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 #: How long a gateway goes on with a key that was revoked.
 _KNOWN_FOR_S = 5.0
 _MOST_KNOWN = 10_000
@@ -37,7 +41,7 @@ class ApiKey(Record):
     #: Of the whole key.
     sha256: Sha256
     scopes: list[Scope] = Field(strict=False)
-    prefixes: list[str] | None = None
+    prefixes: list[str] = Field(default_factory=list)
     queues: list[Name] | None = None
     rate: str | None = None
     open_items: int | None = Field(ge=0, default=None)
@@ -68,7 +72,7 @@ class ApiKeys:
         owner: str,
         *,
         scopes: Sequence[Scope],
-        prefixes: Sequence[str] | None = None,
+        prefixes: Sequence[str] = (),
         queues: Sequence[str] | None = None,
         rate: str | None = None,
         open_items: int | None = None,
@@ -76,18 +80,23 @@ class ApiKeys:
         """A new key, and the text that its caller sends; the text is not kept.
 
         Raises:
-            UsageError: `owner` is not a name.
+            UsageError: `owner` is not a name, or `rate` no rate.
+            ConfigError: A prefix is no `s3://bucket/prefix`.
             StoreError: The store cannot be reached.
         """
         keys.check_name("owner", owner)
+        for prefix in prefixes:
+            parse_prefix(prefix, where="the key")
+        if rate is not None:
+            rate_of(rate)
         key_id = secrets.token_hex(6)
-        token = f"fornada_{key_id}_{secrets.token_urlsafe(32)}"
+        token = f"{TOKEN_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
         key = ApiKey(
             id=key_id,
             owner=owner,
             sha256=sha256_hex(token.encode()),
             scopes=list(scopes),
-            prefixes=None if prefixes is None else list(prefixes),
+            prefixes=list(prefixes),
             queues=None if queues is None else list(queues),
             rate=rate,
             open_items=open_items,
@@ -123,15 +132,17 @@ class ApiKeys:
             UnauthenticatedError: It is no key of this deployment, or was revoked.
             StoreError: The store cannot be reached.
         """
+        caller = self.known_principal(token)
+        if caller is not None:
+            return caller
         form = _TOKEN.fullmatch(token)
-        key = self._recent(form["id"]) if form else None
-        right = key is not None and hmac.compare_digest(key.sha256, sha256_hex(token.encode()))
-        if key is None or not right or key.revoked_at is not None:
+        caller = self._principal(token, self._look_up(form["id"])) if form else None
+        if caller is None:
             raise UnauthenticatedError(
                 "the API key is unknown or revoked; send `Authorization: Bearer KEY` with a key "
                 "that `fornada keys create` made"
             )
-        return key.principal()
+        return caller
 
     def key_id_of(self, token: str) -> str:
         """The id of the key that `token` is.
@@ -148,10 +159,22 @@ class ApiKeys:
         Raises:
             StoreError: The store cannot be reached.
         """
-        key = self._recent(key_id)
+        key = self._look_up(key_id)
         return None if key is None or key.revoked_at is not None else key.principal()
 
-    def _recent(self, key_id: str) -> ApiKey | None:
+    def known_principal(self, token: str) -> Principal | None:
+        """The caller who sends `token`, if the key was read in the last five seconds."""
+        form = _TOKEN.fullmatch(token)
+        key, until_s = self._known.get(form["id"], (None, 0.0)) if form else (None, 0.0)
+        return None if time.monotonic() > until_s else self._principal(token, key)
+
+    def _principal(self, token: str, key: ApiKey | None) -> Principal | None:
+        if key is None or key.revoked_at is not None:
+            return None
+        right = hmac.compare_digest(key.sha256, sha256_hex(token.encode()))
+        return key.principal() if right else None
+
+    def _look_up(self, key_id: str) -> ApiKey | None:
         key, until_s = self._known.get(key_id, (None, 0.0))
         if time.monotonic() > until_s:
             key = self._read(keys.api_key(key_id))

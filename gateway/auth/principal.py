@@ -17,9 +17,9 @@ class Principal:
     #: The owner of the jobs that it submits; a name that may be part of a key.
     owner: str
     scopes: frozenset[Scope]
-    #: Where its jobs may read inputs in the store, such as `s3://photos/2026/`; `None` for all that
-    #: the deployment lets jobs read.
-    prefixes: Sequence[str] | None = None
+    #: Where its jobs may read inputs in the store, such as `s3://photos/2026/`; an admin's may read
+    #: all that the deployment lets jobs read.
+    prefixes: Sequence[str] = ()
     #: The queues whose jobs it may see and make; `None` for all.
     queues: Sequence[str] | None = None
     #: Requests, as `limits` writes it: `100/second`.
@@ -44,19 +44,23 @@ class Principal:
                 f"`fornada keys create NAME --scope {scope}`"
             )
 
+    def may_see(self, manifest: JobManifest) -> bool:
+        """Whether it may see the job."""
+        own = manifest.owner == self.owner
+        seen = self.queues is None or manifest.queue_name in self.queues
+        return self.is_admin or (own and seen)
+
     def require_job(self, manifest: JobManifest) -> None:
         """Check that it may see the job.
 
         Raises:
             JobNotFoundError: It may not; whether there is such a job is not said.
         """
-        own = manifest.owner == self.owner
-        seen = self.queues is None or manifest.queue_name in self.queues
-        if not self.is_admin and not (own and seen):
+        if not self.may_see(manifest):
             raise JobNotFoundError(
                 f"key {self.owner} has no job {manifest.job_id}; see GET /v1/jobs"
             )
 
     def narrowed(self, prefixes: InputPrefixes) -> InputPrefixes:
         """Those of `prefixes`, where the deployment's jobs may read, that its own may."""
-        return prefixes if self.prefixes is None else prefixes.narrowed(self.prefixes)
+        return prefixes if self.is_admin else prefixes.narrowed(self.prefixes)

@@ -54,7 +54,7 @@ def create(
     key, token = _open().create(
         owner,
         scopes=[Scope(scope) for scope in scopes],
-        prefixes=prefixes or None,
+        prefixes=prefixes,
         queues=queues or None,
         rate=rate,
         open_items=open_items,

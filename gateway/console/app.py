@@ -13,7 +13,6 @@ from gateway.console.job_access import JobAccess
 from gateway.console.job_pages import listing
 from gateway.console.page_headers import PageHeaders
 from gateway.console.pages import Pages
-from gateway.console.sessions import Sessions
 from gateway.deployment import Deployment
 
 
@@ -32,7 +31,6 @@ def create_console(deployment: Deployment) -> FastAPI:
     app = FastAPI(title="Fornada console", openapi_url=None)
     app.state.deployment = deployment
     app.state.pages = Pages()
-    app.state.sessions = Sessions(settings=deployment.settings, objects=deployment.objects)
     app.state.jobs = JobAccess(deployment=deployment)
     add_error_pages(app)
     app.add_middleware(PageHeaders)

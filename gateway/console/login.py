@@ -9,9 +9,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from gateway.auth.callers import TheDeployment
 from gateway.auth.errors import ForbiddenError, UnauthenticatedError
+from gateway.auth.sessions import COOKIE, SESSION_S, Sessions
 from gateway.console.pages import pages_of
-from gateway.console.sessions import COOKIE, SESSION_S
-from gateway.console.viewers import FormChecked, sessions_of
+from gateway.console.viewers import FormChecked
 
 router = APIRouter()
 
@@ -21,9 +21,13 @@ _LOGIN_S = 3600
 
 
 @router.get("/login")
-def form(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002 - its name in URLs
+def form(
+    request: Request,
+    deployment: TheDeployment,
+    next: str = "/",  # noqa: A002 - its name in URLs
+) -> HTMLResponse:
     """The form."""
-    return _form(request, next)
+    return _form(request, deployment.sessions, next)
 
 
 @router.post("/login")
@@ -39,16 +43,16 @@ def login(
     Raises:
         ForbiddenError: The form is not one of this browser.
     """
-    sessions = sessions_of(request)
+    sessions = deployment.sessions
     if not sessions.is_form_token(request.cookies.get(_LOGIN_COOKIE, ""), form_token):
         raise ForbiddenError("the form is too old, or not of this browser; load /login again")
     try:
-        key_id = deployment.api_keys.key_id_of(api_key.strip())
+        token = sessions.begin(api_key.strip())
     except UnauthenticatedError:
         wrong = "This key is unknown or revoked."
-        return _form(request, next, wrong=wrong, status=HTTPStatus.UNAUTHORIZED)
+        return _form(request, sessions, next, wrong=wrong, status=HTTPStatus.UNAUTHORIZED)
     answer = RedirectResponse(_local(next), HTTPStatus.SEE_OTHER)
-    _set_cookie(request, answer, COOKIE, sessions.begin(key_id), age_s=SESSION_S)
+    _set_cookie(request, answer, COOKIE, token, age_s=SESSION_S)
     answer.delete_cookie(_LOGIN_COOKIE)
     return answer
 
@@ -61,7 +65,9 @@ def logout() -> RedirectResponse:
     return answer
 
 
-def _form(request: Request, next_path: str, *, wrong: str = "", status: int = 200) -> HTMLResponse:
+def _form(
+    request: Request, sessions: Sessions, next_path: str, *, wrong: str = "", status: int = 200
+) -> HTMLResponse:
     browser = request.cookies.get(_LOGIN_COOKIE) or secrets.token_hex(16)
     answer = pages_of(request).render(
         request,
@@ -69,7 +75,7 @@ def _form(request: Request, next_path: str, *, wrong: str = "", status: int = 20
         status=status,
         wrong=wrong,
         next_path=_local(next_path),
-        form_token=sessions_of(request).form_token(browser),
+        form_token=sessions.form_token(browser),
     )
     _set_cookie(request, answer, _LOGIN_COOKIE, browser, age_s=_LOGIN_S)
     return answer

@@ -11,8 +11,8 @@ from gateway.auth.callers import TheDeployment
 from gateway.auth.errors import ForbiddenError, UnauthenticatedError
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
+from gateway.auth.sessions import COOKIE
 from gateway.console.pages import pages_of
-from gateway.console.sessions import COOKIE, Sessions
 
 
 class LoginNeededError(UnauthenticatedError, fault="caller", http_status=401):
@@ -42,12 +42,6 @@ class Viewer:
         return self.principal.is_admin or Scope(scope) in self.principal.scopes
 
 
-def sessions_of(request: Request) -> Sessions:
-    """The sessions of the console that a request is for."""
-    sessions: Sessions = request.app.state.sessions
-    return sessions
-
-
 def viewer_of(request: Request, deployment: TheDeployment) -> Viewer:
     """Who sends a request.
 
@@ -55,17 +49,15 @@ def viewer_of(request: Request, deployment: TheDeployment) -> Viewer:
         LoginNeededError: They have not logged in, or their session is over, or their key revoked.
         StoreError: The store cannot be reached.
     """
-    sessions = sessions_of(request)
     token = request.cookies.get(COOKIE, "")
-    key_id = sessions.key_id(token)
-    principal = None if key_id is None else deployment.api_keys.principal_with_id(key_id)
+    principal = deployment.sessions.principal_of(token)
     if principal is None:
         query = f"?{request.url.query}" if request.url.query else ""
         raise LoginNeededError(
             "you have not logged in, or the session is over; log in with an API key",
             next_path=request.url.path + query if request.method == "GET" else "/",
         )
-    viewer = Viewer(principal=principal, form_token=sessions.form_token(token))
+    viewer = Viewer(principal=principal, form_token=deployment.sessions.form_token(token))
     request.state.viewer = viewer
     return viewer
 
@@ -93,13 +85,20 @@ class Visit:
 TheVisit = Annotated[Visit, Depends(Visit)]
 
 
-def check_form(request: Request, _: TheViewer, form_token: Annotated[str, Form()] = "") -> None:
+def check_form(
+    request: Request,
+    deployment: TheDeployment,
+    viewer: TheViewer,
+    form_token: Annotated[str, Form()] = "",
+) -> None:
     """Check that a form came from a page of this session.
 
     Raises:
         ForbiddenError: It did not.
+        RateExceededError: The viewer has made as many requests as they may.
     """
-    if not sessions_of(request).is_form_token(request.cookies.get(COOKIE, ""), form_token):
+    deployment.identity.rates.check(viewer.principal)
+    if not deployment.sessions.is_form_token(request.cookies.get(COOKIE, ""), form_token):
         raise ForbiddenError("the form is not of this session; load the page again and resend it")
 
 

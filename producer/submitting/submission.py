@@ -1,6 +1,6 @@
 """What a caller submits: items, and the options of the jobs they become."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -74,6 +74,8 @@ class Options:
     webhook: str | None = None
     #: Where stored inputs may be, if that is less than the deployment allows.
     prefixes: InputPrefixes | None = None
+    #: Called with the number of items of a new job before the job exists; raises to refuse it.
+    admit: Callable[[int], None] | None = None
 
     def check(self) -> None:
         """Check the options.

@@ -144,6 +144,8 @@ class Submitter:
         is_old = is_of_one and not asks_version_3 and not inputs.need_version_3
         alike = one.existing is not None and is_old
         version = one.existing.schema_version if one.existing and alike else JOB_VERSION
+        if options.admit is not None and one.existing is None:
+            options.admit(sum(inputs.item_counts))
         return JobManifest(
             schema_version=version,
             job_id=job_id,

@@ -23,6 +23,7 @@ from producer import (
     JobStatus,
     OutputResults,
     Outputs,
+    Prediction,
     Results,
     Rows,
     ShardResult,
@@ -36,7 +37,15 @@ from producer.testing import in_memory_client
 def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     job = Client.from_env().submit(images, model="fashion-mnist@prod")
     with Client.from_env() as client:
-        assert_type(client.predict(images, model="m", timeout_s=1.0), Any)
+        answer = client.predict(images, model="m", timeout_s=1.0)
+    assert_type(answer, Prediction)
+    match answer:
+        case dict():
+            assert_type(answer["mask"], NDArray[Any] | list[NDArray[Any]])
+        case list():
+            assert_type(answer, list[NDArray[Any]])
+        case _:
+            assert_type(answer[answer[:, 0] > 0.5].argmax(axis=1).tolist(), Any)
     assert_type(job, Job)
     assert_type(job.wait(timeout_s=60), JobStatus)
     assert_type(job.results(), Results)

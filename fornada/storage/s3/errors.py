@@ -123,6 +123,17 @@ def obstructed(key: str, obstacle: str, *, endpoint: str) -> StoreRefusedError:
     return error.with_public_text(f"the object store {fact}")
 
 
+def obstructed_by_folder(key: str, *, endpoint: str) -> StoreRefusedError:
+    """Our error for a put that a folder of the key's name is in the way of."""
+    fact = (
+        f"cannot write {key!r}, because a folder of that name is in the way: this store keeps "
+        "objects as files in folders"
+    )
+    remedy = f"somebody put an object below {key + '/'!r}; delete that folder where the store is"
+    error = StoreRefusedError(f"object store {endpoint} {fact}; {remedy}")
+    return error.with_public_text(f"the object store {fact}")
+
+
 def says_region_is_missing(exc: ClientError) -> bool:
     """Whether the store refused to create a bucket without its region's name."""
     return _code(exc) == "IllegalLocationConstraintException"

@@ -512,7 +512,7 @@ MUTATIONS = (
     Mutation(
         name="clock-step-uncapped",
         path="fornada/jobs/upkeep/leadership.py",
-        old="step_s=min(unmoved_s, self._most_step_s),",
+        old="step_s=min(unmoved_s, self._lease_s / 4),",
         new="step_s=unmoved_s,",
         tests=(
             f"{_RECONCILER}leases_run_out_as_the_leader_watches_and_not_by_redis_clock[conditional]",
@@ -1297,7 +1297,7 @@ MUTATIONS = (
         "            outputs = self._compile_for(filled)(tile[:filled])\n"
         "            return np.pad(outputs, ((0, len(tile) - filled), (0, 0)))\n\n"
         "        self._predict = bare\n",
-        tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras]",),
+        tests=(f"{_BYTES}no_byte_depends_on_split_order_company_threads_or_retries[keras-4]",),
     ),
     # Models that a worker declines, jobs that cannot be read, and buckets.
     Mutation(

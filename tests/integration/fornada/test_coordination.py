@@ -678,6 +678,9 @@ def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> N
 
         assert (Beat("a", 1), Beat("a", 2)) == (first, second)
         assert set() == coordination.progress("job").leased
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(redis_keys.leader("fornada"), "lease_ms", "nan")
+    assert coordination.beat("b", after=None, step_s=0).lease_s is None
 
 
 # Redis alone.
@@ -752,7 +755,7 @@ def test_the_server_says_what_it_is(redis_url: str) -> None:
         facts.append_only_file,
     )
     assert facts.version[0].isdigit()
-    assert "worker-1" == coordination.leader()
+    assert "worker-1" == coordination.leader().holder
 
 
 def test_a_wiped_server_goes_on_with_the_same_client(redis_url: str) -> None:

@@ -8,6 +8,9 @@ from fastapi.testclient import TestClient
 
 from fornada.settings import Settings
 from gateway.app import create_app
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.rates import Rates
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
 from producer.client import Client
@@ -34,7 +37,9 @@ def client() -> Iterator[Client]:
 @pytest.fixture
 def deployment(client: Client) -> Deployment:
     """The deployment in memory."""
-    return Deployment.of(Settings(), objects=client._models.objects, client=client)
+    objects = client._models.objects
+    identity = Identity(api_keys=ApiKeys(objects=objects), rates=Rates.in_memory())
+    return Deployment.of(Settings(), objects=objects, client=client, identity=identity)
 
 
 @pytest.fixture
@@ -43,7 +48,9 @@ def caller_of(deployment: Deployment) -> CallerOf:
     app = create_app(deployment)
 
     def of(*scopes: Scope, owner: str = "shop", **limits: object) -> TestClient:
-        _, token = deployment.api_keys.create(owner, scopes=scopes or list(Scope), **limits)
+        _, token = deployment.identity.api_keys.create(
+            owner, scopes=scopes or list(Scope), **limits
+        )
         return TestClient(
             app,
             base_url="http://127.0.0.1",

@@ -128,7 +128,7 @@ class _World:
         self.queue = self.sender.messages
         self.objects = HookedObjectStore(InMemoryObjectStore(conditional_writes=conditional_writes))
         self.coordination = InMemoryCoordination(
-            clock=lambda: self.now_s, queue_length=lambda: len(self.queue)
+            clock=lambda: self.now_s, queue_length=lambda: len(self.queue), lease_s=LEASE_S
         )
         self.models = ModelStore(objects=self.objects)
         self.engine = _Engine()

@@ -9,6 +9,9 @@ from fastapi.testclient import TestClient
 
 from fornada.settings import Settings
 from gateway.app import create_app
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.rates import Rates
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
 
@@ -37,7 +40,8 @@ def jobs(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 @pytest.fixture(scope="session")
 def deployment(stage: Stage) -> Deployment:
     """The deployment as the gateway sees it."""
-    return Deployment.of(Settings(), objects=stage.objects, client=stage.client)
+    identity = Identity(api_keys=ApiKeys(objects=stage.objects), rates=Rates.in_memory())
+    return Deployment.of(Settings(), objects=stage.objects, client=stage.client, identity=identity)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +55,7 @@ def key_of(deployment: Deployment) -> Callable[..., str]:
     """Makes API keys."""
 
     def of(*scopes: Scope, owner: str = "shop") -> str:
-        return deployment.api_keys.create(owner, scopes=scopes or list(Scope))[1]
+        return deployment.identity.api_keys.create(owner, scopes=scopes or list(Scope))[1]
 
     return of
 

@@ -62,7 +62,7 @@ def test_a_session_ends_with_its_key(
     key = key_of()
     log_in(browser, key)
 
-    deployment.api_keys.revoke(key.split("_")[1])
+    deployment.identity.api_keys.revoke(key.split("_")[1])
 
     assert 303 == browser.get("/").status_code
 

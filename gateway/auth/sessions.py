@@ -1,4 +1,4 @@
-"""Sessions of the console: a signed token in a cookie names the API key that a person came with."""
+"""Sessions of people: a signed token in a cookie names the API key that they came with."""
 
 import hmac
 import re
@@ -11,12 +11,14 @@ from fornada.errors import ObjectNotFoundError
 from fornada.settings import Settings
 from fornada.storage.interface import ObjectStore
 from fornada.trust.deployment_keys import DeploymentKeys, new_key
+from gateway.auth.identity import Identity
+from gateway.auth.principal import Principal
 
 COOKIE = "fornada_session"
 #: After this, people log in again.
 SESSION_S = 12 * 3600
 _TOKEN = re.compile(
-    r"(?P<body>(?P<key>[0-9a-f]{12})\.(?P<until>[0-9]{1,12})\.[0-9a-f]{32})\.(?P<hmac>[0-9a-f]{64})"
+    r"(?P<body>(?P<key>(?:admin-)?[0-9a-f]{12})\.(?P<until>[0-9]{1,12})\.[0-9a-f]{32})\.(?P<hmac>[0-9a-f]{64})"
 )
 
 
@@ -26,23 +28,27 @@ class Sessions:
     Args:
         settings: Their deployment keys sign. Without any, a secret in the store does.
         objects: The store.
+        identity: Knows the keys.
     """
 
-    def __init__(self, *, settings: Settings, objects: ObjectStore) -> None:
+    def __init__(self, *, settings: Settings, objects: ObjectStore, identity: Identity) -> None:
         self._settings = settings
         self._objects = objects
+        self._identity = identity
 
-    def begin(self, key_id: str) -> str:
-        """The token of a new session of the API key `key_id`.
+    def begin(self, api_key: str) -> str:
+        """The token of a new session of whoever has the API key.
 
         Raises:
+            UnauthenticatedError: It is no key of this deployment, or was revoked.
             StoreError: The store cannot be reached.
         """
+        key_id = self._identity.key_id(api_key)
         body = f"{key_id}.{int(time.time()) + SESSION_S}.{secrets.token_hex(16)}"
         return f"{body}.{self._sign('session', body)}"
 
-    def key_id(self, token: str) -> str | None:
-        """The id of the API key whose session it is; `None` if it is none, or over.
+    def principal_of(self, token: str) -> Principal | None:
+        """Whose session it is; `None` if it is none, or over, or its key was revoked.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -52,7 +58,7 @@ class Sessions:
             return None
         body = form["body"].encode()
         is_ours = self._keys.verify("session", "session", body, form["hmac"])
-        return form["key"] if is_ours else None
+        return self._identity.with_key_id(form["key"]) if is_ours else None
 
     def form_token(self, token: str) -> str:
         """What each form of a session carries, so that no other page can have made it."""
