@@ -24,6 +24,8 @@ _PROBE_PREFIX = "probe/"
 #: What gateways alone write: API keys, uploads, and webhooks that are to be delivered.
 GATEWAY_PREFIX = "gateway/"
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
+#: Signs the console's sessions, where the deployment has no keys.
+SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,

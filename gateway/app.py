@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from fornada import __version__
 from gateway.api import job_upkeep, jobs, models, predict, results, shards, system
+from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
@@ -38,4 +39,6 @@ def create_app(deployment: Deployment) -> FastAPI:
         system.router,
     ):
         app.include_router(router)
+    # Last: it takes what is left.
+    app.mount("/", create_console(deployment))
     return app

@@ -8,7 +8,7 @@ from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
-from fornada.coordination.interface import FollowedJobs
+from fornada.coordination.interface import FollowedJobs, Progress
 from fornada.errors import (
     BrokerError,
     JobFailedError,
@@ -245,7 +245,7 @@ class Job:
             StoreError: The store cannot be reached.
         """
         final = self._jobs.final(self.id)
-        shards = from_ranges(final.dead_ranges) if final else sorted(self._looks().progress().dead)
+        shards = from_ranges(final.dead_ranges) if final else sorted(self.progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
             if outcome is not None and outcome.status == "dead":
@@ -279,12 +279,20 @@ class Job:
         final = self._jobs.final(self.id)
         if final is not None:
             return ended_states(self.manifest, final)
-        return open_states(self.manifest, self._looks().progress())
+        return open_states(self.manifest, self.progress())
 
     def _outcome(self, shard: int, final: JobFinal | None) -> ShardOutcome | None:
         if final is None:
             return self._jobs.outcome(self.id, shard)
         return self._jobs.counted_outcome(final, shard)
+
+    def progress(self) -> Progress:
+        """The open job's progress: as counted by Redis, otherwise from a listing of the store.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        return self._looks().progress()
 
     def _looks(self) -> JobLooks:
         return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)

@@ -51,6 +51,10 @@ class Jobs:
         check_text(job_id, "job_id")
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
 
+    def job_of(self, manifest: JobManifest) -> Job:
+        """The job of a manifest that was read before; nothing is read again."""
+        return self._as_job(manifest)
+
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
         """The statuses of all jobs, or of the newest `limit`, newest first.
 
