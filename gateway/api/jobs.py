@@ -15,7 +15,7 @@ from gateway.api.job_request import JobRequest
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from producer.job import Job
-from producer.job_pages import JobFilter
+from producer.listing.pages import JobFilter
 from producer.submitting.submission import Options, Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
