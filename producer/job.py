@@ -80,6 +80,16 @@ class Job:
         """The job's id; `Client.job(id)` finds it again, in any process."""
         return self.manifest.job_id
 
+    @property
+    def item_count(self) -> int:
+        """Items in all shards."""
+        return self.manifest.item_count
+
+    @property
+    def allows_failed_items(self) -> bool:
+        """Whether its submitter said how many items may fail."""
+        return self.manifest.max_failed is not None
+
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
 

@@ -9,17 +9,18 @@ import click
 from fornada.commands.output import JSON_OPTION, print_json, print_table, say, text_stdout
 from fornada.errors import UsageError
 from fornada.trust.printable import printable_json
-from producer.commands.opening import client_from_env
+from producer.commands.opening import client_from_env, own_client_from_env
 from producer.commands.options import JOB_ARGUMENT, TIMEOUT_OPTION
 from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
 from producer.exporting.carried import with_carried
 from producer.exporting.catalog import FORMATS
 from producer.exporting.csv_file import csv_lines
-from producer.exporting.files import write_results
+from producer.exporting.files import save_results, write_results
 from producer.exporting.interface import Export
 from producer.exporting.rows import Column, encoded
 from producer.job import FailedItem
+from producer.remote.job import RemoteJob
 from producer.upkeep.retention import parse_age
 
 _RAW = "Put no ' before CSV cells that a spreadsheet would run as formulas."
@@ -150,6 +151,16 @@ def results(  # noqa: PLR0917 - click passes options by name
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
     job = client_from_env().job(job_id)
+    if isinstance(job, RemoteJob):
+        if with_columns or tables or raw:
+            raise UsageError(
+                "a gateway joins no columns, and quotes cells; leave --with-columns, --table and "
+                "--raw out, or unset FORNADA_URL"
+            )
+        query = {"format": fmt, "top_k": top_k, "partial": "true" if partial else None}
+        written = save_results(job.results(query), path=output, fmt=fmt)
+        _say_written(written, job.item_count)
+        return
     carried: tuple[Column, ...] = ()
     parts = job.shard_results(partial=partial)
     if with_columns:
@@ -166,11 +177,14 @@ def results(  # noqa: PLR0917 - click passes options by name
         top_k=top_k,
         is_raw=raw,
     )
-    written = write_results(export, path=output, fmt=fmt)
+    _say_written(write_results(export, path=output, fmt=fmt), job.item_count)
+
+
+def _say_written(written: list[Path], item_count: int) -> None:
     if written:
         first, *beside = map(str, written)
         ids = "".join(f", and their ids to {path}" for path in beside)
-        say(f"wrote {job.manifest.item_count} results to {first}{ids}", err=True)
+        say(f"wrote {item_count} results to {first}{ids}", err=True)
 
 
 @jobs.command()
@@ -234,7 +248,7 @@ def retry_failed(job_id: str, wait: bool, as_json: bool) -> None:  # noqa: FBT00
     job = client.retry_failed(job_id)
     say(f"submitted job {job.id}", err=True)
     source = client.job(job_id).status()
-    left_out = source.items - (source.items_ok or 0) - job.manifest.item_count
+    left_out = source.items - (source.items_ok or 0) - job.item_count
     if left_out > 0:
         say(
             f"left out {left_out} item{'' if left_out == 1 else 's'} that could not be read at "
@@ -278,7 +292,7 @@ def purge(older_than: str, as_json: bool) -> None:  # noqa: FBT001 - click passe
 
     Example: fornada jobs purge --older-than 30d
     """
-    purged = client_from_env().purge(parse_age(older_than))
+    purged = own_client_from_env("fornada jobs purge").purge(parse_age(older_than))
     if as_json:
         print_json({"purged": purged})
     else:
