@@ -9,6 +9,7 @@ from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
+from gateway.oip import routes as oip
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
 _IDLE_S = 30.0
@@ -28,6 +29,6 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)
-    for router in (jobs.router, job_upkeep.router, models.router, predict.router, system.router):
-        app.include_router(router)
+    for part in (jobs, job_upkeep, models, predict, system, oip):
+        app.include_router(part.router)
     return app
