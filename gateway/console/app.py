@@ -9,8 +9,10 @@ from starlette.types import Scope
 
 from gateway.console import login
 from gateway.console.error_pages import add_error_pages
+from gateway.console.items.cards import Cards
+from gateway.console.items.survey import Surveys
 from gateway.console.job_access import JobAccess
-from gateway.console.job_pages import listing
+from gateway.console.job_pages import changes, items, job, listing, shards
 from gateway.console.page_headers import PageHeaders
 from gateway.console.pages import Pages
 from gateway.deployment import Deployment
@@ -31,10 +33,12 @@ def create_console(deployment: Deployment) -> FastAPI:
     app = FastAPI(title="Fornada console", openapi_url=None)
     app.state.deployment = deployment
     app.state.pages = Pages()
-    app.state.jobs = JobAccess(deployment=deployment)
+    app.state.jobs = jobs = JobAccess(deployment=deployment)
+    app.state.cards = Cards(jobs=jobs)
+    app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)
-    for router in (login.router, listing.router):
-        app.include_router(router)
+    for page in (login, listing, changes, shards, items, job):
+        app.include_router(page.router)
     app.mount("/static", _Files(directory=Path(__file__).parent / "static"))
     return app
