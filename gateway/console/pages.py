@@ -31,6 +31,7 @@ class Pages:
         self._templates.filters |= {
             "counted": texts.counted,
             "duration": texts.duration,
+            "metric": texts.metric,
             "number": texts.number,
             "percent": texts.percent,
             "rate": texts.rate,

@@ -49,7 +49,7 @@ class Cards:
     def __init__(self, *, jobs: JobAccess) -> None:
         self.results = ShardResults(jobs=jobs.store)
         self._jobs = jobs.store
-        self._pictures = Pictures()
+        self.pictures = Pictures()
 
     def some(self, view: View, items: Sequence[int]) -> list[Card]:
         """Cards of some items, with the likeliest classes and the first values.
@@ -114,7 +114,7 @@ class Cards:
 
     def _picture(self, read: GivenItem, taken: InputTensor, longest: int) -> Image.Image:
         if read.file is not None:
-            return self._pictures.of_file(read.file, longest=longest)
+            return self.pictures.of_file(read.file, longest=longest)
         if taken.name in read.arrays:
             return of_array(read.arrays[taken.name], longest=longest)
         raise InputError(read.why_missing or "it is gone")

@@ -4,9 +4,12 @@ import { keepLive } from "./live.js";
 import { drawMaps } from "./map.js";
 import { fillParts, showPictures } from "./parts.js";
 import { moveTimes } from "./times.js";
+import { tryModels } from "./try.js";
 
+document.documentElement.classList.add("scripted");
 keepLive(document);
 moveTimes(document);
 drawMaps(document);
 fillParts(document);
 showPictures(document);
+tryModels(document);
