@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import job_upkeep, jobs, models, system
+from gateway.api import job_upkeep, jobs, models, predict, results, shards, system
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.origins import Origins
@@ -29,7 +29,15 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)
-    for router in (jobs.router, job_upkeep.router, models.router, system.router):
+    for router in (
+        jobs.router,
+        job_upkeep.router,
+        results.router,
+        shards.router,
+        models.router,
+        predict.router,
+        system.router,
+    ):
         app.include_router(router)
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))

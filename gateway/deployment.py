@@ -15,6 +15,7 @@ from gateway.auth.quotas import Quotas
 from gateway.auth.sessions import Sessions
 from gateway.http.origins import LOOPBACK_HOSTS
 from model_store.store import ModelStore
+from producer.asynchronous.client import AsyncClient
 from producer.client import Client
 
 
@@ -25,6 +26,8 @@ class Deployment:
     settings: Settings
     objects: ObjectStore
     client: Client
+    #: The same for the endpoints that run in the event loop.
+    async_client: AsyncClient
     models: ModelStore
     identity: Identity
     quotas: Quotas
@@ -40,6 +43,7 @@ class Deployment:
             settings=settings,
             objects=objects,
             client=client,
+            async_client=AsyncClient(client),
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
 from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
@@ -13,9 +13,9 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
-from producer.job_pages import JobFilter, JobPage, JobPages
 from producer.job_status import JobStatus, unreadable_status
-from producer.listing import list_jobs
+from producer.listing.newest import list_jobs
+from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests
@@ -67,6 +67,13 @@ class Jobs:
             limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
         )
 
+    def page(
+        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
+    ) -> JobPage:
+        """The newest jobs that are wanted, at most `limit`, older than `before`."""
+        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
+        return pages.page(wanted, before=before, limit=limit)
+
     def open_job_ids(self) -> set[str]:
         """The ids of the jobs that have not ended, and perhaps of some that never began."""
         return open_job_ids(self._jobs, coordination=self._coordination)
@@ -74,13 +81,6 @@ class Jobs:
     def manifests(self, job_ids: Iterable[str]) -> Iterator[JobManifest]:
         """The manifests of those of the jobs that exist and can be read."""
         return readable_manifests(self._jobs, job_ids)
-
-    def page(
-        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
-    ) -> JobPage:
-        """The newest jobs that are wanted, at most `limit`, older than `before`."""
-        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
-        return pages.page(wanted, before=before, limit=limit)
 
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""

@@ -1,12 +1,13 @@
 """/v1/jobs: submit, list, show and cancel jobs."""
 
 import hashlib
+import re
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from fornada.errors import UsageError
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
 from gateway.api.job_document import JobDocument, JobListDocument
@@ -14,7 +15,7 @@ from gateway.api.job_request import JobRequest
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from producer.job import Job
-from producer.job_pages import JobFilter
+from producer.listing.pages import JobFilter
 from producer.submitting.submission import Options, Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -61,17 +62,33 @@ def submit(
     return JobDocument.of(job.manifest, job.status())
 
 
+class JobQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = None
+    model: str | None = Field(default=None, description="`name` or `name:version`.")
+    tag: str | None = Field(default=None, pattern="[:=]", description="`name:value`.")
+    queue: str | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=512)
+
+    def wanted(self, *, owner: str | None) -> JobFilter:
+        """The jobs."""
+        tag = None if self.tag is None else re.split("[:=]", self.tag, maxsplit=1)
+        return JobFilter(
+            owner=owner,
+            state=self.state,
+            model=self.model,
+            tag=None if tag is None else (tag[0], tag[1]),
+            queue=self.queue,
+        )
+
+
 @router.get("")
 def list_jobs(
-    deployment: TheDeployment,
-    caller: Caller,
-    *,
-    state: JobState | None = None,
-    model: Annotated[str | None, Query(description="`name` or `name:version`.")] = None,
-    tag: Annotated[str | None, Query(description="`name:value` or `name=value`.")] = None,
-    queue: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=512)] = None,
+    query: Annotated[JobQuery, Query()], deployment: TheDeployment, caller: Caller
 ) -> JobListDocument:
     """The caller's jobs, newest first; all jobs with scope `admin`.
 
@@ -79,14 +96,11 @@ def list_jobs(
     more. New jobs move no page. The newest 10,000 jobs of an owner are listed.
     """
     caller.require(Scope.JOBS_READ)
-    wanted = JobFilter(
-        owner=None if caller.is_admin else caller.owner,
-        state=state,
-        model=model,
-        tag=None if tag is None else _name_and_value(tag),
-        queue=queue,
+    page = deployment.client.page(
+        query.wanted(owner=None if caller.is_admin else caller.owner),
+        before=from_cursor(query.cursor),
+        limit=query.limit,
     )
-    page = deployment.client.page(wanted, before=from_cursor(cursor), limit=limit)
     seen = [found for found in page.jobs if caller.may_see(found.job.manifest)]
     return JobListDocument(
         data=[JobDocument.of(found.job.manifest, found.status) for found in seen],
@@ -135,10 +149,3 @@ def job_id_of(owner: str, idempotency_key: str | None) -> str | None:
         return None
     digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()
     return f"k-{digest[:40]}"
-
-
-def _name_and_value(tag: str) -> tuple[str, str]:
-    name, sign, value = tag.partition("=" if "=" in tag.partition(":")[0] else ":")
-    if not sign:
-        raise UsageError(f"tag is {tag[:80]!r}; write name:value")
-    return name, value
