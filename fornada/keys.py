@@ -21,10 +21,16 @@ INPUTS_PREFIX = "inputs/"
 _CALIBRATIONS_PREFIX = "calibrations/"
 _CONDITIONS_PREFIX = "conditions/"
 _PROBE_PREFIX = "probe/"
+#: What gateways alone write: API keys, uploads, and webhooks that are to be delivered.
+GATEWAY_PREFIX = "gateway/"
+API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
+#: Signs the console's sessions, where the deployment has no keys.
+SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
     JOBS_PREFIX,
+    GATEWAY_PREFIX,
     _CALIBRATIONS_PREFIX,
     _CONDITIONS_PREFIX,
     _PROBE_PREFIX,
@@ -166,6 +172,11 @@ def version_in(folder: str) -> int | None:
 def model_calibration(sha256: str, where: str) -> str:
     """The measured tile of an artifact on one engine and kind of machine."""
     return f"{_CALIBRATIONS_PREFIX}{sha256}/{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+
+
+def api_key(key_id: str) -> str:
+    """What an API key allows."""
+    return f"{API_KEYS_PREFIX}{key_id}.json"
 
 
 def probe() -> str:

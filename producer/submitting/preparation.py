@@ -174,7 +174,7 @@ class Preparation:
             return cut_stored(
                 inputs,
                 objects=self.objects,
-                prefixes=self.prefixes,
+                prefixes=options.prefixes or self.prefixes,
                 signature=signature,
                 limits=limits,
                 strict=options.strict,

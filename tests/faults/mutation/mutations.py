@@ -791,9 +791,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="answered-call-left-for-others-to-answer",
-        path="producer/calls.py",
-        old="future = self._take_waiting(call_id)",
-        new="future = self._waiting.get(call_id)",
+        path="producer/calls/predict_calls.py",
+        old="call = self._take_waiting(call_id)",
+        new="call = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # Items.
@@ -1294,8 +1294,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tiles = [tile for tile in TILES if tile <= most_items]",
-        new="tiles = TILES",
+        old="tile_items=min(work.call_items, most_items or work.call_items)",
+        new="tile_items=work.call_items",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),

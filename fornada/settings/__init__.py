@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
 from fornada.errors import ConfigError
 from fornada.files.private_folder import default_cache_dir
 from fornada.keys import DEFAULT_QUEUE
 from fornada.records import MAX_INLINE_BYTES
+from fornada.settings.doors import DoorSettings
 
 PREFIX = "FORNADA_"
 MAX_BATCH_SIZE = 65_536
@@ -20,7 +21,7 @@ MAX_CHOSEN_THREADS = 32
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://", "sentinels://")
 
 
-class Settings(BaseModel):
+class Settings(DoorSettings):
     """The configuration of a process."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

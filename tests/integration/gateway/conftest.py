@@ -1,0 +1,67 @@
+"""A gateway in front of a deployment in memory."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from fornada.settings import Settings
+from gateway.app import create_app
+from gateway.auth.api_keys import ApiKeys
+from gateway.auth.identity import Identity
+from gateway.auth.rates import Rates
+from gateway.auth.scopes import Scope
+from gateway.deployment import Deployment
+from producer.client import Client
+from producer.testing import in_memory_client
+
+CLASSES = ["shirt", "shoe", "bag"]
+
+#: Makes a caller with these scopes; several of one owner see the same jobs.
+CallerOf = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """A client of a model `looks`, uint8 [items, 2, 2] in, three classes out."""
+    with in_memory_client(
+        model="looks",
+        item_shape=[2, 2],
+        classes=CLASSES,
+        predict=lambda items: np.eye(3, dtype=np.float32)[items[:, 0, 0] % 3],
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def deployment(client: Client) -> Deployment:
+    """The deployment in memory."""
+    objects = client._models.objects
+    identity = Identity(api_keys=ApiKeys(objects=objects), rates=Rates.in_memory())
+    return Deployment.of(Settings(), objects=objects, client=client, identity=identity)
+
+
+@pytest.fixture
+def caller_of(deployment: Deployment) -> CallerOf:
+    """Makes HTTP clients with a key of their own."""
+    app = create_app(deployment)
+
+    def of(*scopes: Scope, owner: str = "shop", **limits: object) -> TestClient:
+        _, token = deployment.identity.api_keys.create(
+            owner, scopes=scopes or list(Scope), **limits
+        )
+        return TestClient(
+            app,
+            base_url="http://127.0.0.1",
+            headers={"Authorization": f"Bearer {token}"},
+            raise_server_exceptions=False,
+        )
+
+    return of
+
+
+@pytest.fixture
+def caller(caller_of: CallerOf) -> TestClient:
+    """A caller who may do all but the work of others."""
+    return caller_of(*(scope for scope in Scope if scope is not Scope.ADMIN))
