@@ -8,7 +8,7 @@ from typing import Any
 
 from fornada.errors import WaitTimeoutError
 from fornada.jobs.outcome import JobState
-from producer.job import DeadShard, FailedItem
+from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.remote.gateway import Gateway, Query
 
@@ -93,8 +93,11 @@ class RemoteJob:
                 detail=shard["detail"] or "",
             )
 
-    def results(self, query: Query) -> Iterator[bytes]:
-        """The results, in the format that `query` names, as they come."""
+    def results(
+        self, fmt: str, *, top_k: int | None = None, partial: bool = False
+    ) -> Iterator[bytes]:
+        """The results as the bytes of a file of that format, as they come."""
+        query = {"format": fmt, "top_k": top_k, "partial": "true" if partial else None}
         return self._gateway.chunks(f"{self._path}/results", query)
 
 
