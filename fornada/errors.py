@@ -84,6 +84,10 @@ class UsageError(FornadaError, ValueError, fault="caller"):
     """The command or call is wrong."""
 
 
+class CallTooLargeError(UsageError, fault="caller", http_status=413):
+    """A call of `predict` has more bytes of items than a call may have."""
+
+
 class MessageError(FornadaError, ValueError, fault="caller", exit_code=1):
     """Bytes are not a valid message, manifest or outcome."""
 

@@ -19,17 +19,21 @@ BUCKET_ID = "jobs/bucket-id.json"
 #: Where callers put what jobs read in place, unless the operator names other prefixes.
 INPUTS_PREFIX = "inputs/"
 _CALIBRATIONS_PREFIX = "calibrations/"
+_CONDITIONS_PREFIX = "conditions/"
 _PROBE_PREFIX = "probe/"
 #: What gateways alone write: API keys, uploads, and webhooks that are to be delivered.
 GATEWAY_PREFIX = "gateway/"
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
 UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
+#: Signs the console's sessions, where the deployment has no keys.
+SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
     JOBS_PREFIX,
     GATEWAY_PREFIX,
     _CALIBRATIONS_PREFIX,
+    _CONDITIONS_PREFIX,
     _PROBE_PREFIX,
 )
 #: The training report, beside the artifact.
@@ -231,7 +235,7 @@ def probe() -> str:
 
 def conditions(endpoint: str) -> str:
     """Whether the store honours conditions, as found through one endpoint."""
-    return f"conditions/{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
+    return f"{_CONDITIONS_PREFIX}{hashlib.sha256(endpoint.encode()).hexdigest()[:16]}.json"
 
 
 @dataclass(frozen=True, slots=True)

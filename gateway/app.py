@@ -5,8 +5,9 @@ import asyncio
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import job_upkeep, jobs, models, results, shards, system, uploads
+from gateway.api import job_upkeep, jobs, models, predict, results, shards, system, uploads
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
+from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
 from gateway.http.origins import Origins
@@ -41,7 +42,10 @@ def create_app(deployment: Deployment) -> FastAPI:
         shards.router,
         uploads.router,
         models.router,
+        predict.router,
         system.router,
     ):
         app.include_router(router)
+    # Last: it takes what is left.
+    app.mount("/", create_console(deployment))
     return app

@@ -12,8 +12,10 @@ from fornada.trust.input_prefixes import InputPrefixes
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.quotas import Quotas
+from gateway.auth.sessions import Sessions
 from gateway.http.origins import LOOPBACK_HOSTS
 from model_store.store import ModelStore
+from producer.asynchronous.client import AsyncClient
 from producer.client import Client
 
 
@@ -24,9 +26,12 @@ class Deployment:
     settings: Settings
     objects: ObjectStore
     client: Client
+    #: The same for the endpoints that run in the event loop.
+    async_client: AsyncClient
     models: ModelStore
     identity: Identity
     quotas: Quotas
+    sessions: Sessions
     prefixes: InputPrefixes
 
     @classmethod
@@ -38,9 +43,11 @@ class Deployment:
             settings=settings,
             objects=objects,
             client=client,
+            async_client=AsyncClient(client),
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),
+            sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
         )
 

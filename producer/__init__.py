@@ -16,7 +16,9 @@ from fornada.errors import (
 )
 from fornada.formats.rows import Rows
 from fornada.jobs.outcome import JobState
-from producer.call_outputs import Prediction
+from producer.asynchronous.client import AsyncClient
+from producer.asynchronous.job import AsyncJob
+from producer.calls.outputs import Prediction
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
@@ -28,6 +30,8 @@ from producer.upkeep.backlog import Backlog
 from producer.upkeep.verification import Difference, Verification
 
 __all__ = [
+    "AsyncClient",
+    "AsyncJob",
     "Backlog",
     "BrokerError",
     "Client",

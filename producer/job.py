@@ -1,13 +1,14 @@
 """A submitted job: its progress and results, and how to wait for it and cancel it."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
-from fornada.coordination.interface import OpenJobs, Progress
+from fornada.coordination.interface import FollowedJobs, Progress
 from fornada.errors import (
     BrokerError,
     JobFailedError,
@@ -27,19 +28,20 @@ from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
-from producer.job_shards import ShardPage, ShardState, ended_states, open_states, shard_page
-from producer.job_status import JobStatus, ended_status, open_status
+from producer.job_status import JobStatus, ended_status
+from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
+from producer.looking import JobLooks
 from producer.options import check_seconds
 from producer.results import Results
 from producer.shard_reader import Found, ShardReader
+from producer.waiting import Due, JobWatch
 
 log = get_logger(__name__)
 
 _T = TypeVar("_T")
 
-#: Time between two polls of the store while waiting: grows from the first to the last.
-_FIRST_POLL_S = 0.05
-_LAST_POLL_S = 1.0
+#: Time between two looks for an end that is being written.
+_END_POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,9 @@ class FailedItem(NamedTuple):
 class Job:
     """A submitted job. Cheap to create; every call asks the store."""
 
-    def __init__(self, manifest: JobManifest, *, jobs: JobStore, coordination: OpenJobs) -> None:
+    def __init__(
+        self, manifest: JobManifest, *, jobs: JobStore, coordination: FollowedJobs
+    ) -> None:
         self.manifest = manifest
         self._jobs = jobs
         self._coordination = coordination
@@ -85,10 +89,7 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self.id)
-        if final is not None:
-            return ended_status(self.manifest, final)
-        return open_status(self.manifest, self._progress())
+        return self._looks().look().status
 
     def wait(
         self,
@@ -100,7 +101,7 @@ class Job:
 
         Args:
             timeout_s: Give up waiting after this many seconds; `None` waits forever.
-            on_progress: Called with the status after every poll.
+            on_progress: Called with the status at first, and when it may have changed.
 
         Raises:
             WaitTimeoutError: It did not end in time; it continues.
@@ -111,23 +112,26 @@ class Job:
             check_seconds(timeout_s, "timeout_s")
         if on_progress is not None and not callable(on_progress):
             raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
-        deadline = None if timeout_s is None else time.monotonic() + float(timeout_s)
-        poll_s = _FIRST_POLL_S
-        while True:
-            status = self.status()
-            if on_progress is not None:
-                on_progress(status)
-            if status.ended:
-                return status
-            left_s = float("inf") if deadline is None else deadline - time.monotonic()
-            if left_s <= 0:
-                raise WaitTimeoutError(
-                    f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                    f"{timeout_s:g} s; it continues, so wait again or see "
-                    f"`fornada jobs show {self.id}` (is a worker running?)"
-                )
-            time.sleep(min(poll_s, left_s))
-            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
+        until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
+        looks = self._looks()
+        glances = on_progress is not None
+        with JobWatch(self.id, notices=self._coordination, glances=glances) as watch:
+            watch.begin(until - time.monotonic())
+            status = looks.look().status
+            while True:
+                if on_progress is not None:
+                    on_progress(status)
+                if status.ended:
+                    return status
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    raise WaitTimeoutError(
+                        f"job {self.id} has {status.shards_done} of {status.shards} shards after "
+                        f"{timeout_s:g} s; it continues, so wait again or see "
+                        f"`fornada jobs show {self.id}` (is a worker running?)"
+                    )
+                due = watch.wait(left_s)
+                status = (looks.look() if due is Due.LOOK else looks.glance()).status
 
     def results(self, *, partial: bool = False) -> Results:
         """The results of all items, in memory, in the order of submission.
@@ -197,9 +201,14 @@ class Job:
             Its status now: CANCELLED, or the state in which it had ended.
         """
         self._jobs.request_cancel(self.id, reason)
-        final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
-            self.manifest, "CANCELLED", reason
-        )
+        while True:
+            final = self._jobs.finish_if_complete(self.manifest) or self._jobs.finish(
+                self.manifest, "CANCELLED", reason
+            )
+            if final is not None:
+                break
+            # Another process is about to write it.
+            time.sleep(_END_POLL_S)
         try:
             self._coordination.end_jobs({self.id: final.state})
         except BrokerError as exc:
@@ -236,7 +245,7 @@ class Job:
             StoreError: The store cannot be reached.
         """
         final = self._jobs.final(self.id)
-        shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
+        shards = from_ranges(final.dead_ranges) if final else sorted(self.progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
             if outcome is not None and outcome.status == "dead":
@@ -270,23 +279,23 @@ class Job:
         final = self._jobs.final(self.id)
         if final is not None:
             return ended_states(self.manifest, final)
-        return open_states(self.manifest, self._progress())
+        return open_states(self.manifest, self.progress())
 
     def _outcome(self, shard: int, final: JobFinal | None) -> ShardOutcome | None:
         if final is None:
             return self._jobs.outcome(self.id, shard)
         return self._jobs.counted_outcome(final, shard)
 
-    def _progress(self) -> Progress:
-        """The open job's progress: as counted by Redis, otherwise from a listing of the store."""
-        try:
-            progress = self._coordination.progress(self.id)
-        except BrokerError as exc:
-            log.warning("progress is read from the store", job_id=self.id, error=str(exc))
-            return Progress(done=self._outcome_shards())
-        if progress.counted:
-            return progress
-        return replace(progress, done=self._outcome_shards())
+    def progress(self) -> Progress:
+        """The open job's progress: as counted by Redis, otherwise from a listing of the store.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        return self._looks().progress()
+
+    def _looks(self) -> JobLooks:
+        return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)
 
     def _outcome_shards(self) -> set[int]:
         return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))

@@ -166,7 +166,6 @@ def _model_cache(shared: _Shared, concurrency: Concurrency) -> ModelCache:
             objects=shared.objects,
             decide=shared.decisions.decide,
             engine=shared.engine,
-            events=events,
         ),
     )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from fornada.coordination.job_index import JobIndex
+from fornada.coordination.job_index.interface import JobIndex
+from fornada.coordination.notices.interface import Notices
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
@@ -176,7 +177,7 @@ class OpenJobs(Protocol):
         """Remove jobs that do not exist."""
 
     def end_jobs(self, states: Mapping[str, str]) -> None:
-        """Forget the jobs' counters, and drop messages of theirs that are still queued.
+        """Forget the jobs' counters, drop messages of theirs that are queued, and tell listeners.
 
         Args:
             states: Job → the state it ended in.
@@ -292,5 +293,9 @@ class Decisions(Protocol):
         """
 
 
-class Coordination(Recovery, Leases, Decisions, JobIndex, Protocol):
+class FollowedJobs(OpenJobs, Notices, Protocol):
+    """Jobs that have not ended, and notices of them. Whoever waits for one asks."""
+
+
+class Coordination(Recovery, Leases, Decisions, JobIndex, Notices, Protocol):
     """The whole interface, for the code that assembles a process."""

@@ -17,6 +17,7 @@ from fornada.coordination.interface import (
     SmallJob,
     Triage,
 )
+from fornada.coordination.notices.interface import Notice
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, progress_in
 from fornada.keys import is_name
@@ -187,6 +188,7 @@ class RedisOpenJobs:
         with self._redis.pipeline() as pipe:
             for job_id, state in states.items():
                 pipe.set(redis_keys.JobStateKeys(job_id).ended, state, px=_ENDED_MS)
+                pipe.publish(redis_keys.notices(job_id), Notice.ENDED)
             pipe.srem(redis_keys.OPEN_JOBS, *states)
             pipe.delete(
                 *(key for job_id in states for key in redis_keys.JobStateKeys(job_id).counters)

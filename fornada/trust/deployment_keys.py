@@ -16,7 +16,7 @@ from fornada.records import sha256_hex
 from fornada.settings import Settings
 
 #: What is signed. A signature of one kind is worth nothing for another.
-Kind = Literal["manifest", "call", "answer", "decision", "end", "verdict"]
+Kind = Literal["manifest", "call", "answer", "decision", "end", "verdict", "session"]
 Hmac = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 KEY_BYTES = 32

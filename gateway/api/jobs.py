@@ -18,7 +18,7 @@ from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
 from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
-from producer.job_pages import JobFilter
+from producer.listing.pages import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 

@@ -1,4 +1,7 @@
-"""Cut tables in the store into shards: Parquet stays where it is, others are copied."""
+"""Cut tables in the store into shards: Parquet stays where it is, others are copied.
+
+Parquet that names images is copied too, as are those: workers read what their job names alone.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,7 +15,7 @@ from producer.inputs.stored_images import FoundObject
 from producer.inputs.tables.images import FetchUrl, ImageReader
 from producer.inputs.tables.interface import TABLE_KINDS, TableOptions
 from producer.inputs.tables.reading import table_blocks
-from producer.inputs.tables.stored import opened_table, plan_tables
+from producer.inputs.tables.stored import names_images, opened_table, plan_tables
 from producer.submitting.sharding import cut
 from producer.submitting.shards import Shard, ShardLimits, StoredShard
 
@@ -51,7 +54,9 @@ def cut_tables(
         UsageError: Columns are given for an input that the model lacks.
         StoreError: The store cannot be reached or refuses.
     """
-    if all(file.kind == "parquet" for file in files):
+    if all(file.kind == "parquet" for file in files) and not names_images(
+        files[0], options, objects=objects, signature=signature
+    ):
         plan = plan_tables(
             files,
             options,

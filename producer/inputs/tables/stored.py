@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fornada.errors import InputError, InputNotAllowedError, UsageError
 from fornada.formats.items import fixed_bytes
-from fornada.formats.tables.binding import TableBinding, check_types
+from fornada.formats.tables.binding import TableBinding, check_types, kind_of
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
 from fornada.formats.tables.ranged_file import RangedFile, ReadRange
 from fornada.jobs.manifest import ShardInput
@@ -90,6 +90,27 @@ def plan_tables(
     if not shards:
         raise InputError(f"{first.where} has no rows; give a table with at least one")
     return TablePlan(binding, shards)
+
+
+def names_images(
+    file: FoundObject, options: TableOptions, *, objects: ObjectStore, signature: Signature
+) -> bool:
+    """Whether a Parquet object has the paths or addresses of images, which no worker reads.
+
+    Raises:
+        InputError: It is damaged, or has no such column or one of another type.
+        StoreError: The store cannot be reached or refuses.
+    """
+    takes, model = signature.inputs, signature.model
+    if not any(tensor.image for tensor in takes):
+        return False
+    table = StoredParquet(
+        _ranges_of(file, objects), size_bytes=file.info.size_bytes, where=file.where
+    )
+    types = table.column_types
+    binding = bound(types, options, takes, model=model, where=file.where, takes_paths=True)
+    columns = [binding.columns[tensor.name] for tensor in takes if tensor.image]
+    return any(len(each) == 1 and kind_of(types[each[0]]) == "text" for each in columns)
 
 
 def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) -> Table:

@@ -207,6 +207,18 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        name="end-of-another-not-waited-for",
+        path="fornada/coordination/signed.py",
+        old="return now_s - since_s >= _WRITTEN_WITHIN_S",
+        new="return True",
+        tests=(
+            (
+                f"{_FORGED}an_end_that_another_process_is_about_to_write_is_waited_for"
+                "[no key-unconditional]"
+            ),
+        ),
+    ),
+    Mutation(
         name="signature-not-checked",
         path="fornada/coordination/signed.py",
         old="if self._keys.verify(kind, name, answer, text):",
@@ -530,8 +542,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[3] then return last end\n",
-        new="if number and ARGV[3] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return",
+        new="if number and ARGV[3] == '' then return",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
@@ -779,9 +791,9 @@ MUTATIONS = (
     ),
     Mutation(
         name="answered-call-left-for-others-to-answer",
-        path="producer/calls.py",
-        old="future = self._take_waiting(call_id)",
-        new="future = self._waiting.get(call_id)",
+        path="producer/calls/predict_calls.py",
+        old="call = self._take_waiting(call_id)",
+        new="call = self._waiting.get(call_id)",
         tests=(f"{_PREDICT}a_lost_reply_that_meets_the_answer_leaves_later_calls_working",),
     ),
     # Items.
@@ -1282,8 +1294,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tiles = [tile for tile in TILES if tile <= most_items]",
-        new="tiles = TILES",
+        old="tile_items=min(work.call_items, most_items or work.call_items)",
+        new="tile_items=work.call_items",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),

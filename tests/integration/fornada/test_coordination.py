@@ -798,7 +798,8 @@ def test_every_call_translates_redis_errors() -> None:
     calls = {name for name in dir(RedisCoordination) if not name.startswith("_")}
     bare = {name for name in calls if not hasattr(getattr(RedisCoordination, name), "__wrapped__")}
 
-    assert {"from_settings"} == bare
+    # A listener hears of them.
+    assert {"from_settings", "listen"} == bare
 
 
 def test_a_full_server_is_a_broker_error(redis_url: str) -> None:
