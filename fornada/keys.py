@@ -24,9 +24,9 @@ _PROBE_PREFIX = "probe/"
 #: What gateways alone write: API keys, uploads, and webhooks that are to be delivered.
 GATEWAY_PREFIX = "gateway/"
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
-UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
 #: Signs the console's sessions, where the deployment has no keys.
 SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
+UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
