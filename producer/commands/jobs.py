@@ -15,11 +15,11 @@ from producer.commands.view import finish, plain, print_status, require_same
 from producer.commands.view import watch as watch_job
 from producer.exporting.carried import with_carried
 from producer.exporting.catalog import FORMATS
-from producer.exporting.csv_file import csv_lines
 from producer.exporting.files import write_results
+from producer.exporting.formats.csv_file import csv_lines
 from producer.exporting.interface import Export
 from producer.exporting.rows import Column, encoded
-from producer.job import FailedItem
+from producer.job_reader import FailedItem
 from producer.upkeep.retention import parse_age
 
 _RAW = "Put no ' before CSV cells that a spreadsheet would run as formulas."

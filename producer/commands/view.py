@@ -12,7 +12,8 @@ from fornada.commands.output import console, print_json, print_table
 from fornada.errors import JobFailedError
 from fornada.logs import get_logger
 from producer.inputs.interface import LeftOut
-from producer.job import DeadShard, Job
+from producer.job import Job
+from producer.job_reader import DeadShard
 from producer.job_status import JobStatus
 from producer.upkeep.verification import Verification
 

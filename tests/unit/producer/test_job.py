@@ -21,7 +21,8 @@ from fornada.jobs.outcome import JobState, ShardOutcome
 from fornada.jobs.store import JobStore
 from fornada.records import ItemError, ObjectRef, now, sha256_hex
 from producer.client import Client
-from producer.job import DeadShard, Job
+from producer.job import Job
+from producer.job_reader import DeadShard
 from producer.job_status import JobStatus
 from producer.testing import in_memory_client
 
