@@ -1,11 +1,15 @@
 """The gateway's application: its endpoints, and what every request passes."""
 
+import asyncio
+
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import job_upkeep, jobs, models, predict, results, shards, system
+from gateway.api import job_upkeep, jobs, models, predict, results, shards, system, uploads
+from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
+from gateway.http.body_limits import BodyLimits
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -24,8 +28,10 @@ def create_app(deployment: Deployment) -> FastAPI:
     """The application in front of `deployment`; contacts nothing yet."""
     app = FastAPI(title="Fornada", version=__version__, description=_DESCRIPTION)
     app.state.deployment = deployment
+    app.state.forms = asyncio.Semaphore(MOST_FORMS)
     add_problem_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)
@@ -34,6 +40,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         job_upkeep.router,
         results.router,
         shards.router,
+        uploads.router,
         models.router,
         predict.router,
         system.router,

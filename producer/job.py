@@ -28,8 +28,8 @@ from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
-from producer.job_shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.job_status import JobStatus, ended_status
+from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.looking import JobLooks
 from producer.options import check_seconds
 from producer.results import Results

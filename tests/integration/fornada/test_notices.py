@@ -6,7 +6,7 @@ import redis
 from pydantic import SecretStr
 
 from fornada.coordination.interface import Coordination, ShardEnd
-from fornada.coordination.notices import Notice
+from fornada.coordination.notices.interface import Notice
 from fornada.coordination.redis import RedisCoordination
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.refusals import RIGHTS

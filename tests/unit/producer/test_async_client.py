@@ -34,7 +34,10 @@ _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
 _TAKES = [InputTensor(name="x", dtype="uint8", shape=[None])]
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 #: Methods of `Client` that are no part of its reference.
-_OF_THE_GATEWAY = {"open_job_ids", "manifests", "page"}
+_OF_THE_GATEWAY = {
+    *("open_job_ids", "manifests", "page", "job_of"),
+    *("progress", "shards", "shard_states"),
+}
 _PIXELS = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
 
 

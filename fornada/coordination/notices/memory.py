@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from fornada.coordination.notices import TOLD_EVERY_S, Hear, Notice
+from fornada.coordination.notices.interface import TOLD_EVERY_S, Hear, Notice
 
 
 class InMemoryNotices:
