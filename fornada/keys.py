@@ -275,6 +275,14 @@ class JobKeys:
         """The results of one attempt; never overwritten."""
         return f"{self.prefix}data/{shard:08d}/{attempt}.{suffix}"
 
+    def results_prefix(self, suffix: str) -> str:
+        """Prefix of the results as files with rows, which somebody asked for."""
+        return f"{self.prefix}results/{suffix}/"
+
+    def results(self, shard: int, suffix: str) -> str:
+        """The results of a shard as such a file."""
+        return f"{self.results_prefix(suffix)}{shard:08d}.{suffix}"
+
     @property
     def outcomes_prefix(self) -> str:
         """Prefix of all outcomes."""

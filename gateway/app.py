@@ -14,6 +14,7 @@ from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
+from gateway.oip import routes as oip
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
 _IDLE_S = 30.0
@@ -22,6 +23,18 @@ _DESCRIPTION = """\
 Batch inference for Keras models: submit items as a job, follow it, read results; or predict a few \
 items at once. Errors are RFC 9457 problem documents.
 """
+
+_PARTS = (
+    jobs,
+    job_upkeep,
+    results,
+    shards,
+    uploads,
+    models,
+    predict,
+    system,
+    oip,
+)
 
 
 def create_app(deployment: Deployment) -> FastAPI:
@@ -35,17 +48,8 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)
-    for router in (
-        jobs.router,
-        job_upkeep.router,
-        results.router,
-        shards.router,
-        uploads.router,
-        models.router,
-        predict.router,
-        system.router,
-    ):
-        app.include_router(router)
+    for part in _PARTS:
+        app.include_router(part.router)
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))
     return app
