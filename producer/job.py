@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
 from fornada.coordination.interface import FollowedJobs, Progress
+from fornada.coordination.notices import Notices
 from fornada.errors import (
     BrokerError,
     JobFailedError,
@@ -89,7 +90,7 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        return self._looks().look().status
+        return self.looks().look().status
 
     def wait(
         self,
@@ -113,7 +114,7 @@ class Job:
         if on_progress is not None and not callable(on_progress):
             raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
         until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
-        looks = self._looks()
+        looks = self.looks()
         glances = on_progress is not None
         with JobWatch(self.id, notices=self._coordination, glances=glances) as watch:
             watch.begin(until - time.monotonic())
@@ -292,10 +293,16 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        return self._looks().progress()
+        return self.looks().progress()
 
-    def _looks(self) -> JobLooks:
+    def looks(self) -> JobLooks:
+        """Looks at the job, for whoever follows it; some cost the store nothing."""
         return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)
+
+    @property
+    def notices(self) -> Notices:
+        """Notices that it is time to look."""
+        return self._coordination
 
     def _outcome_shards(self) -> set[int]:
         return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))
