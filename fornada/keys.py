@@ -26,6 +26,9 @@ GATEWAY_PREFIX = "gateway/"
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
 #: Signs the console's sessions, where the deployment has no keys.
 SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
+#: Webhooks of jobs that have not been told, one an object, and those that have.
+WEBHOOKS_PENDING_PREFIX = f"{GATEWAY_PREFIX}webhooks/pending/"
+WEBHOOKS_TOLD_PREFIX = f"{GATEWAY_PREFIX}webhooks/told/"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
@@ -177,6 +180,21 @@ def model_calibration(sha256: str, where: str) -> str:
 def api_key(key_id: str) -> str:
     """What an API key allows."""
     return f"{API_KEYS_PREFIX}{key_id}.json"
+
+
+def pending_webhook(job_id: str) -> str:
+    """The webhook of a job, until it has been told of the job's end."""
+    return f"{WEBHOOKS_PENDING_PREFIX}{job_id}.json"
+
+
+def told_webhook(job_id: str) -> str:
+    """The webhook of a job, once it has been told or was given up."""
+    return f"{WEBHOOKS_TOLD_PREFIX}{job_id}.json"
+
+
+def webhook_job(key: str) -> str:
+    """The job that a webhook's key belongs to."""
+    return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def probe() -> str:
