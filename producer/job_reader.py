@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fornada import keys
 from fornada.coordination.interface import FollowedJobs, Progress
+from fornada.coordination.notices.interface import Notices
 from fornada.errors import (
     JobFailedError,
     JobNotFinishedError,
@@ -268,10 +269,16 @@ class JobReader:
         Raises:
             StoreError: The store cannot be reached.
         """
-        return self._looks().progress()
+        return self.looks().progress()
 
-    def _looks(self) -> JobLooks:
+    def looks(self) -> JobLooks:
+        """Looks at the job, for whoever follows it; some cost the store nothing."""
         return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)
+
+    @property
+    def notices(self) -> Notices:
+        """Notices that it is time to look."""
+        return self._coordination
 
     def _outcome_shards(self) -> set[int]:
         return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))
