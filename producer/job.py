@@ -84,7 +84,7 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         if final is not None:
             return ended_status(self.manifest, final)
         return open_status(self.manifest, self._progress())
@@ -153,7 +153,7 @@ class Job:
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, why_missing = self._readable_shards(final, partial=partial)
 
         def found(shard: int) -> Found:
@@ -214,7 +214,7 @@ class Job:
             IntegrityError: Stored ids differ from those that were submitted, or outcomes from those
                 that the job ended with.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, _ = self._readable_shards(final, partial=True)
         starts, reader = self.manifest.shards.starts, ShardReader(self.manifest, jobs=self._jobs)
 
@@ -234,7 +234,7 @@ class Job:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards = from_ranges(final.dead_ranges) if final else sorted(self._progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
