@@ -113,7 +113,7 @@ class JobReader:
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, why_missing = self._readable_shards(final, partial=partial)
 
         def found(shard: int) -> Found:
@@ -201,7 +201,7 @@ class JobReader:
             IntegrityError: Stored ids differ from those that were submitted, or outcomes from those
                 that the job ended with.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, _ = self._readable_shards(final, partial=True)
         starts, reader = self.manifest.shards.starts, ShardReader(self.manifest, jobs=self._jobs)
 
@@ -221,7 +221,7 @@ class JobReader:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards = from_ranges(final.dead_ranges) if final else sorted(self.progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
@@ -253,7 +253,7 @@ class JobReader:
 
     def shard_states(self) -> dict[int, ShardState]:
         """Shard -> its state now, of all shards."""
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         if final is not None:
             return ended_states(self.manifest, final)
         return open_states(self.manifest, self.progress())
