@@ -33,6 +33,8 @@ class CallItems(NamedTuple):
     #: The numbers of these items among all.
     numbers: NDArray[np.int64]
     item_count: int
+    #: The caller's id of each item, or its number.
+    item_ids: list[str]
     #: Number of an item that cannot be predicted -> why; if it is sent, it holds anything.
     errors: Mapping[int, str]
 
@@ -76,6 +78,7 @@ def call_items(
     parts: list[Rows] = []
     numbers: list[NDArray[np.int64]] = []
     errors: dict[int, str] = {}
+    item_ids: list[str] = []
     item_count = size_bytes = 0
     for block in blocks_of(inputs, None, signature=signature, read_files=read, columns=columns):
         rows, found = _rows_of(block, signature, memory_for)
@@ -83,7 +86,9 @@ def call_items(
         if rows is not None:
             parts.append(rows)
             numbers.append(np.arange(item_count, item_count + len(rows)))
-        item_count += 1 if rows is None else len(rows)
+        block_count = 1 if rows is None else len(rows)
+        item_ids += _ids_of(block) or [str(item_count + row) for row in range(block_count)]
+        item_count += block_count
         size_bytes += 1 if rows is None else max(1, rows.size_bytes)
         if size_bytes > MAX_CALL_BYTES:
             raise CallTooLargeError(
@@ -96,8 +101,15 @@ def call_items(
         columns=_columns(parts, signature) if parts else [],
         numbers=np.concatenate([np.empty(0, np.int64), *numbers]),
         item_count=item_count,
+        item_ids=item_ids,
         errors=errors,
     )
+
+
+def _ids_of(block: Block) -> list[str] | None:
+    if isinstance(block, ImageFile):
+        return None if block.item_id is None else [block.item_id]
+    return block.item_ids
 
 
 def _columns(parts: list[Rows], signature: Signature) -> list[Column]:
