@@ -206,7 +206,8 @@ class ModelStore:
     def names(self) -> list[str]:
         """All models that have a published version."""
         folders = self.objects.list_folders(keys.MODELS_PREFIX)
-        return [name for name in sorted(folders) if self.versions(name)]
+        # Others may have put what they like there.
+        return [name for name in sorted(folders) if keys.is_name(name) and self.versions(name)]
 
     def versions(self, name: str) -> list[int]:
         """The published versions of a model, oldest first."""
