@@ -189,6 +189,7 @@ class Preparation:
                 max_file_bytes=limits.file_bytes,
                 strict=options.strict,
                 fetch=url_fetcher(self.objects),
+                keeps_files=True,
                 table=options.table if are_files(inputs) else NO_TABLE_OPTIONS,
             ),
             columns=options.columns,

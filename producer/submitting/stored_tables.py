@@ -82,6 +82,7 @@ def cut_tables(
         images=ImageReader(
             folder=None, max_file_bytes=limits.file_bytes, fetch=url_fetcher(objects)
         ),
+        keeps_files=True,
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))

@@ -53,6 +53,7 @@ def local_table_blocks(
     signature: Signature,
     max_file_bytes: int,
     fetch: FetchUrl | None = None,
+    keeps_files: bool = False,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; every header is checked now.
 
@@ -62,6 +63,7 @@ def local_table_blocks(
         signature: What the model takes.
         max_file_bytes: A larger image file is an item with an error.
         fetch: Reads objects whose addresses a table has.
+        keeps_files: Whether images beside other columns stay files, for workers to decode.
 
     Raises:
         InputError: One is no table, damaged, or does not fit the model.
@@ -76,4 +78,5 @@ def local_table_blocks(
         images=ImageReader(
             folder=Path(found[0].path).parent, max_file_bytes=max_file_bytes, fetch=fetch
         ),
+        keeps_files=keeps_files,
     )
