@@ -36,6 +36,7 @@ def read_blocks(
     table: TableOptions = NO_TABLE_OPTIONS,
     fetch: FetchUrl | None = None,
     keeps_files: bool = False,
+    tables_name_files: bool = True,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
@@ -53,6 +54,7 @@ def read_blocks(
         fetch: Reads objects whose addresses a table has.
         keeps_files: Whether images in a table beside other columns stay files, for workers to
             decode.
+        tables_name_files: Whether a table may name files of this machine.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
@@ -70,6 +72,7 @@ def read_blocks(
             max_file_bytes=max_file_bytes,
             fetch=fetch,
             keeps_files=keeps_files,
+            names_files=tables_name_files,
         )
         files.left_out.log()
         return blocks

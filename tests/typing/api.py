@@ -12,6 +12,8 @@ import model_store
 from fornada.queue.memory import RecordingSender
 from model_store.manifest import ModelManifest
 from producer import (
+    AsyncClient,
+    AsyncJob,
     Client,
     FornadaError,
     InputError,
@@ -50,6 +52,15 @@ def submit_an_array(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     assert_type(job.wait(timeout_s=60), JobStatus)
     assert_type(job.results(), Results)
     return job.results().probabilities
+
+
+async def submit_from_an_event_loop(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    async with AsyncClient.from_env() as client:
+        assert_type(await client.predict(images, model="m"), Prediction)
+        job = await client.submit(images, model="fashion-mnist@prod")
+        assert_type(job, AsyncJob)
+        assert_type(await job.wait(timeout_s=60), JobStatus)
+        return [shard.probabilities async for shard in job.shard_results()]
 
 
 def submit_everything_else(client: Client, blocks: list[NDArray[np.float32]]) -> list[Job]:

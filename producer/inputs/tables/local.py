@@ -54,6 +54,7 @@ def local_table_blocks(
     max_file_bytes: int,
     fetch: FetchUrl | None = None,
     keeps_files: bool = False,
+    names_files: bool = True,
 ) -> Iterator[Block]:
     """The rows of all tables as items, in order; every header is checked now.
 
@@ -64,6 +65,7 @@ def local_table_blocks(
         max_file_bytes: A larger image file is an item with an error.
         fetch: Reads objects whose addresses a table has.
         keeps_files: Whether images beside other columns stay files, for workers to decode.
+        names_files: Whether a table may name files of this machine.
 
     Raises:
         InputError: One is no table, damaged, or does not fit the model.
@@ -76,7 +78,9 @@ def local_table_blocks(
         options,
         signature=signature,
         images=ImageReader(
-            folder=Path(found[0].path).parent, max_file_bytes=max_file_bytes, fetch=fetch
+            folder=Path(found[0].path).parent if names_files else None,
+            max_file_bytes=max_file_bytes,
+            fetch=fetch,
         ),
         keeps_files=keeps_files,
     )
