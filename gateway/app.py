@@ -5,7 +5,17 @@ import asyncio
 from fastapi import FastAPI
 
 from fornada import __version__
-from gateway.api import job_upkeep, jobs, models, predict, results, shards, system, uploads
+from gateway.api import (
+    events,
+    job_upkeep,
+    jobs,
+    models,
+    predict,
+    results,
+    shards,
+    system,
+    uploads,
+)
 from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
@@ -16,6 +26,7 @@ from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
 from gateway.http.schema import describe, operation_id
+from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
 
 #: How long a client may send or read nothing, and how fast it has to send on average.
@@ -31,6 +42,7 @@ _PARTS = (
     job_upkeep,
     results,
     shards,
+    events,
     uploads,
     models,
     predict,
@@ -49,6 +61,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
+    app.state.live = LiveJobs()
     add_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)

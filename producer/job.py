@@ -30,7 +30,7 @@ class Job(JobReader):
         Raises:
             StoreError: The store cannot be reached.
         """
-        return self._looks().look().status
+        return self.looks().look().status
 
     def wait(
         self,
@@ -54,7 +54,7 @@ class Job(JobReader):
         if on_progress is not None and not callable(on_progress):
             raise UsageError(f"on_progress is {on_progress!r}; give a function of a JobStatus")
         until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
-        looks = self._looks()
+        looks = self.looks()
         glances = on_progress is not None
         with JobWatch(self.id, notices=self._coordination, glances=glances) as watch:
             watch.begin(until - time.monotonic())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from fornada import keys
 from fornada.coordination.interface import FollowedJobs, Progress
+from fornada.coordination.notices.interface import Notices
 from fornada.errors import (
     JobFailedError,
     JobNotFinishedError,
@@ -74,6 +75,16 @@ class JobReader:
         """The job's id; `Client.job(id)` finds it again, in any process."""
         return self.manifest.job_id
 
+    @property
+    def item_count(self) -> int:
+        """Items in all shards."""
+        return self.manifest.item_count
+
+    @property
+    def allows_failed_items(self) -> bool:
+        """Whether its submitter said how many items may fail."""
+        return self.manifest.max_failed is not None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
@@ -102,7 +113,7 @@ class JobReader:
         Raises:
             JobNotFinishedError, JobFailedError, IntegrityError: As `results`.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, why_missing = self._readable_shards(final, partial=partial)
 
         def found(shard: int) -> Found:
@@ -190,7 +201,7 @@ class JobReader:
             IntegrityError: Stored ids differ from those that were submitted, or outcomes from those
                 that the job ended with.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards, _ = self._readable_shards(final, partial=True)
         starts, reader = self.manifest.shards.starts, ShardReader(self.manifest, jobs=self._jobs)
 
@@ -210,7 +221,7 @@ class JobReader:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         shards = from_ranges(final.dead_ranges) if final else sorted(self.progress().dead)
         starts = self.manifest.shards.starts
         for outcome in in_parallel(lambda shard: self._outcome(shard, final), shards):
@@ -242,7 +253,7 @@ class JobReader:
 
     def shard_states(self) -> dict[int, ShardState]:
         """Shard -> its state now, of all shards."""
-        final = self._jobs.final(self.id)
+        final = self._jobs.end_of(self.manifest)
         if final is not None:
             return ended_states(self.manifest, final)
         return open_states(self.manifest, self.progress())
@@ -258,10 +269,16 @@ class JobReader:
         Raises:
             StoreError: The store cannot be reached.
         """
-        return self._looks().progress()
+        return self.looks().progress()
 
-    def _looks(self) -> JobLooks:
+    def looks(self) -> JobLooks:
+        """Looks at the job, for whoever follows it; some cost the store nothing."""
         return JobLooks(self.manifest, jobs=self._jobs, open_jobs=self._coordination)
+
+    @property
+    def notices(self) -> Notices:
+        """Notices that it is time to look."""
+        return self._coordination
 
     def _outcome_shards(self) -> set[int]:
         return self._jobs.outcome_shards(self.id, shard_count=len(self.manifest.shards))

@@ -42,6 +42,11 @@ class Jobs:
         self._creator = creator
         self._clock = ServerClock(coordination)
 
+    @property
+    def coordination(self) -> Coordination:
+        """What Redis knows of the jobs, for a gateway."""
+        return self._coordination
+
     def job(self, job_id: str) -> Job:
         """The job with this id, from any producer.
 

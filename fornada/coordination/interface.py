@@ -20,6 +20,10 @@ HELD_UP_S = 600.0
 MOST_WHY_CHARACTERS = 500
 
 
+#: What one process at a time does with a job: sum up its outcomes, tell its webhook.
+JobTask = Literal["end", "webhook"]
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """An attempt at a shard, under an id of its own."""
@@ -184,8 +188,8 @@ class OpenJobs(Protocol):
             states: Job → the state it ended in.
         """
 
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
-        """Whether `holder` alone may sum up the job's outcomes for the next `lease_s`."""
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
+        """Whether `holder` alone may do this with the job for the next `lease_s`."""
 
 
 class Recovery(OpenJobs, Protocol):

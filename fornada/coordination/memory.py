@@ -16,6 +16,7 @@ from fornada.coordination.interface import (
     Admission,
     Beat,
     Claim,
+    JobTask,
     Progress,
     ShardEnd,
     SmallJob,
@@ -54,8 +55,8 @@ class _Memory:
         self.ended_until: dict[str, float] = {}
         self.decided: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, JobCounters] = defaultdict(JobCounters)
-        #: Job → who sums up its outcomes.
-        self.ends: dict[str, Lease] = {}
+        #: Task and job → who does it.
+        self.held: dict[tuple[JobTask, str], Lease] = {}
         self.clocks = QueueClocks()
         #: Queue → the last beat of its leader.
         self.beats: dict[str, Beat] = {}
@@ -205,13 +206,13 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoar
         for job_id in states:
             self._tell(job_id, Notice.ENDED)
 
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
         with self._memory.lock:
-            end = self._memory.ends.get(job_id)
+            end = self._memory.held.get((to, job_id))
             held = holder_of(end, self._memory.clocks, most_s=lease_s)
             if held not in {None, holder}:
                 return False
-            self._memory.ends[job_id] = self._lease(holder, lease_s)
+            self._memory.held[to, job_id] = self._lease(holder, lease_s)
             return True
 
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:

@@ -80,10 +80,9 @@ class JobStateKeys:
         """String: the job's end state, kept for a while so that late messages cost nothing."""
         return f"fornada:ended:{self.job_id}"
 
-    @property
-    def end_lease(self) -> str:
-        """String: the lease of the worker that sums up the job's outcomes, as one of a shard."""
-        return f"fornada:end-lease:{self.job_id}"
+    def lease_to(self, task: str) -> str:
+        """String: the lease of the process that does it with the job, as one of a shard."""
+        return f"fornada:{task}-lease:{self.job_id}"
 
 
 def notices(job_id: str) -> str:
