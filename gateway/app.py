@@ -16,6 +16,7 @@ from gateway.api import (
     system,
     uploads,
 )
+from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
@@ -24,6 +25,7 @@ from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
 from gateway.http.request_ids import RequestIds
+from gateway.http.schema import describe, operation_id
 from gateway.live.jobs import LiveJobs
 from gateway.oip import routes as oip
 
@@ -51,7 +53,12 @@ _PARTS = (
 
 def create_app(deployment: Deployment) -> FastAPI:
     """The application in front of `deployment`; contacts nothing yet."""
-    app = FastAPI(title="Fornada", version=__version__, description=_DESCRIPTION)
+    app = FastAPI(
+        title="Fornada",
+        version=__version__,
+        description=_DESCRIPTION,
+        generate_unique_id_function=operation_id,
+    )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
     app.state.live = LiveJobs()
@@ -63,6 +70,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.add_middleware(RequestIds)
     for part in _PARTS:
         app.include_router(part.router)
+    describe(app, [JobRequest, JobOptions])
     # Last: it takes what is left.
     app.mount("/", create_console(deployment))
     return app
