@@ -8,8 +8,9 @@ from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
+from fornada import keys
 from fornada.coordination.interface import FollowedJobs, Progress
-from fornada.coordination.notices import Notices
+from fornada.coordination.notices.interface import Notices
 from fornada.errors import (
     BrokerError,
     JobFailedError,
@@ -24,13 +25,17 @@ from fornada.jobs.summary import OutcomesDigest
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
+from producer.exporting.by_shard import write_by_shard
+from producer.exporting.carried import with_carried
+from producer.exporting.interface import Export
+from producer.exporting.rows import Column
 from producer.inputs.interface import LocalFiles
 from producer.inputs.paths import find_files
 from producer.inputs.tables.carried import carried_columns
 from producer.inputs.tables.local import open_tables
 from producer.item_results import ShardResult
-from producer.job_shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.job_status import JobStatus, ended_status
+from producer.listing.shards import ShardPage, ShardState, ended_states, open_states, shard_page
 from producer.looking import JobLooks
 from producer.options import check_seconds
 from producer.results import Results
@@ -194,6 +199,50 @@ class Job:
             fetch=partial(self._jobs.inputs.read, self.manifest),
             tables=open_tables(files),
         )
+
+    def store_results(
+        self,
+        fmt: str = "parquet",
+        *,
+        top_k: int | None = None,
+        columns: Sequence[str] = (),
+        paths: Sequence[PathLike[str]] = (),
+        partial: bool = False,
+    ) -> str:
+        """Write the results into the store, a file a shard; return the prefix of their keys.
+
+        One shard is in memory at a time. `Client.purge` deletes the files with the job.
+
+        Args:
+            fmt: A format with a row an item, as of `fornada jobs results`.
+            top_k: How many of the likeliest classes to list; 3 by default.
+            columns: Columns of the table that the items came from, beside the results.
+            paths: As in `carried_columns`.
+            partial: As in `shard_results`.
+
+        Raises:
+            UsageError: The format has no rows, or two columns would have the same name.
+            JobFailedError, JobNotFinishedError: As `shard_results`.
+            MissingExtraError: A package that the format needs is not installed.
+            StoreError: The store cannot be reached or refuses.
+        """
+        parts: Iterable[ShardResult] = self.shard_results(partial=partial)
+        carried: tuple[Column, ...] = ()
+        if columns:
+            carried, parts = with_carried(parts, self.carried_columns(columns, paths=paths))
+        export = Export(
+            parts=parts,
+            item_count=self.manifest.item_count,
+            gives=self.manifest.gives,
+            model=str(self.manifest.model),
+            top_k=top_k,
+            carried=carried,
+        )
+        job, objects = keys.JobKeys(self.id), self._jobs.objects
+        write_by_shard(
+            export, fmt=fmt, put=lambda shard, data: objects.put(job.results(shard, fmt), data)
+        )
+        return job.results_prefix(fmt)
 
     def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """Stop the job; finished shards stay readable. An ended job stays as it is.

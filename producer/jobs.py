@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
 from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
@@ -13,9 +13,9 @@ from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
-from producer.job_pages import JobFilter, JobPage, JobPages
 from producer.job_status import JobStatus, unreadable_status
-from producer.listing import list_jobs
+from producer.listing.newest import list_jobs
+from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests

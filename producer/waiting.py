@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from fornada.coordination.notices import TOLD_EVERY_S, Notice, Notices
+from fornada.coordination.notices.interface import TOLD_EVERY_S, Notice, Notices
 
 #: Time between two looks at the store while notices arrive: one may have been lost.
 LOOK_EVERY_S = 15.0

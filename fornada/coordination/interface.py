@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from fornada.coordination.job_index import JobIndex
-from fornada.coordination.notices import Notices
+from fornada.coordination.job_index.interface import JobIndex
+from fornada.coordination.notices.interface import Notices
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000

@@ -22,9 +22,9 @@ from fornada.coordination.interface import (
     SmallJob,
     Triage,
 )
-from fornada.coordination.memory_index import InMemoryJobIndex
-from fornada.coordination.memory_notices import InMemoryNotices
-from fornada.coordination.notices import Notice
+from fornada.coordination.job_index.memory import InMemoryJobIndex
+from fornada.coordination.notices.interface import Notice
+from fornada.coordination.notices.memory import InMemoryNotices
 from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.

@@ -6,10 +6,10 @@ from typing import Any
 import redis
 
 from fornada.coordination.interface import Beat
-from fornada.coordination.redis_index import RedisJobIndex
+from fornada.coordination.job_index.redis import RedisJobIndex
+from fornada.coordination.notices.redis import MOST_NOTICE_BYTES, RedisNotices
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
-from fornada.coordination.redis_notices import MOST_NOTICE_BYTES, RedisNotices
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, number
 from fornada.logs import get_logger

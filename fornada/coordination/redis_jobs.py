@@ -18,7 +18,7 @@ from fornada.coordination.interface import (
     SmallJob,
     Triage,
 )
-from fornada.coordination.notices import Notice
+from fornada.coordination.notices.interface import Notice
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, progress_in
 from fornada.keys import is_name

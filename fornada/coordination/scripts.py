@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from fornada.coordination.notices import TOLD_EVERY_S
+from fornada.coordination.notices.interface import TOLD_EVERY_S
 from fornada.redis_server import keys as redis_keys
 
 #: Counters of a job are dropped after 30 days without a change.

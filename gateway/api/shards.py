@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.api.jobs import job_of
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
-from producer.job_shards import JobShard, ShardState
+from producer.listing.shards import JobShard, ShardState
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
 

@@ -9,10 +9,16 @@ from starlette.types import Scope
 
 from gateway.console import login
 from gateway.console.error_pages import add_error_pages
+from gateway.console.items.cards import Cards
+from gateway.console.items.survey import Surveys
 from gateway.console.job_access import JobAccess
-from gateway.console.job_pages import listing
+from gateway.console.job_pages import changes, items, job, listing, shards
+from gateway.console.model_pages import changes as model_changes
+from gateway.console.model_pages import reading as models
 from gateway.console.page_headers import PageHeaders
 from gateway.console.pages import Pages
+from gateway.console.trying import page as trying
+from gateway.console.trying.predicting import Trial
 from gateway.deployment import Deployment
 
 
@@ -31,10 +37,13 @@ def create_console(deployment: Deployment) -> FastAPI:
     app = FastAPI(title="Fornada console", openapi_url=None)
     app.state.deployment = deployment
     app.state.pages = Pages()
-    app.state.jobs = JobAccess(deployment=deployment)
+    app.state.jobs = jobs = JobAccess(deployment=deployment)
+    app.state.cards = cards = Cards(jobs=jobs)
+    app.state.trial = Trial(client=deployment.client, pictures=cards.pictures)
+    app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)
-    for router in (login.router, listing.router):
-        app.include_router(router)
+    for page in (login, listing, changes, shards, items, job, model_changes, models, trying):
+        app.include_router(page.router)
     app.mount("/static", _Files(directory=Path(__file__).parent / "static"))
     return app

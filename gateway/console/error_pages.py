@@ -82,7 +82,7 @@ def _page(request: Request, status: int, detail: str) -> Response:
     return pages_of(request).render(
         request,
         "error",
-        status=status,
+        http_status=status,
         code=status,
         heading=_TITLES.get(HTTPStatus(status), HTTPStatus(status).phrase),
         detail=detail,

@@ -64,6 +64,11 @@ class Recent(Generic[_T]):
                     self._looking.pop(dropped, None)
         return found
 
+    def forget(self, key: Hashable) -> None:
+        """Find an answer anew the next time."""
+        with self._lock:
+            self._found.pop(key, None)
+
 
 class View:
     """A job now: its manifest, its end or its progress."""
@@ -122,7 +127,11 @@ class JobAccess:
         def look() -> JobFinal | Progress:
             return self.store.final(job_id) or self._client.job_of(manifest).progress()
 
-        return View(manifest, self._now.get((job_id, manifest.created_at), look))
+        return View(manifest, self._now.get(job_id, look))
+
+    def forget(self, job_id: str) -> None:
+        """Look anew at a job that was changed."""
+        self._now.forget(job_id)
 
 
 def jobs_of(request: Request) -> JobAccess:

@@ -72,7 +72,7 @@ def _form(
     answer = pages_of(request).render(
         request,
         "login",
-        status=status,
+        http_status=status,
         wrong=wrong,
         next_path=_local(next_path),
         form_token=sessions.form_token(browser),

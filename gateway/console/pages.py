@@ -31,6 +31,7 @@ class Pages:
         self._templates.filters |= {
             "counted": texts.counted,
             "duration": texts.duration,
+            "metric": texts.metric,
             "number": texts.number,
             "percent": texts.percent,
             "rate": texts.rate,
@@ -48,7 +49,7 @@ class Pages:
         request: Request,
         template: str,
         *,
-        status: int = 200,
+        http_status: int = 200,
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> HTMLResponse:
@@ -57,7 +58,7 @@ class Pages:
         Args:
             request: Answered with it.
             template: Its name, without `.html`.
-            status: Of the answer.
+            http_status: Of the answer.
             headers: Of the answer, beside its own.
             values: What it shows.
         """
@@ -75,7 +76,7 @@ class Pages:
             html = found.render(values)
         # A lone surrogate, as a name may hold one, is not UTF-8.
         content = html.encode(errors="xmlcharrefreplace")
-        return HTMLResponse(content, status_code=status, headers=dict(headers or {}))
+        return HTMLResponse(content, status_code=http_status, headers=dict(headers or {}))
 
 
 def pages_of(request: Request) -> Pages:

@@ -17,6 +17,13 @@ def number(value: float | None, form: str = ",") -> str:
     return NOTHING if value is None else format(value, form)
 
 
+def metric(value: float | None) -> str:
+    """A metric of any size: `0.8837`, `23,510`; a dash for nothing."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004 - four digits
+
+
 def counted(count: int, noun: str) -> str:
     """`1 shard`, `1,200 shards`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -91,7 +98,7 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return metric(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return _cut(NOTHING if value is None or value == "" else str(value), _MAX_TEXT_LENGTH)

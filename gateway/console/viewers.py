@@ -77,9 +77,11 @@ class Visit:
         """What they may do."""
         return self.viewer.principal
 
-    def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    def render(self, template: str, *, http_status: int = 200, **values: Any) -> HTMLResponse:
         """As `Pages.render`."""
-        return pages_of(self.request).render(self.request, template, status=status, **values)
+        return pages_of(self.request).render(
+            self.request, template, http_status=http_status, **values
+        )
 
 
 TheVisit = Annotated[Visit, Depends(Visit)]

@@ -12,7 +12,7 @@ from fornada.ranges import to_ranges
 from fornada.repeated import Repeated
 from gateway.api.job_document import JobDocument
 from producer.job import Job
-from producer.job_shards import ShardState, ended_states, open_states
+from producer.listing.shards import ShardState, ended_states, open_states
 from producer.looking import Look
 from producer.waiting import AsyncJobWatch, Due
 

@@ -129,6 +129,9 @@ def watch(job_id: str, timeout_s: float | None, as_json: bool) -> None:  # noqa:
     type=click.Path(path_type=Path),
     help="That table, unless it is in the store; repeatable, as it was submitted.",
 )
+@click.option(
+    "--by-shard", is_flag=True, help="Write a file a shard into the store, under the job's prefix."
+)
 @click.option("--raw", is_flag=True, help=_RAW)
 @click.option(
     "--partial",
@@ -142,7 +145,8 @@ def results(  # noqa: PLR0917 - click passes options by name
     top_k: int | None,
     with_columns: str | None,
     tables: tuple[Path, ...],
-    raw: bool,  # noqa: FBT001 - click passes flags by name
+    by_shard: bool,  # noqa: FBT001 - click passes flags by name
+    raw: bool,  # noqa: FBT001 - as above
     partial: bool,  # noqa: FBT001 - as above
 ) -> None:
     """Write a job's results by item id: labels, probabilities, values, embeddings, tensors.
@@ -150,13 +154,19 @@ def results(  # noqa: PLR0917 - click passes options by name
     Example: fornada jobs results 20261123T154100-9f2c1e07ab --format csv --output results.csv
     """
     job = client_from_env().job(job_id)
+    names = next(reader([with_columns])) if with_columns else []
+    if tables and not names:
+        raise UsageError("--table goes with --with-columns; name the columns that you need")
+    if by_shard:
+        if output is not None or raw:
+            raise UsageError("--by-shard writes into the store; leave --output and --raw out")
+        prefix = job.store_results(fmt, top_k=top_k, columns=names, paths=tables, partial=partial)
+        say(f"wrote {job.manifest.item_count} results below {prefix}", err=True)
+        return
     carried: tuple[Column, ...] = ()
     parts = job.shard_results(partial=partial)
-    if with_columns:
-        names = next(reader([with_columns]))
+    if names:
         carried, parts = with_carried(parts, job.carried_columns(names, paths=tables))
-    elif tables:
-        raise UsageError("--table goes with --with-columns; name the columns that you need")
     export = Export(
         parts=parts,
         carried=carried,

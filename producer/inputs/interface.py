@@ -218,6 +218,17 @@ class StoredImages:
         return f"s3://{self.bucket}/{self.prefix}".encode(errors="backslashreplace").decode()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredUpload:
+    """An upload as the inputs of a job of its owner; nothing is copied."""
+
+    owner: str
+    upload_id: str
+
+    def __str__(self) -> str:
+        return f"upload {self.upload_id}"
+
+
 class SupportsArray(Protocol):
     """An array or tensor of any library."""
 
@@ -249,4 +260,5 @@ Inputs = (
     | ImageFile
     | LocalFiles
     | StoredImages
+    | StoredUpload
 )

@@ -204,6 +204,8 @@ class StoredShard:
     """Objects that are in the store."""
 
     input: ShardInput
+    #: Ids of its items, if keys are none.
+    item_ids: Sequence[str] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -213,8 +215,10 @@ class StoredShard:
     def item_count(self) -> int:
         return self.input.item_count
 
-    def kept(self, keeper: Keeper) -> ShardInput:  # noqa: ARG002 - as the interface
-        return self.input
+    def kept(self, keeper: Keeper) -> ShardInput:
+        if self.item_ids is None:
+            return self.input
+        return self.input.model_copy(update={"item_ids": _kept_ids(self.item_ids, keeper)})
 
 
 def _kept_ids(item_ids: Sequence[str] | None, keeper: Keeper) -> ObjectRef | None:

@@ -13,7 +13,7 @@ from gateway.auth.callers import TheDeployment
 from gateway.auth.principal import Principal
 from gateway.auth.scopes import Scope
 from gateway.console.viewers import TheVisit
-from producer.job_pages import JobFilter
+from producer.listing.pages import JobFilter
 
 router = APIRouter()
 

@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fornada.settings import Settings
+from fornada.tensors import ImagePreprocessing, InputTensor
 from gateway.app import create_app
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
@@ -27,7 +28,14 @@ def client() -> Iterator[Client]:
     """A client of a model `looks`, uint8 [items, 2, 2] in, three classes out."""
     with in_memory_client(
         model="looks",
-        item_shape=[2, 2],
+        inputs=[
+            InputTensor(
+                name="inputs",
+                dtype="uint8",
+                shape=[2, 2],
+                image=ImagePreprocessing(color="grayscale"),
+            )
+        ],
         classes=CLASSES,
         predict=lambda items: np.eye(3, dtype=np.float32)[items[:, 0, 0] % 3],
     ) as client:

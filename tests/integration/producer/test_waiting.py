@@ -10,7 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from benchmarks.measuring.s3_counter import S3Counter
-from fornada.coordination.notices import Notice
+from fornada.coordination.notices.interface import Notice
 from fornada.redis_server import keys as redis_keys
 from fornada.settings import Settings
 from fornada.storage.s3.store import S3ObjectStore

@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from fornada.coordination.interface import NEWEST_JOBS
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.client import translated
 

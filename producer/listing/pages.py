@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fornada import keys
 from fornada.coordination.interface import NEWEST_JOBS
-from fornada.coordination.job_index import JobIndex, Position
+from fornada.coordination.job_index.interface import JobIndex, Position
 from fornada.errors import JobNotFoundError, MessageError
 from fornada.jobs.ids import submitted_at
 from fornada.jobs.manifest import JobManifest

@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from fornada.coordination.notices import TOLD, Hear, Notice
+from fornada.coordination.notices.interface import TOLD, Hear, Notice
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
 from fornada.repeated import Repeated

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 
 
 class InMemoryJobIndex:
