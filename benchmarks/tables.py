@@ -101,7 +101,10 @@ class _Bench:
         }
         script = _FOLDER / "contenders" / "table_scripts.py"
         model = self.folder / "rows.keras"
-        run = self._run([str(python), str(script), label, str(model), _PREFIX], environ)
+        try:
+            run = self._run([str(python), str(script), label, str(model), _PREFIX], environ)
+        except subprocess.CalledProcessError as exc:
+            return f"{label:8} failed: exit code {exc.returncode}"
         found = json.loads(run.splitlines()[-1])
         return (
             f"{label:8} {found['rows']:>9} rows {found['took_s']:7.1f} s "

@@ -26,10 +26,10 @@ GATEWAY_PREFIX = "gateway/"
 API_KEYS_PREFIX = f"{GATEWAY_PREFIX}keys/"
 #: Signs the console's sessions, where the deployment has no keys.
 SESSION_SECRET = f"{GATEWAY_PREFIX}session-secret"
+UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
 #: Webhooks of jobs that have not been told, one an object, and those that have.
 WEBHOOKS_PENDING_PREFIX = f"{GATEWAY_PREFIX}webhooks/pending/"
 WEBHOOKS_TOLD_PREFIX = f"{GATEWAY_PREFIX}webhooks/told/"
-UPLOADS_PREFIX = f"{GATEWAY_PREFIX}uploads/"
 #: All that Fornada itself writes.
 OWN_PREFIXES = (
     MODELS_PREFIX,
@@ -184,21 +184,6 @@ def api_key(key_id: str) -> str:
     return f"{API_KEYS_PREFIX}{key_id}.json"
 
 
-def pending_webhook(job_id: str) -> str:
-    """The webhook of a job, until it has been told of the job's end."""
-    return f"{WEBHOOKS_PENDING_PREFIX}{job_id}.json"
-
-
-def told_webhook(job_id: str) -> str:
-    """The webhook of a job, once it has been told or was given up."""
-    return f"{WEBHOOKS_TOLD_PREFIX}{job_id}.json"
-
-
-def webhook_job(key: str) -> str:
-    """The job that a webhook's key belongs to."""
-    return key.rsplit("/", 1)[-1].removesuffix(".json")
-
-
 def owned_uploads(owner: str) -> str:
     """Prefix of all uploads of an owner, which the owner's jobs read."""
     return f"{UPLOADS_PREFIX}{owner}/"
@@ -244,6 +229,21 @@ def upload_of(key: str) -> UploadKeys | None:
     """The upload that an object belongs to, if there is one."""
     match = _UPLOADED.match(key)
     return None if match is None else UploadKeys(match["owner"], match["id"])
+
+
+def pending_webhook(job_id: str) -> str:
+    """The webhook of a job, until it has been told of the job's end."""
+    return f"{WEBHOOKS_PENDING_PREFIX}{job_id}.json"
+
+
+def told_webhook(job_id: str) -> str:
+    """The webhook of a job, once it has been told or was given up."""
+    return f"{WEBHOOKS_TOLD_PREFIX}{job_id}.json"
+
+
+def webhook_job(key: str) -> str:
+    """The job that a webhook's key belongs to."""
+    return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def probe() -> str:

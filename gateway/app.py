@@ -83,8 +83,8 @@ def create_app(deployment: Deployment) -> FastAPI:
         title="Fornada", version=__version__, description=_DESCRIPTION, lifespan=_background
     )
     app.state.deployment = deployment
-    app.state.live = LiveJobs()
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
+    app.state.live = LiveJobs()
     add_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)

@@ -38,7 +38,7 @@ class JobLooks:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self._manifest.job_id)
+        final = self._jobs.end_of(self._manifest)
         if final is not None:
             return Look(ended_status(self._manifest, final), final)
         return self._open(self.progress())

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from fornada.coordination.job_index.interface import JobIndex
 from fornada.coordination.notices.interface import Notices
+from fornada.coordination.worker_board.interface import WorkerBoard
 
 #: Jobs that are kept by time of submission; older ones are found in the store.
 NEWEST_JOBS = 10_000
@@ -301,5 +302,5 @@ class FollowedJobs(OpenJobs, Notices, Protocol):
     """Jobs that have not ended, and notices of them. Whoever waits for one asks."""
 
 
-class Coordination(Recovery, Leases, Decisions, JobIndex, Notices, Protocol):
+class Coordination(Recovery, Leases, Decisions, JobIndex, Notices, WorkerBoard, Protocol):
     """The whole interface, for the code that assembles a process."""

@@ -25,6 +25,7 @@ from fornada.coordination.interface import (
 from fornada.coordination.job_index.memory import InMemoryJobIndex
 from fornada.coordination.notices.interface import Notice
 from fornada.coordination.notices.memory import InMemoryNotices
+from fornada.coordination.worker_board.memory import InMemoryWorkerBoard
 from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.
@@ -48,8 +49,8 @@ class _Memory:
         self.unreadable: dict[str, str] = {}
         self.submitted_s: dict[str, float] = {}
         self.owned: dict[str, dict[str, int]] = {}
+        self.workers: dict[str, object] = {}
         self.complete = self.owners_complete = False
-        #: Job → its end state.
         self.ended: dict[str, str] = {}
         self.ended_until: dict[str, float] = {}
         self.decided: dict[str, tuple[bytes, float]] = {}
@@ -61,7 +62,7 @@ class _Memory:
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices):
+class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoard):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:

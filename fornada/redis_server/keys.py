@@ -115,6 +115,8 @@ NEWEST_JOBS = "fornada:newest-jobs"
 OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 #: String: present while nothing was forgotten of the jobs of owners.
 OWNERS_COMPLETE = "fornada:owners-complete"
+#: Hash: worker process -> when it last reported, in ms, and what.
+WORKERS = "fornada:workers"
 #: String: the id of the bucket whose jobs these are.
 BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.

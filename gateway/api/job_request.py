@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from fornada.errors import InputError
+from fornada.tensors import ImageLoader, Interpolation, Resize
+from model_store.images import ImageOptions
 from producer.inputs.interface import Inputs, Selection, StoredImages, StoredUpload
 
 _Request = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -41,6 +43,10 @@ class StoredInput(BaseModel):
 
     type: Literal["s3"]
     uri: _Uri = Field(description="s3://bucket/prefix/")
+    include: list[str] = Field(
+        default=[], description="Globs of names or paths below the prefix; empty for all."
+    )
+    exclude: list[str] = Field(default=[], description="Such globs of what is left out.")
 
 
 class ManifestInput(BaseModel):
@@ -86,6 +92,24 @@ class WebhookRequest(BaseModel):
     )
 
 
+class ImageRequest(BaseModel):
+    """How image files become items, where that differs from the model's manifest."""
+
+    model_config = _Request
+
+    resize: Resize | None = None
+    interpolation: Interpolation | None = None
+    antialias: bool | None = None
+    exif: bool | None = Field(default=None, description="Turn photographs as EXIF says.")
+    like: ImageLoader | None = Field(default=None, description="As this loader does.")
+
+    def options(self) -> ImageOptions:
+        """What is stated."""
+        stated: Any = self.model_dump(exclude_none=True)
+        options: ImageOptions = stated
+        return options
+
+
 class JobOptions(BaseModel):
     """What is said of a job beside its items."""
 
@@ -106,6 +130,8 @@ class JobOptions(BaseModel):
     id_column: str | None = Field(
         default=None, description="The column of a table that has the items' ids."
     )
+    strict: bool = Field(default=False, description="Refuse everything for one bad item.")
+    image: ImageRequest | None = None
     tags: dict[str, str] = Field(default_factory=dict, description="Kept with the job.")
     webhook: WebhookRequest | None = None
 
@@ -131,7 +157,8 @@ class JobRequest(JobOptions):
         if isinstance(given, ParquetInput):
             return StoredImages.parse(given.uri, Selection(include=["*.parquet", "*.pq"])), None
         if isinstance(given, StoredInput):
-            return StoredImages.parse(given.uri), None
+            selection = Selection(include=given.include, exclude=given.exclude)
+            return StoredImages.parse(given.uri, selection), None
         if not given.items:
             raise InputError("input.items is empty; give at least one item")
         return given.items, given.item_ids

@@ -82,6 +82,8 @@ class Submitting:
             items_per_shard=asked.items_per_shard,
             deadline_s=asked.deadline_s,
             max_failed=asked.max_failed,
+            strict=asked.strict,
+            image=None if asked.image is None else asked.image.options(),
             columns=asked.columns,
             id_column=asked.id_column,
             owner=self.caller.owner,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from gateway.console import login
+from gateway.console import login, workers
 from gateway.console.error_pages import add_error_pages
 from gateway.console.items.cards import Cards
 from gateway.console.items.survey import Surveys
@@ -20,6 +20,8 @@ from gateway.console.pages import Pages
 from gateway.console.trying import page as trying
 from gateway.console.trying.predicting import Trial
 from gateway.deployment import Deployment
+
+_PAGES = (login, listing, changes, shards, items, job, model_changes, models, trying, workers)
 
 
 class _Files(StaticFiles):
@@ -43,7 +45,18 @@ def create_console(deployment: Deployment) -> FastAPI:
     app.state.surveys = Surveys(jobs=jobs.store)
     add_error_pages(app)
     app.add_middleware(PageHeaders)
-    for page in (login, listing, changes, shards, items, job, model_changes, models, trying):
+    for page in (
+        login,
+        listing,
+        changes,
+        shards,
+        items,
+        job,
+        model_changes,
+        models,
+        trying,
+        workers,
+    ):
         app.include_router(page.router)
     app.mount("/static", _Files(directory=Path(__file__).parent / "static"))
     return app

@@ -33,6 +33,7 @@ class Pages:
             "duration": texts.duration,
             "metric": texts.metric,
             "number": texts.number,
+            "plain": texts.plain,
             "percent": texts.percent,
             "rate": texts.rate,
             "relative": texts.relative,

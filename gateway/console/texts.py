@@ -104,6 +104,13 @@ def shown(value: object) -> str:
     return _cut(NOTHING if value is None or value == "" else str(value), _MAX_TEXT_LENGTH)
 
 
+def plain(value: object) -> str:
+    """A value as somebody gave it: a year has no separators."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+
+
 def shape(sides: Sequence[int | None]) -> str:
     """The axes of an item, as people write them; an open axis is `any`."""
     axes = ("any" if side is None else f"{side}" for side in sides)

@@ -10,7 +10,8 @@ from fornada.errors import WaitTimeoutError
 from fornada.jobs.manifest import JobManifest
 from producer.asynchronous.threads import Threads
 from producer.item_results import ShardResult
-from producer.job import DeadShard, FailedItem, Job
+from producer.job import Job
+from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.options import check_seconds
 from producer.results import Results
@@ -99,6 +100,29 @@ class AsyncJob:
             FornadaError: As `Job.carried_columns`.
         """
         return self._threads.iterate(lambda: self._job.carried_columns(names, paths=paths))
+
+    async def store_results(
+        self,
+        fmt: str = "parquet",
+        *,
+        top_k: int | None = None,
+        columns: Sequence[str] = (),
+        paths: Sequence[PathLike[str]] = (),
+        partial: bool = False,
+    ) -> str:
+        """As `Job.store_results`.
+
+        Raises:
+            FornadaError: As `Job.store_results`.
+        """
+        return await self._threads.run(
+            self._job.store_results,
+            fmt,
+            top_k=top_k,
+            columns=columns,
+            paths=paths,
+            partial=partial,
+        )
 
     async def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """As `Job.cancel`."""

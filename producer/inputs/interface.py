@@ -81,6 +81,8 @@ class ItemBlock:
     where: str
     #: Number of an item that could not be read -> why; its place in `rows` holds anything.
     errors: Mapping[int, str] = field(default_factory=dict)
+    #: Inputs whose place in `rows` has image files, `bytes` [items], which workers decode.
+    files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -199,6 +199,7 @@ class Preparation:
             ),
             columns=options.columns,
             id_column=options.id_column,
+            keeps_files=True,
         )
         return StoredShards(cut(blocks, signature=signature, limits=limits, strict=options.strict))
 

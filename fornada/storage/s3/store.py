@@ -14,12 +14,13 @@ from botocore.exceptions import ClientError
 from fornada.errors import ObjectNotFoundError, StoreError, StoreRefusedError
 from fornada.settings import Settings
 from fornada.storage.interface import Content, Downloaded, ObjectInfo, SignedPut, StoredObject
-from fornada.storage.s3 import client, conditions, creation, errors, listing
+from fornada.storage.s3 import client, conditions, creation, listing
 from fornada.storage.s3.fast.wire import FastHttpClient
 from fornada.storage.s3.limits import Limits, ThroughputGuard, copy_body, read_body, read_whole
-from fornada.storage.s3.obstacles import obstacles_named
 from fornada.storage.s3.presigning import Presigner
 from fornada.storage.s3.puts import Puts
+from fornada.storage.s3.refusals import errors
+from fornada.storage.s3.refusals.obstacles import obstacles_named
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -248,7 +249,6 @@ class S3ObjectStore:
 
     @_translated
     def list(self, prefix: str, *, bucket: str | None = None) -> Iterator[ObjectInfo]:
-        """All objects whose keys begin with `prefix`, in key order, a page in memory at a time."""
         bucket = bucket or self.bucket
         return self._begun(
             (

@@ -17,7 +17,8 @@ _COLOURS = np.array(
     np.float32,
 )
 _MASK = _COLOURS[3]
-_OPAQUE = 0.55
+_OPAQUE = 0.45
+_MARKED = 0.5
 #: Smaller pictures are enlarged, so that lines are fine on them.
 _LEAST_SIDE = 384
 
@@ -70,10 +71,22 @@ def _strength(mask: Array) -> NDArray[np.float32]:
 def _blended(
     picture: Image.Image, colours: NDArray[np.float32], strength: NDArray[np.float32]
 ) -> Image.Image:
-    alpha = (strength * _OPAQUE * 255).astype(np.uint8)
+    alpha = (np.where(_edges(colours, strength), 1, strength * _OPAQUE) * 255).astype(np.uint8)
     layer = Image.fromarray(np.dstack([colours.astype(np.uint8), alpha]))
     grown = layer.resize(picture.size, Image.Resampling.NEAREST)
     return Image.alpha_composite(picture.convert("RGBA"), grown).convert("RGB")
+
+
+def _edges(colours: NDArray[np.float32], strength: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The outermost pixels of what is marked, which are drawn as lines."""
+    marked = strength > _MARKED
+    here = np.where(marked, colours.sum(axis=2), -1)
+    around = np.pad(here, 1, mode="edge")
+    same = [
+        around[1 + down : 1 + down + here.shape[0], 1 + across : 1 + across + here.shape[1]] == here
+        for down, across in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    return np.asarray(marked & ~np.logical_and.reduce(same), np.bool_)
 
 
 def _with_boxes(

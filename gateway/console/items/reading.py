@@ -16,8 +16,9 @@ from fornada.errors import (
 )
 from fornada.formats.items import Array
 from fornada.formats.npy import MAX_HEADER_BYTES, read_npy_header
+from fornada.formats.tensor_file import from_tensor_file
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.shard_files import ImageFiles
+from fornada.jobs.shard_files import ImageFiles, TensorsWithFiles
 from fornada.jobs.shard_items import fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef
@@ -70,8 +71,8 @@ def read_item(manifest: JobManifest, place: Place, *, jobs: JobStore) -> GivenIt
     try:
         if spec.format == "npy":
             return _of_array(manifest, spec, place.position, jobs)
-        if spec.format == "safetensors" and spec.objects[0].size_bytes > _MAX_SHARD_BYTES:
-            return GivenItem(why_missing="its shard is too large to be read for one item")
+        if spec.format == "safetensors":
+            return _of_tensors(manifest, spec, place.position, jobs)
         return _of_shard(manifest, spec.select([place.position]), jobs)
     except (InputError, IntegrityError, ObjectNotFoundError, MissingExtraError) as exc:
         return GivenItem(why_missing=getattr(exc, "public_text", str(exc)))
@@ -84,6 +85,11 @@ def _of_shard(manifest: JobManifest, spec: ShardInput, jobs: JobStore) -> GivenI
         if isinstance(content, str):
             return GivenItem(why_missing=content)
         return GivenItem(file=bytes(content))
+    if isinstance(fetched, TensorsWithFiles):
+        arrays = {name: np.asarray(column[0]) for name, column in fetched.columns.items()}
+        contents = [files.contents[0] for files in fetched.files.values()]
+        file = next((bytes(each) for each in contents if not isinstance(each, str)), None)
+        return GivenItem(arrays=arrays, file=file)
     if not fetched.groups:
         return GivenItem(why_missing=fetched.errors[0].reason if fetched.errors else "it is gone")
     rows = fetched.groups[0].rows
@@ -104,6 +110,21 @@ def _of_array(manifest: JobManifest, spec: ShardInput, position: int, jobs: JobS
     if not taken.is_open and row.size == math.prod(taken.fixed_shape):
         row = row.reshape(taken.fixed_shape)
     return GivenItem(arrays={taken.name: row})
+
+
+def _of_tensors(
+    manifest: JobManifest, spec: ShardInput, position: int, jobs: JobStore
+) -> GivenItem:
+    """As stored: an item with values that the model does not take is shown with them."""
+    ref = spec.objects[0]
+    if ref.size_bytes > _MAX_SHARD_BYTES:
+        return GivenItem(why_missing="its shard is too large to be read for one item")
+    data = jobs.inputs.read(manifest, ref)
+    columns = from_tensor_file(data, manifest.takes, where=ref.key)
+    at = spec.positions[position]
+    if at >= min(map(len, columns.values())):
+        return GivenItem(why_missing=f"{ref.key} has fewer items than the job says")
+    return GivenItem(arrays={name: np.asarray(column[at]) for name, column in columns.items()})
 
 
 def _reader(manifest: JobManifest, ref: ObjectRef, jobs: JobStore) -> Callable[[int, int], bytes]:

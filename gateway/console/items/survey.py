@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from producer.item_results import OutputResults
 _MOST_SHARDS = 96
 _MOST_ITEMS = 50_000
 _FRESH_S = 10.0
+_MOST_WORKERS = 12
 _MOST_BYTES = 32 * 1024 * 1024
 
 
@@ -71,6 +73,17 @@ class Certainty:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """A shard, and who computed it."""
+
+    worker: str
+    engine: str | None
+    items: int
+    at: datetime
+    busy_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Survey:
     """What was found."""
 
@@ -79,11 +92,20 @@ class Survey:
     #: Shards with a result, of which `shards` were read.
     shards_done: int = 0
     stages: list[Stage] = field(default_factory=list)
-    workers: list[tuple[str, int]] = field(default_factory=list)
-    engines: list[str] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
     #: Median seconds from the begin of a shard to its commit.
     shard_s: float | None = None
     certainty: Certainty | None = None
+
+    @property
+    def workers(self) -> list[tuple[str, int]]:
+        """Who computed the most of them, and how many."""
+        return Counter(each.worker for each in self.seen).most_common(_MOST_WORKERS)
+
+    @property
+    def engines(self) -> list[str]:
+        """What computed them."""
+        return sorted({each.engine for each in self.seen if each.engine})
 
     @property
     def is_whole(self) -> bool:
@@ -125,17 +147,24 @@ def survey_of(view: View, *, jobs: JobStore) -> Survey:
     ]
     if not outcomes:
         return Survey(shards_done=len(done))
-    workers = Counter(outcome.worker for outcome in outcomes)
-    spent_s = [(o.committed_at - o.began_at).total_seconds() for o in outcomes]
+    seen = [
+        Seen(
+            worker=outcome.worker,
+            engine=outcome.engine,
+            items=outcome.item_count,
+            at=outcome.committed_at,
+            busy_s=(outcome.committed_at - outcome.began_at).total_seconds(),
+        )
+        for outcome in outcomes
+    ]
     few = _that_fit(outcomes)
     return Survey(
         shards=len(outcomes),
         items=sum(outcome.item_count for outcome in few),
         shards_done=len(done),
         stages=_stages(outcomes),
-        workers=workers.most_common(12),
-        engines=sorted({outcome.engine for outcome in outcomes if outcome.engine}),
-        shard_s=statistics.median(spent_s),
+        seen=seen,
+        shard_s=statistics.median(each.busy_s for each in seen),
         certainty=_certainty(view, few, jobs),
     )
 

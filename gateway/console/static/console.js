@@ -11,5 +11,7 @@ keepLive(document);
 moveTimes(document);
 drawMaps(document);
 fillParts(document);
+// Once a job has ended, all of its outcomes are there.
+document.addEventListener("ended", () => fillParts(document, { anew: true }), { once: true });
 showPictures(document);
 tryModels(document);

@@ -46,11 +46,22 @@ function update(old, fresh) {
   replaceChildren(old, fresh);
 }
 
+// A job's events say when to look at once; without them, the page looks by the clock.
+const LEAST_MS = 500;
+
 export function keepLive(root) {
   for (const area of root.querySelectorAll("[data-live]")) {
     const everyMs = 1000 * Number(area.dataset.every);
+    const hasEnded = () => area.querySelector("[data-ended]");
+    let timer = null;
+    let lookedAt = Date.now();
+    const later = (ms) => {
+      clearTimeout(timer);
+      if (!hasEnded()) timer = setTimeout(look, ms);
+    };
     const look = async () => {
-      if (!document.hidden && area.isConnected && area.dataset.live) {
+      lookedAt = Date.now();
+      if (!document.hidden) {
         try {
           morph(area, await part(area.dataset.live));
           area.removeAttribute("data-stale");
@@ -58,9 +69,32 @@ export function keepLive(root) {
           area.setAttribute("data-stale", "");
         }
       }
-      if (area.dataset.live && !area.querySelector("[data-ended]")) setTimeout(look, everyMs);
+      later(everyMs);
+      if (hasEnded()) document.dispatchEvent(new Event("ended"));
     };
-    if (!area.querySelector("[data-ended]")) setTimeout(look, everyMs);
-    document.addEventListener("visibilitychange", () => document.hidden || area.querySelector("[data-ended]") || look());
+    later(everyMs);
+    document.addEventListener("visibilitychange", () => document.hidden || hasEnded() || look());
+    document.addEventListener("moved", () => later(Math.max(0, lookedAt + LEAST_MS - Date.now())));
   }
+  for (const area of root.querySelectorAll("[data-events]")) listen(area);
+}
+
+// Browsers have few connections to a host, which all tabs share: only what is looked at listens.
+function listen(area) {
+  let events = null;
+  const moved = () => document.dispatchEvent(new Event("moved"));
+  const decide = () => {
+    if (document.hidden || area.querySelector("[data-ended]")) {
+      events?.close();
+      events = null;
+    } else if (!events) {
+      events = new EventSource(area.dataset.events);
+      events.addEventListener("progress", moved);
+      events.addEventListener("ended", () => { events?.close(); moved(); });
+    }
+  };
+  decide();
+  document.addEventListener("visibilitychange", decide);
+  document.addEventListener("ended", decide);
+  addEventListener("pagehide", () => events?.close());
 }

@@ -39,10 +39,17 @@ class ShardMap {
     this.by?.addEventListener("change", () => this.change());
     new ResizeObserver(() => this.draw()).observe(area);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    document.addEventListener("moved", () => this.soon(500));
     this.look();
   }
 
+  soon(ms) {
+    clearTimeout(this.timer);
+    if (!this.ended) this.timer = setTimeout(() => this.look(), Math.max(0, (this.lookedAt ?? 0) + ms - Date.now()));
+  }
+
   async look() {
+    this.lookedAt = Date.now();
     if (!document.hidden) {
       try {
         const answer = await (await fetch(`${this.area.dataset.map}/map`)).json();
@@ -51,7 +58,7 @@ class ShardMap {
         this.draw();
       } catch { /* The page's own parts say that they are stale. */ }
     }
-    if (!this.ended) setTimeout(() => this.look(), 2000);
+    this.soon(2000);
   }
 
   layout() {

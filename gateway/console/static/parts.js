@@ -2,8 +2,8 @@
 
 import { part } from "./live.js";
 
-export async function fillParts(root) {
-  if (!root.querySelector("[data-loading]")) return;
+export async function fillParts(root, { anew = false } = {}) {
+  if (!anew && !root.querySelector("[data-loading]")) return;
   for (const area of root.querySelectorAll("[data-part]")) {
     try {
       area.innerHTML = await part(area.dataset.part);

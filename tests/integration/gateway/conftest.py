@@ -1,9 +1,11 @@
 """A gateway in front of a deployment in memory."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from fornada.settings import Settings
@@ -73,3 +75,19 @@ def caller_of(deployment: Deployment) -> CallerOf:
 def caller(caller_of: CallerOf) -> TestClient:
     """A caller who may do all but the work of others."""
     return caller_of(*(scope for scope in Scope if scope is not Scope.ADMIN))
+
+
+@pytest.fixture
+def gateway_url(deployment: Deployment) -> Iterator[str]:
+    """The address of a gateway that listens."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(deployment), port=0, log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    (socket,) = server.servers[0].sockets
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
