@@ -1,6 +1,9 @@
 """The gateway's application: its endpoints, and what every request passes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 
@@ -15,6 +18,7 @@ from gateway.api import (
     shards,
     system,
     uploads,
+    webhooks,
 )
 from gateway.api.job_request import JobOptions, JobRequest
 from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
@@ -43,12 +47,36 @@ _PARTS = (
     results,
     shards,
     events,
+    webhooks,
     uploads,
     models,
     predict,
     system,
     oip,
 )
+
+
+class _Part(Protocol):
+    """What runs in threads of its own."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+@asynccontextmanager
+async def _background(app: FastAPI) -> AsyncIterator[None]:
+    """Tell webhooks and keep jobs going while the app is served."""
+    deployment: Deployment = app.state.deployment
+    parts: list[_Part] = [deployment.webhooks.dispatcher]
+    if deployment.reconcilers is not None:
+        parts.append(deployment.reconcilers)
+    for part in parts:
+        part.start()
+    try:
+        yield
+    finally:
+        for part in parts:
+            await asyncio.to_thread(part.stop)
 
 
 def create_app(deployment: Deployment) -> FastAPI:
@@ -58,6 +86,7 @@ def create_app(deployment: Deployment) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         generate_unique_id_function=operation_id,
+        lifespan=_background,
     )
     app.state.deployment = deployment
     app.state.forms = asyncio.Semaphore(MOST_FORMS)
