@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from fornada import __version__
 from gateway.api import job_upkeep, jobs, models, predict, system
 from gateway.deployment import Deployment
+from gateway.http.direct_paths import DirectPaths
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -26,6 +27,7 @@ def create_app(deployment: Deployment) -> FastAPI:
     app.state.deployment = deployment
     add_problem_handlers(app)
     # The last one added is the first to see a request.
+    app.add_middleware(DirectPaths, paths=[predict.DIRECT, oip.DIRECT])
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)

@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from gateway.auth.principal import Principal
 from gateway.deployment import Deployment
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False, description="An API key, which `fornada keys create` makes, or a token."
 )
 
@@ -20,12 +20,17 @@ def deployment_of(request: Request) -> Deployment:
     return deployment
 
 
-TheDeployment = Annotated[Deployment, Depends(deployment_of)]
+async def _deployment(request: Request) -> Deployment:
+    # A function that is not asynchronous costs a thread.
+    return deployment_of(request)
+
+
+TheDeployment = Annotated[Deployment, Depends(_deployment)]
 
 
 async def caller(
     deployment: TheDeployment,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
     """The caller of a request.
 
@@ -33,7 +38,21 @@ async def caller(
         UnauthenticatedError: It has no valid key or token.
         RateExceededError: The caller has made as many requests as it may.
     """
-    credential = None if credentials is None else credentials.credentials
+    return await _caller(deployment, None if credentials is None else credentials.credentials)
+
+
+async def caller_of(request: Request) -> Principal:
+    """The caller of a request whose endpoint reads it by itself.
+
+    Raises:
+        UnauthenticatedError, RateExceededError: As `caller`.
+    """
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    is_bearer = scheme.lower() == "bearer" and credential
+    return await _caller(deployment_of(request), credential if is_bearer else None)
+
+
+async def _caller(deployment: Deployment, credential: str | None) -> Principal:
     known = deployment.identity.known_caller(credential)
     if known is not None:
         return known

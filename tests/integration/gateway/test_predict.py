@@ -251,8 +251,14 @@ def test_a_text_is_an_item_of_a_model_of_strings() -> None:
         (
             f"{PATH}?timeout_s=0",
             {"json": {"items": ITEMS.tolist()}},
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "RequestError",
+            HTTPStatus.BAD_REQUEST,
+            "UsageError",
+        ),
+        (
+            f"{PATH}?top_k=0",
+            {"json": {"items": ITEMS.tolist()}},
+            HTTPStatus.BAD_REQUEST,
+            "UsageError",
         ),
         (
             "/v1/models/hats/predict",
