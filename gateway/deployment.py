@@ -12,6 +12,7 @@ from fornada.trust.input_prefixes import InputPrefixes
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
 from gateway.auth.quotas import Quotas
+from gateway.auth.sessions import Sessions
 from gateway.http.origins import LOOPBACK_HOSTS
 from model_store.store import ModelStore
 from producer.asynchronous.client import AsyncClient
@@ -30,6 +31,7 @@ class Deployment:
     models: ModelStore
     identity: Identity
     quotas: Quotas
+    sessions: Sessions
     prefixes: InputPrefixes
 
     @classmethod
@@ -45,6 +47,7 @@ class Deployment:
             models=ModelStore(objects=objects),
             identity=identity,
             quotas=Quotas(client=client),
+            sessions=Sessions(settings=settings, objects=objects, identity=identity),
             prefixes=InputPrefixes.from_settings(settings),
         )
 

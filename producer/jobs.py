@@ -1,21 +1,22 @@
 """The jobs of a deployment: found again, and kept going."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
+from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
 from fornada.jobs.store import JobStore
 from fornada.queue.interface import Sender
 from producer.job import Job
-from producer.job_pages import JobFilter, JobPage, JobPages
 from producer.job_status import JobStatus, unreadable_status
-from producer.listing import list_jobs
+from producer.listing.newest import list_jobs
+from producer.listing.pages import JobFilter, JobPage, JobPages
 from producer.options import check_count, check_seconds, check_text
 from producer.submitting.creation import JobCreator
 from producer.upkeep.backlog import Backlog, backlog_of, open_job_ids, readable_manifests
@@ -41,6 +42,11 @@ class Jobs:
         self._creator = creator
         self._clock = ServerClock(coordination)
 
+    @property
+    def coordination(self) -> Coordination:
+        """What Redis knows of the jobs, for a gateway."""
+        return self._coordination
+
     def job(self, job_id: str) -> Job:
         """The job with this id, from any producer.
 
@@ -50,6 +56,10 @@ class Jobs:
         """
         check_text(job_id, "job_id")
         return self._as_job(self._jobs.manifest(keys.check_name("job id", job_id)))
+
+    def job_of(self, manifest: JobManifest) -> Job:
+        """The job of a manifest that was read before; nothing is read again."""
+        return self._as_job(manifest)
 
     def jobs(self, *, limit: int | None = None) -> list[JobStatus]:
         """The statuses of all jobs, or of the newest `limit`, newest first.
@@ -63,6 +73,13 @@ class Jobs:
             limit, jobs=self._jobs, open_jobs=self._coordination, status_of=self._status_of
         )
 
+    def page(
+        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
+    ) -> JobPage:
+        """The newest jobs that are wanted, at most `limit`, older than `before`."""
+        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
+        return pages.page(wanted, before=before, limit=limit)
+
     def open_job_ids(self) -> set[str]:
         """The ids of the jobs that have not ended, and perhaps of some that never began."""
         return open_job_ids(self._jobs, coordination=self._coordination)
@@ -71,16 +88,13 @@ class Jobs:
         """The manifests of those of the jobs that exist and can be read."""
         return readable_manifests(self._jobs, job_ids)
 
-    def page(
-        self, wanted: JobFilter, *, before: Position | None = None, limit: int = 50
-    ) -> JobPage:
-        """The newest jobs that are wanted, at most `limit`, older than `before`."""
-        pages = JobPages(jobs=self._jobs, index=self._coordination, as_job=self._as_job)
-        return pages.page(wanted, before=before, limit=limit)
-
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+
+    def workers(self) -> Sequence[WorkerReport]:
+        """What the worker processes said of themselves in the last minute."""
+        return self._coordination.workers()
 
     def resume(self, job_id: str) -> Job:
         """Enqueue lost shards of a job now; the workers' reconciler would do so later.

@@ -6,11 +6,13 @@ from typing import Any
 import redis
 
 from fornada.coordination.interface import Beat
-from fornada.coordination.redis_index import RedisJobIndex
+from fornada.coordination.job_index.redis import RedisJobIndex
+from fornada.coordination.notices.redis import MOST_NOTICE_BYTES, RedisNotices
 from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, number
+from fornada.coordination.worker_board.redis import RedisWorkerBoard
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.address import redis_address
@@ -66,21 +68,33 @@ class RedisDecisions:
         return {job_id: end.encode(errors="surrogateescape") for job_id, end in found if end}
 
 
-class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex):
+class RedisCoordination(
+    RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex, RedisNotices, RedisWorkerBoard
+):
     """`Coordination` in Redis or Valkey."""
 
-    def __init__(self, *, client: "redis.Redis", queue: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        client: "redis.Redis",
+        queue: str,
+        lease_s: float,
+        listening: "redis.Redis | None" = None,
+    ) -> None:
         """Coordinate the work of `queue` on the server that `client` speaks to.
 
         Args:
             client: Speaks to the server.
             queue: The queue.
             lease_s: For how long a lease is taken to hold, whatever stands in Redis.
+            listening: Hears notices, as `RedisNotices`.
         """
         RedisOpenJobs.__init__(self, client=client, queue=queue, lease_s=lease_s)
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
         RedisJobIndex.__init__(self, client=client)
+        RedisWorkerBoard.__init__(self, client=client)
+        RedisNotices.__init__(self, client=client, listening=listening or client)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "RedisCoordination":
@@ -92,7 +106,12 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobInde
         address = redis_address(settings)
         if address.is_unverified:
             log.warning(UNVERIFIED, server=address.label)
-        return cls(client=connected(address), queue=settings.queue, lease_s=settings.lease_s)
+        return cls(
+            client=connected(address),
+            queue=settings.queue,
+            lease_s=settings.lease_s,
+            listening=connected(address, most_bytes=MOST_NOTICE_BYTES),
+        )
 
     @translated
     def refuse_cluster(self) -> None:

@@ -4,7 +4,7 @@ import base64
 import binascii
 
 from fornada import keys
-from fornada.coordination.job_index import Position
+from fornada.coordination.job_index.interface import Position
 from fornada.errors import UsageError
 
 

@@ -115,7 +115,7 @@ def verify(
 def verification(
     job_id: str, verification_id: str, deployment: TheDeployment, caller: Caller
 ) -> VerificationDocument:
-    """Whether the shards that were computed again are the same, to the byte; 409 before the end."""
+    """Whether what was computed again is the same, byte by byte; 409 before the end."""
     caller.require(Scope.RESULTS_READ)
     job_of(job_id, deployment, caller)
     return VerificationDocument.of(deployment.client.verification(job_id, verification_id))

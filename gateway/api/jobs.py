@@ -1,23 +1,46 @@
 """/v1/jobs: submit, list, show and cancel jobs."""
 
-import hashlib
+import re
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
 
-from fornada.errors import UsageError
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
+from gateway.api.form_submission import submit_form
 from gateway.api.job_document import JobDocument, JobListDocument
 from gateway.api.job_request import JobRequest
+from gateway.api.submitting import Submitting, job_id_of, parsed
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
+from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
-from producer.job_pages import JobFilter
-from producer.submitting.submission import Options, Submission
+from producer.listing.pages import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}},
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["request", "file"],
+                    "properties": {
+                        "request": {"$ref": "#/components/schemas/JobOptions"},
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    },
+                },
+                "encoding": {"request": {"contentType": JSON}},
+            },
+        },
+    }
+}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -30,48 +53,61 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED)
-def submit(
-    request: JobRequest,
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=_BODIES)
+async def submit(
+    request: Request,
     response: Response,
     deployment: TheDeployment,
     caller: Caller,
     idempotency_key: IdempotencyKey = None,
 ) -> JobDocument:
-    """Submit items as a job. Once this answers, the job will end, whatever crashes."""
+    """Submit items as a job. Once this answers, the job will end, whatever crashes.
+
+    JSON names the items, or has them. A form has the field `request`, the same JSON without
+    `input`, and then files: images, an item each, or arrays, tables and archives. The name of an
+    image is its item's id.
+    """
     caller.require(Scope.JOBS_WRITE)
-    inputs, item_ids = request.inputs()
-    submission = Submission(
-        inputs=inputs,
-        item_ids=item_ids,
-        idempotency_key=job_id_of(caller.owner, idempotency_key),
-        tags=request.tags,
+    submitting = Submitting(
+        deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
     )
-    options = Options(
-        model=request.model,
-        items_per_shard=request.items_per_shard,
-        deadline_s=request.deadline_s,
-        max_failed=request.max_failed,
-        owner=caller.owner,
-        prefixes=caller.narrowed(deployment.prefixes),
-        admit=deployment.quotas.admission(caller),
-    )
-    (job,) = deployment.client.submit_with([submission], options)
+    if media_type_of(request.headers) == FORM:
+        async with request.app.state.forms:
+            job = await submit_form(request, submitting)
+    else:
+        asked = parsed(JobRequest, await request.body())
+        job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobDocument.of(job.manifest, job.status())
+    return JobDocument.of(job.manifest, await run_in_threadpool(job.status))
+
+
+class JobQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = None
+    model: str | None = Field(default=None, description="`name` or `name:version`.")
+    tag: str | None = Field(default=None, pattern="[:=]", description="`name:value`.")
+    queue: str | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=512)
+
+    def wanted(self, *, owner: str | None) -> JobFilter:
+        """The jobs."""
+        tag = None if self.tag is None else re.split("[:=]", self.tag, maxsplit=1)
+        return JobFilter(
+            owner=owner,
+            state=self.state,
+            model=self.model,
+            tag=None if tag is None else (tag[0], tag[1]),
+            queue=self.queue,
+        )
 
 
 @router.get("")
 def list_jobs(
-    deployment: TheDeployment,
-    caller: Caller,
-    *,
-    state: JobState | None = None,
-    model: Annotated[str | None, Query(description="`name` or `name:version`.")] = None,
-    tag: Annotated[str | None, Query(description="`name:value` or `name=value`.")] = None,
-    queue: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=512)] = None,
+    query: Annotated[JobQuery, Query()], deployment: TheDeployment, caller: Caller
 ) -> JobListDocument:
     """The caller's jobs, newest first; all jobs with scope `admin`.
 
@@ -79,14 +115,11 @@ def list_jobs(
     more. New jobs move no page. The newest 10,000 jobs of an owner are listed.
     """
     caller.require(Scope.JOBS_READ)
-    wanted = JobFilter(
-        owner=None if caller.is_admin else caller.owner,
-        state=state,
-        model=model,
-        tag=None if tag is None else _name_and_value(tag),
-        queue=queue,
+    page = deployment.client.page(
+        query.wanted(owner=None if caller.is_admin else caller.owner),
+        before=from_cursor(query.cursor),
+        limit=query.limit,
     )
-    page = deployment.client.page(wanted, before=from_cursor(cursor), limit=limit)
     seen = [found for found in page.jobs if caller.may_see(found.job.manifest)]
     return JobListDocument(
         data=[JobDocument.of(found.job.manifest, found.status) for found in seen],
@@ -127,18 +160,3 @@ def job_of(job_id: str, deployment: TheDeployment, caller: Caller) -> Job:
     job = deployment.client.job(job_id)
     caller.require_job(job.manifest)
     return job
-
-
-def job_id_of(owner: str, idempotency_key: str | None) -> str | None:
-    """The id of the job of an `Idempotency-Key`; callers cannot meet."""
-    if idempotency_key is None:
-        return None
-    digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()
-    return f"k-{digest[:40]}"
-
-
-def _name_and_value(tag: str) -> tuple[str, str]:
-    name, sign, value = tag.partition("=" if "=" in tag.partition(":")[0] else ":")
-    if not sign:
-        raise UsageError(f"tag is {tag[:80]!r}; write name:value")
-    return name, value

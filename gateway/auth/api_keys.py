@@ -144,6 +144,24 @@ class ApiKeys:
             )
         return caller
 
+    def key_id_of(self, token: str) -> str:
+        """The id of the key that `token` is.
+
+        Raises:
+            UnauthenticatedError, StoreError: As `principal_of`.
+        """
+        self.principal_of(token)
+        return token.split("_")[1]
+
+    def principal_with_id(self, key_id: str) -> Principal | None:
+        """The caller whose key has this id; `None` if there is none, or it was revoked.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        key = self._look_up(key_id)
+        return None if key is None or key.revoked_at is not None else key.principal()
+
     def known_principal(self, token: str) -> Principal | None:
         """The caller who sends `token`, if the key was read in the last five seconds."""
         form = _TOKEN.fullmatch(token)

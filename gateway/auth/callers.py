@@ -7,8 +7,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.auth.principal import Principal
+from gateway.auth.sessions import COOKIE
 from gateway.deployment import Deployment
 
+_READING = ("GET", "HEAD")
 bearer = HTTPBearer(
     auto_error=False, description="An API key, which `fornada keys create` makes, or a token."
 )
@@ -29,15 +31,21 @@ TheDeployment = Annotated[Deployment, Depends(_deployment)]
 
 
 async def caller(
+    request: Request,
     deployment: TheDeployment,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
 ) -> Principal:
-    """The caller of a request.
+    """The caller of a request; one that only reads may come from a page of the console.
 
     Raises:
         UnauthenticatedError: It has no valid key or token.
         RateExceededError: The caller has made as many requests as it may.
     """
+    session = request.cookies.get(COOKIE)
+    if credentials is None and session is not None and request.method in _READING:
+        principal = await run_in_threadpool(deployment.sessions.principal_of, session)
+        if principal is not None:
+            return principal
     return await _caller(deployment, None if credentials is None else credentials.credentials)
 
 

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from fornada.errors import ConfigError
+from fornada.records import sha256_hex
 from fornada.settings import Settings
 from gateway.auth.api_keys import TOKEN_PREFIX, ApiKeys
 from gateway.auth.errors import UnauthenticatedError
@@ -17,6 +18,7 @@ from gateway.auth.tokens import Tokens
 
 _LEAST_CHARACTERS = 32
 _ADMIN = Principal(owner="admin", scopes=frozenset({Scope.ADMIN}))
+_ADMIN_ID = "admin-"
 _REMEDY = "send `Authorization: Bearer KEY` with a key that `fornada keys create` made"
 
 
@@ -81,6 +83,32 @@ class Identity:
             return None
         caller = self.api_keys.known_principal(credential)
         return None if caller is None or caller.rate is not None else caller
+
+    def key_id(self, credential: str) -> str:
+        """The id of an API key, by which `with_key_id` finds its caller again.
+
+        Raises:
+            UnauthenticatedError: It is no key, or was revoked.
+            StoreError: The store cannot be reached.
+        """
+        return self._admin_id if self._is_admin(credential) else self.api_keys.key_id_of(credential)
+
+    def with_key_id(self, key_id: str) -> Principal | None:
+        """The caller whose key has this id; `None` if there is none, or it was revoked.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        if key_id.startswith(_ADMIN_ID):
+            # It changes with the key, so that sessions end with it.
+            is_admin = self.admin_key is not None and hmac.compare_digest(self._admin_id, key_id)
+            return _ADMIN if is_admin else None
+        return self.api_keys.principal_with_id(key_id)
+
+    @property
+    def _admin_id(self) -> str:
+        key = "" if self.admin_key is None else self.admin_key.get_secret_value()
+        return f"{_ADMIN_ID}{sha256_hex(key.encode())[:12]}"
 
     def _is_admin(self, credential: str) -> bool:
         key = self.admin_key

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from fornada.coordination.interface import OpenJobs
-from fornada.coordination.job_index import JobIndex
+from fornada.coordination.job_index.interface import JobIndex
 from fornada.errors import BrokerError, FornadaError, JobNotFoundError
 from fornada.jobs.bucket_id import BucketCheck
 from fornada.jobs.ids import ContentAddressedManifest, message_for

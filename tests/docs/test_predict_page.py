@@ -29,7 +29,7 @@ SCOPES = [Scope.PREDICT]
 class Gateway:
     """A gateway, and a key for it."""
 
-    address: str
+    url: str
     key: str
 
 
@@ -43,8 +43,8 @@ def looks() -> Iterator[Gateway]:
         predict=lambda images: np.tile(np.float32([0.8, 0.15, 0.05]), (len(images), 1)),
     ) as client:
         app, key = gateway_of(client, scopes=SCOPES)
-        with served(app) as address:
-            yield Gateway(address, key)
+        with served(app) as url:
+            yield Gateway(url, key)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def churn() -> Iterator[Gateway]:
         predict=lambda rows: {"leaves": rows["age"] / np.float32(100)},
     ) as client:
         app, key = gateway_of(client, scopes=SCOPES)
-        with served(app) as address:
-            yield Gateway(address, key)
+        with served(app) as url:
+            yield Gateway(url, key)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_commands_print_what_the_page_says(
         gateway = churn if "churn" in command else looks
         environ = {
             "PATH": path,
-            "FORNADA_URL": f"http://{gateway.address}",
+            "FORNADA_URL": gateway.url,
             "FORNADA_API_KEY": gateway.key,
         }
         ran = subprocess.run(
@@ -113,7 +113,7 @@ def test_tritonclient_gives_what_the_page_says(
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {"api_key": looks.key}
 
-    exec(block.replace("127.0.0.1:8080", looks.address), names)
+    exec(block.replace("127.0.0.1:8080", looks.url.removeprefix("http://")), names)
 
     names["client"].close()
     assert [b"0.800000:0:shirt", b"0.150000:1:shoe"] == names["result"].as_numpy("outputs")[

@@ -103,14 +103,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="forbidden-is-transient",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
         new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
     ),
     Mutation(
         name="slowdown-is-permanent",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_BUSY = Meaning(StoreUnavailableError,",
         new="_BUSY = Meaning(StoreRefusedError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
@@ -204,6 +204,18 @@ MUTATIONS = (
             f"{_FORGED}counters_in_redis_make_no_job_of_a_message[no key-conditional-unsigned]",
             f"{_FORGED}counters_in_redis_make_no_job_of_a_message[key-unconditional-other]",
             f"{_CONTENT_IDS}a_manifest_that_no_key_signed_is_read_from_the_store[none]",
+        ),
+    ),
+    Mutation(
+        name="end-of-another-not-waited-for",
+        path="fornada/coordination/signed.py",
+        old="return now_s - since_s >= _WRITTEN_WITHIN_S",
+        new="return True",
+        tests=(
+            (
+                f"{_FORGED}an_end_that_another_process_is_about_to_write_is_waited_for"
+                "[no key-unconditional]"
+            ),
         ),
     ),
     Mutation(
@@ -320,7 +332,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="last-shard-not-held-back",
-        path="producer/job.py",
+        path="producer/job_reader.py",
         old=(
             "        if final is not None and number == count:\n"
             "            digest.check(final)\n"
@@ -530,8 +542,8 @@ MUTATIONS = (
     Mutation(
         name="beat-of-another-overtaken",
         path="fornada/coordination/lua/beat.lua",
-        old="if number and last ~= ARGV[3] then return last end\n",
-        new="if number and ARGV[3] == '' then return last end\n",
+        old="if number and last ~= ARGV[3] then return",
+        new="if number and ARGV[3] == '' then return",
         tests=(f"{_COORDINATION}who_knows_the_last_beat_leads[redis]",),
     ),
     Mutation(
@@ -1282,8 +1294,8 @@ MUTATIONS = (
     Mutation(
         name="more-rows-than-were-tried",
         path="worker/compute/tile_choice.py",
-        old="tiles = [tile for tile in TILES if tile <= most_items]",
-        new="tiles = TILES",
+        old="tile_items=min(work.call_items, most_items or work.call_items)",
+        new="tile_items=work.call_items",
         tests=(f"{_TILES}no_call_has_more_rows_than_may_be_made_here[32-32]",),
         raises="fornada.errors.ModelDeclinedError",
     ),

@@ -1,14 +1,16 @@
-"""A gateway that listens, in front of a client in memory."""
+"""A gateway on a real socket, in this process."""
 
 import asyncio
-import contextlib
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Any, NamedTuple
 
-import uvicorn
+import httpx2
 from fastapi import FastAPI
 
 from fornada.settings import Settings
@@ -18,7 +20,7 @@ from gateway.auth.identity import Identity
 from gateway.auth.rates import Rates
 from gateway.auth.scopes import Scope
 from gateway.deployment import Deployment
-from gateway.http.heads import BoundedHeads
+from gateway.server import GatewayServer
 from producer.client import Client
 
 
@@ -31,19 +33,43 @@ def gateway_of(client: Client, *, scopes: Sequence[Scope]) -> tuple[FastAPI, str
     return create_app(deployment), key
 
 
-@contextlib.contextmanager
+@contextmanager
 def served(app: FastAPI) -> Iterator[str]:
-    """The host and port of a server of `app`."""
-    config = uvicorn.Config(app, http=BoundedHeads, log_config=None, port=0, lifespan="off")
-    server = uvicorn.Server(config)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+    """Serve `app`; yields its URL."""
+    server = GatewayServer(app, host="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         thread = threading.Thread(
             target=partial(asyncio.run, server.serve(sockets=[listening])), daemon=True
         )
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+class Event(NamedTuple):
+    """A server-sent event."""
+
+    name: str
+    data: Any
+
+
+def events_of(answer: httpx2.Response) -> Iterator[Event]:
+    """The events of a stream, as they come; a comment is an event without data."""
+    name, data = "", ""
+    for line in answer.iter_lines():
+        field, _, value = line.partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            data = value
+        elif line.startswith(":"):
+            yield Event("comment", None)
+        elif not line and name:
+            yield Event(name, json.loads(data))
+            name = ""

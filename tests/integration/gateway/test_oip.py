@@ -55,8 +55,8 @@ def caller_of_many() -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def speaker(caller_of_many: TestClient) -> Iterator[tuple[Any, dict[str, str]]]:
     """tritonclient, and the headers with its key."""
-    with served(caller_of_many.app) as address:
-        client = triton.InferenceServerClient(address)
+    with served(caller_of_many.app) as url:
+        client = triton.InferenceServerClient(url.removeprefix("http://"))
         yield client, {"Authorization": caller_of_many.headers["Authorization"]}
         client.close()
 

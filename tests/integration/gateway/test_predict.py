@@ -238,7 +238,7 @@ def test_a_text_is_an_item_of_a_model_of_strings() -> None:
                 },
             },
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "BodyTooLargeError",
+            "TooLargeError",
         ),
         (
             f"{PATH}?timeout_s=0",

@@ -34,7 +34,16 @@ _PIN = ModelPin(name="m", version=1, sha256="a" * 64)
 _TAKES = [InputTensor(name="x", dtype="uint8", shape=[None])]
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 #: Methods of `Client` that are no part of its reference.
-_OF_THE_GATEWAY = {"open_job_ids", "manifests", "page"}
+_OF_THE_GATEWAY = {
+    "job_of",
+    "looks",
+    "manifests",
+    "open_job_ids",
+    "page",
+    "progress",
+    "shard_states",
+    "shards",
+}
 _PIXELS = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
 
 
