@@ -25,6 +25,7 @@ from gateway.api.limits import LIMITS, MOST_BYTES, MOST_FORMS
 from gateway.console.app import create_console
 from gateway.deployment import Deployment
 from gateway.http.body_limits import BodyLimits
+from gateway.http.direct_paths import DirectPaths
 from gateway.http.origins import Origins
 from gateway.http.patience import Patience
 from gateway.http.problems import add_problem_handlers
@@ -94,6 +95,8 @@ def create_app(deployment: Deployment) -> FastAPI:
     add_problem_handlers(app)
     # The last one added is the first to see a request.
     app.add_middleware(BodyLimits, limits=LIMITS, most_bytes=MOST_BYTES)
+    # They limit their bodies themselves.
+    app.add_middleware(DirectPaths, paths=[predict.DIRECT, oip.DIRECT])
     app.add_middleware(Origins, hosts=deployment.hosts)
     app.add_middleware(Patience, idle_s=_IDLE_S, least_bytes_per_s=_LEAST_BYTES_PER_S)
     app.add_middleware(RequestIds)

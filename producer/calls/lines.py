@@ -24,7 +24,7 @@ def json_lines(result: CallResult, *, top_k: int | None = None) -> bytes:
         first_item=0,
         gives=list(gives),
         outputs={output.name: column for output, column in zip(gives, result.columns, strict=True)},
-        item_ids=result.item_ids,
+        item_ids=result.item_ids or [str(number) for number in range(result.item_count)],
         errors=dict(result.errors),
     )
     export = Export(

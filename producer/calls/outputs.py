@@ -32,8 +32,8 @@ class CallResult:
     columns: list[Column]
     #: Number of an item that failed -> why.
     errors: Mapping[int, str]
-    #: The caller's id of each item, or its number.
-    item_ids: list[str]
+    #: The caller's id of each item; `None` for their numbers.
+    item_ids: list[str] | None
 
     @classmethod
     def of(cls, answer: AnswerFrame | None, items: CallItems, *, model: ModelManifest) -> Self:

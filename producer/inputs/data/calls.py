@@ -33,10 +33,10 @@ class CallItems(NamedTuple):
     #: The numbers of these items among all.
     numbers: NDArray[np.int64]
     item_count: int
-    #: The caller's id of each item, or its number.
-    item_ids: list[str]
     #: Number of an item that cannot be predicted -> why; if it is sent, it holds anything.
     errors: Mapping[int, str]
+    #: The caller's id of each item; `None` for their numbers.
+    item_ids: list[str] | None
 
 
 def is_at_hand(inputs: object) -> bool:
@@ -73,6 +73,9 @@ def call_items(
         InputError: It does not fit the model.
         UsageError: There are too many items, or `columns` makes no sense.
     """
+    whole = _whole_items(inputs, signature)
+    if whole is not None and columns is None:
+        return whole
     table = TableOptions(columns=columns) if are_files(inputs) else NO_TABLE_OPTIONS
     read = partial(read_blocks, max_file_bytes=_MAX_FILE_BYTES, strict=False, table=table)
     parts: list[Rows] = []
@@ -101,8 +104,8 @@ def call_items(
         columns=_columns(parts, signature) if parts else [],
         numbers=np.concatenate([np.empty(0, np.int64), *numbers]),
         item_count=item_count,
-        item_ids=item_ids,
         errors=errors,
+        item_ids=item_ids,
     )
 
 
@@ -110,6 +113,36 @@ def _ids_of(block: Block) -> list[str] | None:
     if isinstance(block, ImageFile):
         return None if block.item_id is None else [block.item_id]
     return block.item_ids
+
+
+def _whole_items(inputs: object, signature: Signature) -> CallItems | None:
+    """The items of arrays that are exactly what the model takes; `None` of anything else."""
+    takes = signature.inputs
+    if isinstance(inputs, dict):
+        given = [inputs.get(tensor.name) for tensor in takes]
+        if len(inputs) != len(takes):
+            return None
+    else:
+        given = [inputs] if len(takes) == 1 else []
+    arrays = [array for array in given if type(array) is np.ndarray]
+    if len(arrays) != len(takes):
+        return None
+    item_count = len(arrays[0]) if arrays[0].ndim else 0
+    fit = all(
+        array.dtype == tensor.numpy_dtype
+        and not array.dtype.hasobject
+        and array.shape == (item_count, *tensor.shape)
+        for array, tensor in zip(arrays, takes, strict=True)
+    )
+    if not fit or not item_count or sum(array.nbytes for array in arrays) > MAX_CALL_BYTES:
+        return None
+    return CallItems(
+        columns=list(arrays),
+        numbers=np.arange(item_count),
+        item_count=item_count,
+        errors={},
+        item_ids=None,
+    )
 
 
 def _columns(parts: list[Rows], signature: Signature) -> list[Column]:
