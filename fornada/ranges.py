@@ -41,6 +41,11 @@ def from_ranges(ranges: Iterable[Sequence[int]]) -> list[int]:
     return [number for first, last in ranges for number in range(first, last + 1)]
 
 
+def size_of(ranges: Iterable[Sequence[int]]) -> int:
+    """How many numbers inclusive ranges have."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
 def in_ranges(number: int, ranges: Sequence[Sequence[int]]) -> bool:
     """Whether ascending inclusive ranges have the number."""
     after = bisect.bisect_right(ranges, number, key=lambda limits: limits[0])

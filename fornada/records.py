@@ -41,6 +41,12 @@ _NAME_CHARACTERS = 32
 #: Most shards of a job; the manifest of more would exceed MAX_JSON_BYTES.
 MAX_SHARDS = 4_000_000
 
+#: A number of things: every JSON parser reads it exactly, and arithmetic on it never fails.
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+PositiveCount = Annotated[int, Field(ge=1, lt=2**53)]
+#: A number of things of one shard; those of MAX_SHARDS of them add up to a `Count`.
+ShardCount = Annotated[int, Field(ge=1, lt=2**31)]
+
 
 def now() -> datetime:
     """The current time in UTC, for stamps; durations use a monotonic clock."""
@@ -121,7 +127,7 @@ class ModelPin(Record):
     """The exact model that a job runs on; never an alias, which can move."""
 
     name: Name
-    version: int = Field(ge=1)
+    version: PositiveCount
     #: Digest of the `.keras` artifact.
     sha256: Sha256
 
@@ -135,13 +141,13 @@ class ObjectRef(Record):
     key: str = Field(min_length=1)
     #: Another bucket of the same store; unset for Fornada's own.
     bucket: str | None = None
-    size_bytes: int = Field(ge=0)
+    size_bytes: Count
     #: Digest of an object that Fornada stored; verified before use.
     sha256: Sha256 | None = None
     #: ETag of another party's object; verified before use, to detect a change.
     etag: str | None = None
     #: Where the bytes begin, if they are part of a larger object. Version 3.
-    first_byte: int | None = Field(ge=0, default=None)
+    first_byte: Count | None = None
     #: The bytes in base64; if set, there is no object under the key.
     inline: str | None = Field(max_length=4 * -(-MAX_INLINE_BYTES // 3), default=None)
 
@@ -193,7 +199,7 @@ class ItemError(Record):
     """Why one item of a shard has no result; its row is NaN."""
 
     #: Position within the shard.
-    index: int = Field(ge=0)
+    index: Count
     reason: str
 
 
@@ -201,7 +207,7 @@ class AliasMove(Record):
     """`aliases/<alias>/<number>.json`: one move of an alias; the last one counts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    version: int = Field(ge=1)
+    version: PositiveCount
     moved_at: AwareDatetime
     #: Whether it returns to an earlier version; the moves in between no longer count as history.
     rollback: bool = False

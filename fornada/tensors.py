@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, StringConstraints, model_validator
 
 from fornada.errors import UsageError
-from fornada.records import JOB_VERSION, Record, Task
+from fornada.records import JOB_VERSION, Count, Record, Task
 
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+#: The most sides of one item, as NumPy's before version 2.
+MAX_SIDES = 32
 #: Sides of one item, without the leading axis; `None` where they vary.
-Shape = Annotated[list[Annotated[int, Field(ge=0)] | None], Field(max_length=32)]
+Shape = Annotated[list[Count | None], Field(max_length=MAX_SIDES)]
 Dtype = Literal[
     "bool",
     "uint8",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fornada.errors import UsageError
 from fornada.keys import ModelKeys, VersionKeys, check_name
-from fornada.records import ModelPin, Name, ObjectRef, Record
+from fornada.records import ModelPin, Name, ObjectRef, PositiveCount, Record
 from fornada.tensors import MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
 
 #: Version 1 had one unnamed input and output.
@@ -123,7 +123,7 @@ class ModelManifest(ModelDraft):
     """`manifest.json` of a version; immutable."""
 
     schema_version: Literal[2] = MANIFEST_VERSION
-    version: int = Field(ge=1)
+    version: PositiveCount
     created_at: datetime
     artifact: ObjectRef
     golden: GoldenBatch

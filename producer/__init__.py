@@ -22,7 +22,8 @@ from producer.calls.outputs import Prediction
 from producer.client import Client
 from producer.inputs.interface import ImageFile, ItemBlock, LocalFiles, Selection, StoredImages
 from producer.item_results import OutputResults, Outputs, ShardResult
-from producer.job import DeadShard, FailedItem, Job
+from producer.job import Job
+from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.results import Results
 from producer.submitting.submission import Submission

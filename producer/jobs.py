@@ -1,12 +1,13 @@
 """The jobs of a deployment: found again, and kept going."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
 from fornada.coordination.job_index.interface import Position
 from fornada.coordination.server_clock import ServerClock
+from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.errors import JobNotFinishedError, JobNotFoundError, MessageError, UsageError
 from fornada.jobs.job_inputs import RETRY_OF, VERIFIES
 from fornada.jobs.manifest import DEFAULT_TIME_TO_END, JobManifest
@@ -40,6 +41,11 @@ class Jobs:
         self._sender = sender
         self._creator = creator
         self._clock = ServerClock(coordination)
+
+    @property
+    def coordination(self) -> Coordination:
+        """What Redis knows of the jobs, for a gateway."""
+        return self._coordination
 
     def job(self, job_id: str) -> Job:
         """The job with this id, from any producer.
@@ -85,6 +91,10 @@ class Jobs:
     def backlog(self) -> Backlog:
         """The unfinished work of all jobs, in shards and in items."""
         return backlog_of(self._jobs, coordination=self._coordination, sender=self._sender)
+
+    def workers(self) -> Sequence[WorkerReport]:
+        """What the worker processes said of themselves in the last minute."""
+        return self._coordination.workers()
 
     def resume(self, job_id: str) -> Job:
         """Enqueue lost shards of a job now; the workers' reconciler would do so later.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from fornada.coordination.interface import OpenJobs, Progress
 from fornada.errors import BrokerError
 from fornada.jobs.manifest import JobManifest
+from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from producer.job_status import JobStatus, ended_status, open_status
@@ -17,8 +18,8 @@ class Look(NamedTuple):
     """What was seen of a job."""
 
     status: JobStatus
-    #: Of an open job.
-    progress: Progress | None
+    #: What Redis and the store know of an open job, or how it ended.
+    seen: Progress | JobFinal
 
 
 class JobLooks:
@@ -37,9 +38,9 @@ class JobLooks:
         Raises:
             StoreError: The store cannot be reached.
         """
-        final = self._jobs.final(self._manifest.job_id)
+        final = self._jobs.end_of(self._manifest)
         if final is not None:
-            return Look(ended_status(self._manifest, final), None)
+            return Look(ended_status(self._manifest, final), final)
         return self._open(self.progress())
 
     def glance(self) -> Look:

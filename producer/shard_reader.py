@@ -14,6 +14,7 @@ from fornada.jobs.items import blank_column
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import ShardOutcome
 from fornada.jobs.store import JobStore
+from fornada.jobs.summary import misfit
 from fornada.jobs.table_items import row_ids
 from fornada.parallel import in_parallel_within
 from producer.item_results import ShardResult
@@ -94,11 +95,7 @@ class ShardReader:
         if outcome.status == "dead":
             reason = f"shard {outcome.shard} is dead ({outcome.reason}): {outcome.detail}"
             return dict.fromkeys(range(item_count), reason)
-        if any(error.index >= item_count for error in outcome.item_errors):
-            raise IntegrityError(
-                f"the outcome of shard {outcome.shard} of job {outcome.job_id} has errors of items "
-                f"beyond its {item_count}; submit them again"
-            )
+        _check_fits(outcome, item_count)
         return {error.index: error.reason for error in outcome.item_errors}
 
     def _result(self, found: Found) -> ShardResult:
@@ -118,11 +115,7 @@ class ShardReader:
         )
 
     def _columns(self, outcome: ShardOutcome, item_count: int) -> list[Column]:
-        if outcome.item_count != item_count:
-            raise IntegrityError(
-                f"the outcome of shard {outcome.shard} of job {outcome.job_id} is of "
-                f"{outcome.item_count} items, and the shard has {item_count}; submit it again"
-            )
+        _check_fits(outcome, item_count)
         return self._jobs.outputs(outcome, self._manifest.gives)
 
     def _size_bytes(self, found: Found) -> int:
@@ -134,6 +127,12 @@ class ShardReader:
             for output in self._manifest.gives
         )
         return item_bytes * self._manifest.shards.item_counts[found.shard]
+
+
+def _check_fits(outcome: ShardOutcome, item_count: int) -> None:
+    why = misfit(outcome, item_count)
+    if why is not None:
+        raise IntegrityError(why)
 
 
 def _parse_ids(data: bytes, *, positions: Sequence[int], are_all: bool, where: str) -> list[str]:

@@ -16,6 +16,7 @@ from fornada.coordination.interface import (
     Admission,
     Beat,
     Claim,
+    JobTask,
     Progress,
     ShardEnd,
     SmallJob,
@@ -24,6 +25,7 @@ from fornada.coordination.interface import (
 from fornada.coordination.job_index.memory import InMemoryJobIndex
 from fornada.coordination.notices.interface import Notice
 from fornada.coordination.notices.memory import InMemoryNotices
+from fornada.coordination.worker_board.memory import InMemoryWorkerBoard
 from fornada.keys import DEFAULT_QUEUE
 
 #: Lifetime of a decision, as in Redis.
@@ -47,20 +49,20 @@ class _Memory:
         self.unreadable: dict[str, str] = {}
         self.submitted_s: dict[str, float] = {}
         self.owned: dict[str, dict[str, int]] = {}
+        self.workers: dict[str, object] = {}
         self.complete = self.owners_complete = False
-        #: Job → its end state.
         self.ended: dict[str, str] = {}
         self.ended_until: dict[str, float] = {}
         self.decided: dict[str, tuple[bytes, float]] = {}
         self.jobs: dict[str, JobCounters] = defaultdict(JobCounters)
-        #: Job → who sums up its outcomes.
-        self.ends: dict[str, Lease] = {}
+        #: Task and job → who does it.
+        self.held: dict[tuple[JobTask, str], Lease] = {}
         self.clocks = QueueClocks()
         #: Queue → the last beat of its leader.
         self.beats: dict[str, Beat] = {}
 
 
-class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices):
+class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices, InMemoryWorkerBoard):
     """A `Coordination` in dictionaries; it passes the same tests as the one in Redis.
 
     Args:
@@ -204,13 +206,13 @@ class InMemoryCoordination(InMemoryJobIndex, InMemoryNotices):
         for job_id in states:
             self._tell(job_id, Notice.ENDED)
 
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
         with self._memory.lock:
-            end = self._memory.ends.get(job_id)
+            end = self._memory.held.get((to, job_id))
             held = holder_of(end, self._memory.clocks, most_s=lease_s)
             if held not in {None, holder}:
                 return False
-            self._memory.ends[job_id] = self._lease(holder, lease_s)
+            self._memory.held[to, job_id] = self._lease(holder, lease_s)
             return True
 
     def beat(self, holder: str, *, after: Beat | None, step_s: float) -> Beat:

@@ -12,6 +12,7 @@ from fornada.coordination.redis_jobs import RedisOpenJobs
 from fornada.coordination.redis_leases import RedisLeases
 from fornada.coordination.scripts import FORGET_AFTER_MS, flat, script
 from fornada.coordination.snapshot import lease_s_of, number
+from fornada.coordination.worker_board.redis import RedisWorkerBoard
 from fornada.logs import get_logger
 from fornada.redis_server import keys as redis_keys
 from fornada.redis_server.address import redis_address
@@ -67,7 +68,9 @@ class RedisDecisions:
         return {job_id: end.encode(errors="surrogateescape") for job_id, end in found if end}
 
 
-class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex, RedisNotices):
+class RedisCoordination(
+    RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobIndex, RedisNotices, RedisWorkerBoard
+):
     """`Coordination` in Redis or Valkey."""
 
     def __init__(
@@ -90,6 +93,7 @@ class RedisCoordination(RedisOpenJobs, RedisLeases, RedisDecisions, RedisJobInde
         RedisLeases.__init__(self, client=client, queue=queue)
         RedisDecisions.__init__(self, client=client)
         RedisJobIndex.__init__(self, client=client)
+        RedisWorkerBoard.__init__(self, client=client)
         RedisNotices.__init__(self, client=client, listening=listening or client)
 
     @classmethod

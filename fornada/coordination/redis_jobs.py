@@ -13,6 +13,7 @@ from fornada.coordination.interface import (
     MOST_WHY_CHARACTERS,
     NEWEST_JOBS,
     Beat,
+    JobTask,
     Progress,
     SmallJob,
     Triage,
@@ -196,9 +197,9 @@ class RedisOpenJobs:
             pipe.execute()
 
     @translated
-    def hold_end_lease(self, job_id: str, holder: str, *, lease_s: float) -> bool:
+    def hold_job_lease(self, to: JobTask, job_id: str, holder: str, *, lease_s: float) -> bool:
         held = self._hold(
-            keys=[redis_keys.JobStateKeys(job_id).end_lease],
+            keys=[redis_keys.JobStateKeys(job_id).lease_to(to)],
             args=[holder, self._queue, round(lease_s * 1000)],
         )
         return bool(held)

@@ -3,7 +3,7 @@
 import itertools
 from array import array
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, overload
@@ -20,27 +20,35 @@ from pydantic_core import CoreSchema, core_schema
 from fornada.coordination.interface import SmallJob
 from fornada.formats.tables.binding import TableBinding
 from fornada.keys import DEFAULT_QUEUE
-from fornada.ranges import Ranges, from_ranges, to_ranges
+from fornada.ranges import Ranges, from_ranges, size_of, to_ranges
 from fornada.records import (
     INLINE_VERSION,
     JOB_VERSION,
     MAX_SHARDS,
     SCHEMA_VERSION,
+    Count,
     ItemError,
     ModelPin,
     Name,
     ObjectRef,
+    PositiveCount,
     Record,
+    ShardCount,
     Task,
     refuse_before,
 )
-from fornada.tensors import MAX_TENSORS, InputTensor, OutputTensor, only, unnamed_tensors
+from fornada.tensors import (
+    MAX_SIDES,
+    MAX_TENSORS,
+    InputTensor,
+    OutputTensor,
+    TensorName,
+    only,
+    unnamed_tensors,
+)
 
 #: Most failed items of a job that is not FAILED: a count, or per cent of all items.
-MaxFailed = (
-    Annotated[int, Field(ge=0)]
-    | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
-)
+MaxFailed = Count | Annotated[str, StringConstraints(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,6})?)%$")]
 
 #: How long a job may take that was given no deadline.
 DEFAULT_TIME_TO_END = timedelta(days=7)
@@ -55,21 +63,22 @@ class ShardInput(Record):
     #: The last three are of version 3.
     format: Literal["npy", "image", "tar", "safetensors", "parquet"] = "npy"
     objects: list[ObjectRef] = Field(min_length=1)
-    item_count: int = Field(ge=1)
+    item_count: ShardCount
+    #: Inputs whose place in the tensor file has image files, which become items as the input says.
+    #: Version 3.
+    files: Annotated[list[TensorName], Field(max_length=MAX_TENSORS)] = Field(default_factory=list)
     #: JSON array: where each file is in the archive, which may hold others too (`file_index`).
     #: Absent if the archive holds the items and nothing else. Version 3.
     index: ObjectRef | None = None
     #: The first and the last row group that it reads, for format `parquet`. Version 3.
-    row_groups: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] | (
-        None
-    ) = None
+    row_groups: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     #: How many of their rows come before its own; absent for none. Version 3.
-    first_row: int | None = Field(ge=1, default=None)
+    first_row: PositiveCount | None = None
     #: JSON array of strings, the caller's id of each item; absent if items are numbered.
     item_ids: ObjectRef | None = None
     #: Number of the first item, if it is not the count of items before: a shard that is retried
     #: in another job keeps its numbers.
-    first_item: int | None = Field(ge=0, default=None)
+    first_item: Count | None = None
     #: Which of the items in `objects` and `item_ids` are the shard's; absent for all. Version 3.
     selected: Ranges | None = Field(min_length=1, default=None)
     #: Items that the submitter could not read, and why; what stands in for them is not
@@ -78,12 +87,16 @@ class ShardInput(Record):
 
     @model_validator(mode="after")
     def _selects_its_items(self) -> Self:
-        if self.selected is not None and self.item_count != len(self.positions):
-            raise ValueError(f"{len(self.positions)} items are selected, not {self.item_count}")
+        # Not expanded: each of many shards may select millions.
+        selected = self.item_count if self.selected is None else size_of(self.selected)
+        if self.item_count != selected:
+            raise ValueError(f"{selected} items are selected, not {self.item_count}")
         if any(error.index >= self.item_count for error in self.item_errors):
             raise ValueError(f"an item error is not among {self.item_count} items")
         if (self.format == "parquet") != (self.row_groups is not None):
             raise ValueError("row_groups go with format parquet")
+        if self.files and self.format != "safetensors":
+            raise ValueError("files go with format safetensors")
         return self
 
     @property
@@ -113,8 +126,8 @@ class ShardInput(Record):
 
     def to_json(self) -> bytes:
         """The shard as UTF-8 JSON."""
-        # Most shards have no such items; versions before 3 do not know the field.
-        empty = None if self.item_errors else {"item_errors"}
+        # Most shards have neither; versions before 3 do not know the fields.
+        empty = {name for name in ("files", "item_errors") if not getattr(self, name)}
         return self.model_dump_json(exclude_none=True, exclude=empty).encode()
 
     @property
@@ -227,10 +240,10 @@ class JobManifest(Record):
     job_id: Name
     model: ModelPin
     #: The next four are the one input and output of versions 1 and 2; read `input` and `output`.
-    item_shape: list[Annotated[int, Field(ge=0)]] | None = None
+    item_shape: list[Count] | None = Field(max_length=MAX_SIDES, default=None)
     item_dtype: Literal["uint8", "float32", "int32"] | None = None
     task: Task | None = None
-    classes: list[str] | None = None
+    classes: list[str] | None = Field(min_length=1, default=None)
     #: What the model takes and gives. Version 3.
     inputs: list[InputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
     outputs: list[OutputTensor] | None = Field(min_length=1, max_length=MAX_TENSORS, default=None)
@@ -238,7 +251,8 @@ class JobManifest(Record):
     table: TableBinding | None = None
     shards: Shards
     max_attempts: int = Field(ge=1, le=100)
-    created_at: AwareDatetime
+    #: Not so late that what is added to it is no date.
+    created_at: AwareDatetime = Field(lt=datetime(9000, 1, 1, tzinfo=UTC))
     #: By the broker's clock; from then on, shards are not begun.
     deadline: AwareDatetime | None = None
     tags: dict[str, str] = Field(default_factory=dict)

@@ -10,11 +10,14 @@ from fornada.records import (
     INLINE_VERSION,
     JOB_VERSION,
     SCHEMA_VERSION,
+    Count,
     ItemError,
     Name,
     ObjectRef,
+    PositiveCount,
     Record,
     Sha256,
+    ShardCount,
     refuse_before,
 )
 
@@ -28,19 +31,19 @@ class ShardOutcome(Record):
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     job_id: Name
-    shard: int = Field(ge=0)
+    shard: Count
     status: Literal["ok", "dead"]
     attempt: str
     #: Attempts at the shard, this one included.
-    attempts: int = Field(ge=1, default=1)
+    attempts: ShardCount = 1
     #: Predicted in a process of its own, because earlier attempts killed their workers.
     isolated: bool = False
     #: float32 [items, classes] as `.npy`; only when ok.
     data: ObjectRef | None = None
-    item_count: int = Field(ge=1)
+    item_count: ShardCount
     item_errors: list[ItemError] = Field(default_factory=list)
     #: Photographs whose EXIF orientation the model's preprocessing ignores. Version 3.
-    orientations_ignored: int | None = Field(ge=1, default=None)
+    orientations_ignored: ShardCount | None = None
     #: Digest of the items' ids, if the manifest has one. Version 3.
     item_ids_sha256: Sha256 | None = None
     #: Only when dead: `input` or `crash-loop`, and the explanation.
@@ -111,15 +114,15 @@ class JobFinal(Record):
     ended_at: AwareDatetime
     #: When the last outcome that counts was committed.
     last_outcome_at: AwareDatetime | None = None
-    shards_ok: int = Field(ge=0)
-    shards_dead: int = Field(ge=0)
-    shards_missing: int = Field(ge=0)
-    items_ok: int = Field(ge=0)
-    items_failed: int = Field(ge=0)
+    shards_ok: Count
+    shards_dead: Count
+    shards_missing: Count
+    items_ok: Count
+    items_failed: Count
     #: Attempts at the shards whose outcomes count.
-    attempts: int = Field(ge=0, default=0)
+    attempts: Count = 0
     #: Photographs whose EXIF orientation the model's preprocessing ignores. Version 3.
-    orientations_ignored: int | None = Field(ge=1, default=None)
+    orientations_ignored: PositiveCount | None = None
     #: Ranges [first, last] of the shards whose outcomes count; later outcomes do not.
     outcome_ranges: Ranges
     #: The dead among them; a later ok outcome does not count.

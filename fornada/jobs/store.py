@@ -13,7 +13,7 @@ from fornada.jobs.job_inputs import JobInputs
 from fornada.jobs.manifest import JobManifest
 from fornada.jobs.outcome import CancelRequest, EndState, JobFinal, ShardOutcome
 from fornada.jobs.outcome_store import OutcomeStore
-from fornada.jobs.summary import summarise
+from fornada.jobs.summary import misfit, summarise
 from fornada.logs import get_logger
 from fornada.parallel import in_parallel
 from fornada.records import now
@@ -141,6 +141,26 @@ class JobStore(OutcomeStore):
         except ObjectNotFoundError:
             return None
 
+    def end_of(self, manifest: JobManifest) -> JobFinal | None:
+        """How the job ended, if it has.
+
+        Raises:
+            MessageError: What is there is no end, or that of a job of other shards.
+        """
+        final = self.final(manifest.job_id)
+        if final is None:
+            return None
+        count = len(manifest.shards)
+        counted = final.shards_ok + final.shards_dead + final.shards_missing
+        last = max((last for _, last in final.outcome_ranges + final.dead_ranges), default=-1)
+        if counted != count or last >= count:
+            # Before anybody looks for the outcomes of millions.
+            raise MessageError(
+                f"the end of job {final.job_id} is of {max(counted, last + 1)} shards, and the job "
+                f"has {count}; remove {keys.JobKeys(final.job_id).final}"
+            )
+        return final
+
     def finish_if_complete(self, manifest: JobManifest) -> JobFinal | None:
         """End the job if every shard has an outcome; return its end, if it has one."""
         known = self.final(manifest.job_id)
@@ -245,8 +265,17 @@ class JobStore(OutcomeStore):
                 f"job {job_id!r} was purged and submitted again with other content; look it up anew"
             )
         unreadable: list[MessageError] = []
-        outcomes = self.outcomes(job_id, sorted(shards), on_unreadable=unreadable.append)
-        final = summarise(manifest, outcomes, state, reason)
+
+        def fitting() -> Iterator[ShardOutcome]:
+            found = self.outcomes(job_id, sorted(shards), on_unreadable=unreadable.append)
+            for outcome in found:
+                why = misfit(outcome, manifest.shards.item_counts[outcome.shard])
+                if why is None:
+                    yield outcome
+                else:
+                    unreadable.append(MessageError(why))
+
+        final = summarise(manifest, fitting(), state, reason)
         if unreadable and state is None:
             # They stay what they are: without an end, the job would wait for ever.
             fact = f"{len(unreadable)} of {len(manifest.shards)} outcomes cannot be read"

@@ -47,6 +47,23 @@ def summarise(
     )
 
 
+def misfit(outcome: ShardOutcome, item_count: int) -> str | None:
+    """Why an outcome cannot be that of a shard of `item_count` items; `None` if it can.
+
+    Whoever can write to the store may have written it.
+    """
+    of = f"the outcome of shard {outcome.shard} of job {outcome.job_id}"
+    if outcome.item_count != item_count:
+        items = f"is of {outcome.item_count} items, and the shard has {item_count}"
+        return f"{of} {items}; submit it again"
+    failed = {error.index for error in outcome.item_errors}
+    if len(failed) < len(outcome.item_errors):
+        return f"{of} has several errors of one item; submit it again"
+    if failed and max(failed) >= item_count:
+        return f"{of} has errors of items beyond its {item_count}; submit them again"
+    return None
+
+
 def _end_of(manifest: JobManifest, tally: "_Tally") -> tuple[EndState, str | None]:
     """The state of a job all of whose shards have outcomes, and why unless it is SUCCEEDED."""
     if manifest.schema_version < JOB_VERSION:

@@ -80,10 +80,9 @@ class JobStateKeys:
         """String: the job's end state, kept for a while so that late messages cost nothing."""
         return f"fornada:ended:{self.job_id}"
 
-    @property
-    def end_lease(self) -> str:
-        """String: the lease of the worker that sums up the job's outcomes, as one of a shard."""
-        return f"fornada:end-lease:{self.job_id}"
+    def lease_to(self, task: str) -> str:
+        """String: the lease of the process that does it with the job, as one of a shard."""
+        return f"fornada:{task}-lease:{self.job_id}"
 
 
 def notices(job_id: str) -> str:
@@ -116,6 +115,8 @@ NEWEST_JOBS = "fornada:newest-jobs"
 OPEN_JOBS_COMPLETE = "fornada:open-jobs-complete"
 #: String: present while nothing was forgotten of the jobs of owners.
 OWNERS_COMPLETE = "fornada:owners-complete"
+#: Hash: worker process -> when it last reported, in ms, and what.
+WORKERS = "fornada:workers"
 #: String: the id of the bucket whose jobs these are.
 BUCKET = "fornada:bucket"
 #: Begins the key of a queue's leader.

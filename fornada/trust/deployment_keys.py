@@ -6,7 +6,7 @@ Who can write to Redis alone has none of them, and so authors nothing that is be
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import StringConstraints
@@ -46,6 +46,10 @@ class DeploymentKeys:
 
     def __repr__(self) -> str:
         return f"DeploymentKeys({len(self._keys)} keys)"
+
+    def derived(self, derive: Callable[[bytes], bytes]) -> list[bytes]:
+        """What `derive` makes of each key, the first first: keys for another purpose."""
+        return [derive(key) for key in self._keys]
 
     def sign(self, kind: Kind, name: str, data: bytes) -> str | None:
         """The signature of `data` by the first key; `None` without a key.

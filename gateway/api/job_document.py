@@ -30,6 +30,7 @@ class ItemCounts(BaseModel):
 class ShardCounts(BaseModel):
     """Shards of a job; dead ones are among those that are done."""
 
+    total: int
     done: int
     running: int
     queued: int
@@ -60,6 +61,11 @@ class JobDocument(BaseModel):
     items_per_s: float | None
     eta_s: float | None
     reason: str | None
+    attempts: int | None = Field(description="How often shards were begun.")
+    max_failed: int | str | None = Field(description="As it was submitted.")
+    orientations_ignored: int | None = Field(
+        description="Photographs that the model's preprocessing does not turn; once it has ended."
+    )
     tags: dict[str, str]
     links: JobLinks
 
@@ -79,6 +85,7 @@ class JobDocument(BaseModel):
                 pending=status.items - status.items_done,
             ),
             shards=ShardCounts(
+                total=status.shards,
                 done=status.shards_done,
                 running=status.shards_running,
                 queued=status.shards_queued,
@@ -91,6 +98,9 @@ class JobDocument(BaseModel):
             items_per_s=status.items_per_s,
             eta_s=status.eta_s,
             reason=status.reason,
+            attempts=status.attempts,
+            max_failed=manifest.max_failed,
+            orientations_ignored=status.orientations_ignored,
             tags=status.tags,
             links=JobLinks(
                 results=f"{path}/results", errors=f"{path}/errors", events=f"{path}/events"

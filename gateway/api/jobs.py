@@ -1,24 +1,46 @@
 """/v1/jobs: submit, list, show and cancel jobs."""
 
-import hashlib
 import re
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from fornada.jobs.outcome import JobState
 from gateway.api.cursors import from_cursor, to_cursor
+from gateway.api.form_submission import submit_form
 from gateway.api.job_document import JobDocument, JobListDocument
 from gateway.api.job_request import JobRequest
+from gateway.api.submitting import Submitting, job_id_of, parsed
 from gateway.auth.callers import Caller, TheDeployment
 from gateway.auth.scopes import Scope
+from gateway.http.body_limits import FORM, JSON, media_type_of
 from producer.job import Job
 from producer.listing.pages import JobFilter
-from producer.submitting.submission import Options, Submission
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {"schema": {"$ref": "#/components/schemas/JobRequest"}},
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["request", "file"],
+                    "properties": {
+                        "request": {"$ref": "#/components/schemas/JobOptions"},
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    },
+                },
+                "encoding": {"request": {"contentType": JSON}},
+            },
+        },
+    }
+}
 
 IdempotencyKey = Annotated[
     str | None,
@@ -31,35 +53,32 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED)
-def submit(
-    request: JobRequest,
+@router.post("", status_code=HTTPStatus.ACCEPTED, openapi_extra=_BODIES)
+async def submit(
+    request: Request,
     response: Response,
     deployment: TheDeployment,
     caller: Caller,
     idempotency_key: IdempotencyKey = None,
 ) -> JobDocument:
-    """Submit items as a job. Once this answers, the job will end, whatever crashes."""
+    """Submit items as a job. Once this answers, the job will end, whatever crashes.
+
+    JSON names the items, or has them. A form has the field `request`, the same JSON without
+    `input`, and then files: images, an item each, or arrays, tables and archives. The name of an
+    image is its item's id.
+    """
     caller.require(Scope.JOBS_WRITE)
-    inputs, item_ids = request.inputs()
-    submission = Submission(
-        inputs=inputs,
-        item_ids=item_ids,
-        idempotency_key=job_id_of(caller.owner, idempotency_key),
-        tags=request.tags,
+    submitting = Submitting(
+        deployment=deployment, caller=caller, job_id=job_id_of(caller.owner, idempotency_key)
     )
-    options = Options(
-        model=request.model,
-        items_per_shard=request.items_per_shard,
-        deadline_s=request.deadline_s,
-        max_failed=request.max_failed,
-        owner=caller.owner,
-        prefixes=caller.narrowed(deployment.prefixes),
-        admit=deployment.quotas.admission(caller),
-    )
-    (job,) = deployment.client.submit_with([submission], options)
+    if media_type_of(request.headers) == FORM:
+        async with request.app.state.forms:
+            job = await submit_form(request, submitting)
+    else:
+        asked = parsed(JobRequest, await request.body())
+        job = await run_in_threadpool(submitting.submit_request, asked)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobDocument.of(job.manifest, job.status())
+    return JobDocument.of(job.manifest, await run_in_threadpool(job.status))
 
 
 class JobQuery(BaseModel):
@@ -141,11 +160,3 @@ def job_of(job_id: str, deployment: TheDeployment, caller: Caller) -> Job:
     job = deployment.client.job(job_id)
     caller.require_job(job.manifest)
     return job
-
-
-def job_id_of(owner: str, idempotency_key: str | None) -> str | None:
-    """The id of the job of an `Idempotency-Key`; callers cannot meet."""
-    if idempotency_key is None:
-        return None
-    digest = hashlib.sha256(f"{owner}\n{idempotency_key}".encode()).hexdigest()
-    return f"k-{digest[:40]}"

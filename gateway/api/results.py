@@ -102,7 +102,7 @@ class FailedItemDocument(NamedTuple):
     """A line of the errors: an item without a result."""
 
     item: int
-    id: str
+    item_id: str
     reason: str
 
 
@@ -111,7 +111,8 @@ class FailedItemDocument(NamedTuple):
     response_class=Response,
     responses={
         200: {
-            "description": 'A line for each failed item: `{"item": 7, "id": "a", "reason": "…"}`.',
+            "description": "A line for each failed item: "
+            '`{"item": 7, "item_id": "a", "reason": "…"}`.',
             "content": {JSON_LINES: {"schema": {"type": "string"}}},
         }
     },

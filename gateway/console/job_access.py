@@ -125,7 +125,7 @@ class JobAccess:
         manifest = self.manifest(job_id, principal)
 
         def look() -> JobFinal | Progress:
-            return self.store.final(job_id) or self._client.job_of(manifest).progress()
+            return self.store.end_of(manifest) or self._client.job_of(manifest).progress()
 
         return View(manifest, self._now.get(job_id, look))
 

@@ -1,6 +1,5 @@
 """A submitted job, for event loops."""
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,14 +10,12 @@ from fornada.errors import WaitTimeoutError
 from fornada.jobs.manifest import JobManifest
 from producer.asynchronous.threads import Threads
 from producer.item_results import ShardResult
-from producer.job import DeadShard, FailedItem, Job
+from producer.job import Job
+from producer.job_reader import DeadShard, FailedItem
 from producer.job_status import JobStatus
 from producer.options import check_seconds
 from producer.results import Results
-
-#: Time between two looks at the store while waiting: grows from the first to the last.
-_FIRST_POLL_S = 0.05
-_LAST_POLL_S = 1.0
+from producer.waiting import AsyncJobWatch, Due
 
 
 class AsyncJob:
@@ -58,22 +55,25 @@ class AsyncJob:
         """
         if timeout_s is not None:
             check_seconds(timeout_s, "timeout_s")
-        deadline = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
-        poll_s = _FIRST_POLL_S
-        while True:
-            status = await self.status()
-            if on_progress is not None:
-                on_progress(status)
-            if status.ended:
-                return status
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise WaitTimeoutError(
-                    f"job {self.id} has {status.shards_done} of {status.shards} shards after "
-                    f"{timeout_s:g} s; it continues, so wait again (is a worker running?)"
-                )
-            await asyncio.sleep(min(poll_s, left_s))
-            poll_s = min(_LAST_POLL_S, poll_s * 1.5)
+        until = math.inf if timeout_s is None else time.monotonic() + float(timeout_s)
+        looks, glances = self._job.looks(), on_progress is not None
+        async with AsyncJobWatch(self.id, notices=self._job.notices, glances=glances) as watch:
+            await watch.begin(until - time.monotonic())
+            look = looks.look
+            while True:
+                status = (await self._threads.run(look)).status
+                if on_progress is not None:
+                    on_progress(status)
+                if status.ended:
+                    return status
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    raise WaitTimeoutError(
+                        f"job {self.id} has {status.shards_done} of {status.shards} shards after "
+                        f"{timeout_s:g} s; it continues, so wait again (is a worker running?)"
+                    )
+                due = await watch.wait(left_s)
+                look = looks.look if due is Due.LOOK else looks.glance
 
     async def results(self, *, partial: bool = False) -> Results:
         """As `Job.results`.
@@ -100,6 +100,29 @@ class AsyncJob:
             FornadaError: As `Job.carried_columns`.
         """
         return self._threads.iterate(lambda: self._job.carried_columns(names, paths=paths))
+
+    async def store_results(
+        self,
+        fmt: str = "parquet",
+        *,
+        top_k: int | None = None,
+        columns: Sequence[str] = (),
+        paths: Sequence[PathLike[str]] = (),
+        partial: bool = False,
+    ) -> str:
+        """As `Job.store_results`.
+
+        Raises:
+            FornadaError: As `Job.store_results`.
+        """
+        return await self._threads.run(
+            self._job.store_results,
+            fmt,
+            top_k=top_k,
+            columns=columns,
+            paths=paths,
+            partial=partial,
+        )
 
     async def cancel(self, reason: str = "cancelled by its submitter") -> JobStatus:
         """As `Job.cancel`."""

@@ -112,6 +112,14 @@ class PredictCalls:
         call.future.add_done_callback(lambda _: self._take_waiting(call.id))
         return call.future
 
+    def waiting_count(self) -> int:
+        """Calls that no worker has taken yet, of all clients.
+
+        Raises:
+            BrokerError: Redis cannot be reached.
+        """
+        return self._channel.waiting(self._queue)
+
     def close(self) -> None:
         """Fail the calls that are waiting, and end the threads."""
         with self._lock:
@@ -299,7 +307,7 @@ class PredictCalls:
     def _waiting_fact(self) -> str:
         """How many calls wait for a worker, for the error of one that is late."""
         try:
-            return f"and {self._channel.waiting(self._queue)} calls wait for a worker"
+            return f"and {self.waiting_count()} calls wait for a worker"
         except BrokerError as exc:
             return f"and {exc}"
 

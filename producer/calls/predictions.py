@@ -61,6 +61,14 @@ class Predictions:
         """
         return self._calls.begin(items.columns, manifest.inputs, manifest.pin, timeout_s=timeout_s)
 
+    def waiting_count(self) -> int:
+        """Calls that no worker has taken yet.
+
+        Raises:
+            BrokerError: Redis cannot be reached.
+        """
+        return self._calls.waiting_count()
+
     def close(self) -> None:
         """Fail the calls that wait, and end the threads."""
         self._calls.close()

@@ -71,6 +71,14 @@ def write_results(export: Export, *, path: Path | None, fmt: str) -> list[Path]:
         return [path, ids_path]
 
 
+def save_results(chunks: Iterable[bytes], *, path: Path | None, fmt: str) -> list[Path]:
+    """Write results that a gateway wrote already; as `write_results`, without ids beside `npy`."""
+    with _disk_errors(path or "standard output"), _opened(path, fmt) as file:
+        for chunk in chunks:
+            file.write(chunk)
+    return [] if path is None else [path]
+
+
 def check_options(export: Export, fmt: str) -> None:
     """Check that a format has a use for the options.
 

@@ -35,6 +35,7 @@ def read_blocks(
     strict: bool,
     table: TableOptions = NO_TABLE_OPTIONS,
     fetch: FetchUrl | None = None,
+    tables_name_files: bool = True,
 ) -> Iterator[Block]:
     """The items of `files`, in order; every path is checked before the first is read.
 
@@ -50,6 +51,7 @@ def read_blocks(
         strict: Refuse what would be left out.
         table: Which columns of tables are which inputs.
         fetch: Reads objects whose addresses a table has.
+        tables_name_files: Whether a table may name files of this machine.
 
     Raises:
         InputError: A path is missing or does not fit; or no file can be read.
@@ -61,7 +63,12 @@ def read_blocks(
     found = _of_one_family(found, signature, files, strict=strict)
     if found[0].kind in TABLE_KINDS:
         blocks = local_table_blocks(
-            found, table, signature=signature, max_file_bytes=max_file_bytes, fetch=fetch
+            found,
+            table,
+            signature=signature,
+            max_file_bytes=max_file_bytes,
+            fetch=fetch,
+            names_files=tables_name_files,
         )
         files.left_out.log()
         return blocks

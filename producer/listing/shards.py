@@ -62,7 +62,7 @@ def shard_page(
         StoreError: The store cannot be reached.
     """
     numbers = [s for s in range(first, len(states)) if wanted in {None, states[s]}][: limit + 1]
-    final = jobs.final(manifest.job_id)
+    final = jobs.end_of(manifest)
     starts, counts = manifest.shards.first_items, manifest.shards.item_counts
 
     def found(shard: int) -> JobShard:

@@ -12,15 +12,10 @@ from fornada.storage.interface import ObjectStore
 from producer.inputs.data.item_ids import without_duplicates
 from producer.inputs.interface import Signature
 from producer.inputs.stored_images import FoundObject
-from producer.inputs.tables.images import ImageReader
+from producer.inputs.tables.images import FetchUrl, ImageReader
 from producer.inputs.tables.interface import TABLE_KINDS, TableOptions
 from producer.inputs.tables.reading import table_blocks
-from producer.inputs.tables.stored import (
-    names_images,
-    opened_table,
-    plan_tables,
-    url_fetcher,
-)
+from producer.inputs.tables.stored import names_images, opened_table, plan_tables
 from producer.submitting.sharding import cut
 from producer.submitting.shards import Shard, ShardLimits, StoredShard
 
@@ -38,6 +33,7 @@ def cut_tables(
     options: TableOptions,
     *,
     objects: ObjectStore,
+    fetch: FetchUrl,
     signature: Signature,
     limits: ShardLimits,
     strict: bool,
@@ -48,6 +44,7 @@ def cut_tables(
         files: Objects that are tables, at least one.
         options: What the caller says about columns.
         objects: The store.
+        fetch: Reads the objects that a table names.
         signature: What the model takes.
         limits: What goes into a shard.
         strict: Refuse a bad row of a table that is copied.
@@ -79,9 +76,7 @@ def cut_tables(
         tables,
         options,
         signature=signature,
-        images=ImageReader(
-            folder=None, max_file_bytes=limits.file_bytes, fetch=url_fetcher(objects)
-        ),
+        images=ImageReader(folder=None, max_file_bytes=limits.file_bytes, fetch=fetch),
     )
     found = without_duplicates(blocks)
     return StoredShards(cut(found, signature=signature, limits=limits, strict=strict))

@@ -16,6 +16,7 @@ from fornada.jobs.manifest import JobManifest
 from fornada.jobs.store import JobStore
 from fornada.logs import get_logger
 from producer.upkeep.retry import is_retry_id, retry_id
+from producer.upkeep.uploads import delete_upload_of, purge_uploads
 from producer.upkeep.verification import is_verification
 
 log = get_logger(__name__)
@@ -65,6 +66,7 @@ def purge(jobs: JobStore, open_jobs: OpenJobs, *, older_than: timedelta) -> list
     purged = [job_id for job_id in old if job_id not in in_use]
     for job_id in purged:
         jobs.delete(job_id)
+    purge_uploads(jobs, limit=min(limit, at - _ABANDONED_AFTER))
     try:
         open_jobs.drop_jobs(purged)
     except BrokerError as exc:
@@ -89,6 +91,7 @@ def delete_job(manifest: JobManifest, *, jobs: JobStore, coordination: Coordinat
         except JobNotFoundError:
             continue
         raise JobStateError(f"job {reader} reads the items of job {job_id}; delete that one first")
+    delete_upload_of(manifest, jobs=jobs)
     jobs.delete(job_id)
     try:
         coordination.drop_jobs([job_id])

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from fornada import keys
 from fornada.coordination.interface import Coordination
-from fornada.errors import InputNotAllowedError, JobStateError
+from fornada.errors import InputNotAllowedError, IntegrityError, JobStateError
 from fornada.jobs.job_inputs import RETRY_OF
 from fornada.jobs.manifest import JobManifest, ShardInput, Shards
 from fornada.jobs.outcome import JobFinal
 from fornada.jobs.store import JobStore
+from fornada.jobs.summary import misfit
 from fornada.parallel import in_parallel
 from fornada.ranges import from_ranges
 from fornada.records import JOB_VERSION, now
@@ -26,7 +27,7 @@ def lost_shards(manifest: JobManifest, *, jobs: JobStore, coordination: Coordina
         JobStateError: The job has ended.
     """
     job_id = manifest.job_id
-    final = jobs.final(job_id)
+    final = jobs.end_of(manifest)
     if final is not None:
         raise JobStateError(
             f"job {job_id} has ended {final.state}, which never changes; retry its failed shards "
@@ -45,9 +46,10 @@ def retry_of(manifest: JobManifest, *, jobs: JobStore) -> JobManifest:
     Raises:
         JobStateError: The job has not ended, or has nothing that can be run again.
         InputNotAllowedError: It reads what jobs may not read any more.
+        IntegrityError: An outcome is of other items than its shard.
     """
     job_id = manifest.job_id
-    final = jobs.final(job_id)
+    final = jobs.end_of(manifest)
     if final is None:
         raise JobStateError(f"job {job_id} has not ended; wait for it, or cancel it first")
     dead = from_ranges(final.dead_ranges)
@@ -90,9 +92,12 @@ def _failed_items(
 
     def failed(shard: int) -> list[int]:
         outcome = jobs.counted_outcome(final, shard)
-        errors = {error.index for error in outcome.item_errors} if outcome else set()
-        if not errors:
+        if outcome is None or not outcome.item_errors:
             return []
+        why = misfit(outcome, manifest.shards.item_counts[shard])
+        if why is not None:
+            raise IntegrityError(why)
+        errors = {error.index for error in outcome.item_errors}
         unread = {error.index for error in manifest.shards[shard].item_errors}
         return sorted(errors - unread)
 

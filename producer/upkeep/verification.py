@@ -70,7 +70,7 @@ def verification_of(manifest: JobManifest, *, jobs: JobStore, sample: int) -> Jo
     if sample < 1:
         raise UsageError(f"sample is {sample}; give a number of shards, at least 1")
     job_id = manifest.job_id
-    final = jobs.final(job_id)
+    final = jobs.end_of(manifest)
     if final is None:
         raise JobStateError(f"job {job_id} has not ended; wait for it first")
     jobs.check_outcomes(final)

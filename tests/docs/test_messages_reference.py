@@ -197,6 +197,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"1 to {MAX_SHARDS:,};" in text
     assert f"at most {_MAX_REQUEST_HEADER_BYTES:,} bytes" in text
     assert f"`created_at` and {DEFAULT_TIME_TO_END.days} days if absent" in text
+    # The others are of no message: a model's, and a browser's.
     for kind in set(get_args(Kind)) - {"verdict", "session"}:
         assert f"`{kind}`" in text, kind
 

@@ -18,7 +18,7 @@ from fornada.formats.items import Array
 from fornada.formats.npy import MAX_HEADER_BYTES, read_npy_header
 from fornada.formats.tensor_file import from_tensor_file
 from fornada.jobs.manifest import JobManifest, ShardInput
-from fornada.jobs.shard_files import ImageFiles
+from fornada.jobs.shard_files import ImageFiles, TensorsWithFiles
 from fornada.jobs.shard_items import fetch_items
 from fornada.jobs.store import JobStore
 from fornada.records import ObjectRef
@@ -85,6 +85,11 @@ def _of_shard(manifest: JobManifest, spec: ShardInput, jobs: JobStore) -> GivenI
         if isinstance(content, str):
             return GivenItem(why_missing=content)
         return GivenItem(file=bytes(content))
+    if isinstance(fetched, TensorsWithFiles):
+        arrays = {name: np.asarray(column[0]) for name, column in fetched.columns.items()}
+        contents = [files.contents[0] for files in fetched.files.values()]
+        file = next((bytes(each) for each in contents if not isinstance(each, str)), None)
+        return GivenItem(arrays=arrays, file=file)
     if not fetched.groups:
         return GivenItem(why_missing=fetched.errors[0].reason if fetched.errors else "it is gone")
     rows = fetched.groups[0].rows

@@ -41,6 +41,8 @@ class SeveralInputs:
     read_files: ReadFiles
     #: Input -> the columns or keys whose values it is, where these have other names.
     columns: Mapping[str, Sequence[str]]
+    #: Whether image files stay as they are, for workers to decode.
+    keeps_files: bool
 
     def blocks(self, inputs: object, *, where: str) -> Iterator[Block]:
         """The items of the whole of what a caller gives.
@@ -149,7 +151,8 @@ class SeveralInputs:
             value = values[taken.name]
             given = replace(reader, columns=columns[taken.name]) if columns else reader
             read = given.blocks if is_whole else given.part
-            items.append(InputItems(taken, read(value, where=here)))
+            blocks = read(value, where=here)
+            items.append(InputItems(taken, blocks, keeps_files=self.keeps_files))
         return zipped(items, where=where)
 
     def _own_block(self, block: ItemBlock) -> Iterator[ItemBlock]:

@@ -31,6 +31,7 @@ def blocks_of(
     read_files: ReadFiles,
     columns: Mapping[str, Columns] | None = None,
     id_column: str | None = None,
+    keeps_files: bool = False,
 ) -> Iterator[Block]:
     """What a caller gives, as blocks whose rows are what the model takes.
 
@@ -44,6 +45,8 @@ def blocks_of(
         columns: Input -> the column of a data frame, or the key of a row, that it is, where these
             have other names; or several, whose values side by side are the item.
         id_column: The column of a data frame, or the key of a row, that has the items' ids.
+        keeps_files: Whether image files among several inputs stay as they are, for workers to
+            decode.
 
     Raises:
         InputError: `inputs` or an id does not fit.
@@ -66,7 +69,11 @@ def blocks_of(
     source: OneInput | SeveralInputs = readers[0]
     if len(readers) > 1:
         source = SeveralInputs(
-            signature=signature, readers=readers, read_files=read_files, columns=bound
+            signature=signature,
+            readers=readers,
+            read_files=read_files,
+            columns=bound,
+            keeps_files=keeps_files,
         )
     blocks = source.blocks(inputs, where="inputs")
     if item_ids is not None:

@@ -1,5 +1,6 @@
 """CSV files, gzipped or not: every cell is text, and numbers are parsed a batch at a time."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from csv import reader
@@ -12,6 +13,8 @@ from producer.inputs.tables.interface import Open
 from producer.inputs.tables.text_file import first_line, opened_text
 
 _BLOCK_BYTES = 4 * 1024 * 1024
+#: Each takes pyarrow kilobytes, and about 0.1 ms.
+_MOST_COLUMNS = 100_000
 _DELIMITERS = (",", ";", "\t", "|")
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
@@ -25,7 +28,12 @@ class CsvTable:
         header = first_line(opened, where=where)
         self._delimiter = max(_DELIMITERS, key=header.count)
         self._names = next(reader([header], delimiter=self._delimiter), [])
-        twice = {name for name in self._names if self._names.count(name) > 1}
+        twice = {name for name, count in Counter(self._names).items() if count > 1}
+        if len(self._names) > _MOST_COLUMNS:
+            raise InputError(
+                f"{where} has {len(self._names)} columns, and at most {_MOST_COLUMNS} are read; "
+                "write lists of numbers as Parquet"
+            )
         if twice:
             raise InputError(f"{where} has several columns {min(twice)!r}; name each differently")
         if all(map(_is_number, self._names)):

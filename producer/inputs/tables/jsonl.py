@@ -7,6 +7,7 @@ from typing import Any
 from fornada.errors import InputError
 from fornada.formats.tables.arrow import arrow, reading_table
 from fornada.formats.tables.binding import types_by_name
+from fornada.formats.tables.nesting import ShallowJson
 from producer.inputs.array_files import reading
 from producer.inputs.tables.interface import Open
 from producer.inputs.tables.text_file import opened_text
@@ -53,8 +54,9 @@ class JsonLinesTable:
         parse = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others)
         read = json.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
         with reading(self.where), opened_text(self._open) as stream:
+            shallow = arrow().PythonFile(ShallowJson(stream, where=self.where), mode="r")
             with reading_table(self.where):
-                batches = json.open_json(stream, read_options=read, parse_options=parse)
+                batches = json.open_json(shallow, read_options=read, parse_options=parse)
             yield batches
 
 

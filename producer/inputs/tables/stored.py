@@ -5,7 +5,7 @@ from dataclasses import replace
 from io import BufferedReader
 from typing import NamedTuple
 
-from fornada.errors import InputError, UsageError
+from fornada.errors import InputError, InputNotAllowedError, UsageError
 from fornada.formats.items import fixed_bytes
 from fornada.formats.tables.binding import TableBinding, check_types, kind_of
 from fornada.formats.tables.parquet import RowGroup, StoredParquet
@@ -14,6 +14,7 @@ from fornada.jobs.manifest import ShardInput
 from fornada.records import ObjectRef
 from fornada.storage.checked_reads import read_checked
 from fornada.storage.interface import ObjectInfo, ObjectStore
+from fornada.trust.input_prefixes import InputPrefixes
 from fornada.trust.object_names import bucket_flaw, key_flaw
 from producer.inputs.interface import Signature, StoredImages
 from producer.inputs.stored_images import FoundObject, read_each
@@ -128,10 +129,11 @@ def opened_table(file: FoundObject, kind: TableKind, *, objects: ObjectStore) ->
     return open_table(opened, kind, where=file.where)
 
 
-def url_fetcher(objects: ObjectStore) -> FetchUrl:
+def url_fetcher(objects: ObjectStore, prefixes: InputPrefixes | None = None) -> FetchUrl:
     """What reads the objects whose addresses a table has, with this process's rights.
 
-    It raises `InputError` for what is no address of an object.
+    It raises `InputError` for what is no address of an object, and `InputNotAllowedError` for one
+    outside of `prefixes`, which a door gives that submits for others.
     """
 
     def fetch(url: str, max_bytes: int) -> bytes:
@@ -142,6 +144,8 @@ def url_fetcher(objects: ObjectStore) -> FetchUrl:
         flaw = bucket_flaw(address.bucket) or key_flaw(address.prefix)
         if flaw is not None:
             raise InputError(f"{address} cannot be read: {flaw}")
+        if prefixes is not None and not prefixes.allow(address.prefix, address.bucket):
+            raise InputNotAllowedError(f"jobs may not read {address}, only {prefixes}")
         found = objects.get(address.prefix, bucket=address.bucket, max_bytes=max_bytes + 1)
         return found.data
 

@@ -103,14 +103,14 @@ MUTATIONS = (
     ),
     Mutation(
         name="forbidden-is-transient",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_FORBIDDEN = Meaning(\n    StoreAccessError,",
         new="_FORBIDDEN = Meaning(\n    StoreUnavailableError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
     ),
     Mutation(
         name="slowdown-is-permanent",
-        path="fornada/storage/s3/answers.py",
+        path="fornada/storage/s3/refusals/answers.py",
         old="_BUSY = Meaning(StoreUnavailableError,",
         new="_BUSY = Meaning(StoreRefusedError,",
         tests=(f"{_STORE_ANSWERS}a_permanent_answer_is_not_one_that_passes",),
@@ -332,7 +332,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="last-shard-not-held-back",
-        path="producer/job.py",
+        path="producer/job_reader.py",
         old=(
             "        if final is not None and number == count:\n"
             "            digest.check(final)\n"

@@ -357,7 +357,7 @@ def test_what_others_put_into_redis_takes_no_memory_and_decides_nothing(redis_ur
     progress = coordination.progress("job")
     assert set() == progress.done == progress.leased
     assert "begun" == begin(coordination, "job", 1, "b").status
-    assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
+    assert coordination.hold_job_lease("end", "job", "a", lease_s=LONG_S)
     proposed = {"job": b"mine", "other": b"mine"}
     assert {"job": b"mine", "other": b"\xff\xfe"} == coordination.decide_ends(proposed)
 
@@ -399,7 +399,7 @@ def test_what_has_another_type_in_redis_is_as_good_as_lost(redis_url: str, name:
                 client.lpush(redis_keys.decision("q"), "x")
                 assert coordination.decide("q", b"{}") == b"{}"
                 client.delete(redis_keys.decision("q"))
-                assert coordination.hold_end_lease("job", "a", lease_s=LONG_S)
+                assert coordination.hold_job_lease("end", "job", "a", lease_s=LONG_S)
 
                 # then all of it is as in an empty Redis
                 assert {0} == coordination.progress("job").done
@@ -496,13 +496,13 @@ def test_a_lease_for_longer_than_ones_own_holds_as_long_as_ones_own(redis_url: s
     assert {0} == coordination.progress("job").leased
     assert {"job": [1]} == coordination.triage(["job"], patience_s=0).lost
     assert "leased" == begin(coordination, "job", 0, "a", lease_s=30).status
-    assert not coordination.hold_end_lease("job", "a", lease_s=30)
+    assert not coordination.hold_job_lease("end", "job", "a", lease_s=30)
 
     let_pass(coordination, 1)
     assert set() == coordination.progress("job").leased
     assert {"job": [0, 1]} == coordination.triage(["job"], patience_s=0).lost
     assert "begun" == begin(coordination, "job", 0, "a", lease_s=30).status
-    assert coordination.hold_end_lease("job", "a", lease_s=30)
+    assert coordination.hold_job_lease("end", "job", "a", lease_s=30)
 
 
 def test_a_lease_from_a_clock_that_was_lost_is_nobodys(redis_url: str) -> None:
@@ -652,13 +652,13 @@ def test_the_queues_clock_moves_with_its_leader_alone(coordination: Coordination
 
 def test_each_jobs_end_is_summed_up_by_one(coordination: Coordination) -> None:
     told = [
-        coordination.hold_end_lease(job_id, holder, lease_s=LONG_S)
+        coordination.hold_job_lease("end", job_id, holder, lease_s=LONG_S)
         for job_id, holder in (("job", "b"), ("job", "c"), ("job", "b"), ("other", "c"))
     ]
     assert [True, False, True, True] == told
 
     let_pass(coordination, LONG_S)
-    assert coordination.hold_end_lease("job", "c", lease_s=LONG_S)
+    assert coordination.hold_job_lease("end", "job", "c", lease_s=LONG_S)
 
 
 def test_beats_and_clocks_that_others_wrote_are_passed_over(redis_url: str) -> None:

@@ -1,12 +1,15 @@
 """A gateway in front of a deployment in memory."""
 
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from fornada.settings import Settings
+from fornada.tensors import ImagePreprocessing, InputTensor
 from gateway.app import create_app
 from gateway.auth.api_keys import ApiKeys
 from gateway.auth.identity import Identity
@@ -27,7 +30,14 @@ def client() -> Iterator[Client]:
     """A client of a model `looks`, uint8 [items, 2, 2] in, three classes out."""
     with in_memory_client(
         model="looks",
-        item_shape=[2, 2],
+        inputs=[
+            InputTensor(
+                name="inputs",
+                dtype="uint8",
+                shape=[2, 2],
+                image=ImagePreprocessing(color="grayscale"),
+            )
+        ],
         classes=CLASSES,
         predict=lambda items: np.eye(3, dtype=np.float32)[items[:, 0, 0] % 3],
     ) as client:
@@ -65,3 +75,19 @@ def caller_of(deployment: Deployment) -> CallerOf:
 def caller(caller_of: CallerOf) -> TestClient:
     """A caller who may do all but the work of others."""
     return caller_of(*(scope for scope in Scope if scope is not Scope.ADMIN))
+
+
+@pytest.fixture
+def gateway_url(deployment: Deployment) -> Iterator[str]:
+    """The address of a gateway that listens."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(deployment), port=0, log_config=None, access_log=False)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    (socket,) = server.servers[0].sockets
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

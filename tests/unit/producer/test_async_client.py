@@ -35,8 +35,14 @@ _TAKES = [InputTensor(name="x", dtype="uint8", shape=[None])]
 _ITEMS = np.arange(4, dtype=np.uint8).reshape(2, 2)
 #: Methods of `Client` that are no part of its reference.
 _OF_THE_GATEWAY = {
-    *("open_job_ids", "manifests", "page", "job_of"),
-    *("progress", "shards", "shard_states"),
+    "job_of",
+    "looks",
+    "manifests",
+    "open_job_ids",
+    "page",
+    "progress",
+    "shard_states",
+    "shards",
 }
 _PIXELS = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
 

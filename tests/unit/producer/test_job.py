@@ -13,15 +13,18 @@ from fornada.errors import (
     IntegrityError,
     JobFailedError,
     JobNotFinishedError,
+    MessageError,
     WaitTimeoutError,
 )
 from fornada.formats.npy import to_npy
 from fornada.jobs.manifest import Shards
 from fornada.jobs.outcome import JobState, ShardOutcome
 from fornada.jobs.store import JobStore
-from fornada.records import ItemError, ObjectRef, now, sha256_hex
+from fornada.jobs.summary import summarise
+from fornada.records import MAX_SHARDS, ItemError, ObjectRef, now, sha256_hex
 from producer.client import Client
-from producer.job import DeadShard, Job
+from producer.job import Job
+from producer.job_reader import DeadShard
 from producer.job_status import JobStatus
 from producer.testing import in_memory_client
 
@@ -441,6 +444,79 @@ def test_a_reason_for_an_item_that_its_shard_has_not_is_refused(world: _World) -
     for read in (lambda: world.job.results(partial=True), lambda: list(world.job.item_errors())):
         with pytest.raises(IntegrityError, match="errors of items beyond its 4"):
             read()
+
+
+@pytest.mark.parametrize(
+    ("forged", "why"),
+    [
+        ({"item_count": 2**31 - 1}, "of 2147483647 items, and the shard has 4"),
+        ({"item_errors": [ItemError(index=4, reason="x")]}, "errors of items beyond its 4"),
+        # More errors than items would leave less than none that are ok.
+        ({"item_errors": [ItemError(index=1, reason="x")] * 9}, "several errors of one item"),
+    ],
+)
+def test_an_outcome_of_other_items_than_its_shard_has_ends_the_job_as_failed(
+    world: _World, forged: dict[str, object], why: str
+) -> None:
+    # given
+    outcomes = [world.commit(shard) for shard in range(3)]
+    outcome = outcomes[0].model_copy(update=forged)
+    world.jobs.objects.put(keys.JobKeys(world.job.id).outcome(0), outcome.to_json())
+
+    # when
+    world.jobs.finish_if_complete(world.job.manifest)
+
+    # then
+    status = world.job.status()
+    assert (JobState.FAILED, 6, 0) == (status.state, status.items_ok, status.items_failed)
+    assert why in (status.reason or "")
+    # It is computed again, as an outcome that is none.
+    assert [0] == [s.first_item for s in world.client.retry_failed(world.job.id).manifest.shards]
+
+
+def test_items_beyond_a_shard_are_not_retried(world: _World) -> None:
+    # given an end by a worker that believed the outcome
+    outcome = world.commit(0)
+    forged = outcome.model_copy(update={"item_errors": [ItemError(index=4, reason="x")]})
+    world.jobs.objects.put(keys.JobKeys(world.job.id).outcome(0), forged.to_json())
+    final = summarise(world.job.manifest, [forged], None, None)
+    world.jobs.objects.put(keys.JobKeys(world.job.id).final, final.to_json())
+
+    with pytest.raises(IntegrityError, match="errors of items beyond its 4"):
+        world.client.retry_failed(world.job.id)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"outcome_ranges": [[0, MAX_SHARDS - 1]]},
+        {"dead_ranges": [[0, MAX_SHARDS - 1]]},
+        {"shards_missing": 2**53 - 1},
+    ],
+    ids=str,
+)
+def test_an_end_of_other_shards_than_the_job_has_is_none(
+    world: _World, forged: dict[str, object]
+) -> None:
+    # given
+    world.finish("CANCELLED")
+    final = world.jobs.final(world.job.id)
+    assert final is not None
+    # Whoever believed it would ask for the outcomes of millions.
+    key = keys.JobKeys(world.job.id).final
+    world.jobs.objects.put(key, final.model_copy(update=forged).to_json())
+
+    for read in (
+        world.job.status,
+        lambda: world.job.results(partial=True),
+        lambda: list(world.job.dead_shards()),
+        lambda: list(world.job.item_errors()),
+        lambda: world.client.retry_failed(world.job.id),
+        lambda: world.client.verify(world.job.id),
+    ):
+        with pytest.raises(MessageError, match="shards, and the job has 3; remove jobs/"):
+            read()
+    assert [JobState.UNREADABLE] == [status.state for status in world.client.jobs()]
 
 
 def test_ids_of_another_producer_that_are_none_are_refused(client: Client) -> None:

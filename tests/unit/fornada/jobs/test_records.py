@@ -221,6 +221,13 @@ def test_times_keep_microseconds_and_offset() -> None:
         ('"job_id":"job","tags":{"a":1}', "tags.a"),
         ('"job_id":"job","model":{"name":"m","version":0,"sha256":""}', "model.version"),
         ('"job_id":"job","model":{"name":"m","version":1,"sha256":"abc"}', "model.sha256"),
+        # What arithmetic would fail on, in whoever reads the job.
+        (f'"shards":[{{"objects":[],"item_count":{2**31}}}]', "shards.0.item_count"),
+        (f'"shards":[{{"objects":[],"first_item":{2**63}}}]', "shards.0.first_item"),
+        (f'"model":{{"version":1{"0" * 400}}}', "model.version"),
+        ('"created_at":"9999-12-30T00:00:00Z"', "created_at"),
+        ('"classes":[]', "classes"),
+        (f'"item_shape":{[1] * 33}', "item_shape"),
     ],
 )
 def test_a_wrong_field_is_refused_and_named(change: str, field: str) -> None:
@@ -334,6 +341,24 @@ def test_shards_without_numbers_of_their_own_count_on() -> None:
     # then
     assert [0, 4, 6] == shards.starts
     assert [0, 70, 6] == shards.first_items
+
+
+def test_what_shards_select_is_counted_without_a_list_of_it() -> None:
+    # given
+    selected = [[0, MAX_SHARDS - 1]]
+    shard = ShardInput(objects=[REF], item_count=MAX_SHARDS, selected=selected)
+
+    # when
+    tracemalloc.start()
+    read = ShardInput.from_json(shard.to_json(), where="here")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # then
+    assert shard == read
+    assert peak_bytes < MAX_SHARDS
+    with pytest.raises(ValueError, match=f"{MAX_SHARDS} items are selected, not 5"):
+        ShardInput(objects=[REF], item_count=5, selected=selected)
 
 
 def test_many_shards_take_little_more_memory_than_their_json() -> None:

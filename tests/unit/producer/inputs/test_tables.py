@@ -229,6 +229,9 @@ def test_sequences_of_any_length_keep_their_order(tmp_path: Path) -> None:
         ("t.csv.gz", gzip.compress(as_csv(TABLE), mtime=0)[:-20], "t.csv.gz"),
         ("t.jsonl", b'{"age": 1\n', "cannot be read"),
         ("t.jsonl", b'{"age": {"a": 1}, "income": 1}\n', "column 'age' holds struct"),
+        # Of some thousand levels, pyarrow's parser would end the process.
+        ("t.jsonl", b'{"age": %s}\n' % (b"[" * 64 + b"]" * 64), "more than 64 levels deep"),
+        ("t.csv", b"c%d," * 100_000 % tuple(range(100_000)) + b"d\n", "has 100001 columns"),
         ("t.parquet", as_parquet(TABLE)[:-9], "cannot be read"),
         ("t.arrow", b"ARROW1" + bytes(64), "cannot be read"),
         ("t.parquet", as_parquet(TABLE.drop_columns(["age"])), "has no column 'age'"),

@@ -80,7 +80,10 @@ def _type(column: Column, pa: Any) -> Any:
 def _array(column: Column, cells: Cells, pa: Any) -> Any:
     kind, values = _type(column, pa), cells.values
     if column.dtype == TEXT:
-        return pa.array([_encodable(cell) for cell in values], type=kind)
+        try:
+            return pa.array(values, type=kind)
+        except UnicodeEncodeError:
+            return pa.array([_encodable(cell) for cell in values], type=kind)
     if not column.shape:
         # NaN becomes null: a failed item has no value, in every format.
         return pa.array(values, type=kind, mask=cells.missing, from_pandas=True)

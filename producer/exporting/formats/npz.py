@@ -10,8 +10,8 @@ import numpy as np
 
 from fornada.formats.tensor_file import needs_tensor_file
 from fornada.tensors import OutputTensor
+from producer.exporting.formats.npy import write_npy, write_npy_header
 from producer.exporting.interface import Export
-from producer.exporting.npy import write_npy, write_npy_header
 from producer.exporting.spools import Spools, array_names
 
 #: The same results give the same bytes.

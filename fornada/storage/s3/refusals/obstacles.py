@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from fornada.errors import ObjectNotFoundError, StoreError
 from fornada.storage.interface import ObjectInfo, StoredObject
-from fornada.storage.s3 import errors
+from fornada.storage.s3.refusals import errors
 
 
 class _Store(Protocol):

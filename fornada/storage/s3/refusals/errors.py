@@ -25,10 +25,10 @@ from fornada.errors import (
     StoreUnavailableError,
 )
 from fornada.storage.s3.address import CaBundleError
-from fornada.storage.s3.answers import meaning_of
 from fornada.storage.s3.credentials import CredentialsUnusableError
 from fornada.storage.s3.limits import BROKEN_OFF, TooSlowError
-from fornada.storage.s3.unanswered import NotS3Error, not_answered
+from fornada.storage.s3.refusals.answers import meaning_of
+from fornada.storage.s3.refusals.unanswered import NotS3Error, not_answered
 
 #: Everything that boto3 raises or lets through from the layers below.
 RAISED = (
