@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from fornada.calls.frames import RequestFrame
 from fornada.coordination.interface import Claim
+from fornada.coordination.worker_board.interface import WorkerReport
 from fornada.formats.rows import blank_rows
 from fornada.jobs.store import JobStore
 from fornada.queue.message import ShardMessage
+from fornada.records import now
 from fornada.settings import Settings
 from fornada.storage.memory import InMemoryObjectStore
 from fornada.tensors import InputTensor, OutputTensor, default_image
@@ -312,6 +314,22 @@ def submit_jobs(stage: Stage, folder: Path) -> dict[str, str]:
     stage.begin(mine[len(mine) * 2 // 5 :][:6])
     stage.waiting.clear()
     jobs["queued"] = stage.submit(images[:50], model="fashion:1", items_per_shard=50)
+    for number, models in enumerate((["fashion:1", "fashion:2"], ["cells:1"]), start=1):
+        stage.coordination.report(
+            WorkerReport(
+                name=f"worker-{number}:4711",
+                version="0.9.0",
+                queue="fornada",
+                engine="keras 3.15.1",
+                models=models,
+                threads=2,
+                shards_running=3 - number,
+                items_done=81_920 * number,
+                items_per_s=1042.5 * number,
+                started_at=now(),
+                last_progress_at=now(),
+            )
+        )
     stage.coordination.hold_up(
         jobs["queued"], "worker-2:4711", "model fashion:1 is not signed with the key it requires"
     )

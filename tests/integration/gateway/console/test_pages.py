@@ -159,6 +159,14 @@ def test_a_job_that_waits_says_why(visitor: TestClient, jobs: dict[str, str]) ->
     assert "no worker takes it; worker-2:4711: model fashion:1 is not signed" in page
 
 
+def test_workers_show_what_they_have_in_hand(visitor: TestClient, jobs: dict[str, str]) -> None:
+    page = visitor.get("/workers").text
+
+    for shown in ("worker-1:4711", "keras 3.15.1", "cells:1", "3,128 items/s together"):
+        assert shown in page
+    assert re.search(r'id="queue-fornada".*data-label="Running">6<', page)
+
+
 def test_the_map_has_a_letter_for_each_shard(visitor: TestClient, jobs: dict[str, str]) -> None:
     running = visitor.get(f"/jobs/{jobs['running']}/shards/map").json()
     cancelled = visitor.get(f"/jobs/{jobs['cancelled']}/shards/map").json()
