@@ -510,7 +510,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="census-from-the-start",
-        path="fornada/jobs/census.py",
+        path="fornada/jobs/upkeep/census.py",
         old="        self._found = found\n",
         new="        self._found, found = {}, {}\n",
         tests=(f"{_CENSUS}a_census_that_the_store_breaks_off_goes_on_where_it_was",),

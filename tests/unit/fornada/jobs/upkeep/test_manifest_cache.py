@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from fornada.errors import JobNotFoundError
-from fornada.jobs.manifest import JobManifest, ShardInput, Shards
+from fornada.jobs.manifest import JobManifest
+from fornada.jobs.shard_inputs import ShardInput, Shards
 from fornada.jobs.store import JobStore
 from fornada.jobs.upkeep import manifest_cache as module
 from fornada.jobs.upkeep.manifest_cache import Manifests
